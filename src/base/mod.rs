@@ -1,0 +1,19 @@
+//! Values that every layer above may use: time, buffers, tables, identifiers.
+//!
+//! Nothing here opens, reads, sleeps, logs or asks for time or randomness. Each file is one idea
+//! and can be read alone.
+
+pub mod address;
+pub mod backoff;
+pub mod buffer;
+pub mod disk;
+pub mod endpoint;
+pub mod lines;
+pub mod pipe;
+pub mod record;
+pub mod rng;
+pub mod slots;
+pub mod text;
+pub mod time;
+pub mod timers;
+pub mod uuid;

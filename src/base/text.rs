@@ -1,0 +1,133 @@
+//! Text as it may stand on somebody's terminal: made harmless, measured, cut.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Text without anything that moves a cursor or hides itself; such characters become `\u{…}`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for sign in text.chars() {
+        if is_hostile(sign) {
+            shown.extend(sign.escape_unicode());
+        } else {
+            shown.push(sign);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Control characters, line separators, and the format characters that reorder or hide text.
+pub fn is_hostile(sign: char) -> bool {
+    sign.is_control()
+        || matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(sign, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// How many cells of a terminal a character takes: 0 if it joins the one before it, 2 if it is one
+/// of the wide ones (Unicode's East Asian Width W and F, and pictures), else 1.
+pub fn cells_of(sign: char) -> usize {
+    match u32::from(sign) {
+        0x20..0x300 => 1,
+        0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff => 0,
+        0xfe00..=0xfe0f | 0xfe20..=0xfe2f | 0xe0100..=0xe01ef => 0,
+        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xa960..=0xa97f => 2,
+        0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
+        0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1faff => 2,
+        0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// How many cells a text takes that is [`printable`].
+pub fn cells(text: &str) -> usize {
+    text.chars().map(cells_of).sum()
+}
+
+/// The text if it has room in so many cells, else its beginning and `…`.
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if cells(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let mut left = width.saturating_sub(1);
+    let fits = |sign: &char| {
+        let taken = cells_of(*sign);
+        let has_room = taken <= left;
+        left = left.saturating_sub(taken);
+        has_room
+    };
+    let mut shown: String = text.chars().take_while(fits).collect();
+    if width > 0 {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
+/// The text in lines of so many cells at most, broken at blanks where there are any. At least one
+/// line.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(2);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let has_room = cells(&line) + usize::from(!line.is_empty()) + cells(word) <= width;
+        if !has_room && !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for sign in word.chars() {
+            if cells(&line) + cells_of(sign) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(sign);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// A span in one unit: `5s`, `3m`, `2h`, `4d`.
+pub fn age(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_harmless_is_left_alone() {
+        for text in ["", "web server 1", "größe", "日本", "a\u{301}"] {
+            assert!(matches!(printable(text), Cow::Borrowed(same) if same == text));
+        }
+        assert_eq!(printable("\u{1b}[2J\u{202e}"), "\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn wide_and_joining_characters_are_measured() {
+        assert_eq!((cells("größe"), cells("日本"), cells("a\u{301}")), (5, 4, 1));
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!((cut("abc", 2).as_ref(), cut("abc", 0).as_ref()), ("a…", ""));
+    }
+
+    #[test]
+    fn lines_break_at_blanks_and_long_words_anywhere() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("", 3), [""]);
+        for width in 0..20 {
+            let lines = wrap("a 日本語日本語 word", width);
+            assert!(lines.iter().all(|line| cells(line) <= width.max(2)), "{lines:?}");
+        }
+    }
+}

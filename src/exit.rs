@@ -1,0 +1,53 @@
+//! What the programs tell the shell that called them.
+//!
+//! The only table of exit statuses. `bin/*.rs` return an [`Exit`] from `main`; nothing else ends
+//! the process.
+
+use std::process::{ExitCode, Termination};
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an exit status that is dropped reads as done"]
+pub enum Exit {
+    /// What was asked for is done; detaching from a session too.
+    Done,
+    /// The operation failed, and standard error says why.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// `attach`: the connection was lost and could not be had back.
+    ConnectionLost,
+    /// `attach`: the terminal was never attached.
+    NotAttached,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub const fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::ConnectionLost => 254,
+            Exit::NotAttached => 255,
+        }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_manual() {
+        let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::ConnectionLost, Exit::NotAttached];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 254, 255]);
+        assert_eq!(format!("{:?}", Exit::Usage.report()), format!("{:?}", ExitCode::from(2)));
+    }
+}

@@ -1,0 +1,572 @@
+//! Every bound of the program, with its unit in the name and the reason for the number.
+//!
+//! Nothing that a peer, a file or an operator sends makes anything grow past a number in this file.
+//! Relations between numbers are `const` assertions next to them, so a change that breaks one does
+//! not compile.
+
+use std::time::Duration;
+
+// --- ssh: the transport ---
+
+/// An identification line with its CR LF (RFC 4253 §4.2).
+pub const SSH_IDENTIFICATION_BYTES_MAX: usize = 255;
+/// Lines that a client tolerates before a server's identification (RFC 4253 §4.2 sets no number).
+pub const SSH_PRELINES_MAX: usize = 1024;
+/// A packet on the wire, length field and tag included: RFC 4253 §6.1 demands that 35,000 is taken.
+pub const SSH_PACKET_BYTES_MAX: usize = 35_000;
+/// A packet before authentication: KEXINIT and the hybrid reply fit several times.
+pub const SSH_PREAUTH_PACKET_BYTES_MAX: usize = 8 * 1024;
+/// All bytes that a peer may send before it is authenticated.
+pub const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
+/// Packets that a peer may send before it is authenticated.
+pub const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
+/// Time from connect to authenticated: a person with a passphrase is not on this path.
+pub const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
+/// Authentication requests of any kind on one connection.
+pub const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
+/// Silence before a keepalive is sent, and between unanswered ones.
+pub const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered keepalives that end a connection: with the interval, 45 s for a half-open peer.
+pub const SSH_KEEPALIVE_MISSES_MAX: u32 = 3;
+/// Bytes in one direction under one key (RFC 4253 §9).
+pub const SSH_REKEY_BYTES: u64 = 1 << 30;
+/// Packets in one direction under one key, far below where a sequence number would repeat.
+pub const SSH_REKEY_PACKETS: u64 = 1 << 31;
+/// Age of a key (RFC 4253 §9).
+pub const SSH_REKEY_AGE: Duration = Duration::from_secs(3600);
+/// A rekey that takes longer than this ends the connection.
+pub const SSH_REKEY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Channels on one connection.
+pub const SSH_CHANNELS_MAX: usize = 128;
+/// A channel's receive window at most: one bandwidth-delay product of 1 Gbit/s at 16 ms.
+pub const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Payload of one channel data message, in either direction.
+pub const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
+/// All that one connection may hold: receive windows, send queue, packet buffers.
+pub const SSH_CONNECTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Receive buffer at rest: larger than any request; it grows only when a read fills it.
+pub const SSH_INBOX_REST_BYTES: usize = 4 * 1024;
+/// Receive buffer before authentication: a packet and what came behind it.
+pub const SSH_INBOX_PREAUTH_BYTES_MAX: usize = 16 * 1024;
+/// Receive buffer while bulk flows: one read takes many packets.
+pub const SSH_INBOX_BYTES_MAX: usize = 256 * 1024;
+/// Packets of channel data that wait to be written: enough for one large write.
+pub const SSH_SEND_QUEUE_BYTES: usize = 256 * 1024;
+/// Replies that may wait on top of that before no more input is taken.
+pub const SSH_REPLY_QUEUE_BYTES: usize = 64 * 1024;
+/// Replies that wait for the end of a rekey: over a thousand.
+pub const SSH_DEFERRED_BYTES_MAX: usize = 32 * 1024;
+/// Events that wait for the owner before no more input is taken.
+pub const SSH_EVENTS_MAX: usize = 1024;
+/// The receive window that each channel is sure to get.
+pub const SSH_WINDOW_FLOOR_BYTES: u32 = 8 * 1024;
+/// What all channels of a connection share above their floors: the first one gets a full window.
+pub const SSH_WINDOW_POOL_BYTES: u32 = 3 * 1024 * 1024;
+/// A user name; the agents know one.
+pub const SSH_USER_BYTES_MAX: usize = 256;
+/// Text of a peer that is kept for an error message.
+pub const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
+/// Buffers of one connection that are left alone; above it they are given back when they are idle.
+pub const SSH_REST_BYTES: usize = 32 * 1024;
+/// How often buffers that bulk has grown are looked at.
+pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
+/// Connections of one listener.
+pub const SSH_CONNECTIONS_MAX: usize = 256;
+/// Connections of one listener that are not authenticated yet.
+pub const SSH_UNAUTHENTICATED_MAX: usize = 16;
+/// Of those, from one address.
+pub const SSH_UNAUTHENTICATED_PER_ADDRESS_MAX: usize = 8;
+/// What one connection that ended without authentication adds to its address's penalty.
+pub const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
+/// A penalty up to this is forgiven: half a dozen failures in a row are a person's.
+pub const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
+/// A penalty never exceeds this, so that a repaired client is let in again soon.
+pub const SSH_PENALTY_MAX: Duration = Duration::from_secs(60);
+/// Addresses that have a penalty; more are not remembered.
+pub const SSH_PENALIZED_ADDRESSES_MAX: usize = 4096;
+/// One name in a list of algorithms or methods (RFC 4251 §6).
+pub const SSH_NAME_BYTES_MAX: usize = 64;
+/// Names in one list: the longest that real peers send has some 40.
+pub const SSH_NAME_LIST_NAMES_MAX: usize = 128;
+/// An OpenSSH key file or an `authorized_keys` line.
+pub const SSH_KEY_FILE_BYTES_MAX: usize = 16 * 1024;
+/// An `authorized_keys` file: some 10,000 keys.
+pub const SSH_AUTHORIZED_KEYS_BYTES_MAX: usize = 1024 * 1024;
+/// Options before one key of an `authorized_keys` file: OpenSSH knows some 25.
+pub const SSH_KEY_OPTIONS_MAX: usize = 32;
+/// Lines of an `authorized_keys` file that are reported as unreadable: enough to see what is wrong.
+pub const SSH_KEY_PROBLEMS_MAX: usize = 32;
+
+const _: () = assert!(SSH_CHANNEL_DATA_BYTES_MAX as usize + 64 < SSH_PACKET_BYTES_MAX);
+const _: () = assert!(SSH_PREAUTH_PACKET_BYTES_MAX as u64 <= SSH_PREAUTH_BYTES_MAX);
+const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX);
+const _: () = assert!(SSH_WINDOW_POOL_BYTES >= SSH_WINDOW_BYTES);
+const _: () = assert!(SSH_INBOX_BYTES_MAX > SSH_PACKET_BYTES_MAX);
+const _: () = assert!(SSH_INBOX_PREAUTH_BYTES_MAX > SSH_PREAUTH_PACKET_BYTES_MAX);
+const _: () = assert!(SSH_INBOX_PREAUTH_BYTES_MAX >= SSH_INBOX_REST_BYTES);
+// All of it at once, each buffer with the copy that it has while it grows: windows with a quarter
+// of slack for moving, one of them growing, receive buffer, send queue twice.
+const _: () = assert!(
+    (SSH_WINDOW_POOL_BYTES as usize + SSH_CHANNELS_MAX * SSH_WINDOW_FLOOR_BYTES as usize) / 4 * 5
+        + SSH_WINDOW_BYTES as usize / 8 * 5
+        + SSH_INBOX_BYTES_MAX / 2 * 3
+        + 2 * (SSH_SEND_QUEUE_BYTES + SSH_REPLY_QUEUE_BYTES + SSH_PACKET_BYTES_MAX)
+        + 2 * SSH_DEFERRED_BYTES_MAX
+        <= SSH_CONNECTION_BYTES_MAX
+);
+
+// --- x509: certificates for the log channel ---
+
+/// A certificate or a request in DER: one of ours has some 500 bytes and a name adds a few.
+pub const X509_DER_BYTES_MAX: usize = 8 * 1024;
+/// A file of certificates, requests or keys: during a rotation it has two of them.
+pub const X509_PEM_BYTES_MAX: usize = 32 * 1024;
+/// Certificates in one file: an authority and the one before it.
+pub const X509_PEM_BLOCKS_MAX: usize = 2;
+/// Names and addresses of one server.
+pub const X509_NAMES_MAX: usize = 32;
+/// Characters of a common name (RFC 5280, upper bound `ub-common-name`).
+pub const X509_COMMON_NAME_CHARS_MAX: usize = 64;
+/// Bytes of a serial number: 126 random bits, and within the 20 of RFC 5280 §4.1.2.2.
+pub const X509_SERIAL_BYTES: usize = 16;
+/// The life of an authority: longer than a machine's.
+pub const X509_AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// The life of a server's or a client's certificate.
+pub const X509_LEAF_LIFE: Duration = Duration::from_secs(365 * 86_400);
+/// How far back a certificate begins, for the clock of a machine that runs behind.
+pub const X509_BACKDATE: Duration = Duration::from_secs(5 * 60);
+/// Days before the end from which everybody who looks is warned.
+pub const X509_WARN_DAYS: i64 = 30;
+
+const _: () = assert!(X509_LEAF_LIFE.as_secs() * 2 < X509_AUTHORITY_LIFE.as_secs());
+const _: () = assert!(X509_SERIAL_BYTES * 8 > 64 && X509_SERIAL_BYTES <= 20);
+const _: () = assert!(
+    X509_LEAF_LIFE.as_secs() / 3 > X509_WARN_DAYS as u64 * 86_400,
+    "renewal comes before the warning"
+);
+
+// --- rpc: the wire of the subsystems ---
+
+/// A request line without its newline.
+pub const RPC_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// A response line without its newline: several thousand sessions.
+pub const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// From the subsystem's start to a complete request.
+pub const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a request to its answer, as the client waits for it.
+pub const RPC_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// An attach header line.
+pub const ATTACH_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// An event line without its newline.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+// --- sessions ---
+
+/// A session's name, in characters (all of them are ASCII).
+pub const SESSION_NAME_CHARS_MAX: usize = 64;
+/// A host label (RFC 1123 §2.1, RFC 1035 §2.3.4).
+pub const DNS_LABEL_CHARS_MAX: usize = 63;
+/// The command of a session.
+pub const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
+/// Sessions of one agent.
+pub const SESSIONS_MAX: usize = 4096;
+/// A `session.json` that is read; ours are below 2 KiB.
+pub const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
+/// The lowest port that `auto` picks.
+pub const SESSION_AUTO_PORT_MIN: u16 = 1001;
+/// Operations that wait for their turn on one session.
+pub const SESSION_WAITING_OPS_MAX: usize = 16;
+/// From asking a session's command to end to killing it.
+pub const SESSION_STOP_GRACE: Duration = Duration::from_secs(10);
+/// Terminals of one agent.
+pub const TERMINALS_MAX: usize = 1024;
+/// A terminal's width or height, in cells: what tmux takes.
+pub const TERMINAL_CELLS_MAX: u32 = 10_000;
+/// The share of a host that sessions may pledge, in percent of each axis.
+pub const CAPACITY_PERCENT: u64 = 90;
+
+const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
+
+// --- docker: the Engine's socket ---
+
+/// A response head.
+pub const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// A response body that is kept whole: the list of all containers.
+pub const DOCKER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An ordinary call.
+pub const DOCKER_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Header lines of a response; the Engine sends some ten.
+pub const DOCKER_HEADERS_MAX: usize = 64;
+/// The line that opens a chunk: sixteen digits and an extension that nobody sends.
+pub const DOCKER_CHUNK_LINE_BYTES_MAX: usize = 256;
+/// All lines after the last chunk.
+pub const DOCKER_TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// A request with its body: a container's description, or the sources of the session image.
+pub const DOCKER_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// One direction of a stream that is taken over: a screen of tmux several times.
+pub const DOCKER_STREAM_BYTES: usize = 64 * 1024;
+/// What is read from the Engine's socket at a time.
+pub const DOCKER_READ_BYTES: usize = 16 * 1024;
+/// One object of the event stream; labels of a container are in it.
+pub const DOCKER_EVENT_BYTES_MAX: usize = 64 * 1024;
+/// What a call that stops a container may take beyond the grace of the stop.
+pub const DOCKER_STOP_MARGIN: Duration = Duration::from_secs(15);
+/// A build of the session image, packages fetched over a slow line included.
+pub const DOCKER_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// The line with which an attached terminal tells its name inside the container.
+pub const DOCKER_TTY_LINE_BYTES_MAX: usize = 256;
+/// From a kill for memory to the end of the container that it belongs to.
+pub const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// A container's log on disk where the host has no syslog, in MiB, twice.
+pub const DOCKER_LOG_FILE_MIB: u32 = 10;
+
+const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DOCKER_CALL_TIMEOUT.as_secs());
+const _: () = assert!(DOCKER_CALL_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs());
+const _: () = assert!(
+    RPC_ANSWER_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs() + DOCKER_STOP_MARGIN.as_secs()
+);
+const _: () = assert!(DOCKER_HEAD_BYTES_MAX <= DOCKER_STREAM_BYTES);
+
+// --- agent ---
+
+/// Descriptors that one agent watches: connections, terminals with their processes, Docker's.
+pub const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
+/// Calls that wait for their answers.
+pub const CALLERS_MAX: usize = 4096;
+/// How often `authorized_keys` is looked at while anything else happens; a login looks too.
+pub const KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes on their way between a terminal and its client, in one direction.
+pub const TERMINAL_WINDOW_BYTES: usize = 16 * 1024;
+/// Bytes that one terminal may move in one turn, so that it slows no other's keystroke.
+pub const TERMINAL_TURN_BYTES: usize = 64 * 1024;
+/// How long a tmux client that was hung up on may take to end before it is killed.
+pub const CLIENT_HANG_UP_GRACE: Duration = Duration::from_secs(3);
+/// Disk jobs in flight; each belongs to an operation.
+pub const DISK_JOBS_MAX: usize = SESSIONS_MAX;
+/// Threads that copy and remove homes.
+pub const DISK_LONG_THREADS: usize = 4;
+/// Connections to Docker's socket that carry calls.
+pub const DOCKER_CONNECTIONS_MAX: usize = 32;
+/// Those that are kept while nothing is called: one to call on, one for what is called meanwhile.
+pub const DOCKER_CONNECTIONS_IDLE_MAX: usize = 2;
+/// The first wait before Docker is dialled again.
+pub const DOCKER_REDIAL_FIRST: Duration = Duration::from_millis(200);
+/// The longest.
+pub const DOCKER_REDIAL_CAP: Duration = Duration::from_secs(5);
+/// How long operations in flight may go on after SIGTERM: as long as a stop takes.
+pub const AGENT_SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+/// A one-line configuration file.
+pub const CONFIG_LINE_BYTES_MAX: usize = 4 * 1024;
+
+const _: () = assert!(AGENT_SHUTDOWN_GRACE.as_secs() > SESSION_STOP_GRACE.as_secs());
+
+/// A lock file that is read; ours are below 200 bytes.
+pub const LOCK_FILE_BYTES_MAX: usize = 4 * 1024;
+/// How long `list` and `get` wait for the runtime before they tell what was last known.
+pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(SURVEY_PATIENCE.as_secs() < RPC_ANSWER_TIMEOUT.as_secs());
+
+// --- demo ---
+
+/// From starting the demo's agent to its listening.
+pub const DEMO_START_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one step of the demo's round waits for: a container's start, a redial.
+pub const DEMO_STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the demo's round asks for something that was changed from outside.
+pub const DEMO_ASK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the last event of an agent that ends may take to be delivered.
+pub const AGENT_FAREWELL_GRACE: Duration = Duration::from_secs(2);
+/// One file of the event spool.
+pub const SPOOL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Files of the event spool: 64 MiB, some 200,000 events. One more while a new one is made.
+pub const SPOOL_SEGMENTS_MAX: usize = 16;
+/// Events in memory that the disk has not taken yet: one commit's worth, far less than a segment.
+pub const SPOOL_TAIL_BYTES_MAX: usize = 1024 * 1024;
+/// From a failed disk operation of the spool to the next try.
+pub const SPOOL_RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes of a status channel that wait for the transport.
+pub const EMITTER_OUTPUT_BYTES: usize = 2 * EVENT_BYTES_MAX;
+/// A line from a status listener: a hello or an acknowledgement, with room for what is added.
+pub const STATUS_ANSWER_BYTES_MAX: usize = 4 * 1024;
+/// From dialling to an open status channel: the login's grace and the connect before it.
+pub const STATUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
+/// Silence after which a status listener is of the kind that never acknowledges.
+pub const STATUS_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Age at which a connection to a listener that says nothing proves that it answers keepalives.
+pub const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
+/// Between two heartbeats.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+
+const _: () = assert!(STATUS_CONNECT_TIMEOUT.as_secs() > SSH_LOGIN_GRACE.as_secs());
+const _: () = assert!(
+    STATUS_PROVEN_AFTER.as_secs()
+        >= SSH_KEEPALIVE_INTERVAL.as_secs() * (SSH_KEEPALIVE_MISSES_MAX as u64 + 1)
+);
+const _: () = assert!(2 * SPOOL_TAIL_BYTES_MAX as u64 <= SPOOL_SEGMENT_BYTES);
+const _: () = assert!(2 * EVENT_BYTES_MAX <= SPOOL_TAIL_BYTES_MAX);
+
+// --- status and fleet ---
+
+/// The first wait before a redial.
+pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait before a redial.
+pub const REDIAL_CAP: Duration = Duration::from_secs(30);
+/// Agents of one shell host.
+pub const AGENTS_MAX: usize = 1024;
+/// Where an agent listens unless its entry says otherwise.
+pub const AGENT_PORT: u16 = 222;
+/// Where the shell host listens for status unless it is told otherwise.
+pub const STATUS_PORT: u16 = 223;
+/// An agent's `agent-host` file: the longest DNS name, a port and blanks fit.
+pub const AGENT_HOST_BYTES_MAX: usize = 512;
+/// From a dial to an open stream, name resolution included; a dead host says nothing at all.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests to one agent that are not answered yet, those that wait for the connection included.
+pub const MEMBER_REQUESTS_MAX: usize = 256;
+/// How long the verbs of the command line wait for an agent's list or ping, dialling included: a
+/// dead host costs this once, however many there are.
+pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(12);
+/// The longest wait before a redial while a person looks at a lost terminal.
+pub const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
+/// How long a lost terminal is tried to be had back: a train ride through tunnels.
+pub const ATTACH_GIVE_UP: Duration = Duration::from_secs(15 * 60);
+/// How long a session whose terminal failed may take to end before that is told as a failure.
+pub const ATTACH_DOUBT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between asking such a session whether it runs on.
+pub const ATTACH_DOUBT_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a finished terminal waits to hear whether its session goes on.
+pub const ATTACH_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// From asking for a terminal to saying that it takes time: most are there before one could read.
+pub const ATTACH_HINT_AFTER: Duration = Duration::from_millis(500);
+/// Host names that are looked up at the same time.
+pub const RESOLVER_THREADS: usize = 8;
+/// Keys that are read from the person's terminal at once: a large paste goes in a few pieces.
+pub const TYPED_BYTES_MAX: usize = 16 * 1024;
+/// How long the last words to an agent may take when a terminal has ended.
+pub const FAREWELL_LINGER: Duration = Duration::from_secs(1);
+/// A refusal line of the attach subsystem without its newline.
+pub const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
+/// Text of ours to a terminal that is not written yet: a few notices.
+pub const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
+
+const _: () = assert!(SURVEY_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
+const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
+const _: () = assert!(ATTACH_REDIAL_CAP.as_secs() <= REDIAL_CAP.as_secs());
+
+/// Silence after which an agent that is connected counts as silent: three heartbeats.
+pub const STATUS_SILENCE: Duration = Duration::from_secs(90);
+/// Age of a file of the hub's journal: then a new one is begun and what is known is written anew.
+pub const JOURNAL_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Events that wait for the hub's disk; beyond it agents are not read. Two such are in memory.
+pub const JOURNAL_PENDING_BYTES_MAX: usize = 512 * 1024;
+/// What of the known state goes along with one commit while it is written anew.
+pub const JOURNAL_CHECKPOINT_BYTES: usize = 64 * 1024;
+/// From a failed disk operation of the journal to the next try.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+/// Recent events that subscribers read from: some 3,000.
+pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// The pieces in which recent events are forgotten.
+pub const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
+/// A piece of a snapshot in a subscriber's memory, give or take one session.
+pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
+/// A request line of a subscriber.
+pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
+/// Texts that the hub keeps only once: image tags, versions, commands.
+pub const SHARED_TEXTS_MAX: usize = 64;
+/// What a listener has for one agent: a hello and an acknowledgement.
+pub const LISTENER_OUTPUT_BYTES: usize = 1024;
+/// Descriptors that a status listener watches: a connection to and one from each agent, and those
+/// who listen.
+pub const STATUS_DESCRIPTORS_MAX: usize = 4 * 1024;
+/// Programs that listen to the hub.
+pub const SUBSCRIBERS_MAX: usize = 256;
+/// Bytes that one of them is told in one turn before the others have theirs.
+pub const SUBSCRIBER_TURN_BYTES: usize = 256 * 1024;
+/// How often the registry of agents is read again while nothing says that it has changed.
+pub const STATUS_REGISTRY_INTERVAL: Duration = Duration::from_secs(60);
+/// From a list that events have overtaken to the next one.
+pub const LIST_SETTLE: Duration = Duration::from_millis(500);
+/// From a list that was not answered to the next one.
+pub const LIST_RETRY: Duration = Duration::from_secs(5);
+/// The hosts file of dnsmasq: some 50,000 names.
+pub const DNS_HOSTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// From a hosts file that could not be written to the next try.
+pub const DNS_RETRY: Duration = Duration::from_secs(5);
+/// How long a program that can do without it waits for the hub's snapshot.
+pub const HUB_PATIENCE: Duration = Duration::from_millis(100);
+/// How long `ls` waits for an agent that the hub has lost.
+pub const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
+/// From losing the hub to looking for it again, while a person or a script reads events.
+pub const EVENTS_REDIAL: Duration = Duration::from_millis(200);
+/// Complaints about an agent's lines that wait to be logged.
+pub const LISTENER_NOTES_MAX: usize = 16;
+
+const _: () = assert!(STATUS_DESCRIPTORS_MAX > SSH_CONNECTIONS_MAX + AGENTS_MAX + SUBSCRIBERS_MAX);
+const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());
+const _: () = assert!(EVENT_BYTES_MAX + 1024 <= JOURNAL_PENDING_BYTES_MAX);
+const _: () = assert!(2 * JOURNAL_PENDING_BYTES_MAX as u64 <= JOURNAL_FILE_BYTES);
+const _: () = assert!(4 * HISTORY_CHUNK_BYTES <= HISTORY_BYTES_MAX);
+
+// --- provision: setting hosts up ---
+
+/// A program that a step runs, unless it says otherwise.
+pub const PROVISION_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Starting or restarting a unit: systemd itself gives up after 90 s.
+pub const PROVISION_UNIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long apt waits for whoever holds dpkg's lock: a fresh machine's own first updates.
+pub const PROVISION_APT_LOCK_WAIT: Duration = Duration::from_secs(600);
+/// A call of apt: a whole upgrade over a slow line, behind the wait for the lock.
+pub const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// From asking a program to end to killing it, when everything is to end.
+pub const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
+/// What is kept of each output of a program: apt tells of some thousand packages.
+pub const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Lines of a failed program that are shown.
+pub const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
+/// A file that a step looks into: our own programs are the largest, 3 MB as they are given out and
+/// some 70 with everything for a debugger.
+pub const PROVISION_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Lines of a difference that are shown.
+pub const PROVISION_DIFF_LINES_MAX: usize = 200;
+/// Lines of texts that are compared line by line; longer ones are shown as replaced.
+pub const PROVISION_DIFF_TEXT_LINES_MAX: usize = 1000;
+/// `/etc/passwd` or `/etc/group`: some 10,000 accounts.
+pub const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_WAIT.as_secs());
+
+// --- tui ---
+
+/// How long a lone Escape waits for the rest of a sequence: a slow line's hiccup, and less than a
+/// person notices.
+pub const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
+/// The parameters of one key's sequence; real ones have some six bytes.
+pub const KEY_SEQUENCE_BYTES_MAX: usize = 32;
+/// A text that is pasted: longer than any field.
+pub const PASTE_BYTES_MAX: usize = 8 * 1024;
+/// A line that is typed.
+pub const INPUT_CHARS_MAX: usize = 4 * 1024;
+/// Age at which a directory that no agent has told of counts as an orphan.
+pub const ORPHAN_AGE_MIN: Duration = Duration::from_secs(60);
+/// Between two pictures that nobody waits for: many news are one picture.
+pub const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+/// How often an agent that no hub tells of is asked for its list.
+pub const SCREEN_ASK_INTERVAL: Duration = Duration::from_secs(3);
+/// How often one that did not answer is, in the end.
+pub const SCREEN_ASK_INTERVAL_MAX: Duration = Duration::from_secs(48);
+/// How often a screen on which nothing happens is looked at: ages and the clock show minutes.
+pub const SCREEN_QUIET_TICK: Duration = Duration::from_secs(10);
+/// How often while something is under way: its seconds are shown.
+pub const SCREEN_TASK_TICK: Duration = Duration::from_secs(1);
+/// From asking an agent to showing that it does not answer.
+pub const TASK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a result stands below the list.
+pub const MESSAGE_SHOWN: Duration = Duration::from_secs(10);
+/// How long a failure does.
+pub const TROUBLE_SHOWN: Duration = Duration::from_secs(60);
+/// Results and failures that can be recalled.
+pub const MESSAGES_MAX: usize = 500;
+/// Events that the screen keeps.
+pub const HAPPENINGS_MAX: usize = 2000;
+/// The narrowest terminal that gets a screen.
+pub const SCREEN_COLS_MIN: usize = 40;
+/// The lowest one.
+pub const SCREEN_ROWS_MIN: usize = 8;
+/// Rows of a message below the list; the rest is on the page of messages.
+pub const SCREEN_MESSAGE_ROWS_MAX: usize = 3;
+/// A line of the hub: a snapshot of some 100,000 sessions.
+pub const HUB_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What is read from the hub's socket at a time; on the stack.
+pub const HUB_READ_BYTES: usize = 16 * 1024;
+/// From a hub that is not there to the next look.
+pub const HUB_REDIAL: Duration = Duration::from_secs(2);
+/// How often the registry's directory is looked at for new agents.
+pub const REGISTRY_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// What is kept of the last words of a program that had the terminal.
+pub const GUEST_OUTPUT_BYTES_MAX: usize = 8 * 1024;
+
+const _: () = assert!(SCREEN_ASK_INTERVAL_MAX.as_secs() == 16 * SCREEN_ASK_INTERVAL.as_secs());
+const _: () = assert!(TASK_PATIENCE.as_secs() < RPC_ANSWER_TIMEOUT.as_secs());
+const _: () = assert!(INPUT_CHARS_MAX >= SESSION_COMMAND_BYTES_MAX);
+const _: () = assert!(SCREEN_ROWS_MIN > SCREEN_MESSAGE_ROWS_MAX + 3);
+
+// --- provision: another host ---
+
+/// The port of sshd where nobody has chosen another.
+pub const SSH_STANDARD_PORT: u16 = 22;
+/// Seconds for a host to take a connection: a jump or two are on the way.
+pub const PROVISION_CONNECT_SECONDS: u64 = 15;
+/// Seconds of silence before ssh asks whether the host is there.
+pub const PROVISION_ALIVE_SECONDS: u64 = 15;
+/// Unanswered questions of that kind that end a connection: 45 s in all.
+pub const PROVISION_ALIVE_COUNT: u32 = 3;
+/// Seconds for which the shared connection is kept when nobody has closed it.
+pub const PROVISION_KEEP_SECONDS: u64 = 60;
+/// KiB that must be free below /var: Docker, an upgrade, and the session image.
+pub const PROVISION_FREE_KIB_MIN: u64 = 4 * 1024 * 1024;
+/// The line of JSON that tells the other end what to do.
+pub const PROVISION_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Age from which apt's lists are fetched anew.
+pub const PROVISION_LISTS_AGE_MAX: Duration = Duration::from_secs(3600);
+/// How long a host may take to be back from a restart: servers test their memory.
+pub const PROVISION_RESTART_PATIENCE: Duration = Duration::from_secs(600);
+/// The longest pause between two questions whether it is back.
+pub const PROVISION_RESTART_ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+// --- logs ---
+
+/// Messages that an agent's rsyslog holds in memory for the collector before it writes to disk.
+pub const LOG_FORWARD_QUEUE_MESSAGES: usize = 5_000;
+/// And on disk, in MiB: days of an agent's logs; what is over that is dropped.
+pub const LOG_FORWARD_QUEUE_DISK_MIB: usize = 256;
+/// The longest pause between two tries to reach the collector, in seconds.
+pub const LOG_FORWARD_RESUME_SECONDS_MAX: u64 = 30;
+/// Days for which the collector keeps an agent's logs.
+pub const LOG_KEEP_DAYS: u32 = 14;
+
+// --- io: the loop ---
+
+/// Bytes that one link may move in one turn before the others have theirs.
+pub const LINK_TURN_BYTES: usize = 1024 * 1024;
+/// What a peer has to take our last bytes and to close, once we are done with it.
+pub const LINK_LINGER: Duration = Duration::from_secs(5);
+/// Events taken from the kernel at once; what is left over comes with the next wait.
+pub const REACTOR_EVENTS_PER_WAIT: usize = 256;
+/// Connections that a listener takes in one turn.
+pub const ACCEPTS_PER_TURN: usize = 16;
+/// From being out of descriptors to the next try to accept: there is no event for it.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// Connections that the kernel holds until we accept them; more wait at the peer's.
+pub const LISTENER_BACKLOG: i32 = 128;
+/// Numbers of one host name that are dialled in turn.
+pub const RESOLVED_NUMBERS_MAX: usize = 8;
+/// A host name (RFC 1035 §2.3.4, without the final dot).
+pub const HOST_NAME_CHARS_MAX: usize = 253;
+/// What is kept of each output of a program that runs in the background: a complaint, a listing.
+pub const CHILD_OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+// --- io: the disk ---
+
+/// Directories inside each other that are copied, each with two open files: homes have some 40.
+pub const COPY_LEVELS_MAX: usize = 128;
+/// Files with several names that a copy remembers, at some 100 bytes each; names of further ones
+/// become files of their own.
+pub const COPY_HARD_LINKS_MAX: usize = 16 * 1024;
+/// Left-out files that a copy names; further ones are counted.
+pub const COPY_NOTES_MAX: usize = 16;
+/// Directories that are open at once while a tree is removed; deeper ones are moved up first.
+pub const REMOVE_LEVELS_MAX: usize = 64;
+
+/// Operations of a log that wait for its disk: one commit, one read, and the removals of a spool.
+pub const LOG_OPS_MAX: usize = 32;
+
+const _: () = assert!(LOG_OPS_MAX > SPOOL_SEGMENTS_MAX + 2);
+const _: () = assert!(2 * COPY_LEVELS_MAX + REMOVE_LEVELS_MAX < 1024, "the usual open-file limit");
+
+// --- log ---
+
+/// A line of the log with its newline, which is also what a pipe takes in one piece.
+pub const LOG_LINE_BYTES_MAX: usize = 4096;

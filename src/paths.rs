@@ -1,0 +1,463 @@
+//! Every path on disk, with its owner and mode, under a root that can be moved.
+//!
+//! The root is `/` on an installed host. `--root DIR` puts everything below DIR, so that an
+//! ordinary user, a test or the demo has a whole cluster in one directory.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::uuid::Uuid;
+
+/// Who owns a path on an installed host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// `root:root`
+    Root,
+    /// `root:claude`: the service reads, and cannot change
+    RootClaude,
+    /// `claude:claude`
+    Claude,
+}
+
+/// Directories that hold configuration and keys: root writes, the services look inside.
+pub const CONFIG_DIR: (Owner, u32) = (Owner::RootClaude, 0o750);
+/// A private key that a service must read.
+pub const SERVICE_KEY: (Owner, u32) = (Owner::RootClaude, 0o640);
+/// A private key that only root reads, and every key of an ordinary user's own root.
+pub const PRIVATE_KEY: (Owner, u32) = (Owner::Root, 0o600);
+/// What anyone may read: public keys, ids, names.
+pub const PUBLIC_FILE: (Owner, u32) = (Owner::Root, 0o644);
+/// What the services keep for themselves.
+pub const STATE_DIR: (Owner, u32) = (Owner::Claude, 0o750);
+/// What a service keeps for itself alone: events on their way.
+pub const PRIVATE_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o700);
+/// What a service keeps and another user's program reads: the names of sessions, for dnsmasq.
+pub const SHARED_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o755);
+/// Where the status socket is.
+pub const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
+/// The mode of the status socket: the group may listen.
+pub const STATUS_SOCKET_MODE: u32 = 0o660;
+/// A session's metadata.
+pub const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
+/// A session's home directory.
+pub const SESSION_DIR: (Owner, u32) = (Owner::Claude, 0o700);
+
+/// The user and the group that the services run as on an installed host.
+pub const SERVICE_USER: &str = "claude";
+/// The number of both.
+pub const SERVICE_USER_ID: u32 = 1337;
+/// The agent's unit.
+pub const AGENT_UNIT: &str = "convocate-agent.service";
+/// The status listener's unit.
+pub const STATUS_UNIT: &str = "convocate-status.service";
+/// The unit that bounds all sessions together.
+pub const SESSIONS_SLICE: &str = "convocate-sessions.slice";
+
+/// How the name of an unfinished home begins.
+pub const DRAFT_PREFIX: &str = ".new-";
+/// How the name of a lock ends.
+pub const LOCK_SUFFIX: &str = ".lock";
+
+/// All paths below one root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Paths::below("/")
+    }
+}
+
+impl Paths {
+    /// The paths below `root`.
+    pub fn below(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether this is an installed host's own root.
+    pub fn is_system(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    // --- the system ---
+
+    /// One of our programs (root, 0755).
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.at("usr/local/bin").join(name)
+    }
+
+    /// A unit of systemd ([`PUBLIC_FILE`]).
+    pub fn unit(&self, name: &str) -> PathBuf {
+        self.at("etc/systemd/system").join(name)
+    }
+
+    /// Removes old session images, once a day (root, 0755).
+    pub fn image_prune(&self) -> PathBuf {
+        self.at("etc/cron.daily/convocate-image-prune")
+    }
+
+    /// Which programs are login shells (root, 0644). Most of it is others'.
+    pub fn login_shells(&self) -> PathBuf {
+        self.at("etc/shells")
+    }
+
+    /// Tells dnsmasq where the names of sessions are ([`PUBLIC_FILE`]).
+    pub fn dnsmasq_drop_in(&self) -> PathBuf {
+        self.at("etc/dnsmasq.d/10-convocate.conf")
+    }
+
+    /// The operator's own sources of the session image, if there are any.
+    pub fn image_sources(&self) -> PathBuf {
+        self.shell_config().join("image")
+    }
+
+    // --- the agent ---
+
+    /// Configuration and keys of the agent ([`CONFIG_DIR`]).
+    pub fn agent_config(&self) -> PathBuf {
+        self.at("etc/convocate-agent")
+    }
+
+    /// This agent's id, one line ([`PUBLIC_FILE`]).
+    pub fn agent_id(&self) -> PathBuf {
+        self.agent_config().join("agent-id")
+    }
+
+    /// The host key of tcp/222 ([`SERVICE_KEY`]).
+    pub fn agent_host_key(&self) -> PathBuf {
+        self.agent_config().join("host_ed25519_key")
+    }
+
+    /// Who may drive this agent ([`PUBLIC_FILE`]).
+    pub fn agent_authorized_keys(&self) -> PathBuf {
+        self.agent_config().join("authorized_keys")
+    }
+
+    /// The key that the agent dials the shell host with ([`SERVICE_KEY`]).
+    pub fn agent_shell_key(&self) -> PathBuf {
+        self.agent_config().join("agent_to_shell_ed25519_key")
+    }
+
+    /// The shell host's pinned host key ([`PUBLIC_FILE`]).
+    pub fn agent_shell_known_host(&self) -> PathBuf {
+        self.agent_config().join("shell_host_key.pub")
+    }
+
+    /// The shell host's name, one line ([`PUBLIC_FILE`]).
+    pub fn agent_shell_host(&self) -> PathBuf {
+        self.agent_config().join("shell-host")
+    }
+
+    /// The image that new containers use, one line ([`PUBLIC_FILE`]).
+    pub fn agent_current_image(&self) -> PathBuf {
+        self.agent_config().join("current-image")
+    }
+
+    /// The key and the certificates with which the agent sends its logs.
+    pub fn agent_tls(&self) -> AgentTls {
+        AgentTls { dir: self.agent_config().join("rsyslog-tls") }
+    }
+
+    /// What rsyslog is told on an agent host; it holds a secret ([`PRIVATE_KEY`]).
+    pub fn rsyslog_forward(&self) -> PathBuf {
+        self.at("etc/rsyslog.d/10-convocate-client.conf")
+    }
+
+    /// Where the distribution's rsyslog keeps its queues.
+    pub fn rsyslog_spool(&self) -> PathBuf {
+        self.at("var/spool/rsyslog")
+    }
+
+    /// The agent's own state: its event spool ([`STATE_DIR`]).
+    pub fn agent_state(&self) -> PathBuf {
+        self.at("var/lib/convocate-agent")
+    }
+
+    /// Events that the shell host does not have yet ([`PRIVATE_STATE_DIR`]).
+    pub fn agent_spool(&self) -> PathBuf {
+        self.agent_state().join("spool")
+    }
+
+    /// The tmux configuration of the `host` runtime.
+    pub fn tmux_conf(&self) -> PathBuf {
+        self.agent_state().join("tmux.conf")
+    }
+
+    /// Where the agent that runs under this root listens, one line ([`PUBLIC_FILE`]).
+    pub fn agent_address(&self) -> PathBuf {
+        self.agent_state().join("address")
+    }
+
+    /// Held while an agent runs under this root, so that there is never a second one.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.agent_state().join("agent.lock")
+    }
+
+    // --- any host ---
+
+    /// Which addresses dnsmasq takes ([`PUBLIC_FILE`]).
+    pub fn dnsmasq_binding(&self) -> PathBuf {
+        self.at("etc/dnsmasq.d/00-convocate-binding.conf")
+    }
+
+    // --- sessions ---
+
+    /// Where the homes of sessions are.
+    pub fn sessions(&self) -> PathBuf {
+        self.at("home/claude")
+    }
+
+    /// A session's home ([`SESSION_DIR`]).
+    pub fn session(&self, id: Uuid) -> PathBuf {
+        self.sessions().join(id.to_string())
+    }
+
+    /// Where a session's home is made before it is whole. Not a UUID, so never listed.
+    pub fn session_draft(&self, id: Uuid) -> PathBuf {
+        self.sessions().join(format!("{DRAFT_PREFIX}{id}"))
+    }
+
+    /// A session's metadata ([`SESSION_FILE`]).
+    pub fn session_file(&self, id: Uuid) -> PathBuf {
+        self.session(id).join("session.json")
+    }
+
+    /// Present while an operation on the session is in flight ([`SESSION_FILE`]).
+    pub fn session_lock(&self, id: Uuid) -> PathBuf {
+        self.sessions().join(format!("{id}{LOCK_SUFFIX}"))
+    }
+
+    /// What a new home is a copy of.
+    pub fn skeleton(&self) -> PathBuf {
+        self.sessions().join(".skel")
+    }
+
+    // --- the shell host ---
+
+    /// Configuration and keys of the shell host ([`CONFIG_DIR`]).
+    pub fn shell_config(&self) -> PathBuf {
+        self.at("etc/convocate")
+    }
+
+    /// One directory per known agent ([`CONFIG_DIR`]).
+    pub fn agent_keys(&self) -> PathBuf {
+        self.shell_config().join("agent-keys")
+    }
+
+    /// The files of one agent. `id` has been checked to be an agent id.
+    pub fn agent_entry(&self, id: &str) -> AgentEntry {
+        AgentEntry { dir: self.agent_keys().join(id) }
+    }
+
+    /// The host key of tcp/223 ([`SERVICE_KEY`]).
+    pub fn status_host_key(&self) -> PathBuf {
+        self.shell_config().join("status_host_ed25519_key")
+    }
+
+    /// Which agents may push events ([`PUBLIC_FILE`]).
+    pub fn status_authorized_keys(&self) -> PathBuf {
+        self.shell_config().join("status_authorized_keys")
+    }
+
+    /// The authority that issues the certificates for logs, and the collector's.
+    pub fn log_authority(&self) -> LogAuthority {
+        LogAuthority { dir: self.shell_config().join("rsyslog-ca") }
+    }
+
+    /// Which agents send logs, by their secrets ([`PRIVATE_KEY`]).
+    pub fn log_agents(&self) -> PathBuf {
+        self.shell_config().join("rsyslog-agents.json")
+    }
+
+    /// What rsyslog is told on the shell host ([`PUBLIC_FILE`]).
+    pub fn rsyslog_collector(&self) -> PathBuf {
+        self.at("etc/rsyslog.d/10-convocate-server.conf")
+    }
+
+    /// What logrotate is told on the shell host ([`PUBLIC_FILE`]).
+    pub fn logrotate(&self) -> PathBuf {
+        self.at("etc/logrotate.d/convocate-agent-logs")
+    }
+
+    /// The collected logs, one file for each agent.
+    pub fn agent_logs(&self) -> PathBuf {
+        self.at("var/log/convocate-agent")
+    }
+
+    /// The hub's state, and what it writes for dnsmasq ([`SHARED_STATE_DIR`]).
+    pub fn shell_state(&self) -> PathBuf {
+        self.at("var/lib/convocate")
+    }
+
+    /// What the hub knows, as a log ([`PRIVATE_STATE_DIR`]).
+    pub fn status_journal(&self) -> PathBuf {
+        self.shell_state().join("journal")
+    }
+
+    /// Held while a status listener runs under this root, so that there is never a second one.
+    pub fn status_lock(&self) -> PathBuf {
+        self.status_journal().join("lock")
+    }
+
+    /// Where the status listener that runs under this root listens, one line ([`PUBLIC_FILE`]).
+    pub fn status_address(&self) -> PathBuf {
+        self.at("run/convocate/status.address")
+    }
+
+    /// Names of sessions for dnsmasq.
+    pub fn dns_hosts(&self) -> PathBuf {
+        self.shell_state().join("dnsmasq-hosts")
+    }
+
+    /// Where the hub serves snapshot and stream.
+    pub fn status_socket(&self) -> PathBuf {
+        self.at("run/convocate/status.sock")
+    }
+}
+
+/// The files with which an agent proves itself to the collector of logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentTls {
+    dir: PathBuf,
+}
+
+impl AgentTls {
+    /// The directory ([`CONFIG_DIR`]).
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The authorities that it trusts ([`PUBLIC_FILE`]).
+    pub fn authorities(&self) -> PathBuf {
+        self.dir.join("ca.crt")
+    }
+
+    /// Its certificate ([`PUBLIC_FILE`]).
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("client.crt")
+    }
+
+    /// Its key ([`PRIVATE_KEY`]).
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("client.key")
+    }
+}
+
+/// The files of the authority that issues the certificates for logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogAuthority {
+    dir: PathBuf,
+}
+
+impl LogAuthority {
+    /// The directory ([`CONFIG_DIR`]).
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The authority's certificate, and during a rotation that of the one before
+    /// ([`PUBLIC_FILE`]).
+    pub fn authorities(&self) -> PathBuf {
+        self.dir.join("ca.crt")
+    }
+
+    /// The authority's key ([`PRIVATE_KEY`]).
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("ca.key")
+    }
+
+    /// The key of the authority before, during a rotation ([`PRIVATE_KEY`]).
+    pub fn previous_key(&self) -> PathBuf {
+        self.dir.join("previous.key")
+    }
+
+    /// The collector's certificate ([`PUBLIC_FILE`]).
+    pub fn server_certificate(&self) -> PathBuf {
+        self.dir.join("server.crt")
+    }
+
+    /// The collector's key ([`PRIVATE_KEY`]).
+    pub fn server_key(&self) -> PathBuf {
+        self.dir.join("server.key")
+    }
+}
+
+/// What the shell host keeps about one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentEntry {
+    dir: PathBuf,
+}
+
+impl AgentEntry {
+    /// The directory ([`CONFIG_DIR`]).
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the agent is dialled, one line: `host` or `host:port` ([`PUBLIC_FILE`]).
+    pub fn host(&self) -> PathBuf {
+        self.dir.join("agent-host")
+    }
+
+    /// The agent's pinned host key ([`PUBLIC_FILE`]).
+    pub fn host_key(&self) -> PathBuf {
+        self.dir.join("host_key.pub")
+    }
+
+    /// The key that the shell host dials the agent with ([`SERVICE_KEY`]).
+    pub fn shell_to_agent_key(&self) -> PathBuf {
+        self.dir.join("shell_to_agent_ed25519_key")
+    }
+
+    /// Its public half ([`PUBLIC_FILE`]).
+    pub fn shell_to_agent_public_key(&self) -> PathBuf {
+        self.dir.join("shell_to_agent_ed25519_key.pub")
+    }
+
+    /// The key that the agent dials the shell host with ([`PUBLIC_FILE`]).
+    pub fn agent_to_shell_public_key(&self) -> PathBuf {
+        self.dir.join("agent_to_shell_ed25519_key.pub")
+    }
+
+    /// The certificate that was issued to it last ([`PUBLIC_FILE`]).
+    pub fn log_certificate(&self) -> PathBuf {
+        self.dir.join("client.crt")
+    }
+
+    /// The secret that its log messages carry ([`PRIVATE_KEY`]).
+    pub fn log_token(&self) -> PathBuf {
+        self.dir.join("log-token")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_below_the_root() {
+        let paths = Paths::below("/tmp/x");
+        let id = Uuid::parse("01234567-89ab-4def-8123-456789abcdef").expect("a UUID");
+        for path in [
+            paths.agent_host_key(),
+            paths.session_file(id),
+            paths.session_lock(id),
+            paths.agent_entry("abcdefghjkmn").host_key(),
+            paths.status_socket(),
+            paths.dns_hosts(),
+        ] {
+            assert!(path.starts_with("/tmp/x"), "{}", path.display());
+        }
+        assert_eq!(Paths::default().agent_id(), Path::new("/etc/convocate-agent/agent-id"));
+    }
+}

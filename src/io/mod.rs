@@ -1,0 +1,44 @@
+//! The only place with sockets, files, processes, ttys, signals, clocks and randomness.
+//!
+//! It knows [`crate::base`] and nothing above. `unsafe` is allowed here and nowhere else, each use
+//! with its reason.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`clock`], [`entropy`] | the time; randomness to seed with |
+//! | [`machine`], [`accounts`] | what this machine has, as whom we run, who else there is |
+//! | [`reactor`] | waits for descriptors, deadlines and other threads |
+//! | [`registry`] | whose each descriptor is |
+//! | [`stream`], [`listener`], [`resolve`] | byte streams that never block; who dials us; names |
+//! | [`link`], [`wire`] | pump bytes between a stream and an endpoint that it owns, or borrows |
+//! | [`dial`] | opens streams to hosts by name or number |
+//! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
+//! | [`servant`] | a program that ends when we do |
+//! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
+//! | [`disk`] | files and trees, durable and bounded |
+//! | [`notify`] | telling systemd that we are ready |
+//! | [`worker`] | threads for what would block the loop |
+
+pub mod accounts;
+pub mod child;
+pub mod clock;
+pub mod dial;
+pub mod disk;
+pub mod entropy;
+pub mod link;
+pub mod listener;
+pub mod machine;
+pub mod notify;
+pub mod process;
+pub mod pty;
+pub mod reactor;
+pub mod registry;
+pub mod resolve;
+#[cfg(test)]
+pub(crate) mod scratch;
+pub mod servant;
+pub mod signals;
+pub mod stream;
+pub mod tty;
+pub mod wire;
+pub mod worker;

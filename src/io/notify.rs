@@ -1,0 +1,20 @@
+//! Telling systemd that a service is ready (sd_notify(3)).
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Says so to whoever started this process and wants to know: `NOTIFY_SOCKET` names a socket, an
+/// abstract one if it begins with `@`. Without it nobody does.
+///
+/// # Errors
+/// When there is such a socket and it does not take the message.
+pub fn ready() -> io::Result<()> {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&name)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(drop)
+}

@@ -1,0 +1,48 @@
+//! A program of ours that serves in the background and ends when we do.
+//!
+//! Its standard input is a pipe whose other end we hold and never write to: the end of that pipe
+//! tells it that we are gone, however we went. What it has to say goes to a file.
+
+use std::fs::File;
+use std::io;
+use std::process::{ChildStdin, Stdio};
+use std::time::Duration;
+
+use super::process::{Exit, Process, Program, Signal, SpawnError};
+
+/// The program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Servant {
+    process: Process,
+    _leash: Option<ChildStdin>,
+}
+
+impl Servant {
+    /// Starts `program`, with its complaints in `errors`.
+    ///
+    /// # Errors
+    /// [`SpawnError`], which names the program.
+    pub fn spawn(program: &Program, errors: File) -> Result<Servant, SpawnError> {
+        let mut command = program.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors);
+        let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
+        let leash = process.pipes().stdin.take();
+        Ok(Servant { process, _leash: leash })
+    }
+
+    /// How it ended, if it does within `patience`. Blocks until then: for those without a loop.
+    ///
+    /// # Errors
+    /// If somebody else reaped it, which is a bug.
+    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<Exit>> {
+        self.process.wait(patience)
+    }
+
+    /// Sends a signal to it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.process.signal(signal)
+    }
+}

@@ -1,0 +1,90 @@
+//! What a connection is told when it starts.
+
+use std::time::Duration;
+
+use super::cipher::{CipherName, aes_is_fast};
+use super::kex::KexName;
+use super::keys::{KeyPair, PublicKey};
+use crate::limits;
+
+/// What a client must know. Shared by all connections to one server.
+#[derive(Debug)]
+pub struct ClientConfig {
+    /// The user to log in as.
+    pub user: String,
+    /// The key that proves it.
+    pub key: KeyPair,
+    /// The only host key that is accepted.
+    pub host_key: PublicKey,
+    /// Limits and preferences.
+    pub tuning: Tuning,
+}
+
+/// What a server must know. Shared by all its connections.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// The server's own key.
+    pub host_key: KeyPair,
+    /// What clients may ask for. Everything else is refused.
+    pub subsystems: &'static [Subsystem],
+    /// Limits and preferences.
+    pub tuning: Tuning,
+}
+
+/// Something that a client may start on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subsystem {
+    /// Its exact name.
+    pub name: &'static str,
+    /// Whether it has a terminal whose size may change.
+    pub window_change: bool,
+}
+
+/// Numbers and preferences that tests shrink and turn round; [`Default`] is the profile.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Bytes in one direction under one key.
+    pub rekey_bytes: u64,
+    /// Packets in one direction under one key.
+    pub rekey_packets: u64,
+    /// Age of a key.
+    pub rekey_age: Duration,
+    /// How long a rekey may take.
+    pub rekey_timeout: Duration,
+    /// Silence before a keepalive, and between unanswered ones.
+    pub keepalive: Duration,
+    /// Unanswered keepalives that end the connection.
+    pub keepalive_misses: u32,
+    /// From the start to authenticated.
+    pub login_grace: Duration,
+    /// AES before ChaCha20, as it should be on a machine with AES instructions.
+    pub prefer_aes: bool,
+    /// The key exchange methods that are offered, in order.
+    pub kex: &'static [KexName],
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            rekey_bytes: limits::SSH_REKEY_BYTES,
+            rekey_packets: limits::SSH_REKEY_PACKETS,
+            rekey_age: limits::SSH_REKEY_AGE,
+            rekey_timeout: limits::SSH_REKEY_TIMEOUT,
+            keepalive: limits::SSH_KEEPALIVE_INTERVAL,
+            keepalive_misses: limits::SSH_KEEPALIVE_MISSES_MAX,
+            login_grace: limits::SSH_LOGIN_GRACE,
+            prefer_aes: aes_is_fast(),
+            kex: &[KexName::MlKem768X25519, KexName::Curve25519, KexName::Curve25519LibSsh],
+        }
+    }
+}
+
+impl Tuning {
+    /// The ciphers in the order in which they are offered.
+    pub(super) fn ciphers(&self) -> [CipherName; 2] {
+        match self.prefer_aes {
+            true => [CipherName::Aes256Gcm, CipherName::ChaCha20Poly1305],
+            false => [CipherName::ChaCha20Poly1305, CipherName::Aes256Gcm],
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The key exchange, first and later ones (RFC 4253 §7, RFC 8731,
+//! draft-ietf-sshm-mlkem-hybrid-kex).
+//!
+//! States are the variants of [`Exchange`]; each owns what only it needs. The exchange never
+//! decides what may come in a state, that is [`super::admit`]; it never starts by itself, its owner
+//! counts bytes and time.
+//!
+//! ```text
+//! Idle ── propose ──▶ Proposed ── KEXINIT ──▶ Reply (client) ── KEX_ECDH_REPLY ──▶ NewKeys
+//!   └────────────── KEXINIT ────────────────▶ Init (server)  ── KEX_ECDH_INIT ───▶    │
+//! Idle ◀──────────────────────────── NEWKEYS ─────────────────────────────────────────┘
+//! ```
+
+use zeroize::Zeroizing;
+
+use super::Side;
+use super::admit::State;
+use super::cipher::{CipherName, Opener, Sealer};
+use super::error::Error;
+use super::identification::{self, Identification};
+use super::kex::{ClientExchange, ExchangeHash, SharedSecret, derive_key, exchange_hash, respond};
+use super::kexinit::{self, Agreed};
+use super::keys::PublicKey;
+use super::names::{
+    SSH_MSG_KEX_ECDH_INIT, SSH_MSG_KEX_ECDH_REPLY, SSH_MSG_KEXINIT, SSH_MSG_NEWKEYS,
+    SSH_MSG_USERAUTH_REQUEST,
+};
+use super::packet::Receiving;
+use super::sender::Sender;
+use super::wire::{Reader, put_string};
+use crate::base::rng::Rng;
+
+/// Where an exchange stands.
+enum Exchange {
+    /// None is under way.
+    Idle,
+    /// Our KEXINIT is out.
+    Proposed { ours: Vec<u8> },
+    /// Client: our public value is out.
+    Reply { pending: ClientExchange, terms: Terms },
+    /// Server: the client's public value is waited for.
+    Init { terms: Terms },
+    /// Our NEWKEYS is out; the peer's puts this in force.
+    NewKeys { opener: Opener, first: bool },
+}
+
+/// What two KEXINITs agreed on, and themselves for the hash.
+struct Terms {
+    agreed: Agreed,
+    ours: Vec<u8>,
+    theirs: Vec<u8>,
+}
+
+/// What the first exchange left for good.
+#[derive(Clone, Copy)]
+struct Session {
+    id: [u8; 32],
+    strict: bool,
+}
+
+/// What a step of the exchange changed for the rest of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing yet.
+    Going,
+    /// Our NEWKEYS is out: what is put from now on goes under the new key.
+    Sealed {
+        /// It is the first exchange.
+        first: bool,
+        /// The client takes EXT_INFO.
+        ext_info: bool,
+    },
+    /// The peer's NEWKEYS came: the exchange is over.
+    Over,
+}
+
+/// What the exchange works with but does not own.
+pub struct Surroundings<'a> {
+    /// Our role and its keys.
+    pub side: &'a Side,
+    /// The way out.
+    pub sender: &'a mut Sender,
+    /// The way in.
+    pub receiving: &'a mut Receiving,
+    /// Secrets and cookies.
+    pub rng: &'a mut Rng,
+}
+
+/// The key exchanges of one connection, from the peer's identification on.
+pub struct KeyExchange {
+    peer: Identification,
+    session: Option<Session>,
+    exchange: Exchange,
+}
+
+/// Our first KEXINIT goes out with our identification, before the peer has said anything.
+pub fn start(side: &Side, sender: &mut Sender, rng: &mut Rng) -> Vec<u8> {
+    sender.put_plain(identification::OURS.as_bytes());
+    sender.put_plain(b"\r\n");
+    let ours = kexinit::write(side.role(), true, side.tuning(), rng.bytes());
+    put_proposal(sender, &ours);
+    ours
+}
+
+/// Shuts the gate and puts our KEXINIT.
+fn put_proposal(sender: &mut Sender, ours: &[u8]) {
+    sender.shut();
+    sender.put(ours.len(), |out| out.extend_from_slice(ours));
+}
+
+impl KeyExchange {
+    /// The first exchange; `ours` is what [`start`] returned.
+    pub fn new(peer: Identification, ours: Vec<u8>) -> KeyExchange {
+        KeyExchange { peer, session: None, exchange: Exchange::Proposed { ours } }
+    }
+
+    /// Starts a new exchange unless one is under way. Says whether it did.
+    pub fn propose(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let Exchange::Idle = self.exchange else { return false };
+        let side = around.side;
+        let ours = kexinit::write(side.role(), false, side.tuning(), around.rng.bytes());
+        put_proposal(around.sender, &ours);
+        self.exchange = Exchange::Proposed { ours };
+        true
+    }
+
+    /// The peer's identification.
+    pub fn peer(&self) -> &Identification {
+        &self.peer
+    }
+
+    /// Identifies this connection in what is signed; zeros until the first exchange is through.
+    pub fn session_id(&self) -> [u8; 32] {
+        self.session.map_or([0; 32], |session| session.id)
+    }
+
+    /// Whether no exchange is under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.exchange, Exchange::Idle)
+    }
+
+    /// What the exchange waits for; `None` while it leaves that to authentication: there is none,
+    /// or the peer has not taken notice of ours yet.
+    pub fn state(&self) -> Option<State> {
+        match (&self.exchange, self.session) {
+            (Exchange::Idle, _) | (Exchange::Proposed { .. }, Some(_)) => None,
+            (Exchange::Proposed { .. }, None) => Some(State::FirstKexInit),
+            (Exchange::Reply { .. } | Exchange::Init { .. }, None) => Some(State::FirstKex),
+            (Exchange::Reply { .. } | Exchange::Init { .. }, Some(_)) => Some(State::Kex),
+            (Exchange::NewKeys { first: true, .. }, _) => Some(State::FirstNewKeys),
+            (Exchange::NewKeys { first: false, .. }, _) => Some(State::NewKeys),
+        }
+    }
+
+    /// Whether IGNORE and the like end the connection in the first exchange. Before the peer's
+    /// KEXINIT that is not known; then the number of that packet tells.
+    pub fn is_strict(&self) -> bool {
+        match &self.exchange {
+            Exchange::Reply { terms, .. } | Exchange::Init { terms } => terms.agreed.strict,
+            _ => self.session.is_some_and(|session| session.strict),
+        }
+    }
+
+    /// Whether a message of this number is the peer's wrong guess, which is dropped. Asked once for
+    /// each message, for only the first one after KEXINIT can be it.
+    pub fn drops_guess(&mut self, number: u8) -> bool {
+        let (Exchange::Reply { terms, .. } | Exchange::Init { terms }) = &mut self.exchange else {
+            return false;
+        };
+        let missed = std::mem::replace(&mut terms.agreed.guess_missed, false);
+        missed && (SSH_MSG_KEX_ECDH_INIT..SSH_MSG_USERAUTH_REQUEST).contains(&number)
+    }
+
+    /// A message that [`super::admit`] admitted in this phase. `sequence` is its packet's number.
+    pub fn receive(
+        &mut self,
+        payload: &[u8],
+        sequence: u32,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Progress, Error> {
+        let exchange = std::mem::replace(&mut self.exchange, Exchange::Idle);
+        match (exchange, payload.first()) {
+            (Exchange::Idle, Some(&SSH_MSG_KEXINIT)) => {
+                self.propose(around);
+                self.receive_kexinit(payload, sequence, around)
+            }
+            (Exchange::Proposed { ours }, Some(&SSH_MSG_KEXINIT)) => {
+                self.exchange = Exchange::Proposed { ours };
+                self.receive_kexinit(payload, sequence, around)
+            }
+            (Exchange::Reply { pending, terms }, Some(&SSH_MSG_KEX_ECDH_REPLY)) => {
+                self.receive_reply(pending, &terms, payload, around)
+            }
+            (Exchange::Init { terms }, Some(&SSH_MSG_KEX_ECDH_INIT)) => {
+                self.receive_init(&terms, payload, around)
+            }
+            (Exchange::NewKeys { opener, .. }, Some(&SSH_MSG_NEWKEYS)) => {
+                Reader::new(&payload[1..]).finish().map_err(Error::message(SSH_MSG_NEWKEYS))?;
+                around.receiving.rekey(opener, self.is_strict());
+                Ok(Progress::Over)
+            }
+            (_, number) => {
+                Err(Error::Unexpected { number: number.copied().unwrap_or(0), state: State::Kex })
+            }
+        }
+    }
+
+    fn receive_kexinit(
+        &mut self,
+        payload: &[u8],
+        sequence: u32,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Progress, Error> {
+        let Exchange::Proposed { ours } = std::mem::replace(&mut self.exchange, Exchange::Idle)
+        else {
+            return Ok(Progress::Going);
+        };
+        let agreed = kexinit::agree(around.side.role(), &ours, payload);
+        let agreed = agreed.map_err(Error::Negotiation)?;
+        self.check_strict(&agreed, sequence)?;
+        let terms = Terms { agreed, ours, theirs: payload.to_vec() };
+        self.exchange = match around.side {
+            Side::Server(_) => Exchange::Init { terms },
+            Side::Client(_) => {
+                let pending = ClientExchange::start(agreed.kex, around.rng);
+                around.sender.put(pending.init().len() + 5, |out| {
+                    out.push(SSH_MSG_KEX_ECDH_INIT);
+                    put_string(out, pending.init());
+                });
+                Exchange::Reply { pending, terms }
+            }
+        };
+        Ok(Progress::Going)
+    }
+
+    /// The rules of the strict exchange (OpenSSH PROTOCOL §1.10), and ours: our own kind always has
+    /// it, and without it only the cipher that is not weakened by that.
+    fn check_strict(&self, agreed: &Agreed, sequence: u32) -> Result<(), Error> {
+        let strict = match self.session {
+            Some(session) => session.strict,
+            None if agreed.strict && sequence != 0 => return Err(Error::StrictBroken),
+            None => agreed.strict,
+        };
+        if strict {
+            return Ok(());
+        }
+        if self.peer.is_ours() {
+            return Err(Error::StrictMissing);
+        }
+        let ciphers = [agreed.cipher_to_server, agreed.cipher_to_client];
+        match ciphers.into_iter().find(|cipher| *cipher != CipherName::Aes256Gcm) {
+            Some(cipher) => Err(Error::CipherNeedsStrict(cipher.name())),
+            None => Ok(()),
+        }
+    }
+
+    fn receive_init(
+        &mut self,
+        terms: &Terms,
+        payload: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<Progress, Error> {
+        let Side::Server(config) = around.side else {
+            unreachable!("only a server waits for a client's value")
+        };
+        let mut reader = Reader::new(&payload[1..]);
+        let init = reader.string().map_err(Error::message(SSH_MSG_KEX_ECDH_INIT))?;
+        reader.finish().map_err(Error::message(SSH_MSG_KEX_ECDH_INIT))?;
+        let (reply, secret) = respond(terms.agreed.kex, init, around.rng).map_err(Error::Kex)?;
+        let blob = config.host_key.public().blob();
+        let hash =
+            exchange_hash(&self.hash_inputs(around.side, terms, &blob, init, &reply), &secret);
+        let signature = config.host_key.sign(&hash);
+        around.sender.put(reply.len() + 256, |out| {
+            out.push(SSH_MSG_KEX_ECDH_REPLY);
+            put_string(out, &blob);
+            put_string(out, &reply);
+            put_string(out, &signature);
+        });
+        Ok(self.change_keys(&terms.agreed, &hash, &secret, around))
+    }
+
+    fn receive_reply(
+        &mut self,
+        pending: ClientExchange,
+        terms: &Terms,
+        payload: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<Progress, Error> {
+        let Side::Client(config) = around.side else {
+            unreachable!("only a client waits for a server's value")
+        };
+        let (blob, reply, signature) =
+            parse_reply(payload).map_err(Error::message(SSH_MSG_KEX_ECDH_REPLY))?;
+        check_pinned(&config.host_key, blob)?;
+        let init = pending.init().to_vec();
+        let secret = pending.finish(reply).map_err(Error::Kex)?;
+        let hash =
+            exchange_hash(&self.hash_inputs(around.side, terms, blob, &init, reply), &secret);
+        config.host_key.verify(&hash, signature).map_err(|_| Error::HostKeySignature)?;
+        Ok(self.change_keys(&terms.agreed, &hash, &secret, around))
+    }
+
+    fn hash_inputs<'a>(
+        &'a self,
+        side: &Side,
+        terms: &'a Terms,
+        k_s: &'a [u8],
+        init: &'a [u8],
+        reply: &'a [u8],
+    ) -> ExchangeHash<'a> {
+        let ours = (identification::OURS.as_bytes(), terms.ours.as_slice());
+        let theirs = (self.peer.as_str().as_bytes(), terms.theirs.as_slice());
+        let ((v_c, i_c), (v_s, i_s)) = match side {
+            Side::Client(_) => (ours, theirs),
+            Side::Server(_) => (theirs, ours),
+        };
+        ExchangeHash { v_c, v_s, i_c, i_s, k_s, init, reply }
+    }
+
+    /// Puts NEWKEYS, seals what follows with the new key and keeps the peer's for its NEWKEYS.
+    fn change_keys(
+        &mut self,
+        agreed: &Agreed,
+        hash: &[u8; 32],
+        secret: &SharedSecret,
+        around: &mut Surroundings<'_>,
+    ) -> Progress {
+        let first = self.session.is_none();
+        let session = *self.session.get_or_insert(Session { id: *hash, strict: agreed.strict });
+        let derive = |letter: u8, out: &mut [u8]| {
+            derive_key(secret, hash, &session.id, letter, out);
+        };
+        around.sender.put(1, |out| out.push(SSH_MSG_NEWKEYS));
+        let (to_server, to_client) =
+            (Letters { iv: b'A', key: b'C' }, Letters { iv: b'B', key: b'D' });
+        let ((out, out_letters), (into, into_letters)) = match around.side {
+            Side::Client(_) => {
+                ((agreed.cipher_to_server, to_server), (agreed.cipher_to_client, to_client))
+            }
+            Side::Server(_) => {
+                ((agreed.cipher_to_client, to_client), (agreed.cipher_to_server, to_server))
+            }
+        };
+        let sealer = out_letters.with_keys(out, derive, |key, iv| Sealer::new(out, key, iv));
+        let opener = into_letters.with_keys(into, derive, |key, iv| Opener::new(into, key, iv));
+        around.sender.rekey(sealer, session.strict);
+        self.exchange = Exchange::NewKeys { opener, first };
+        Progress::Sealed { first, ext_info: agreed.ext_info }
+    }
+}
+
+/// The letters of one direction's keys (RFC 4253 §7.2).
+struct Letters {
+    iv: u8,
+    key: u8,
+}
+
+impl Letters {
+    /// Derives both, hands them to `build` and wipes them.
+    fn with_keys<T>(
+        &self,
+        name: CipherName,
+        derive: impl Fn(u8, &mut [u8]),
+        build: impl FnOnce(&[u8], &[u8]) -> T,
+    ) -> T {
+        let mut key = Zeroizing::new([0; 64]);
+        let mut iv = Zeroizing::new([0; 32]);
+        let (key, iv) = (&mut key[..name.key_bytes()], &mut iv[..name.iv_bytes()]);
+        derive(self.key, key);
+        derive(self.iv, iv);
+        build(key, iv)
+    }
+}
+
+type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Host key, public value, signature.
+fn parse_reply(payload: &[u8]) -> Result<Parts<'_>, super::wire::WireError> {
+    let mut reader = Reader::new(&payload[1..]);
+    let parts = (reader.string()?, reader.string()?, reader.string()?);
+    reader.finish()?;
+    Ok(parts)
+}
+
+fn check_pinned(pinned: &PublicKey, blob: &[u8]) -> Result<(), Error> {
+    if pinned.blob()[..] == *blob {
+        return Ok(());
+    }
+    let got =
+        PublicKey::from_blob(blob).map_or_else(|error| error.to_string(), |key| key.fingerprint());
+    Err(Error::HostKeyMismatch { expected: pinned.fingerprint(), got })
+}

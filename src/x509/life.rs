@@ -1,0 +1,106 @@
+//! The life of a certificate: when it is renewed, when everybody is warned, when it is over.
+
+use super::certificate::Validity;
+use crate::base::time::Wall;
+use crate::limits::X509_WARN_DAYS;
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Where in its life a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It has not begun: a clock is wrong.
+    Early,
+    /// There is nothing to do.
+    Fresh,
+    /// Two thirds are over: it is renewed at the next opportunity.
+    Due,
+    /// Renewal has failed for long, and at most [`X509_WARN_DAYS`] are left.
+    Ending,
+    /// It is over, and is refused.
+    Ended,
+}
+
+impl Stage {
+    /// The stage at `now`.
+    pub fn at(validity: Validity, now: Wall) -> Stage {
+        if now.seconds() > validity.not_after.seconds() {
+            Stage::Ended
+        } else if now.seconds() < validity.not_before.seconds() {
+            Stage::Early
+        } else if days_left(validity, now) <= X509_WARN_DAYS {
+            Stage::Ending
+        } else if now.seconds() >= renew_at(validity).seconds() {
+            Stage::Due
+        } else {
+            Stage::Fresh
+        }
+    }
+
+    /// Whether a new certificate is wanted.
+    pub fn wants_renewal(self) -> bool {
+        matches!(self, Stage::Due | Stage::Ending | Stage::Ended)
+    }
+}
+
+/// When two thirds of a life are over.
+pub fn renew_at(validity: Validity) -> Wall {
+    let life = validity.not_after.seconds().saturating_sub(validity.not_before.seconds()).max(0);
+    Wall::new(validity.not_after.seconds().saturating_sub(life / 3), 0)
+}
+
+/// Whole days until the end; below zero when it is over.
+pub fn days_left(validity: Validity, now: Wall) -> i64 {
+    validity.not_after.seconds().saturating_sub(now.seconds()).div_euclid(SECONDS_PER_DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = SECONDS_PER_DAY;
+
+    fn at(days: i64) -> Wall {
+        Wall::new(days * DAY, 0)
+    }
+
+    #[test]
+    fn a_year_goes_through_all_stages() {
+        let validity = Validity { not_before: at(0), not_after: at(366) };
+        assert_eq!(renew_at(validity), at(244));
+        for (days, stage, left) in [
+            (-1, Stage::Early, 367),
+            (0, Stage::Fresh, 366),
+            (243, Stage::Fresh, 123),
+            (244, Stage::Due, 122),
+            (335, Stage::Due, 31),
+            (336, Stage::Ending, 30),
+            (366, Stage::Ending, 0),
+            (367, Stage::Ended, -1),
+        ] {
+            let now = at(days);
+            assert_eq!((Stage::at(validity, now), days_left(validity, now)), (stage, left));
+        }
+        let end = Wall::new(validity.not_after.seconds() + 1, 0);
+        assert_eq!((Stage::at(validity, end), days_left(validity, end)), (Stage::Ended, -1));
+    }
+
+    #[test]
+    fn only_what_is_old_wants_renewal() {
+        let stages = [Stage::Early, Stage::Fresh, Stage::Due, Stage::Ending, Stage::Ended];
+        assert_eq!(stages.map(Stage::wants_renewal), [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn no_life_is_too_odd() {
+        let ends = [i64::MIN, -1, 0, 1, i64::MAX].map(|seconds| Wall::new(seconds, 0));
+        for not_before in ends {
+            for not_after in ends {
+                for now in ends {
+                    let validity = Validity { not_before, not_after };
+                    let _any = (Stage::at(validity, now), days_left(validity, now));
+                }
+            }
+        }
+    }
+}

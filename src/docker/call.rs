@@ -1,0 +1,438 @@
+//! The calls that the agent makes, and what it reads in their answers.
+//!
+//! A function makes a [`Request`]; the answer's [`Response`] is read with the function of the same
+//! name on [`Response`], or with [`Response::accepted`] where there is nothing to read. Structs
+//! hold only fields that are used.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Error;
+use super::http::{Method, Request, Response, Target};
+use crate::limits::{DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN};
+
+/// Asks whether the Engine answers at all.
+pub fn ping() -> Request {
+    get(&["_ping"])
+}
+
+/// Asks for [`Response::version`].
+pub fn version() -> Request {
+    get(&["version"])
+}
+
+/// Asks for [`Response::info`].
+pub fn info() -> Request {
+    get(&["info"])
+}
+
+/// Asks for [`Response::containers`]: all with the label, running or not.
+pub fn containers(label: &str) -> Request {
+    let target = Target::path(&["containers", "json"]).query("all", "1");
+    Request::new(Method::Get, target.query("filters", &json!({"label": [label]}).to_string()))
+}
+
+/// Asks for [`Response::containers`]: all that there are, running or not.
+pub fn all_containers() -> Request {
+    Request::new(Method::Get, Target::path(&["containers", "json"]).query("all", "1"))
+}
+
+/// Creates a container; [`Response::created`] has its id.
+pub fn container_create(name: &str, description: &Value) -> Request {
+    let target = Target::path(&["containers", "create"]).query("name", name);
+    Request::new(Method::Post, target).with_json(description)
+}
+
+/// Starts a container. One that runs already is no error (304).
+pub fn container_start(container: &str) -> Request {
+    post(Target::path(&["containers", container, "start"]))
+}
+
+/// Asks a container to end, and kills it after `grace`. One that does not run is no error (304).
+pub fn container_stop(container: &str, grace: Duration) -> Request {
+    let target = Target::path(&["containers", container, "stop"]);
+    post(target.query("t", &grace.as_secs().to_string())).with_timeout(grace + DOCKER_STOP_MARGIN)
+}
+
+/// Removes a container with its anonymous volumes, running or not.
+pub fn container_remove(container: &str) -> Request {
+    let target = Target::path(&["containers", container]).query("force", "1").query("v", "1");
+    Request::new(Method::Delete, target).with_timeout(DOCKER_STOP_MARGIN)
+}
+
+/// Removes a container that does not run. One that does is an error (409).
+pub fn container_remove_stopped(container: &str) -> Request {
+    Request::new(Method::Delete, Target::path(&["containers", container]).query("v", "1"))
+}
+
+/// Asks for [`Response::container`].
+pub fn container_inspect(container: &str) -> Request {
+    get(&["containers", container, "json"])
+}
+
+/// Prepares a process in a container; [`Response::created`] has its id.
+pub fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
+    post(Target::path(&["containers", container, "exec"])).with_json(&json!({
+        "AttachStdin": exec.stdin,
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Tty": true,
+        "User": exec.user,
+        "Env": exec.env,
+        "Cmd": exec.command,
+    }))
+}
+
+/// A process in a container, with a terminal of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecPlan<'a> {
+    /// Who runs it.
+    pub user: &'a str,
+    /// The program and its arguments.
+    pub command: &'a [&'a str],
+    /// `NAME=value`, added to the container's own.
+    pub env: &'a [String],
+    /// Whether it can be written to.
+    pub stdin: bool,
+}
+
+/// Starts a prepared process. Its terminal is the answer's body until the stream ends, or the
+/// stream itself if that is taken over.
+pub fn exec_start(exec: &str) -> Request {
+    post(Target::path(&["exec", exec, "start"])).with_json(&json!({"Detach": false, "Tty": true}))
+}
+
+/// Tells a started process the size of its terminal, in cells.
+pub fn exec_resize(exec: &str, cols: u16, rows: u16) -> Request {
+    let target = Target::path(&["exec", exec, "resize"]);
+    post(target.query("h", &rows.to_string()).query("w", &cols.to_string()))
+}
+
+/// Asks for [`Response::exec`].
+pub fn exec_inspect(exec: &str) -> Request {
+    get(&["exec", exec, "json"])
+}
+
+/// Follows the events of containers with the label, from now on. The answer is a stream for
+/// [`super::events::Events`].
+pub fn events(label: &str, actions: &[&str]) -> Request {
+    let filters = json!({"type": ["container"], "label": [label], "event": actions});
+    let target = Target::path(&["events"]).query("filters", &filters.to_string());
+    Request::new(Method::Get, target)
+}
+
+/// Asks for [`Response::images`] of one name.
+pub fn images(reference: &str) -> Request {
+    let filters = json!({"reference": [reference]}).to_string();
+    Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
+}
+
+/// Asks whether an image is there; the answer's body is not read.
+pub fn image_inspect(image: &str) -> Request {
+    let mut segments = vec!["images"];
+    segments.extend(image.split('/'));
+    segments.push("json");
+    get(&segments)
+}
+
+/// Takes a name from an image, and removes it if that was its last one. An image that a container
+/// needs is refused (409).
+pub fn image_remove(image: &str) -> Request {
+    let mut segments = vec!["images"];
+    segments.extend(image.split('/'));
+    Request::new(Method::Delete, Target::path(&segments))
+}
+
+/// Builds an image from a tar archive of its sources; [`Response::built`] tells whether it went
+/// well. Arguments and labels are objects of names and their texts.
+pub fn image_build(tag: &str, arguments: &Value, labels: &Value, context: Vec<u8>) -> Request {
+    let target = Target::path(&["build"]).query("t", tag).query("rm", "1");
+    let target = target.query("buildargs", &arguments.to_string());
+    let target = target.query("labels", &labels.to_string());
+    let mut request = post(target).with_timeout(DOCKER_BUILD_TIMEOUT);
+    request.body = Some(("application/x-tar", context));
+    request
+}
+
+fn get(segments: &[&str]) -> Request {
+    Request::new(Method::Get, Target::path(segments))
+}
+
+fn post(target: Target) -> Request {
+    Request::new(Method::Post, target)
+}
+
+/// What the Engine is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Version {
+    /// The Engine's version.
+    pub version: String,
+    /// The newest version of the API that it speaks.
+    pub api_version: String,
+}
+
+/// What the Engine runs on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// `systemd` or `cgroupfs`: whether a slice can be a parent.
+    pub cgroup_driver: String,
+    /// `1` or `2`.
+    #[serde(default)]
+    pub cgroup_version: String,
+    /// Where the Engine keeps its data.
+    pub docker_root_dir: String,
+}
+
+/// A container in a list.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// What it was made from: the name that was given, or the id if that name means another by now.
+    pub image: String,
+    /// The id of that image.
+    #[serde(default, rename = "ImageID")]
+    pub image_id: String,
+    /// `created`, `running`, `restarting`, `exited`, …
+    pub state: String,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A container by itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerDetail {
+    /// Its id.
+    pub id: String,
+    /// How it is.
+    pub state: ContainerState,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerState {
+    /// Whether it runs, or is about to again.
+    pub running: bool,
+    /// Whether the Engine is about to start it again by its policy.
+    #[serde(default)]
+    pub restarting: bool,
+    /// Its last exit status.
+    pub exit_code: i32,
+    /// Since when, RFC 3339.
+    pub started_at: String,
+}
+
+/// A process in a container.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Exec {
+    /// Whether it runs.
+    pub running: bool,
+    /// Its exit status, once it has one.
+    pub exit_code: Option<i32>,
+}
+
+/// An image in a list.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// Its names; `null` where it has none.
+    pub repo_tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+/// A line of a build's progress, which is one of many unless it says what went wrong.
+#[derive(Deserialize)]
+struct Progress {
+    #[serde(default)]
+    error: Option<String>,
+}
+
+impl Response {
+    /// The response if the call went well, or was not needed (304).
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the Engine's own words.
+    pub fn accepted(self) -> Result<Response, Error> {
+        match self.status {
+            200..=299 | 304 => Ok(self),
+            status => Err(Error::Refused { status, message: self.message() }),
+        }
+    }
+
+    /// Answer of [`version`].
+    ///
+    /// # Errors
+    /// As of [`Response::accepted`], or what is wrong with the body; so do all below.
+    pub fn version(self) -> Result<Version, Error> {
+        self.json()
+    }
+
+    /// Answer of [`info`].
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn info(self) -> Result<Info, Error> {
+        self.json()
+    }
+
+    /// Answer of [`containers`].
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn containers(self) -> Result<Vec<Container>, Error> {
+        self.json()
+    }
+
+    /// Answer of [`container_inspect`].
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn container(self) -> Result<ContainerDetail, Error> {
+        self.json()
+    }
+
+    /// Answer of [`container_create`] and [`exec_create`]: the id.
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn created(self) -> Result<String, Error> {
+        self.json().map(|created: Created| created.id)
+    }
+
+    /// Answer of [`exec_inspect`].
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn exec(self) -> Result<Exec, Error> {
+        self.json()
+    }
+
+    /// Answer of [`images`].
+    ///
+    /// # Errors
+    /// As of [`Response::version`].
+    pub fn images(self) -> Result<Vec<Image>, Error> {
+        self.json()
+    }
+
+    /// Answer of [`image_build`]: the status comes before the build, so a failure is in the body.
+    ///
+    /// # Errors
+    /// As of [`Response::version`], or the build's own words.
+    pub fn built(self) -> Result<(), Error> {
+        let response = self.accepted()?;
+        let lines = serde_json::Deserializer::from_slice(&response.body).into_iter::<Progress>();
+        for line in lines {
+            let line =
+                line.map_err(|error| Error::Unexpected(format!("decode progress: {error}")))?;
+            if let Some(words) = line.error {
+                return Err(Error::Unexpected(words));
+            }
+        }
+        Ok(())
+    }
+
+    fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let response = self.accepted()?;
+        serde_json::from_slice(&response.body)
+            .map_err(|error| Error::Unexpected(format!("decode answer: {error}")))
+    }
+
+    /// The Engine's words; where it has none, the status.
+    fn message(&self) -> String {
+        const SHOWN_CHARS_MAX: usize = 1000;
+        let words = match serde_json::from_slice::<Refusal>(&self.body) {
+            Ok(refusal) => refusal.message,
+            Err(_) => String::from_utf8_lossy(&self.body).into_owned(),
+        };
+        let one_line = words.trim().replace(char::is_control, " ");
+        match one_line.is_empty() {
+            true => format!("status {}", self.status),
+            false => one_line.chars().take(SHOWN_CHARS_MAX).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, body: &str) -> Response {
+        Response { status, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_refusal_is_in_the_engines_words() {
+        let conflict = response(409, "{\"message\":\"name is in use\\n\"}").accepted().unwrap_err();
+        assert!(conflict.is_conflict());
+        assert_eq!(conflict.to_string(), "name is in use");
+        let plain = response(404, "page not found\n").created().unwrap_err();
+        assert!(plain.is_not_found());
+        assert_eq!(plain.to_string(), "page not found");
+        assert_eq!(response(500, "").accepted().unwrap_err().to_string(), "status 500");
+        assert!(response(304, "").accepted().is_ok());
+    }
+
+    #[test]
+    fn answers_are_read_and_what_is_none_is_refused() {
+        let list = r#"[{"Id":"c0","Names":["/a"],"Image":"i","State":"running","Created":5,
+            "Labels":{"k":"v"}}]"#;
+        let containers = response(200, list).containers().unwrap();
+        assert_eq!(containers[0].labels["k"], "v");
+        assert_eq!(response(201, r#"{"Id":"x","Warnings":[]}"#).created(), Ok("x".to_owned()));
+        let exec = response(200, r#"{"Running":true,"ExitCode":null}"#).exec().unwrap();
+        assert_eq!((exec.running, exec.exit_code), (true, None));
+        for length in 0..list.len() {
+            let cut = response(200, &list[..length]).containers();
+            assert!(matches!(cut, Err(Error::Unexpected(_))), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_build_fails_in_the_middle_of_its_answer() {
+        let progress = "{\"stream\":\"Step 1\"}\r\n{\"aux\":{\"ID\":\"x\"}}\r\n";
+        assert_eq!(response(200, progress).built(), Ok(()));
+        let failed = format!("{progress}{{\"errorDetail\":{{}},\"error\":\"no space\"}}");
+        assert_eq!(response(200, &failed).built().unwrap_err().to_string(), "no space");
+        assert!(response(200, "{\"stream\":").built().is_err());
+        assert!(response(500, "{}").built().is_err());
+    }
+
+    #[test]
+    fn names_are_escaped_and_stops_may_take_their_grace() {
+        let stop = container_stop("a b", Duration::from_secs(40));
+        assert_eq!(stop.target, "/containers/a%20b/stop?t=40");
+        assert!(stop.timeout > Duration::from_secs(40));
+        assert_eq!(exec_resize("e", 120, 40).target, "/exec/e/resize?h=40&w=120");
+        assert_eq!(
+            containers("a=b").target,
+            "/containers/json?all=1&filters=%7B%22label%22:%5B%22a%3Db%22%5D%7D"
+        );
+        assert_eq!(image_inspect("r/i:1").target, "/images/r/i:1/json");
+    }
+}

@@ -1,0 +1,114 @@
+//! The header line of `convocate-agent-attach`.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{FieldError, is_object};
+use crate::base::uuid::Uuid;
+use crate::limits::TERMINAL_CELLS_MAX;
+
+/// A terminal's size in cells, both 1 to [`TERMINAL_CELLS_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    cols: u16,
+    rows: u16,
+}
+
+impl TerminalSize {
+    /// A size, brought into range: zero becomes the default of that side, too much the maximum.
+    pub fn clamped(cols: u32, rows: u32) -> TerminalSize {
+        let side = |cells: u32, default: u16| match cells {
+            0 => default,
+            _ => u16::try_from(cells.min(TERMINAL_CELLS_MAX)).unwrap_or(u16::MAX),
+        };
+        TerminalSize { cols: side(cols, 80), rows: side(rows, 24) }
+    }
+
+    /// Columns.
+    pub const fn cols(self) -> u16 {
+        self.cols
+    }
+
+    /// Rows.
+    pub const fn rows(self) -> u16 {
+        self.rows
+    }
+}
+
+/// Which session, and what the terminal is like. Unknown fields are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachHeader {
+    /// The session.
+    pub id: Uuid,
+    /// Columns; 0 or absent is 80.
+    #[serde(default)]
+    pub cols: u32,
+    /// Rows; 0 or absent is 24.
+    #[serde(default)]
+    pub rows: u32,
+    /// The terminal's `TERM`; checked by [`AttachHeader::parse`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub term: String,
+    /// Nothing that is typed reaches the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
+impl AttachHeader {
+    /// Reads a header line, whose length the caller has bounded. A `term` that no terminal has is
+    /// dropped.
+    ///
+    /// # Errors
+    /// One sentence for the peer.
+    pub fn parse(line: &[u8]) -> Result<AttachHeader, FieldError> {
+        if !is_object(line) {
+            return Err(FieldError("decode header: an object is expected".to_owned()));
+        }
+        let mut header: AttachHeader = serde_json::from_slice(line).map_err(|error| {
+            let text: String =
+                error.to_string().chars().filter(|sign| !sign.is_control()).collect();
+            FieldError(format!("decode header: {text}"))
+        })?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+        if header.term.len() > 64 || !header.term.bytes().all(allowed) {
+            header.term.clear();
+        }
+        Ok(header)
+    }
+
+    /// The header line, with its newline.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("a header has only strings and numbers");
+        line.push(b'\n');
+        line
+    }
+
+    /// The terminal's size.
+    pub fn size(&self) -> TerminalSize {
+        TerminalSize::clamped(self.cols, self.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_unknown_fields_and_sizes() {
+        let line = br#"{"id":"01234567-89ab-4def-8123-456789abcdef","new":1,"term":"x;rm"}"#;
+        let header = AttachHeader::parse(line).unwrap();
+        assert_eq!((header.size().cols(), header.size().rows()), (80, 24));
+        assert_eq!((header.term.as_str(), header.read_only), ("", false));
+        let huge = TerminalSize::clamped(u32::MAX, 1);
+        assert_eq!((huge.cols(), huge.rows()), (10_000, 1));
+        assert_eq!(AttachHeader::parse(&header.to_line()), Ok(header));
+    }
+
+    #[test]
+    fn what_is_no_header_gets_a_sentence() {
+        const LIST: &[u8] = br#"["01234567-89ab-4def-8123-456789abcdef",80,24,"",false]"#;
+        for line in [&b""[..], b"{}", b"[]", LIST, br#"{"id":"x"}"#, b"\xff\xfe"] {
+            let error = AttachHeader::parse(line).expect_err("not a header");
+            assert!(error.to_string().starts_with("decode header: "), "{error}");
+        }
+    }
+}

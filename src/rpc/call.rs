@@ -1,0 +1,368 @@
+//! A request of `convocate-agent-rpc`: `{"op":"<name>","params":<json or null>}`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::field::{self, Cpus, DnsName, PortChoice, Protocol, SessionCommand, SessionName, shown};
+use crate::base::uuid::Uuid;
+
+/// One operation with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Who is there.
+    Ping,
+    /// All sessions.
+    List,
+    /// One session.
+    Get(Id),
+    /// A new session; nothing runs yet.
+    Create(Create),
+    /// Other metadata; a running session keeps its old settings until restart.
+    Edit(Edit),
+    /// A copy of a session's home under a new id.
+    Clone(CloneSession),
+    /// Stop it and remove everything of it.
+    Delete(Id),
+    /// Stop it.
+    Kill(Id),
+    /// Detach every terminal, leave it running.
+    Background(Id),
+    /// Start it detached.
+    Restart(Id),
+    /// Clear a stale lock.
+    Override(Id),
+    /// Reserved.
+    SettingsGet,
+    /// Reserved.
+    SettingsSet,
+}
+
+/// Every op's name, sorted.
+pub const OP_NAMES: [&str; 13] = [
+    "background",
+    "clone",
+    "create",
+    "delete",
+    "edit",
+    "get",
+    "kill",
+    "list",
+    "override",
+    "ping",
+    "restart",
+    "settings-get",
+    "settings-set",
+];
+
+/// Parameters of an op on one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Id {
+    /// Which session.
+    pub id: Uuid,
+}
+
+/// Parameters of `create`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// Its name.
+    pub name: SessionName,
+    /// Its port.
+    #[serde(default)]
+    pub port: PortChoice,
+    /// The protocol of its port.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Its DNS name.
+    #[serde(default)]
+    pub dns_name: DnsName,
+    /// What runs in it; the agent's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<SessionCommand>,
+    /// Whether it gets the host's Docker socket, which is root on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<bool>,
+    /// Memory cap in bytes; the agent's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Processor cap; the agent's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Cap of processes; the agent's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+/// Parameters of `edit`: an absent field keeps its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// Which session.
+    pub id: Uuid,
+    /// A new name; empty keeps the old one.
+    #[serde(default, deserialize_with = "name_or_empty", skip_serializing_if = "Option::is_none")]
+    pub name: Option<SessionName>,
+    /// A new port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortChoice>,
+    /// Another protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// A new DNS name; the empty one removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<DnsName>,
+    /// Another command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<SessionCommand>,
+    /// With or without the host's Docker socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<bool>,
+    /// Another memory cap in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Another processor cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Another cap of processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+/// Parameters of `clone`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloneSession {
+    /// Which session is copied.
+    pub source_id: Uuid,
+    /// The copy's name.
+    pub name: SessionName,
+}
+
+/// Why a request line is not a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// Not JSON, or not an object of `op` and `params`.
+    Request(String),
+    /// No such op.
+    UnknownOp(String),
+    /// The op's parameters are wrong.
+    Params(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Request(why) => write!(out, "decode request: {why}"),
+            CallError::UnknownOp(op) => write!(out, "unknown op {}", shown(op)),
+            CallError::Params(why) => write!(out, "decode params: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    op: String,
+    #[serde(default)]
+    params: Value,
+}
+
+impl Call {
+    /// Whether it changes nothing and so tells no event.
+    pub const fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Call::Ping | Call::List | Call::Get(_) | Call::SettingsGet | Call::SettingsSet
+        )
+    }
+
+    /// Reads a request line, whose length the caller has bounded.
+    ///
+    /// # Errors
+    /// [`CallError`], whose text is the sentence that the peer gets.
+    pub fn parse(line: &[u8]) -> Result<Call, CallError> {
+        // A list of the fields in their order would be taken for an object.
+        if !field::is_object(line) {
+            return Err(CallError::Request("an object is expected".to_owned()));
+        }
+        let envelope: Envelope =
+            serde_json::from_slice(line).map_err(|error| CallError::Request(one_line(&error)))?;
+        let Envelope { op, params } = envelope;
+        Ok(match op.as_str() {
+            "ping" => Call::Ping,
+            "list" => Call::List,
+            "get" => Call::Get(decode(params)?),
+            "create" => Call::Create(decode(params)?),
+            "edit" => Call::Edit(decode(params)?),
+            "clone" => Call::Clone(decode(params)?),
+            "delete" => Call::Delete(decode(params)?),
+            "kill" => Call::Kill(decode(params)?),
+            "background" => Call::Background(decode(params)?),
+            "restart" => Call::Restart(decode(params)?),
+            "override" => Call::Override(decode(params)?),
+            "settings-get" => Call::SettingsGet,
+            "settings-set" => Call::SettingsSet,
+            _ => return Err(CallError::UnknownOp(op)),
+        })
+    }
+
+    /// The op's name on the wire.
+    pub const fn op(&self) -> &'static str {
+        match self {
+            Call::Ping => "ping",
+            Call::List => "list",
+            Call::Get(_) => "get",
+            Call::Create(_) => "create",
+            Call::Edit(_) => "edit",
+            Call::Clone(_) => "clone",
+            Call::Delete(_) => "delete",
+            Call::Kill(_) => "kill",
+            Call::Background(_) => "background",
+            Call::Restart(_) => "restart",
+            Call::Override(_) => "override",
+            Call::SettingsGet => "settings-get",
+            Call::SettingsSet => "settings-set",
+        }
+    }
+
+    /// The request line, with its newline.
+    pub fn to_line(&self) -> Vec<u8> {
+        let params = match self {
+            Call::Get(id)
+            | Call::Delete(id)
+            | Call::Kill(id)
+            | Call::Background(id)
+            | Call::Restart(id)
+            | Call::Override(id) => serde_json::to_value(id),
+            Call::Create(create) => serde_json::to_value(create),
+            Call::Edit(edit) => serde_json::to_value(edit),
+            Call::Clone(clone) => serde_json::to_value(clone),
+            Call::Ping | Call::List | Call::SettingsGet | Call::SettingsSet => Ok(Value::Null),
+        };
+        let params = params.expect("these types have only string keys and finite numbers");
+        let mut line = serde_json::json!({ "op": self.op(), "params": params }).to_string();
+        line.push('\n');
+        line.into_bytes()
+    }
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(params: Value) -> Result<T, CallError> {
+    if !params.is_object() {
+        return Err(CallError::Params("an object is expected".to_owned()));
+    }
+    T::deserialize(params).map_err(|error| CallError::Params(one_line(&error)))
+}
+
+fn name_or_empty<'de, D>(deserializer: D) -> Result<Option<SessionName>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    SessionName::parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// An error's text as it may stand in a one-line answer: it can quote the peer's own bytes.
+fn one_line(error: &serde_json::Error) -> String {
+    const TEXT_CHARS_MAX: usize = 400;
+    let printable = |sign: char| if sign.is_control() { '?' } else { sign };
+    error.to_string().chars().map(printable).take(TEXT_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Call, String> {
+        Call::parse(line.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_op_goes_there_and_back() {
+        let id = Id { id: Uuid::parse("01234567-89ab-4def-8123-456789abcdef").unwrap() };
+        let name = SessionName::parse("web").unwrap();
+        let calls = [
+            Call::Ping,
+            Call::List,
+            Call::Get(id),
+            Call::Create(Create {
+                name: name.clone(),
+                port: PortChoice::Auto,
+                protocol: Protocol::Udp,
+                dns_name: DnsName::parse("web").unwrap(),
+                command: Some(SessionCommand::default()),
+                docker: Some(true),
+                memory: Some(1 << 30),
+                cpus: Cpus::from_millis(1500),
+                pids: Some(100),
+            }),
+            Call::Edit(Edit {
+                id: id.id,
+                name: None,
+                port: Some(PortChoice::Fixed(53)),
+                protocol: None,
+                dns_name: Some(DnsName::default()),
+                command: None,
+                docker: None,
+                memory: None,
+                cpus: None,
+                pids: None,
+            }),
+            Call::Clone(CloneSession { source_id: id.id, name }),
+            Call::Delete(id),
+            Call::Kill(id),
+            Call::Background(id),
+            Call::Restart(id),
+            Call::Override(id),
+            Call::SettingsGet,
+            Call::SettingsSet,
+        ];
+        let mut names: Vec<_> = calls.iter().map(Call::op).collect();
+        names.sort_unstable();
+        assert_eq!(names, OP_NAMES);
+        for call in calls {
+            assert_eq!(Call::parse(&call.to_line()), Ok(call));
+        }
+    }
+
+    #[test]
+    fn bad_requests_get_one_clear_sentence() {
+        for (line, sentence) in [
+            (r#"{"op":"delete"}"#, "decode params: an object is expected"),
+            (r#"{"op":"explode","params":null}"#, r#"unknown op "explode""#),
+            (r#"{"op":"get","params":{"id":"../x"}}"#, r#"id "../x" is not a session UUID"#),
+            (r#"{"op":"get","params":{"id":"abc"}}"#, r#"id "abc" is not a session UUID"#),
+            (r#"{"op":"create","params":{"nam":"x"}}"#, "unknown field `nam`"),
+            (r#"{"op":"create","params":{"name":"x","port":70000}}"#, "port 70000 must be"),
+            (r#"{"op":"ping","extra":1}"#, "unknown field `extra`"),
+            ("{\"op\":\"pi\\u001b[2Jng\"}", "unknown op \"pi\\u{1b}[2Jng\""),
+            ("[\"ping\",null]", "decode request: an object is expected"),
+            ("not json", "decode request: "),
+            ("", "decode request: "),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(sentence), "{line}: {error}");
+            assert!(!error.chars().any(char::is_control), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_name_keeps_the_old_one() {
+        let line =
+            r#"{"op":"edit","params":{"id":"01234567-89ab-4def-8123-456789abcdef","name":""}}"#;
+        assert!(matches!(parse(line), Ok(Call::Edit(Edit { name: None, .. }))));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_not_a_crash() {
+        let line = format!(r#"{{"op":"get","params":{}"#, "[".repeat(60_000));
+        assert!(parse(&line).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! An event line of `convocate-status`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EventType {
+    /// The agent has connected. Data: `version`, `image_tag`.
+    #[serde(rename = "agent.started")]
+    AgentStarted,
+    /// Every 30 s. Data: null or load figures.
+    #[serde(rename = "agent.heartbeat")]
+    AgentHeartbeat,
+    /// On SIGTERM or SIGINT. Data: `reason`.
+    #[serde(rename = "agent.shutdown")]
+    AgentShutdown,
+    /// Events were dropped from a full spool. Data: `from`, `to`, `count`.
+    #[serde(rename = "agent.gap")]
+    AgentGap,
+    /// A session is there. Data: the session.
+    #[serde(rename = "container.created")]
+    Created,
+    /// A session's metadata has changed. Data: the session.
+    #[serde(rename = "container.edited")]
+    Edited,
+    /// A session runs, by whichever cause. Data: the session.
+    #[serde(rename = "container.started")]
+    Started,
+    /// A session runs no more. Data: `cause`, `exit_code`.
+    #[serde(rename = "container.stopped")]
+    Stopped,
+    /// A session is gone. Data: null.
+    #[serde(rename = "container.deleted")]
+    Deleted,
+    /// A terminal came. Data: `attached_count`.
+    #[serde(rename = "session.attached")]
+    Attached,
+    /// A terminal went. Data: `attached_count`.
+    #[serde(rename = "session.detached")]
+    Detached,
+}
+
+/// The name on the wire.
+impl fmt::Display for EventType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = serde_json::to_value(self).ok();
+        out.write_str(name.as_ref().and_then(Value::as_str).unwrap_or_default())
+    }
+}
+
+/// One event. `epoch` and `seq` are absent from agents that do not number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// On which agent.
+    pub agent_id: String,
+    /// To which session, if to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<Uuid>,
+    /// When, by the agent's clock.
+    pub timestamp: Wall,
+    /// What else there is to say.
+    #[serde(default)]
+    pub data: Value,
+    /// Which spool numbered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+    /// Its number in that spool, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+}
+
+/// An event in one line, for a log.
+#[derive(Debug)]
+pub struct Summary<'a>(pub &'a Event);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary(event) = self;
+        write!(out, "{}", event.kind)?;
+        if let Some(id) = event.session_id {
+            write!(out, " {id}")?;
+        }
+        match event.kind {
+            EventType::Stopped | EventType::Attached | EventType::Detached => {
+                write!(out, " {}", event.data)
+            }
+            _ => Ok(()),
+        }
+    }
+}

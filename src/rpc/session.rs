@@ -1,0 +1,85 @@
+//! A session as it stands in results and events, and what `ping` answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::Protocol;
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+
+/// A session as an agent tells it. Fields that an older agent does not send have their defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub uuid: Uuid,
+    /// Its name, as the agent has it.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Wall,
+    /// When a terminal was last attached, or it was created.
+    pub last_accessed: Wall,
+    /// Its port; 0 if it has none.
+    #[serde(default)]
+    pub port: u16,
+    /// The protocol of its port.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Its DNS name; empty if it has none.
+    #[serde(default)]
+    pub dns_name: String,
+    /// Whether its command runs.
+    #[serde(default)]
+    pub running: bool,
+    /// Whether at least one terminal is attached.
+    #[serde(default)]
+    pub attached: bool,
+    /// How many terminals are attached.
+    #[serde(default)]
+    pub attached_count: u32,
+    /// Whether an operation was in flight when its agent died.
+    #[serde(default)]
+    pub locked: bool,
+    /// The image that it runs, or would run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// Since when it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
+    /// What runs in it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// Whether it has the host's Docker socket.
+    #[serde(default)]
+    pub docker: bool,
+    /// Its memory cap in bytes; 0 if the agent did not say.
+    #[serde(default)]
+    pub memory: u64,
+    /// Its processor cap in cores; 0 if the agent did not say.
+    #[serde(default)]
+    pub cpus: f64,
+    /// Its cap of processes; 0 if the agent did not say.
+    #[serde(default)]
+    pub pids: u32,
+    /// Why its metadata cannot be read; such a session can only be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
+    /// Why `running` is only what was last known, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<String>,
+}
+
+/// What `ping` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The agent's id.
+    pub agent_id: String,
+    /// Its version.
+    pub version: String,
+    /// Its clock.
+    pub server_time: Wall,
+    /// The ops that it knows, sorted.
+    #[serde(default)]
+    pub ops: Vec<String>,
+    /// `docker` or `host`; empty if the agent did not say.
+    #[serde(default)]
+    pub runtime: String,
+}

@@ -1,0 +1,86 @@
+//! What the core asks of its driver, and the names under which they speak of things.
+
+use super::work::Work;
+use crate::base::uuid::Uuid;
+use crate::rpc::attach::TerminalSize;
+use crate::rpc::event::Event;
+use crate::rpc::response::Answer;
+
+/// Who waits for one answer: a number of the driver's making (a slot's [`Key::to_bits`]), never
+/// used twice.
+///
+/// [`Key::to_bits`]: crate::base::slots::Key::to_bits
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller(pub u64);
+
+/// One attached terminal, or one that wants to be: a number of the driver's making, never used
+/// twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TerminalId(pub u64);
+
+/// One piece of work: a number of the core's making, counted up and never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkId(pub(super) u64);
+
+/// What is to be done. Actions are carried out in the order in which they come out: an event that
+/// precedes a reply is in the spool before the reply is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Do this, and report with [`Agent::done`] exactly once.
+    ///
+    /// [`Agent::done`]: super::core::Agent::done
+    Run {
+        /// Under which the outcome is reported.
+        id: WorkId,
+        /// What is to be done.
+        work: Work,
+    },
+    /// Answer a call. Each call gets exactly one answer, unless its caller is reported gone before.
+    Reply {
+        /// Whom.
+        caller: Caller,
+        /// What the call came to.
+        answer: Answer,
+    },
+    /// Attach a terminal, and report with [`Agent::terminal_opened`] or
+    /// [`Agent::terminal_failed`].
+    ///
+    /// [`Agent::terminal_opened`]: super::core::Agent::terminal_opened
+    /// [`Agent::terminal_failed`]: super::core::Agent::terminal_failed
+    OpenTerminal {
+        /// Which.
+        terminal: TerminalId,
+        /// To what, and how.
+        plan: TerminalPlan,
+    },
+    /// The terminal cannot be had: say why, and forget it.
+    RefuseTerminal {
+        /// Which.
+        terminal: TerminalId,
+        /// One sentence for the peer.
+        text: String,
+    },
+    /// What is behind these terminals has ended or was detached: let each deliver what it still
+    /// has, then end it. The core has forgotten those of a session that ended.
+    CloseTerminals {
+        /// Whose they are.
+        session: Uuid,
+        /// Which, in order.
+        terminals: Vec<TerminalId>,
+    },
+    /// Append this event to the spool, which numbers it.
+    Emit(Event),
+}
+
+/// How a terminal is attached. A resize that came since the header is the driver's to apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminalPlan {
+    /// To which session.
+    pub session: Uuid,
+    /// Its size, from the header.
+    pub size: TerminalSize,
+    /// Its `TERM`; empty if the peer did not say.
+    pub term: String,
+    /// Whether nothing that is typed may reach the session.
+    pub read_only: bool,
+}

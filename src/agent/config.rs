@@ -1,0 +1,68 @@
+//! What the core is told once, at its start.
+
+use super::capacity::Totals;
+use super::lock::LockOwner;
+use crate::base::uuid::Uuid;
+use crate::rpc::field::Caps;
+
+/// The agent's own facts. The driver reads them; the core never asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This agent's id.
+    pub agent_id: String,
+    /// This program's version.
+    pub version: String,
+    /// What runs sessions here.
+    pub runtime: RuntimeKind,
+    /// The image that new containers use; empty where the runtime has none.
+    pub image: String,
+    /// What a session may use if it was not asked for otherwise.
+    pub caps: Caps,
+    /// What the host has.
+    pub totals: Totals,
+    /// Who this process is, for the locks it writes.
+    pub owner: LockOwner,
+    /// Whether the host has booted since an agent last ran here: then the sessions that run again
+    /// are told as started.
+    pub rebooted: bool,
+}
+
+/// What runs sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeKind {
+    /// Containers of the Docker Engine.
+    Docker,
+    /// tmux on this machine, for trying out: caps are counted and not enforced.
+    Host,
+}
+
+impl RuntimeKind {
+    /// Its name in `ping` and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RuntimeKind::Docker => "docker",
+            RuntimeKind::Host => "host",
+        }
+    }
+}
+
+/// What the driver found on disk for one session when it started. A lock whose home is gone is
+/// handed in too, with the missing home as the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The directory's name.
+    pub id: Uuid,
+    /// Its `session.json`, or why it cannot be read.
+    pub metadata: Result<Vec<u8>, String>,
+    /// Its lock file.
+    pub lock: Option<FoundLock>,
+}
+
+/// A lock file that was there when the agent started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundLock {
+    /// What stands in it, whatever that is.
+    pub content: Vec<u8>,
+    /// Whether the process that wrote it lives: same boot, same pid, not this process.
+    pub is_alive: bool,
+}

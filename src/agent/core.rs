@@ -1,0 +1,468 @@
+//! The agent's decisions: which operation runs when, who is told what, what the runtime is asked.
+//!
+//! It takes calls, terminals, outcomes, news and the time; it gives [`Action`]s and its next
+//! deadline. It does no I/O and knows neither Docker nor tmux nor SSH.
+//!
+//! - Operations on one session run one after the other, those on different sessions at once. At
+//!   most [`SESSION_WAITING_OPS_MAX`] wait on a session; the next one is turned away by name.
+//! - `ping`, `list` and `get` never wait for an operation. `list` and `get` ask the runtime, all
+//!   that come together once, and say so if it does not answer.
+//! - News of the runtime are hints. What they say is believed after a survey has confirmed it, so
+//!   that an echo of an earlier run never stops a later one.
+//! - An operation goes on when its caller is gone.
+//!
+//! The driver's turn: one method for what has happened, then [`Agent::poll_action`] until it gives
+//! nothing, then [`Agent::deadline`].
+//!
+//! [`SESSION_WAITING_OPS_MAX`]: crate::limits::SESSION_WAITING_OPS_MAX
+
+mod hearing;
+mod reading;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::json;
+
+use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::config::{Config, Found};
+use super::lock::Lock;
+use super::op::{self, Flow, Order, Stage, not_found};
+use super::queue::{Job, Request, Waiters};
+use super::record::Record;
+use super::session::{Body, Cause, Doing, End, Life, Session};
+use super::survey::{Reader, Survey};
+use super::work::{News, Outcome, WorkError};
+use super::world::{Terminal, TerminalState, World};
+use crate::base::rng::Rng;
+use crate::base::time::{Mono, Now};
+use crate::base::uuid::Uuid;
+use crate::limits::{SESSIONS_MAX, TERMINALS_MAX};
+use crate::rpc::attach::AttachHeader;
+use crate::rpc::call::{Call, CloneSession, Create};
+
+/// The core of one agent.
+#[derive(Debug)]
+pub struct Agent {
+    world: World,
+    /// Operations in flight, by the session that each one occupies.
+    jobs: BTreeMap<Uuid, (Job, Stage)>,
+    /// Whose work is whose. A job has one piece of work at a time, or waits for the survey.
+    works: BTreeMap<WorkId, Uuid>,
+    survey: Survey,
+    /// Why the runtime cannot be asked, while that is so.
+    gone: Option<String>,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Serving,
+    /// What runs is finished, nothing new begins.
+    Closing,
+}
+
+/// The load of this agent, for heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Sessions on disk.
+    pub sessions: usize,
+    /// Sessions that run, as far as it is known.
+    pub running: usize,
+    /// Terminals that are attached.
+    pub attached: usize,
+    /// Operations in flight.
+    pub operations: usize,
+}
+
+impl Load {
+    /// As it stands in a heartbeat.
+    pub fn to_value(self) -> serde_json::Value {
+        let Load { sessions, running, attached, operations } = self;
+        json!({
+            "sessions": sessions, "running": running, "attached": attached,
+            "operations": operations,
+        })
+    }
+}
+
+const CLOSING: &str = "the agent is shutting down";
+
+impl Agent {
+    /// An agent with the sessions that the driver found on disk. It asks the runtime at once what
+    /// runs. `seed` is where new ids come from.
+    pub fn new(config: Config, seed: [u8; 32], found: Vec<Found>, now: Now) -> Agent {
+        let mut world = World::new(config, Rng::from_seed(seed));
+        for found in found {
+            let session = adopt(&found);
+            if let Body::Good(record) = &session.body {
+                world.claims.adopt(record);
+            }
+            world.sessions.insert(found.id, session);
+        }
+        let mut survey = Survey::default();
+        survey.want(&mut world, now.mono, None);
+        Agent {
+            world,
+            jobs: BTreeMap::new(),
+            works: BTreeMap::new(),
+            survey,
+            gone: None,
+            mode: Mode::Serving,
+        }
+    }
+
+    // --- calls ---
+
+    /// A call, which is answered with [`Action::Reply`], now or later.
+    pub fn call(&mut self, now: Now, caller: Caller, call: Call) {
+        match call {
+            Call::Ping => self.answer(caller, Ok(self.pong(now))),
+            Call::SettingsGet | Call::SettingsSet => self.answer(caller, Ok(json!({}))),
+            Call::List => self.read(now, Reader::List(caller)),
+            Call::Get(get) if self.world.session(get.id).is_none() => {
+                self.answer(caller, Err(not_found(get.id)));
+            }
+            Call::Get(get) => self.read(now, Reader::Get(caller, get.id)),
+            _ if self.mode == Mode::Closing => self.answer(caller, Err(CLOSING.to_owned())),
+            Call::Create(create) => self.create(now, caller, create),
+            Call::Clone(clone) => self.clone_session(now, caller, clone),
+            Call::Override(call) => self.override_lock(now, caller, call.id),
+            Call::Edit(edit) => self.order(now, caller, edit.id, Order::Edit(Box::new(edit))),
+            Call::Delete(call) => self.order(now, caller, call.id, Order::Delete),
+            Call::Kill(call) => self.order(now, caller, call.id, Order::Kill),
+            Call::Background(call) => self.order(now, caller, call.id, Order::Background),
+            Call::Restart(call) => self.order(now, caller, call.id, Order::Restart),
+        }
+    }
+
+    /// Nobody waits for this answer any more. What was asked for goes on.
+    pub fn caller_gone(&mut self, caller: Caller) {
+        self.survey.forget(caller);
+        self.jobs.values_mut().for_each(|(job, _)| job.forget(caller));
+    }
+
+    // --- terminals ---
+
+    /// A terminal wants in. It gets [`Action::OpenTerminal`] or [`Action::RefuseTerminal`], after
+    /// the session was started if it does not run.
+    pub fn attach(&mut self, now: Now, terminal: TerminalId, header: AttachHeader) {
+        let id = header.id;
+        let plan = TerminalPlan {
+            session: id,
+            size: header.size(),
+            term: header.term,
+            read_only: header.read_only,
+        };
+        if let Err(text) = self.may_attach(id) {
+            self.world.refuse(terminal, text);
+            return;
+        }
+        let order = Order::Attach(plan.size);
+        self.world.terminals.insert(terminal, Terminal { plan, state: TerminalState::Waiting });
+        let waiters = Waiters { caller: None, terminals: vec![terminal] };
+        self.admit(now, id, Request { order, waiters });
+    }
+
+    /// The terminal of an [`Action::OpenTerminal`] is attached.
+    pub fn terminal_opened(&mut self, now: Now, terminal: TerminalId) {
+        self.world.saw_attached(now, terminal);
+        let session = self.world.terminals.get(&terminal).map(|terminal| terminal.plan.session);
+        session.into_iter().for_each(|id| self.go_on(now, id));
+    }
+
+    /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
+    /// runtime is asked whether the session still runs.
+    pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
+        if self.world.terminals.contains_key(&terminal) {
+            self.world.refuse(terminal, text);
+            self.survey.want(&mut self.world, now.mono, None);
+        }
+    }
+
+    /// A terminal is gone: its peer left, its session ended, it was detached. May be called in any
+    /// state, also for one that the core has forgotten. If its [`Action::OpenTerminal`] is still
+    /// under way, the driver ends what comes of it.
+    pub fn terminal_closed(&mut self, now: Now, terminal: TerminalId) {
+        self.world.saw_detached(now, terminal);
+    }
+
+    // --- what comes back ---
+
+    /// What a piece of work came to. To be called once for each [`Action::Run`]; anything else is
+    /// ignored.
+    pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
+        if let Some(readers) = self.survey.finish(&mut self.world, work) {
+            self.surveyed(now, work, readers, outcome);
+        } else if let Some(id) = self.works.remove(&work) {
+            let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
+            self.step(now, id, outcome);
+            if is_unclear && self.gone.is_none() {
+                self.survey.want(&mut self.world, now.mono, None);
+            }
+        }
+    }
+
+    /// The runtime tells something without being asked.
+    pub fn news(&mut self, now: Now, news: News) {
+        match news {
+            News::Started(running) => self.heard_start(now, running),
+            News::Ended { id, exit_code, out_of_memory } => {
+                let cause = if out_of_memory { Cause::Oom } else { Cause::Exit };
+                self.heard_end(now, id, End { cause, exit_code });
+            }
+            News::Gone(text) => {
+                self.gone = Some(text);
+                let readers = self.survey.take_callers();
+                self.answer_readers(&readers, self.gone_text().as_deref());
+            }
+            News::Back => {
+                self.gone = None;
+                self.survey.want(&mut self.world, now.mono, None);
+            }
+        }
+    }
+
+    /// New containers use another image from now on.
+    pub fn set_image(&mut self, image: String) {
+        self.world.config.image = image;
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        let readers = self.survey.take_impatient(now.mono);
+        if !readers.is_empty() {
+            let runtime = self.world.config.runtime.as_str();
+            self.answer_readers(&readers, Some(&format!("{runtime} does not answer")));
+        }
+    }
+
+    /// When [`Agent::tick`] is wanted next.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.survey.deadline()
+    }
+
+    /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
+    /// goes on until [`Agent::is_idle`], for as long as it likes.
+    pub fn shutdown(&mut self) {
+        self.mode = Mode::Closing;
+        for (job, _) in self.jobs.values_mut() {
+            for request in job.behind.drain(..) {
+                request.waiters.refuse(&mut self.world, CLOSING);
+            }
+        }
+    }
+
+    /// What the driver is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.world.take_action()
+    }
+
+    /// Whether no operation is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// The load, for heartbeats.
+    pub fn load(&self) -> Load {
+        let sessions = self.world.sessions.values();
+        Load {
+            sessions: sessions.len(),
+            running: sessions.clone().filter(|session| session.is_running()).count(),
+            attached: sessions.map(|session| session.attached as usize).sum(),
+            operations: self.jobs.len(),
+        }
+    }
+
+    // --- admission ---
+
+    fn order(&mut self, now: Now, caller: Caller, id: Uuid, order: Order) {
+        self.admit(now, id, Request { order, waiters: Waiters::caller(caller) });
+    }
+
+    /// Gives a request its turn, a place in the queue, or a refusal.
+    fn admit(&mut self, now: Now, id: Uuid, request: Request) {
+        let Some(session) = self.world.session(id) else {
+            request.waiters.refuse(&mut self.world, &not_found(id));
+            return;
+        };
+        let label = session.label();
+        match self.jobs.get_mut(&id) {
+            None => self.begin(now, id, request, VecDeque::new()),
+            Some((job, stage)) => {
+                let Job { name, since, .. } = *job;
+                if let Err(waiters) = job.enqueue(stage, request) {
+                    let waiting = job.behind.len();
+                    let text = format!(
+                        "{label} is busy: {name} is in flight since {since} and {waiting} \
+                         operations wait; try again later"
+                    );
+                    waiters.refuse(&mut self.world, &text);
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, now: Now, caller: Caller, create: Create) {
+        let begun = self.has_room().and_then(|()| op::begin_create(&mut self.world, now, create));
+        self.launch(now, caller, "create", begun);
+    }
+
+    fn clone_session(&mut self, now: Now, caller: Caller, clone: CloneSession) {
+        let begun = self
+            .has_room()
+            .and_then(|()| self.is_staying(clone.source_id))
+            .and_then(|()| op::begin_clone(&mut self.world, now, clone));
+        self.launch(now, caller, "clone", begun);
+    }
+
+    /// An operation that makes a session occupies the id that the session will have.
+    fn launch(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        name: &'static str,
+        begun: Result<(Uuid, Flow), String>,
+    ) {
+        match begun {
+            Err(text) => self.answer(caller, Err(text)),
+            Ok((id, flow)) => {
+                let waiters = Waiters::caller(caller);
+                let job = Job { name, since: now.wall, waiters, behind: VecDeque::new() };
+                self.advance(now, id, job, flow);
+            }
+        }
+    }
+
+    /// Override looks at the lock now, not after whatever is in flight: that is its point.
+    fn override_lock(&mut self, now: Now, caller: Caller, id: Uuid) {
+        let session = self.world.session(id);
+        match (session, self.jobs.get(&id)) {
+            (Some(session), Some((job, _))) => {
+                let (label, name, since) = (session.label(), job.name, job.since);
+                let text = format!("{label} is not stale: {name} is in flight since {since}");
+                self.answer(caller, Err(text));
+            }
+            _ => self.order(now, caller, id, Order::Override),
+        }
+    }
+
+    fn has_room(&self) -> Result<(), String> {
+        let coming = self.jobs.keys().filter(|id| self.world.session(**id).is_none()).count();
+        let count = self.world.sessions.len() + coming;
+        if count < SESSIONS_MAX {
+            return Ok(());
+        }
+        Err(format!("there are {count} sessions on this agent, and it holds no more"))
+    }
+
+    /// A session that is being deleted cannot be copied.
+    fn is_staying(&self, id: Uuid) -> Result<(), String> {
+        match (self.world.session(id), self.jobs.get(&id)) {
+            (Some(session), Some((_, Stage::Delete(_)))) => {
+                Err(format!("{} is being deleted", session.label()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn may_attach(&self, id: Uuid) -> Result<(), String> {
+        let count = self.world.terminals.len();
+        if self.mode == Mode::Closing {
+            Err(CLOSING.to_owned())
+        } else if count >= TERMINALS_MAX {
+            Err(format!("there are {count} terminals on this agent, and it holds no more"))
+        } else if self.world.session(id).is_none() {
+            Err(not_found(id))
+        } else {
+            Ok(())
+        }
+    }
+
+    // --- operations ---
+
+    fn begin(&mut self, now: Now, id: Uuid, request: Request, behind: VecDeque<Request>) {
+        let (job, flow) = self.turn(now, id, request, behind);
+        self.advance(now, id, job, flow);
+    }
+
+    fn turn(
+        &mut self,
+        now: Now,
+        id: Uuid,
+        request: Request,
+        behind: VecDeque<Request>,
+    ) -> (Job, Flow) {
+        let Request { order, waiters } = request;
+        let job = Job { name: order.name(), since: now.wall, waiters, behind };
+        (job, op::begin(&mut self.world, now, id, order))
+    }
+
+    /// What an operation waited for has come.
+    fn step(&mut self, now: Now, id: Uuid, outcome: Outcome) {
+        let Some((job, stage)) = self.jobs.remove(&id) else {
+            return;
+        };
+        let flow = stage.step(&mut self.world, now, id, outcome);
+        let is_doubted = |it: &Session| it.rumour.is_some() && it.doing == Doing::Nothing;
+        if self.world.session(id).is_some_and(is_doubted) {
+            self.survey.want(&mut self.world, now.mono, None);
+        }
+        self.advance(now, id, job, flow);
+    }
+
+    /// Carries an operation to where it must wait, and on its end the next ones.
+    fn advance(&mut self, now: Now, id: Uuid, mut job: Job, mut flow: Flow) {
+        loop {
+            match flow {
+                Flow::Run(stage, work) => {
+                    self.works.insert(self.world.run(work), id);
+                    self.jobs.insert(id, (job, stage));
+                    return;
+                }
+                Flow::Survey(stage) => {
+                    self.jobs.insert(id, (job, stage));
+                    self.survey.want(&mut self.world, now.mono, Some(Reader::Job(id)));
+                    return;
+                }
+                Flow::Done(answer) => {
+                    job.waiters.tell(&mut self.world, answer);
+                    let Some(next) = job.behind.pop_front().or_else(|| self.own_order(id)) else {
+                        return;
+                    };
+                    (job, flow) = self.turn(now, id, next, job.behind);
+                }
+            }
+        }
+    }
+
+    /// A session on which nothing is in flight: begins what the core itself wants.
+    fn go_on(&mut self, now: Now, id: Uuid) {
+        if self.jobs.contains_key(&id) {
+            return;
+        }
+        if let Some(request) = self.own_order(id) {
+            self.begin(now, id, request, VecDeque::new());
+        }
+    }
+
+    /// What the core itself wants to do with a session.
+    fn own_order(&self, id: Uuid) -> Option<Request> {
+        let session = self.world.session(id)?;
+        let request = Request { order: Order::Save, waiters: Waiters::default() };
+        session.is_unsaved().then_some(request)
+    }
+}
+
+/// A session as it was found on disk. What runs is not known yet.
+fn adopt(found: &Found) -> Session {
+    let body = match &found.metadata {
+        Ok(bytes) => match Record::parse(found.id, bytes) {
+            Ok(record) => Body::Good(record),
+            Err(error) => Body::Broken(error.to_string()),
+        },
+        Err(text) => Body::Broken(text.clone()),
+    };
+    let mut session = Session::new(found.id, body, Life::Unknown, WorkId(0));
+    session.lock = found.lock.as_ref().map(Lock::found);
+    session
+}

@@ -1,0 +1,91 @@
+//! What the core hears of the runtime: surveys and news.
+//!
+//! A survey is the truth of the moment in which it was asked for. News are hints: what they say is
+//! believed after a survey has confirmed it, because they may be the echo of an earlier run.
+
+use std::collections::VecDeque;
+
+use super::Agent;
+use crate::agent::action::WorkId;
+use crate::agent::op::Order;
+use crate::agent::queue::{Request, Waiters};
+use crate::agent::session::{Doing, End, Life, Rumour};
+use crate::agent::survey::Reader;
+use crate::agent::work::{Done, Outcome, Running, WorkError};
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+
+impl Agent {
+    pub(super) fn surveyed(
+        &mut self,
+        now: Now,
+        work: WorkId,
+        readers: Vec<Reader>,
+        outcome: Outcome,
+    ) {
+        let result = match outcome {
+            Ok(Done::Survey(found)) => {
+                self.gone = None;
+                for id in self.world.apply_survey(now, work, found) {
+                    self.sweep(now, id);
+                }
+                Ok(Done::Done)
+            }
+            Ok(_) => Err(WorkError::Mismatch),
+            Err(error) => Err(error),
+        };
+        let stale = result.as_ref().err().map(ToString::to_string);
+        self.answer_readers(&readers, stale.as_deref());
+        for id in jobs_of(&readers) {
+            self.step(now, id, result.clone());
+        }
+    }
+
+    /// Detaches what a predecessor of this agent has left on a session, before anybody else has
+    /// his turn there.
+    fn sweep(&mut self, now: Now, id: Uuid) {
+        let request = Request { order: Order::Sweep, waiters: Waiters::default() };
+        match self.jobs.get_mut(&id) {
+            None => self.begin(now, id, request, VecDeque::new()),
+            Some((_, stage)) if stage.sweeps() => {}
+            Some((job, _)) => job.behind.push_front(request),
+        }
+    }
+
+    /// One that is known to run has either started again or is an echo; what is not known to run
+    /// may have been stopped since.
+    pub(super) fn heard_start(&mut self, now: Now, running: Running) {
+        let Some(session) = self.world.session(running.id) else {
+            return;
+        };
+        match session.life {
+            _ if session.doing != Doing::Nothing => {}
+            Life::Running { .. } => {
+                self.world.saw_running(now, running);
+            }
+            Life::Unknown | Life::Stopped => self.survey.want(&mut self.world, now.mono, None),
+        }
+    }
+
+    pub(super) fn heard_end(&mut self, now: Now, id: Uuid, end: End) {
+        let heard = self.world.last_work();
+        let Some(session) = self.world.session_mut(id) else {
+            return;
+        };
+        if session.life == Life::Stopped && session.doing == Doing::Nothing {
+            return;
+        }
+        session.rumour = Some(Rumour { end, heard });
+        if session.doing == Doing::Nothing {
+            self.survey.want(&mut self.world, now.mono, None);
+        }
+    }
+}
+
+fn jobs_of(readers: &[Reader]) -> Vec<Uuid> {
+    let job = |reader: &Reader| match reader {
+        Reader::Job(id) => Some(*id),
+        Reader::List(_) | Reader::Get(..) => None,
+    };
+    readers.iter().filter_map(job).collect()
+}

@@ -1,0 +1,61 @@
+//! Calls that only read: they never wait for an operation, and not for ever for the runtime.
+
+use super::Agent;
+use crate::agent::action::Caller;
+use crate::agent::op::not_found;
+use crate::agent::survey::Reader;
+use crate::base::time::Now;
+use crate::rpc::call::OP_NAMES;
+use crate::rpc::response::Answer;
+use crate::rpc::session::Pong;
+
+impl Agent {
+    pub(super) fn answer(&mut self, caller: Caller, answer: Answer) {
+        self.world.reply(Some(caller), answer);
+    }
+
+    pub(super) fn read(&mut self, now: Now, reader: Reader) {
+        match self.gone_text() {
+            Some(text) => self.answer_readers(&[reader], Some(&text)),
+            None => self.survey.want(&mut self.world, now.mono, Some(reader)),
+        }
+    }
+
+    pub(super) fn gone_text(&self) -> Option<String> {
+        let runtime = self.world.config.runtime.as_str();
+        self.gone.as_ref().map(|text| format!("{runtime}: not reachable: {text}"))
+    }
+
+    /// Answers callers with what is known. `reason` says why that is not what is, if it is not.
+    pub(super) fn answer_readers(&mut self, readers: &[Reader], reason: Option<&str>) {
+        let stale = reason.map(|reason| match self.world.surveyed {
+            Some(at) => format!("{reason}; what runs is told as of {at}"),
+            None => format!("{reason}; what runs is not known since the agent started"),
+        });
+        for reader in readers {
+            let (caller, answer) = match *reader {
+                Reader::List(caller) => (caller, Ok(self.world.wire_list(stale.as_deref()))),
+                Reader::Get(caller, id) if self.world.session(id).is_none() => {
+                    (caller, Err(not_found(id)))
+                }
+                Reader::Get(caller, id) => {
+                    (caller, Ok(self.world.wire_value(id, stale.as_deref())))
+                }
+                Reader::Job(_) => continue,
+            };
+            self.answer(caller, answer);
+        }
+    }
+
+    pub(super) fn pong(&self, now: Now) -> serde_json::Value {
+        let config = &self.world.config;
+        serde_json::to_value(Pong {
+            agent_id: config.agent_id.clone(),
+            version: config.version.clone(),
+            server_time: now.wall,
+            ops: OP_NAMES.map(str::to_owned).to_vec(),
+            runtime: config.runtime.as_str().to_owned(),
+        })
+        .expect("a pong has only strings")
+    }
+}

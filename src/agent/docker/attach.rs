@@ -1,0 +1,309 @@
+//! A terminal inside a session's container.
+//!
+//! The process is prepared, then started on a connection of its own that is taken over; the first
+//! line on it is the tty's name inside the container, and everything after that line is the
+//! terminal. Until then nothing that is typed may be sent. States: preparing, starting, naming,
+//! attached.
+//!
+//! Hanging up is not enough to end it: the tmux client in there lives on when the stream is closed.
+//! [`Attach::detach`] ends exactly that client, after which the stream ends by itself.
+
+use super::description::{Host, TMUX_SESSION, container_name};
+use super::detach::Detach;
+use super::{Procedure, Reply};
+use crate::agent::work::WorkError;
+use crate::base::lines::Lines;
+use crate::base::uuid::Uuid;
+use crate::docker::call::{self, ExecPlan};
+use crate::docker::{Error, Request};
+use crate::limits::DOCKER_TTY_LINE_BYTES_MAX;
+use crate::rpc::attach::{AttachHeader, TerminalSize};
+
+/// Sets the terminal's size before tmux draws for the first time, keeps what is typed early from
+/// being echoed, and tells the tty. A terminal that the container has no description of becomes the
+/// one that nearly all of them understand. A container that has just started has no tmux session
+/// for a moment; tmux must not make a server of its own then (`-N`), so this waits, at most five
+/// seconds. The arguments are data: columns, rows, session, options of tmux.
+///
+/// `stty` is silent: the container's runtime sets a mode of the same terminal at about the same
+/// time, and then `stty` says that not all is as it has set it.
+const WRAPPER: &str = r#"stty -echo -icanon -icrnl -isig cols "$1" rows "$2" 2>/dev/null
+tty
+infocmp >/dev/null 2>&1 || export TERM=xterm-256color
+session=$3
+shift 3
+tries=100
+until tmux -N has-session -t "$session" 2>/dev/null || [ $tries -eq 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.05
+done
+exec tmux -N -u attach-session -t "$session" "$@""#;
+
+/// The terminal that is assumed where none is named.
+const TERM_DEFAULT: &str = "xterm-256color";
+
+/// One terminal, from the request for it to its end. Variants own what is known in that state.
+#[derive(Debug)]
+pub enum Attach {
+    /// Waits for the answer to the first call.
+    Preparing {
+        /// Whose terminal.
+        id: Uuid,
+        /// The size that it is prepared with.
+        prepared: TerminalSize,
+        /// The size that it shall have.
+        wanted: TerminalSize,
+    },
+    /// Waits for the stream, and then for the tty's line.
+    Starting {
+        /// Whose terminal.
+        id: Uuid,
+        /// The process.
+        exec: String,
+        /// The size that it is prepared with.
+        prepared: TerminalSize,
+        /// The size that it shall have.
+        wanted: TerminalSize,
+        /// The line, as far as it has come.
+        line: Lines,
+    },
+    /// Bytes are the terminal's.
+    Attached {
+        /// Whose terminal.
+        id: Uuid,
+        /// The process.
+        exec: String,
+        /// The tty's name inside the container.
+        tty: String,
+    },
+}
+
+/// What [`Attach::read`] made of bytes of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// They were a part of the line.
+    Naming,
+    /// The line is complete: so many bytes were its, all after them are the terminal's. A size that
+    /// changed meanwhile is to be told with this call.
+    Named(usize, Option<Request>),
+}
+
+impl Attach {
+    /// Prepares a terminal: the first call, whose answer goes to [`Attach::prepared`].
+    pub fn begin(header: &AttachHeader, host: &Host) -> (Attach, Request) {
+        let (id, size) = (header.id, header.size());
+        let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
+        let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
+        let session = format!("={TMUX_SESSION}");
+        let mut command = vec!["sh", "-c", WRAPPER, "attach", &cols, &rows, &session];
+        if header.read_only {
+            // tmux refuses keys and ignores the size of such a client.
+            command.push("-r");
+        }
+        let env = [format!("TERM={term}")];
+        let user = host.user();
+        let exec = ExecPlan { user: &user, command: &command, env: &env, stdin: true };
+        let request = call::exec_create(&container_name(id), &exec);
+        (Attach::Preparing { id, prepared: size, wanted: size }, request)
+    }
+
+    /// Takes the answer to the first call and gives the second, which is to take its connection
+    /// over ([`crate::docker::conn::Answer::TakeOver`]). Any answer to that is a refusal, and is
+    /// to be handed over here too.
+    ///
+    /// # Errors
+    /// Why there is no terminal.
+    pub fn prepared(self, reply: Reply) -> Result<(Attach, Request), WorkError> {
+        let Attach::Preparing { id, prepared, wanted } = self else {
+            let _accepted = reply.and_then(|response| response.accepted())?;
+            return Err(WorkError::Docker("the terminal's stream was not given".to_owned()));
+        };
+        let exec = reply.and_then(|response| response.created())?;
+        let request = call::exec_start(&exec);
+        let line = Lines::new(DOCKER_TTY_LINE_BYTES_MAX);
+        Ok((Attach::Starting { id, exec, prepared, wanted, line }, request))
+    }
+
+    /// Reads the stream up to the end of the tty's line. To be called with what the stream has
+    /// until it answers [`Read::Named`]; `Naming` means that all of it was taken.
+    ///
+    /// # Errors
+    /// What came instead of a tty's name.
+    pub fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
+        let Attach::Starting { id, exec, prepared, wanted, mut line } = self else {
+            return Ok((self, Read::Named(0, None)));
+        };
+        let unexpected = |error: String| WorkError::Docker(format!("terminal: {error}"));
+        let taken = line.push(bytes).map_err(|error| unexpected(error.to_string()))?;
+        let Some(text) = line.next_line() else {
+            return Ok((Attach::Starting { id, exec, prepared, wanted, line }, Read::Naming));
+        };
+        let tty = tty_name(&text)
+            .ok_or_else(|| unexpected(String::from_utf8_lossy(&text).trim().to_owned()))?;
+        let resize =
+            (wanted != prepared).then(|| call::exec_resize(&exec, wanted.cols(), wanted.rows()));
+        Ok((Attach::Attached { id, exec, tty }, Read::Named(taken, resize)))
+    }
+
+    /// The terminal has another size: the call that tells it, if there is someone to be told; else
+    /// it is told with [`Read::Named`]. The call may fail when the terminal has just ended.
+    #[must_use = "the call tells the size"]
+    pub fn resize(&mut self, size: TerminalSize) -> Option<Request> {
+        match self {
+            Attach::Preparing { wanted, .. } | Attach::Starting { wanted, .. } => {
+                *wanted = size;
+                None
+            }
+            Attach::Attached { exec, .. } => {
+                Some(call::exec_resize(exec, size.cols(), size.rows()))
+            }
+        }
+    }
+
+    /// Ends the client of an attached terminal and no other; then the stream ends, if it is read
+    /// on: a client that cannot write cannot leave. `None` while its name is not known: go on
+    /// reading, and ask again.
+    pub fn detach(&self, host: &Host) -> Option<(Procedure, Request)> {
+        let Attach::Attached { id, tty, .. } = self else {
+            return None;
+        };
+        let (detach, request) = Detach::one_of(*id, host, tty);
+        Some((Procedure::Detach(detach), request))
+    }
+
+    /// After the end of the stream: asks how the client ended. The answer goes to
+    /// [`exit_status`]. `None` if none was started.
+    pub fn ended(&self) -> Option<Request> {
+        match self {
+            Attach::Preparing { .. } => None,
+            Attach::Starting { exec, .. } | Attach::Attached { exec, .. } => {
+                Some(call::exec_inspect(exec))
+            }
+        }
+    }
+}
+
+/// How a terminal's client ended: 0 after a detach and after the session's end. `None` while it
+/// runs.
+///
+/// # Errors
+/// No answer, or the Engine's refusal.
+pub fn exit_status(reply: Reply) -> Result<Option<i32>, Error> {
+    let exec = reply.and_then(|response| response.exec())?;
+    Ok(exec.exit_code.filter(|_| !exec.running))
+}
+
+/// `/dev/pts/7`, and nothing else: it becomes an argument of tmux.
+fn tty_name(line: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(line).ok()?.trim_end_matches('\r');
+    let number = text.strip_prefix("/dev/pts/")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::description::tests::{ID, host, id};
+    use super::super::script::reply;
+    use super::*;
+
+    fn header(read_only: bool) -> AttachHeader {
+        AttachHeader { id: id(), cols: 100, rows: 30, term: "foot".to_owned(), read_only }
+    }
+
+    fn body(request: &Request) -> Value {
+        serde_json::from_slice(&request.body.as_ref().unwrap().1).unwrap()
+    }
+
+    fn starting() -> Attach {
+        let (attach, _) = Attach::begin(&header(false), &host());
+        attach.prepared(reply(201, r#"{"Id":"e0"}"#)).unwrap().0
+    }
+
+    #[test]
+    fn the_command_is_constant_text_and_arguments() {
+        let (_, request) = Attach::begin(&header(false), &host());
+        assert_eq!(request.target, format!("/containers/convocate-session-{ID}/exec"));
+        let exec = body(&request);
+        let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30", "=claude"]);
+        assert_eq!((&exec["Cmd"], &exec["User"]), (&expected, &json!("1000:1001")));
+        assert_eq!((&exec["Env"], &exec["Tty"]), (&json!(["TERM=foot"]), &json!(true)));
+        let (_, request) = Attach::begin(&header(true), &host());
+        assert_eq!(body(&request)["Cmd"][7], "-r");
+        let (_, request) =
+            Attach::begin(&AttachHeader { term: String::new(), ..header(true) }, &host());
+        assert_eq!(body(&request)["Env"], json!(["TERM=xterm-256color"]));
+    }
+
+    #[test]
+    fn the_terminal_begins_behind_the_line_however_it_is_cut() {
+        let stream = b"/dev/pts/12\r\n\x1b[2Jscreen\n";
+        for step in 1..=stream.len() {
+            let (mut attach, mut at) = (starting(), 0);
+            loop {
+                let part = &stream[at..stream.len().min(at + step)];
+                let (next, read) = attach.read(part).unwrap();
+                attach = next;
+                match read {
+                    Read::Naming => at += part.len(),
+                    Read::Named(taken, resize) => {
+                        assert_eq!((at + taken, resize), (13, None));
+                        break;
+                    }
+                }
+            }
+            let Attach::Attached { tty, .. } = &attach else { panic!("{attach:?}") };
+            assert_eq!(tty, "/dev/pts/12");
+            let (_, request) = attach.detach(&host()).unwrap();
+            assert_eq!(
+                body(&request)["Cmd"],
+                json!(["tmux", "-N", "detach-client", "-t", "/dev/pts/12"])
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_tty_is_told_and_never_an_argument() {
+        for line in ["not a tty\r\n", "/dev/pts/\n", "/dev/pts/1;x\n", "/dev/pts/../x\n", "\n"] {
+            let error = starting().read(line.as_bytes()).expect_err(line);
+            assert!(error.to_string().starts_with("docker: terminal: "), "{error}");
+        }
+        let endless = [b'x'; DOCKER_TTY_LINE_BYTES_MAX + 1];
+        assert!(starting().read(&endless).is_err());
+    }
+
+    #[test]
+    fn the_newest_size_is_told_as_soon_as_there_is_someone_to_tell() {
+        let (mut attach, _) = Attach::begin(&header(false), &host());
+        assert_eq!(attach.resize(TerminalSize::clamped(90, 20)), None);
+        let (mut attach, _) = attach.prepared(reply(201, r#"{"Id":"e0"}"#)).unwrap();
+        assert!(attach.detach(&host()).is_none());
+        assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
+        let (mut attach, read) = attach.read(b"/dev/pts/1\r\n").unwrap();
+        let Read::Named(12, Some(resize)) = read else { panic!("{read:?}") };
+        assert_eq!(resize.target, "/exec/e0/resize?h=21&w=91");
+        let resize = attach.resize(TerminalSize::clamped(80, 24)).unwrap();
+        assert_eq!(resize.target, "/exec/e0/resize?h=24&w=80");
+    }
+
+    #[test]
+    fn a_terminal_that_cannot_be_had_says_why() {
+        let (attach, _) = Attach::begin(&header(false), &host());
+        let refusal = reply(409, r#"{"message":"Container x is not running"}"#);
+        let error = attach.prepared(refusal).unwrap_err();
+        assert_eq!(error.to_string(), "docker: Container x is not running");
+        for (status, body, words) in [
+            (409, r#"{"message":"Container x is paused"}"#, "docker: Container x is paused"),
+            (200, "", "docker: the terminal's stream was not given"),
+        ] {
+            let error = starting().prepared(reply(status, body)).unwrap_err();
+            assert_eq!(error.to_string(), words);
+        }
+        let running = reply(200, r#"{"Running":true,"ExitCode":null}"#);
+        assert_eq!(exit_status(running), Ok(None));
+        let ended = reply(200, r#"{"Running":false,"ExitCode":1}"#);
+        assert_eq!(exit_status(ended), Ok(Some(1)));
+    }
+}

@@ -1,0 +1,308 @@
+//! A session's container: from a plan to the JSON that creates it, and back from its labels.
+//!
+//! What the agent wants to know of a container later is in its labels, because a list of containers
+//! has labels and not limits: so one request tells all about all sessions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::agent::work::{Running, StartPlan};
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_STOP_GRACE};
+use crate::paths::Paths;
+use crate::rpc::field::{Caps, Cpus};
+
+/// The label that makes a container a session's; its value is the id.
+pub const LABEL_SESSION: &str = "convocate.session";
+const LABEL_IMAGE: &str = "convocate.image";
+const LABEL_MEMORY: &str = "convocate.memory";
+const LABEL_CPUS: &str = "convocate.cpu-millis";
+const LABEL_PIDS: &str = "convocate.pids";
+
+/// The tmux session.
+pub const TMUX_SESSION: &str = "claude";
+/// A session's home, inside.
+const HOME: &str = "/home/claude";
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// What the driver found on this host that containers depend on.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Where homes are.
+    pub paths: Paths,
+    /// The owner of the homes.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// Those of [`read_only_binds`] whose source is there.
+    pub binds: Vec<Bind>,
+    /// The address of the resolver that sessions use; the Engine's own choice if there is none.
+    pub dns: Option<String>,
+    /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
+    /// leaves control groups to systemd.
+    pub cgroup_parent: Option<String>,
+    /// Whether the host takes messages on `/dev/log`.
+    pub has_syslog: bool,
+}
+
+/// Something of the host that a session sees and cannot change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the container.
+    pub target: &'static str,
+}
+
+impl Host {
+    /// User `claude` of a container, as numbers: its entrypoint gives the name its numbers, and a
+    /// process may be asked for before that.
+    pub fn user(&self) -> String {
+        format!("{}:{}", self.uid, self.gid)
+    }
+}
+
+/// What sessions get to see of the host, as far as it is there.
+pub fn read_only_binds(paths: &Paths) -> Vec<Bind> {
+    let home = paths.sessions();
+    vec![
+        Bind { source: paths.root().join("usr/local/bin/claude"), target: "/usr/local/bin/claude" },
+        Bind { source: home.join(".claude"), target: "/home/claude/.claude-shared" },
+        Bind { source: home.join(".ssh"), target: "/home/claude/.ssh" },
+        Bind { source: home.join(".gitconfig"), target: "/home/claude/.gitconfig" },
+    ]
+}
+
+/// The name of a session's container.
+pub fn container_name(id: Uuid) -> String {
+    format!("convocate-session-{id}")
+}
+
+/// The container of a session that is about to start.
+///
+/// The command is the entrypoint's argument and nobody's shell text until the session's own shell
+/// reads it. The Engine starts the container again after a restart of the host or of itself; the
+/// agent cancels that when the command ends by itself ([`super::feed`]).
+pub fn container(plan: &StartPlan, host: &Host) -> Value {
+    let mut description = json!({
+        "Image": plan.image,
+        "Hostname": format!("convocate-{}", plan.id.short()),
+        "Cmd": [plan.command.as_str()],
+        "Env": environment(plan, host),
+        "Labels": labels(plan),
+        "StopTimeout": SESSION_STOP_GRACE.as_secs(),
+        "HostConfig": host_config(plan, host),
+    });
+    if let Some(port) = port_key(plan) {
+        description["ExposedPorts"] = json!({ port: {} });
+    }
+    description
+}
+
+fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
+    vec![
+        format!("CLAUDE_UID={}", host.uid),
+        format!("CLAUDE_GID={}", host.gid),
+        format!("CONVOCATE_SESSION={}", plan.id),
+        format!("CONVOCATE_COLS={}", plan.size.cols()),
+        format!("CONVOCATE_ROWS={}", plan.size.rows()),
+    ]
+}
+
+fn labels(plan: &StartPlan) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        (LABEL_SESSION, plan.id.to_string()),
+        (LABEL_IMAGE, plan.image.clone()),
+        (LABEL_MEMORY, plan.caps.memory.to_string()),
+        (LABEL_CPUS, plan.caps.cpus.as_millis().to_string()),
+        (LABEL_PIDS, plan.caps.pids.to_string()),
+    ])
+}
+
+fn host_config(plan: &StartPlan, host: &Host) -> Value {
+    let mut config = json!({
+        "Init": true,
+        "RestartPolicy": { "Name": "unless-stopped" },
+        "Mounts": mounts(plan, host),
+        "Memory": plan.caps.memory,
+        // The same number: no swap on top.
+        "MemorySwap": plan.caps.memory,
+        "NanoCpus": u64::from(plan.caps.cpus.as_millis()) * 1_000_000,
+        "PidsLimit": plan.caps.pids,
+        "SecurityOpt": ["no-new-privileges"],
+        // The entrypoint becomes claude and ends claude's processes. Nobody in there needs more.
+        "CapDrop": ["ALL"],
+        "CapAdd": ["SETUID", "SETGID", "KILL"],
+        "LogConfig": log_config(plan, host),
+    });
+    if let Some(port) = port_key(plan) {
+        config["PortBindings"] = json!({ port: [{ "HostPort": plan.port.to_string() }] });
+    }
+    if let Some(dns) = &host.dns {
+        config["Dns"] = json!([dns]);
+    }
+    if let Some(parent) = &host.cgroup_parent {
+        config["CgroupParent"] = json!(parent);
+    }
+    config
+}
+
+fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
+    let bind = |source: PathBuf, target: &str, read_only: bool| {
+        // A path of ours is text: the root is an option, the rest are names from this crate.
+        let source = source.to_string_lossy().into_owned();
+        json!({ "Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only })
+    };
+    let mut mounts = vec![bind(host.paths.session(plan.id), HOME, false)];
+    mounts.extend(host.binds.iter().map(|shared| bind(shared.source.clone(), shared.target, true)));
+    if plan.docker {
+        mounts.push(bind(PathBuf::from(DOCKER_SOCKET), DOCKER_SOCKET, false));
+    }
+    mounts
+}
+
+fn log_config(plan: &StartPlan, host: &Host) -> Value {
+    if host.has_syslog {
+        let tag = format!("convocate-session/{}", plan.id);
+        return json!({ "Type": "syslog", "Config": { "tag": tag } });
+    }
+    let size = format!("{DOCKER_LOG_FILE_MIB}m");
+    json!({ "Type": "json-file", "Config": { "max-size": size, "max-file": "2" } })
+}
+
+/// `8080/tcp`, if the session has a port.
+fn port_key(plan: &StartPlan) -> Option<String> {
+    (plan.port != 0).then(|| format!("{}/{}", plan.port, plan.protocol))
+}
+
+/// The session that a container's labels name. `None` if the container is not one of ours.
+pub fn session_id(labels: &BTreeMap<String, String>) -> Option<Uuid> {
+    Uuid::parse(labels.get(LABEL_SESSION)?).ok()
+}
+
+/// A session that runs, from its container's labels.
+pub fn running(labels: &BTreeMap<String, String>, started_at: Wall) -> Option<Running> {
+    Some(Running {
+        id: session_id(labels)?,
+        started_at,
+        image: labels.get(LABEL_IMAGE).cloned().unwrap_or_default(),
+        caps: caps(labels),
+    })
+}
+
+/// As they were at the start; `None` if a label is missing or out of range.
+fn caps(labels: &BTreeMap<String, String>) -> Option<Caps> {
+    Some(Caps {
+        memory: Caps::check_memory(labels.get(LABEL_MEMORY)?.parse().ok()?).ok()?,
+        cpus: Cpus::from_millis(labels.get(LABEL_CPUS)?.parse().ok()?)?,
+        pids: Caps::check_pids(labels.get(LABEL_PIDS)?.parse().ok()?).ok()?,
+    })
+}
+
+/// Turns a JSON object of strings into what [`running`] reads.
+#[cfg(test)]
+pub(crate) fn label_table(labels: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    labels.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rpc::attach::TerminalSize;
+    use crate::rpc::field::{Protocol, SessionCommand};
+
+    pub const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
+
+    pub fn id() -> Uuid {
+        Uuid::parse(ID).unwrap()
+    }
+
+    pub fn plan() -> StartPlan {
+        StartPlan {
+            id: id(),
+            command: SessionCommand::parse("echo 'a b'; exit 3").unwrap(),
+            port: 53,
+            protocol: Protocol::Udp,
+            docker: false,
+            caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1500).unwrap(), pids: 512 },
+            image: "convocate:1.2.3".to_owned(),
+            size: TerminalSize::clamped(120, 40),
+        }
+    }
+
+    pub fn host() -> Host {
+        Host { paths: Paths::below("/r"), uid: 1000, gid: 1001, ..Host::default() }
+    }
+
+    #[test]
+    fn a_plan_becomes_a_container() {
+        let description = container(&plan(), &host());
+        assert_eq!(description["Cmd"], json!(["echo 'a b'; exit 3"]));
+        assert_eq!(description["Hostname"], "convocate-01234567");
+        assert_eq!(description["ExposedPorts"], json!({"53/udp": {}}));
+        let config = &description["HostConfig"];
+        assert_eq!(config["PortBindings"], json!({"53/udp": [{"HostPort": "53"}]}));
+        assert_eq!(config["Memory"], config["MemorySwap"]);
+        assert_eq!(
+            (&config["NanoCpus"], &config["PidsLimit"]),
+            (&json!(1_500_000_000), &json!(512))
+        );
+        assert_eq!(config["LogConfig"]["Type"], "json-file");
+        assert_eq!(config["SecurityOpt"], json!(["no-new-privileges"]));
+        let home = format!("/r/home/claude/{ID}");
+        assert_eq!(
+            config["Mounts"],
+            json!([{"Type": "bind", "Source": home, "Target": HOME, "ReadOnly": false}])
+        );
+        for absent in ["Dns", "CgroupParent", "Privileged"] {
+            assert_eq!(config.get(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn what_the_host_has_is_used() {
+        let host = Host {
+            binds: read_only_binds(&Paths::below("/r")),
+            dns: Some("172.17.0.1".to_owned()),
+            cgroup_parent: Some("convocate-sessions.slice".to_owned()),
+            has_syslog: true,
+            ..host()
+        };
+        let plan = StartPlan { docker: true, port: 0, ..plan() };
+        let description = container(&plan, &host);
+        let config = &description["HostConfig"];
+        assert_eq!(config["Dns"], json!(["172.17.0.1"]));
+        assert_eq!(config["CgroupParent"], "convocate-sessions.slice");
+        assert_eq!(config["LogConfig"]["Config"]["tag"], format!("convocate-session/{ID}"));
+        assert_eq!(description.get("ExposedPorts"), None);
+        let writable: Vec<_> = config["Mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|mount| mount["ReadOnly"] == false)
+            .map(|mount| mount["Target"].as_str().unwrap())
+            .collect();
+        assert_eq!(writable, [HOME, DOCKER_SOCKET]);
+        assert_eq!(config["Mounts"].as_array().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn labels_tell_what_was_started() {
+        let description = container(&plan(), &host());
+        let table = label_table(description["Labels"].as_object().unwrap());
+        let found = running(&table, Wall::new(5, 0)).unwrap();
+        assert_eq!(found.caps, Some(plan().caps));
+        assert_eq!((found.id, found.image.as_str()), (id(), "convocate:1.2.3"));
+        for (name, bad) in [(LABEL_MEMORY, "1"), (LABEL_CPUS, "0"), (LABEL_PIDS, "x")] {
+            let mut broken = table.clone();
+            broken.insert(name.to_owned(), bad.to_owned());
+            assert_eq!(running(&broken, Wall::new(5, 0)).unwrap().caps, None, "{name}");
+        }
+        let foreign = BTreeMap::from([(LABEL_SESSION.to_owned(), "../x".to_owned())]);
+        assert_eq!(running(&foreign, Wall::new(5, 0)), None);
+    }
+}

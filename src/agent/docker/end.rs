@@ -1,0 +1,120 @@
+//! The end of a session's container: stopped, or stopped and removed. What is not there, does not
+//! run, or is being removed already is no error.
+
+use std::time::Duration;
+
+use super::description::container_name;
+use super::{Reply, Step};
+use crate::agent::work::Done;
+use crate::base::uuid::Uuid;
+use crate::docker::{Error, Request, call};
+use crate::limits::SESSION_STOP_GRACE;
+
+/// Waits for an answer.
+#[derive(Debug)]
+pub enum Stop {
+    /// To the stop.
+    Stopping(Uuid),
+    /// To a look. The Engine says that a container has stopped before its own list knows it, and
+    /// lets nobody look between the two.
+    Looking,
+}
+
+impl Stop {
+    /// Asks the container to end, and has it killed after `grace`.
+    pub fn begin(id: Uuid, grace: Duration) -> (Stop, Request) {
+        (Stop::Stopping(id), call::container_stop(&container_name(id), grace))
+    }
+
+    /// Takes an answer.
+    pub fn step(self, reply: Reply) -> Step<Stop> {
+        match (self, reply.and_then(|response| response.accepted())) {
+            (Stop::Looking, _) => Step::Done(Ok(Done::Done)),
+            (Stop::Stopping(id), Ok(_)) => {
+                Step::Call(Stop::Looking, call::container_inspect(&container_name(id)))
+            }
+            (Stop::Stopping(_), Err(error)) if error.is_not_found() => Step::Done(Ok(Done::Done)),
+            (Stop::Stopping(_), Err(error)) => Step::failed(error),
+        }
+    }
+}
+
+/// Waits for an answer.
+#[derive(Debug)]
+pub enum Remove {
+    /// To the stop.
+    Stopping(Uuid),
+    /// To the removal.
+    Removing,
+}
+
+impl Remove {
+    /// Asks the container to end first, so that its command can save what it has.
+    pub fn begin(id: Uuid) -> (Remove, Request) {
+        let request = call::container_stop(&container_name(id), SESSION_STOP_GRACE);
+        (Remove::Stopping(id), request)
+    }
+
+    /// Takes an answer.
+    pub fn step(self, reply: Reply) -> Step<Remove> {
+        let outcome = reply.and_then(|response| response.accepted());
+        match (self, outcome) {
+            (Remove::Stopping(_), Err(error)) if error.is_not_found() => Step::Done(Ok(Done::Done)),
+            // The removal kills what would not stop.
+            (Remove::Stopping(id), Ok(_) | Err(Error::Refused { .. })) => {
+                Step::Call(Remove::Removing, call::container_remove(&container_name(id)))
+            }
+            (Remove::Removing, Err(error)) if !error.is_not_found() && !error.is_conflict() => {
+                Step::failed(error)
+            }
+            (Remove::Removing, _) => Step::Done(Ok(Done::Done)),
+            (Remove::Stopping(_), Err(error)) => Step::failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::description::tests::{ID, host, id};
+    use super::super::script::{reply, run};
+    use super::super::{Procedure, RuntimeWork};
+    use super::*;
+    use crate::agent::work::WorkError;
+
+    #[test]
+    fn stopping_what_does_not_run_is_done() {
+        let begin = || {
+            let work = RuntimeWork::Stop { id: id(), grace: Duration::from_secs(3) };
+            Procedure::begin(work, &host())
+        };
+        let (calls, outcome) = run(begin(), vec![reply(404, "")]);
+        assert_eq!(calls, [format!("Post /containers/convocate-session-{ID}/stop?t=3")]);
+        assert_eq!(outcome, Ok(Done::Done));
+        for stop in [204, 304] {
+            for look in [reply(200, "{}"), reply(404, ""), Err(Error::Closed)] {
+                let (calls, outcome) = run(begin(), vec![reply(stop, ""), look]);
+                assert_eq!(calls[1], format!("Get /containers/convocate-session-{ID}/json"));
+                assert_eq!(outcome, Ok(Done::Done));
+            }
+        }
+        let work = RuntimeWork::Stop { id: id(), grace: Duration::ZERO };
+        let (_, outcome) = run(Procedure::begin(work, &host()), vec![reply(500, "stuck")]);
+        assert_eq!(outcome, Err(WorkError::Docker("stuck".to_owned())));
+    }
+
+    #[test]
+    fn removing_is_done_when_nothing_is_left() {
+        let begin = || Procedure::begin(RuntimeWork::Remove { id: id() }, &host());
+        assert_eq!(run(begin(), vec![reply(404, "")]).1, Ok(Done::Done));
+        for stop in [204, 304, 500] {
+            for removal in [204, 404, 409] {
+                let (_, outcome) = run(begin(), vec![reply(stop, ""), reply(removal, "")]);
+                assert_eq!(outcome, Ok(Done::Done), "{stop} {removal}");
+            }
+        }
+        let (_, outcome) = run(begin(), vec![reply(204, ""), reply(500, "busy")]);
+        assert_eq!(outcome, Err(WorkError::Docker("busy".to_owned())));
+        let (_, outcome) = run(begin(), vec![Err(Error::Timeout)]);
+        assert!(matches!(outcome, Err(WorkError::DockerGone(_))));
+    }
+}

@@ -1,0 +1,192 @@
+//! The Engine's events as news of sessions.
+//!
+//! Sessions are created to be started again after the Engine or the host was restarted, and the
+//! Engine does so after any end that nobody asked for. So an end that the container's entrypoint
+//! did not report as asked for ([`EXIT_ASKED`]) has a follow-up that cancels the restart: a session
+//! whose command ended has ended. The follow-up names the container by its id, so that it never
+//! meets a newer container of the same session.
+//!
+//! The Engine tells an end before its own list knows it, and holds the container's lock between the
+//! two. So an end is told after a call on that container was answered: then a survey sees it too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::description::{LABEL_SESSION, running, session_id};
+use crate::agent::work::News;
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::docker::events::DockerEvent;
+use crate::docker::{Request, call};
+use crate::limits::{DOCKER_OOM_ENDS_WITHIN, SESSIONS_MAX};
+
+/// The entrypoint's exit status after SIGTERM: by an operator, or by an Engine that shuts down and
+/// will start the session again.
+pub const EXIT_ASKED: i32 = 143;
+
+/// Remembers kills for memory until the container's end tells whether they were its end, and
+/// containers that ended by themselves: an Engine that is slow to clean up after them starts them
+/// again before it hears the cancellation, and ends them then. Nobody of ours starts the same
+/// container twice, so that is no news.
+#[derive(Debug, Default)]
+pub struct Feed {
+    /// At most [`SESSIONS_MAX`].
+    killed_for_memory: BTreeMap<Uuid, Wall>,
+    /// The containers whose restart is being cancelled, at most [`SESSIONS_MAX`].
+    ended: BTreeMap<Uuid, String>,
+}
+
+/// What an event means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// For the core.
+    pub news: News,
+    /// A call to make first, if there is one. What comes of it does not matter.
+    pub first: Option<Request>,
+}
+
+impl Feed {
+    /// Nothing is remembered.
+    pub fn new() -> Feed {
+        Feed::default()
+    }
+
+    /// Follows the events that [`Feed::notice`] understands. What was before the first of them is a
+    /// survey's to tell, made after the stream is open.
+    pub fn request() -> Request {
+        call::events(LABEL_SESSION, &["start", "die", "oom"])
+    }
+
+    /// Takes one event. `None` if it is no news of a session.
+    pub fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
+        if event.kind != "container" {
+            return None;
+        }
+        let id = session_id(&event.attributes)?;
+        if self.ended.get(&id) == Some(&event.id) {
+            return None;
+        }
+        match event.action.as_str() {
+            "start" => self.started(id, event),
+            "die" => Some(self.ended(id, event)),
+            "oom" => {
+                self.remember(id, event.time);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn started(&mut self, id: Uuid, event: &DockerEvent) -> Option<Notice> {
+        self.killed_for_memory.remove(&id);
+        self.ended.remove(&id);
+        let running = running(&event.attributes, event.time)?;
+        Some(Notice { news: News::Started(running), first: None })
+    }
+
+    fn ended(&mut self, id: Uuid, event: &DockerEvent) -> Notice {
+        let exit_code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
+        let killed = self.killed_for_memory.remove(&id);
+        let out_of_memory = killed.is_some_and(|at| event.time.since(at) <= DOCKER_OOM_ENDS_WITHIN);
+        let first = match exit_code {
+            Some(EXIT_ASKED) => call::container_inspect(&event.id),
+            _ => {
+                self.cancel(id, event);
+                call::container_stop(&event.id, Duration::ZERO)
+            }
+        };
+        let news = News::Ended { id, exit_code, out_of_memory };
+        Notice { news, first: Some(first) }
+    }
+
+    fn cancel(&mut self, id: Uuid, event: &DockerEvent) {
+        if self.ended.len() < SESSIONS_MAX {
+            self.ended.insert(id, event.id.clone());
+        }
+    }
+
+    fn remember(&mut self, id: Uuid, at: Wall) {
+        if self.killed_for_memory.len() < SESSIONS_MAX {
+            self.killed_for_memory.insert(id, at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::description::tests::{host, id, plan};
+    use super::super::description::{container, label_table};
+    use super::*;
+
+    fn event(action: &str, second: i64, exit_code: Option<&str>) -> DockerEvent {
+        let description = container(&plan(), &host());
+        let mut attributes = label_table(description["Labels"].as_object().unwrap());
+        attributes.extend(exit_code.map(|code| ("exitCode".to_owned(), code.to_owned())));
+        DockerEvent {
+            kind: "container".to_owned(),
+            action: action.to_owned(),
+            id: "c0".to_owned(),
+            attributes,
+            time: Wall::new(second, 0),
+        }
+    }
+
+    fn ended(exit_code: Option<i32>, out_of_memory: bool) -> News {
+        News::Ended { id: id(), exit_code, out_of_memory }
+    }
+
+    #[test]
+    fn a_start_is_told_with_its_caps() {
+        let notice = Feed::new().notice(&event("start", 9, None)).unwrap();
+        let News::Started(running) = notice.news else { panic!("{notice:?}") };
+        assert_eq!((running.id, running.caps), (id(), Some(plan().caps)));
+        assert_eq!(running.started_at.seconds(), 9);
+    }
+
+    #[test]
+    fn an_end_by_itself_stays_the_end_and_one_that_was_asked_for_may_restart() {
+        let notice = Feed::new().notice(&event("die", 9, Some("7"))).unwrap();
+        assert_eq!(notice.news, ended(Some(7), false));
+        assert_eq!(notice.first.unwrap().target, "/containers/c0/stop?t=0");
+        let notice = Feed::new().notice(&event("die", 9, Some("143"))).unwrap();
+        assert_eq!(notice.news, ended(Some(143), false));
+        assert_eq!(notice.first.unwrap().target, "/containers/c0/json");
+        let notice = Feed::new().notice(&event("die", 9, None)).unwrap();
+        assert_eq!(notice.news, ended(None, false));
+    }
+
+    #[test]
+    fn a_restart_that_comes_before_its_cancellation_is_no_news() {
+        let mut feed = Feed::new();
+        assert!(feed.notice(&event("die", 9, Some("7"))).is_some());
+        assert_eq!(feed.notice(&event("start", 10, None)), None);
+        assert_eq!(feed.notice(&event("die", 10, Some("137"))), None);
+        let next = DockerEvent { id: "c1".to_owned(), ..event("start", 11, None) };
+        assert!(feed.notice(&next).is_some());
+        let next = DockerEvent { id: "c1".to_owned(), ..event("die", 12, Some("143")) };
+        assert!(feed.notice(&next).is_some());
+    }
+
+    #[test]
+    fn only_a_kill_shortly_before_the_end_was_its_cause() {
+        for (end, out_of_memory) in [(10, true), (60, false)] {
+            let mut feed = Feed::new();
+            assert_eq!(feed.notice(&event("oom", 9, None)), None);
+            let notice = feed.notice(&event("die", end, Some("137"))).unwrap();
+            assert_eq!(notice.news, ended(Some(137), out_of_memory));
+            let next = DockerEvent { id: "c1".to_owned(), ..event("die", end, Some("137")) };
+            let again = feed.notice(&next).unwrap();
+            assert_eq!(again.news, ended(Some(137), false));
+        }
+    }
+
+    #[test]
+    fn what_is_no_sessions_is_no_news() {
+        let mut foreign = event("die", 9, Some("0"));
+        foreign.attributes.remove(LABEL_SESSION);
+        let image = DockerEvent { kind: "image".to_owned(), ..event("die", 9, None) };
+        for event in [foreign, image, event("exec_die", 9, None), DockerEvent::default()] {
+            assert_eq!(Feed::new().notice(&event), None);
+        }
+    }
+}

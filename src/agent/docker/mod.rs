@@ -1,0 +1,145 @@
+//! Sessions as containers: what the agent asks of the Docker Engine, and in which order.
+//!
+//! A [`Procedure`] turns one piece of [`RuntimeWork`] into calls, one at a time, and at last into
+//! one outcome. [`attach`] does the same for a terminal, [`feed`] turns the Engine's events into
+//! news. Nothing here holds a connection: the driver makes each call on any idle one and hands the
+//! answer back.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`description`] | a session's container, from plan to JSON and back from its labels |
+//! | [`survey`], [`start`], [`end`], [`detach`] | the procedures |
+//! | [`attach`] | a terminal inside a container |
+//! | [`feed`] | events to news |
+
+pub mod attach;
+pub mod description;
+pub mod detach;
+pub mod end;
+pub mod feed;
+pub mod start;
+pub mod survey;
+
+use crate::agent::work::{Outcome, RuntimeWork, WorkError};
+use crate::docker::{Error, Request, Response};
+
+use description::Host;
+use detach::Detach;
+use end::{Remove, Stop};
+use start::Start;
+use survey::Survey;
+
+/// What a call came to: the Engine's answer, or why there is none.
+pub type Reply = Result<Response, Error>;
+
+/// One piece of work that is being done. Each variant waits for the answer to its last call.
+#[derive(Debug)]
+pub enum Procedure {
+    /// [`RuntimeWork::Survey`]
+    Survey(Survey),
+    /// [`RuntimeWork::Start`]
+    Start(Start),
+    /// [`RuntimeWork::Stop`]
+    Stop(Stop),
+    /// [`RuntimeWork::Remove`]
+    Remove(Remove),
+    /// [`RuntimeWork::Detach`], and the end of one terminal
+    Detach(Detach),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step<P = Procedure> {
+    /// Make this call ([`crate::docker::conn::Answer::Whole`]), and hand the answer to
+    /// [`Procedure::step`].
+    Call(P, Request),
+    /// The work is done.
+    Done(Outcome),
+}
+
+impl Procedure {
+    /// The first call of a piece of work.
+    pub fn begin(work: RuntimeWork, host: &Host) -> (Procedure, Request) {
+        match work {
+            RuntimeWork::Survey => wrap(Survey::begin(), Procedure::Survey),
+            RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
+            RuntimeWork::Stop { id, grace } => wrap(Stop::begin(id, grace), Procedure::Stop),
+            RuntimeWork::Remove { id } => wrap(Remove::begin(id), Procedure::Remove),
+            RuntimeWork::Detach { id } => wrap(Detach::all_of(id, host), Procedure::Detach),
+        }
+    }
+
+    /// Takes the answer to the last call. No answer ([`Error`]) fails the work at once.
+    #[must_use = "the next call, or the outcome"]
+    pub fn step(self, reply: Reply) -> Step {
+        match self {
+            Procedure::Survey(survey) => survey.step(reply).map(Procedure::Survey),
+            Procedure::Start(start) => start.step(reply).map(Procedure::Start),
+            Procedure::Stop(stop) => stop.step(reply).map(Procedure::Stop),
+            Procedure::Remove(remove) => remove.step(reply).map(Procedure::Remove),
+            Procedure::Detach(detach) => detach.step(reply).map(Procedure::Detach),
+        }
+    }
+}
+
+fn wrap<P>((procedure, request): (P, Request), kind: fn(P) -> Procedure) -> (Procedure, Request) {
+    (kind(procedure), request)
+}
+
+impl<P> Step<P> {
+    fn map<Q>(self, kind: fn(P) -> Q) -> Step<Q> {
+        match self {
+            Step::Call(procedure, request) => Step::Call(kind(procedure), request),
+            Step::Done(outcome) => Step::Done(outcome),
+        }
+    }
+
+    fn failed(error: Error) -> Step<P> {
+        Step::Done(Err(error.into()))
+    }
+}
+
+/// What the Engine refused is told in its words; anything else means that it is not there.
+impl From<Error> for WorkError {
+    fn from(error: Error) -> WorkError {
+        match error {
+            Error::Refused { message, .. } => WorkError::Docker(message),
+            Error::Unexpected(text) => WorkError::Docker(text),
+            Error::Protocol(error) => WorkError::DockerGone(error.to_string()),
+            Error::Closed | Error::Timeout => WorkError::DockerGone(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod script {
+    //! A scripted Engine for tests of procedures.
+
+    use super::*;
+
+    /// An answer with this status and body.
+    pub fn reply(status: u16, body: &str) -> Reply {
+        Ok(Response { status, body: body.as_bytes().to_vec() })
+    }
+
+    /// Runs work against answers, and gives back what was called (method and target) and the
+    /// outcome. Asserts that exactly the answers given were needed.
+    pub fn run(
+        (mut procedure, mut request): (Procedure, Request),
+        replies: Vec<Reply>,
+    ) -> (Vec<String>, Outcome) {
+        let mut calls = Vec::new();
+        let mut replies = replies.into_iter();
+        loop {
+            calls.push(format!("{:?} {}", request.method, request.target));
+            let reply = replies.next().unwrap_or_else(|| panic!("no answer left for {calls:?}"));
+            match procedure.step(reply) {
+                Step::Call(next, call) => (procedure, request) = (next, call),
+                Step::Done(outcome) => {
+                    assert_eq!(replies.next(), None, "answers left after {calls:?}");
+                    return (calls, outcome);
+                }
+            }
+        }
+    }
+}

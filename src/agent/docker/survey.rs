@@ -1,0 +1,133 @@
+//! What runs: one request for all containers of sessions, whatever their number.
+//!
+//! A container that the Engine is about to start again by its policy has a command that ended by
+//! itself while nobody listened ([`super::feed`]): it is stopped before the survey is told, so that
+//! a session which ended stays ended.
+
+use std::time::Duration;
+
+use super::description::{LABEL_SESSION, running};
+use super::{Reply, Step};
+use crate::agent::work::{Done, Running};
+use crate::base::time::Wall;
+use crate::docker::call::{self, Container};
+use crate::docker::{Error, Request};
+
+/// Waits for the list, or for the end of a container that is restarting.
+#[derive(Debug)]
+pub enum Survey {
+    /// For the list.
+    Listing,
+    /// For a stop; these are known to run, and those are to be stopped yet.
+    Settling {
+        /// What the survey will tell.
+        running: Vec<Running>,
+        /// Container ids.
+        restarting: Vec<String>,
+    },
+}
+
+impl Survey {
+    /// Asks for the list.
+    pub fn begin() -> (Survey, Request) {
+        (Survey::Listing, call::containers(LABEL_SESSION))
+    }
+
+    /// Takes an answer.
+    pub fn step(self, reply: Reply) -> Step<Survey> {
+        match self {
+            Survey::Listing => match reply.and_then(|response| response.containers()) {
+                Ok(list) => listed(&list),
+                Err(error) => Step::failed(error),
+            },
+            Survey::Settling { running, restarting } => match reply {
+                // A refusal is not ours to solve, and it does not make the list wrong.
+                Ok(_) | Err(Error::Refused { .. }) => settle(running, restarting),
+                Err(error) => Step::failed(error),
+            },
+        }
+    }
+}
+
+fn listed(list: &[Container]) -> Step<Survey> {
+    let is = |container: &&Container, state: &str| container.state == state;
+    let found = list
+        .iter()
+        .filter(|container| is(container, "running") || is(container, "paused"))
+        .filter_map(|container| running(&container.labels, Wall::new(container.created, 0)))
+        .collect();
+    let restarting = list
+        .iter()
+        .filter(|container| is(container, "restarting"))
+        .map(|container| container.id.clone())
+        .collect();
+    settle(found, restarting)
+}
+
+fn settle(running: Vec<Running>, mut restarting: Vec<String>) -> Step<Survey> {
+    match restarting.pop() {
+        Some(container) => {
+            let request = call::container_stop(&container, Duration::ZERO);
+            Step::Call(Survey::Settling { running, restarting }, request)
+        }
+        None => Step::Done(Ok(Done::Survey(running))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::description::tests::{ID, host, id, plan};
+    use super::super::description::{container, label_table};
+    use super::super::script::{reply, run};
+    use super::super::{Procedure, RuntimeWork};
+    use super::*;
+    use crate::agent::work::WorkError;
+
+    fn entry(id: &str, state: &str) -> serde_json::Value {
+        let labels = label_table(container(&plan(), &host())["Labels"].as_object().unwrap());
+        json!({"Id": id, "Image": "i", "State": state, "Created": 7, "Labels": labels})
+    }
+
+    fn survey() -> (Procedure, Request) {
+        Procedure::begin(RuntimeWork::Survey, &host())
+    }
+
+    #[test]
+    fn one_request_tells_what_runs() {
+        let foreign = json!({"Id": "x", "Image": "i", "State": "running", "Created": 1,
+            "Labels": {LABEL_SESSION: "no id"}});
+        let list = json!([entry("a", "running"), entry("b", "exited"), foreign]).to_string();
+        let (calls, outcome) = run(survey(), vec![reply(200, &list)]);
+        assert_eq!(calls.len(), 1);
+        let Ok(Done::Survey(found)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].id, found[0].started_at.seconds()), (id(), 7), "{ID}");
+        assert_eq!(found[0].caps, Some(plan().caps));
+    }
+
+    #[test]
+    fn what_is_about_to_restart_is_stopped_and_does_not_run() {
+        let list = json!([entry("a", "restarting")]).to_string();
+        for status in [204, 304, 404] {
+            let (calls, outcome) = run(survey(), vec![reply(200, &list), reply(status, "")]);
+            assert_eq!(calls[1], "Post /containers/a/stop?t=0");
+            assert_eq!(outcome, Ok(Done::Survey(Vec::new())));
+        }
+    }
+
+    #[test]
+    fn no_answer_is_no_empty_survey() {
+        for (answer, error) in [
+            (Err(Error::Closed), "connection closed in the middle of a call"),
+            (Err(Error::Timeout), "no answer in time"),
+        ] {
+            let gone = Err(WorkError::DockerGone(error.to_owned()));
+            assert_eq!(run(survey(), vec![answer]).1, gone);
+        }
+        let words = reply(500, r#"{"message":"broken"}"#);
+        assert_eq!(run(survey(), vec![words]).1, Err(WorkError::Docker("broken".to_owned())));
+        assert!(matches!(run(survey(), vec![reply(200, "[")]).1, Err(WorkError::Docker(_))));
+    }
+}

@@ -1,0 +1,509 @@
+//! The agent's end of `convocate-status`: when to dial, what to send, what may be forgotten.
+//!
+//! It knows the channel's bytes, not what carries them: a driver dials when told to, opens the
+//! subsystem and moves the bytes of [`Emitter::input`] and [`Emitter::output`]. Nothing is lost
+//! with a connection: on the next one, everything that was not acknowledged is sent again.
+//!
+//! ```text
+//! Waiting ─(time)→ Connecting ─opened→ Greeting ─hello, or 2 s→ Live
+//!    ↑                 │                  │                      │
+//!    └──── failed, closed, or nonsense from the peer ────────────┘
+//! ```
+//!
+//! `agent.started` and heartbeats tell of the connection and of now: they are not in the spool,
+//! have no number and are not repeated. Every other event is in the spool first.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::agent::spool::Spool;
+use crate::agent::spool::reader::Peek;
+use crate::base::backoff::Backoff;
+use crate::base::buffer::Buffer;
+use crate::base::disk::{DiskDone, DiskOp};
+use crate::base::lines::{LineTooLong, Lines};
+use crate::base::rng::Rng;
+use crate::base::time::{Mono, Now, Wall};
+use crate::limits::{
+    EMITTER_OUTPUT_BYTES, HEARTBEAT_INTERVAL, REDIAL_CAP, REDIAL_FIRST, STATUS_ANSWER_BYTES_MAX,
+    STATUS_CONNECT_TIMEOUT, STATUS_HELLO_TIMEOUT, STATUS_PROVEN_AFTER,
+};
+use crate::rpc::event::{Event, EventType};
+
+/// Who the agent is, as it says in `agent.started`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The agent's id.
+    pub agent_id: String,
+    /// Its version.
+    pub version: String,
+    /// The image of its new sessions.
+    pub image_tag: String,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect and open the subsystem, then [`Emitter::opened`] or [`Emitter::closed`].
+    Dial,
+    /// Drop the connection or the attempt, and say no more about it.
+    HangUp,
+    /// Measure the load, then [`Emitter::heartbeat`].
+    Measure,
+}
+
+/// The emitter with its spool.
+#[derive(Debug)]
+pub struct Emitter {
+    identity: Identity,
+    spool: Spool,
+    link: Link,
+    backoff: Backoff,
+    rng: Rng,
+    output: Buffer,
+    actions: VecDeque<Action>,
+    trouble: Option<Trouble>,
+    /// The calendar as it was told last, for what is sent without being told it.
+    wall: Wall,
+}
+
+#[derive(Debug)]
+enum Link {
+    Waiting { until: Mono },
+    Connecting { until: Mono },
+    Greeting { until: Mono, input: Lines },
+    Live { input: Lines, heartbeat_at: Mono, listener: Listener },
+}
+
+/// What is known of the other end.
+#[derive(Debug)]
+enum Listener {
+    /// It acknowledges.
+    Acknowledging,
+    /// It has said nothing yet. A hello may be late, so what is written stays in the spool.
+    Mute { proven_at: Mono, written: Written },
+    /// It has answered keepalives, behind which a hello would have come: it is of the old kind, and
+    /// written counts as delivered.
+    Old { written: Written },
+}
+
+/// How far the bytes of a connection have left. One mark at a time: when the bytes up to it have
+/// left, the events up to it are delivered, and the next mark is the newest event.
+#[derive(Debug, Default)]
+struct Written {
+    pushed: u64,
+    sent: u64,
+    /// Where an event ends, and its number.
+    mark: Option<(u64, u64)>,
+    newest: Option<(u64, u64)>,
+    /// Everything up to this number has left.
+    delivered: u64,
+}
+
+/// Why the last connection ended, or none came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// What the driver said.
+    Connection(String),
+    /// No subsystem within [`STATUS_CONNECT_TIMEOUT`].
+    ConnectTimeout,
+    /// The listener sent a line that is too long.
+    Line(LineTooLong),
+    /// The listener sent a line that is none of the protocol.
+    Nonsense(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Connection(why) => out.write_str(why),
+            Trouble::ConnectTimeout => {
+                let seconds = STATUS_CONNECT_TIMEOUT.as_secs();
+                write!(out, "no status channel within {seconds} s")
+            }
+            Trouble::Line(error) => write!(out, "status listener: {error}"),
+            Trouble::Nonsense(why) => write!(out, "status listener: decode answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// What a listener says: fields that it does not know are ignored.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    hello: Option<Hello>,
+    #[serde(default)]
+    ack: Option<Ack>,
+}
+
+/// `epoch` and `seq` are an addition: what the listener already has.
+#[derive(Deserialize)]
+struct Hello {
+    #[serde(default)]
+    ack: bool,
+    #[serde(default)]
+    epoch: String,
+    #[serde(default)]
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    epoch: String,
+    seq: u64,
+}
+
+impl Emitter {
+    /// An emitter that dials at once.
+    pub fn new(identity: Identity, spool: Spool, seed: [u8; 32], now: Now) -> Emitter {
+        let mut emitter = Emitter {
+            identity,
+            spool,
+            link: Link::Waiting { until: now.mono },
+            backoff: Backoff::new(REDIAL_FIRST, REDIAL_CAP),
+            rng: Rng::from_seed(seed),
+            output: Buffer::new(EMITTER_OUTPUT_BYTES),
+            actions: VecDeque::new(),
+            trouble: None,
+            wall: now.wall,
+        };
+        emitter.tick(now);
+        emitter
+    }
+
+    /// Takes an event into the spool and gives it its number. The op that it tells of may be
+    /// answered when [`Emitter::synced`] has reached that number.
+    pub fn emit(&mut self, event: &Event) -> u64 {
+        self.spool.append(event)
+    }
+
+    /// The agent is going down: the last event. Wait for [`Emitter::is_drained`], but not long.
+    pub fn shutdown(&mut self, now: Now, reason: &str) {
+        self.wall = now.wall;
+        let event = self.event(EventType::AgentShutdown, json!({ "reason": reason }));
+        self.spool.append(&event);
+    }
+
+    /// The load figures that [`Action::Measure`] asked for, or null.
+    pub fn heartbeat(&mut self, now: Now, load: Value) {
+        self.wall = now.wall;
+        if matches!(self.link, Link::Live { .. }) {
+            let event = self.event(EventType::AgentHeartbeat, load);
+            self.push_event(&event);
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What the spool wants of its disk next. Call until `None`, after every other call.
+    pub fn poll_disk(&mut self) -> Option<DiskOp> {
+        self.spool.poll_disk()
+    }
+
+    /// What became of the oldest disk operation without an answer.
+    pub fn disk_done(&mut self, now: Now, done: DiskDone) {
+        self.wall = now.wall;
+        self.spool.disk_done(now.mono, done);
+        self.fill();
+    }
+
+    /// The subsystem is open: bytes may flow.
+    pub fn opened(&mut self, now: Mono) {
+        if !matches!(self.link, Link::Connecting { .. }) {
+            return;
+        }
+        self.output.clear();
+        self.spool.rewind();
+        let input = Lines::new(STATUS_ANSWER_BYTES_MAX);
+        self.link = Link::Greeting { until: now + STATUS_HELLO_TIMEOUT, input };
+    }
+
+    /// The connection is gone, or could not be made, in the words of whoever knows.
+    pub fn closed(&mut self, now: Mono, why: String) {
+        if !matches!(self.link, Link::Waiting { .. }) {
+            self.wait(now, Trouble::Connection(why));
+        }
+    }
+
+    /// Bytes from the listener.
+    pub fn input(&mut self, now: Now, bytes: &[u8]) {
+        self.wall = now.wall;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (Link::Greeting { input, .. } | Link::Live { input, .. }) = &mut self.link else {
+                return;
+            };
+            match input.push(rest) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) => return self.hang_up(now.mono, Trouble::Line(error)),
+            }
+            if let Some(line) = input.next_line() {
+                self.answered(now, &line);
+            }
+        }
+        self.fill();
+    }
+
+    /// Bytes for the listener.
+    pub fn output(&self) -> &[u8] {
+        self.output.as_slice()
+    }
+
+    /// The first `len` bytes of [`Emitter::output`] have left.
+    pub fn output_sent(&mut self, len: usize) {
+        self.output.consume(len);
+        if let Some(written) = self.written() {
+            written.left(len);
+        }
+        self.deliver_written();
+        self.fill();
+        if self.output.is_empty() {
+            self.output.trim();
+        }
+    }
+
+    /// When [`Emitter::tick`] is wanted.
+    pub fn deadline(&self) -> Option<Mono> {
+        let link = match &self.link {
+            Link::Waiting { until } | Link::Connecting { until } | Link::Greeting { until, .. } => {
+                *until
+            }
+            Link::Live { heartbeat_at, listener, .. } => match listener {
+                Listener::Mute { proven_at, .. } => *heartbeat_at.min(proven_at),
+                Listener::Old { .. } | Listener::Acknowledging => *heartbeat_at,
+            },
+        };
+        self.spool.deadline().into_iter().chain([link]).min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        self.wall = now.wall;
+        self.spool.tick(now.mono);
+        match &mut self.link {
+            Link::Waiting { until } if *until <= now.mono => {
+                self.link = Link::Connecting { until: now.mono + STATUS_CONNECT_TIMEOUT };
+                self.actions.push_back(Action::Dial);
+            }
+            Link::Connecting { until } if *until <= now.mono => {
+                self.hang_up(now.mono, Trouble::ConnectTimeout);
+            }
+            Link::Greeting { until, .. } if *until <= now.mono => {
+                let proven_at = now.mono + STATUS_PROVEN_AFTER;
+                let written = Written::default();
+                self.go_live(now, Listener::Mute { proven_at, written });
+            }
+            Link::Live { .. } => self.tick_live(now.mono),
+            Link::Waiting { .. } | Link::Connecting { .. } | Link::Greeting { .. } => {}
+        }
+        self.fill();
+    }
+
+    /// The spool, for its figures.
+    pub const fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// All events up to this one are durable here.
+    pub const fn synced(&self) -> u64 {
+        self.spool.synced()
+    }
+
+    /// Whether every event has been delivered.
+    pub fn is_drained(&self) -> bool {
+        self.spool.acked() == self.spool.last_seq() && self.output.is_empty()
+    }
+
+    /// Whether events flow.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.link, Link::Live { .. })
+    }
+
+    /// Why the last connection ended, or none came about; `None` once the listener has answered.
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    fn tick_live(&mut self, now: Mono) {
+        let Link::Live { heartbeat_at, listener, .. } = &mut self.link else { return };
+        if *heartbeat_at <= now {
+            *heartbeat_at = now + HEARTBEAT_INTERVAL;
+            self.actions.push_back(Action::Measure);
+        }
+        if let Listener::Mute { proven_at, written } = listener
+            && *proven_at <= now
+        {
+            *listener = Listener::Old { written: std::mem::take(written) };
+            self.proven();
+            self.deliver_written();
+        }
+    }
+
+    /// How far a listener that has not said hello has been written to.
+    fn written(&mut self) -> Option<&mut Written> {
+        match &mut self.link {
+            Link::Live {
+                listener: Listener::Mute { written, .. } | Listener::Old { written },
+                ..
+            } => Some(written),
+            _ => None,
+        }
+    }
+
+    fn deliver_written(&mut self) {
+        if let Link::Live { listener: Listener::Old { written }, .. } = &self.link {
+            self.spool.deliver(written.delivered);
+        }
+    }
+
+    fn answered(&mut self, now: Now, line: &[u8]) {
+        let answer: Answer = match serde_json::from_slice(line) {
+            Ok(answer) => answer,
+            Err(error) => return self.hang_up(now.mono, Trouble::Nonsense(error.to_string())),
+        };
+        self.proven();
+        if let Some(Hello { ack: true, epoch, seq }) = answer.hello {
+            self.spool.acknowledge(&epoch, seq);
+            self.go_live(now, Listener::Acknowledging);
+        }
+        if let Some(Ack { epoch, seq }) = answer.ack {
+            self.spool.acknowledge(&epoch, seq);
+        }
+    }
+
+    /// The peer has answered something: it is worth dialling soon if it goes.
+    fn proven(&mut self) {
+        self.backoff.reset();
+        self.trouble = None;
+    }
+
+    /// Starts sending, or learns late that the listener acknowledges.
+    fn go_live(&mut self, now: Now, kind: Listener) {
+        match &mut self.link {
+            Link::Live { listener, .. } => *listener = kind,
+            Link::Greeting { input, .. } => {
+                let input = std::mem::replace(input, Lines::new(0));
+                let heartbeat_at = now.mono + HEARTBEAT_INTERVAL;
+                self.link = Link::Live { input, heartbeat_at, listener: kind };
+                let Identity { version, image_tag, .. } = &self.identity;
+                let data = json!({ "version": version, "image_tag": image_tag });
+                let started = self.event(EventType::AgentStarted, data);
+                self.push_event(&started);
+            }
+            Link::Waiting { .. } | Link::Connecting { .. } => {}
+        }
+    }
+
+    /// Moves what the spool has to the output, as far as there is room.
+    fn fill(&mut self) {
+        if !self.is_live() {
+            return;
+        }
+        while let Some(peek) = self.spool.peek() {
+            let moved = match peek {
+                Peek::Hole { from, to } => self.push_gap(from, to),
+                Peek::Event { seq } => self.push_spooled(seq),
+            };
+            if !moved {
+                return;
+            }
+            self.spool.advance();
+        }
+    }
+
+    fn push_spooled(&mut self, seq: u64) -> bool {
+        let line = self.spool.line();
+        if line.len() > self.output.space() {
+            return false;
+        }
+        let pushed = self.output.push(line);
+        self.mark(pushed, Some(seq));
+        true
+    }
+
+    /// Says what is lost, in its place. The gap carries the number of the last lost event, so that
+    /// the listener treats it like any other: in order, once, acknowledged.
+    fn push_gap(&mut self, from: u64, to: u64) -> bool {
+        let data = json!({ "from": from, "to": to, "count": to - from + 1 });
+        let mut gap = self.event(EventType::AgentGap, data);
+        gap.epoch = Some(self.spool.epoch().as_str().to_owned());
+        gap.seq = Some(to);
+        self.push_event(&gap)
+    }
+
+    /// Whether there was room.
+    fn push_event(&mut self, event: &Event) -> bool {
+        let mut line = serde_json::to_vec(event).expect("an event has only string keys");
+        line.push(b'\n');
+        if line.len() > self.output.space() {
+            return false;
+        }
+        let pushed = self.output.push(&line);
+        self.mark(pushed, event.seq);
+        true
+    }
+
+    fn mark(&mut self, bytes: usize, seq: Option<u64>) {
+        if let Some(written) = self.written() {
+            written.pushed(bytes, seq);
+        }
+    }
+
+    fn event(&self, kind: EventType, data: Value) -> Event {
+        Event {
+            kind,
+            agent_id: self.identity.agent_id.clone(),
+            session_id: None,
+            timestamp: self.wall,
+            data,
+            epoch: None,
+            seq: None,
+        }
+    }
+
+    fn hang_up(&mut self, now: Mono, trouble: Trouble) {
+        self.actions.push_back(Action::HangUp);
+        self.wait(now, trouble);
+    }
+
+    fn wait(&mut self, now: Mono, trouble: Trouble) {
+        self.trouble = Some(trouble);
+        self.output.clear();
+        self.output.trim();
+        self.actions.retain(|action| *action == Action::HangUp);
+        self.link = Link::Waiting { until: now + self.backoff.delay(&mut self.rng) };
+    }
+}
+
+impl Written {
+    fn pushed(&mut self, bytes: usize, seq: Option<u64>) {
+        self.pushed += bytes as u64;
+        if let Some(seq) = seq {
+            self.newest = Some((self.pushed, seq));
+            self.mark = self.mark.or(self.newest);
+        }
+    }
+
+    fn left(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        for (end, seq) in [self.mark, self.newest].into_iter().flatten() {
+            if end <= self.sent {
+                self.delivered = seq;
+            }
+        }
+        if self.mark.is_some_and(|(end, _)| end <= self.sent) {
+            self.mark = self.newest.filter(|(end, _)| *end > self.sent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

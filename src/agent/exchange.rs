@@ -1,0 +1,263 @@
+//! One channel of `convocate-agent-rpc`: a request line comes in, a response line goes out.
+//!
+//! States: Reading → Waiting → Answering → Done. A newline or the end of input completes the
+//! request; what comes after it is dropped. A request that is too long, too late or no request is
+//! answered with one sentence. It holds bytes and does no I/O: its owner feeds what the channel
+//! received and sends what [`Exchange::output`] gives, then EOF and close once it [`is_done`].
+//!
+//! [`is_done`]: Exchange::is_done
+
+use crate::base::lines::Lines;
+use crate::base::time::Mono;
+use crate::limits::{RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT, RPC_RESPONSE_BYTES_MAX};
+use crate::rpc::call::Call;
+use crate::rpc::response::{self, Answer};
+
+/// The channel's exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Reading {
+        line: Lines,
+        until: Mono,
+    },
+    /// The call is with its owner.
+    Waiting,
+    Answering(LastLine),
+    Done,
+}
+
+impl Exchange {
+    /// An exchange whose channel was opened `now`.
+    pub fn new(now: Mono) -> Exchange {
+        let line = Lines::new(RPC_REQUEST_BYTES_MAX);
+        Exchange { state: State::Reading { line, until: now + RPC_REQUEST_TIMEOUT } }
+    }
+
+    /// Takes bytes of the peer, all of them. Returns the call that they complete, which is to be
+    /// answered with [`Exchange::answer`].
+    pub fn input(&mut self, bytes: &[u8]) -> Option<Call> {
+        let State::Reading { line, .. } = &mut self.state else {
+            return None;
+        };
+        match line.push(bytes) {
+            Ok(_) => {
+                let line = line.next_line()?;
+                self.request(&line)
+            }
+            Err(error) => self.refuse(format!("request {error}")),
+        }
+    }
+
+    /// The peer sends nothing more. That completes a request too.
+    pub fn input_end(&mut self) -> Option<Call> {
+        let State::Reading { line, .. } = &mut self.state else {
+            return None;
+        };
+        let line = line.take_rest().unwrap_or_default();
+        self.request(&line)
+    }
+
+    /// The answer to the call that was returned. Ignored if none is waited for.
+    pub fn answer(&mut self, answer: Answer) {
+        if matches!(self.state, State::Waiting) {
+            self.state = State::Answering(LastLine::new(bounded(response::to_line(answer))));
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Mono) {
+        if matches!(self.state, State::Reading { until, .. } if until <= now) {
+            let seconds = RPC_REQUEST_TIMEOUT.as_secs();
+            self.refuse(format!("no complete request within {seconds} s"));
+        }
+    }
+
+    /// When [`Exchange::tick`] is wanted.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self.state {
+            State::Reading { until, .. } => Some(until),
+            State::Waiting | State::Answering(_) | State::Done => None,
+        }
+    }
+
+    /// Bytes for the peer.
+    pub fn output(&self) -> &[u8] {
+        match &self.state {
+            State::Answering(line) => line.rest(),
+            State::Reading { .. } | State::Waiting | State::Done => &[],
+        }
+    }
+
+    /// The first `len` bytes of [`Exchange::output`] were sent.
+    pub fn output_sent(&mut self, len: usize) {
+        if let State::Answering(line) = &mut self.state
+            && line.advance(len)
+        {
+            self.state = State::Done;
+        }
+    }
+
+    /// Whether the answer was sent whole: EOF and close are due.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    fn request(&mut self, line: &[u8]) -> Option<Call> {
+        match Call::parse(line) {
+            Ok(call) => {
+                self.state = State::Waiting;
+                Some(call)
+            }
+            Err(error) => self.refuse(error.to_string()),
+        }
+    }
+
+    fn refuse(&mut self, text: String) -> Option<Call> {
+        self.state = State::Answering(LastLine::new(response::to_line(Err(text))));
+        None
+    }
+}
+
+/// A response that the peer can take, or the sentence that it could not.
+fn bounded(line: Vec<u8>) -> Vec<u8> {
+    let len = line.len() - 1;
+    if len <= RPC_RESPONSE_BYTES_MAX {
+        return line;
+    }
+    response::to_line(Err(format!(
+        "the response is {len} bytes, more than {RPC_RESPONSE_BYTES_MAX}"
+    )))
+}
+
+/// The last line of a channel, on its way.
+#[derive(Debug)]
+pub(super) struct LastLine {
+    line: Vec<u8>,
+    sent: usize,
+}
+
+impl LastLine {
+    pub(super) fn new(line: Vec<u8>) -> LastLine {
+        LastLine { line, sent: 0 }
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.line[self.sent..]
+    }
+
+    /// `len` more bytes were sent. Returns whether that is all.
+    pub(super) fn advance(&mut self, len: usize) -> bool {
+        self.sent += len;
+        self.rest().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const PING: &[u8] = b"{\"op\":\"ping\",\"params\":null}\n";
+
+    fn exchange() -> Exchange {
+        Exchange::new(Mono::ZERO)
+    }
+
+    fn answer(exchange: &mut Exchange) -> Answer {
+        let line = exchange.output().to_vec();
+        exchange.output_sent(line.len());
+        assert!(exchange.is_done());
+        response::parse(&line).expect("a response line")
+    }
+
+    #[test]
+    fn a_request_is_the_same_however_it_is_cut() {
+        for step in 1..=PING.len() {
+            let mut exchange = exchange();
+            let calls: Vec<_> =
+                PING.chunks(step).filter_map(|chunk| exchange.input(chunk)).collect();
+            assert_eq!(calls, [Call::Ping]);
+            exchange.answer(Ok(serde_json::json!(1)));
+            assert_eq!(answer(&mut exchange), Ok(serde_json::json!(1)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_input_completes_a_request_or_shows_half_of_one() {
+        for cut in 0..PING.len() - 2 {
+            let mut exchange = exchange();
+            assert_eq!(exchange.input(&PING[..cut]), None);
+            assert_eq!(exchange.input_end(), None);
+            assert!(answer(&mut exchange).unwrap_err().starts_with("decode request: "));
+        }
+        let mut whole = exchange();
+        whole.input(&PING[..PING.len() - 1]);
+        assert_eq!(whole.input_end(), Some(Call::Ping));
+        assert_eq!(whole.input_end(), None);
+    }
+
+    #[test]
+    fn late_bytes_and_second_requests_are_dropped() {
+        let mut exchange = exchange();
+        let twice = [PING, PING].concat();
+        assert_eq!(exchange.input(&twice), Some(Call::Ping));
+        assert_eq!(exchange.input(PING), None);
+        exchange.answer(Err("no".to_owned()));
+        exchange.answer(Err("twice".to_owned()));
+        assert_eq!(exchange.input(PING), None);
+        assert_eq!(answer(&mut exchange), Err("no".to_owned()));
+        assert!(exchange.output().is_empty());
+    }
+
+    #[test]
+    fn an_endless_request_is_refused_when_it_is_too_long() {
+        let mut exchange = exchange();
+        let chunk = [b'x'; 1000];
+        let fed = (0..).take_while(|_| {
+            exchange.input(&chunk);
+            exchange.output().is_empty()
+        });
+        assert_eq!(fed.count(), RPC_REQUEST_BYTES_MAX / chunk.len());
+        let sentence = "request line longer than 65536 bytes";
+        assert_eq!(answer(&mut exchange), Err(sentence.to_owned()));
+    }
+
+    #[test]
+    fn half_a_request_has_ten_seconds() {
+        let mut exchange = exchange();
+        exchange.input(b"{\"op\"");
+        let deadline = exchange.deadline().expect("it is waited for");
+        assert_eq!(deadline, Mono::ZERO + Duration::from_secs(10));
+        exchange.tick(Mono::ZERO);
+        assert!(exchange.output().is_empty());
+        exchange.tick(deadline);
+        assert_eq!(answer(&mut exchange), Err("no complete request within 10 s".to_owned()));
+        assert_eq!(exchange.deadline(), None);
+    }
+
+    #[test]
+    fn no_changed_byte_is_more_than_a_sentence() {
+        for at in 0..PING.len() {
+            for flip in [1, 2, 0x20, 0x80] {
+                let mut bytes = PING.to_vec();
+                bytes[at] ^= flip;
+                let mut exchange = exchange();
+                let call = exchange.input(&bytes).or_else(|| exchange.input_end());
+                assert!(call.is_some() || answer(&mut exchange).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_becomes_a_sentence() {
+        let mut exchange = exchange();
+        exchange.input(PING);
+        exchange.answer(Err("x".repeat(RPC_RESPONSE_BYTES_MAX)));
+        assert!(answer(&mut exchange).unwrap_err().starts_with("the response is 83886"));
+    }
+}

@@ -1,0 +1,318 @@
+//! The `host` runtime's command lines: each session is a tmux server of its own on this machine.
+//!
+//! Command lines and the meaning of their outcomes are data; the driver runs them. The socket's
+//! name carries the session's id, so nothing else on the machine is ever touched. The session's
+//! command is the operator's and is run by tmux's shell, as it is in a container; nothing else here
+//! goes through a shell.
+//!
+//! Its end is told by the end of the server's process ([`Server::pid`]); its exit status is not
+//! known. A stop asks with SIGHUP ([`Tmux::stop`]) and kills the process groups that
+//! [`Tmux::panes`] told before.
+
+use std::path::{Path, PathBuf};
+
+use super::work::{Running, StartPlan, WorkError};
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::rpc::field::shown;
+
+/// What a server is configured with: colours, mouse, clipboard, modified keys and UTF-8 go through
+/// unharmed, and nothing of it is in the way of the command.
+pub const TMUX_CONF: &str = include_str!("image/tmux.conf");
+
+/// The environment that must not reach a session's server or a terminal's client.
+pub const REMOVED_ENV: [&str; 4] = ["TMUX", "TMUX_PANE", "CONVOCATE_ROOT", "SSH_AUTH_SOCK"];
+
+/// A process to run, without a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// What is set in its environment, besides the driver's own without [`REMOVED_ENV`].
+    pub env: Vec<(&'static str, String)>,
+    /// Where it runs.
+    pub cwd: PathBuf,
+}
+
+/// What a process came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished<'a> {
+    /// Whether its exit status was 0.
+    pub is_success: bool,
+    /// What it wrote, bounded by the driver.
+    pub stdout: &'a [u8],
+    /// What it complained about, bounded by the driver.
+    pub stderr: &'a [u8],
+}
+
+/// A server that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its process, whose end is the session's.
+    pub pid: u32,
+    /// The session, as the core wants it told.
+    pub running: Running,
+}
+
+/// The tmux server of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tmux {
+    id: Uuid,
+    home: PathBuf,
+    conf: PathBuf,
+}
+
+/// The session inside of the server. The equals sign demands the exact name.
+const TARGET: &str = "=claude:";
+
+impl Tmux {
+    /// The server of session `id`, whose home is `home`. `conf` is a file with [`TMUX_CONF`].
+    pub fn new(id: Uuid, home: &Path, conf: &Path) -> Tmux {
+        Tmux { id, home: home.to_owned(), conf: conf.to_owned() }
+    }
+
+    /// The socket's name.
+    pub fn socket(&self) -> String {
+        socket_name(self.id)
+    }
+
+    /// Starts the server, detached. When it has exited with success the server runs; ask for it
+    /// with [`Tmux::query`].
+    pub fn start(&self, plan: &StartPlan) -> CommandLine {
+        let (cols, rows) = (plan.size.cols().to_string(), plan.size.rows().to_string());
+        let home = self.home.display().to_string();
+        self.tmux(&[
+            "new-session",
+            "-d",
+            "-s",
+            "claude",
+            "-x",
+            &cols,
+            "-y",
+            &rows,
+            "-c",
+            &home,
+            "--",
+            plan.command.as_str(),
+        ])
+    }
+
+    /// Asks for the server's process and start. Understood by [`Tmux::server`].
+    pub fn query(&self) -> CommandLine {
+        self.tmux(&["display-message", "-p", "-t", TARGET, "#{pid} #{session_created}"])
+    }
+
+    /// Asks for the process groups in the session. Understood by [`Tmux::pane_pids`].
+    pub fn panes(&self) -> CommandLine {
+        self.tmux(&["list-panes", "-s", "-t", TARGET, "-F", "#{pane_pid}"])
+    }
+
+    /// A terminal's client, to be run on a pty.
+    pub fn attach(&self, term: &str, is_read_only: bool) -> CommandLine {
+        let mut args = vec!["attach-session", "-t", TARGET];
+        if is_read_only {
+            args.push("-r");
+        }
+        let mut line = self.tmux(&args);
+        let term = if term.is_empty() { "xterm-256color" } else { term };
+        line.env.push(("TERM", term.to_owned()));
+        line
+    }
+
+    /// Detaches every terminal, ours and foreign ones.
+    pub fn detach(&self) -> CommandLine {
+        self.tmux(&["detach-client", "-s", TARGET])
+    }
+
+    /// Asks everything in the session to end, and ends the server.
+    pub fn stop(&self) -> CommandLine {
+        self.tmux(&["kill-server"])
+    }
+
+    /// What [`Tmux::query`] found: the server, or that there is none.
+    ///
+    /// # Errors
+    /// tmux's own words, if it complains about anything else.
+    pub fn server(&self, finished: Finished<'_>) -> Result<Option<Server>, WorkError> {
+        if !self.is_there(finished)? {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(finished.stdout);
+        let numbers = text.trim_end().split_once(' ');
+        let parsed = numbers.and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
+        let Some((pid, seconds)) = parsed else {
+            return Err(WorkError::Tmux(format!("display-message said {}", shown(&text))));
+        };
+        let started_at = Wall::new(seconds, 0);
+        let running = Running { id: self.id, started_at, image: String::new(), caps: None };
+        Ok(Some(Server { pid, running }))
+    }
+
+    /// What [`Tmux::panes`] found; nothing if there is no server.
+    ///
+    /// # Errors
+    /// tmux's own words, if it complains about anything else.
+    pub fn pane_pids(&self, finished: Finished<'_>) -> Result<Vec<u32>, WorkError> {
+        if !self.is_there(finished)? {
+            return Ok(Vec::new());
+        }
+        let text = String::from_utf8_lossy(finished.stdout);
+        // 0 and 1 are never a pane, and killing those groups would be killing ourselves or all.
+        Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1).collect())
+    }
+
+    /// What [`Tmux::detach`] came to. That nobody was attached is no error.
+    ///
+    /// # Errors
+    /// tmux's own words, if it complains about anything else.
+    pub fn detached(&self, finished: Finished<'_>) -> Result<(), WorkError> {
+        match self.is_there(finished) {
+            Err(WorkError::Tmux(text)) if text.contains("no current client") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Whether there was a server to do [`Tmux::stop`] on.
+    ///
+    /// # Errors
+    /// tmux's own words, if it complains about anything else.
+    pub fn is_there(&self, finished: Finished<'_>) -> Result<bool, WorkError> {
+        if finished.is_success {
+            return Ok(true);
+        }
+        let text = complaint(finished);
+        let is_absent = NO_SERVER.iter().any(|sign| text.contains(sign));
+        if is_absent { Ok(false) } else { Err(WorkError::Tmux(text)) }
+    }
+
+    fn tmux(&self, args: &[&str]) -> CommandLine {
+        let conf = self.conf.display().to_string();
+        let first = ["tmux", "-u", "-L", &self.socket(), "-f", &conf].map(str::to_owned);
+        CommandLine {
+            argv: first.into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect(),
+            env: vec![("HOME", self.home.display().to_string())],
+            cwd: self.home.clone(),
+        }
+    }
+}
+
+/// How tmux says that a server or its session is not there.
+const NO_SERVER: [&str; 4] =
+    ["no server running on", "error connecting to", "can't find session", "server exited"];
+
+/// What a failed start came to.
+pub fn start_error(finished: Finished<'_>) -> WorkError {
+    WorkError::Tmux(complaint(finished))
+}
+
+/// The socket's name of a session's server.
+pub fn socket_name(id: Uuid) -> String {
+    format!("convocate-{id}")
+}
+
+/// What a process complained about, as one line.
+fn complaint(finished: Finished<'_>) -> String {
+    let text = String::from_utf8_lossy(finished.stderr);
+    let line: String =
+        text.trim().chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+    if line.is_empty() { "failed without a word".to_owned() } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::attach::TerminalSize;
+    use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
+
+    const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
+
+    fn tmux() -> Tmux {
+        let id = Uuid::parse(ID).unwrap();
+        Tmux::new(id, Path::new("/r/home/claude/x"), Path::new("/r/tmux.conf"))
+    }
+
+    fn finished<'a>(is_success: bool, stdout: &'a str, stderr: &'a str) -> Finished<'a> {
+        Finished { is_success, stdout: stdout.as_bytes(), stderr: stderr.as_bytes() }
+    }
+
+    #[test]
+    fn the_start_is_exactly_this() {
+        let plan = StartPlan {
+            id: tmux().id,
+            command: SessionCommand::parse("sh -c 'echo $HOME; exec cat'").unwrap(),
+            port: 0,
+            protocol: Protocol::Tcp,
+            docker: false,
+            caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1000).unwrap(), pids: 99 },
+            image: String::new(),
+            size: TerminalSize::clamped(100, 30),
+        };
+        let line = tmux().start(&plan);
+        let socket = format!("convocate-{ID}");
+        assert_eq!(
+            line.argv,
+            [
+                "tmux",
+                "-u",
+                "-L",
+                &socket,
+                "-f",
+                "/r/tmux.conf",
+                "new-session",
+                "-d",
+                "-s",
+                "claude",
+                "-x",
+                "100",
+                "-y",
+                "30",
+                "-c",
+                "/r/home/claude/x",
+                "--",
+                "sh -c 'echo $HOME; exec cat'",
+            ]
+        );
+        assert_eq!(line.env, [("HOME", "/r/home/claude/x".to_owned())]);
+        assert_eq!(line.cwd, Path::new("/r/home/claude/x"));
+    }
+
+    #[test]
+    fn an_attach_has_a_term_and_may_be_read_only() {
+        let line = tmux().attach("", true);
+        assert_eq!(line.argv.last().map(String::as_str), Some("-r"));
+        assert!(line.env.contains(&("TERM", "xterm-256color".to_owned())));
+        let line = tmux().attach("xterm-kitty", false);
+        assert_eq!(line.argv.last().map(String::as_str), Some(TARGET));
+        assert!(line.env.contains(&("TERM", "xterm-kitty".to_owned())));
+    }
+
+    #[test]
+    fn a_query_tells_a_server_or_that_there_is_none() {
+        let server = tmux().server(finished(true, "4242 1767225600\n", "")).unwrap().unwrap();
+        assert_eq!(server.pid, 4242);
+        assert_eq!(server.running.started_at.to_string(), "2026-01-01T00:00:00Z");
+        for none in [
+            "no server running on /tmp/tmux-0/convocate-x",
+            "error connecting to /tmp/tmux-0/convocate-x (No such file or directory)",
+            "can't find session: claude",
+        ] {
+            assert_eq!(tmux().server(finished(false, "", none)), Ok(None));
+        }
+        let error = tmux().server(finished(false, "", "lost\nserver\u{1b}")).unwrap_err();
+        assert_eq!(error.to_string(), "tmux: lost server ");
+        assert!(tmux().server(finished(true, "what", "")).is_err());
+    }
+
+    #[test]
+    fn nobody_to_detach_is_no_error() {
+        assert_eq!(tmux().detached(finished(false, "", "no current client\n")), Ok(()));
+        assert_eq!(tmux().detached(finished(false, "", "no server running on x\n")), Ok(()));
+        assert!(tmux().detached(finished(false, "", "unknown option\n")).is_err());
+    }
+
+    #[test]
+    fn panes_never_name_everybody() {
+        let found = tmux().pane_pids(finished(true, "77\n1\n0\n-1\nx\n78\n", ""));
+        assert_eq!(found, Ok(vec![77, 78]));
+    }
+}

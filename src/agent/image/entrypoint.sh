@@ -1,0 +1,129 @@
+#!/bin/bash
+# Runs a session: one command, in tmux session `claude`, as user `claude`.
+#
+#   entrypoint COMMAND          as root, below the container's init; ends when the session ends
+#   entrypoint --pane COMMAND   as claude, inside tmux; what the first pane runs
+#
+# CLAUDE_UID and CLAUDE_GID say who `claude` is on the host (1337 if they do not). CONVOCATE_COLS
+# and CONVOCATE_ROWS are the terminal's size until somebody attaches.
+#
+# Exit status: the command's own; 129 if the session was closed under it; 143 if the container was
+# asked to stop. Waiting costs no processor time: nothing here polls while the session lives.
+set -eu
+
+run=/run/convocate
+status_file=$run/exit-status
+channel=convocate-end
+
+# --- inside tmux -------------------------------------------------------------------------------
+
+# The command is a job of its own, so that one that stops itself (Ctrl-Z) is put back to work:
+# there is no shell behind it that could be asked to.
+run_pane() {
+    set +e -m
+    bash -lc "$1"
+    local status=$?
+    while [ -n "$(jobs -s)" ]; do
+        fg %1 >/dev/null 2>&1
+        status=$?
+    done
+    echo "$status" >"$status_file"
+}
+
+if [ "${1:-}" = --pane ]; then
+    run_pane "$2"
+    exit 0
+fi
+
+# --- as root -----------------------------------------------------------------------------------
+
+uid=${CLAUDE_UID:-1337}
+gid=${CLAUDE_GID:-1337}
+
+# Only the account files change. usermod would walk through the home and change owners there.
+adopt_ids() {
+    sed -i "s/^claude:x:[0-9]*:[0-9]*:/claude:x:$uid:$gid:/" /etc/passwd
+    sed -i "s/^claude:x:[0-9]*:/claude:x:$gid:/" /etc/group
+}
+
+# The host's Docker socket is there only if the session was given it; then claude may use it.
+join_docker() {
+    local socket=/var/run/docker.sock
+    if [ -S "$socket" ] && ! grep -q '^convocate-docker:' /etc/group; then
+        echo "convocate-docker:x:$(stat -c %g "$socket"):claude" >>/etc/group
+    fi
+}
+
+exec_as_claude() {
+    exec setpriv --reuid "$uid" --regid "$gid" --init-groups -- \
+        env HOME=/home/claude USER=claude LOGNAME=claude SHELL=/bin/bash "$@"
+}
+
+# tmux takes a last character `;` of an argument for its own, hence the newline behind the command.
+start_session() {
+    (
+        exec_as_claude tmux -f /etc/convocate/tmux.conf new-session -d -s claude \
+            -x "${CONVOCATE_COLS:-80}" -y "${CONVOCATE_ROWS:-24}" -c /home/claude \
+            -- "$0" --pane "$1"$'\n'
+    )
+}
+
+# The waiter hangs on tmux's socket until tmux.conf's hook or the end of the server wakes it.
+# A signal that comes before the waiter is known is found in `asked`.
+await_end() {
+    trap 'asked=yes; [ -z "$waiter" ] || kill "$waiter" 2>/dev/null || :' TERM INT
+    exec_as_claude tmux wait-for "$channel" 2>/dev/null &
+    waiter=$!
+    [ -n "$asked" ] || wait "$waiter" || :
+    trap '' TERM INT
+}
+
+# First the terminal goes away, which is SIGHUP; then SIGTERM; what is left then dies with the
+# container. In all less than the ten seconds that a stop has. To everybody but ourselves and init,
+# by the shell itself: where all processes of the cap are in use, no other can be started.
+end_processes() {
+    local seconds=$1
+    kill -HUP -1 2>/dev/null || :
+    (exec_as_claude tmux kill-server) 2>/dev/null || :
+    await_processes "$seconds"
+    kill -CONT -1 2>/dev/null || :
+    kill -TERM -1 2>/dev/null || :
+    await_processes "$seconds"
+}
+
+await_processes() {
+    local end=$((SECONDS + $1))
+    while [ "$SECONDS" -lt "$end" ] && ! is_alone; do
+        sleep 0.1
+    done
+}
+
+# Whether init and this are all that is left, whoever claude is on the host: root, for a try.
+is_alone() {
+    local entry
+    for entry in /proc/[0-9]*; do
+        case ${entry#/proc/} in
+            1 | "$$") ;;
+            *) return 1 ;;
+        esac
+    done
+}
+
+command=${1:-bash}
+asked=
+waiter=
+rm -f "$status_file"
+adopt_ids
+join_docker
+start_session "$command"
+echo "session started: $command"
+await_end
+if [ -n "$asked" ]; then
+    end_processes 3
+    echo "session stopped"
+    exit 143
+fi
+end_processes 1
+status=$(cat "$status_file" 2>/dev/null || echo 129)
+echo "session ended with status $status"
+exit "$status"

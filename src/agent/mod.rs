@@ -1,0 +1,44 @@
+//! The agent: it owns the sessions of one host.
+//!
+//! `core` decides, `work` is what it wants done outside, `serve` does it. The core takes calls,
+//! outcomes, news of the runtime and the time; it gives actions and its next deadline. Only `serve`
+//! knows sockets, files and processes.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
+//! | `world`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
+//! | `queue`, `op`, `survey` | whose turn it is, the operations, asking what runs |
+//! | `record`, `lock` | `session.json` and the lock file |
+//! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
+//! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
+//! | `uplink` | the connection to the shell host |
+//! | `host` | the command lines of the `host` runtime |
+//! | `docker`, `image` | sessions as containers, and the image that they are made from |
+//! | `serve` | the driver |
+
+pub mod action;
+mod capacity;
+mod claims;
+pub mod config;
+pub mod core;
+pub mod docker;
+pub mod emitter;
+pub mod exchange;
+pub mod host;
+pub mod image;
+pub mod lock;
+mod op;
+pub mod peer;
+mod queue;
+pub mod record;
+pub mod relay;
+pub mod serve;
+mod session;
+pub mod spool;
+mod survey;
+pub mod uplink;
+pub mod work;
+mod world;
+
+pub use capacity::Totals;

@@ -1,0 +1,53 @@
+//! Clone: a copy of a home under a new id.
+//!
+//! It occupies the new session, not the source, which may start, stop and be edited meanwhile: a
+//! large home takes minutes. The source only cannot be deleted until the copy is done.
+
+use super::{Flow, Order, Stage, create, gate, not_found};
+use crate::agent::record::Record;
+use crate::agent::work::{DiskWork, Outcome, Work};
+use crate::agent::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::rpc::call::CloneSession;
+use crate::rpc::field::DnsName;
+
+/// The home is being copied.
+#[derive(Debug)]
+pub(in crate::agent) struct Clone {
+    source: Uuid,
+    record: Box<Record>,
+}
+
+/// Begins a copy of a session that is there and not being deleted.
+pub(in crate::agent) fn begin(
+    world: &mut World,
+    now: Now,
+    clone: CloneSession,
+) -> Result<(Uuid, Flow), String> {
+    let (source, target) = (clone.source_id, Uuid::random(&mut world.rng));
+    let session = world.session_mut(source).ok_or_else(|| not_found(source))?;
+    // What admits a restart admits a copy: the metadata is good and nothing is half done.
+    gate(session, &Order::Restart)?;
+    let record = Record {
+        uuid: target,
+        name: clone.name,
+        created_at: now.wall,
+        last_accessed: now.wall,
+        port: 0,
+        dns_name: DnsName::default(),
+        ..session.record()?.clone()
+    };
+    session.copies += 1;
+    let work = Work::Disk(DiskWork::Clone { source, target, metadata: record.to_bytes() });
+    Ok((target, Flow::Run(Stage::Clone(Clone { source, record: Box::new(record) }), work)))
+}
+
+impl Clone {
+    pub(super) fn step(self, world: &mut World, now: Now, outcome: Outcome) -> Flow {
+        if let Some(session) = world.session_mut(self.source) {
+            session.copies -= 1;
+        }
+        create::arrive(world, now, *self.record, outcome)
+    }
+}

@@ -1,0 +1,71 @@
+//! Create: a home from the skeleton. Nothing runs yet.
+
+use super::{Flow, Stage, session_answer};
+use crate::agent::record::Record;
+use crate::agent::work::{DiskWork, Outcome, Work};
+use crate::agent::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::rpc::call;
+use crate::rpc::event::EventType;
+use crate::rpc::field::Caps;
+
+/// The home is being made.
+#[derive(Debug)]
+pub(in crate::agent) struct Create(Box<Record>);
+
+/// Chooses an id and claims port and DNS name. The claims are the operation's until it ends.
+pub(in crate::agent) fn begin(
+    world: &mut World,
+    now: Now,
+    create: call::Create,
+) -> Result<(Uuid, Flow), String> {
+    let check = || -> Result<(), crate::rpc::field::FieldError> {
+        create.memory.map(Caps::check_memory).transpose()?;
+        create.pids.map(Caps::check_pids).transpose()?;
+        Ok(())
+    };
+    check().map_err(|error| error.0)?;
+    let id = Uuid::random(&mut world.rng);
+    let port = world
+        .claims
+        .claim(id, create.port, create.protocol, &create.dns_name)
+        .map_err(|error| world.claim_sentence(&error))?;
+    let record = Record {
+        uuid: id,
+        name: create.name,
+        created_at: now.wall,
+        last_accessed: now.wall,
+        port,
+        protocol: create.protocol,
+        dns_name: create.dns_name,
+        command: create.command,
+        docker: create.docker.unwrap_or(false),
+        memory: create.memory,
+        cpus: create.cpus,
+        pids: create.pids,
+        unknown: serde_json::Map::new(),
+    };
+    let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes() });
+    Ok((id, Flow::Run(Stage::Create(Create(Box::new(record))), work)))
+}
+
+impl Create {
+    pub(super) fn step(self, world: &mut World, now: Now, outcome: Outcome) -> Flow {
+        let Create(record) = self;
+        arrive(world, now, *record, outcome)
+    }
+}
+
+/// A new home is there, or it is not and its claims are given back.
+pub(super) fn arrive(world: &mut World, now: Now, record: Record, outcome: Outcome) -> Flow {
+    let id = record.uuid;
+    if let Err(error) = outcome {
+        world.claims.release(id);
+        return Flow::Done(Err(error.to_string()));
+    }
+    world.add(record);
+    let data = world.wire_value(id, None);
+    world.emit(now, EventType::Created, id, data);
+    Flow::Done(session_answer(world, id))
+}

@@ -1,0 +1,70 @@
+//! Delete: stops what runs and removes everything, of broken sessions too.
+//!
+//! The runtime's part goes first, the home last: an agent that dies between them leaves a session
+//! that lists and can be deleted again.
+
+use super::kill::{stopped, stopping};
+use super::{DELETE, Flow, NOTHING, Stage, lock_work, unlock_work, unlocked};
+use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
+use crate::agent::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::rpc::event::EventType;
+use crate::rpc::response::Answer;
+use serde_json::Value;
+
+/// Where a deletion is.
+#[derive(Debug)]
+pub(in crate::agent) enum Delete {
+    Locking,
+    /// What the runtime has of it is being removed.
+    Removing,
+    /// Its home is being removed.
+    Erasing,
+    /// It could not be had from the runtime, and is left as it is.
+    Unlocking(Answer),
+}
+
+pub(super) fn begin(world: &World, now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Delete(Delete::Locking), lock_work(world, now, id, DELETE))
+}
+
+impl Delete {
+    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+        match self {
+            // On a full disk there is no room for a lock, and deleting is the way out.
+            Delete::Locking => {
+                stopping(world, id);
+                let remove = Work::Runtime(RuntimeWork::Remove { id });
+                Flow::Run(Stage::Delete(Delete::Removing), remove)
+            }
+            Delete::Removing => match stopped(world, now, id, outcome) {
+                Ok(_) => {
+                    let erase = Work::Disk(DiskWork::Remove { id });
+                    Flow::Run(Stage::Delete(Delete::Erasing), erase)
+                }
+                Err(text) => {
+                    Flow::Run(Stage::Delete(Delete::Unlocking(Err(text))), unlock_work(id))
+                }
+            },
+            Delete::Erasing => erased(world, now, id, outcome),
+            Delete::Unlocking(answer) => {
+                unlocked(world, now, id, DELETE, outcome);
+                Flow::Done(answer)
+            }
+        }
+    }
+}
+
+/// The home is gone; or part of it is, and the lock stays until somebody deletes it again.
+fn erased(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    if let Err(error) = &outcome {
+        let answer = Err(error.to_string());
+        unlocked(world, now, id, DELETE, outcome);
+        return Flow::Done(answer);
+    }
+    world.sessions.remove(&id);
+    world.claims.release(id);
+    world.emit(now, EventType::Deleted, id, Value::Null);
+    Flow::Done(NOTHING)
+}

@@ -1,0 +1,62 @@
+//! Kill: stops what runs and keeps the home.
+
+use super::{Flow, KILL, NOTHING, Stage, lock_work, unlock_work, unlocked};
+use crate::agent::session::{Cause, Doing, End};
+use crate::agent::work::{Outcome, RuntimeWork, Work};
+use crate::agent::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::limits::SESSION_STOP_GRACE;
+use crate::rpc::response::Answer;
+
+/// Where a kill is.
+#[derive(Debug)]
+pub(in crate::agent) enum Kill {
+    Locking,
+    Stopping,
+    Unlocking(Answer),
+}
+
+/// Even one that is not known to run is stopped: knowledge may be late, the kill is not.
+pub(super) fn begin(world: &World, now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Kill(Kill::Locking), lock_work(world, now, id, KILL))
+}
+
+impl Kill {
+    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+        match (self, outcome) {
+            (Kill::Locking, Ok(_)) => {
+                stopping(world, id);
+                let stop = RuntimeWork::Stop { id, grace: SESSION_STOP_GRACE };
+                Flow::Run(Stage::Kill(Kill::Stopping), Work::Runtime(stop))
+            }
+            (Kill::Locking, Err(error)) => Flow::Done(Err(error.to_string())),
+            (Kill::Stopping, outcome) => {
+                let answer = stopped(world, now, id, outcome);
+                Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id))
+            }
+            (Kill::Unlocking(answer), outcome) => {
+                unlocked(world, now, id, KILL, outcome);
+                Flow::Done(answer)
+            }
+        }
+    }
+}
+
+/// An operation is about to stop a session.
+pub(super) fn stopping(world: &mut World, id: Uuid) {
+    if let Some(session) = world.session_mut(id) {
+        session.doing = Doing::Stopping;
+    }
+}
+
+/// It has, or has failed to. The exit status is that of the news, if they came first.
+pub(super) fn stopped(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Answer {
+    if let Some(session) = world.session_mut(id) {
+        session.doing = Doing::Nothing;
+    }
+    outcome.map_err(|error| error.to_string())?;
+    let exit_code = world.rumoured_end(id).exit_code;
+    world.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
+    NOTHING
+}

@@ -1,0 +1,221 @@
+//! The operations on sessions, one file each, as state machines.
+//!
+//! An operation occupies its session from [`begin`] until its [`Flow`] is done; the core keeps
+//! those that wait behind it. A stage owns what it needs and nothing else. A step takes the outcome
+//! of the stage's work, changes the world, and says what follows.
+//!
+//! Those that change what runs write a lock before the first effect and remove it after the last
+//! one, so that an agent that dies between them leaves a session that says so. Those with a single
+//! atomic effect (create, clone, edit) need none: they have happened or they have not.
+
+mod background;
+mod clone;
+mod create;
+mod delete;
+mod edit;
+mod kill;
+mod save;
+mod start;
+mod unlock;
+
+pub(super) use clone::begin as begin_clone;
+pub(super) use create::begin as begin_create;
+
+use serde_json::Value;
+
+use super::lock::{Lock, LockFile};
+use super::session::Session;
+use super::work::{DiskWork, Outcome, RuntimeWork, Work};
+use super::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::rpc::attach::TerminalSize;
+use crate::rpc::call::Edit;
+use crate::rpc::response::Answer;
+
+/// An operation on a session that is there.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A terminal wants in: start the session if it does not run. The size is that of the terminal.
+    Attach(TerminalSize),
+    Restart,
+    Edit(Box<Edit>),
+    Kill,
+    Delete,
+    Background,
+    Override,
+    /// Write `last_accessed` down.
+    Save,
+    /// Detach what a predecessor of this agent has left attached.
+    Sweep,
+}
+
+impl Order {
+    /// Its name in lock files and sentences. Attach and restart both start the session.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Order::Attach(_) | Order::Restart => START,
+            Order::Edit(_) => "edit",
+            Order::Kill => KILL,
+            Order::Delete => DELETE,
+            Order::Background => "background",
+            Order::Override => "override",
+            Order::Save => "save",
+            Order::Sweep => "detach",
+        }
+    }
+}
+
+const START: &str = "start";
+const KILL: &str = "kill";
+const DELETE: &str = "delete";
+
+/// Where an operation is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Create(create::Create),
+    Clone(clone::Clone),
+    Edit(edit::Edit),
+    Start(start::Start),
+    Kill(kill::Kill),
+    Delete(delete::Delete),
+    Background(background::Background),
+    Override(unlock::Override),
+    Save(save::Save),
+}
+
+/// What follows a step.
+#[derive(Debug)]
+pub(super) enum Flow {
+    /// Work; its outcome is the stage's next step.
+    Run(Stage, Work),
+    /// A survey. When it has been applied the stage's next step is told how it went.
+    Survey(Stage),
+    /// Nothing: the operation is over.
+    Done(Answer),
+}
+
+/// Begins an operation on session `id`, which is there and has no other operation.
+pub(super) fn begin(world: &mut World, now: Now, id: Uuid, order: Order) -> Flow {
+    let Some(session) = world.session(id) else {
+        return Flow::Done(Err(not_found(id)));
+    };
+    if let Err(text) = gate(session, &order) {
+        return Flow::Done(Err(text));
+    }
+    match order {
+        Order::Attach(size) => start::begin(session, start::Purpose::Attach(size)),
+        Order::Restart => start::begin(session, start::Purpose::Restart),
+        Order::Edit(edit) => edit::begin(world, id, &edit),
+        Order::Kill => kill::begin(world, now, id),
+        Order::Delete => delete::begin(world, now, id),
+        Order::Background => background::begin(session),
+        Order::Override => unlock::begin(session),
+        Order::Save => save::begin(session),
+        Order::Sweep => Flow::Run(
+            Stage::Background(background::Background::Sweeping),
+            Work::Runtime(RuntimeWork::Detach { id }),
+        ),
+    }
+}
+
+/// What a session admits: the one place that decides it.
+///
+/// A session whose lock's owner lives admits nothing. One with a stale lock admits its deletion,
+/// the override, and the operation that was in flight once more. A broken one can be stopped and
+/// deleted. One that is being copied stays.
+fn gate(session: &Session, order: &Order) -> Result<(), String> {
+    match (&session.lock, order) {
+        // Neither changes what a lock protects.
+        (_, Order::Sweep | Order::Save) | (None, _) => {}
+        (Some(lock @ Lock::Alive(_)), _) => return Err(held(session, lock)),
+        (Some(Lock::Stale(_)), Order::Override | Order::Delete) => {}
+        (Some(lock), _) if lock.is_of(order.name()) => {}
+        (Some(lock), _) => return Err(locked(session, lock)),
+    }
+    match order {
+        Order::Attach(_) | Order::Restart | Order::Edit(_) => session.record().map(drop),
+        Order::Delete if session.copies > 0 => {
+            Err(format!("{} is being cloned; delete it when the clone is done", session.label()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn locked(session: &Session, lock: &Lock) -> String {
+    format!(
+        "{} is locked: {} was in flight when the agent died; do it again, or clear the lock with \
+         override",
+        session.label(),
+        lock.op()
+    )
+}
+
+fn held(session: &Session, lock: &Lock) -> String {
+    let process = match lock {
+        Lock::Alive(Some(file)) => format!(", process {}", file.pid),
+        _ => String::new(),
+    };
+    format!("{} is locked: {} is in flight{process}", session.label(), lock.op())
+}
+
+/// The sentence for an id that no session has.
+pub(super) fn not_found(id: Uuid) -> String {
+    format!("session \"{id}\" not found")
+}
+
+impl Stage {
+    /// Takes what the stage's work, or its survey, came to.
+    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+        match self {
+            Stage::Create(stage) => stage.step(world, now, outcome),
+            Stage::Clone(stage) => stage.step(world, now, outcome),
+            Stage::Edit(stage) => stage.step(world, now, outcome),
+            Stage::Start(stage) => stage.step(world, now, id, outcome),
+            Stage::Kill(stage) => stage.step(world, now, id, outcome),
+            Stage::Delete(stage) => stage.step(world, now, id, outcome),
+            Stage::Background(stage) => stage.step(world, id, outcome),
+            Stage::Override(stage) => stage.step(world, id, outcome),
+            Stage::Save(stage) => stage.step(world, id),
+        }
+    }
+
+    /// Whether this is a start that others may join instead of waiting behind it.
+    pub(super) fn is_start(&self) -> bool {
+        matches!(self, Stage::Start(_))
+    }
+
+    /// Whether it detaches a predecessor's terminals on its own.
+    pub(super) fn sweeps(&self) -> bool {
+        matches!(self, Stage::Start(stage) if stage.sweeps())
+    }
+}
+
+/// The lock of operation `op` on a session.
+fn lock_work(world: &World, now: Now, id: Uuid, op: &str) -> Work {
+    let content = LockFile::new(op, &world.config.owner, now.wall).to_bytes();
+    Work::Disk(DiskWork::Lock { id, content })
+}
+
+fn unlock_work(id: Uuid) -> Work {
+    Work::Disk(DiskWork::Unlock { id })
+}
+
+/// The lock has been removed, or it is still there and the session says so. The answer stands
+/// either way: the operation itself is over.
+fn unlocked(world: &mut World, now: Now, id: Uuid, op: &str, outcome: Outcome) {
+    let lock = outcome
+        .is_err()
+        .then(|| Lock::Stale(Some(LockFile::new(op, &world.config.owner, now.wall))));
+    if let Some(session) = world.session_mut(id) {
+        session.lock = lock;
+    }
+}
+
+/// A session as an answer.
+fn session_answer(world: &World, id: Uuid) -> Answer {
+    Ok(world.wire_value(id, None))
+}
+
+/// The answer of an operation that has nothing to tell.
+const NOTHING: Answer = Ok(Value::Null);

@@ -1,0 +1,32 @@
+//! Save: writes down when a terminal was last attached.
+
+use super::{Flow, NOTHING, Stage};
+use crate::agent::session::Session;
+use crate::agent::work::{DiskWork, Work};
+use crate::agent::world::World;
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+
+/// The metadata is being saved with this `last_accessed`.
+#[derive(Debug)]
+pub(in crate::agent) struct Save(Wall);
+
+pub(super) fn begin(session: &Session) -> Flow {
+    match session.record() {
+        Ok(record) => {
+            let save = DiskWork::Save { id: session.id, metadata: record.to_bytes() };
+            Flow::Run(Stage::Save(Save(record.last_accessed)), Work::Disk(save))
+        }
+        Err(text) => Flow::Done(Err(text)),
+    }
+}
+
+impl Save {
+    /// A failure is not tried again until the next terminal comes: it costs a place in a list.
+    pub(super) fn step(self, world: &mut World, id: Uuid) -> Flow {
+        if let Some(session) = world.session_mut(id) {
+            session.stored_access = self.0;
+        }
+        Flow::Done(NOTHING)
+    }
+}

@@ -1,0 +1,182 @@
+//! Start: for a terminal that wants in, or detached by `restart`.
+//!
+//! The runtime is asked first, because both the answer "already running" and the admission must be
+//! right; then the disk is measured, the host's capacity pledged, the lock written, the session
+//! started, the lock removed.
+
+use super::{Flow, NOTHING, START, Stage, lock_work, unlock_work, unlocked};
+use crate::agent::capacity::{self, Disk};
+use crate::agent::session::{Doing, Life, Session};
+use crate::agent::work::{DiskWork, Done, Outcome, RuntimeWork, StartPlan, Work, WorkError};
+use crate::agent::world::World;
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::rpc::attach::TerminalSize;
+use crate::rpc::response::Answer;
+
+/// Where a start is.
+#[derive(Debug)]
+pub(in crate::agent) enum Start {
+    /// The runtime is asked. `is_first`: nothing was known of the session before.
+    Surveying {
+        purpose: Purpose,
+        is_first: bool,
+    },
+    /// It runs, and what a predecessor of this agent left attached is being detached.
+    Sweeping(Answer),
+    /// The disk is measured, then capacity is looked at.
+    Measuring(Purpose),
+    /// Capacity is pledged.
+    Locking(Box<StartPlan>),
+    Starting,
+    Unlocking(Answer),
+}
+
+/// What it is started for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::agent) enum Purpose {
+    /// A terminal of this size. That it runs already is just right.
+    Attach(TerminalSize),
+    /// Nobody. That it runs already is an error.
+    Restart,
+}
+
+pub(super) fn begin(session: &Session, purpose: Purpose) -> Flow {
+    match purpose {
+        Purpose::Attach(_) if session.is_running() => leave(session, NOTHING),
+        _ => {
+            let is_first = session.life == Life::Unknown;
+            Flow::Survey(Stage::Start(Start::Surveying { purpose, is_first }))
+        }
+    }
+}
+
+/// Ends before anything was done. If the session was locked by an earlier start, this repetition
+/// has finished it.
+fn leave(session: &Session, answer: Answer) -> Flow {
+    if session.lock.is_none() {
+        return Flow::Done(answer);
+    }
+    Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(session.id))
+}
+
+impl Start {
+    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+        match self {
+            Start::Surveying { purpose, is_first } => {
+                surveyed(world, id, purpose, is_first, outcome)
+            }
+            // Whatever is still attached there does not keep anyone out.
+            Start::Sweeping(answer) => match world.session(id) {
+                Some(session) => leave(session, answer),
+                None => Flow::Done(answer),
+            },
+            Start::Measuring(purpose) => measured(world, now, id, purpose, outcome),
+            Start::Locking(plan) => locked(world, id, plan, outcome),
+            Start::Starting => started(world, now, id, outcome),
+            Start::Unlocking(answer) => {
+                unlocked(world, now, id, START, outcome);
+                Flow::Done(answer)
+            }
+        }
+    }
+
+    /// Whether it detaches a predecessor's terminals on its own.
+    pub(super) fn sweeps(&self) -> bool {
+        matches!(self, Start::Surveying { is_first: true, .. } | Start::Sweeping(_))
+    }
+}
+
+fn surveyed(world: &World, id: Uuid, purpose: Purpose, is_first: bool, outcome: Outcome) -> Flow {
+    let session = match (world.session(id), outcome) {
+        (Some(session), Ok(_)) => session,
+        (None, _) => return Flow::Done(Err(super::not_found(id))),
+        (_, Err(error)) => return Flow::Done(Err(error.to_string())),
+    };
+    if !session.is_running() {
+        return Flow::Run(Stage::Start(Start::Measuring(purpose)), Work::Disk(DiskWork::Measure));
+    }
+    let answer = match purpose {
+        Purpose::Attach(_) => NOTHING,
+        Purpose::Restart => Err(format!("{} is already running", session.label())),
+    };
+    if is_first {
+        let work = Work::Runtime(RuntimeWork::Detach { id });
+        return Flow::Run(Stage::Start(Start::Sweeping(answer)), work);
+    }
+    leave(session, answer)
+}
+
+fn measured(world: &mut World, now: Now, id: Uuid, purpose: Purpose, outcome: Outcome) -> Flow {
+    let plan = admitted(world, id, purpose, outcome);
+    match plan {
+        Ok(plan) => {
+            set_doing(world, id, Doing::Starting(plan.caps));
+            let stage = Stage::Start(Start::Locking(Box::new(plan)));
+            Flow::Run(stage, lock_work(world, now, id, START))
+        }
+        Err(text) => Flow::Done(Err(text)),
+    }
+}
+
+/// The plan of a start for which the host has room.
+fn admitted(
+    world: &World,
+    id: Uuid,
+    purpose: Purpose,
+    outcome: Outcome,
+) -> Result<StartPlan, String> {
+    let session = world.session(id).ok_or_else(|| super::not_found(id))?;
+    let record = session.record()?;
+    let disk = match outcome {
+        Ok(Done::Measured { total_bytes, used_bytes }) => Disk { total_bytes, used_bytes },
+        Ok(_) => return Err(WorkError::Mismatch.to_string()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let caps = record.caps(world.config.caps);
+    capacity::admit(world.config.totals, disk, world.pledged(), caps)
+        .map_err(|refusal| format!("cannot start {}: {refusal}", session.label()))?;
+    Ok(StartPlan {
+        id,
+        command: record.command(),
+        port: record.port,
+        protocol: record.protocol,
+        docker: record.docker,
+        caps,
+        image: world.config.image.clone(),
+        size: match purpose {
+            Purpose::Attach(size) => size,
+            Purpose::Restart => TerminalSize::clamped(0, 0),
+        },
+    })
+}
+
+fn locked(world: &mut World, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
+    if let Err(error) = outcome {
+        set_doing(world, id, Doing::Nothing);
+        return Flow::Done(Err(error.to_string()));
+    }
+    if let Some(session) = world.session_mut(id) {
+        session.rumour = None;
+    }
+    Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
+}
+
+fn started(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    set_doing(world, id, Doing::Nothing);
+    let answer = match outcome {
+        Ok(Done::Started(running)) if running.id == id => {
+            world.saw_running(now, running);
+            NOTHING
+        }
+        Ok(_) => Err(WorkError::Mismatch.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(id))
+}
+
+fn set_doing(world: &mut World, id: Uuid, doing: Doing) {
+    if let Some(session) = world.session_mut(id) {
+        session.doing = doing;
+    }
+}

@@ -1,0 +1,232 @@
+//! A session's persistent metadata: `session.json`, in the names of the wire.
+//!
+//! It holds what the operator chose. What was left to the agent (command, caps) is absent and
+//! follows the agent's defaults. Fields that this version does not know are kept as they are, so
+//! that going back to an older agent loses nothing.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::limits::SESSION_FILE_BYTES_MAX;
+use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
+
+/// The metadata of one session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id; also the name of its directory.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: SessionName,
+    /// When it was created.
+    pub created_at: Wall,
+    /// When a terminal was last attached, or it was created.
+    pub last_accessed: Wall,
+    /// Its port; 0 for none.
+    #[serde(default)]
+    pub port: u16,
+    /// The protocol of its port.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Its DNS name.
+    #[serde(default)]
+    pub dns_name: DnsName,
+    /// What runs in it; absent for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<SessionCommand>,
+    /// Whether it gets the host's Docker socket.
+    #[serde(default)]
+    pub docker: bool,
+    /// Memory cap in bytes; absent for the agent's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Processor cap; absent for the agent's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Cap of processes; absent for the agent's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Fields of a newer version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// Why a `session.json` is not a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// It has no bytes.
+    Empty,
+    /// It is longer than [`SESSION_FILE_BYTES_MAX`]: its length.
+    TooLong(usize),
+    /// It ends too early.
+    Torn,
+    /// It is not metadata: what the reader says.
+    Unknown(String),
+    /// It belongs to another session.
+    WrongUuid(Uuid),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordError::Empty => out.write_str("session.json is empty"),
+            RecordError::TooLong(bytes) => {
+                write!(out, "session.json is {bytes} bytes, more than {SESSION_FILE_BYTES_MAX}")
+            }
+            RecordError::Torn => out.write_str("session.json is torn"),
+            RecordError::Unknown(why) => write!(out, "session.json: {why}"),
+            RecordError::WrongUuid(uuid) => {
+                write!(out, "session.json belongs to session {uuid}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+impl Record {
+    /// Reads the metadata of session `id`.
+    ///
+    /// # Errors
+    /// Why the session is broken. The text has no control characters.
+    pub fn parse(id: Uuid, bytes: &[u8]) -> Result<Record, RecordError> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(RecordError::Empty);
+        }
+        if bytes.len() > SESSION_FILE_BYTES_MAX {
+            return Err(RecordError::TooLong(bytes.len()));
+        }
+        let record: Record = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        record.check().map_err(RecordError::Unknown)?;
+        if record.uuid != id {
+            return Err(RecordError::WrongUuid(record.uuid));
+        }
+        Ok(record)
+    }
+
+    /// The caps hold, whoever wrote the file: they are never unlimited.
+    fn check(&self) -> Result<(), String> {
+        let memory = self.memory.map_or(Ok(0), Caps::check_memory);
+        let pids = self.pids.map_or(Ok(0), Caps::check_pids);
+        memory.map(drop).and(pids.map(drop)).map_err(|error| error.0)
+    }
+
+    /// The file, indented for people, with a final newline.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes =
+            serde_json::to_vec_pretty(self).expect("a record has only string keys and numbers");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// What it may use at most, where `default` stands for what was not chosen.
+    pub fn caps(&self, default: Caps) -> Caps {
+        Caps {
+            memory: self.memory.unwrap_or(default.memory),
+            cpus: self.cpus.unwrap_or(default.cpus),
+            pids: self.pids.unwrap_or(default.pids),
+        }
+    }
+
+    /// What runs in it.
+    pub fn command(&self) -> SessionCommand {
+        self.command.clone().unwrap_or_default()
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> RecordError {
+    if error.is_eof() {
+        return RecordError::Torn;
+    }
+    RecordError::Unknown(error.to_string().chars().filter(|sign| !sign.is_control()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
+
+    fn id() -> Uuid {
+        Uuid::parse(ID).unwrap()
+    }
+
+    fn sample() -> Record {
+        Record {
+            uuid: id(),
+            name: SessionName::parse("web").unwrap(),
+            created_at: Wall::new(1, 0),
+            last_accessed: Wall::new(2, 5),
+            port: 1001,
+            protocol: Protocol::Udp,
+            dns_name: DnsName::parse("web").unwrap(),
+            command: Some(SessionCommand::default()),
+            docker: true,
+            memory: Some(1 << 30),
+            cpus: Cpus::from_millis(1500),
+            pids: Some(64),
+            unknown: Map::new(),
+        }
+    }
+
+    #[test]
+    fn goes_there_and_back() {
+        let record = sample();
+        assert_eq!(Record::parse(id(), &record.to_bytes()), Ok(record));
+    }
+
+    #[test]
+    fn the_least_that_an_older_version_wrote_is_read() {
+        let text = format!(
+            r#"{{"uuid":"{ID}","name":"a","created_at":"2026-01-02T03:04:05Z",
+            "last_accessed":"2026-01-02T03:04:05.5+01:00","protocol":""}}"#
+        );
+        let record = Record::parse(id(), text.as_bytes()).unwrap();
+        assert_eq!((record.port, record.protocol, record.docker), (0, Protocol::Tcp, false));
+        let default = Caps { memory: 1 << 30, cpus: Cpus::from_millis(2000).unwrap(), pids: 99 };
+        assert_eq!(record.caps(default), default);
+    }
+
+    #[test]
+    fn fields_of_a_newer_version_survive_a_save() {
+        let mut value: Value = serde_json::from_slice(&sample().to_bytes()).unwrap();
+        value["colour"] = serde_json::json!({ "fore": [1, 2, "x"] });
+        let record = Record::parse(id(), value.to_string().as_bytes()).unwrap();
+        let saved: Value = serde_json::from_slice(&record.to_bytes()).unwrap();
+        assert_eq!(saved, value);
+    }
+
+    #[test]
+    fn every_cut_is_torn_or_empty_and_no_changed_byte_panics() {
+        let bytes = sample().to_bytes();
+        for cut in 0..bytes.len() - 2 {
+            let error = Record::parse(id(), &bytes[..cut]).expect_err("cut");
+            assert!(matches!(error, RecordError::Torn | RecordError::Empty), "{cut}: {error}");
+        }
+        for at in 0..bytes.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                if let Err(error) = Record::parse(id(), &changed) {
+                    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_says_why() {
+        let other = Uuid::parse("11111111-89ab-4def-8123-456789abcdef").unwrap();
+        assert_eq!(Record::parse(other, &sample().to_bytes()), Err(RecordError::WrongUuid(id())));
+        assert_eq!(Record::parse(id(), b" \n"), Err(RecordError::Empty));
+        let long = vec![b'x'; SESSION_FILE_BYTES_MAX + 1];
+        assert_eq!(Record::parse(id(), &long), Err(RecordError::TooLong(long.len())));
+        assert!(matches!(Record::parse(id(), b"[]"), Err(RecordError::Unknown(_))));
+        let unlimited = Record { memory: Some(0), ..sample() };
+        let error = Record::parse(id(), &unlimited.to_bytes()).unwrap_err().to_string();
+        assert_eq!(error, "session.json: memory 0 must be at least 16777216 bytes");
+    }
+}

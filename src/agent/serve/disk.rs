@@ -1,0 +1,125 @@
+//! Disk work on threads: quick jobs in their order, long ones beside them.
+//!
+//! Metadata and locks go to one thread, one after the other. Making, copying and removing whole
+//! homes can take minutes and has threads of its own. Operations on one session never overlap (the
+//! core sees to that), so the two kinds do not race.
+
+use std::io;
+use std::path::Path;
+
+use crate::agent::action::WorkId;
+use crate::agent::work::{DiskWork, Done, Outcome, WorkError};
+use crate::base::uuid::Uuid;
+use crate::io::disk::{self, CopyOptions, DiskError};
+use crate::io::reactor::Waker;
+use crate::io::worker::{Crew, Worker};
+use crate::limits::{DISK_JOBS_MAX, DISK_LONG_THREADS};
+use crate::paths::{Paths, SESSION_DIR, SESSION_FILE};
+
+type Job = (WorkId, DiskWork);
+type Report = (WorkId, Outcome);
+
+/// The threads.
+#[derive(Debug)]
+pub(super) struct Disk {
+    quick: Worker<Job, Report>,
+    long: Worker<Job, Report>,
+}
+
+impl Disk {
+    pub(super) fn start(paths: &Paths, waker: &Waker) -> io::Result<Disk> {
+        let crew = |name, threads| Crew { name, threads, jobs_max: DISK_JOBS_MAX };
+        let start = |crew| {
+            let paths = paths.clone();
+            Worker::start(crew, waker, move |(id, work): Job| (id, perform(&paths, work)))
+        };
+        Ok(Disk {
+            quick: start(crew("disk", 1))?,
+            long: start(crew("disk-long", DISK_LONG_THREADS))?,
+        })
+    }
+
+    /// Hands work over. If too much is in flight already, the refusal comes back at once.
+    pub(super) fn submit(&mut self, id: WorkId, work: DiskWork) -> Option<Outcome> {
+        let worker = if is_long(&work) { &mut self.long } else { &mut self.quick };
+        let busy = |_| Err(WorkError::Disk(format!("{DISK_JOBS_MAX} disk jobs are in flight")));
+        worker.submit((id, work)).map_err(busy).err()
+    }
+
+    /// A result that has come.
+    pub(super) fn next_result(&mut self) -> Option<Report> {
+        self.quick.next_result().or_else(|| self.long.next_result())
+    }
+}
+
+fn is_long(work: &DiskWork) -> bool {
+    match work {
+        DiskWork::Create { .. } | DiskWork::Clone { .. } | DiskWork::Remove { .. } => true,
+        DiskWork::Save { .. }
+        | DiskWork::Lock { .. }
+        | DiskWork::Unlock { .. }
+        | DiskWork::Measure => false,
+    }
+}
+
+fn perform(paths: &Paths, work: DiskWork) -> Outcome {
+    let (_, mode) = SESSION_FILE;
+    let done = match work {
+        DiskWork::Create { id, metadata } => make_home(paths, &paths.skeleton(), id, &metadata),
+        DiskWork::Clone { source, target, metadata } => {
+            clone_home(paths, source, target, &metadata)
+        }
+        DiskWork::Save { id, metadata } => {
+            disk::write_atomic(&paths.session_file(id), &metadata, mode)
+        }
+        DiskWork::Remove { id } => disk::remove_tree(&paths.session(id))
+            .and_then(|()| disk::remove_tree(&paths.session_lock(id))),
+        DiskWork::Lock { id, content } => {
+            disk::write_atomic(&paths.session_lock(id), &content, mode)
+        }
+        DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
+        DiskWork::Measure => return measure(paths),
+    };
+    done.map(|()| Done::Done).map_err(failed)
+}
+
+/// A clone of what is not there is an error, unlike a home from no skeleton.
+fn clone_home(paths: &Paths, source: Uuid, target: Uuid, metadata: &[u8]) -> Result<(), DiskError> {
+    let source = paths.session(source);
+    disk::measure(&source)?;
+    make_home(paths, &source, target, metadata)
+}
+
+/// Makes a home under a name that is not listed and moves it to its own when it is whole, so that a
+/// crash leaves a session or nothing.
+fn make_home(paths: &Paths, source: &Path, target: Uuid, metadata: &[u8]) -> Result<(), DiskError> {
+    let draft = paths.session_draft(target);
+    disk::remove_tree(&draft)?;
+    let made = fill_draft(&draft, source, metadata)
+        .and_then(|()| disk::rename_new(&draft, &paths.session(target)));
+    if made.is_err() {
+        // The first error is the one to tell; the next start removes what is left.
+        let _ = disk::remove_tree(&draft);
+    }
+    made
+}
+
+fn fill_draft(draft: &Path, source: &Path, metadata: &[u8]) -> Result<(), DiskError> {
+    let (_, mode) = SESSION_FILE;
+    match disk::copy_tree(source, draft, CopyOptions { without: &["session.json"] }) {
+        Ok(_) => {}
+        // A host without a skeleton gives empty homes.
+        Err(error) if error.is_missing() => disk::make_directory(draft, SESSION_DIR.1)?,
+        Err(error) => return Err(error),
+    }
+    disk::write_atomic(&draft.join("session.json"), metadata, mode)
+}
+
+fn measure(paths: &Paths) -> Outcome {
+    let found = disk::measure(&paths.sessions()).map_err(failed)?;
+    Ok(Done::Measured { total_bytes: found.total_bytes, used_bytes: found.used_bytes })
+}
+
+fn failed(error: DiskError) -> WorkError {
+    WorkError::Disk(error.to_string())
+}

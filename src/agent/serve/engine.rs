@@ -1,0 +1,387 @@
+//! The Docker Engine's driver: connections to its socket, and its event stream.
+//!
+//! Each call is made on an idle connection or a new one; a connection whose answer has come is idle
+//! again. One more connection follows the events, for as long as the Engine is there; losing it
+//! means that the Engine is gone, and it is dialled again until it is back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use super::registry::{Owner, Registry};
+use super::runtime::Told;
+use crate::agent::action::WorkId;
+use crate::agent::docker::description::Host;
+use crate::agent::docker::feed::Feed;
+use crate::agent::docker::{Procedure, Step};
+use crate::agent::work::{News, RuntimeWork, WorkError};
+use crate::base::backoff::Backoff;
+use crate::base::rng::Rng;
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::docker::conn::{Answer, Conn, Event};
+use crate::docker::events::Events;
+use crate::docker::{Error, Request, Response};
+use crate::io::link::{Link, Next};
+use crate::io::reactor::Ready;
+use crate::io::stream::Stream;
+use crate::limits::{
+    DOCKER_CONNECTIONS_IDLE_MAX, DOCKER_CONNECTIONS_MAX, DOCKER_REDIAL_CAP, DOCKER_REDIAL_FIRST,
+    LINK_LINGER, LINK_TURN_BYTES,
+};
+
+/// The Engine, as the agent knows it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    socket: PathBuf,
+    host: Host,
+    links: BTreeMap<Key, (Link<Conn>, Use)>,
+    /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
+    waiting: VecDeque<(Request, Use)>,
+    feed: Feed,
+    events: Events,
+    redial: Backoff,
+    redial_at: Option<Mono>,
+    rng: Rng,
+    told: VecDeque<Told>,
+}
+
+/// What a connection is used for.
+#[derive(Debug)]
+enum Use {
+    Idle,
+    Work(WorkId, Procedure),
+    /// A call whose answer only this terminal waits for.
+    Terminal(Key),
+    /// A call after which this is to be told, whatever the answer.
+    Notice(News),
+    /// A call whose answer does not matter.
+    Aside(Option<Procedure>),
+    Follow,
+}
+
+impl Engine {
+    pub(super) fn new(socket: PathBuf, host: Host, seed: [u8; 32]) -> Engine {
+        Engine {
+            socket,
+            host,
+            links: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            feed: Feed::new(),
+            events: Events::new(),
+            redial: Backoff::new(DOCKER_REDIAL_FIRST, DOCKER_REDIAL_CAP),
+            redial_at: Some(Mono::ZERO),
+            rng: Rng::from_seed(seed),
+            told: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        id: WorkId,
+        work: RuntimeWork,
+    ) {
+        let (procedure, request) = Procedure::begin(work, &self.host);
+        self.call(registry, now, request, Use::Work(id, procedure));
+    }
+
+    /// Makes a call for a terminal; the answer comes as [`Told::Answer`].
+    pub(super) fn call_for_terminal(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        terminal: Key,
+        request: Request,
+    ) {
+        self.call(registry, now, request, Use::Terminal(terminal));
+    }
+
+    /// Makes calls that nobody waits for.
+    pub(super) fn call_aside(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        request: Request,
+        procedure: Option<Procedure>,
+    ) {
+        self.call(registry, now, request, Use::Aside(procedure));
+    }
+
+    /// What containers on this host are like.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// A connection of its own, for a terminal.
+    pub(super) fn dial(&self) -> Result<Link<Conn>, WorkError> {
+        let gone = |error: std::io::Error| {
+            WorkError::DockerGone(format!("{}: {error}", self.socket.display()))
+        };
+        let stream = Stream::connect_unix(&self.socket).map_err(gone)?;
+        Ok(Link::open(stream, Conn::new(), LINK_LINGER))
+    }
+
+    /// Something happened on a connection. Says whether it is to have another turn.
+    pub(super) fn ready(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        key: Key,
+        ready: Option<Ready>,
+    ) -> bool {
+        let Some((link, _)) = self.links.get_mut(&key) else { return false };
+        if let Some(ready) = ready {
+            link.ready(now, ready);
+        }
+        link.receive(now, LINK_TURN_BYTES);
+        self.turn(registry, now, key)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let links = self.links.values().filter_map(|(link, _)| link.deadline());
+        links.chain(self.redial_at).min()
+    }
+
+    pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
+        if self.redial_at.is_some_and(|at| at <= now) {
+            self.redial_at = None;
+            self.follow(registry, now);
+        }
+        let due = |link: &Link<Conn>| link.deadline().is_some_and(|at| at <= now);
+        let keys: Vec<Key> =
+            self.links.iter().filter(|(_, (link, _))| due(link)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some((link, _)) = self.links.get_mut(&key) {
+                link.tick(now);
+            }
+            self.turn(registry, now, key);
+        }
+    }
+
+    pub(super) fn next_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    // --- connections ---
+
+    fn call(&mut self, registry: &mut Registry, now: Mono, request: Request, used: Use) {
+        let idle = self.links.iter().find(|(_, held)| is_idle(held));
+        if let Some(key) = idle.map(|(key, _)| *key) {
+            self.call_on(now, key, &request, used);
+        } else if self.links.len() >= DOCKER_CONNECTIONS_MAX {
+            self.waiting.push_back((request, used));
+        } else {
+            match self.open(registry) {
+                Ok(key) => self.call_on(now, key, &request, used),
+                Err(error) => self.lost(now, used, error),
+            }
+        }
+    }
+
+    fn open(&mut self, registry: &mut Registry) -> Result<Key, WorkError> {
+        let link = self.dial()?;
+        let key = registry
+            .watch(link.stream(), Owner::Runtime)
+            .map_err(|error| WorkError::DockerGone(error.to_string()))?;
+        self.links.insert(key, (link, Use::Idle));
+        Ok(key)
+    }
+
+    fn call_on(&mut self, now: Mono, key: Key, request: &Request, used: Use) {
+        let Some((link, current)) = self.links.get_mut(&key) else { return };
+        let answer = if matches!(used, Use::Follow) { Answer::Stream } else { Answer::Whole };
+        if link.endpoint_mut().call(request, answer, now).is_err() {
+            let error = WorkError::Docker("request is too long".to_owned());
+            self.lost(now, used, error);
+            return;
+        }
+        *current = used;
+        // A connection that breaks in this write is found by the event that follows.
+        let _ = link.send(now, LINK_TURN_BYTES);
+    }
+
+    /// Acts on a connection's events, then writes. Says whether it is to have another turn.
+    fn turn(&mut self, registry: &mut Registry, now: Mono, key: Key) -> bool {
+        while let Some((link, _)) = self.links.get_mut(&key) {
+            let Some(event) = link.endpoint_mut().poll_event() else { break };
+            match event {
+                Event::Response(response) => self.answered(registry, now, key, Ok(response)),
+                Event::Closed(error) => self.closed(registry, now, key, error),
+                Event::Streaming => self.following(),
+                Event::Readable => self.read_events(registry, now, key),
+                Event::End => self.events_ended(registry, now, key),
+                Event::TakenOver | Event::Writable => {}
+            }
+        }
+        let Some((link, _)) = self.links.get_mut(&key) else { return false };
+        match link.send(now, LINK_TURN_BYTES) {
+            Next::Wait => false,
+            Next::Again => true,
+            Next::Closed => {
+                self.closed(registry, now, key, None);
+                false
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        key: Key,
+        reply: Result<Response, Error>,
+    ) {
+        let Some((_, used)) = self.links.get_mut(&key) else { return };
+        match std::mem::replace(used, Use::Idle) {
+            Use::Idle | Use::Aside(None) => {}
+            Use::Work(id, procedure) => match procedure.step(reply) {
+                Step::Call(next, request) => {
+                    self.next_call(registry, now, key, request, Use::Work(id, next));
+                }
+                Step::Done(outcome) => self.told.push_back(Told::Outcome(id, outcome)),
+            },
+            Use::Aside(Some(procedure)) => {
+                if let Step::Call(next, request) = procedure.step(reply) {
+                    self.next_call(registry, now, key, request, Use::Aside(Some(next)));
+                }
+            }
+            Use::Terminal(terminal) => self.told.push_back(Told::Answer(terminal, reply)),
+            Use::Notice(news) => self.told.push_back(Told::News(news)),
+            Use::Follow => {
+                let text = match reply.and_then(Response::accepted) {
+                    Ok(_) => "event stream did not start".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                self.gone(now, text);
+            }
+        }
+        self.serve_waiting(registry, now);
+    }
+
+    /// The next call of a procedure: on the same connection if it stands.
+    fn next_call(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        key: Key,
+        request: Request,
+        used: Use,
+    ) {
+        match self.links.get(&key) {
+            Some((link, _)) if link.endpoint().is_idle() => {
+                self.call_on(now, key, &request, used);
+            }
+            _ => self.call(registry, now, request, used),
+        }
+    }
+
+    fn closed(&mut self, registry: &mut Registry, now: Mono, key: Key, error: Option<Error>) {
+        let Some((_, used)) = self.links.remove(&key) else { return };
+        registry.release(key);
+        if !matches!(used, Use::Idle) {
+            self.lost(now, used, error.unwrap_or(Error::Closed).into());
+        }
+        self.serve_waiting(registry, now);
+    }
+
+    /// A call that will not be answered.
+    fn lost(&mut self, now: Mono, used: Use, error: WorkError) {
+        match used {
+            Use::Idle | Use::Aside(_) => {}
+            Use::Work(id, _) => self.told.push_back(Told::Outcome(id, Err(error))),
+            Use::Terminal(terminal) => {
+                self.told.push_back(Told::Answer(terminal, Err(Error::Closed)));
+            }
+            Use::Notice(news) => self.told.push_back(Told::News(news)),
+            Use::Follow => self.gone(now, text_of(&error)),
+        }
+    }
+
+    /// Makes the calls that wait, as far as there are connections for them. All of them fail at
+    /// once where there can be none.
+    fn serve_waiting(&mut self, registry: &mut Registry, now: Mono) {
+        while !self.waiting.is_empty() && self.has_connection() {
+            if let Some((request, used)) = self.waiting.pop_front() {
+                self.call(registry, now, request, used);
+            }
+        }
+        self.close_spare(registry);
+    }
+
+    fn has_connection(&self) -> bool {
+        self.links.len() < DOCKER_CONNECTIONS_MAX || self.links.values().any(is_idle)
+    }
+
+    /// Connections that a burst of calls has left behind hold memory for nothing.
+    fn close_spare(&mut self, registry: &mut Registry) {
+        let idle = self.links.iter().filter(|(_, held)| is_idle(held)).map(|(key, _)| *key);
+        let spare: Vec<Key> = idle.skip(DOCKER_CONNECTIONS_IDLE_MAX).collect();
+        for key in spare {
+            self.links.remove(&key);
+            registry.release(key);
+        }
+    }
+
+    // --- the event stream ---
+
+    fn follow(&mut self, registry: &mut Registry, now: Mono) {
+        self.events = Events::new();
+        match self.open(registry) {
+            Ok(key) => self.call_on(now, key, &Feed::request(), Use::Follow),
+            Err(error) => self.gone(now, text_of(&error)),
+        }
+    }
+
+    /// The stream stands: what happened before it is a survey's to tell.
+    fn following(&mut self) {
+        self.redial.reset();
+        self.told.push_back(Told::News(News::Back));
+    }
+
+    fn gone(&mut self, now: Mono, text: String) {
+        self.redial_at = Some(now + self.redial.delay(&mut self.rng));
+        self.told.push_back(Told::News(News::Gone(text)));
+    }
+
+    /// The Engine has ended the stream, whatever becomes of its connection: another one is needed.
+    fn events_ended(&mut self, registry: &mut Registry, now: Mono, key: Key) {
+        self.read_events(registry, now, key);
+        if let Some((link, _)) = self.links.get_mut(&key) {
+            link.endpoint_mut().close();
+        }
+    }
+
+    fn read_events(&mut self, registry: &mut Registry, now: Mono, key: Key) {
+        let mut notices = Vec::new();
+        if let Some((link, _)) = self.links.get_mut(&key) {
+            let conn = link.endpoint_mut();
+            while !conn.received().is_empty() {
+                let Ok((taken, event)) = self.events.read(conn.received()) else {
+                    // The stream makes no sense any more; closing it makes a new one.
+                    conn.close();
+                    break;
+                };
+                conn.consume(taken);
+                notices.extend(event.and_then(|event| self.feed.notice(&event)));
+            }
+        }
+        for notice in notices {
+            match notice.first {
+                Some(request) => self.call(registry, now, request, Use::Notice(notice.news)),
+                None => self.told.push_back(Told::News(notice.news)),
+            }
+        }
+    }
+}
+
+fn is_idle((link, used): &(Link<Conn>, Use)) -> bool {
+    matches!(used, Use::Idle) && link.endpoint().is_idle()
+}
+
+fn text_of(error: &WorkError) -> String {
+    match error {
+        WorkError::DockerGone(text) | WorkError::Docker(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

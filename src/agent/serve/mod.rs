@@ -1,0 +1,572 @@
+//! The agent's driver: joins the core to sockets, disks, processes and the clock.
+//!
+//! One thread turns: it waits, tells the core what has happened, carries out what the core wants,
+//! moves bytes under a budget for each connection and terminal, and waits again. Slow disk work is
+//! on threads of its own ([`disk`]); nothing else here blocks. Nothing here decides about sessions.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`setup`], [`scan`] | what is read before serving: keys, id, host; sessions on disk |
+//! | [`registry`] | which part owns which descriptor |
+//! | [`peers`], [`keys`] | the connections of tcp/222, and who may make one |
+//! | [`courier`] | events, on disk and on their way to the shell host |
+//! | [`terminals`], [`screen`] | terminals, and what is behind each |
+//! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
+//! | [`disk`] | work on homes |
+//! | [`probe`] | a question to Docker before there is an agent |
+
+mod courier;
+mod disk;
+mod engine;
+mod keys;
+mod peers;
+mod probe;
+mod registry;
+mod runtime;
+mod scan;
+mod screen;
+mod setup;
+mod terminals;
+mod tmux;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use probe::has_image;
+pub use setup::ServeError;
+
+use self::courier::{Courier, Held};
+use self::disk::Disk;
+use self::engine::Engine;
+use self::keys::KeyRing;
+use self::peers::Peers;
+use self::registry::{Owner, Registry};
+use self::runtime::{Runtime, Told};
+use self::terminals::{Around, Terminals};
+use self::tmux::TmuxRuntime;
+use super::action::{Action, Caller};
+use super::config::RuntimeKind;
+use super::core::Agent;
+use super::emitter::Identity;
+use super::host::TMUX_CONF;
+use super::peer::{PeerEvent, SUBSYSTEMS};
+use super::work::{News, Work};
+use crate::base::address::Address;
+use crate::base::slots::{Key, Slots};
+use crate::base::time::{Mono, Now};
+use crate::io::clock::Clock;
+use crate::io::disk as files;
+use crate::io::entropy;
+use crate::io::listener::Listener;
+use crate::io::notify;
+use crate::io::reactor::{Interests, Ready};
+use crate::io::signals::{Signal, Signals};
+use crate::io::stream::{Moved, Stream};
+use crate::limits::{
+    AGENT_DESCRIPTORS_MAX, AGENT_FAREWELL_GRACE, AGENT_SHUTDOWN_GRACE, CALLERS_MAX,
+    KEYS_LOOK_INTERVAL,
+};
+use crate::log::Log;
+use crate::paths::{PUBLIC_FILE, Paths};
+use crate::ssh::{ChannelId, ServerConfig, Tuning};
+
+/// How an agent is to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything on disk that is not named below.
+    pub paths: Paths,
+    /// Where to listen.
+    pub listen: Address,
+    /// The host key.
+    pub host_key: PathBuf,
+    /// Who may come in.
+    pub authorized_keys: PathBuf,
+    /// What runs sessions.
+    pub runtime: RuntimeKind,
+    /// The Engine's socket.
+    pub docker_socket: PathBuf,
+    /// Where events go.
+    pub shell: ShellOptions,
+    /// Whether the end of standard input ends the agent: it belongs to the process that holds the
+    /// other end.
+    pub until_stdin_ends: bool,
+}
+
+/// Where events go, and the keys for it.
+#[derive(Clone, Debug)]
+pub struct ShellOptions {
+    /// The shell host; what stands in its file if not given. Without both, events go nowhere.
+    pub host: Option<Address>,
+    /// Its port, instead of the one that comes with the host.
+    pub port: Option<u16>,
+    /// The key that is proved to it.
+    pub key: PathBuf,
+    /// Its pinned host key.
+    pub known_host: PathBuf,
+}
+
+/// Serves until a signal says otherwise. Must be called before the process has other threads.
+///
+/// # Errors
+/// [`ServeError`], if serving could not begin.
+pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
+    let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
+    setup::agent_id(&options.paths)?;
+    setup::prepare(&options.paths)?;
+    let _alone = files::LockFile::take(&options.paths.agent_lock())?;
+    let mut server = Server::start(options, signals, log)?;
+    server.run().map_err(|error| ServeError::System("event loop", error))
+}
+
+struct Server<W> {
+    clock: Clock,
+    log: Log<W>,
+    registry: Registry,
+    signals: Signals,
+    leash: Option<Stream>,
+    agent: Agent,
+    peers: Peers,
+    callers: Slots<Waiting>,
+    /// The way of events to the shell host, if there is one.
+    courier: Option<Courier>,
+    /// Answers whose events are not on disk yet.
+    held: Held,
+    terminals: Terminals,
+    runtime: Runtime,
+    disk: Disk,
+    /// Runtime connections that asked for another turn.
+    again: Vec<Key>,
+    look_at_keys: Mono,
+    /// Why Docker does not answer, as the operator was told.
+    docker_gone: Option<String>,
+    phase: Phase,
+}
+
+/// Whoever waits for the answer to a call.
+struct Waiting {
+    peer: Key,
+    channel: ChannelId,
+    /// Whether the call may tell an event, which must be on disk before its answer.
+    changes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Operations in flight are finished, until then at most.
+    Ending(Mono, &'static str),
+    /// The last event is delivered, until then at most.
+    Parting(Mono),
+}
+
+impl<W: io::Write> Server<W> {
+    fn start(options: &Options, signals: Signals, mut log: Log<W>) -> Result<Self, ServeError> {
+        let system = |what| move |error| ServeError::System(what, error);
+        let paths = &options.paths;
+        let clock = Clock::new();
+        let mut registry = Registry::new(AGENT_DESCRIPTORS_MAX).map_err(system("event loop"))?;
+        let config = setup::config(options)?;
+        let found = scan::scan(paths, &config.owner).map_err(system("sessions"))?;
+        found.notes.iter().for_each(|note| log.warning(note));
+        let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
+        let runtime = match options.runtime {
+            RuntimeKind::Host => {
+                files::write_atomic(&paths.tmux_conf(), TMUX_CONF.as_bytes(), 0o644)?;
+                Runtime::Host(TmuxRuntime::start(&mut registry, paths, &ids))
+            }
+            RuntimeKind::Docker => {
+                let host = setup::docker_host(paths);
+                let socket = options.docker_socket.clone();
+                Runtime::Docker(Box::new(Engine::new(socket, host, entropy::seed())))
+            }
+        };
+        let key = registry.reserve(Owner::Disk).map_err(system("threads"))?;
+        let waker = registry.reactor.waker(key).map_err(system("threads"))?;
+        let disk = Disk::start(paths, &waker).map_err(system("threads"))?;
+        let shell = setup::shell(options)?;
+        let host_key = setup::key(&options.host_key)?;
+        let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };
+        let listener = Listener::bind_tcp(&options.listen).map_err(ServeError::Bind)?;
+        let peers = Peers::new(listener, ssh, KeyRing::new(options.authorized_keys.clone()));
+        let read = |registry: &mut Registry, source: &dyn std::os::fd::AsFd, owner| {
+            let fd = source.as_fd();
+            registry.watch_for(&fd, owner, Interests::Read).map_err(system("event loop"))
+        };
+        read(&mut registry, &signals, Owner::Signals)?;
+        read(&mut registry, peers.listener(), Owner::Listener)?;
+        let leash = options.until_stdin_ends.then(Stream::stdin).transpose();
+        let leash = leash.map_err(system("standard input"))?;
+        if let Some(leash) = &leash {
+            read(&mut registry, leash, Owner::Leash)?;
+        }
+        let now = clock.now();
+        let identity = Identity {
+            agent_id: config.agent_id.clone(),
+            version: config.version.clone(),
+            image_tag: config.image.clone(),
+        };
+        let start = |shell| Courier::start(shell, identity, paths, (key, &waker), now);
+        let courier = shell.map(start).transpose()?;
+        announce(&mut log, &peers, &config.agent_id, options)?;
+        let agent = Agent::new(config, entropy::seed(), found.found, now);
+        let mut server = Server {
+            clock,
+            log,
+            registry,
+            signals,
+            leash,
+            agent,
+            peers,
+            callers: Slots::new(CALLERS_MAX),
+            courier,
+            held: Held::default(),
+            terminals: Terminals::default(),
+            runtime,
+            disk,
+            again: Vec::new(),
+            look_at_keys: now.mono,
+            docker_gone: None,
+            phase: Phase::Serving,
+        };
+        server.peers.refresh(&mut server.log);
+        Ok(server)
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        let mut is_busy = true;
+        while !self.is_over() {
+            if is_busy {
+                self.registry.reactor.look(&mut ready)?;
+            } else {
+                let deadline = self.deadline();
+                self.registry.reactor.wait(&self.clock, deadline, &mut ready)?;
+            }
+            let now = self.clock.now();
+            for ready in &ready {
+                self.dispatch(now, *ready);
+            }
+            self.tick(now);
+            is_busy = self.turn(now);
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, now: Now, ready: Ready) {
+        match self.registry.owner(ready.key) {
+            Some(Owner::Listener) => {
+                self.peers.accept(&mut self.registry, &mut self.log, now.mono);
+            }
+            Some(Owner::Signals) => self.hear_signals(now.mono),
+            Some(Owner::Leash) => self.look_at_leash(now.mono),
+            Some(Owner::Disk) => {
+                while let Some((id, outcome)) = self.disk.next_result() {
+                    self.agent.done(now, id, outcome);
+                }
+                if let Some(courier) = &mut self.courier {
+                    courier.collect(&mut self.registry, now);
+                }
+            }
+            Some(Owner::Uplink) => {
+                if let Some(courier) = &mut self.courier {
+                    courier.ready(&mut self.registry, now.mono, ready.key, ready);
+                }
+            }
+            Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
+            Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
+            Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
+            None => {}
+        }
+    }
+
+    /// Everything that can be done without waiting, a bounded share of it. Says whether there is
+    /// more.
+    fn turn(&mut self, now: Now) -> bool {
+        for key in std::mem::take(&mut self.again) {
+            self.turn_runtime(now.mono, key, None);
+        }
+        self.peers.receive(now.mono);
+        self.settle(now);
+        let terminals_busy = self.with_terminals(|terminals, around| terminals.turn(around, now));
+        self.settle(now);
+        let mut gone = Vec::new();
+        let peers_busy = self.peers.send(&mut self.registry, now.mono, &mut gone);
+        for peer in gone {
+            self.forget_peer(now, peer);
+        }
+        self.settle(now);
+        let courier_busy = self.turn_courier(now);
+        terminals_busy || peers_busy || courier_busy || !self.again.is_empty()
+    }
+
+    /// Events on their way, and the answers that waited for them.
+    fn turn_courier(&mut self, now: Now) -> bool {
+        let Some(courier) = &mut self.courier else { return false };
+        let agent = &self.agent;
+        let busy = courier.turn(&mut self.registry, now, || agent.load().to_value());
+        courier.tell(&mut self.log);
+        let mut has_replied = false;
+        while let Some((peer, channel, answer)) = self.held.release(courier) {
+            self.peers.answer(peer, channel, answer);
+            has_replied = true;
+        }
+        busy || has_replied
+    }
+
+    /// Tells the core what the runtime and the connections have told, and does what the core wants,
+    /// until all are silent.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some(told) = self.runtime.next_told() {
+                match told {
+                    Told::Outcome(id, outcome) => self.agent.done(now, id, outcome),
+                    Told::News(news) => {
+                        self.tell(&news);
+                        self.agent.news(now, news);
+                    }
+                    Told::Answer(terminal, reply) => self.terminals.answered(terminal, reply),
+                }
+            } else if let Some(action) = self.agent.poll_action() {
+                self.act(now, action);
+            } else if let Some((peer, event)) = self.peers.next_event() {
+                self.hear(now, peer, event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, now: Now, action: Action) {
+        match action {
+            Action::Run { id, work: Work::Runtime(work) } => {
+                self.runtime.run(&mut self.registry, now.mono, id, work);
+            }
+            Action::Run { id, work: Work::Disk(work) } => {
+                if let Some(refusal) = self.disk.submit(id, work) {
+                    self.agent.done(now, id, refusal);
+                }
+            }
+            Action::Reply { caller, answer } => {
+                let waiting = self.callers.remove(Key::from_bits(caller.0));
+                let Some(Waiting { peer, channel, changes }) = waiting else { return };
+                match self.courier.as_ref().filter(|_| changes) {
+                    Some(courier) => self.held.hold(courier.newest(), (peer, channel, answer)),
+                    None => self.peers.answer(peer, channel, answer),
+                }
+            }
+            Action::OpenTerminal { terminal, plan } => {
+                self.with_terminals(|terminals, around| {
+                    terminals.open(around, now, terminal, &plan);
+                });
+            }
+            Action::RefuseTerminal { terminal, text } => {
+                self.with_terminals(|terminals, around| terminals.refuse(around, terminal, text));
+            }
+            Action::CloseTerminals { terminals, .. } => self.terminals.close(&terminals),
+            Action::Emit(event) => {
+                self.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
+                if let Some(courier) = &mut self.courier {
+                    courier.emit(&event);
+                }
+            }
+        }
+    }
+
+    /// Tells the operator that Docker has gone, once for each reason, and that it is back.
+    fn tell(&mut self, news: &News) {
+        match news {
+            News::Gone(text) if self.docker_gone.as_ref() != Some(text) => {
+                self.log.error(format_args!("docker does not answer: {text}"));
+                self.docker_gone = Some(text.clone());
+            }
+            News::Back if self.docker_gone.take().is_some() => {
+                self.log.info("docker answers again");
+            }
+            _ => {}
+        }
+    }
+
+    fn hear(&mut self, now: Now, peer: Key, event: PeerEvent) {
+        match event {
+            PeerEvent::KeyOffered { key, .. } => {
+                self.peers.authorize(&mut self.log, peer, &key);
+            }
+            PeerEvent::Authenticated { key } => {
+                self.peers.authenticated(&mut self.log, peer, key);
+            }
+            PeerEvent::Call { channel, call } => {
+                match self.callers.insert(Waiting { peer, channel, changes: !call.only_reads() }) {
+                    Ok(key) => self.agent.call(now, Caller(key.to_bits()), call),
+                    Err(_) => {
+                        let busy = format!("{CALLERS_MAX} calls are waiting for their answers");
+                        self.peers.answer(peer, channel, Err(busy));
+                    }
+                }
+            }
+            PeerEvent::Attach { channel, header } => {
+                self.with_terminals(|terminals, around| {
+                    terminals.want(around, now, peer, channel, header);
+                });
+            }
+            PeerEvent::Resize { channel, size } => self.with_terminals(|terminals, around| {
+                terminals.resize(around, now.mono, peer, channel, size);
+            }),
+            PeerEvent::TerminalInput { channel } | PeerEvent::TerminalSpace { channel } => {
+                self.terminals.touch(peer, channel);
+            }
+            PeerEvent::ChannelGone { channel } => self.forget_channel(now, peer, channel),
+            PeerEvent::Gone(error) => {
+                self.log.info(format_args!("connection ended: {error}"));
+                self.forget_peer(now, peer);
+            }
+        }
+    }
+
+    /// All channels of a connection are gone with it.
+    fn forget_peer(&mut self, now: Now, peer: Key) {
+        let of_peer = |(_, waiting): &(Key, &Waiting)| waiting.peer == peer;
+        let callers: Vec<Key> = self.callers.iter().filter(of_peer).map(|(key, _)| key).collect();
+        for key in callers {
+            self.callers.remove(key);
+            self.agent.caller_gone(Caller(key.to_bits()));
+        }
+        self.with_terminals(|terminals, around| terminals.hang_up_peer(around, now, peer));
+    }
+
+    fn forget_channel(&mut self, now: Now, peer: Key, channel: ChannelId) {
+        let is_its = |waiting: &Waiting| (waiting.peer, waiting.channel) == (peer, channel);
+        let caller = self.callers.iter().find(|(_, waiting)| is_its(waiting));
+        if let Some(key) = caller.map(|(key, _)| key) {
+            self.callers.remove(key);
+            self.agent.caller_gone(Caller(key.to_bits()));
+        }
+        self.with_terminals(|terminals, around| terminals.hang_up(around, now, peer, channel));
+    }
+
+    fn with_terminals<T>(&mut self, act: impl FnOnce(&mut Terminals, &mut Around<'_>) -> T) -> T {
+        let mut around = Around {
+            registry: &mut self.registry,
+            runtime: &mut self.runtime,
+            peers: &mut self.peers,
+            agent: &mut self.agent,
+        };
+        act(&mut self.terminals, &mut around)
+    }
+
+    fn turn_runtime(&mut self, now: Mono, key: Key, ready: Option<Ready>) {
+        if self.runtime.ready(&mut self.registry, now, key, ready) {
+            self.again.push(key);
+        }
+    }
+
+    // --- time and the end ---
+
+    fn deadline(&self) -> Option<Mono> {
+        let ending = match self.phase {
+            Phase::Serving => None,
+            Phase::Ending(until, _) | Phase::Parting(until) => Some(until),
+        };
+        [
+            self.agent.deadline(),
+            self.peers.deadline(),
+            self.terminals.deadline(),
+            self.runtime.deadline(),
+            self.courier.as_ref().and_then(Courier::deadline),
+            ending,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.agent.tick(now);
+        self.peers.tick(&mut self.registry, &mut self.log, now.mono);
+        self.terminals.tick(&mut self.registry, now.mono);
+        self.runtime.tick(&mut self.registry, now.mono);
+        if let Some(courier) = &mut self.courier {
+            courier.tick(now);
+        }
+        self.go_on_ending(now);
+        if self.look_at_keys <= now.mono {
+            self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
+            self.peers.refresh(&mut self.log);
+        }
+    }
+
+    fn hear_signals(&mut self, now: Mono) {
+        while let Some(signal) = self.signals.next_signal() {
+            match signal {
+                Signal::Terminate => self.end(now, "SIGTERM"),
+                Signal::Interrupt => self.end(now, "SIGINT"),
+                Signal::Quit => self.end(now, "SIGQUIT"),
+                Signal::HangUp => self.peers.refresh(&mut self.log),
+                Signal::WindowChange => {}
+            }
+        }
+    }
+
+    fn look_at_leash(&mut self, now: Mono) {
+        let mut dropped = [0; 64];
+        while let Some(leash) = &self.leash {
+            match leash.read(&mut dropped) {
+                Moved::Bytes(_) => {}
+                Moved::Blocked => return,
+                Moved::Closed | Moved::Failed(_) => {
+                    self.leash = None;
+                    self.end(now, "its owner has ended");
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, now: Mono, reason: &'static str) {
+        if self.phase == Phase::Serving {
+            self.log.info("ending; sessions go on without the agent");
+            self.agent.shutdown();
+            self.phase = Phase::Ending(now + AGENT_SHUTDOWN_GRACE, reason);
+        }
+    }
+
+    /// When the last operation is done, the shell host is told that this was the end.
+    fn go_on_ending(&mut self, now: Now) {
+        if let Phase::Ending(until, reason) = self.phase
+            && (self.agent.is_idle() && self.held.is_empty() || until <= now.mono)
+        {
+            if let Some(courier) = &mut self.courier {
+                courier.say_goodbye(now, reason);
+            }
+            self.phase = Phase::Parting(now.mono + AGENT_FAREWELL_GRACE);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Ending(..) => false,
+            Phase::Parting(until) => {
+                self.courier.as_ref().is_none_or(Courier::is_settled) || until <= self.clock.mono()
+            }
+        }
+    }
+}
+
+/// Says where it listens: in the log, and in a file for whoever chose no port.
+fn announce<W: io::Write>(
+    log: &mut Log<W>,
+    peers: &Peers,
+    agent_id: &str,
+    options: &Options,
+) -> Result<(), ServeError> {
+    let Some(address) = peers.listener().tcp_address() else { return Ok(()) };
+    let runtime = match options.runtime {
+        RuntimeKind::Docker => "docker",
+        RuntimeKind::Host => "host (sessions without containers, for trying out)",
+    };
+    log.info(format_args!("agent {agent_id} listening on {address}, runtime {runtime}"));
+    let (_, mode) = PUBLIC_FILE;
+    files::write_atomic(&options.paths.agent_address(), format!("{address}\n").as_bytes(), mode)?;
+    if let Err(error) = notify::ready() {
+        log.warning(format_args!("cannot tell systemd that the agent is ready: {error}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Who owns which descriptor of the agent.
+
+/// The part of the server that an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// tcp/222
+    Listener,
+    /// SIGTERM and its like.
+    Signals,
+    /// Results of the threads.
+    Disk,
+    /// Standard input, whose end ends an embedded agent.
+    Leash,
+    /// A connection of the shell host.
+    Peer,
+    /// A terminal's stream or process.
+    Terminal,
+    /// Docker's socket, or tmux.
+    Runtime,
+    /// Our connection to the shell host.
+    Uplink,
+}
+
+/// The reactor and the owners of its keys.
+pub(super) type Registry = crate::io::registry::Registry<Owner>;

@@ -1,0 +1,101 @@
+//! What is on disk when the agent starts: sessions, locks, and drafts of homes and locks that never
+//! became whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use crate::agent::config::{Found, FoundLock};
+use crate::agent::lock::{LockFile, LockOwner};
+use crate::base::uuid::Uuid;
+use crate::io::disk::{self, Links};
+use crate::io::process::ProcessWatch;
+use crate::limits::{LOCK_FILE_BYTES_MAX, SESSION_FILE_BYTES_MAX, SESSIONS_MAX};
+use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths};
+
+/// What one look at the directory of homes gave.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Sessions, at most [`SESSIONS_MAX`].
+    pub(super) found: Vec<Found>,
+    /// What was left alone or could not be removed, a sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Looks, and removes drafts. `owner` is this process.
+///
+/// # Errors
+/// When the directory of homes cannot be read.
+pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut seen: BTreeMap<Uuid, (bool, bool)> = BTreeMap::new();
+    for entry in fs::read_dir(paths.sessions())? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some(Ok(id)) = name.strip_prefix(DRAFT_PREFIX).map(Uuid::parse) {
+            scan.note(disk::remove_tree(&paths.session_draft(id)));
+        } else if is_torn_lock(name) {
+            scan.note(disk::remove_tree(&paths.sessions().join(name)));
+        } else if let Some(Ok(id)) = name.strip_suffix(LOCK_SUFFIX).map(Uuid::parse) {
+            seen.entry(id).or_default().1 = true;
+        } else if let Ok(id) = Uuid::parse(name) {
+            seen.entry(id).or_default().0 = true;
+        }
+    }
+    if seen.len() > SESSIONS_MAX {
+        let left = seen.len() - SESSIONS_MAX;
+        scan.notes.push(format!("{left} sessions beyond the first {SESSIONS_MAX} are left alone"));
+    }
+    for (id, (has_home, has_lock)) in seen.into_iter().take(SESSIONS_MAX) {
+        let metadata = if has_home { metadata(paths, id) } else { Err("home is missing".into()) };
+        let lock = has_lock.then(|| lock(paths, id, owner));
+        scan.found.push(Found { id, metadata, lock });
+    }
+    Ok(scan)
+}
+
+impl Scan {
+    fn note(&mut self, removed: Result<(), disk::DiskError>) {
+        if let Err(error) = removed {
+            self.notes.push(format!("unfinished work is left: {error}"));
+        }
+    }
+}
+
+/// `.<id>.lock.<random>.tmp`: a lock that was being written when the agent was killed.
+fn is_torn_lock(name: &str) -> bool {
+    let inner = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp"));
+    let lock = inner.and_then(|inner| inner.rsplit_once('.')).map(|(lock, _)| lock);
+    lock.and_then(|lock| lock.strip_suffix(LOCK_SUFFIX)).is_some_and(|id| Uuid::parse(id).is_ok())
+}
+
+fn metadata(paths: &Paths, id: Uuid) -> Result<Vec<u8>, String> {
+    disk::read_bounded(&paths.session_file(id), SESSION_FILE_BYTES_MAX, Links::Refuse)
+        .map_err(|error| error.to_string())
+}
+
+fn lock(paths: &Paths, id: Uuid, owner: &LockOwner) -> FoundLock {
+    let content = disk::read_bounded(&paths.session_lock(id), LOCK_FILE_BYTES_MAX, Links::Refuse)
+        .unwrap_or_default();
+    let is_alive = LockFile::parse(&content).is_some_and(|file| is_alive(&file, owner));
+    FoundLock { content, is_alive }
+}
+
+fn is_alive(file: &LockFile, owner: &LockOwner) -> bool {
+    let is_other = file.pid != owner.pid;
+    is_other && file.boot == owner.boot && matches!(ProcessWatch::open(file.pid), Ok(Some(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lock_in_the_making_is_torn() {
+        let id = "01234567-89ab-4def-8123-456789abcdef";
+        assert!(is_torn_lock(&format!(".{id}.lock.5fbf467e13760ffe.tmp")));
+        for name in [id.to_owned(), format!("{id}.lock"), ".x.lock.1.tmp".into(), ".tmp".into()] {
+            assert!(!is_torn_lock(&name), "{name}");
+        }
+    }
+}

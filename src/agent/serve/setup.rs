@@ -1,0 +1,211 @@
+//! What an agent reads before it serves: its id, its keys, what its host is like.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Options, ShellOptions};
+use crate::agent::Totals;
+use crate::agent::config::{Config, RuntimeKind};
+use crate::agent::docker::description::{Host, read_only_binds};
+use crate::agent::lock::LockOwner;
+use crate::agent::uplink::Shell;
+use crate::base::address::{Address, AddressError};
+use crate::io::disk::{self, DiskError, Links, SecretPolicy};
+use crate::io::listener::BindError;
+use crate::io::machine;
+use crate::limits::{CONFIG_LINE_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX, STATUS_PORT};
+use crate::paths::{Paths, SESSIONS_SLICE, STATE_DIR};
+use crate::rpc::SSH_USER;
+use crate::rpc::agent_id::{AgentId, NotAnAgentId};
+use crate::rpc::field::{Caps, Cpus};
+use crate::ssh::keys::{KeyError, KeyPair, PublicKey};
+use crate::ssh::{ClientConfig, Tuning};
+
+/// Why an agent does not serve.
+#[derive(Debug)]
+pub enum ServeError {
+    /// A file that it needs.
+    Disk(DiskError),
+    /// A file that it needs and that an installation makes.
+    NotInstalled(DiskError),
+    /// The agent's id.
+    Id(PathBuf, NotAnAgentId),
+    /// A key.
+    Key(PathBuf, KeyError),
+    /// Where the shell host is.
+    ShellHost(PathBuf, AddressError),
+    /// The address to listen on.
+    Bind(BindError),
+    /// Something of the system, and what it was needed for.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Disk(error) => write!(out, "{error}"),
+            ServeError::NotInstalled(error) => {
+                write!(out, "{error}; this host has not been set up as an agent")
+            }
+            ServeError::Id(path, error) => write!(out, "{}: {error}", path.display()),
+            ServeError::Key(path, error) => write!(out, "{}: {error}", path.display()),
+            ServeError::ShellHost(path, error) => write!(out, "{}: {error}", path.display()),
+            ServeError::Bind(error) => write!(out, "{error}"),
+            ServeError::System(what, error) => write!(out, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<DiskError> for ServeError {
+    fn from(error: DiskError) -> ServeError {
+        if error.is_missing() { ServeError::NotInstalled(error) } else { ServeError::Disk(error) }
+    }
+}
+
+/// The directories that an agent writes to.
+///
+/// # Errors
+/// When one cannot be made.
+pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
+    for path in [paths.agent_state(), paths.sessions()] {
+        disk::make_directories(&path, STATE_DIR.1)?;
+    }
+    Ok(())
+}
+
+/// What the core is told.
+///
+/// # Errors
+/// When this host has not been set up.
+pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
+    let paths = &options.paths;
+    let boot = boot_id();
+    let rebooted = note_boot(paths, &boot)?;
+    Ok(Config {
+        agent_id: agent_id(paths)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: options.runtime,
+        image: image(options)?,
+        caps: default_caps(),
+        totals: totals(),
+        owner: LockOwner { pid: std::process::id(), boot },
+        rebooted,
+    })
+}
+
+/// The private key at `path`.
+///
+/// # Errors
+/// When it is not there, not private or not a key.
+pub(super) fn key(path: &Path) -> Result<KeyPair, ServeError> {
+    let bytes = disk::read_secret(path, SSH_KEY_FILE_BYTES_MAX, SecretPolicy::ServiceGroup)?;
+    KeyPair::parse_openssh(&bytes).map_err(|error| ServeError::Key(path.to_owned(), error))
+}
+
+/// Where events go; `None` if nobody has said so, and then they go nowhere.
+///
+/// # Errors
+/// When it was said, and cannot be done.
+pub(super) fn shell(options: &Options) -> Result<Option<Shell>, ServeError> {
+    let ShellOptions { host, port, key: key_path, known_host } = &options.shell;
+    let file = options.paths.agent_shell_host();
+    let mut address = match (host, one_line(&file)) {
+        (Some(host), _) => host.clone(),
+        (None, Ok(line)) => Address::parse_or_port(&line, STATUS_PORT)
+            .map_err(|error| ServeError::ShellHost(file, error))?,
+        (None, Err(error)) if error.is_missing() => return Ok(None),
+        (None, Err(error)) => return Err(error.into()),
+    };
+    address.port = port.unwrap_or(address.port);
+    let pinned = PublicKey::parse_line(&one_line(known_host)?)
+        .map_err(|error| ServeError::Key(known_host.clone(), error))?;
+    let config = ClientConfig {
+        user: SSH_USER.to_owned(),
+        key: key(key_path)?,
+        host_key: pinned.0,
+        tuning: Tuning::default(),
+    };
+    let (config, key) = (Arc::new(config), key_path.clone());
+    Ok(Some(Shell { address, config, key, known_host: known_host.clone() }))
+}
+
+/// What containers on this host are like.
+pub(super) fn docker_host(paths: &Paths) -> Host {
+    let mut binds = read_only_binds(paths);
+    binds.retain(|bind| bind.source.exists());
+    let slice = Paths::default().unit(SESSIONS_SLICE);
+    Host {
+        paths: paths.clone(),
+        uid: machine::uid(),
+        gid: machine::gid(),
+        binds,
+        dns: None,
+        cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
+        has_syslog: paths.is_system() && Path::new("/dev/log").exists(),
+    }
+}
+
+/// Who this agent is. Nothing is made on a host where nobody has said so.
+///
+/// # Errors
+/// When this host has not been set up.
+pub(super) fn agent_id(paths: &Paths) -> Result<String, ServeError> {
+    let path = paths.agent_id();
+    let line = one_line(&path)?;
+    let id = AgentId::parse(&line).map_err(|error| ServeError::Id(path, error))?;
+    Ok(id.as_str().to_owned())
+}
+
+/// The image that new containers use: what the host was told, else the one of this version.
+fn image(options: &Options) -> Result<String, ServeError> {
+    if options.runtime == RuntimeKind::Host {
+        return Ok(String::new());
+    }
+    match one_line(&options.paths.agent_current_image()) {
+        Ok(image) => Ok(image),
+        Err(error) if error.is_missing() => Ok(crate::agent::image::tag()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn one_line(path: &Path) -> Result<String, DiskError> {
+    let bytes = disk::read_bounded(path, CONFIG_LINE_BYTES_MAX, Links::Follow)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Says whether the host has booted since this was last called here.
+fn note_boot(paths: &Paths, boot: &str) -> Result<bool, ServeError> {
+    let path = paths.agent_state().join("boot-id");
+    let before = one_line(&path).ok();
+    if before.as_deref() != Some(boot) {
+        disk::write_atomic(&path, format!("{boot}\n").as_bytes(), 0o644)?;
+    }
+    Ok(before.is_some_and(|before| before != boot))
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
+}
+
+fn totals() -> Totals {
+    Totals { cpu_millis: 1000 * machine::cores() as u64, memory_bytes: machine::memory_bytes() }
+}
+
+/// What a session may use if nothing else was said: two such sessions fit on a small host.
+fn default_caps() -> Caps {
+    let totals = totals();
+    let cpus = u32::try_from(totals.cpu_millis / 4).unwrap_or(u32::MAX).clamp(250, 2000);
+    let memory = (totals.memory_bytes / 8).clamp(256 << 20, 4 << 30);
+    Caps {
+        memory,
+        cpus: Cpus::from_millis(cpus).expect("a quarter to two cores are in range"),
+        pids: 1024,
+    }
+}

@@ -1,0 +1,349 @@
+//! The agent's terminals: which channel each one belongs to, and the bytes between the two.
+//!
+//! ```text
+//! Wanted (the core decides) -> Opening -> Open -> gone
+//!                                   \--------\--> Leaving (nobody looks; the client is to end)
+//! ```
+//!
+//! Bytes stay where they are until the other side has room for them, so a slow peer or a slow
+//! session holds nothing but its own window.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::engine::Engine;
+use super::peers::Peers;
+use super::registry::{Owner, Registry};
+use super::runtime::Runtime;
+use super::screen::{Screen, Turn};
+use crate::agent::action::{TerminalId, TerminalPlan};
+use crate::agent::core::Agent;
+use crate::agent::docker::Reply;
+use crate::base::slots::Key;
+use crate::base::time::{Mono, Now};
+use crate::io::link::Next;
+use crate::io::reactor::Ready;
+use crate::limits::CLIENT_HANG_UP_GRACE;
+use crate::rpc::attach::{AttachHeader, TerminalSize};
+use crate::ssh::ChannelId;
+
+/// All terminals, by the key that their descriptors are watched under.
+#[derive(Debug, Default)]
+pub(super) struct Terminals {
+    terminals: BTreeMap<Key, Terminal>,
+    by_channel: BTreeMap<(Key, ChannelId), Key>,
+    /// Those that have something to do in this turn.
+    touched: BTreeSet<Key>,
+}
+
+#[derive(Debug)]
+struct Terminal {
+    peer: Key,
+    channel: ChannelId,
+    size: TerminalSize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Wanted,
+    Opening(Screen),
+    Open(Screen),
+    Leaving(Screen, Mono),
+}
+
+/// What a terminal's turn needs of the rest of the server.
+pub(super) struct Around<'a> {
+    pub(super) registry: &'a mut Registry,
+    pub(super) runtime: &'a mut Runtime,
+    pub(super) peers: &'a mut Peers,
+    pub(super) agent: &'a mut Agent,
+}
+
+impl Runtime {
+    fn engine(&mut self) -> Option<&mut Engine> {
+        match self {
+            Runtime::Docker(engine) => Some(engine),
+            Runtime::Host(_) => None,
+        }
+    }
+}
+
+impl Terminals {
+    /// A channel asks for a terminal: the core decides.
+    pub(super) fn want(
+        &mut self,
+        around: &mut Around<'_>,
+        now: Now,
+        peer: Key,
+        channel: ChannelId,
+        header: AttachHeader,
+    ) {
+        let Ok(key) = around.registry.reserve(Owner::Terminal) else {
+            around.peers.refuse_terminal(peer, channel, "too many terminals".to_owned());
+            return;
+        };
+        let terminal = Terminal { peer, channel, size: header.size(), state: State::Wanted };
+        self.terminals.insert(key, terminal);
+        self.by_channel.insert((peer, channel), key);
+        around.agent.attach(now, id(key), header);
+    }
+
+    /// The core wants it opened.
+    pub(super) fn open(
+        &mut self,
+        around: &mut Around<'_>,
+        now: Now,
+        id: TerminalId,
+        plan: &TerminalPlan,
+    ) {
+        let key = Key::from_bits(id.0);
+        let Some(terminal) = self.terminals.get_mut(&key) else {
+            around.agent.terminal_closed(now, id);
+            return;
+        };
+        let size = terminal.size;
+        let screen = match around.runtime {
+            Runtime::Host(tmux) => Screen::on_pty(around.registry, key, &tmux.client(plan), size),
+            Runtime::Docker(engine) => {
+                Screen::in_container(around.registry, engine, key, now.mono, plan, size)
+            }
+        };
+        match screen {
+            Ok(screen @ Screen::Pty(..)) => {
+                terminal.state = State::Open(screen);
+                self.opened(around, now, key);
+            }
+            Ok(screen) => terminal.state = State::Opening(screen),
+            Err(text) => around.agent.terminal_failed(now, id, text),
+        }
+        self.touched.insert(key);
+    }
+
+    /// The core says that it cannot be had.
+    pub(super) fn refuse(&mut self, around: &mut Around<'_>, id: TerminalId, text: String) {
+        let key = Key::from_bits(id.0);
+        if let Some(terminal) = self.terminals.get(&key) {
+            around.peers.refuse_terminal(terminal.peer, terminal.channel, text);
+        }
+        self.remove(around.registry, key);
+    }
+
+    /// What is behind them has ended or was detached, so their clients end by themselves.
+    pub(super) fn close(&mut self, ids: &[TerminalId]) {
+        self.touched.extend(ids.iter().map(|id| Key::from_bits(id.0)));
+    }
+
+    /// The channel is gone: nobody looks any more.
+    pub(super) fn hang_up(
+        &mut self,
+        around: &mut Around<'_>,
+        now: Now,
+        peer: Key,
+        channel: ChannelId,
+    ) {
+        let Some(key) = self.by_channel.remove(&(peer, channel)) else { return };
+        around.agent.terminal_closed(now, id(key));
+        let Some(terminal) = self.terminals.remove(&key) else { return };
+        let until = now.mono + CLIENT_HANG_UP_GRACE;
+        match terminal.state {
+            State::Wanted => around.registry.release(key),
+            State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
+                let state = State::Leaving(screen, until);
+                self.terminals.insert(key, Terminal { state, ..terminal });
+                self.leave(around, now, key);
+            }
+        }
+    }
+
+    /// A connection is gone with all of its channels.
+    pub(super) fn hang_up_peer(&mut self, around: &mut Around<'_>, now: Now, peer: Key) {
+        let channels: Vec<ChannelId> = self
+            .by_channel
+            .keys()
+            .filter(|(owner, _)| *owner == peer)
+            .map(|(_, channel)| *channel)
+            .collect();
+        for channel in channels {
+            self.hang_up(around, now, peer, channel);
+        }
+    }
+
+    /// The peer's terminal has another size.
+    pub(super) fn resize(
+        &mut self,
+        around: &mut Around<'_>,
+        now: Mono,
+        peer: Key,
+        channel: ChannelId,
+        size: TerminalSize,
+    ) {
+        let key = self.by_channel.get(&(peer, channel));
+        let Some(terminal) = key.and_then(|key| self.terminals.get_mut(key)) else { return };
+        terminal.size = size;
+        if let State::Opening(screen) | State::Open(screen) = &mut terminal.state {
+            screen.resize(around.registry, around.runtime.engine(), now, size);
+        }
+    }
+
+    /// The peer has typed, or has room again.
+    pub(super) fn touch(&mut self, peer: Key, channel: ChannelId) {
+        self.touched.extend(self.by_channel.get(&(peer, channel)));
+    }
+
+    /// Something happened with a terminal's stream or process.
+    pub(super) fn ready(&mut self, now: Mono, key: Key, ready: Ready) {
+        if let Some(screen) = self.terminals.get_mut(&key).and_then(Terminal::screen) {
+            screen.ready(now, ready);
+            self.touched.insert(key);
+        }
+    }
+
+    /// The Engine's answer to a call that was made for a terminal.
+    pub(super) fn answered(&mut self, key: Key, reply: Reply) {
+        if let Some(screen) = self.terminals.get_mut(&key).and_then(Terminal::screen) {
+            screen.answered(reply);
+            self.touched.insert(key);
+        }
+    }
+
+    /// Moves bytes for all that were touched. Says whether there is more to do at once.
+    pub(super) fn turn(&mut self, around: &mut Around<'_>, now: Now) -> bool {
+        for key in std::mem::take(&mut self.touched) {
+            match self.terminals.get(&key).map(|terminal| &terminal.state) {
+                Some(State::Opening(_)) => self.turn_opening(around, now, key),
+                Some(State::Open(_)) => self.turn_open(around, now, key),
+                Some(State::Leaving(..)) => self.leave(around, now, key),
+                Some(State::Wanted) | None => {}
+            }
+        }
+        !self.touched.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let deadline = |terminal: &Terminal| match &terminal.state {
+            State::Wanted => None,
+            State::Opening(screen) | State::Open(screen) => screen.deadline(),
+            State::Leaving(_, until) => Some(*until),
+        };
+        self.terminals.values().filter_map(deadline).min()
+    }
+
+    pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
+        let mut late = Vec::new();
+        for (key, terminal) in &mut self.terminals {
+            match &mut terminal.state {
+                State::Wanted => {}
+                State::Opening(screen) | State::Open(screen) => {
+                    if screen.deadline().is_some_and(|at| at <= now) {
+                        screen.tick(now);
+                        self.touched.insert(*key);
+                    }
+                }
+                State::Leaving(screen, until) if *until <= now => {
+                    *until = now + CLIENT_HANG_UP_GRACE;
+                    if screen.kill() {
+                        late.push(*key);
+                    }
+                }
+                State::Leaving(..) => {}
+            }
+        }
+        late.into_iter().for_each(|key| self.remove(registry, key));
+    }
+
+    fn opened(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+        if let Some(terminal) = self.terminals.get(&key) {
+            around.peers.open_terminal(terminal.peer, terminal.channel);
+            around.agent.terminal_opened(now, id(key));
+        }
+    }
+
+    fn turn_opening(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        let State::Opening(screen) = &mut terminal.state else { return };
+        match screen.receive(around.registry, around.runtime.engine(), now.mono) {
+            Turn::Quiet => {
+                if screen.flush(now.mono) == Next::Again {
+                    self.touched.insert(key);
+                }
+            }
+            Turn::Opened => {
+                terminal.open();
+                self.opened(around, now, key);
+                self.touched.insert(key);
+            }
+            Turn::Failed(text) => around.agent.terminal_failed(now, id(key), text),
+        }
+    }
+
+    fn turn_open(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        let (peer, channel) = (terminal.peer, terminal.channel);
+        let State::Open(screen) = &mut terminal.state else { return };
+        let typed = around.peers.terminal_input(peer, channel);
+        let taken = screen.send(typed);
+        around.peers.terminal_consumed(peer, channel, taken);
+        // What it shows: the rest of the last turn, then what has come since.
+        show(screen, around.peers, peer, channel);
+        screen.receive(around.registry, around.runtime.engine(), now.mono);
+        show(screen, around.peers, peer, channel);
+        let next = screen.flush(now.mono);
+        // Keys that wait while there is room again get no event of their own.
+        let more_typed = !around.peers.terminal_input(peer, channel).is_empty();
+        if next == Next::Again || more_typed && screen.send_space() > 0 {
+            self.touched.insert(key);
+        }
+        if let Some(status) = screen.ended(around.registry, around.runtime.engine(), key, now.mono)
+        {
+            around.peers.end_terminal(peer, channel, status);
+            around.agent.terminal_closed(now, id(key));
+            self.by_channel.remove(&(peer, channel));
+            self.remove(around.registry, key);
+        }
+    }
+
+    /// Ends a client that nobody looks at.
+    fn leave(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        let State::Leaving(screen, _) = &mut terminal.state else { return };
+        if screen.hang_up(around.registry, around.runtime.engine(), now.mono) {
+            self.remove(around.registry, key);
+        } else if screen.flush(now.mono) == Next::Again {
+            self.touched.insert(key);
+        }
+    }
+
+    fn remove(&mut self, registry: &mut Registry, key: Key) {
+        if let Some(terminal) = self.terminals.remove(&key) {
+            self.by_channel.remove(&(terminal.peer, terminal.channel));
+            registry.release(key);
+        }
+    }
+}
+
+impl Terminal {
+    fn screen(&mut self) -> Option<&mut Screen> {
+        match &mut self.state {
+            State::Wanted => None,
+            State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
+                Some(screen)
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Wanted) {
+            State::Opening(screen) => State::Open(screen),
+            other => other,
+        };
+    }
+}
+
+fn show(screen: &mut Screen, peers: &mut Peers, peer: Key, channel: ChannelId) {
+    let taken = peers.terminal_output(peer, channel, screen.received());
+    screen.consume(taken);
+}
+
+const fn id(key: Key) -> TerminalId {
+    TerminalId(key.to_bits())
+}

@@ -1,0 +1,176 @@
+//! One session as the core knows it.
+
+use super::action::WorkId;
+use super::lock::Lock;
+use super::record::Record;
+use super::work::Running;
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::rpc::field::{Caps, shown};
+
+/// A session that is on disk.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: Uuid,
+    pub(super) body: Body,
+    pub(super) life: Life,
+    /// What an operation does with the runtime right now. Until it is done, surveys and news say
+    /// nothing about this session.
+    pub(super) doing: Doing,
+    /// News of an end that a survey has not confirmed yet.
+    pub(super) rumour: Option<Rumour>,
+    /// A lock that no operation of this agent holds.
+    pub(super) lock: Option<Lock>,
+    /// Terminals that are open. Zero unless it runs.
+    pub(super) attached: u32,
+    /// Clones that read its home right now.
+    pub(super) copies: u32,
+    /// The last work that had been handed out when `life` was learned: an older survey knows less.
+    pub(super) learned: WorkId,
+    /// The `last_accessed` that stands in the file.
+    pub(super) stored_access: Wall,
+}
+
+/// Its metadata, or why there is none.
+#[derive(Debug)]
+pub(super) enum Body {
+    Good(Record),
+    Broken(String),
+}
+
+/// Whether its command runs, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// The runtime has not been asked yet.
+    Unknown,
+    Stopped,
+    Running {
+        running: Running,
+        /// When it was learned. A start after that is another one.
+        at: Wall,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Nothing,
+    /// Admitted with these caps, which are pledged from then on.
+    Starting(Caps),
+    Stopping,
+}
+
+/// An end that was told and may be that of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rumour {
+    pub(super) end: End,
+    /// The last work that had been handed out when the news came.
+    pub(super) heard: WorkId,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) cause: Cause,
+    pub(super) exit_code: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// An operation stopped it.
+    Op,
+    /// Its command ended.
+    Exit,
+    /// The kernel killed it for its memory cap.
+    Oom,
+    /// It was found not running, and nobody said why.
+    Lost,
+}
+
+impl Cause {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Op => "op",
+            Cause::Exit => "exit",
+            Cause::Oom => "oom",
+            Cause::Lost => "lost",
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(id: Uuid, body: Body, life: Life, learned: WorkId) -> Session {
+        let stored_access = match &body {
+            Body::Good(record) => record.last_accessed,
+            Body::Broken(_) => Wall::default(),
+        };
+        Session {
+            id,
+            body,
+            life,
+            doing: Doing::Nothing,
+            rumour: None,
+            lock: None,
+            attached: 0,
+            copies: 0,
+            learned,
+            stored_access,
+        }
+    }
+
+    /// The metadata.
+    ///
+    /// # Errors
+    /// The sentence of a broken session.
+    pub(super) fn record(&self) -> Result<&Record, String> {
+        match &self.body {
+            Body::Good(record) => Ok(record),
+            Body::Broken(why) => {
+                Err(format!("{} is broken ({why}); it can only be deleted", self.label()))
+            }
+        }
+    }
+
+    /// `session "web"`, as it stands in sentences.
+    pub(super) fn label(&self) -> String {
+        match &self.body {
+            Body::Good(record) => format!("session {}", shown(record.name.as_str())),
+            Body::Broken(_) => format!("session \"{}\"", self.id),
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.life, Life::Running { .. })
+    }
+
+    /// Whether `last_accessed` has moved since it was saved.
+    pub(super) fn is_unsaved(&self) -> bool {
+        matches!(&self.body, Body::Good(record) if record.last_accessed != self.stored_access)
+    }
+
+    /// When it was last used: the order of lists. A broken one was never used.
+    pub(super) fn last_accessed(&self) -> Wall {
+        match &self.body {
+            Body::Good(record) => record.last_accessed,
+            Body::Broken(_) => Wall::default(),
+        }
+    }
+
+    /// What it pledges of the host now, if anything. As it was started, not as it was edited since.
+    pub(super) fn pledge(&self, default: Caps) -> Option<Caps> {
+        match (&self.doing, &self.life) {
+            (Doing::Starting(caps), _) => Some(*caps),
+            (_, Life::Running { running, .. }) => {
+                Some(running.caps.unwrap_or_else(|| self.caps(default)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What its metadata gives it.
+    pub(super) fn caps(&self, default: Caps) -> Caps {
+        match &self.body {
+            Body::Good(record) => record.caps(default),
+            Body::Broken(_) => default,
+        }
+    }
+}

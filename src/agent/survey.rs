@@ -1,0 +1,120 @@
+//! Asking the runtime what runs, once for everybody who wants to know.
+//!
+//! Whoever asks before the question is sent shares it. Whoever asks while one is on its way gets
+//! the next one, because the answer on its way may be older than his question. There are never more
+//! than two sets of readers, and one survey at a time.
+
+use std::mem;
+
+use super::action::{Caller, WorkId};
+use super::work::{RuntimeWork, Work};
+use super::world::World;
+use crate::base::time::Mono;
+use crate::base::uuid::Uuid;
+use crate::limits::SURVEY_PATIENCE;
+
+/// Who wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A `list`.
+    List(Caller),
+    /// A `get` of one session.
+    Get(Caller, Uuid),
+    /// The operation on this session.
+    Job(Uuid),
+}
+
+impl Reader {
+    /// Operations wait for the truth; callers do not wait for ever.
+    fn is_caller(self) -> bool {
+        !matches!(self, Reader::Job(_))
+    }
+
+    fn is(self, wanted: Caller) -> bool {
+        matches!(self, Reader::List(caller) | Reader::Get(caller, _) if caller == wanted)
+    }
+}
+
+/// A reader, and since when it waits.
+type Waiting = (Mono, Reader);
+
+#[derive(Debug, Default)]
+pub(super) enum Survey {
+    #[default]
+    Idle,
+    Asked {
+        work: WorkId,
+        readers: Vec<Waiting>,
+        /// Who came since, if anybody wants to know again.
+        next: Option<Vec<Waiting>>,
+    },
+}
+
+impl Survey {
+    /// Asks, for `reader` or for the core itself.
+    pub(super) fn want(&mut self, world: &mut World, now: Mono, reader: Option<Reader>) {
+        let waiting = reader.map(|reader| (now, reader));
+        match self {
+            Survey::Idle => *self = Survey::ask(world, waiting.into_iter().collect()),
+            Survey::Asked { next, .. } => next.get_or_insert_default().extend(waiting),
+        }
+    }
+
+    /// If `work` was the survey: who waited for it. The next one, if it is wanted, is on its way.
+    pub(super) fn finish(&mut self, world: &mut World, work: WorkId) -> Option<Vec<Reader>> {
+        match mem::take(self) {
+            Survey::Asked { work: asked, readers, next } if asked == work => {
+                if let Some(next) = next {
+                    *self = Survey::ask(world, next);
+                }
+                Some(readers.into_iter().map(|(_, reader)| reader).collect())
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes out the callers that have waited for [`SURVEY_PATIENCE`].
+    pub(super) fn take_impatient(&mut self, now: Mono) -> Vec<Reader> {
+        self.take(|(since, reader)| reader.is_caller() && since + SURVEY_PATIENCE <= now)
+    }
+
+    /// Takes out every caller.
+    pub(super) fn take_callers(&mut self) -> Vec<Reader> {
+        self.take(|(_, reader)| reader.is_caller())
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(super) fn forget(&mut self, caller: Caller) {
+        self.take(|(_, reader)| reader.is(caller));
+    }
+
+    /// When the first caller loses patience.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let Survey::Asked { readers, next, .. } = self else {
+            return None;
+        };
+        let all = readers.iter().chain(next.iter().flatten());
+        let callers = all.filter(|(_, reader)| reader.is_caller());
+        callers.map(|(since, _)| *since + SURVEY_PATIENCE).min()
+    }
+
+    fn ask(world: &mut World, readers: Vec<Waiting>) -> Survey {
+        let work = world.run(Work::Runtime(RuntimeWork::Survey));
+        Survey::Asked { work, readers, next: None }
+    }
+
+    fn take(&mut self, is_taken: impl Fn(Waiting) -> bool) -> Vec<Reader> {
+        let Survey::Asked { readers, next, .. } = self else {
+            return Vec::new();
+        };
+        let mut taken: Vec<Waiting> =
+            readers.extract_if(.., |waiting| is_taken(*waiting)).collect();
+        if let Some(next) = next {
+            taken.extend(next.extract_if(.., |waiting| is_taken(*waiting)));
+        }
+        taken.into_iter().map(|(_, reader)| reader).collect()
+    }
+}

@@ -1,0 +1,176 @@
+//! One SSH connection to the shell host, and the status channel on it.
+//!
+//! It carries the emitter's bytes and tells the emitter when the channel is open and why it is
+//! gone. It decides nothing: when to dial is the emitter's affair, the stream is the driver's. An
+//! uplink is made when a stream is open, and is of no use once its channel is gone.
+//!
+//! ```text
+//! Proving ─both ends have proven themselves→ Opening ─channel→ Open ─anything ends→ Over
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::emitter::Emitter;
+use crate::base::address::Address;
+use crate::base::endpoint::Endpoint;
+use crate::base::time::{Mono, Now};
+use crate::rpc::STATUS_SUBSYSTEM;
+use crate::ssh::{self, ChannelId, ClientConfig, Conn};
+
+/// Where events go: the shell host, who it must prove to be, and how we prove ourselves.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    /// Where it is dialled.
+    pub address: Address,
+    /// The host key that it must have, and the key that we prove to it.
+    pub config: Arc<ClientConfig>,
+    /// Where our key stands, for messages.
+    pub key: PathBuf,
+    /// Where its pinned key stands, for messages.
+    pub known_host: PathBuf,
+}
+
+/// What is run on the shell host to repair the keys of both ends.
+const REPAIR: &str = "convocate-host init-agent --host THIS-HOST";
+
+impl Shell {
+    /// What an end of the connection means, one sentence that says what to do.
+    pub fn why(&self, error: &ssh::Error) -> String {
+        let Shell { address, key, known_host, .. } = self;
+        match error {
+            ssh::Error::HostKeyMismatch { expected, got } => format!(
+                "host key mismatch: {} pins {expected}, {address} shows {got}; if the shell host \
+                 was really set up anew, run there: {REPAIR}",
+                known_host.display()
+            ),
+            ssh::Error::AuthRefused { .. } => format!(
+                "{address} does not accept the key {}; to enrol this agent again, run there: \
+                 {REPAIR}",
+                key.display()
+            ),
+            error => format!("connection to {address}: {error}"),
+        }
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub struct Uplink {
+    shell: Arc<Shell>,
+    conn: Conn,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Proving,
+    Opening,
+    Open(ChannelId),
+    Over,
+}
+
+impl Uplink {
+    /// A connection on a stream that is open now. `seed` is fresh entropy for it alone.
+    pub fn new(shell: Arc<Shell>, seed: [u8; 32], now: Mono) -> Uplink {
+        let conn = Conn::client(Arc::clone(&shell.config), seed, now);
+        Uplink { shell, conn, state: State::Proving }
+    }
+
+    /// Tells the emitter what has happened and moves its bytes. To be called after every other
+    /// call, and whenever the emitter may have output.
+    pub fn work(&mut self, now: Now, emitter: &mut Emitter) {
+        while let Some(event) = self.conn.poll_event() {
+            self.heard(now, event, emitter);
+        }
+        let State::Open(channel) = self.state else { return };
+        while !emitter.output().is_empty() {
+            let taken = self.conn.send(channel, emitter.output());
+            if taken == 0 {
+                return;
+            }
+            emitter.output_sent(taken);
+        }
+    }
+
+    /// Says goodbye. The emitter is told nothing.
+    pub fn leave(&mut self) {
+        self.state = State::Over;
+        self.conn.disconnect("done");
+    }
+
+    fn heard(&mut self, now: Now, event: ssh::Event, emitter: &mut Emitter) {
+        match event {
+            ssh::Event::Authenticated { .. } => match self.conn.open_subsystem(STATUS_SUBSYSTEM) {
+                Ok(_) => self.state = State::Opening,
+                Err(error) => self.end(now.mono, emitter, error.to_string()),
+            },
+            ssh::Event::Opened { channel } => {
+                self.state = State::Open(channel);
+                emitter.opened(now.mono);
+            }
+            ssh::Event::Readable { channel } => {
+                let bytes = self.conn.received(channel);
+                let len = bytes.len();
+                emitter.input(now, bytes);
+                self.conn.consume(channel, len);
+            }
+            ssh::Event::Refused { reason, .. } => {
+                let address = &self.shell.address;
+                let text = format!("{address} has no {STATUS_SUBSYSTEM} for us: {reason}");
+                self.end(now.mono, emitter, text);
+            }
+            ssh::Event::Eof { .. } | ssh::Event::Closed { .. } => {
+                let text = format!("{} has closed the status channel", self.shell.address);
+                self.end(now.mono, emitter, text);
+            }
+            ssh::Event::Disconnected(error) => {
+                let text = self.shell.why(&error);
+                self.end(now.mono, emitter, text);
+            }
+            // What only a server hears, or what says nothing here: work() sends what there is.
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, now: Mono, emitter: &mut Emitter, why: String) {
+        if self.state != State::Over {
+            self.leave();
+            emitter.closed(now, why);
+        }
+    }
+}
+
+impl Endpoint for Uplink {
+    fn input_space(&mut self) -> &mut [u8] {
+        self.conn.input_space()
+    }
+
+    fn input(&mut self, now: Mono, len: usize) {
+        self.conn.input(now, len);
+    }
+
+    fn input_end(&mut self, now: Mono) {
+        self.conn.input_end(now);
+    }
+
+    fn output(&self) -> &[u8] {
+        self.conn.output()
+    }
+
+    fn output_sent(&mut self, len: usize) {
+        self.conn.output_sent(len);
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        self.conn.deadline()
+    }
+
+    fn tick(&mut self, now: Mono) {
+        self.conn.tick(now);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.conn.is_finished()
+    }
+}

@@ -1,0 +1,216 @@
+//! What the agent's core wants done outside, and what came of it.
+//!
+//! The core hands out [`Work`] under a key and gets exactly one [`Outcome`] back for each. Disk
+//! work goes to a worker thread, runtime work to Docker or tmux; the core does not know which.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::rpc::attach::TerminalSize;
+use crate::rpc::field::{Caps, Protocol, SessionCommand};
+
+/// One piece of work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// On the disk.
+    Disk(DiskWork),
+    /// With what runs sessions.
+    Runtime(RuntimeWork),
+}
+
+/// Work on the homes of sessions. All of it is durable when it is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DiskWork {
+    /// Makes a home from the skeleton, with this `session.json`. Whatever stood under the id is an
+    /// error. The home appears whole or not at all: it is made beside and renamed, and what a crash
+    /// left beside is removed at the next start.
+    Create {
+        /// Whose home.
+        id: Uuid,
+        /// The metadata file.
+        metadata: Vec<u8>,
+    },
+    /// Replaces a session's `session.json` atomically.
+    Save {
+        /// Whose.
+        id: Uuid,
+        /// The metadata file.
+        metadata: Vec<u8>,
+    },
+    /// Copies a home, without its `session.json`, and writes a new one. A failure leaves nothing,
+    /// and the copy appears whole or not at all, as with [`DiskWork::Create`].
+    Clone {
+        /// The home that is copied.
+        source: Uuid,
+        /// The new home.
+        target: Uuid,
+        /// The new home's metadata file.
+        metadata: Vec<u8>,
+    },
+    /// Removes a home, then its lock. What is not there is no error.
+    Remove {
+        /// Whose home.
+        id: Uuid,
+    },
+    /// Writes the lock that says an operation is in flight.
+    Lock {
+        /// On which session.
+        id: Uuid,
+        /// The lock file.
+        content: Vec<u8>,
+    },
+    /// Removes the lock. What is not there is no error.
+    Unlock {
+        /// Of which session.
+        id: Uuid,
+    },
+    /// Measures the file system of the homes.
+    Measure,
+}
+
+/// Work with Docker or tmux.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuntimeWork {
+    /// Tells what runs, all of it, as it is now.
+    Survey,
+    /// Starts a session's command, detached. A container that was left stopped is replaced.
+    Start(Box<StartPlan>),
+    /// Ends a session's command: asks, waits `grace`, kills. What does not run is no error.
+    Stop {
+        /// Which session.
+        id: Uuid,
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
+    /// Stops, and removes what the runtime keeps of a session. What is not there is no error.
+    Remove {
+        /// Which session.
+        id: Uuid,
+    },
+    /// Detaches every terminal of a session, ours and foreign ones.
+    Detach {
+        /// Which session.
+        id: Uuid,
+    },
+}
+
+/// All that a runtime must know to start a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartPlan {
+    /// Which session.
+    pub id: Uuid,
+    /// What runs in it.
+    pub command: SessionCommand,
+    /// The port that is published; 0 for none.
+    pub port: u16,
+    /// The port's protocol.
+    pub protocol: Protocol,
+    /// Whether the host's Docker socket is mounted.
+    pub docker: bool,
+    /// What it may use at most.
+    pub caps: Caps,
+    /// The image that its container is made from; empty where the runtime has none.
+    pub image: String,
+    /// The first size of its terminal, before anyone attaches.
+    pub size: TerminalSize,
+}
+
+/// A session that runs, as the runtime tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which session.
+    pub id: Uuid,
+    /// Since when.
+    pub started_at: Wall,
+    /// The image that it was started with; empty where the runtime has none.
+    pub image: String,
+    /// What it may use at most, as it was started; `None` where the runtime does not enforce.
+    pub caps: Option<Caps>,
+}
+
+/// What a piece of work came to.
+pub type Outcome = Result<Done, WorkError>;
+
+/// What work that went well came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// There is nothing to tell.
+    Done,
+    /// Of [`RuntimeWork::Survey`]. A session that is not in it does not run.
+    Survey(Vec<Running>),
+    /// Of [`RuntimeWork::Start`].
+    Started(Running),
+    /// Of [`DiskWork::Measure`]: bytes of the whole file system, and bytes in use.
+    Measured {
+        /// Size of the file system.
+        total_bytes: u64,
+        /// In use by anyone.
+        used_bytes: u64,
+    },
+}
+
+/// Why work failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkError {
+    /// Docker refused, in its own words.
+    Docker(String),
+    /// Docker does not answer.
+    DockerGone(String),
+    /// tmux refused, in its own words.
+    Tmux(String),
+    /// The disk: what was being done, to which path, and the system's words.
+    Disk(String),
+    /// The image is not on this host.
+    NoImage(String),
+    /// The outcome is not one of this work: a fault of ours.
+    Mismatch,
+}
+
+impl WorkError {
+    /// Whether the runtime may have done some of the work.
+    pub fn is_of_runtime(&self) -> bool {
+        matches!(self, WorkError::Docker(_) | WorkError::DockerGone(_) | WorkError::Tmux(_))
+    }
+}
+
+impl fmt::Display for WorkError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkError::Docker(text) => write!(out, "docker: {text}"),
+            WorkError::DockerGone(text) => write!(out, "docker: not reachable: {text}"),
+            WorkError::Tmux(text) => write!(out, "tmux: {text}"),
+            WorkError::Disk(text) => out.write_str(text),
+            WorkError::Mismatch => out.write_str("internal error: the outcome is of other work"),
+            WorkError::NoImage(image) => {
+                write!(
+                    out,
+                    "docker: image {image} is not on this host; ship it with convocate-host update"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for WorkError {}
+
+/// News that the runtime brings without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A session runs; whoever started it.
+    Started(Running),
+    /// A session has ended.
+    Ended {
+        /// Which session.
+        id: Uuid,
+        /// Its exit status, if it is known.
+        exit_code: Option<i32>,
+        /// Whether the kernel killed it for its memory cap.
+        out_of_memory: bool,
+    },
+    /// Docker cannot be reached from now on: what is known is old.
+    Gone(String),
+    /// Docker answers again; a survey is due.
+    Back,
+}

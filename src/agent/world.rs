@@ -1,0 +1,405 @@
+//! What the core knows, and the transitions that everybody uses: a session was seen running, was
+//! seen stopped, a terminal came, a terminal went.
+//!
+//! Each transition tells itself: it emits its event when, and only when, something has changed. So
+//! an operation and the runtime's news may both report the same end, in any order, and it is told
+//! once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::{Value, json};
+
+use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::capacity::Pledged;
+use super::claims::{ClaimError, Claims};
+use super::config::Config;
+use super::record::Record;
+use super::session::{Body, Cause, Doing, End, Life, Session};
+use super::work::{Running, Work};
+use crate::base::rng::Rng;
+use crate::base::time::{Now, Wall};
+use crate::base::uuid::Uuid;
+use crate::rpc::event::{Event, EventType};
+use crate::rpc::response::Answer;
+use crate::rpc::session::Session as WireSession;
+
+/// Everything but the operations in flight.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) config: Config,
+    pub(super) sessions: BTreeMap<Uuid, Session>,
+    pub(super) claims: Claims,
+    pub(super) terminals: BTreeMap<TerminalId, Terminal>,
+    /// What runs under the runtime without a home here. Not ours, but the host's load.
+    pub(super) strays: Vec<Running>,
+    /// When the runtime last told all that runs.
+    pub(super) surveyed: Option<Wall>,
+    pub(super) rng: Rng,
+    actions: VecDeque<Action>,
+    last_work: WorkId,
+}
+
+/// A terminal from its header to its end.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    pub(super) plan: TerminalPlan,
+    pub(super) state: TerminalState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TerminalState {
+    /// An operation must end first, or the session must start.
+    Waiting,
+    Opening,
+    Open,
+}
+
+impl World {
+    pub(super) fn new(config: Config, rng: Rng) -> World {
+        World {
+            config,
+            sessions: BTreeMap::new(),
+            claims: Claims::default(),
+            terminals: BTreeMap::new(),
+            strays: Vec::new(),
+            surveyed: None,
+            rng,
+            actions: VecDeque::new(),
+            last_work: WorkId(0),
+        }
+    }
+
+    // --- actions ---
+
+    pub(super) fn take_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(super) fn run(&mut self, work: Work) -> WorkId {
+        self.last_work.0 += 1;
+        self.actions.push_back(Action::Run { id: self.last_work, work });
+        self.last_work
+    }
+
+    /// The last work that was handed out.
+    pub(super) fn last_work(&self) -> WorkId {
+        self.last_work
+    }
+
+    pub(super) fn reply(&mut self, caller: Option<Caller>, answer: Answer) {
+        if let Some(caller) = caller {
+            self.actions.push_back(Action::Reply { caller, answer });
+        }
+    }
+
+    pub(super) fn refuse(&mut self, terminal: TerminalId, text: String) {
+        self.terminals.remove(&terminal);
+        self.actions.push_back(Action::RefuseTerminal { terminal, text });
+    }
+
+    pub(super) fn emit(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
+        self.actions.push_back(Action::Emit(Event {
+            kind,
+            agent_id: self.config.agent_id.clone(),
+            session_id: Some(session),
+            timestamp: now.wall,
+            data,
+            epoch: None,
+            seq: None,
+        }));
+    }
+
+    // --- sessions ---
+
+    pub(super) fn session(&self, id: Uuid) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    pub(super) fn session_mut(&mut self, id: Uuid) -> Option<&mut Session> {
+        self.sessions.get_mut(&id)
+    }
+
+    /// Puts a session that an operation has made on disk into the table. Nothing runs in it.
+    pub(super) fn add(&mut self, record: Record) {
+        let (id, learned) = (record.uuid, self.last_work);
+        let session = Session::new(id, Body::Good(record), Life::Stopped, learned);
+        self.sessions.insert(id, session);
+    }
+
+    /// A claim's sentence, with the name of whoever is in the way.
+    pub(super) fn claim_sentence(&self, error: &ClaimError) -> String {
+        match error.owner().map(|owner| (owner, self.session(owner))) {
+            None => error.to_string(),
+            Some((_, Some(session))) => format!("{error} by {}", session.label()),
+            Some((owner, None)) => format!("{error} by session \"{owner}\""),
+        }
+    }
+
+    /// What running and starting sessions may use together.
+    pub(super) fn pledged(&self) -> Pledged {
+        let default = self.config.caps;
+        let strays = self.strays.iter().map(|running| running.caps.unwrap_or(default));
+        let ours = self.sessions.values().filter_map(|session| session.pledge(default));
+        let mut pledged = Pledged::default();
+        ours.chain(strays).for_each(|caps| pledged.add(caps));
+        pledged
+    }
+
+    /// A session as it stands in results and events. `stale` says why its state may be old.
+    pub(super) fn wire(&self, session: &Session, stale: Option<&str>) -> WireSession {
+        let caps = session.caps(self.config.caps);
+        let mut wire = WireSession {
+            uuid: session.id,
+            name: session.id.short(),
+            created_at: Wall::default(),
+            last_accessed: session.last_accessed(),
+            port: 0,
+            protocol: crate::rpc::field::Protocol::Tcp,
+            dns_name: String::new(),
+            running: false,
+            attached: session.attached > 0,
+            attached_count: session.attached,
+            locked: session.lock.is_some(),
+            image: self.config.image.clone(),
+            started_at: None,
+            command: String::new(),
+            docker: false,
+            memory: caps.memory,
+            cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
+            pids: caps.pids,
+            broken: None,
+            stale: stale.map(str::to_owned),
+        };
+        match &session.body {
+            Body::Good(record) => describe(record, &mut wire),
+            Body::Broken(why) => wire.broken = Some(why.clone()),
+        }
+        if let Life::Running { running, .. } = &session.life {
+            wire.running = true;
+            wire.started_at = Some(running.started_at);
+            wire.image.clone_from(&running.image);
+        }
+        wire
+    }
+
+    /// [`World::wire`] as JSON; null if there is no such session.
+    pub(super) fn wire_value(&self, id: Uuid, stale: Option<&str>) -> Value {
+        self.session(id).map_or(Value::Null, |session| {
+            serde_json::to_value(self.wire(session, stale))
+                .expect("a session has only string keys and finite numbers")
+        })
+    }
+
+    /// All sessions as JSON, the newest access first.
+    pub(super) fn wire_list(&self, stale: Option<&str>) -> Value {
+        let mut sessions: Vec<_> = self.sessions.values().collect();
+        sessions.sort_by_key(|session| (std::cmp::Reverse(session.last_accessed()), session.id));
+        Value::Array(
+            sessions.into_iter().map(|session| self.wire_value(session.id, stale)).collect(),
+        )
+    }
+
+    // --- what runs ---
+
+    /// A session runs. Returns whether that is the first that is known of it.
+    pub(super) fn saw_running(&mut self, now: Now, running: Running) -> bool {
+        let (id, last_work, rebooted) = (running.id, self.last_work, self.config.rebooted);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return false;
+        };
+        let life = Life::Running { running, at: now.wall };
+        let was = std::mem::replace(&mut session.life, life);
+        let learned = std::mem::replace(&mut session.learned, last_work);
+        let is_first = was == Life::Unknown;
+        match was {
+            Life::Stopped => self.tell_started(now, id),
+            Life::Unknown if rebooted => self.tell_started(now, id),
+            Life::Unknown => {}
+            Life::Running { running, at } => self.saw_running_again(now, running, at, learned),
+        }
+        is_first
+    }
+
+    /// It ran before: either this is the same run told again, and what was known stays, or it has
+    /// ended and started again unseen.
+    fn saw_running_again(&mut self, now: Now, old: Running, at: Wall, learned: WorkId) {
+        let id = old.id;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Life::Running { running: new, .. } = &session.life else { return };
+        if new.started_at <= at.max(old.started_at) {
+            session.life = Life::Running { running: old, at };
+            session.learned = learned;
+            return;
+        }
+        let rumour = session.rumour.take().map(|rumour| rumour.end);
+        self.drop_terminals(now, id);
+        self.tell_stopped(now, id, rumour.unwrap_or(End { cause: Cause::Lost, exit_code: None }));
+        self.tell_started(now, id);
+    }
+
+    /// A session does not run. Told once, whoever reports it.
+    pub(super) fn saw_stopped(&mut self, now: Now, id: Uuid, end: End) {
+        let last_work = self.last_work;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let was = std::mem::replace(&mut session.life, Life::Stopped);
+        session.rumour = None;
+        session.learned = last_work;
+        self.drop_terminals(now, id);
+        // Before the first survey an operation's stop is told, because it may have changed
+        // something; a survey's is not, because it is where the story begins.
+        let is_told = match was {
+            Life::Running { .. } => true,
+            Life::Unknown => end.cause == Cause::Op,
+            Life::Stopped => false,
+        };
+        if is_told {
+            self.tell_stopped(now, id, end);
+        }
+    }
+
+    /// Takes what the runtime told when it was asked with work `asked`. Returns the sessions that
+    /// are known to run for the first time: a predecessor of this agent may have left terminals.
+    pub(super) fn apply_survey(
+        &mut self,
+        now: Now,
+        asked: WorkId,
+        found: Vec<Running>,
+    ) -> Vec<Uuid> {
+        let mut found: BTreeMap<Uuid, Running> =
+            found.into_iter().map(|running| (running.id, running)).collect();
+        let mut first_seen = Vec::new();
+        let ids: Vec<Uuid> = self.sessions.keys().copied().collect();
+        for id in ids {
+            let running = found.remove(&id);
+            if self.knows_more(id, asked) {
+                continue;
+            }
+            match running {
+                Some(running) => {
+                    first_seen.extend(self.saw_running(now, running).then_some(id));
+                }
+                None => self.saw_stopped(now, id, self.rumoured_end(id)),
+            }
+            self.settle(id, asked);
+        }
+        self.strays = found.into_values().collect();
+        self.surveyed = Some(now.wall);
+        first_seen
+    }
+
+    /// Whether a survey asked with work `asked` is older than what is known of a session.
+    fn knows_more(&self, id: Uuid, asked: WorkId) -> bool {
+        self.session(id)
+            .is_none_or(|session| session.doing != Doing::Nothing || session.learned >= asked)
+    }
+
+    /// What is known of a session now is as old as the survey, and not as what was handed out
+    /// since. A rumour that is older still was that of an earlier run.
+    fn settle(&mut self, id: Uuid, asked: WorkId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.learned = asked;
+            session.rumour = session.rumour.filter(|rumour| rumour.heard >= asked);
+        }
+    }
+
+    pub(super) fn rumoured_end(&self, id: Uuid) -> End {
+        let rumour = self.session(id).and_then(|session| session.rumour);
+        rumour.map_or(End { cause: Cause::Lost, exit_code: None }, |rumour| rumour.end)
+    }
+
+    fn tell_started(&mut self, now: Now, id: Uuid) {
+        let data = self.wire_value(id, None);
+        self.emit(now, EventType::Started, id, data);
+    }
+
+    fn tell_stopped(&mut self, now: Now, id: Uuid, end: End) {
+        let data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
+        self.emit(now, EventType::Stopped, id, data);
+    }
+
+    // --- terminals ---
+
+    /// Has a waiting terminal opened if its session runs, else refuses it with `text`.
+    pub(super) fn open_or_refuse(&mut self, id: TerminalId, text: &str) {
+        let Some(terminal) = self.terminals.get_mut(&id) else { return };
+        if self.sessions.get(&terminal.plan.session).is_some_and(Session::is_running) {
+            terminal.state = TerminalState::Opening;
+            let plan = terminal.plan.clone();
+            self.actions.push_back(Action::OpenTerminal { terminal: id, plan });
+        } else {
+            self.refuse(id, text.to_owned());
+        }
+    }
+
+    /// Refuses a terminal if it is still there and waits.
+    pub(super) fn refuse_if_waiting(&mut self, id: TerminalId, text: &str) {
+        if self.terminals.get(&id).is_some_and(|it| it.state == TerminalState::Waiting) {
+            self.refuse(id, text.to_owned());
+        }
+    }
+
+    /// A terminal is attached.
+    pub(super) fn saw_attached(&mut self, now: Now, id: TerminalId) {
+        let Some(terminal) = self.terminals.get_mut(&id) else { return };
+        if terminal.state != TerminalState::Opening {
+            return;
+        }
+        terminal.state = TerminalState::Open;
+        let Some(session) = self.sessions.get_mut(&terminal.plan.session) else { return };
+        session.attached += 1;
+        if let Body::Good(record) = &mut session.body {
+            record.last_accessed = now.wall;
+        }
+        let (id, count) = (session.id, session.attached);
+        self.emit(now, EventType::Attached, id, json!({ "attached_count": count }));
+    }
+
+    /// A terminal is gone, whatever state it was in. Returns it.
+    pub(super) fn saw_detached(&mut self, now: Now, id: TerminalId) -> Option<Terminal> {
+        let terminal = self.terminals.remove(&id)?;
+        if terminal.state == TerminalState::Open
+            && let Some(session) = self.sessions.get_mut(&terminal.plan.session)
+        {
+            session.attached -= 1;
+            let (id, count) = (session.id, session.attached);
+            self.emit(now, EventType::Detached, id, json!({ "attached_count": count }));
+        }
+        Some(terminal)
+    }
+
+    /// The terminals of a session that are open or about to be.
+    fn live_terminals(&self, session: Uuid) -> Vec<TerminalId> {
+        let is_live = |terminal: &Terminal| {
+            terminal.plan.session == session && terminal.state != TerminalState::Waiting
+        };
+        let live = self.terminals.iter().filter(|(_, terminal)| is_live(terminal));
+        live.map(|(id, _)| *id).collect()
+    }
+
+    /// Has every live terminal of a session end by itself.
+    pub(super) fn close_terminals(&mut self, session: Uuid) -> Vec<TerminalId> {
+        let terminals = self.live_terminals(session);
+        if !terminals.is_empty() {
+            let action = Action::CloseTerminals { session, terminals: terminals.clone() };
+            self.actions.push_back(action);
+        }
+        terminals
+    }
+
+    /// What was behind a session's terminals is gone: they end, and are told as gone now.
+    fn drop_terminals(&mut self, now: Now, session: Uuid) {
+        for terminal in self.close_terminals(session) {
+            self.saw_detached(now, terminal);
+        }
+    }
+}
+
+fn describe(record: &Record, wire: &mut WireSession) {
+    wire.name = record.name.as_str().to_owned();
+    wire.created_at = record.created_at;
+    wire.port = record.port;
+    wire.protocol = record.protocol;
+    wire.dns_name = record.dns_name.as_str().to_owned();
+    wire.command = record.command().as_str().to_owned();
+    wire.docker = record.docker;
+}

@@ -1,0 +1,563 @@
+//! A session's terminal, given to a person: the client's end of `convocate-agent-attach`.
+//!
+//! ```text
+//! Connecting ──> Opening ──> Listening ──> Open ──> Draining ──> Parting ──> Ended
+//!     ^                          │           │
+//!     └── Checking ──> Opening … └───────────┘  connection lost: it is dialled again
+//! ```
+//!
+//! The first attempt is the only one until a terminal was there; from then on a lost connection is
+//! tried to be had back, with a notice, until [`ATTACH_GIVE_UP`]. On return it is asked first
+//! whether the session still runs, because attaching starts a stopped session, and that was not
+//! wished for. What is typed while the terminal is away goes nowhere, but Ctrl-C gives up.
+//!
+//! Bytes are never copied: output is read from the channel's own buffer and input goes into the
+//! transport, so a slow side stops the other through the channel's window. The agent sends EOF
+//! before it closes, so what is left of the output is still delivered in full.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::base::buffer::Buffer;
+use crate::base::endpoint::Endpoint;
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::base::uuid::Uuid;
+use crate::fleet::connection::{Action, Lost, Mode};
+use crate::fleet::member::{Event, Member, RequestError};
+use crate::fleet::registry::KnownAgent;
+use crate::limits::{
+    ATTACH_DOUBT_INTERVAL, ATTACH_DOUBT_TIMEOUT, ATTACH_FAREWELL_TIMEOUT, ATTACH_GIVE_UP,
+    ATTACH_NOTICE_BYTES_MAX, ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT,
+};
+use crate::rpc::ATTACH_SUBSYSTEM;
+use crate::rpc::attach::{AttachHeader, TerminalSize};
+use crate::rpc::call::{Call, Id};
+use crate::rpc::response;
+use crate::rpc::session::Session;
+use crate::ssh::{self, ChannelId};
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The person has left and the session runs on, as far as is known.
+    Detached,
+    /// The session has ended.
+    SessionEnded,
+    /// The terminal has ended by itself with this status, and the session runs on.
+    Failed(u32),
+    /// The agent refused the terminal, in its own words, before there ever was one.
+    Refused(String),
+    /// The agent could not be reached, and there never was a terminal.
+    Unreachable(Lost),
+    /// The agent took the request and then said nothing.
+    Silent,
+    /// The terminal was there, was lost, and could not be had back: why.
+    GivenUp(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Detached => out.write_str("detached"),
+            End::SessionEnded => out.write_str("the session has ended"),
+            End::Failed(status) => write!(out, "the terminal ended with status {status}"),
+            End::Refused(text) => out.write_str(text),
+            End::Unreachable(lost) => lost.fmt(out),
+            End::Silent => {
+                let seconds = RPC_ANSWER_TIMEOUT.as_secs();
+                write!(out, "the agent gave no terminal within {seconds} s")
+            }
+            End::GivenUp(why) => write!(out, "the connection could not be had back: {why}"),
+        }
+    }
+}
+
+/// A terminal that was there and is away.
+#[derive(Clone, Debug)]
+struct Absence {
+    give_up: Mono,
+    why: String,
+}
+
+enum State {
+    /// There is no connection; with an absence, the member dials again and again.
+    Connecting { absence: Option<Absence> },
+    /// It is back: the session is asked whether it still runs.
+    Checking { request: Key, absence: Absence },
+    /// A channel was asked for, or the header is on its way.
+    Opening { channel: ChannelId, header: Vec<u8>, sent: usize, wait: Wait },
+    /// The header has left: the first bytes tell a refusal from a terminal.
+    Listening { channel: ChannelId, wait: Wait },
+    /// The channel is the terminal.
+    Open { channel: ChannelId, status: Option<u32> },
+    /// Nothing more comes; what is left of the output is still to be written.
+    Draining { channel: ChannelId, status: Option<u32> },
+    /// The terminal has ended: the session is asked whether it runs on.
+    Parting { request: Key, parting: Parting },
+    /// It runs on although its terminal failed, so it may be about to end: it is asked once more.
+    Doubting { ask_at: Mono, parting: Parting },
+    /// All is said.
+    Ended(End),
+}
+
+/// A terminal that has ended.
+#[derive(Clone, Copy)]
+struct Parting {
+    status: u32,
+    /// How long a session whose terminal failed may take to end, too.
+    until: Mono,
+}
+
+/// What bounds the time until there is a terminal.
+struct Wait {
+    until: Mono,
+    absence: Option<Absence>,
+}
+
+impl Parting {
+    /// What it was, of a session that runs on.
+    fn end(self) -> End {
+        match self.status {
+            0 => End::Detached,
+            status => End::Failed(status),
+        }
+    }
+}
+
+/// A terminal with its connection.
+pub struct Attach {
+    member: Member,
+    header: AttachHeader,
+    state: State,
+    /// Text of ours to the terminal, before anything else.
+    notice: Buffer,
+}
+
+/// What gives up while the terminal is away, and leaves a read-only one.
+const CTRL_C: u8 = 3;
+
+impl Attach {
+    /// A terminal on `member`'s session `header.id`. The member may be connected already; its
+    /// pending events are taken as this terminal's.
+    pub fn new(mut member: Member, header: AttachHeader, now: Mono) -> Attach {
+        member.set_mode(Mode::Once);
+        let state = State::Connecting { absence: None };
+        let notice = Buffer::new(ATTACH_NOTICE_BYTES_MAX);
+        let mut attach = Attach { member, header, state, notice };
+        if attach.member.ready().is_some() {
+            attach.open(now, None);
+        }
+        attach
+    }
+
+    /// The stream is open. `seed` is fresh entropy for this connection's secrets.
+    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+        self.member.connected(now, seed);
+    }
+
+    /// The stream could not be opened, in the system's words.
+    pub fn dial_failed(&mut self, now: Mono, text: &str) {
+        self.member.dial_failed(now, text);
+    }
+
+    /// What the driver is to do. To be asked after every other call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.member.poll_action()
+    }
+
+    /// Acts on what has happened. To be called after every other call; output, deadline and end may
+    /// have changed then.
+    pub fn work(&mut self, now: Mono) {
+        loop {
+            self.look(now);
+            // The rest of an ended terminal's output is delivered before its channel may die.
+            if self.is_draining() {
+                return;
+            }
+            match self.member.poll_event(now) {
+                None => return,
+                Some(Event::Ready) => self.returned(now),
+                Some(Event::Lost(lost)) => self.lost(now, lost),
+                Some(Event::Answered { request, answer }) => self.answered(now, request, answer),
+                Some(Event::Channel(event)) => self.on_channel(now, &event),
+            }
+        }
+    }
+
+    /// Takes what was typed, and returns how much of it. Zero means: ask again after the next
+    /// [`Attach::work`].
+    pub fn typed(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.state {
+            State::Open { channel, .. } if !self.header.read_only => {
+                self.member.conn().map_or(0, |conn| conn.send(*channel, bytes))
+            }
+            State::Connecting { absence: None }
+            | State::Opening { wait: Wait { absence: None, .. }, .. }
+            | State::Listening { wait: Wait { absence: None, .. }, .. } => 0,
+            _ => {
+                if bytes.contains(&CTRL_C) {
+                    self.leave();
+                }
+                bytes.len()
+            }
+        }
+    }
+
+    /// The person's terminal has another size now.
+    pub fn resized(&mut self, size: TerminalSize) {
+        self.header.cols = u32::from(size.cols());
+        self.header.rows = u32::from(size.rows());
+        if let State::Listening { channel, .. } | State::Open { channel, .. } = self.state
+            && let Some(conn) = self.member.conn()
+        {
+            conn.window_change(channel, self.header.cols, self.header.rows);
+        }
+    }
+
+    /// Ends it as the person's wish; the session runs on.
+    pub fn leave(&mut self) {
+        let end = match &self.state {
+            State::Ended(_) => return,
+            State::Connecting { absence: Some(absence) }
+            | State::Checking { absence, .. }
+            | State::Opening { wait: Wait { absence: Some(absence), .. }, .. }
+            | State::Listening { wait: Wait { absence: Some(absence), .. }, .. } => {
+                End::GivenUp(absence.why.clone())
+            }
+            _ => End::Detached,
+        };
+        self.end(end);
+    }
+
+    /// Bytes for the person's terminal, oldest first; empty if there are none.
+    pub fn terminal_output(&self) -> &[u8] {
+        if !self.notice.is_empty() {
+            return self.notice.as_slice();
+        }
+        match (&self.state, self.member.ready()) {
+            (State::Open { channel, .. } | State::Draining { channel, .. }, Some(conn)) => {
+                conn.received(*channel)
+            }
+            _ => &[],
+        }
+    }
+
+    /// The first `len` bytes of [`Attach::terminal_output`] have been written.
+    pub fn terminal_output_sent(&mut self, len: usize) {
+        if !self.notice.is_empty() {
+            self.notice.consume(len);
+        } else if let State::Open { channel, .. } | State::Draining { channel, .. } = self.state
+            && let Some(conn) = self.member.conn()
+        {
+            conn.consume(channel, len);
+        }
+    }
+
+    /// Whether the person's terminal belongs to the session now, so that it should be raw.
+    pub fn is_raw(&self) -> bool {
+        match &self.state {
+            State::Open { .. }
+            | State::Draining { .. }
+            | State::Checking { .. }
+            | State::Parting { .. }
+            | State::Doubting { .. } => true,
+            State::Connecting { absence } => absence.is_some(),
+            State::Opening { wait, .. } | State::Listening { wait, .. } => wait.absence.is_some(),
+            State::Ended(_) => false,
+        }
+    }
+
+    /// How it ended, once all output is written; the connection is closing then.
+    pub fn ended(&self) -> Option<&End> {
+        match &self.state {
+            State::Ended(end) if self.notice.is_empty() => Some(end),
+            _ => None,
+        }
+    }
+
+    /// The agent.
+    pub fn agent(&self) -> &Arc<KnownAgent> {
+        self.member.agent()
+    }
+
+    fn returned(&mut self, now: Mono) {
+        match std::mem::replace(&mut self.state, State::Connecting { absence: None }) {
+            State::Connecting { absence: None } => self.open(now, None),
+            State::Connecting { absence: Some(absence) } => match self.ask(now) {
+                Ok(request) => self.state = State::Checking { request, absence },
+                Err(error) => self.end(End::GivenUp(error.to_string())),
+            },
+            state => self.state = state,
+        }
+    }
+
+    fn ask(&mut self, now: Mono) -> Result<Key, RequestError> {
+        let get = Call::Get(Id { id: self.header.id });
+        self.member.request(&get, now + ATTACH_FAREWELL_TIMEOUT)
+    }
+
+    fn open(&mut self, now: Mono, absence: Option<Absence>) {
+        let wait = Wait { until: now + RPC_ANSWER_TIMEOUT, absence };
+        self.state = match self.member.open(ATTACH_SUBSYSTEM) {
+            Some(channel) => State::Opening { channel, header: Vec::new(), sent: 0, wait },
+            None => State::Connecting { absence: wait.absence },
+        };
+    }
+
+    fn answered(&mut self, now: Mono, request: Key, answer: Result<Value, RequestError>) {
+        let runs = answer.map(|session| {
+            serde_json::from_value(session).map_or(true, |session: Session| session.running)
+        });
+        match &self.state {
+            State::Checking { request: asked, absence } if *asked == request => {
+                let absence = absence.clone();
+                match runs {
+                    Ok(true) => self.open(now, Some(absence)),
+                    Ok(false) => self.end(End::SessionEnded),
+                    Err(RequestError::Refused(text)) => self.end(End::GivenUp(text)),
+                    Err(_) if self.member.ready().is_none() => {
+                        self.state = State::Connecting { absence: Some(absence) };
+                    }
+                    // The agent is slow: it is asked again, until the absence has lasted too long.
+                    Err(_) => match self.ask(now) {
+                        Ok(request) => self.state = State::Checking { request, absence },
+                        Err(error) => self.end(End::GivenUp(error.to_string())),
+                    },
+                }
+            }
+            State::Parting { request: asked, parting } if *asked == request => {
+                let parting = *parting;
+                match runs {
+                    Ok(false) | Err(RequestError::Refused(_)) => self.end(End::SessionEnded),
+                    Ok(true) if parting.status != 0 && now < parting.until => {
+                        let ask_at = now + ATTACH_DOUBT_INTERVAL;
+                        self.state = State::Doubting { ask_at, parting };
+                    }
+                    Ok(true) | Err(_) => self.end(parting.end()),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks whether the session of a terminal that has ended runs on.
+    fn part(&mut self, now: Mono, parting: Parting) {
+        self.state = match self.ask(now) {
+            Ok(request) => State::Parting { request, parting },
+            Err(_) => State::Ended(parting.end()),
+        };
+    }
+
+    fn on_channel(&mut self, now: Mono, event: &ssh::Event) {
+        match event {
+            ssh::Event::Opened { .. } => self.greet(),
+            ssh::Event::Writable { .. } => self.send_header(),
+            ssh::Event::Refused { .. } => {
+                let text = format!("the host does not offer {ATTACH_SUBSYSTEM}");
+                self.refused(text);
+            }
+            ssh::Event::ExitStatus { code, .. } => {
+                if let State::Open { status, .. } | State::Draining { status, .. } = &mut self.state
+                {
+                    *status = Some(*code);
+                }
+            }
+            ssh::Event::Eof { .. } => {
+                self.first_bytes(true);
+                if let State::Open { channel, status } = self.state {
+                    self.state = State::Draining { channel, status };
+                }
+            }
+            ssh::Event::Closed { .. } => self.closed(now),
+            _ => {}
+        }
+    }
+
+    /// The channel is there: the header goes first, with the size as it is now.
+    fn greet(&mut self) {
+        let line = self.header.to_line();
+        if let State::Opening { header, .. } = &mut self.state {
+            *header = line;
+            self.send_header();
+        }
+    }
+
+    fn send_header(&mut self) {
+        let State::Opening { channel, header, sent, wait } = &mut self.state else { return };
+        let Some(conn) = self.member.conn() else { return };
+        *sent += conn.send(*channel, &header[*sent..]);
+        if *sent == header.len() {
+            let wait = Wait { until: wait.until, absence: wait.absence.take() };
+            self.state = State::Listening { channel: *channel, wait };
+        }
+    }
+
+    /// Looks at what has come and at the time.
+    fn look(&mut self, now: Mono) {
+        self.first_bytes(false);
+        if let State::Doubting { ask_at, parting } = self.state
+            && ask_at <= now
+        {
+            return self.part(now, parting);
+        }
+        let (until, absence) = match &self.state {
+            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
+                (absence.give_up, Some(absence))
+            }
+            State::Opening { wait, .. } | State::Listening { wait, .. } => {
+                (wait.until, wait.absence.as_ref())
+            }
+            _ => return,
+        };
+        if until <= now {
+            let end = absence.map_or(End::Silent, |absence| End::GivenUp(absence.why.clone()));
+            self.end(end);
+        }
+    }
+
+    /// Tells a refusal, which is one line of JSON, from a terminal, which never starts with one.
+    fn first_bytes(&mut self, is_all: bool) {
+        let State::Listening { channel, .. } = self.state else { return };
+        let Some(conn) = self.member.ready() else { return };
+        let bytes = conn.received(channel);
+        let line =
+            bytes.split(|&byte| byte == b'\n').next().filter(|line| line.len() < bytes.len());
+        let could_be_refusal =
+            bytes.first() == Some(&b'{') && bytes.len() <= ATTACH_REFUSAL_BYTES_MAX;
+        match (line, could_be_refusal) {
+            _ if bytes.is_empty() && !is_all => {}
+            (None, true) if !is_all => {}
+            (Some(line), true) if let Ok(Err(text)) = response::parse(line) => self.refused(text),
+            _ => {
+                self.state = State::Open { channel, status: None };
+                self.member.set_mode(Mode::Persistent(ATTACH_REDIAL_CAP));
+            }
+        }
+    }
+
+    fn refused(&mut self, text: String) {
+        let end = match self.is_raw() {
+            true => End::GivenUp(text),
+            false => End::Refused(text),
+        };
+        self.end(end);
+    }
+
+    /// Whether the terminal has ended but its last output is not written yet.
+    fn is_draining(&self) -> bool {
+        match (&self.state, self.member.ready()) {
+            (State::Draining { channel, .. }, Some(conn)) => !conn.received(*channel).is_empty(),
+            _ => false,
+        }
+    }
+
+    fn closed(&mut self, now: Mono) {
+        match &self.state {
+            State::Open { status, .. } | State::Draining { status, .. } => {
+                // Without a status it was not the terminal that ended: the agent took it away.
+                let status = status.unwrap_or(0);
+                self.part(now, Parting { status, until: now + ATTACH_DOUBT_TIMEOUT });
+            }
+            State::Opening { .. } | State::Listening { .. } => {
+                self.refused("the agent closed the terminal before it was there".to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn lost(&mut self, now: Mono, lost: Lost) {
+        let earlier = match std::mem::replace(&mut self.state, State::Connecting { absence: None })
+        {
+            State::Open { .. } => None,
+            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
+                Some(absence)
+            }
+            State::Opening { wait: Wait { absence: Some(absence), .. }, .. }
+            | State::Listening { wait: Wait { absence: Some(absence), .. }, .. } => Some(absence),
+            State::Connecting { absence: None }
+            | State::Opening { .. }
+            | State::Listening { .. } => return self.end(End::Unreachable(lost)),
+            State::Draining { .. } | State::Parting { .. } | State::Doubting { .. } => {
+                return self.end(End::Detached);
+            }
+            ended @ State::Ended(_) => {
+                self.state = ended;
+                return;
+            }
+        };
+        let why = lost.to_string();
+        if matches!(lost, Lost::HostKey { .. }) {
+            return self.end(End::GivenUp(why));
+        }
+        if earlier.is_none() {
+            self.tell(&format!("{why}; reconnecting, Ctrl-C gives up"));
+        }
+        let give_up = earlier.map_or(now + ATTACH_GIVE_UP, |absence| absence.give_up);
+        self.state = State::Connecting { absence: Some(Absence { give_up, why }) };
+    }
+
+    /// Puts a line of ours on the person's terminal. What does not fit is dropped.
+    fn tell(&mut self, text: &str) {
+        let shown: String = text.chars().filter(|sign| !sign.is_control()).collect();
+        let _ = self.notice.push(format!("\r\n[convocate: {shown}]\r\n").as_bytes());
+    }
+
+    fn end(&mut self, end: End) {
+        self.state = State::Ended(end);
+        self.member.close();
+    }
+
+    /// Which session this is.
+    pub fn session(&self) -> Uuid {
+        self.header.id
+    }
+}
+
+/// The stream's end, with the terminal's deadlines.
+impl Endpoint for Attach {
+    fn input_space(&mut self) -> &mut [u8] {
+        self.member.input_space()
+    }
+
+    fn input(&mut self, now: Mono, len: usize) {
+        self.member.input(now, len);
+    }
+
+    fn input_end(&mut self, now: Mono) {
+        self.member.input_end(now);
+    }
+
+    fn output(&self) -> &[u8] {
+        self.member.output()
+    }
+
+    fn output_sent(&mut self, len: usize) {
+        self.member.output_sent(len);
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        let own = match &self.state {
+            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
+                Some(absence.give_up)
+            }
+            State::Opening { wait, .. } | State::Listening { wait, .. } => Some(wait.until),
+            State::Doubting { ask_at, .. } => Some(*ask_at),
+            _ => None,
+        };
+        self.member.deadline().into_iter().chain(own).min()
+    }
+
+    fn tick(&mut self, now: Mono) {
+        self.member.tick(now);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.member.is_finished()
+    }
+}
+
+#[cfg(test)]
+mod tests;

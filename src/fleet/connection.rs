@@ -1,0 +1,405 @@
+//! One agent's connection: dialled, proven, lost, and dialled again.
+//!
+//! ```text
+//! Waiting ──> Dialling ──> Handshake ──> Ready
+//!    ^            │             │          │
+//!    └────────────┴─────────────┴──────────┘   lost: Waiting again, or Over in one-shot mode
+//! ```
+//!
+//! A connection that is lost waits before it is dialled again; the wait doubles up to a cap and
+//! falls back only after the agent has answered something. In one-shot mode the first loss is the
+//! last. Nothing here opens a stream: [`Action`] asks the driver to.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::backoff::Backoff;
+use crate::base::endpoint::Endpoint;
+use crate::base::rng::Rng;
+use crate::base::time::Mono;
+use crate::fleet::registry::KnownAgent;
+use crate::limits::{DIAL_TIMEOUT, REDIAL_FIRST};
+use crate::ssh::{self, Conn};
+
+/// What happens after a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing: whoever asked gets the error.
+    Once,
+    /// It is dialled again and again; the longest wait is the one given.
+    Persistent(Duration),
+}
+
+/// What the driver is to do with the stream below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Drop any old stream, open one to [`KnownAgent::address`], and call
+    /// [`Connection::connected`] or [`Connection::dial_failed`].
+    Dial,
+    /// Drop the stream, or the attempt to open one.
+    HangUp,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The stream could not be opened: where to, and the system's words.
+    Dial {
+        /// Where the agent is dialled.
+        address: String,
+        /// What the system said.
+        text: String,
+    },
+    /// Somebody answered with another key than the pinned one.
+    HostKey {
+        /// Fingerprint of the pinned key.
+        expected: String,
+        /// Fingerprint of the key that was shown.
+        got: String,
+        /// Where the pinned key stands.
+        path: PathBuf,
+        /// The command that pins the agent's key anew.
+        repair: String,
+    },
+    /// The agent does not want our key.
+    KeyRefused {
+        /// Where the agent was dialled.
+        address: String,
+        /// Where our key stands.
+        path: PathBuf,
+        /// The command that makes it known to the agent.
+        repair: String,
+    },
+    /// The transport ended.
+    Ssh {
+        /// Where the agent was dialled.
+        address: String,
+        /// Why.
+        text: String,
+    },
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Dial { address, text } => write!(out, "cannot connect to {address}: {text}"),
+            Lost::HostKey { expected, got, path, repair } => write!(
+                out,
+                "host key mismatch: {} pins {expected}, the host shows {got}; \
+                 if the host was really set up anew, run: {repair}",
+                path.display()
+            ),
+            Lost::KeyRefused { address, path, repair } => write!(
+                out,
+                "{address} does not accept the key {}; to enrol it again, run: {repair}",
+                path.display()
+            ),
+            Lost::Ssh { address, text } => write!(out, "connection to {address}: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Lost {}
+
+/// Where a connection stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It will be dialled at this time.
+    Waiting(Mono),
+    /// A stream is being opened.
+    Dialling,
+    /// The stream is there, the proof is not.
+    Handshake,
+    /// Both ends have proven themselves.
+    Ready,
+    /// It was lost and stays so.
+    Over,
+}
+
+/// News from a connection.
+#[derive(Debug)]
+pub enum Step {
+    /// Both ends have proven themselves.
+    Ready,
+    /// It is gone.
+    Lost(Lost),
+    /// Something happened on a channel.
+    Channel(ssh::Event),
+}
+
+/// `leaving` is what is left of a lost connection: its last words may still have to be written.
+enum Stage {
+    Waiting { until: Mono, leaving: Option<Box<Conn>> },
+    Dialling { until: Mono },
+    Handshake(Box<Conn>),
+    Ready(Box<Conn>),
+    Over { leaving: Option<Box<Conn>> },
+}
+
+/// A connection that is kept up, or made once.
+pub struct Connection {
+    agent: Arc<KnownAgent>,
+    mode: Mode,
+    backoff: Backoff,
+    rng: Rng,
+    stage: Stage,
+    action: Option<Action>,
+    /// A loss that [`Connection::poll`] has not told yet.
+    untold: Option<Lost>,
+    last_error: Option<Lost>,
+}
+
+impl Connection {
+    /// A connection that wants to be dialled at once. `seed` is for the jitter of its waits.
+    pub fn new(agent: Arc<KnownAgent>, mode: Mode, seed: [u8; 32], now: Mono) -> Connection {
+        Connection {
+            agent,
+            mode,
+            backoff: backoff(mode),
+            rng: Rng::from_seed(seed),
+            stage: Stage::Dialling { until: now + DIAL_TIMEOUT },
+            action: Some(Action::Dial),
+            untold: None,
+            last_error: None,
+        }
+    }
+
+    /// Changes what happens after the next loss.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.backoff = backoff(mode);
+    }
+
+    /// The stream is open. `seed` is fresh entropy for this connection's secrets.
+    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+        if matches!(self.stage, Stage::Dialling { .. }) {
+            let conn = Conn::client(Arc::clone(&self.agent.config), seed, now);
+            self.stage = Stage::Handshake(Box::new(conn));
+        }
+    }
+
+    /// The stream could not be opened, in the system's words.
+    pub fn dial_failed(&mut self, now: Mono, text: &str) {
+        if matches!(self.stage, Stage::Dialling { .. }) {
+            let address = self.agent.address.to_string();
+            self.lose(now, Lost::Dial { address, text: text.to_owned() });
+        }
+    }
+
+    /// The agent has answered something: the next wait is short again.
+    pub fn answered(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// Ends it for good, with a word to the agent if there is one to hear it.
+    pub fn close(&mut self) {
+        let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
+            Stage::Handshake(mut conn) | Stage::Ready(mut conn) => {
+                conn.disconnect("done");
+                Some(conn)
+            }
+            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving,
+            Stage::Dialling { .. } => {
+                self.action = Some(Action::HangUp);
+                None
+            }
+        };
+        self.stage = Stage::Over { leaving };
+    }
+
+    /// What has happened. To be asked until it says `None`, after every other call.
+    pub fn poll(&mut self, now: Mono) -> Option<Step> {
+        if let Some(lost) = self.untold.take() {
+            return Some(Step::Lost(lost));
+        }
+        let event = match &mut self.stage {
+            Stage::Handshake(conn) | Stage::Ready(conn) => conn.poll_event()?,
+            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => return None,
+        };
+        match event {
+            ssh::Event::Authenticated { .. } => {
+                self.enter_ready();
+                Some(Step::Ready)
+            }
+            ssh::Event::Disconnected(error) => {
+                let lost = self.why(error);
+                self.lose(now, lost);
+                self.untold.take().map(Step::Lost)
+            }
+            event => Some(Step::Channel(event)),
+        }
+    }
+
+    /// What the driver is to do. To be asked after every other call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.action.take()
+    }
+
+    /// The transport, once both ends have proven themselves.
+    pub fn conn(&mut self) -> Option<&mut Conn> {
+        match &mut self.stage {
+            Stage::Ready(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    /// The transport for looking, once both ends have proven themselves.
+    pub fn ready(&self) -> Option<&Conn> {
+        match &self.stage {
+            Stage::Ready(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    /// Whom it connects to.
+    pub fn agent(&self) -> &Arc<KnownAgent> {
+        &self.agent
+    }
+
+    /// What happens after a loss.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        match self.stage {
+            Stage::Waiting { until, .. } => Status::Waiting(until),
+            Stage::Dialling { .. } => Status::Dialling,
+            Stage::Handshake(_) => Status::Handshake,
+            Stage::Ready(_) => Status::Ready,
+            Stage::Over { .. } => Status::Over,
+        }
+    }
+
+    /// The last loss; kept while connected, too.
+    pub fn last_error(&self) -> Option<&Lost> {
+        self.last_error.as_ref()
+    }
+
+    fn enter_ready(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
+            Stage::Handshake(conn) => Stage::Ready(conn),
+            stage => stage,
+        };
+    }
+
+    fn lose(&mut self, now: Mono, lost: Lost) {
+        let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
+            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
+            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving,
+            Stage::Dialling { .. } => None,
+        };
+        self.stage = match self.mode {
+            Mode::Once => Stage::Over { leaving },
+            Mode::Persistent(_) => {
+                let until = now + self.backoff.delay(&mut self.rng);
+                Stage::Waiting { until, leaving }
+            }
+        };
+        self.last_error = Some(lost.clone());
+        self.untold = Some(lost);
+    }
+
+    fn why(&self, error: ssh::Error) -> Lost {
+        match error {
+            ssh::Error::HostKeyMismatch { expected, got } => Lost::HostKey {
+                expected,
+                got,
+                path: self.agent.entry.host_key(),
+                repair: self.agent.repair(),
+            },
+            error => Lost::Ssh { address: self.agent.address.to_string(), text: error.to_string() },
+        }
+    }
+
+    /// Whoever reads or writes the stream now, the leaving included.
+    fn stream_end(&self) -> Option<&Conn> {
+        match &self.stage {
+            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
+            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving.as_deref(),
+            Stage::Dialling { .. } => None,
+        }
+    }
+
+    fn live_end(&mut self) -> Option<&mut Conn> {
+        match &mut self.stage {
+            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
+            Stage::Waiting { .. } | Stage::Over { .. } | Stage::Dialling { .. } => None,
+        }
+    }
+}
+
+fn backoff(mode: Mode) -> Backoff {
+    match mode {
+        Mode::Once => Backoff::new(REDIAL_FIRST, REDIAL_FIRST),
+        Mode::Persistent(cap) => Backoff::new(REDIAL_FIRST, cap),
+    }
+}
+
+/// The stream's end: the transport's while there is one. Without one it takes nothing, gives
+/// nothing and is finished.
+impl Endpoint for Connection {
+    fn input_space(&mut self) -> &mut [u8] {
+        self.live_end().map_or(&mut [], Conn::input_space)
+    }
+
+    fn input(&mut self, now: Mono, len: usize) {
+        if let Some(conn) = self.live_end() {
+            conn.input(now, len);
+        }
+    }
+
+    fn input_end(&mut self, now: Mono) {
+        if let Some(conn) = self.live_end() {
+            conn.input_end(now);
+        }
+    }
+
+    fn output(&self) -> &[u8] {
+        self.stream_end().map_or(&[], Endpoint::output)
+    }
+
+    fn output_sent(&mut self, len: usize) {
+        match &mut self.stage {
+            Stage::Handshake(conn) | Stage::Ready(conn) => conn.output_sent(len),
+            Stage::Waiting { leaving: Some(conn), .. } | Stage::Over { leaving: Some(conn) } => {
+                conn.output_sent(len);
+            }
+            Stage::Waiting { .. } | Stage::Over { .. } | Stage::Dialling { .. } => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        match &self.stage {
+            Stage::Waiting { until, .. } | Stage::Dialling { until } => Some(*until),
+            Stage::Handshake(conn) | Stage::Ready(conn) => conn.deadline(),
+            Stage::Over { .. } => None,
+        }
+    }
+
+    fn tick(&mut self, now: Mono) {
+        match &mut self.stage {
+            Stage::Waiting { until, .. } if *until <= now => {
+                self.stage = Stage::Dialling { until: now + DIAL_TIMEOUT };
+                self.action = Some(Action::Dial);
+            }
+            Stage::Dialling { until } if *until <= now => {
+                self.action = Some(Action::HangUp);
+                let seconds = DIAL_TIMEOUT.as_secs();
+                self.dial_failed(now, &format!("no answer within {seconds} s"));
+            }
+            Stage::Handshake(conn) | Stage::Ready(conn) => conn.tick(now),
+            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => {}
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        match &self.stage {
+            Stage::Handshake(conn) | Stage::Ready(conn) => conn.is_finished(),
+            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => true,
+        }
+    }
+}

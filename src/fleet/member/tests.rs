@@ -1,0 +1,217 @@
+//! Tests of [`super`]: requests over the real transport in memory.
+
+use std::time::Duration;
+
+use super::*;
+use crate::fleet::testing::{Peer, agent, at, pump};
+use crate::limits::REDIAL_CAP;
+
+const PERSISTENT: Mode = Mode::Persistent(REDIAL_CAP);
+
+fn ready(mode: Mode) -> (Member, Peer) {
+    let mut member = Member::new(Arc::new(agent(1)), mode, [1; 32], at(0));
+    assert_eq!(member.poll_action(), Some(Action::Dial));
+    let peer = connect(&mut member, 0);
+    (member, peer)
+}
+
+fn connect(member: &mut Member, second: u64) -> Peer {
+    let mut peer = Peer::new(1);
+    member.connected(at(second), [2; 32]);
+    pump(at(second), member, &mut peer);
+    assert!(matches!(member.poll_event(at(second)), Some(Event::Ready)));
+    peer
+}
+
+fn answers(member: &mut Member, second: u64) -> Vec<(Key, Result<Value, RequestError>)> {
+    let mut found = Vec::new();
+    while let Some(event) = member.poll_event(at(second)) {
+        if let Event::Answered { request, answer } = event {
+            found.push((request, answer));
+        }
+    }
+    found
+}
+
+#[test]
+fn answers_come_in_any_order_and_each_once() {
+    let (mut member, mut peer) = ready(Mode::Once);
+    let keys: Vec<_> = (0..50).map(|_| member.request(&Call::Ping, at(9)).expect("room")).collect();
+    pump(at(1), &mut member, &mut peer);
+    assert!(answers(&mut member, 1).is_empty());
+    pump(at(1), &mut member, &mut peer);
+    assert_eq!(peer.calls.len(), 50);
+    for (channel, _) in peer.calls.split_off(0).into_iter().rev() {
+        peer.answer(channel, Ok(Value::from(1)));
+    }
+    pump(at(1), &mut member, &mut peer);
+    let found = answers(&mut member, 1);
+    assert_eq!(found.len(), 50);
+    assert!(keys.iter().all(|key| found.iter().any(|(found, _)| found == key)));
+    assert!(found.iter().all(|(_, answer)| *answer == Ok(Value::from(1))));
+    assert_eq!(member.requests_open(), 0);
+}
+
+#[test]
+fn more_requests_than_channels_wait_for_their_turn() {
+    let (mut member, mut peer) = ready(Mode::Once);
+    let count = MEMBER_REQUESTS_MAX;
+    for _ in 0..count {
+        member.request(&Call::Ping, at(9)).expect("room");
+    }
+    assert_eq!(member.request(&Call::Ping, at(9)), Err(RequestError::Full));
+    let mut found = 0;
+    for _ in 0..20 {
+        pump(at(1), &mut member, &mut peer);
+        for (channel, _) in peer.calls.split_off(0) {
+            peer.answer(channel, Err("no".to_owned()));
+        }
+        found += answers(&mut member, 1).len();
+    }
+    assert_eq!(found, count);
+}
+
+#[test]
+fn a_silent_agent_costs_the_deadline_and_nobody_else() {
+    let (mut member, mut peer) = ready(Mode::Once);
+    let slow = member.request(&Call::List, at(5)).expect("room");
+    let fast = member.request(&Call::Ping, at(9)).expect("room");
+    for _ in 0..3 {
+        pump(at(1), &mut member, &mut peer);
+        assert!(answers(&mut member, 1).is_empty());
+    }
+    let ping = peer.take_call("ping");
+    peer.answer(ping, Ok(Value::Null));
+    pump(at(2), &mut member, &mut peer);
+    assert_eq!(answers(&mut member, 2), [(fast, Ok(Value::Null))]);
+    assert!(member.deadline().is_some_and(|deadline| deadline <= at(5)));
+    member.tick(at(5));
+    assert_eq!(answers(&mut member, 5), [(slow, Err(RequestError::TimedOut))]);
+}
+
+#[test]
+fn a_refusal_and_an_answer_without_newline_are_answers() {
+    let (mut member, mut peer) = ready(Mode::Once);
+    let refused = member.request(&Call::Ping, at(9)).expect("room");
+    let rest = member.request(&Call::List, at(9)).expect("room");
+    for _ in 0..3 {
+        pump(at(1), &mut member, &mut peer);
+        assert!(answers(&mut member, 1).is_empty());
+    }
+    let ping = peer.take_call("ping");
+    peer.answer(ping, Err("no".to_owned()));
+    let list = peer.take_call("list");
+    peer.send(list, br#"{"ok":true,"result":[]}"#);
+    peer.conn.send_eof(list);
+    pump(at(1), &mut member, &mut peer);
+    let found = answers(&mut member, 1);
+    assert!(found.contains(&(refused, Err(RequestError::Refused("no".to_owned())))));
+    assert!(found.contains(&(rest, Ok(serde_json::json!([])))));
+}
+
+#[test]
+fn a_loss_after_sending_is_told_as_unknown_and_never_sent_again() {
+    let (mut member, mut peer) = ready(PERSISTENT);
+    let sent = member.request(&Call::List, at(60)).expect("room");
+    for _ in 0..3 {
+        pump(at(1), &mut member, &mut peer);
+        assert!(answers(&mut member, 1).is_empty());
+    }
+    assert_eq!(peer.calls.len(), 1);
+    member.input_end(at(2));
+    let found = answers(&mut member, 2);
+    assert!(matches!(found[..], [(key, Err(RequestError::Unknown(_)))] if key == sent));
+    let waiting = member.request(&Call::Ping, at(60)).expect("room");
+    member.tick(at(4));
+    assert_eq!(member.poll_action(), Some(Action::Dial));
+    let mut peer = connect(&mut member, 4);
+    for _ in 0..3 {
+        pump(at(4), &mut member, &mut peer);
+        assert!(answers(&mut member, 4).is_empty());
+    }
+    assert_eq!(peer.calls.len(), 1);
+    let ping = peer.take_call("ping");
+    peer.answer(ping, Ok(Value::Null));
+    pump(at(4), &mut member, &mut peer);
+    assert_eq!(answers(&mut member, 4), [(waiting, Ok(Value::Null))]);
+}
+
+#[test]
+fn once_means_once() {
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    let early = member.request(&Call::Ping, at(60)).expect("room");
+    member.dial_failed(at(1), "connection refused");
+    let found = answers(&mut member, 1);
+    assert!(matches!(found[..], [(key, Err(RequestError::Unreachable(_)))] if key == early));
+    let error = member.request(&Call::Ping, at(60)).expect_err("over").to_string();
+    assert_eq!(error, "cannot connect to web-1:222: connection refused");
+    member.tick(at(100));
+    assert_eq!((member.status(), member.deadline()), (Status::Over, None));
+}
+
+#[test]
+fn the_wait_doubles_until_the_agent_has_answered() {
+    let mut member = Member::new(Arc::new(agent(1)), PERSISTENT, [1; 32], at(0));
+    let mut now = at(0);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        member.dial_failed(now, "connection refused");
+        assert!(matches!(member.poll_event(now), Some(Event::Lost(Lost::Dial { .. }))));
+        let Status::Waiting(until) = member.status() else { panic!("not waiting") };
+        waits.push(until.since(now));
+        now = until;
+        member.tick(now);
+        assert_eq!(member.status(), Status::Dialling);
+    }
+    assert!(waits[0] <= Duration::from_secs(1) && waits[7] >= Duration::from_secs(15));
+    // A connection alone resets nothing: the next wait is long again.
+    member.connected(now, [2; 32]);
+    let mut peer = Peer::new(1);
+    pump(now, &mut member, &mut peer);
+    assert!(matches!(member.poll_event(now), Some(Event::Ready)));
+    member.input_end(now);
+    assert!(matches!(member.poll_event(now), Some(Event::Lost(_))));
+    let Status::Waiting(until) = member.status() else { panic!("not waiting") };
+    assert!(until.since(now) >= Duration::from_secs(15));
+}
+
+#[test]
+fn a_dial_without_an_end_is_hung_up() {
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    assert_eq!(member.poll_action(), Some(Action::Dial));
+    member.tick(at(10));
+    assert_eq!(member.poll_action(), Some(Action::HangUp));
+    let Some(Event::Lost(lost)) = member.poll_event(at(10)) else { panic!("not lost") };
+    assert_eq!(lost.to_string(), "cannot connect to web-1:222: no answer within 10 s");
+}
+
+#[test]
+fn another_host_key_names_both_keys_the_file_and_the_repair() {
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    let mut foreign = Peer::new(8);
+    member.connected(at(0), [2; 32]);
+    pump(at(0), &mut member, &mut foreign);
+    let Some(Event::Lost(lost)) = member.poll_event(at(0)) else { panic!("not lost") };
+    let text = lost.to_string();
+    let pinned = agent(1).config.host_key.fingerprint();
+    for part in [
+        pinned.as_str(),
+        &agent(8).config.host_key.fingerprint(),
+        "/r/etc/convocate/agent-keys/abcdefghjkm2/host_key.pub",
+        "convocate-host init-agent --host web-1",
+    ] {
+        assert!(text.contains(part), "{text}: {part}");
+    }
+}
+
+#[test]
+fn a_cancelled_request_answers_nobody() {
+    let (mut member, mut peer) = ready(Mode::Once);
+    let key = member.request(&Call::Ping, at(9)).expect("room");
+    pump(at(1), &mut member, &mut peer);
+    member.cancel(key);
+    pump(at(1), &mut member, &mut peer);
+    assert!(answers(&mut member, 1).is_empty());
+    member.tick(at(100));
+    assert!(answers(&mut member, 100).is_empty());
+}

@@ -1,0 +1,69 @@
+//! What both loops stand on: clock, reactor, and streams to agents.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::base::address::Address;
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::io::clock::Clock;
+use crate::io::dial::{self, Dialler};
+use crate::io::reactor::{Reactor, Ready};
+use crate::io::wire::Wire;
+
+/// What the reactor says when a name was looked up.
+const RESOLVER: Key = Key::from_bits(u64::MAX);
+
+/// Clock, reactor and resolver.
+pub struct Net {
+    /// The time.
+    pub clock: Clock,
+    /// What waits.
+    pub reactor: Reactor,
+    dialler: Dialler,
+}
+
+impl Net {
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new() -> io::Result<Net> {
+        Ok(Net { clock: Clock::new(), reactor: Reactor::new()?, dialler: Dialler::new(RESOLVER) })
+    }
+
+    /// As [`Dialler::dial`].
+    ///
+    /// # Errors
+    /// What is known at once, in the system's words.
+    pub fn dial(&mut self, key: Key, address: &Address) -> Result<Option<Wire>, String> {
+        self.dialler.dial(&mut self.reactor, key, address)
+    }
+
+    /// As [`dial::connect`].
+    ///
+    /// # Errors
+    /// The system's words about the last of them.
+    pub fn connect(&self, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, String> {
+        dial::connect(&self.reactor, key, numbers)
+    }
+
+    /// As [`Dialler::next_found`].
+    pub fn next_found(&mut self) -> Option<(Key, Result<Wire, String>)> {
+        self.dialler.next_found(&self.reactor)
+    }
+
+    /// Waits for events, at most until `deadline`; not at all if there is more to do.
+    ///
+    /// # Errors
+    /// Only if epoll itself fails.
+    pub fn wait(
+        &mut self,
+        deadline: Option<Mono>,
+        has_more: bool,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        match has_more {
+            true => self.reactor.look(ready),
+            false => self.reactor.wait(&self.clock, deadline, ready),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Drives one attached terminal: the person's tty on one side, the agent on the other.
+//!
+//! The tty is raw only while it belongs to the session, and is given back on every way out: the
+//! guard does it on return, the panic hook in a panic, and signals end the loop in good order.
+
+use std::io;
+
+use crate::base::endpoint::Endpoint;
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::fleet::attach::{Attach, End};
+use crate::fleet::connection::Action;
+use crate::fleet::member::Member;
+use crate::fleet::run::net::Net;
+use crate::io::entropy;
+use crate::io::reactor::{Interests, Ready, Watch};
+use crate::io::signals::{Signal, Signals};
+use crate::io::stream::Moved;
+use crate::io::tty::{RawMode, Tty};
+use crate::io::wire::{Dialled, Flow, Wire};
+use crate::limits::{ATTACH_HINT_AFTER, FAREWELL_LINGER, LINK_TURN_BYTES, TYPED_BYTES_MAX};
+use crate::rpc::attach::{AttachHeader, TerminalSize};
+
+const TTY: Key = Key::from_bits(u64::MAX - 1);
+const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
+
+/// Undoes what a session may have left on: other screens, mouse, paste and focus reports, key
+/// protocols, hidden cursor, scroll region, colours. Nothing here moves the cursor of a terminal
+/// that was left in order.
+const RESET: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1004l\
+    \x1b[?2004l\x1b[>4;0m\x1b[?1l\x1b>\x1b7\x1b[r\x1b8\x1b[?1047l\x1b[?25h\x1b[0m";
+
+/// The same while the session is on the other screen, where it put the cursor and the title aside.
+const RESET_ALTERNATE: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\
+    \x1b[?1004l\x1b[?2004l\x1b[>4;0m\x1b[?1l\x1b>\x1b[r\x1b[?1049l\x1b[?25h\x1b[0m\x1b[23;0;0t";
+
+/// Whether a session is on the other screen, from what it writes.
+#[derive(Default)]
+struct Screens {
+    is_alternate: bool,
+    /// How much of [`SWITCH`] has just been written.
+    matched: usize,
+}
+
+/// What switches screens, but for its last byte: `h` there, `l` back.
+const SWITCH: &[u8] = b"\x1b[?1049";
+
+impl Screens {
+    fn see(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.matched == SWITCH.len() && matches!(byte, b'h' | b'l') {
+                self.is_alternate = byte == b'h';
+            }
+            self.matched = match SWITCH.get(self.matched) {
+                Some(next) if *next == byte => self.matched + 1,
+                _ => usize::from(byte == SWITCH[0]),
+            };
+        }
+    }
+}
+
+/// What a person who waits for a terminal is told.
+enum Hint {
+    /// Nothing before this time.
+    At(Mono),
+    /// It stands on the screen.
+    Shown,
+    /// Nothing any more.
+    Over,
+}
+
+/// The person's terminal, before it is given to a session.
+pub struct Screen {
+    tty: Tty,
+    signals: Signals,
+}
+
+impl Screen {
+    /// Opens the controlling terminal and takes the signals over. To be called before any thread
+    /// is started.
+    ///
+    /// # Errors
+    /// There is no terminal: one sentence.
+    pub fn open() -> Result<Screen, String> {
+        let signals =
+            Signals::block().map_err(|error| format!("cannot take signals over: {error}"))?;
+        let tty = Tty::open().map_err(|error| {
+            format!("there is no terminal to attach: {error}; over ssh, call it with `ssh -t`")
+        })?;
+        Ok(Screen { tty, signals })
+    }
+
+    /// Its size now; the default one if it does not tell.
+    pub fn size(&self) -> TerminalSize {
+        let (cols, rows) = self.tty.size().map_or((0, 0), |size| (size.columns, size.rows));
+        TerminalSize::clamped(u32::from(cols), u32::from(rows))
+    }
+
+    /// Runs the terminal until it ends.
+    pub(super) fn run(
+        self,
+        net: Net,
+        key: Key,
+        member: Member,
+        wire: Option<Wire>,
+        header: AttachHeader,
+    ) -> Result<End, String> {
+        let attach = Attach::new(member, header, net.clock.mono());
+        let show = Show {
+            screen: self,
+            net,
+            key,
+            wire,
+            attach,
+            raw: None,
+            screens: Screens::default(),
+            hint: Hint::Over,
+            typed: Vec::with_capacity(TYPED_BYTES_MAX),
+            is_readable: true,
+            is_writable: true,
+        };
+        show.run().map_err(|error| format!("the terminal failed: {error}"))
+    }
+}
+
+/// A terminal that is shown.
+struct Show {
+    screen: Screen,
+    net: Net,
+    key: Key,
+    wire: Option<Wire>,
+    attach: Attach,
+    raw: Option<RawMode>,
+    screens: Screens,
+    hint: Hint,
+    /// What was read from the tty and is not taken yet.
+    typed: Vec<u8>,
+    is_readable: bool,
+    is_writable: bool,
+}
+
+impl Show {
+    fn run(mut self) -> io::Result<End> {
+        let watches = [
+            self.net.reactor.watch(&self.screen.tty, TTY, Interests::Both)?,
+            self.net.reactor.watch(&self.screen.signals, SIGNALS, Interests::Read)?,
+        ];
+        assert_eq!(watches, [Watch::Events; 2], "terminals and signals bring events");
+        let mut events = Vec::new();
+        self.hint = Hint::At(self.net.clock.mono() + ATTACH_HINT_AFTER);
+        loop {
+            let has_more = self.act()?;
+            self.follow_hint();
+            if let Some(end) = self.attach.ended().cloned() {
+                self.part(&mut events)?;
+                return Ok(end);
+            }
+            let hint_at = match self.hint {
+                Hint::At(at) => Some(at),
+                Hint::Shown | Hint::Over => None,
+            };
+            let deadline = self.attach.deadline().into_iter().chain(hint_at).min();
+            self.net.wait(deadline, has_more, &mut events)?;
+            self.take(&mut events);
+        }
+    }
+
+    /// Says whom one waits for when it takes long, and takes that away when there is a terminal or
+    /// there will be none.
+    fn follow_hint(&mut self) {
+        let is_over = self.attach.is_raw() || self.attach.ended().is_some();
+        let text = match self.hint {
+            Hint::At(_) if is_over => String::new(),
+            Hint::Shown if is_over => "\r\x1b[K".to_owned(),
+            Hint::At(at) if at <= self.net.clock.mono() => {
+                let host = self.attach.agent().host();
+                format!("\rwaiting for a terminal from {host}; Ctrl-C gives up")
+            }
+            Hint::At(_) | Hint::Shown | Hint::Over => return,
+        };
+        self.hint = if is_over { Hint::Over } else { Hint::Shown };
+        if !text.is_empty() {
+            // A terminal that takes nothing now takes no hint.
+            let _ = self.screen.tty.stream.write(text.as_bytes());
+        }
+    }
+
+    /// Does all that can be done now, and says whether more can at once.
+    fn act(&mut self) -> io::Result<bool> {
+        let now = self.net.clock.mono();
+        self.attach.tick(now);
+        self.attach.work(now);
+        self.follow_actions(now);
+        self.follow_raw()?;
+        let reads = self.read_keys();
+        let shows = self.show();
+        self.attach.work(now);
+        let moves = match &mut self.wire {
+            None => false,
+            Some(wire) => match wire.pump(now, &mut self.attach) {
+                Flow::Again => true,
+                Flow::Wait => false,
+                Flow::Over => {
+                    self.wire = None;
+                    false
+                }
+            },
+        };
+        self.attach.work(now);
+        let is_late = self.attach.deadline().is_some_and(|at| at <= self.net.clock.mono());
+        // The last work may have left bytes for either side, and nobody tells us of those.
+        let has_output = self.is_writable && !self.attach.terminal_output().is_empty();
+        let can_send = self.wire.as_ref().is_some_and(Wire::is_writable);
+        let sends = can_send && !self.attach.output().is_empty();
+        let has_more = reads || shows || moves || is_late || has_output || sends;
+        Ok(has_more || self.attach.ended().is_some())
+    }
+
+    fn follow_actions(&mut self, now: Mono) {
+        while let Some(action) = self.attach.poll_action() {
+            self.wire = None;
+            if action == Action::Dial {
+                let address = self.attach.agent().address.clone();
+                let wire = self.net.dial(self.key, &address);
+                self.placed(now, wire);
+            }
+        }
+    }
+
+    fn placed(&mut self, now: Mono, wire: Result<Option<Wire>, String>) {
+        match wire {
+            Ok(wire) => self.wire = wire,
+            Err(text) => self.attach.dial_failed(now, &text),
+        }
+    }
+
+    /// Raw while the terminal belongs to the session, and not a moment longer.
+    fn follow_raw(&mut self) -> io::Result<()> {
+        match (self.attach.is_raw(), &self.raw) {
+            (true, None) => {
+                self.raw = Some(self.screen.tty.enter_raw_mode(RESET)?);
+                self.follow_hint();
+            }
+            (false, Some(_)) if self.attach.terminal_output().is_empty() => self.raw = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Hands on what was typed, and says whether there may be more. Before there is a terminal,
+    /// keys stay where they are.
+    fn read_keys(&mut self) -> bool {
+        let mut left = LINK_TURN_BYTES;
+        loop {
+            if !self.typed.is_empty() {
+                let taken = self.attach.typed(&self.typed);
+                self.typed.drain(..taken);
+                if !self.typed.is_empty() {
+                    return false;
+                }
+            }
+            if self.raw.is_none() || !self.is_readable || left == 0 {
+                return self.raw.is_some() && self.is_readable;
+            }
+            self.typed.resize(TYPED_BYTES_MAX.min(left), 0);
+            let count = match self.screen.tty.stream.read(&mut self.typed) {
+                Moved::Bytes(count) => count,
+                Moved::Blocked => {
+                    self.is_readable = false;
+                    0
+                }
+                Moved::Closed | Moved::Failed(_) => {
+                    self.is_readable = false;
+                    self.attach.leave();
+                    0
+                }
+            };
+            self.typed.truncate(count);
+            left -= count;
+        }
+    }
+
+    /// Shows what there is to be shown, and says whether there is more.
+    fn show(&mut self) -> bool {
+        let mut left = LINK_TURN_BYTES;
+        while left > 0 && self.is_writable {
+            let output = self.attach.terminal_output();
+            if output.is_empty() {
+                return false;
+            }
+            match self.screen.tty.stream.write(&output[..output.len().min(left)]) {
+                Moved::Bytes(count) => {
+                    self.screens.see(&output[..count]);
+                    let reset = if self.screens.is_alternate { RESET_ALTERNATE } else { RESET };
+                    if let Some(raw) = &self.raw {
+                        raw.set_reset(reset);
+                    }
+                    self.attach.terminal_output_sent(count);
+                    left -= count;
+                }
+                Moved::Blocked => self.is_writable = false,
+                Moved::Closed | Moved::Failed(_) => {
+                    self.is_writable = false;
+                    self.attach.leave();
+                }
+            }
+        }
+        self.is_writable
+    }
+
+    fn take(&mut self, events: &mut Vec<Ready>) {
+        let now = self.net.clock.mono();
+        for ready in events.drain(..) {
+            match ready.key {
+                TTY => {
+                    self.is_readable |= ready.readable || ready.closed;
+                    self.is_writable |= ready.writable;
+                }
+                SIGNALS => self.take_signals(),
+                key if key == self.key => self.note(now, ready),
+                _ => {}
+            }
+        }
+        while let Some((_, wire)) = self.net.next_found() {
+            self.placed(now, wire.map(Some));
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.screen.signals.next_signal() {
+            match signal {
+                Signal::WindowChange => self.attach.resized(self.screen.size()),
+                Signal::Terminate | Signal::Interrupt | Signal::Quit | Signal::HangUp => {
+                    self.attach.leave();
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, now: Mono, ready: Ready) {
+        let Some(wire) = &mut self.wire else { return };
+        match wire.note(ready) {
+            Dialled::Unchanged => {}
+            Dialled::Open => self.attach.connected(now, entropy::seed()),
+            Dialled::Failed(error, rest) => {
+                self.wire = None;
+                let next = match rest.is_empty() {
+                    true => Err(error.to_string()),
+                    false => self.net.connect(self.key, rest).map(Some),
+                };
+                self.placed(now, next);
+            }
+        }
+    }
+
+    /// Gives the terminal back and lets the agent hear the last words.
+    fn part(&mut self, events: &mut Vec<Ready>) -> io::Result<()> {
+        self.raw = None;
+        let until = self.net.clock.mono() + FAREWELL_LINGER;
+        while let Some(wire) = &mut self.wire {
+            let now = self.net.clock.mono();
+            match wire.pump(now, &mut self.attach) {
+                Flow::Over => return Ok(()),
+                _ if now >= until => return Ok(()),
+                Flow::Again => {}
+                Flow::Wait => {
+                    self.net.wait(Some(until), false, events)?;
+                    self.take(events);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_screen_is_noticed_however_it_is_cut() {
+        let bytes = b"a\x1b\x1b[?1049h\x1b[22;0;0tx\x1b[?104\x1b[?1049l\x1b[?1049h\x1b[?1049";
+        for size in 1..bytes.len() {
+            let mut screens = Screens::default();
+            bytes.chunks(size).for_each(|piece| screens.see(piece));
+            assert!(screens.is_alternate, "pieces of {size}");
+            screens.see(b"l");
+            assert!(!screens.is_alternate);
+        }
+    }
+}

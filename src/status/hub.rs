@@ -1,0 +1,437 @@
+//! What the shell host knows, and the numbers of its events.
+//!
+//! One hub for all agents. It decides whether an event is new, says what is missing, keeps what is
+//! known, and lets the [`super::journal`] make it durable. It never forgets an event that was
+//! acknowledged, never tells one twice, and never grows because somebody does not listen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use serde_json::{Value, json};
+
+use super::history::{self, History};
+use super::journal::Journal;
+use super::known::{Agent, Changes, Entry, Position, Presence, Text, Texts};
+use super::line::{
+    EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_REMOVED, HUB_SESSION,
+    HUB_SILENT, Kind,
+};
+use super::recovery;
+use crate::base::disk::{DiskDone, DiskError, DiskOp};
+use crate::base::time::{Mono, Now, Wall};
+use crate::base::uuid::Uuid;
+use crate::limits::{AGENTS_MAX, STATUS_SILENCE};
+use crate::rpc::event::EventType;
+use crate::rpc::session::Session;
+
+/// The hub. Made by [`recovery::Recovery`].
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) agents: BTreeMap<Box<str>, Agent>,
+    pub(super) texts: Texts,
+    /// The number of the newest event.
+    pub(super) seq: u64,
+    pub(super) journal: Journal,
+    pub(super) history: History,
+    pub(super) asks: BTreeSet<Box<str>>,
+    pub(super) names_changed: bool,
+    /// Agents with events in the commit that is being gathered.
+    pub(super) gathered: Vec<Box<str>>,
+    /// What becomes true with the commit that is under way.
+    pub(super) flight: Flight,
+    pub(super) line: Vec<u8>,
+    /// The number of the newest event that may be told.
+    pub(super) told_seq: u64,
+    /// `seq` as it was when the last commit began, or when the hub did: all before is on disk.
+    pub(super) taken_seq: u64,
+}
+
+/// What a commit makes durable.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    marks: Vec<(Box<str>, Position)>,
+    history_end: u64,
+    seq: u64,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is new.
+    New,
+    /// The hub has it already.
+    Duplicate,
+    /// The hub does not know this agent.
+    UnknownAgent,
+}
+
+/// What the hub wants its driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Ask this agent for its sessions, then [`Hub::listed`].
+    List(Box<str>),
+    /// Write the names anew: [`Hub::names`].
+    Names,
+}
+
+/// A place in a walk over all agents and their sessions. What comes or goes meanwhile is met or
+/// not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(Option<(Box<str>, Option<Uuid>)>);
+
+/// What a walk comes upon.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// An agent; its sessions follow.
+    Agent(&'a str, &'a Agent),
+    /// A session of the last agent.
+    Session(&'a str, Uuid, &'a Entry),
+}
+
+impl Hub {
+    /// An agent has connected, and proved who it is. False if there are too many.
+    #[must_use = "a refused agent must be hung up on"]
+    pub fn connected(&mut self, now: Now, id: &str) -> bool {
+        if !self.agents.contains_key(id) {
+            if self.agents.len() >= AGENTS_MAX {
+                return false;
+            }
+            self.agents.insert(id.into(), Agent::default());
+        }
+        if let Some(agent) = self.agents.get_mut(id) {
+            hear(agent, now);
+            agent.presence = Presence::Connected;
+        }
+        self.tell(now, id, HUB_CONNECTED, None, &Value::Null);
+        true
+    }
+
+    /// An agent's connection is gone.
+    pub fn lost(&mut self, now: Now, id: &str, why: &str) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.presence = match agent.presence {
+            Presence::Leaving => Presence::Down,
+            _ => Presence::Lost(why.into()),
+        };
+        self.tell(now, id, HUB_LOST, None, &json!({ "error": why }));
+    }
+
+    /// An agent is not of this cluster any more.
+    pub fn forget(&mut self, now: Now, id: &str) {
+        if self.agents.remove(id).is_some() {
+            self.names_changed = true;
+            self.asks.remove(id);
+            self.tell(now, id, HUB_FORGOTTEN, None, &Value::Null);
+        }
+    }
+
+    /// Whether an event would be taken. While not, agents are not read.
+    pub fn has_room(&self) -> bool {
+        self.journal.has_room()
+    }
+
+    /// An event of the agent `id`, whose line (without newline) `event` was read from. The caller
+    /// has checked [`Hub::has_room`] and that the event is this agent's.
+    pub fn event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) -> Verdict {
+        let Some(agent) = self.agents.get_mut(id) else { return Verdict::UnknownAgent };
+        if hear(agent, now) {
+            self.tell(now, id, HUB_CONNECTED, None, &Value::Null);
+        }
+        let Some(agent) = self.agents.get(id) else { return Verdict::UnknownAgent };
+        let missing = match Numbered::of(event, agent.position.as_ref()) {
+            Numbered::Old => return Verdict::Duplicate,
+            Numbered::No => None,
+            Numbered::Next { missing } => missing,
+        };
+        if let Some((from, to)) = missing {
+            let data = json!({ "from": from, "to": to, "count": to - from + 1, "by": "hub" });
+            self.tell(now, id, "agent.gap", None, &data);
+            self.asks.insert(id.into());
+        }
+        self.take(id, line, event);
+        Verdict::New
+    }
+
+    /// The sessions of an agent, as it told them when it was asked. Differences become events.
+    pub fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
+        let Some(agent) = self.agents.get(id) else { return };
+        let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
+        let gone: Vec<Uuid> =
+            agent.sessions.keys().filter(|uuid| !listed.contains(uuid)).copied().collect();
+        let differs = |session: &Session| {
+            agent
+                .sessions
+                .get(&session.uuid)
+                .is_none_or(|had| had.session(session.uuid) != *session)
+        };
+        let changed: Vec<Session> = sessions.into_iter().filter(differs).collect();
+        for uuid in gone {
+            self.tell(now, id, HUB_REMOVED, Some(uuid), &Value::Null);
+        }
+        for session in changed {
+            let data = serde_json::to_value(&session).expect("a session has only string keys");
+            self.tell(now, id, HUB_SESSION, Some(session.uuid), &data);
+        }
+    }
+
+    /// What the driver is to do.
+    pub fn poll_want(&mut self) -> Option<Want> {
+        if std::mem::take(&mut self.names_changed) {
+            return Some(Want::Names);
+        }
+        self.asks.pop_first().map(Want::List)
+    }
+
+    /// What the journal wants of its disk next. Call until `None`, after every other call.
+    pub fn poll_disk(&mut self) -> Option<DiskOp> {
+        let waiting = self.journal.poll_removal().or_else(|| self.journal.poll_again());
+        if waiting.is_some() || !self.journal.is_due() {
+            return waiting;
+        }
+        self.flight.history_end = self.history.end();
+        self.flight.seq = self.history.last_seq();
+        for id in self.gathered.drain(..) {
+            let position = self.agents.get(&id).and_then(|agent| agent.position.clone());
+            self.flight.marks.extend(position.map(|position| (id, position)));
+        }
+        // A file's header counts what is before the file, not what is in this commit.
+        let (seq, agents) = (self.taken_seq, &self.agents);
+        let told = self.told_seq;
+        let op = self.journal.begin(
+            |out| recovery::write_header(out, seq, told),
+            |out, cursor, bytes| write_piece(agents, out, cursor, bytes),
+        );
+        self.taken_seq = self.seq;
+        Some(op)
+    }
+
+    /// What became of the oldest disk operation without an answer. True if something has become
+    /// durable: then [`Hub::durable`] of any agent and the visible history may have moved.
+    pub fn disk_done(&mut self, now: Mono, done: DiskDone) -> bool {
+        let DiskDone::Committed { bytes, result } = done else { return false };
+        if !self.journal.committed(now, bytes, result) {
+            return false;
+        }
+        for (id, position) in self.flight.marks.drain(..) {
+            if let Some(agent) = self.agents.get_mut(&id) {
+                agent.durable = Some(position);
+            }
+        }
+        self.history.show(self.flight.history_end);
+        self.told_seq = self.flight.seq;
+        self.show_what_is_settled();
+        true
+    }
+
+    /// When [`Hub::tick`] is wanted.
+    pub fn deadline(&self) -> Option<Mono> {
+        let heard = self.agents.values().filter(|agent| is_heard(agent));
+        let silence = heard.map(|agent| agent.news_at + STATUS_SILENCE).min();
+        self.journal.deadline().into_iter().chain(silence).min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        self.journal.tick(now.mono);
+        let due = |agent: &Agent| is_heard(agent) && agent.news_at + STATUS_SILENCE <= now.mono;
+        let silent: Vec<Box<str>> =
+            self.agents.iter().filter(|(_, agent)| due(agent)).map(|(id, _)| id.clone()).collect();
+        for id in silent {
+            if let Some(agent) = self.agents.get_mut(&id) {
+                agent.presence = Presence::Silent;
+            }
+            self.tell(now, &id, HUB_SILENT, None, &Value::Null);
+        }
+    }
+
+    /// The newest event of an agent that will never be forgotten: what may be acknowledged.
+    pub fn durable(&self, id: &str) -> Option<&Position> {
+        self.agents.get(id)?.durable.as_ref()
+    }
+
+    /// The recent events.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The number of the newest event that may be told.
+    pub const fn told(&self) -> u64 {
+        self.told_seq
+    }
+
+    /// One agent.
+    pub fn agent(&self, id: &str) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// Goes one step on a walk over everything that is known.
+    pub fn step(&self, cursor: &mut Cursor) -> Option<Step<'_>> {
+        step(&self.agents, cursor)
+    }
+
+    /// All DNS names: the name, whose it is, and when its session was created.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
+        self.agents.iter().flat_map(|(id, agent)| {
+            let named = agent.sessions.values().filter(|entry| !entry.dns_name().is_empty());
+            named.map(|entry| (entry.dns_name(), &**id, entry.created_at()))
+        })
+    }
+
+    /// What the disk said last, if it did not do what it was asked.
+    pub const fn trouble(&self) -> Option<&DiskError> {
+        self.journal.trouble()
+    }
+
+    /// Takes an event that is new: state, journal, history.
+    fn take(&mut self, id: &str, line: &[u8], event: &EventLine<'_>) {
+        let kept = event.kind() != Kind::Event(EventType::AgentHeartbeat);
+        self.seq += u64::from(kept);
+        self.line.clear();
+        history::write_line(&mut self.line, self.seq, line);
+        self.history.push(self.seq, &self.line);
+        if kept {
+            let batch = self.journal.append(self.seq, &self.line);
+            self.mark(id, batch);
+        }
+        self.learn(id, event);
+        self.show_what_is_settled();
+    }
+
+    /// Notes that the agent's position is news to the commit that is being gathered.
+    fn mark(&mut self, id: &str, batch: u64) {
+        if let Some(agent) = self.agents.get_mut(id)
+            && agent.batch != batch
+        {
+            agent.batch = batch;
+            self.gathered.push(id.into());
+        }
+    }
+
+    /// Applies an event to what is known. Also how the journal is read again.
+    pub(super) fn learn(&mut self, id: &str, event: &EventLine<'_>) {
+        if event.kind() == Kind::Forgotten {
+            self.agents.remove(id);
+            return;
+        }
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if let (Some(epoch), Some(seq)) = (event.epoch, event.seq) {
+            agent.position = Some(moved(agent.position.take(), epoch, seq));
+        }
+        if event.kind() == Kind::Event(EventType::AgentShutdown) {
+            agent.presence = Presence::Leaving;
+        }
+        let Changes { names, doubtful } = agent.apply(event, &mut self.texts);
+        self.names_changed |= names;
+        if doubtful && !self.asks.contains(id) {
+            self.asks.insert(id.into());
+        }
+    }
+
+    /// An event of the hub's own.
+    fn tell(&mut self, now: Now, id: &str, kind: &str, session: Option<Uuid>, data: &Value) {
+        let mut event = json!({
+            "type": kind, "agent_id": id, "timestamp": now.wall, "data": data,
+        });
+        if let Some(uuid) = session {
+            event["session_id"] = json!(uuid);
+        }
+        let line = event.to_string();
+        if let Ok(event) = EventLine::parse(line.as_bytes()) {
+            self.take(id, line.as_bytes(), &event);
+        }
+    }
+
+    /// Events that need no disk are told at once, unless others before them still wait for it.
+    fn show_what_is_settled(&mut self) {
+        if self.journal.is_settled() {
+            self.history.show(self.history.end());
+        }
+    }
+}
+
+/// An event's number, seen from what the hub has.
+enum Numbered {
+    No,
+    Old,
+    Next { missing: Option<(u64, u64)> },
+}
+
+impl Numbered {
+    fn of(event: &EventLine<'_>, had: Option<&Position>) -> Numbered {
+        let (Some(epoch), Some(seq)) = (event.epoch, event.seq) else { return Numbered::No };
+        let due = match had {
+            Some(had) if *had.epoch == *epoch && seq <= had.seq => return Numbered::Old,
+            Some(had) if *had.epoch == *epoch => had.seq + 1,
+            Some(_) => 1,
+            // The first word of an agent: what was before it, nobody here has missed.
+            None => return Numbered::Next { missing: None },
+        };
+        // A gap speaks for everything from its `from` to its own number.
+        let gap: Option<GapData> =
+            (event.kind() == Kind::Event(EventType::AgentGap)).then(|| event.data()).flatten();
+        let first = gap.map_or(seq, |gap| gap.from.min(seq));
+        Numbered::Next { missing: (first > due).then(|| (due, first - 1)) }
+    }
+}
+
+/// The position behind another event; the epoch's text is kept if it is the same.
+fn moved(had: Option<Position>, epoch: &str, seq: u64) -> Position {
+    match had {
+        Some(had) if *had.epoch == *epoch => Position { seq, ..had },
+        _ => Position { epoch: Text::from(epoch), seq },
+    }
+}
+
+/// Notes that an agent has said something. True if that ends a silence.
+fn hear(agent: &mut Agent, now: Now) -> bool {
+    (agent.last_news, agent.news_at) = (now.wall, now.mono);
+    let returned = agent.presence == Presence::Silent;
+    if returned || agent.presence == Presence::Leaving {
+        agent.presence = Presence::Connected;
+    }
+    returned
+}
+
+fn is_heard(agent: &Agent) -> bool {
+    matches!(agent.presence, Presence::Connected | Presence::Leaving)
+}
+
+fn step<'a>(agents: &'a BTreeMap<Box<str>, Agent>, cursor: &mut Cursor) -> Option<Step<'a>> {
+    let from = match &mut cursor.0 {
+        None => Bound::Unbounded,
+        Some((id, session)) => {
+            let after = session.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = agents.get_key_value(id).and_then(|(id, agent)| {
+                Some((id, agent.sessions.range((after, Bound::Unbounded)).next()?))
+            });
+            if let Some((id, (uuid, entry))) = next {
+                *session = Some(*uuid);
+                return Some(Step::Session(id, *uuid, entry));
+            }
+            Bound::Excluded(&**id)
+        }
+    };
+    let (id, agent) = agents.range::<str, _>((from, Bound::Unbounded)).next()?;
+    cursor.0 = Some((id.clone(), None));
+    Some(Step::Agent(id, agent))
+}
+
+/// Writes what is known from `cursor` on, as records of the journal; true at the end.
+fn write_piece(
+    agents: &BTreeMap<Box<str>, Agent>,
+    out: &mut Vec<u8>,
+    cursor: &mut Cursor,
+    bytes: usize,
+) -> bool {
+    let start = out.len();
+    while out.len() - start < bytes {
+        match step(agents, cursor) {
+            Some(Step::Agent(id, agent)) => recovery::write_agent(out, id, agent),
+            Some(Step::Session(id, uuid, entry)) => {
+                recovery::write_session(out, id, entry.session(uuid));
+            }
+            None => return true,
+        }
+    }
+    false
+}

@@ -1,0 +1,280 @@
+//! What the hub knows of agents and sessions, small: 10,000 sessions take some 3 MiB.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::line::{AttachedData, EventLine, Kind, StartedData};
+use crate::base::time::{Mono, Wall};
+use crate::base::uuid::Uuid;
+use crate::limits::{SESSIONS_MAX, SHARED_TEXTS_MAX};
+use crate::rpc::event::EventType;
+use crate::rpc::field::Protocol;
+use crate::rpc::session::Session;
+
+/// One agent.
+#[derive(Debug, Default)]
+pub struct Agent {
+    /// Whether it is there.
+    pub presence: Presence,
+    /// When it said something last, by the hub's calendar.
+    pub last_news: Wall,
+    /// The same on the monotonic clock; the hub's start, if it has said nothing since.
+    pub news_at: Mono,
+    /// Its version; empty if it never said.
+    pub version: Text,
+    /// The image of its new sessions; empty if it never said.
+    pub image: Text,
+    /// What its last heartbeat said, as it came.
+    pub load: Option<Box<str>>,
+    /// The newest event of it that the hub has.
+    pub position: Option<Position>,
+    /// The newest event of it that the hub will never forget.
+    pub durable: Option<Position>,
+    /// The commit that its newest event goes with.
+    pub batch: u64,
+    /// Its sessions.
+    pub sessions: BTreeMap<Uuid, Entry>,
+}
+
+/// A text that many entries share.
+pub type Text = Arc<str>;
+
+/// Whether an agent is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// Not since the hub has started.
+    #[default]
+    Unseen,
+    /// Connected, and it has said something lately.
+    Connected,
+    /// Connected, and it has said goodbye.
+    Leaving,
+    /// Connected, but without a word for [`crate::limits::STATUS_SILENCE`].
+    Silent,
+    /// Its connection is gone, for this reason.
+    Lost(Box<str>),
+    /// Its connection is gone after it said goodbye.
+    Down,
+}
+
+impl Presence {
+    /// One word for the wire.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Presence::Unseen => "unseen",
+            Presence::Connected | Presence::Leaving => "connected",
+            Presence::Silent => "silent",
+            Presence::Lost(_) => "lost",
+            Presence::Down => "down",
+        }
+    }
+}
+
+/// An event's place in its agent's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which spool numbered it.
+    pub epoch: Text,
+    /// Its number.
+    pub seq: u64,
+}
+
+/// One session, without its id.
+#[derive(Debug)]
+pub struct Entry {
+    name: Box<str>,
+    dns_name: Box<str>,
+    image: Text,
+    command: Text,
+    created_at: Wall,
+    last_accessed: Wall,
+    started_at: Option<Wall>,
+    memory: u64,
+    cpus: f64,
+    pids: u32,
+    attached_count: u32,
+    port: u16,
+    protocol: Protocol,
+    running: bool,
+    locked: bool,
+    docker: bool,
+    /// What few sessions have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Rare {
+    broken: Option<String>,
+    stale: Option<String>,
+}
+
+/// Texts that were used lately, so that equal ones are kept once. Bounded: a text that falls out is
+/// merely kept twice.
+#[derive(Debug, Default)]
+pub struct Texts {
+    recent: Vec<Text>,
+    next: usize,
+}
+
+impl Texts {
+    /// The shared form of `text`.
+    pub fn share(&mut self, text: &str) -> Text {
+        if let Some(known) = self.recent.iter().find(|known| ***known == *text) {
+            return known.clone();
+        }
+        let shared = Text::from(text);
+        if self.recent.len() < SHARED_TEXTS_MAX {
+            self.recent.push(shared.clone());
+        } else {
+            self.recent[self.next] = shared.clone();
+            self.next = (self.next + 1) % SHARED_TEXTS_MAX;
+        }
+        shared
+    }
+}
+
+impl Entry {
+    /// The small form of a session.
+    pub fn new(session: Session, texts: &mut Texts) -> Entry {
+        let rare = (session.broken.is_some() || session.stale.is_some())
+            .then(|| Box::new(Rare { broken: session.broken, stale: session.stale }));
+        Entry {
+            name: session.name.into(),
+            dns_name: session.dns_name.into(),
+            image: texts.share(&session.image),
+            command: texts.share(&session.command),
+            created_at: session.created_at,
+            last_accessed: session.last_accessed,
+            started_at: session.started_at,
+            memory: session.memory,
+            cpus: session.cpus,
+            pids: session.pids,
+            attached_count: session.attached_count.max(u32::from(session.attached)),
+            port: session.port,
+            protocol: session.protocol,
+            running: session.running,
+            locked: session.locked,
+            docker: session.docker,
+            rare,
+        }
+    }
+
+    /// The session as it goes over the wire.
+    pub fn session(&self, uuid: Uuid) -> Session {
+        let rare = self.rare.as_deref();
+        Session {
+            uuid,
+            name: self.name.to_string(),
+            created_at: self.created_at,
+            last_accessed: self.last_accessed,
+            port: self.port,
+            protocol: self.protocol,
+            dns_name: self.dns_name.to_string(),
+            running: self.running,
+            attached: self.attached_count > 0,
+            attached_count: self.attached_count,
+            locked: self.locked,
+            image: self.image.to_string(),
+            started_at: self.started_at,
+            command: self.command.to_string(),
+            docker: self.docker,
+            memory: self.memory,
+            cpus: self.cpus,
+            pids: self.pids,
+            broken: rare.and_then(|rare| rare.broken.clone()),
+            stale: rare.and_then(|rare| rare.stale.clone()),
+        }
+    }
+
+    /// Its DNS name; empty if it has none.
+    pub fn dns_name(&self) -> &str {
+        &self.dns_name
+    }
+
+    /// When it was created.
+    pub const fn created_at(&self) -> Wall {
+        self.created_at
+    }
+}
+
+/// What an event has changed beside the state itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The DNS names of the agent's sessions.
+    pub names: bool,
+    /// What is known may be wrong; the agent should be asked.
+    pub doubtful: bool,
+}
+
+impl Agent {
+    /// Applies an event that is new. The same for an event as it comes and as it is read again from
+    /// the journal.
+    pub fn apply(&mut self, event: &EventLine<'_>, texts: &mut Texts) -> Changes {
+        match event.kind() {
+            Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
+            | Kind::Session => self.put_session(event, texts),
+            Kind::Event(EventType::Deleted) | Kind::Removed => self.remove_session(event),
+            Kind::Event(EventType::Stopped) => self.change(event, |entry| {
+                (entry.running, entry.started_at, entry.attached_count) = (false, None, 0);
+            }),
+            Kind::Event(EventType::Attached | EventType::Detached) => self.terminals(event),
+            Kind::Event(EventType::AgentStarted) => {
+                let started: StartedData<'_> = event.data().unwrap_or_default();
+                self.version = texts.share(&started.version);
+                self.image = texts.share(&started.image_tag);
+                Changes { doubtful: true, ..Changes::default() }
+            }
+            Kind::Event(EventType::AgentHeartbeat) => {
+                self.load = event.data.map(|data| data.get().into());
+                Changes::default()
+            }
+            Kind::Event(EventType::AgentGap) => Changes { doubtful: true, ..Changes::default() },
+            Kind::Event(EventType::AgentShutdown) | Kind::Forgotten | Kind::Other => {
+                Changes::default()
+            }
+        }
+    }
+
+    fn put_session(&mut self, event: &EventLine<'_>, texts: &mut Texts) -> Changes {
+        let doubtful = Changes { doubtful: true, ..Changes::default() };
+        let Some(session) = event.data::<Session>() else { return doubtful };
+        if self.sessions.len() >= SESSIONS_MAX && !self.sessions.contains_key(&session.uuid) {
+            return doubtful;
+        }
+        let uuid = session.uuid;
+        let entry = Entry::new(session, texts);
+        let name = entry.dns_name.clone();
+        let old = self.sessions.insert(uuid, entry);
+        let names = old.map_or(!name.is_empty(), |old| old.dns_name != name);
+        Changes { names, doubtful: false }
+    }
+
+    fn remove_session(&mut self, event: &EventLine<'_>) -> Changes {
+        let gone = session_id(event).and_then(|uuid| self.sessions.remove(&uuid));
+        let names = gone.is_some_and(|entry| !entry.dns_name.is_empty());
+        Changes { names, doubtful: false }
+    }
+
+    fn terminals(&mut self, event: &EventLine<'_>) -> Changes {
+        let Some(AttachedData { attached_count }) = event.data() else {
+            return Changes { doubtful: true, ..Changes::default() };
+        };
+        let attached = event.kind() == Kind::Event(EventType::Attached);
+        let accessed = Wall::parse_rfc3339(event.timestamp).filter(|_| attached);
+        self.change(event, |entry| {
+            entry.attached_count = attached_count;
+            entry.last_accessed = accessed.unwrap_or(entry.last_accessed);
+        })
+    }
+
+    fn change(&mut self, event: &EventLine<'_>, change: impl FnOnce(&mut Entry)) -> Changes {
+        let known = session_id(event).and_then(|uuid| self.sessions.get_mut(&uuid));
+        let doubtful = known.is_none();
+        known.map(change);
+        Changes { doubtful, ..Changes::default() }
+    }
+}
+
+fn session_id(event: &EventLine<'_>) -> Option<Uuid> {
+    Uuid::parse(event.session_id?).ok()
+}

@@ -1,0 +1,172 @@
+//! An event line as the hub reads it: without copying, and only as deep as it must.
+//!
+//! The line goes to the journal and to subscribers as it came. Types that this hub does not know
+//! are let through: a newer agent may have more to say.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::rpc::event::EventType;
+
+/// The parts of an event line that the hub looks at, borrowed from it.
+#[derive(Debug, Deserialize)]
+pub struct EventLine<'a> {
+    /// What happened, as text.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// Which agent it claims to be from.
+    pub agent_id: &'a str,
+    /// Which session it is about.
+    #[serde(default)]
+    pub session_id: Option<&'a str>,
+    /// When, RFC 3339.
+    pub timestamp: &'a str,
+    /// What else there is, as it came.
+    #[serde(default, borrow)]
+    pub data: Option<&'a RawValue>,
+    /// Which spool numbered it.
+    #[serde(default)]
+    pub epoch: Option<&'a str>,
+    /// Its number there.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+/// What an event does to the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One of the wire's own types.
+    Event(EventType),
+    /// The hub learned of a session by asking.
+    Session,
+    /// The hub learned that a session is gone by asking.
+    Removed,
+    /// The agent is not of this cluster any more.
+    Forgotten,
+    /// Nothing that is kept.
+    Other,
+}
+
+/// The type of [`Kind::Session`] on the wire of the status socket.
+pub const HUB_SESSION: &str = "hub.session";
+/// The type of [`Kind::Removed`].
+pub const HUB_REMOVED: &str = "hub.removed";
+/// The type of [`Kind::Forgotten`].
+pub const HUB_FORGOTTEN: &str = "hub.forgotten";
+/// The hub has a connection of the agent, or hears it again after silence.
+pub const HUB_CONNECTED: &str = "hub.connected";
+/// The connection is gone. Data: `error`.
+pub const HUB_LOST: &str = "hub.lost";
+/// The connection is there, but nothing comes.
+pub const HUB_SILENT: &str = "hub.silent";
+
+impl<'a> EventLine<'a> {
+    /// Reads a line without its newline.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn parse(line: &'a [u8]) -> Result<EventLine<'a>, String> {
+        let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// What it does.
+    pub fn kind(&self) -> Kind {
+        match self.kind {
+            "agent.started" => Kind::Event(EventType::AgentStarted),
+            "agent.heartbeat" => Kind::Event(EventType::AgentHeartbeat),
+            "agent.shutdown" => Kind::Event(EventType::AgentShutdown),
+            "agent.gap" => Kind::Event(EventType::AgentGap),
+            "container.created" => Kind::Event(EventType::Created),
+            "container.edited" => Kind::Event(EventType::Edited),
+            "container.started" => Kind::Event(EventType::Started),
+            "container.stopped" => Kind::Event(EventType::Stopped),
+            "container.deleted" => Kind::Event(EventType::Deleted),
+            "session.attached" => Kind::Event(EventType::Attached),
+            "session.detached" => Kind::Event(EventType::Detached),
+            HUB_SESSION => Kind::Session,
+            HUB_REMOVED => Kind::Removed,
+            HUB_FORGOTTEN => Kind::Forgotten,
+            _ => Kind::Other,
+        }
+    }
+
+    /// The data, if it is of the expected form.
+    pub fn data<T: Deserialize<'a>>(&self) -> Option<T> {
+        serde_json::from_str(self.data?.get()).ok()
+    }
+}
+
+/// `from` of an `agent.gap`.
+#[derive(Debug, Deserialize)]
+pub struct GapData {
+    /// The first lost event.
+    pub from: u64,
+}
+
+/// Data of `session.attached` and `session.detached`.
+#[derive(Debug, Deserialize)]
+pub struct AttachedData {
+    /// Terminals that are attached now.
+    #[serde(default)]
+    pub attached_count: u32,
+}
+
+/// Data of `agent.started`.
+#[derive(Debug, Default, Deserialize)]
+pub struct StartedData<'a> {
+    /// The agent's version.
+    #[serde(default, borrow)]
+    pub version: std::borrow::Cow<'a, str>,
+    /// The image of its new sessions.
+    #[serde(default, borrow)]
+    pub image_tag: std::borrow::Cow<'a, str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Wall;
+    use crate::rpc::event::Event;
+
+    #[test]
+    fn every_type_of_the_wire_is_known_here() {
+        for kind in [
+            EventType::AgentStarted,
+            EventType::AgentHeartbeat,
+            EventType::AgentShutdown,
+            EventType::AgentGap,
+            EventType::Created,
+            EventType::Edited,
+            EventType::Started,
+            EventType::Stopped,
+            EventType::Deleted,
+            EventType::Attached,
+            EventType::Detached,
+        ] {
+            let event = Event {
+                kind,
+                agent_id: "a".to_owned(),
+                session_id: None,
+                timestamp: Wall::default(),
+                data: serde_json::Value::Null,
+                epoch: Some("e".to_owned()),
+                seq: Some(7),
+            };
+            let line = serde_json::to_vec(&event).unwrap();
+            let read = EventLine::parse(&line).unwrap();
+            assert_eq!(read.kind(), Kind::Event(kind));
+            assert_eq!((read.agent_id, read.epoch, read.seq), ("a", Some("e"), Some(7)));
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_line_is_refused() {
+        let line = br#"{"type":"x.new","agent_id":"a","timestamp":"t","data":[1],"more":{}}"#;
+        assert_eq!(EventLine::parse(line).map(|read| read.kind()), Ok(Kind::Other));
+        for cut in 0..line.len() {
+            assert!(EventLine::parse(&line[..cut]).is_err(), "{cut}");
+        }
+        assert!(EventLine::parse(b"{\"type\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,194 @@
+//! One connection of tcp/223: an agent that proves itself, and its status channel.
+//!
+//! It owns the connection and the [`Listener`] that is on its channel, and moves the bytes between
+//! the two. What the hub has no room for stays in the connection's window, so an agent is slowed
+//! and nothing grows. There is one channel; another one is closed at once.
+//!
+//! ```text
+//! Proving ─key proved, subsystem asked for→ Listening ─the agent has no more→ Ending
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::hub::Hub;
+use super::listener::{Listener, Note};
+use crate::base::endpoint::Endpoint;
+use crate::base::time::{Mono, Now};
+use crate::rpc::STATUS_SUBSYSTEM;
+use crate::ssh::keys::PublicKey;
+use crate::ssh::{ChannelId, Conn, Event, ServerConfig, Subsystem};
+
+/// What the status listener offers.
+pub const SUBSYSTEMS: &[Subsystem] = &[Subsystem { name: STATUS_SUBSYSTEM, window_change: false }];
+
+/// One connection.
+#[derive(Debug)]
+pub struct Peer {
+    conn: Conn,
+    state: State,
+    events: VecDeque<PeerEvent>,
+}
+
+#[derive(Debug)]
+enum State {
+    Proving,
+    Listening {
+        channel: ChannelId,
+        listener: Box<Listener>,
+    },
+    /// What has come is still to be taken.
+    Ending {
+        channel: ChannelId,
+        listener: Box<Listener>,
+    },
+}
+
+/// What a connection tells its driver.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// May this key log in? Input stops until [`Peer::authorize`].
+    KeyOffered(PublicKey),
+    /// This key has proved itself.
+    Authenticated(PublicKey),
+    /// It wants to tell events: [`Peer::listen`] follows, or [`Peer::disconnect`].
+    Subsystem(ChannelId),
+    /// It is gone, in words. The last event; what has come before it waits for [`Peer::work`].
+    Gone(String),
+}
+
+impl Peer {
+    /// A connection that was accepted `now`. `config` offers [`SUBSYSTEMS`].
+    pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
+        let conn = Conn::server(config, seed, now);
+        Peer { conn, state: State::Proving, events: VecDeque::new() }
+    }
+
+    /// What has happened, oldest first. To be asked until there is nothing, after every other call.
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+        while self.events.is_empty() {
+            let event = self.conn.poll_event()?;
+            self.heard(event);
+        }
+        self.events.pop_front()
+    }
+
+    /// Answers [`PeerEvent::KeyOffered`].
+    pub fn authorize(&mut self, verdict: bool) {
+        self.conn.authorize(verdict);
+    }
+
+    /// Answers [`PeerEvent::Subsystem`].
+    pub fn listen(&mut self, channel: ChannelId, listener: Listener) {
+        self.state = State::Listening { channel, listener: Box::new(listener) };
+    }
+
+    /// Ends the connection, in words.
+    pub fn disconnect(&mut self, text: &'static str) {
+        self.conn.disconnect(text);
+    }
+
+    /// Moves what can be moved between the channel and the hub. To be called when bytes have come
+    /// or left, and when something has become durable or the hub has room again.
+    pub fn work(&mut self, now: Now, hub: &mut Hub) {
+        let (State::Listening { channel, listener } | State::Ending { channel, listener }) =
+            &mut self.state
+        else {
+            return;
+        };
+        let taken = listener.input(now, self.conn.received(*channel), hub);
+        self.conn.consume(*channel, taken);
+        listener.settle(hub);
+        while !listener.output().is_empty() {
+            let sent = self.conn.send(*channel, listener.output());
+            if sent == 0 {
+                break;
+            }
+            listener.output_sent(sent, hub);
+        }
+        if listener.is_failed() {
+            self.conn.close(*channel);
+            self.conn.disconnect("event line is too long");
+        } else if matches!(self.state, State::Ending { .. }) && self.is_drained() {
+            self.conn.disconnect("status channel is closed");
+        }
+    }
+
+    /// Something for the log.
+    pub fn poll_note(&mut self) -> Option<Note> {
+        match &mut self.state {
+            State::Listening { listener, .. } | State::Ending { listener, .. } => {
+                listener.poll_note()
+            }
+            State::Proving => None,
+        }
+    }
+
+    fn heard(&mut self, event: Event) {
+        match event {
+            Event::KeyOffered { key, .. } => self.events.push_back(PeerEvent::KeyOffered(key)),
+            Event::Authenticated { key } => self.events.push_back(PeerEvent::Authenticated(key)),
+            Event::Subsystem { channel, .. } => match self.state {
+                State::Proving => self.events.push_back(PeerEvent::Subsystem(channel)),
+                State::Listening { .. } | State::Ending { .. } => self.conn.close(channel),
+            },
+            Event::Eof { channel } | Event::Closed { channel } => self.end(channel),
+            Event::Disconnected(error) => {
+                self.events.push_back(PeerEvent::Gone(error.to_string()));
+            }
+            // Bytes are looked at by work(); the rest is only for clients.
+            _ => {}
+        }
+    }
+
+    /// The agent sends no more on its channel.
+    fn end(&mut self, id: ChannelId) {
+        self.state = match std::mem::replace(&mut self.state, State::Proving) {
+            State::Listening { channel, listener } if channel == id => {
+                State::Ending { channel, listener }
+            }
+            state => state,
+        };
+    }
+
+    fn is_drained(&self) -> bool {
+        match &self.state {
+            State::Ending { channel, .. } => self.conn.received(*channel).is_empty(),
+            State::Proving | State::Listening { .. } => false,
+        }
+    }
+}
+
+impl Endpoint for Peer {
+    fn input_space(&mut self) -> &mut [u8] {
+        self.conn.input_space()
+    }
+
+    fn input(&mut self, now: Mono, len: usize) {
+        self.conn.input(now, len);
+    }
+
+    fn input_end(&mut self, now: Mono) {
+        self.conn.input_end(now);
+    }
+
+    fn output(&self) -> &[u8] {
+        self.conn.output()
+    }
+
+    fn output_sent(&mut self, len: usize) {
+        self.conn.output_sent(len);
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        self.conn.deadline()
+    }
+
+    fn tick(&mut self, now: Mono) {
+        self.conn.tick(now);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.conn.is_finished()
+    }
+}

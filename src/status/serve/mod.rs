@@ -1,0 +1,376 @@
+//! The status listener: joins the hub to its agents, its disk, its subscribers and the clock.
+//!
+//! One thread turns: it waits, moves bytes under a budget for each connection, hands the hub's
+//! journal to a disk thread, tells subscribers what has become durable, and waits again. Nothing
+//! here decides what is new, known or told.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`setup`] | what is read before serving |
+//! | [`guests`], [`keys`] | agents on tcp/223, and whose key is whose |
+//! | [`asks`] | the connections on which agents are asked for their sessions |
+//! | [`subscribers`] | the status socket |
+//! | [`names`] | the hosts file of dnsmasq |
+
+mod asks;
+mod guests;
+mod keys;
+mod names;
+mod setup;
+mod subscribers;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+pub use setup::ServeError;
+
+use self::asks::Asks;
+use self::guests::Guests;
+use self::names::Names;
+use self::subscribers::Subscribers;
+use super::hub::{Cursor, Hub, Step, Want};
+use super::peer::SUBSYSTEMS;
+use crate::base::address::Address;
+use crate::base::slots::Key;
+use crate::base::time::{Mono, Now};
+use crate::fleet::registry::Registry as Known;
+use crate::io::clock::Clock;
+use crate::io::disk::{self, LockFile, LogWorker};
+use crate::io::listener::Listener;
+use crate::io::notify;
+use crate::io::reactor::{Interests, Ready};
+use crate::io::signals::{Signal, Signals};
+use crate::io::stream::{Moved, Stream};
+use crate::limits::{KEYS_LOOK_INTERVAL, STATUS_DESCRIPTORS_MAX, STATUS_REGISTRY_INTERVAL};
+use crate::log::Log;
+use crate::paths::{PUBLIC_FILE, Paths, STATUS_SOCKET_MODE};
+use crate::ssh::{ServerConfig, Tuning};
+
+/// How a status listener is to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything on disk that is not named below.
+    pub paths: Paths,
+    /// How the registry of agents below `paths` is read.
+    pub known: fn(&Paths) -> Result<Known, String>,
+    /// Where to listen for agents.
+    pub listen: Address,
+    /// The host key.
+    pub host_key: PathBuf,
+    /// Which agents may come in, and by which key.
+    pub authorized_keys: PathBuf,
+    /// Whether the end of standard input ends it: it belongs to the process that holds the other
+    /// end.
+    pub until_stdin_ends: bool,
+}
+
+/// The part of the server that an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// tcp/223
+    Agents,
+    /// The status socket.
+    Socket,
+    /// SIGTERM and its like.
+    Signals,
+    /// Standard input, whose end ends an embedded listener.
+    Leash,
+    /// Results of the threads.
+    Threads,
+    /// An agent that tells events.
+    Guest,
+    /// A program that listens.
+    Subscriber,
+    /// Our connection to an agent.
+    Member(Key),
+}
+
+type Registry = crate::io::registry::Registry<Owner>;
+
+/// Serves until a signal says otherwise. Must be called before the process has other threads.
+///
+/// # Errors
+/// [`ServeError`], if serving could not begin.
+pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
+    let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
+    let host_key = setup::key(&options.host_key)?;
+    setup::prepare(&options.paths)?;
+    let _alone = LockFile::take(&options.paths.status_lock())?;
+    let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };
+    let mut server = Server::start(options, ssh, signals, log)?;
+    server.run().map_err(|error| ServeError::System("event loop", error))
+}
+
+struct Server<W> {
+    paths: Paths,
+    known: fn(&Paths) -> Result<Known, String>,
+    clock: Clock,
+    log: Log<W>,
+    registry: Registry,
+    signals: Signals,
+    leash: Option<Stream>,
+    hub: Hub,
+    disk: LogWorker,
+    guests: Guests,
+    asks: Asks,
+    subscribers: Subscribers,
+    names: Names,
+    /// How much of the history subscribers have been woken for.
+    shown: u64,
+    look_at_keys: Mono,
+    look_at_agents: Mono,
+    /// What the operator was told about the journal's disk.
+    told_of_disk: Option<String>,
+    is_over: bool,
+}
+
+impl<W: io::Write> Server<W> {
+    fn start(
+        options: &Options,
+        ssh: ServerConfig,
+        signals: Signals,
+        mut log: Log<W>,
+    ) -> Result<Self, ServeError> {
+        let system = |what| move |error| ServeError::System(what, error);
+        let paths = &options.paths;
+        let clock = Clock::new();
+        let (hub, directory, damaged) = setup::remember(paths)?;
+        if damaged > 0 {
+            log.warning(format_args!("{damaged} bytes of the journal were of no use"));
+        }
+        let mut registry = Registry::new(STATUS_DESCRIPTORS_MAX).map_err(system("event loop"))?;
+        let wakes = registry.reserve(Owner::Threads).map_err(system("threads"))?;
+        let waker = registry.reactor.waker(wakes).map_err(system("threads"))?;
+        let disk = LogWorker::start(directory, &waker).map_err(system("threads"))?;
+        let names = Names::start(paths.dns_hosts(), &waker).map_err(system("threads"))?;
+        let agents = Listener::bind_tcp(&options.listen).map_err(ServeError::Bind)?;
+        let socket = Listener::bind_unix(&paths.status_socket(), STATUS_SOCKET_MODE);
+        let socket = socket.map_err(ServeError::Bind)?;
+        let leash = options.until_stdin_ends.then(Stream::stdin).transpose();
+        let leash = leash.map_err(system("standard input"))?;
+        let mut read = |source: &dyn AsFd, owner| {
+            let fd = source.as_fd();
+            registry.watch_for(&fd, owner, Interests::Read).map_err(system("event loop"))
+        };
+        read(&signals, Owner::Signals)?;
+        read(&agents, Owner::Agents)?;
+        read(&socket, Owner::Socket)?;
+        if let Some(leash) = &leash {
+            read(leash, Owner::Leash)?;
+        }
+        let now = clock.mono();
+        let guests = Guests::new(agents, ssh, options.authorized_keys.clone());
+        announce(&mut log, &guests, paths)?;
+        Ok(Server {
+            paths: paths.clone(),
+            known: options.known,
+            clock,
+            log,
+            registry,
+            signals,
+            leash,
+            hub,
+            disk,
+            guests,
+            asks: Asks::new(wakes),
+            subscribers: Subscribers::new(socket),
+            names,
+            shown: 0,
+            look_at_keys: now,
+            look_at_agents: now,
+            told_of_disk: None,
+            is_over: false,
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        let mut is_busy = true;
+        while !self.is_over {
+            if is_busy {
+                self.registry.reactor.look(&mut ready)?;
+            } else {
+                let deadline = self.deadline();
+                self.registry.reactor.wait(&self.clock, deadline, &mut ready)?;
+            }
+            let now = self.clock.now();
+            for ready in &ready {
+                self.dispatch(now, *ready);
+            }
+            self.tick(now);
+            is_busy = self.turn(now);
+        }
+        self.log.info("ending; agents keep their events until a listener is back");
+        self.guests.leave(self.clock.mono());
+        Ok(())
+    }
+
+    fn dispatch(&mut self, now: Now, ready: Ready) {
+        let Server { registry, log, .. } = self;
+        match registry.owner(ready.key) {
+            Some(Owner::Agents) => self.guests.accept(registry, log, now.mono),
+            Some(Owner::Socket) => self.subscribers.accept(registry, log, now.mono),
+            Some(Owner::Signals) => self.hear_signals(now),
+            Some(Owner::Leash) => self.look_at_leash(),
+            Some(Owner::Threads) => self.collect(now),
+            Some(Owner::Guest) => self.guests.ready(now.mono, ready.key, ready),
+            Some(Owner::Subscriber) => self.subscribers.ready(ready.key, ready),
+            Some(Owner::Member(member)) => self.asks.ready(registry, now.mono, member, ready),
+            None => {}
+        }
+    }
+
+    /// What the threads have done.
+    fn collect(&mut self, now: Now) {
+        while let Some(done) = self.disk.next_done() {
+            let _told_by_wake = self.hub.disk_done(now.mono, done);
+            self.guests.wake();
+        }
+        self.asks.collect(&mut self.registry, now.mono);
+        self.names.collect(&mut self.log, now.mono);
+        let trouble = self.hub.trouble().map(ToString::to_string);
+        if trouble != self.told_of_disk {
+            match &trouble {
+                Some(why) => self.log.error(format_args!("journal: {why}; agents wait")),
+                None => self.log.info("journal: the disk takes events again"),
+            }
+            self.told_of_disk = trouble;
+        }
+    }
+
+    /// Everything that can be done without waiting, a bounded share of it. Says whether there is
+    /// more.
+    fn turn(&mut self, now: Now) -> bool {
+        let Server { registry, log, hub, .. } = self;
+        let guests_busy = self.guests.turn(registry, log, now, hub);
+        let asks_busy = self.asks.turn(registry, now, hub);
+        while let Some(want) = hub.poll_want() {
+            match want {
+                Want::Names => self.names.want(now.mono),
+                Want::List(id) if self.asks.knows(&id) => self.asks.want(&id, now.mono),
+                // Enrolment may have written its files since they were looked at.
+                Want::List(_) => self.look_at_agents = now.mono,
+            }
+        }
+        let had_room = hub.has_room();
+        self.disk.feed(|| hub.poll_disk());
+        if !had_room && hub.has_room() {
+            self.guests.wake();
+        }
+        self.names.turn(now.mono, hub, self.guests.addresses());
+        if hub.history().visible() != self.shown {
+            self.shown = hub.history().visible();
+            self.subscribers.wake();
+        }
+        let subscribers_busy = self.subscribers.turn(registry, log, hub);
+        guests_busy || asks_busy || subscribers_busy || !had_room && hub.has_room()
+    }
+
+    // --- time and the end ---
+
+    fn deadline(&self) -> Option<Mono> {
+        [
+            self.hub.deadline(),
+            self.guests.deadline(),
+            self.asks.deadline(),
+            self.subscribers.deadline(),
+            self.names.deadline(),
+            Some(self.look_at_keys),
+            Some(self.look_at_agents),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.hub.tick(now);
+        self.guests.tick(&mut self.registry, &mut self.log, now.mono);
+        self.subscribers.tick(&mut self.registry, &mut self.log, now.mono);
+        self.asks.tick(now.mono);
+        if self.look_at_keys <= now.mono {
+            self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
+            if self.guests.refresh(&mut self.log) {
+                self.look_at_agents = now.mono;
+            }
+        }
+        if self.look_at_agents <= now.mono {
+            self.look_at_agents = now.mono + STATUS_REGISTRY_INTERVAL;
+            self.look_at_agents(now);
+        }
+    }
+
+    /// Reads who is enrolled. An agent that has neither an entry nor a key is forgotten.
+    fn look_at_agents(&mut self, now: Now) {
+        let known = match (self.known)(&self.paths) {
+            Ok(known) => known,
+            Err(why) => return self.log.error(why),
+        };
+        for problem in &known.problems {
+            self.log.warning(problem);
+        }
+        self.asks.enrol(&mut self.registry, &known, now.mono);
+        self.names.enrol(&known, now.mono);
+        let enrolled = self.guests.enrolled();
+        let is_enrolled = |id: &str| {
+            enrolled.contains(id)
+                || known.agents.iter().any(|agent| agent.id.as_str() == id)
+                || known.problems.iter().any(|problem| problem.agent == id)
+        };
+        let mut gone = Vec::new();
+        let mut cursor = Cursor::default();
+        while let Some(step) = self.hub.step(&mut cursor) {
+            if let Step::Agent(id, _) = step
+                && !is_enrolled(id)
+            {
+                gone.push(id.to_owned());
+            }
+        }
+        for id in gone {
+            self.log.info(format_args!("agent {id} is not of this cluster any more"));
+            self.hub.forget(now, &id);
+        }
+    }
+
+    fn hear_signals(&mut self, now: Now) {
+        while let Some(signal) = self.signals.next_signal() {
+            match signal {
+                Signal::Terminate | Signal::Interrupt | Signal::Quit => self.is_over = true,
+                Signal::HangUp => (self.look_at_keys, self.look_at_agents) = (now.mono, now.mono),
+                Signal::WindowChange => {}
+            }
+        }
+    }
+
+    fn look_at_leash(&mut self) {
+        let mut dropped = [0; 64];
+        while let Some(leash) = &self.leash {
+            match leash.read(&mut dropped) {
+                Moved::Bytes(_) => {}
+                Moved::Blocked => return,
+                Moved::Closed | Moved::Failed(_) => {
+                    self.leash = None;
+                    self.is_over = true;
+                }
+            }
+        }
+    }
+}
+
+/// Says where it listens: in the log, and in a file for whoever chose no port.
+fn announce<W: io::Write>(
+    log: &mut Log<W>,
+    guests: &Guests,
+    paths: &Paths,
+) -> Result<(), ServeError> {
+    let Some(address) = guests.listener().tcp_address() else { return Ok(()) };
+    let socket = paths.status_socket();
+    log.info(format_args!("status listening on {address}, hub on {}", socket.display()));
+    let (_, mode) = PUBLIC_FILE;
+    disk::write_atomic(&paths.status_address(), format!("{address}\n").as_bytes(), mode)?;
+    if let Err(error) = notify::ready() {
+        log.warning(format_args!("systemd is not told that this is ready: {error}"));
+    }
+    Ok(())
+}

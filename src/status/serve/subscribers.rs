@@ -1,0 +1,177 @@
+//! The status socket: who listens to the hub, and the bytes of each.
+//!
+//! A subscriber holds a place in the hub's history and no bytes, so one that never reads costs the
+//! others nothing. One that sends no more but reads on stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use super::{Owner, Registry};
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::io::listener::{self, Listener};
+use crate::io::reactor::Ready;
+use crate::io::stream::{Moved, Stream};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, SUBSCRIBER_REQUEST_BYTES_MAX, SUBSCRIBER_TURN_BYTES,
+    SUBSCRIBERS_MAX,
+};
+use crate::log::Log;
+use crate::status::hub::Hub;
+use crate::status::subscribe::Subscriber;
+
+/// The socket and everyone who came through it.
+pub(super) struct Subscribers {
+    listener: Listener,
+    accept_at: Option<Mono>,
+    guests: BTreeMap<Key, Guest>,
+    touched: BTreeSet<Key>,
+}
+
+struct Guest {
+    stream: Stream,
+    subscriber: Subscriber,
+    inward: Inward,
+    is_writable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inward {
+    Ready,
+    Blocked,
+    Ended,
+}
+
+/// What a turn with one of them came to.
+enum Turn {
+    Waits,
+    Again,
+    Gone,
+}
+
+impl Subscribers {
+    pub(super) fn new(listener: Listener) -> Subscribers {
+        Subscribers { listener, accept_at: None, guests: BTreeMap::new(), touched: BTreeSet::new() }
+    }
+
+    pub(super) fn accept(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+        let mut accepted = Vec::new();
+        self.accept_at = match self.listener.accept(ACCEPTS_PER_TURN, &mut accepted) {
+            listener::Next::Wait => None,
+            listener::Next::Again => Some(now),
+            listener::Next::Pause(error) => {
+                log.error(format_args!("cannot accept subscribers: {error}"));
+                Some(now + ACCEPT_PAUSE)
+            }
+        };
+        for connection in accepted {
+            if self.guests.len() >= SUBSCRIBERS_MAX {
+                log.warning(format_args!("{SUBSCRIBERS_MAX} programs listen, no more are taken"));
+                return;
+            }
+            let stream = connection.stream;
+            match registry.watch(&stream, Owner::Subscriber) {
+                Ok(key) => {
+                    let subscriber = Subscriber::new();
+                    let (inward, is_writable) = (Inward::Ready, true);
+                    self.guests.insert(key, Guest { stream, subscriber, inward, is_writable });
+                    self.touched.insert(key);
+                }
+                Err(error) => log.error(format_args!("subscriber dropped: {error}")),
+            }
+        }
+    }
+
+    pub(super) fn ready(&mut self, key: Key, ready: Ready) {
+        let Some(guest) = self.guests.get_mut(&key) else { return };
+        if guest.inward == Inward::Blocked && (ready.readable || ready.closed) {
+            guest.inward = Inward::Ready;
+        }
+        guest.is_writable |= ready.writable;
+        self.touched.insert(key);
+    }
+
+    /// There may be something to be told.
+    pub(super) fn wake(&mut self) {
+        let waiting = self.guests.iter().filter(|(_, guest)| guest.is_writable);
+        self.touched.extend(waiting.map(|(key, _)| *key));
+    }
+
+    /// Moves what can be moved. Whether there is more at once.
+    pub(super) fn turn(
+        &mut self,
+        registry: &mut Registry,
+        log: &mut Log<impl Write>,
+        hub: &Hub,
+    ) -> bool {
+        for key in std::mem::take(&mut self.touched) {
+            let Some(guest) = self.guests.get_mut(&key) else { continue };
+            match guest.turn(log, hub) {
+                Turn::Waits => {}
+                Turn::Again => {
+                    self.touched.insert(key);
+                }
+                Turn::Gone => {
+                    self.guests.remove(&key);
+                    registry.release(key);
+                }
+            }
+        }
+        !self.touched.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.accept_at
+    }
+
+    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept(registry, log, now);
+        }
+    }
+}
+
+impl Guest {
+    fn turn(&mut self, log: &mut Log<impl Write>, hub: &Hub) -> Turn {
+        if self.inward == Inward::Ready && !self.read(log, hub) {
+            return Turn::Gone;
+        }
+        if self.inward == Inward::Ended && self.stream.is_hung_up() {
+            return Turn::Gone;
+        }
+        let mut left = SUBSCRIBER_TURN_BYTES;
+        while self.is_writable && left > 0 {
+            let output = self.subscriber.output(hub);
+            if output.is_empty() {
+                break;
+            }
+            match self.stream.write(&output[..output.len().min(left)]) {
+                Moved::Bytes(count) => {
+                    self.subscriber.output_sent(count, hub);
+                    left -= count;
+                }
+                Moved::Blocked => self.is_writable = false,
+                Moved::Closed | Moved::Failed(_) => return Turn::Gone,
+            }
+        }
+        if left == 0 || self.inward == Inward::Ready { Turn::Again } else { Turn::Waits }
+    }
+
+    /// Reads once, a request at most. False if it is to be hung up on.
+    fn read(&mut self, log: &mut Log<impl Write>, hub: &Hub) -> bool {
+        let mut bytes = [0; SUBSCRIBER_REQUEST_BYTES_MAX];
+        match self.stream.read(&mut bytes) {
+            Moved::Bytes(count) => match self.subscriber.input(&bytes[..count], hub) {
+                Ok(()) => {}
+                Err(error) => {
+                    log.warning(format_args!("subscriber hung up on: {error}"));
+                    return false;
+                }
+            },
+            Moved::Blocked => self.inward = Inward::Blocked,
+            Moved::Closed => self.inward = Inward::Ended,
+            Moved::Failed(_) => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,365 @@
+//! Listener, hub, journal and subscribers together, on a disk in memory.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::hub::{Hub, Want};
+use super::journal::Tuning;
+use super::known::Presence;
+use super::listener::{Listener, Note};
+use super::recovery::Recovery;
+use super::subscribe::Subscriber;
+use crate::base::disk::memory::Disk;
+use crate::base::time::{Mono, Now, Wall};
+use crate::limits::{EVENT_BYTES_MAX, STATUS_SILENCE};
+
+const AGENT: &str = "abcdefghjkmn";
+const SESSION: &str = "01234567-89ab-4def-8123-456789abcdef";
+
+struct Bench {
+    hub: Hub,
+    disk: Disk,
+    now: Now,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::recover(Disk::default(), Tuning::default())
+    }
+
+    fn recover(mut disk: Disk, tuning: Tuning) -> Bench {
+        let mut recovery = Recovery::new(disk.lengths(), tuning);
+        while let Some(op) = recovery.poll_disk() {
+            recovery.disk_done(disk.execute(op));
+        }
+        let now = Now { mono: Mono::from_nanos(1), wall: Wall::new(1_800_000_000, 0) };
+        Bench { hub: recovery.finish(), disk, now }
+    }
+
+    fn connect(&mut self) -> Listener {
+        assert!(self.hub.connected(self.now, AGENT));
+        Listener::new(AGENT, &self.hub)
+    }
+
+    fn sync(&mut self) {
+        while let Some(op) = self.hub.poll_disk() {
+            let done = self.disk.execute(op);
+            self.hub.disk_done(self.now.mono, done);
+        }
+    }
+
+    fn send(&mut self, listener: &mut Listener, bytes: &[u8]) {
+        assert_eq!(listener.input(self.now, bytes, &mut self.hub), bytes.len());
+    }
+
+    /// Types that the hub tells a subscriber after event `since`.
+    fn told(&self, since: u64) -> Vec<String> {
+        let lines = read(&mut Subscriber::new(), &self.hub, since);
+        let kinds = lines.iter().filter(|line| line.get("event").is_some());
+        kinds.map(|line| line["event"]["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn snapshot(&self) -> Value {
+        read(&mut Subscriber::new(), &self.hub, u64::MAX).remove(0)["snapshot"].take()
+    }
+}
+
+fn read(subscriber: &mut Subscriber, hub: &Hub, since: u64) -> Vec<Value> {
+    subscriber.input(format!("{{\"since\":{since}}}\n").as_bytes(), hub).unwrap();
+    drain(subscriber, hub, 7)
+}
+
+fn drain(subscriber: &mut Subscriber, hub: &Hub, step: usize) -> Vec<Value> {
+    let mut bytes = Vec::new();
+    loop {
+        let output = subscriber.output(hub);
+        let count = output.len().min(step);
+        if count == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&output[..count]);
+        subscriber.output_sent(count, hub);
+    }
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+fn line(kind: &str, seq: u64, data: &Value) -> Vec<u8> {
+    let event = json!({
+        "type": kind, "agent_id": AGENT, "session_id": SESSION,
+        "timestamp": "2027-01-15T08:00:00Z", "data": data, "epoch": "e1", "seq": seq,
+    });
+    (event.to_string() + "\n").into_bytes()
+}
+
+fn session(dns_name: &str) -> Value {
+    json!({
+        "uuid": SESSION, "name": "web", "created_at": "2027-01-15T08:00:00Z",
+        "last_accessed": "2027-01-15T08:00:00Z", "dns_name": dns_name, "running": true,
+    })
+}
+
+fn output(listener: &mut Listener, hub: &Hub) -> String {
+    let text = String::from_utf8(listener.output().to_vec()).unwrap();
+    listener.output_sent(text.len(), hub);
+    text
+}
+
+#[test]
+fn acknowledged_and_told_only_when_durable_and_all_at_once() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.sync();
+    assert_eq!(output(&mut listener, &bench.hub), "{\"hello\":{\"ack\":true}}\n");
+    for seq in 1..=3 {
+        bench.send(&mut listener, &line("container.stopped", seq, &Value::Null));
+    }
+    assert_eq!(output(&mut listener, &bench.hub), "");
+    assert_eq!(bench.told(0), ["hub.connected"]);
+    bench.sync();
+    listener.settle(&bench.hub);
+    assert_eq!(output(&mut listener, &bench.hub), "{\"ack\":{\"epoch\":\"e1\",\"seq\":3}}\n");
+    assert_eq!(bench.told(1), ["container.stopped"; 3]);
+}
+
+#[test]
+fn lines_are_read_however_they_are_cut() {
+    let bytes =
+        [line("container.stopped", 1, &Value::Null), line("x.new", 2, &json!([1]))].concat();
+    for cut in 1..bytes.len() {
+        let mut bench = Bench::new();
+        let mut listener = bench.connect();
+        bench.send(&mut listener, &bytes[..cut]);
+        bench.send(&mut listener, &bytes[cut..]);
+        bench.sync();
+        assert_eq!(bench.told(1), ["container.stopped", "x.new"], "{cut}");
+        assert_eq!(listener.poll_note(), None);
+    }
+}
+
+#[test]
+fn duplicates_are_dropped_and_holes_are_announced() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    for seq in [1, 2, 1, 2, 5, 4, 6] {
+        bench.send(&mut listener, &line("container.stopped", seq, &Value::Null));
+    }
+    let gap = json!({ "from": 7, "to": 9, "count": 3 });
+    bench.send(&mut listener, &line("agent.gap", 9, &gap));
+    bench.send(&mut listener, &line("container.stopped", 10, &Value::Null));
+    bench.sync();
+    let stopped = "container.stopped";
+    assert_eq!(
+        bench.told(1),
+        [stopped, stopped, "agent.gap", stopped, stopped, "agent.gap", stopped]
+    );
+    assert_eq!(bench.hub.poll_want(), Some(Want::Names));
+    assert_eq!(bench.hub.poll_want(), Some(Want::List(AGENT.into())));
+    assert_eq!(bench.hub.poll_want(), None);
+}
+
+#[test]
+fn a_restart_remembers_positions_sessions_and_numbers() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let started = json!({ "version": "7", "image_tag": "convocate:7" });
+    bench.send(&mut listener, &line("agent.started", 1, &started));
+    bench.send(&mut listener, &line("container.created", 2, &session("web")));
+    bench.sync();
+    let told = bench.hub.told();
+    bench.send(&mut listener, &line("container.deleted", 3, &Value::Null));
+    let mut bench = Bench::recover(bench.disk, Tuning::default());
+    assert_eq!(bench.hub.told(), told);
+    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+    let mut listener = bench.connect();
+    let hello = "{\"hello\":{\"ack\":true,\"epoch\":\"e1\",\"seq\":2}}\n";
+    assert_eq!(output(&mut listener, &bench.hub), hello);
+    bench.send(&mut listener, &line("container.created", 2, &session("web")));
+    bench.sync();
+    assert_eq!(bench.told(told), ["hub.connected"]);
+    let agent = &bench.snapshot()["agents"][0];
+    assert_eq!((&agent["version"], &agent["sessions"][0]["name"]), (&json!("7"), &json!("web")));
+}
+
+#[test]
+fn checkpoints_replace_old_files_and_keep_what_is_known() {
+    let tuning = Tuning { file_bytes: 2000, checkpoint_bytes: 1 };
+    let mut bench = Bench::recover(Disk::default(), tuning);
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &line("container.created", 1, &session("web")));
+    for seq in 2..200 {
+        bench.send(&mut listener, &line("container.stopped", seq, &Value::Null));
+        bench.sync();
+        assert!(bench.disk.files.len() <= 2);
+        assert!(bench.disk.files.values().map(Vec::len).sum::<usize>() < 10_000);
+        let bench =
+            Bench::recover(Disk { files: bench.disk.files.clone(), ..Disk::default() }, tuning);
+        assert_eq!(bench.hub.durable(AGENT).map(|position| position.seq), Some(seq));
+        assert_eq!(bench.hub.names().count(), 1);
+        assert_eq!(bench.hub.told(), seq + 1);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_the_disk_does_not_take_costs_nothing() {
+    for checkpoint_bytes in [1, 100_000] {
+        checkpoint_on_a_bad_disk(Tuning { file_bytes: 1000, checkpoint_bytes });
+    }
+}
+
+fn checkpoint_on_a_bad_disk(tuning: Tuning) {
+    let mut bench = Bench::recover(Disk::default(), tuning);
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &line("container.created", 1, &session("web")));
+    bench.sync();
+    for seq in 2..60 {
+        bench.send(&mut listener, &line("container.stopped", seq, &Value::Null));
+        bench.disk.full = true;
+        bench.sync();
+        let files = bench.disk.files.clone();
+        let before = Bench::recover(Disk { files, ..Disk::default() }, tuning);
+        assert_eq!(before.hub.names().count(), 1, "{seq}");
+        assert_eq!(before.hub.durable(AGENT).map(|position| position.seq), Some(seq - 1));
+        bench.disk.full = false;
+        bench.now.mono = bench.now.mono + Duration::from_secs(1);
+        bench.hub.tick(bench.now);
+        bench.sync();
+    }
+}
+
+#[test]
+fn a_full_disk_holds_agents_back_and_loses_nothing() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.sync();
+    bench.disk.full = true;
+    let bytes = line("container.stopped", 1, &json!("x".repeat(1000)));
+    let mut seq = 0;
+    while bench.hub.has_room() {
+        seq += 1;
+        bench.send(&mut listener, &line("container.stopped", seq, &json!("x".repeat(1000))));
+        bench.sync();
+        assert!(seq < 2000, "the hub takes events without end");
+    }
+    assert_eq!(listener.input(bench.now, &bytes, &mut bench.hub), 0);
+    assert!(bench.hub.trouble().is_some());
+    assert_eq!(bench.hub.durable(AGENT), None);
+    bench.disk.full = false;
+    bench.now.mono = bench.now.mono + Duration::from_secs(1);
+    bench.hub.tick(bench.now);
+    bench.sync();
+    assert_eq!(bench.hub.durable(AGENT).map(|position| position.seq), Some(seq));
+    let bench = Bench::recover(bench.disk, Tuning::default());
+    assert_eq!(bench.hub.durable(AGENT).map(|position| position.seq), Some(seq));
+}
+
+#[test]
+fn foreign_and_undecodable_events_are_noted_and_skipped() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let foreign = json!({ "type": "x", "agent_id": "other", "timestamp": "t" }).to_string() + "\n";
+    bench.send(&mut listener, foreign.as_bytes());
+    bench.send(&mut listener, b"\xff\x1b[2J\n");
+    bench.send(&mut listener, &line("container.stopped", 1, &Value::Null));
+    let sentence = listener.poll_note().unwrap().to_string();
+    assert!(sentence.contains("claims to be from agent \"other\""), "{sentence}");
+    let sentence = listener.poll_note().unwrap().to_string();
+    assert!(!sentence.contains('\u{1b}'), "{sentence}");
+    bench.sync();
+    assert_eq!(bench.told(1), ["container.stopped"]);
+    for _ in 0..100 {
+        bench.send(&mut listener, b"{}\n");
+    }
+    let notes: Vec<Note> = std::iter::from_fn(|| listener.poll_note()).collect();
+    assert_eq!(notes.last(), Some(&Note::More(84)));
+}
+
+#[test]
+fn a_line_over_the_limit_ends_the_channel() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &vec![b'x'; EVENT_BYTES_MAX]);
+    assert!(!listener.is_failed());
+    bench.send(&mut listener, b"x");
+    assert!(listener.is_failed());
+    bench.send(&mut listener, &line("container.stopped", 1, &Value::Null));
+    bench.sync();
+    assert_eq!(bench.told(1), [""; 0]);
+}
+
+#[test]
+fn presence_follows_what_is_heard() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let presence = |bench: &Bench| bench.hub.agent(AGENT).unwrap().presence.clone();
+    bench.now.mono = bench.now.mono + STATUS_SILENCE;
+    assert_eq!(bench.hub.deadline(), Some(bench.now.mono));
+    bench.hub.tick(bench.now);
+    assert_eq!(presence(&bench), Presence::Silent);
+    let beat = json!({ "type": "agent.heartbeat", "agent_id": AGENT, "timestamp": "t", "data": 5 });
+    bench.send(&mut listener, (beat.to_string() + "\n").as_bytes());
+    assert_eq!(presence(&bench), Presence::Connected);
+    bench.hub.lost(bench.now, AGENT, "connection reset");
+    assert_eq!(presence(&bench), Presence::Lost("connection reset".into()));
+    bench.sync();
+    let told = ["hub.connected", "hub.silent", "hub.connected", "agent.heartbeat", "hub.lost"];
+    assert_eq!(bench.told(0), told);
+    assert_eq!(bench.snapshot()["agents"][0]["load"], json!(5));
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &line("agent.shutdown", 1, &json!({ "reason": "SIGTERM" })));
+    bench.hub.lost(bench.now, AGENT, "closed");
+    assert_eq!(presence(&bench), Presence::Down);
+}
+
+#[test]
+fn a_list_becomes_the_events_that_were_missed() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &line("container.created", 1, &session("web")));
+    let list = |value: Value| vec![serde_json::from_value(value).unwrap()];
+    bench.hub.listed(bench.now, AGENT, list(session("web")));
+    bench.hub.listed(bench.now, AGENT, list(session("www")));
+    bench.hub.listed(bench.now, AGENT, Vec::new());
+    bench.sync();
+    assert_eq!(bench.told(1), ["container.created", "hub.session", "hub.removed"]);
+    assert_eq!(bench.hub.names().count(), 0);
+}
+
+#[test]
+fn a_subscriber_that_is_too_slow_is_told_a_new_snapshot_and_whole_lines() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.sync();
+    let mut slow = Subscriber::new();
+    assert_eq!(drain(&mut slow, &bench.hub, 1000).len(), 1);
+    bench.send(&mut listener, &line("container.stopped", 1, &Value::Null));
+    bench.sync();
+    let start = slow.output(&bench.hub)[..10].to_vec();
+    slow.output_sent(10, &bench.hub);
+    for seq in 2..6000 {
+        bench.send(&mut listener, &line("container.stopped", seq, &Value::Null));
+        bench.sync();
+    }
+    let mut bytes = start;
+    while !slow.output(&bench.hub).is_empty() {
+        let output = slow.output(&bench.hub).to_vec();
+        bytes.extend_from_slice(&output);
+        slow.output_sent(output.len(), &bench.hub);
+    }
+    let lines: Vec<Value> = bytes
+        .split_inclusive(|&byte| byte == b'\n')
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["snapshot"]["seq"], json!(bench.hub.told()));
+    let again = read(&mut slow, &bench.hub, 1);
+    assert!(again[0].get("missed").is_some(), "{}", again[0]);
+    assert_eq!(again.last().unwrap()["seq"], json!(bench.hub.told()));
+}
+
+#[test]
+fn ten_thousand_sessions_are_small() {
+    let bytes = size_of::<super::known::Entry>();
+    assert!(bytes <= 200, "{bytes}");
+}

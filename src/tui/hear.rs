@@ -1,0 +1,146 @@
+//! What news do.
+
+use serde_json::Value;
+
+use super::cluster::Hub;
+use super::dialog::Dialog;
+use super::form::Stage;
+use super::model::{Action, Happening, Model, Spot};
+use super::news::{HubLine, News, Ticket};
+use super::ops::{Request, Task};
+use crate::base::time::{Now, Wall};
+use crate::base::uuid::Uuid;
+use crate::rpc::call::{Call, Id};
+use crate::rpc::session::{Pong, Session};
+use crate::status::line::EventLine;
+
+impl Model {
+    /// Something has happened outside.
+    pub fn news(&mut self, now: Now, news: News) -> Vec<Action> {
+        self.now = now;
+        match news {
+            News::Host(host) => self.cluster.host_news(host),
+            News::HubFound => self.cluster.set_hub(Hub::Found),
+            News::HubGone(why) => self.cluster.set_hub(Hub::Absent(why)),
+            News::HubLine(line) => self.hub_line(&line),
+            News::Answered { ticket, answer } => self.answered(ticket, answer),
+            News::Returned { text, is_failure } => {
+                self.actions.push(Action::Repaint);
+                if !text.is_empty() {
+                    self.say(text, is_failure);
+                }
+                self.ask_everybody_soon();
+            }
+        }
+        self.is_stale = true;
+        self.end_update()
+    }
+
+    fn ask_everybody_soon(&mut self) {
+        let ids: Vec<_> = self.cluster.agents.values().map(|agent| agent.id.clone()).collect();
+        ids.iter().for_each(|id| self.cluster.hurry(id));
+    }
+
+    fn hub_line(&mut self, line: &[u8]) {
+        match HubLine::parse(line) {
+            HubLine::Snapshot(agents) => self.cluster.snapshot(agents),
+            HubLine::Event(raw) => match EventLine::parse(raw.get().as_bytes()) {
+                Ok(event) => {
+                    // Named before it is applied: a deleted session has no name afterwards.
+                    let happening = self.describe(&event);
+                    self.cluster.event(self.now, &event);
+                    self.happened(happening);
+                }
+                Err(why) => self.say(format!("the hub told an event that is none: {why}"), true),
+            },
+            HubLine::Strange(why) => {
+                self.say(format!("the hub said something strange: {why}"), true)
+            }
+        }
+    }
+
+    fn describe(&self, event: &EventLine<'_>) -> Happening {
+        let agent = self.cluster.agents.get(event.agent_id);
+        let host = agent.map_or(event.agent_id, |agent| agent.host()).to_owned();
+        let told = event.data::<Session>().map(|session| session.name);
+        let id = event.session_id.and_then(|text| Uuid::parse(text).ok());
+        let known = || Some(agent?.sessions.get(&id?)?.name.clone());
+        let data = event.data::<Value>().unwrap_or_default();
+        let mut text = match (id, told.or_else(known)) {
+            (Some(id), Some(name)) => format!("{name:?} ({})", id.short()),
+            (Some(id), None) => id.short(),
+            (None, _) => String::new(),
+        };
+        // A session's own data is in its row.
+        if data.as_object().is_some_and(|fields| !fields.contains_key("uuid")) {
+            text = format!("{text} {data}");
+        }
+        let at = Wall::parse_rfc3339(event.timestamp).unwrap_or(self.now.wall);
+        Happening { at, host, kind: event.kind.to_owned(), text: text.trim().to_owned() }
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Result<Value, String>) {
+        match self.requests.close(ticket) {
+            None => {}
+            Some(Request::List(agent)) => self.cluster.listed(self.now, &agent, answer),
+            Some(Request::Ping(agent)) => {
+                let pong = answer.ok().and_then(|value| serde_json::from_value::<Pong>(value).ok());
+                if let Some(pong) = pong {
+                    self.cluster.ponged(&agent, pong);
+                }
+            }
+            Some(Request::Get(agent)) => {
+                let session = answer.ok().and_then(|it| serde_json::from_value::<Session>(it).ok());
+                if let Some(session) = session {
+                    self.cluster.put(&agent, session);
+                }
+            }
+            Some(Request::Do(task)) => self.finished(ticket, &task, answer),
+        }
+    }
+
+    fn finished(&mut self, ticket: Ticket, task: &Task, answer: Result<Value, String>) {
+        let has_form = match &self.dialog {
+            Some(Dialog::Form(form)) => form.stage == Stage::Asking(ticket),
+            Some(Dialog::Confirm(_)) | None => false,
+        };
+        match answer {
+            Ok(value) => {
+                self.say(format!("{} {}", task.done(), task.subject), false);
+                if has_form {
+                    self.dialog = None;
+                }
+                self.take_result(task, value);
+            }
+            Err(text) => {
+                self.say(format!("{} {}: {text}", task.op, task.subject), true);
+                if has_form && let Some(Dialog::Form(form)) = &mut self.dialog {
+                    form.stage = Stage::Typing(Some(text));
+                }
+            }
+        }
+        self.cluster.hurry(&task.agent);
+    }
+
+    /// What an operation has changed, as far as its answer tells; of the rest the agent is asked,
+    /// unless the hub tells it anyway.
+    fn take_result(&mut self, task: &Task, value: Value) {
+        if let (Some(id), "delete") = (task.id, task.op) {
+            self.cluster.remove(&task.agent, id);
+            return;
+        }
+        match (serde_json::from_value::<Session>(value), task.id) {
+            (Ok(session), old) => {
+                if old.is_none() {
+                    self.spot = Some(Spot { agent: Some(task.agent.clone()), id: session.uuid });
+                }
+                self.cluster.put(&task.agent, session);
+            }
+            (Err(_), Some(id)) => {
+                let request = Request::Get(task.agent.clone());
+                self.ask(request, &task.agent, Call::Get(Id { id }));
+            }
+            (Err(_), None) => {}
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What comes from outside: the hub's lines, answers of agents, what is on this host.
+//!
+//! The hub's socket tells a snapshot on one line and then an event on each ([`crate::status`]).
+//! A line that cannot be read is a [`HubLine::Strange`]: never a reason to end.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::fleet::listing::LocalHome;
+use crate::fleet::registry::AgentId;
+use crate::rpc::session::Session;
+
+/// Names a request of ours until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something has happened outside.
+#[derive(Debug)]
+pub enum News {
+    /// What this host knows of agents and sessions, read afresh.
+    Host(HostNews),
+    /// The hub is there; its snapshot follows.
+    HubFound,
+    /// The hub is not there, or gone: why.
+    HubGone(String),
+    /// A line of the hub without its newline.
+    HubLine(Vec<u8>),
+    /// An agent has answered, or will not.
+    Answered {
+        /// Which request.
+        ticket: Ticket,
+        /// The result, or the whole sentence.
+        answer: Result<Value, String>,
+    },
+    /// The terminal is back from a session.
+    Returned {
+        /// How it was left, or why it never came.
+        text: String,
+        /// Whether that is bad.
+        is_failure: bool,
+    },
+}
+
+/// What the shell host's own files say.
+#[derive(Clone, Debug, Default)]
+pub struct HostNews {
+    /// The agents of the registry.
+    pub agents: Vec<Enrolled>,
+    /// What is wrong with other entries, a sentence each.
+    pub problems: Vec<String>,
+    /// Session directories that lie on this host.
+    pub homes: Vec<LocalHome>,
+}
+
+/// An agent of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Its id.
+    pub id: AgentId,
+    /// Its host, as people know it.
+    pub host: String,
+    /// Where it is dialled.
+    pub address: String,
+    /// The command that enrols it again.
+    pub repair: String,
+}
+
+/// A line of the hub.
+#[derive(Debug)]
+pub enum HubLine<'a> {
+    /// All that it knows.
+    Snapshot(Vec<HubAgent>),
+    /// An event, as it came.
+    Event(&'a RawValue),
+    /// It could not be read: why.
+    Strange(String),
+}
+
+/// An agent in the hub's snapshot.
+#[derive(Debug, Deserialize)]
+pub struct HubAgent {
+    /// Its id.
+    pub id: String,
+    /// `connected`, `silent`, `lost`, `down` or `unseen`.
+    pub state: String,
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
+    /// The image of its new sessions.
+    #[serde(default)]
+    pub image: String,
+    /// When it said something last.
+    #[serde(default)]
+    pub last_news: Wall,
+    /// Why its connection is gone.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// What its last heartbeat said.
+    #[serde(default)]
+    pub load: Option<Value>,
+    /// Its sessions; what cannot be read hides no other.
+    #[serde(default)]
+    pub sessions: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default)]
+    snapshot: Option<Snapshot>,
+    #[serde(default, borrow)]
+    event: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    #[serde(default)]
+    agents: Vec<HubAgent>,
+}
+
+impl HubAgent {
+    /// Its sessions by id.
+    pub fn take_sessions(&mut self) -> impl Iterator<Item = (Uuid, Session)> + use<> {
+        let sessions = std::mem::take(&mut self.sessions).into_iter();
+        let read = |value| serde_json::from_value::<Session>(value).ok();
+        sessions.filter_map(read).map(|session| (session.uuid, session))
+    }
+}
+
+impl HubLine<'_> {
+    /// Reads a line.
+    pub fn parse(line: &[u8]) -> HubLine<'_> {
+        match serde_json::from_slice::<Line<'_>>(line) {
+            Ok(Line { snapshot: Some(snapshot), .. }) => HubLine::Snapshot(snapshot.agents),
+            Ok(Line { event: Some(event), .. }) => HubLine::Event(event),
+            Ok(_) => HubLine::Strange("neither a snapshot nor an event".to_owned()),
+            Err(error) => HubLine::Strange(error.to_string()),
+        }
+    }
+}

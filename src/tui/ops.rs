@@ -1,0 +1,127 @@
+//! What agents were asked and have not answered yet.
+
+use std::collections::BTreeMap;
+
+use super::news::Ticket;
+use crate::base::time::Mono;
+use crate::base::uuid::Uuid;
+use crate::fleet::registry::AgentId;
+use crate::rpc::call::Call;
+
+/// A session that something is done to. It is taken once, when a dialog opens or a key is pressed,
+/// and never looked up again: the list may move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// That agent's host, as people know it.
+    pub host: String,
+    /// Which session.
+    pub id: Uuid,
+    /// Its name then.
+    pub name: String,
+}
+
+/// An operation under way.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The agent that does it.
+    pub agent: AgentId,
+    /// The session that it is done to; `None` for one that is not there yet.
+    pub id: Option<Uuid>,
+    /// The session, for a sentence: `"web" on host-1`.
+    pub subject: String,
+    /// The op's name on the wire.
+    pub op: &'static str,
+    /// Since when.
+    pub since: Mono,
+}
+
+/// A question under way.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// For an agent's list.
+    List(AgentId),
+    /// Who it is.
+    Ping(AgentId),
+    /// For a session as it is now.
+    Get(AgentId),
+    /// To do something.
+    Do(Task),
+}
+
+/// All that is under way.
+#[derive(Debug, Default)]
+pub struct Requests {
+    next: u64,
+    open: BTreeMap<Ticket, Request>,
+}
+
+/// Words for an op: the doing, and the done.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("background", "detaching", "detached every terminal of"),
+    ("clone", "cloning", "cloned"),
+    ("create", "creating", "created"),
+    ("delete", "deleting", "deleted"),
+    ("edit", "changing", "changed"),
+    ("kill", "killing", "stopped"),
+    ("override", "unlocking", "cleared the lock of"),
+    ("restart", "starting", "started"),
+];
+
+impl Task {
+    /// What is done to this session by this call.
+    pub fn new(target: &Target, call: &Call, now: Mono) -> Task {
+        let subject = format!("{:?} on {}", target.name, target.host);
+        Task {
+            agent: target.agent.clone(),
+            id: Some(target.id),
+            subject,
+            op: call.op(),
+            since: now,
+        }
+    }
+
+    /// `deleting`.
+    pub fn doing(&self) -> &'static str {
+        self.words().0
+    }
+
+    /// `deleted`.
+    pub fn done(&self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(&self) -> (&'static str, &'static str) {
+        let found = WORDS.iter().find(|(op, ..)| *op == self.op);
+        found.map_or((self.op, self.op), |(_, doing, done)| (doing, done))
+    }
+}
+
+impl Requests {
+    /// Takes note of a request and names it.
+    pub fn open(&mut self, request: Request) -> Ticket {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.open.insert(ticket, request);
+        ticket
+    }
+
+    /// It has its answer.
+    pub fn close(&mut self, ticket: Ticket) -> Option<Request> {
+        self.open.remove(&ticket)
+    }
+
+    /// The operations, the oldest first.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.open.values().filter_map(|request| match request {
+            Request::Do(task) => Some(task),
+            Request::List(_) | Request::Ping(_) | Request::Get(_) => None,
+        })
+    }
+
+    /// The newest operation on a session.
+    pub fn task_on(&self, agent: &AgentId, id: Uuid) -> Option<&Task> {
+        self.tasks().filter(|task| task.id == Some(id) && task.agent == *agent).last()
+    }
+}

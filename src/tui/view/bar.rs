@@ -1,0 +1,121 @@
+//! The first and the last row: what is the case, and what can be done.
+
+use super::super::bindings::{BINDINGS, Binding};
+use super::super::cluster::Hub;
+use super::super::dialog::Dialog;
+use super::super::form::Stage;
+use super::super::grid::{Area, Grid, Style};
+use super::super::model::{Model, state_word};
+use crate::base::text::cells;
+use crate::fleet::listing::State;
+
+/// `convocate  12 sessions: 3 running …  agents 2/3  hub  21:48 UTC`
+pub fn title(grid: &mut Grid, area: Area, model: &Model) {
+    grid.fill(area, Style::Title);
+    let (_, _, _, hour, minute, _) = model.now.wall.civil();
+    let clock = format!("{hour:02}:{minute:02} UTC ");
+    let room = Area { cols: area.cols.saturating_sub(cells(&clock) + 1), ..area };
+    let words = parts(model, |state| format!(" {}", state_word(state)), ", ");
+    let mut said = match cells(&words.join(GAP)) <= room.cols {
+        true => words,
+        false => parts(model, |state| state.sign().to_string(), " "),
+    };
+    // What has no room is left out whole; the most important stands first.
+    while cells(&said.join(GAP)) > room.cols && said.len() > 1 {
+        said.pop();
+    }
+    grid.text(room, &said.join(GAP), Style::Title);
+    grid.text_right(area, &clock, Style::Title);
+}
+
+/// What stands between two parts of the title.
+const GAP: &str = "  ";
+
+/// All that there is to say, with the states called in one way or another.
+fn parts(model: &Model, name: fn(State) -> String, between: &str) -> Vec<String> {
+    let parts = [
+        " convocate".to_owned(),
+        sessions(model, name, between),
+        agents(model),
+        busy(model),
+        hub(model),
+    ];
+    parts.into_iter().filter(|it| !it.is_empty()).collect()
+}
+
+fn sessions(model: &Model, name: fn(State) -> String, between: &str) -> String {
+    let count: usize = model.counts.values().sum();
+    let states: Vec<String> =
+        model.counts.iter().map(|(state, count)| format!("{count}{}", name(*state))).collect();
+    match count {
+        0 => "no sessions".to_owned(),
+        1 => format!("1 session: {}", states.join(between)),
+        _ => format!("{count} sessions: {}", states.join(between)),
+    }
+}
+
+fn agents(model: &Model) -> String {
+    let (here, all) = model.cluster.reachable();
+    format!("agents {here}/{all}")
+}
+
+fn hub(model: &Model) -> String {
+    match &model.cluster.hub {
+        Hub::Unknown => String::new(),
+        Hub::Found => "hub …".to_owned(),
+        Hub::Live => "hub live".to_owned(),
+        Hub::Absent(_) => "no hub".to_owned(),
+    }
+}
+
+fn busy(model: &Model) -> String {
+    match model.requests.tasks().count() {
+        0 => String::new(),
+        count => format!("{count} under way"),
+    }
+}
+
+/// The keys that mean something now.
+pub fn keys(grid: &mut Grid, area: Area, model: &Model) {
+    let fixed: &[(&str, &str)] = match &model.dialog {
+        Some(Dialog::Confirm(_)) => &[("Y", "yes"), ("N", "no")],
+        Some(Dialog::Form(form)) => match form.stage {
+            Stage::Typing(_) => &[("Enter", "do it"), ("Tab", "next field"), ("Esc", "leave")],
+            Stage::Asking(_) => &[("Esc", "leave it to go on")],
+        },
+        None if model.is_typing => &[("Enter", "keep"), ("Esc", "take away"), ("↑ ↓", "move")],
+        None => &[],
+    };
+    let entries = match fixed {
+        [] => fitting(model, area.cols),
+        _ => fixed.to_vec(),
+    };
+    let mut at = area;
+    for (shown, name) in entries {
+        let end = grid.text(at, shown, Style::Key);
+        let end = grid.text(at.indented(end + 1 - at.col), name, Style::Plain);
+        at = at.indented(end + 2 - at.col);
+    }
+}
+
+/// Those that have room, by their importance, in the order of the table.
+fn fitting(model: &Model, width: usize) -> Vec<(&'static str, &'static str)> {
+    let is_shown = |binding: &&Binding| {
+        binding.bar.is_some() && binding.is_on(model.page) && binding.is_ready(model)
+    };
+    let mut shown: Vec<&Binding> = BINDINGS.iter().filter(is_shown).collect();
+    let taken = |shown: &[&Binding]| -> usize {
+        shown.iter().map(|it| cells(it.shown) + cells(it.name) + 3).sum()
+    };
+    while taken(&shown) > width + 2 {
+        let Some(goes) = shown.iter().rposition(|binding| binding.bar == most(&shown)) else {
+            break;
+        };
+        shown.remove(goes);
+    }
+    shown.into_iter().map(|binding| (binding.shown, binding.name)).collect()
+}
+
+fn most(shown: &[&Binding]) -> Option<u8> {
+    shown.iter().filter_map(|binding| binding.bar).max()
+}

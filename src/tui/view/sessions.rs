@@ -1,0 +1,158 @@
+//! The table of sessions.
+
+use super::super::cluster::Reach;
+use super::super::columns::{COLUMNS, Column, coarse_age, fit, progress, state_style};
+use super::super::grid::{Area, Grid, Style};
+use super::super::model::{Item, Model, Page, Row, state_word};
+use super::{Layout, mark, window};
+use crate::base::text::{cells, printable, wrap};
+use crate::fleet::registry::AgentId;
+
+/// What to run where there is no agent.
+const NO_AGENTS: &[&str] = &[
+    "No agent is known yet, so there is nothing to show.",
+    "",
+    "Set one up, and let this host drive it:",
+    "",
+    "    convocate-host init-agent --host HOST",
+    "",
+    "Or try everything out on this machine alone, without root:",
+    "",
+    "    convocate demo",
+    "",
+    "This screen notices a new agent by itself. Q leaves.",
+];
+
+/// Draws titles and rows.
+pub fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
+    if model.cluster.agents.is_empty() && model.items.is_empty() {
+        return nothing(grid, layout.body, model);
+    }
+    let columns = fit(layout.head.cols);
+    titles(grid, layout.head, model, &columns);
+    if model.items.is_empty() {
+        let text = match model.filter(Page::Sessions).is_empty() {
+            true => "No sessions yet. N makes one.",
+            false => "No session has these words. Esc takes the filter away.",
+        };
+        grid.text(layout.body.line(1).indented(2), text, Style::Plain);
+        return;
+    }
+    let list = model.list(Page::Sessions);
+    for (at, line) in window(list, layout.body, model.items.len()) {
+        match &model.items[at] {
+            Item::Group { agent, count } => group(grid, line, model, agent.as_ref(), *count),
+            Item::Session(spot) => {
+                let Some(row) = model.row(spot) else { continue };
+                cells_of_row(grid, line, model, &row, &columns);
+                mark(grid, line, at == list.at);
+            }
+        }
+    }
+}
+
+fn nothing(grid: &mut Grid, body: Area, model: &Model) {
+    let width = body.cols.saturating_sub(4);
+    let problems =
+        model.cluster.problems.iter().flat_map(|problem| {
+            std::iter::once(String::new()).chain(wrap(&printable(problem), width))
+        });
+    let lines = NO_AGENTS.iter().map(|line| (*line).to_owned()).chain(problems);
+    for (at, line) in lines.enumerate() {
+        let style = if at < NO_AGENTS.len() { Style::Plain } else { Style::Bad };
+        grid.text(body.line(at + 1).indented(2), &line, style);
+    }
+}
+
+fn titles(grid: &mut Grid, head: Area, model: &Model, columns: &[(&'static Column, usize)]) {
+    let sorted = COLUMNS[model.order.column].title;
+    let sign = if model.order.is_inverted { "▲" } else { "▼" };
+    let mut at = head;
+    for (column, width) in columns {
+        let cell = Area { cols: *width, ..at };
+        let end = grid.text(cell, column.title, Style::Head);
+        // A title that fills its column keeps its last letter to itself.
+        if column.title == sorted && end < cell.col + cell.cols {
+            grid.text(cell.indented(end - cell.col), sign, Style::Head);
+        }
+        at = at.indented(width + 1);
+    }
+}
+
+fn cells_of_row(
+    grid: &mut Grid,
+    line: Area,
+    model: &Model,
+    row: &Row<'_>,
+    columns: &[(&'static Column, usize)],
+) {
+    let mut at = line;
+    for (column, width) in columns {
+        let cell = Area { cols: (*width).min(at.cols), ..at };
+        grid.text(cell, &(column.text)(row, model.now), (column.style)(row, model.now));
+        at = at.indented(width + 1);
+    }
+}
+
+fn group(grid: &mut Grid, line: Area, model: &Model, agent: Option<&AgentId>, count: usize) {
+    let known = agent.and_then(|id| model.cluster.agents.get(id.as_str()));
+    let Some(known) = known else {
+        grid.text(line, &format!("this host: {count} without an agent"), Style::Head);
+        return;
+    };
+    let end = grid.text(line, &format!("{} ({}): {count}", known.host(), known.id), Style::Head);
+    if let Reach::Away(why) = &known.reach {
+        grid.text(line.indented(end + 2 - line.col), why, Style::Warn);
+    }
+}
+
+/// What the selected session's state means, and what is wrong with it.
+pub fn footnote(grid: &mut Grid, area: Area, model: &Model) {
+    let Some(row) = model.spot.as_ref().and_then(|spot| model.row(spot)) else { return };
+    let end = grid.text(area, state_word(row.state), state_style(row.state));
+    let more = explanation(&row, model);
+    if !more.is_empty() {
+        grid.text(area.indented(end - area.col), &format!(": {more}"), Style::Dim);
+    }
+    let place = format!("{}/{}", position(model), model.counts.values().sum::<usize>());
+    let room = area.cols.saturating_sub(cells(&more) + 14);
+    if cells(&place) < room {
+        grid.text_right(area, &place, Style::Dim);
+    }
+}
+
+fn position(model: &Model) -> usize {
+    let at = model.list(Page::Sessions).at;
+    let is_session = |item: &&Item| matches!(item, Item::Session(_));
+    model.items.iter().take(at + 1).filter(is_session).count()
+}
+
+fn explanation(row: &Row<'_>, model: &Model) -> String {
+    let Some(agent) = row.agent else {
+        return "a session's directory on this host that no agent owns".to_owned();
+    };
+    let session = row.session;
+    if let Some(task) = row.task {
+        return progress(task, model.now);
+    }
+    if let Some(why) = session.and_then(|session| session.broken.as_ref()) {
+        return format!("its metadata cannot be read, it can only be deleted: {why}");
+    }
+    match (&agent.reach, session.and_then(|session| session.stale.as_ref())) {
+        (Reach::Away(why), _) => why.clone(),
+        (Reach::Awaited, _) => "its agent is being asked".to_owned(),
+        (Reach::Here, Some(why)) => why.clone(),
+        (Reach::Here, None) => match session {
+            Some(session) if session.locked => {
+                "an operation was in flight when its agent died; O clears the lock".to_owned()
+            }
+            Some(session) => match session.started_at {
+                Some(at) => {
+                    format!("since {}, {}", coarse_age(at, model.now.wall), session.command)
+                }
+                None => session.command.clone(),
+            },
+            None => String::new(),
+        },
+    }
+}

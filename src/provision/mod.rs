@@ -1,0 +1,57 @@
+//! Turning machines into hosts: steps that say what must hold, and the engine that makes it hold.
+//!
+//! A [`Step`](step::Step) is a name and a [`Goal`](step::Goal). A goal asks [`order::Question`]s,
+//! which change nothing, judges the answers, and says which [`order::Action`]s would bring the
+//! machine there. The [`engine`] takes one step after the other and asks again after each change:
+//! what does not hold then has failed. Only `run` touches the machine. Nothing here builds a shell
+//! command: a program gets its arguments as a list.
+//!
+//! ```text
+//! Between -> Asking -> (holds) Between
+//!                   -> Changing -> Asking again -> Between
+//!                   -> (failed) Examining -> Over
+//! ```
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`engine`] | the core: steps, questions, actions, events |
+//! | [`order`] | what the driver is asked, and what it answers |
+//! | [`step`] | a step, its goal, and what a goal says to answers |
+//! | [`mod@file`], [`account`], [`package`] | goals: files, directories, users, groups, packages |
+//! | [`mod@unit`], [`firewall`] | goals: systemd's units, ufw's rules |
+//! | [`image`], [`prune`] | goals: the session image, and none that is not needed any more |
+//! | [`command`] | goals that a program tells and brings about, and conditions |
+//! | [`agent_host`], [`agent_check`] | the plan of an agent host; what else can be wrong there |
+//! | [`shell_host`] | the plan of the shell host |
+//! | [`units`] | the files that an installation writes into the system |
+//! | [`diff`], [`report`] | what changes in a file, and how events are told |
+//! | [`upgrade`] | goal: packages as new as their sources |
+//! | [`base_host`] | the plan of any host |
+//! | [`logs`] | what rsyslog and logrotate are told |
+//! | [`openssh`] | the operator's ssh to another host, as words |
+//! | [`run`] | the driver on this machine |
+//! | [`install`] | the driver for another host |
+
+pub mod account;
+pub mod agent_check;
+pub mod agent_host;
+pub mod base_host;
+pub mod command;
+pub mod diff;
+pub mod engine;
+pub mod file;
+pub mod firewall;
+pub mod image;
+pub mod install;
+pub mod logs;
+pub mod openssh;
+pub mod order;
+pub mod package;
+pub mod prune;
+pub mod report;
+pub mod run;
+pub mod shell_host;
+pub mod step;
+pub mod unit;
+pub mod units;
+pub mod upgrade;

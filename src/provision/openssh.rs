@@ -1,0 +1,403 @@
+//! The operator's own `ssh` to a host: its command lines, and what the host says about itself.
+//!
+//! Words alone; a driver runs them. All that a person has set up holds: `~/.ssh/config`, jumps,
+//! agents, hardware keys, known hosts and how strict they are. One connection is opened and shared
+//! by every call. What runs on the host is one of the constant scripts below: nothing that an
+//! operator or a host says becomes a part of a script, but for a directory that was checked.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::limits::{
+    HOST_NAME_CHARS_MAX, PROVISION_ALIVE_COUNT, PROVISION_ALIVE_SECONDS, PROVISION_CONNECT_SECONDS,
+    PROVISION_FREE_KIB_MIN, PROVISION_KEEP_SECONDS,
+};
+
+/// Where the copied program lies on a host, with six characters of `mktemp` behind it: in a
+/// directory that only root enters, on a file system from which programs may be run.
+const COPY_PREFIX: &str = "/var/lib/convocate-host.";
+/// Characters that `mktemp` puts in place of the Xs.
+const COPY_SUFFIX_CHARS: usize = 6;
+
+/// Rights for what follows: root's own, or by sudo without a password.
+const RIGHTS: &str = r#"if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; "#;
+
+/// What a host says about itself, and nothing is changed by it.
+const PROBE: &str = r#"
+echo "machine $(uname -m)"
+sed -n "s/^ID=/os /p; s/^VERSION_ID=/version /p" /etc/os-release
+echo "free $(df -Pk /var | sed -n 2p)"
+echo "door $SSH_CONNECTION"
+echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo "rights yes"; else echo "rights no"; fi
+"#;
+
+/// Takes a program from standard input into a directory of root's, and says which and its hash.
+const UPLOAD: &str = r#"umask 077
+directory=$($as mktemp -d /var/lib/convocate-host.XXXXXX) || exit 1
+$as tee "$directory/convocate-host" >/dev/null || exit 1
+$as chmod 0700 "$directory/convocate-host" || exit 1
+echo "directory $directory"
+$as sha256sum "$directory/convocate-host"
+"#;
+
+/// Which host, and who is to log in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    user: Option<String>,
+}
+
+/// The operator's `ssh` to one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    /// The host.
+    pub target: Target,
+    /// The socket of the connection that is shared.
+    pub control: PathBuf,
+    /// Whose ssh it is, when root runs this for somebody by sudo.
+    pub operator: Option<String>,
+}
+
+/// What a host is, before anything is changed on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Its processor, as `uname -m` names it.
+    pub machine: String,
+    /// Which boot it is in.
+    pub boot_id: String,
+    /// The port that its sshd was reached on.
+    pub ssh_port: u16,
+}
+
+/// Why a host is not provisioned. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostFault {
+    /// It did not say what it was asked.
+    Silent(&'static str),
+    /// No program of ours runs on it.
+    Machine(String),
+    /// A system that is not provided for.
+    System(String),
+    /// No root's rights without a password.
+    Rights,
+    /// KiB that are free below /var.
+    Full(u64),
+}
+
+impl Target {
+    /// Checks what the operator gave.
+    ///
+    /// # Errors
+    /// One sentence, if `ssh` would take it for something else.
+    pub fn new(host: &str, user: Option<&str>) -> Result<Target, String> {
+        let is_word = |text: &str, max: usize| {
+            !text.is_empty()
+                && text.len() <= max
+                && !text.starts_with('-')
+                && text.chars().all(|sign| sign.is_ascii_graphic())
+        };
+        if !is_word(host, HOST_NAME_CHARS_MAX) {
+            return Err(format!("--host: {host:?} is no host, nor an alias of ~/.ssh/config"));
+        }
+        if let Some(user) = user.filter(|user| !is_word(user, HOST_NAME_CHARS_MAX)) {
+            return Err(format!("--user: {user:?} is no user's name"));
+        }
+        Ok(Target { host: host.to_owned(), user: user.map(str::to_owned) })
+    }
+
+    /// The host as the operator gave it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl Ssh {
+    /// A call that runs a script on the host. The first one opens the connection, and the operator
+    /// may be asked what his ssh asks.
+    fn call(&self, script: &str) -> Vec<String> {
+        // Single quotes around the script are the only quoting: no script has one.
+        self.words(&["-T"], &[&format!("sh -c '{script}'")])
+    }
+
+    /// Asks the host what it is: [`Probe::parse`].
+    pub fn probe(&self) -> Vec<String> {
+        self.call(PROBE)
+    }
+
+    /// Copies the program that comes on standard input: [`parse_upload`].
+    pub fn upload(&self) -> Vec<String> {
+        self.call(&format!("{RIGHTS}{UPLOAD}"))
+    }
+
+    /// Runs a command of the copied program and removes the copy, whatever came of it.
+    pub fn run(&self, copy: &Copied, command: &str) -> Vec<String> {
+        let directory = copy.directory.display();
+        self.call(&format!(
+            "{RIGHTS}$as {directory}/convocate-host {command}; status=$?; \
+             $as rm -rf {directory}; exit $status"
+        ))
+    }
+
+    /// Removes the copied program.
+    pub fn clean(&self, copy: &Copied) -> Vec<String> {
+        self.call(&format!("{RIGHTS}$as rm -rf {}", copy.directory.display()))
+    }
+
+    /// Restarts the host. The connection may be gone before there is an answer.
+    pub fn restart(&self) -> Vec<String> {
+        self.call(&format!("{RIGHTS}$as systemctl reboot"))
+    }
+
+    /// Asks which boot the host is in, over a connection of its own and without asking a person.
+    pub fn boot_id(&self) -> Vec<String> {
+        let mut words = self.program();
+        words.extend(["-T", "-o", "ControlPath=none", "-o", "BatchMode=yes"].map(String::from));
+        words.extend(self.patience());
+        words.extend(self.destination());
+        words.push("cat /proc/sys/kernel/random/boot_id".to_owned());
+        words
+    }
+
+    /// Closes the shared connection.
+    pub fn close(&self) -> Vec<String> {
+        self.words(&["-O", "exit"], &[])
+    }
+
+    fn words(&self, before: &[&str], behind: &[&str]) -> Vec<String> {
+        let mut words = self.program();
+        words.extend(before.iter().map(|&word| word.to_owned()));
+        words.extend(["-o", "ControlMaster=auto"].map(String::from));
+        words.extend(["-o".to_owned(), format!("ControlPath={}", self.control.display())]);
+        words.extend(["-o".to_owned(), format!("ControlPersist={PROVISION_KEEP_SECONDS}")]);
+        words.extend(self.patience());
+        words.extend(self.destination());
+        words.extend(behind.iter().map(|&word| word.to_owned()));
+        words
+    }
+
+    /// `ssh`, as the operator.
+    fn program(&self) -> Vec<String> {
+        match &self.operator {
+            Some(user) => ["sudo", "-n", "-H", "-u", user, "--", "ssh"].map(String::from).to_vec(),
+            None => vec!["ssh".to_owned()],
+        }
+    }
+
+    /// A host that says nothing is given up, before and after the connection is there.
+    fn patience(&self) -> Vec<String> {
+        vec![
+            "-o".to_owned(),
+            format!("ConnectTimeout={PROVISION_CONNECT_SECONDS}"),
+            "-o".to_owned(),
+            format!("ServerAliveInterval={PROVISION_ALIVE_SECONDS}"),
+            "-o".to_owned(),
+            format!("ServerAliveCountMax={PROVISION_ALIVE_COUNT}"),
+        ]
+    }
+
+    fn destination(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(user) = &self.target.user {
+            words.extend(["-l".to_owned(), user.clone()]);
+        }
+        words.extend(["--".to_owned(), self.target.host.clone()]);
+        words
+    }
+}
+
+impl Probe {
+    /// Reads what the probe said.
+    ///
+    /// # Errors
+    /// [`HostFault`], if the host cannot be provisioned.
+    pub fn parse(text: &str) -> Result<Probe, HostFault> {
+        let value = |name: &'static str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            let found = lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim());
+            found.filter(|value| !value.is_empty()).ok_or(HostFault::Silent(name))
+        };
+        let machine = value("machine")?;
+        if !["x86_64", "aarch64"].contains(&machine) {
+            return Err(HostFault::Machine(machine.to_owned()));
+        }
+        check_system(value("os")?.trim_matches('"'), value("version")?.trim_matches('"'))?;
+        if value("rights")? != "yes" {
+            return Err(HostFault::Rights);
+        }
+        let free = value("free")?.split_whitespace().nth(3).and_then(|kib| kib.parse().ok());
+        let free: u64 = free.ok_or(HostFault::Silent("free"))?;
+        if free < PROVISION_FREE_KIB_MIN {
+            return Err(HostFault::Full(free));
+        }
+        let port = value("door")?.split_whitespace().nth(3).and_then(|port| port.parse().ok());
+        Ok(Probe {
+            machine: machine.to_owned(),
+            boot_id: value("boot")?.to_owned(),
+            ssh_port: port.ok_or(HostFault::Silent("door"))?,
+        })
+    }
+}
+
+/// Whether a system is one of those that are provided for, by `ID` and `VERSION_ID` of os-release.
+///
+/// # Errors
+/// [`HostFault::System`], if not.
+pub fn check_system(id: &str, version: &str) -> Result<(), HostFault> {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let version_number: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let is_known = match id {
+        "ubuntu" => version_number >= (22, 4),
+        "debian" => version_number >= (12, 0),
+        _ => false,
+    };
+    if is_known { Ok(()) } else { Err(HostFault::System(format!("{id} {version}"))) }
+}
+
+/// The program on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    directory: PathBuf,
+    /// Its SHA-256 in hexadecimal, as the host sees it.
+    pub hash: String,
+}
+
+/// Reads where the program lies, and what arrived. `None` if that was not said.
+pub fn parse_upload(text: &str) -> Option<Copied> {
+    let directory = text.lines().find_map(|line| line.strip_prefix("directory "))?;
+    let suffix = directory.strip_prefix(COPY_PREFIX)?;
+    let is_plain = suffix.len() == COPY_SUFFIX_CHARS
+        && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let program = Path::new(directory).join("convocate-host");
+    let hash = text.lines().find_map(|line| {
+        let (hash, path) = line.split_once(char::is_whitespace)?;
+        (Path::new(path.trim()) == program).then(|| hash.to_owned())
+    })?;
+    is_plain.then(|| Copied { directory: PathBuf::from(directory), hash })
+}
+
+impl fmt::Display for HostFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostFault::Silent(what) => {
+                write!(out, "it does not say what it is ({what}); is it a Linux host with a shell?")
+            }
+            HostFault::Machine(machine) => {
+                write!(out, "its processor is {machine}; x86_64 and aarch64 are supported")
+            }
+            HostFault::System(system) => {
+                write!(out, "it runs {system}; Ubuntu 22.04 or Debian 12 and later are supported")
+            }
+            HostFault::Rights => out.write_str(
+                "the user who logs in may not run sudo without a password; allow it (NOPASSWD in \
+                 /etc/sudoers.d), or log in as another one with --user",
+            ),
+            HostFault::Full(free) => write!(
+                out,
+                "only {} MiB are free below /var, and {} are needed",
+                free / 1024,
+                PROVISION_FREE_KIB_MIN / 1024
+            ),
+        }
+    }
+}
+
+impl std::error::Error for HostFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "machine x86_64\nversion \"12\"\nos debian\n\
+        free /dev/sda1 41152736 9663680 29366464 25% /\n\
+        door 10.0.0.1 50000 10.0.0.2 2222\n\
+        boot 6d1f4b54-0000-4000-8000-000000000000\nrights yes\n";
+
+    fn ssh(user: Option<&str>, operator: Option<&str>) -> Ssh {
+        Ssh {
+            target: Target::new("web-1", user).expect("a host"),
+            control: PathBuf::from("/run/user/1/c"),
+            operator: operator.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_fit_says_what_it_is() {
+        let probe = Probe::parse(GOOD).expect("it is fit");
+        assert_eq!((probe.machine.as_str(), probe.ssh_port), ("x86_64", 2222));
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        for (from, to, fault) in [
+            ("x86_64", "riscv64", HostFault::Machine("riscv64".into())),
+            ("debian", "fedora", HostFault::System("fedora 12".into())),
+            ("\"12\"", "\"11\"", HostFault::System("debian 11".into())),
+            ("rights yes", "rights no", HostFault::Rights),
+            ("29366464", "1024", HostFault::Full(1024)),
+            ("boot ", "boat ", HostFault::Silent("boot")),
+            ("door 10.0.0.1 50000 10.0.0.2 2222", "door ", HostFault::Silent("door")),
+        ] {
+            assert_eq!(Probe::parse(&GOOD.replace(from, to)), Err(fault), "{to}");
+        }
+        assert_eq!(Probe::parse(""), Err(HostFault::Silent("machine")));
+        for (id, version, is_known) in [
+            ("ubuntu", "22.04", true),
+            ("ubuntu", "24.10", true),
+            ("ubuntu", "20.04", false),
+            ("debian", "13", true),
+            ("debian", "", false),
+        ] {
+            assert_eq!(check_system(id, version).is_ok(), is_known, "{id} {version}");
+        }
+    }
+
+    #[test]
+    fn what_ssh_would_take_for_an_option_is_no_host() {
+        for host in ["", "-oProxyCommand=x", "a b", "a\nb", &"a".repeat(300)] {
+            assert!(Target::new(host, None).is_err(), "{host}");
+        }
+        assert!(Target::new("a", Some("-l")).is_err());
+        assert!(Target::new("fd00::1", Some("root")).is_ok());
+    }
+
+    #[test]
+    fn the_operators_own_ssh_is_called_with_one_connection() {
+        let words = ssh(None, None).close().join(" ");
+        assert_eq!(
+            words,
+            "ssh -O exit -o ControlMaster=auto -o ControlPath=/run/user/1/c \
+             -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15 \
+             -o ServerAliveCountMax=3 -- web-1"
+        );
+        let words = ssh(Some("root"), Some("ann")).probe();
+        assert_eq!(words[..7], ["sudo", "-n", "-H", "-u", "ann", "--", "ssh"]);
+        assert!(words.join(" ").contains(" -l root -- web-1 sh -c '"));
+        // A new connection shows that the host itself is back.
+        assert!(ssh(None, None).boot_id().contains(&"ControlPath=none".to_owned()));
+    }
+
+    /// The scripts are put between single quotes, so none may have one.
+    #[test]
+    fn scripts_have_no_single_quotes() {
+        for script in [RIGHTS, PROBE, UPLOAD] {
+            assert!(!script.contains('\''), "{script}");
+        }
+    }
+
+    #[test]
+    fn only_a_directory_of_ours_goes_into_a_script() {
+        let text = "directory /var/lib/convocate-host.aB3xY9\n\
+                    00ff  /var/lib/convocate-host.aB3xY9/convocate-host\n";
+        let copy = parse_upload(text).expect("that is one");
+        assert_eq!(copy.hash, "00ff");
+        let run = ssh(None, None).run(&copy, "install --request");
+        let script = run.last().expect("a script");
+        assert!(script.contains("$as /var/lib/convocate-host.aB3xY9/convocate-host install"));
+        assert!(script.contains("rm -rf /var/lib/convocate-host.aB3xY9; exit"), "{script}");
+        for wrong in ["/var/lib/convocate-host.a;b3xY", "/etc", "/var/lib/convocate-host."] {
+            assert_eq!(parse_upload(&text.replace("/var/lib/convocate-host.aB3xY9", wrong)), None);
+        }
+        assert_eq!(parse_upload("directory /var/lib/convocate-host.aB3xY9\n"), None);
+    }
+}

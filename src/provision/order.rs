@@ -1,0 +1,309 @@
+//! What the engine wants of its driver, and what the driver answers.
+//!
+//! A [`Question`] changes nothing, which is why `--check` may ask all of them; an [`Action`] is
+//! everything else. Every order is answered once, with the [`Answer`] that belongs to its kind.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::docker::{Request, Response};
+use crate::limits::PROVISION_COMMAND_TIMEOUT;
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Find out.
+    Ask(Question),
+    /// Change.
+    Do(Action),
+}
+
+/// What is to be found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What stands at a path; a link is not followed.
+    Look(PathBuf),
+    /// The same, with the content of a file.
+    Read(PathBuf),
+    /// What a program says that only looks.
+    Run(Command),
+    /// What the Docker Engine says to a request that only looks.
+    Engine(Request),
+}
+
+/// What is to be changed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Replace a file, or make it, atomically.
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// All of it, which may be a secret.
+        bytes: Zeroizing<Vec<u8>>,
+        /// Owner and mode.
+        access: Access,
+    },
+    /// Make a directory.
+    MakeDirectory {
+        /// Where; what is above it is there, or is made for anyone to look inside.
+        path: PathBuf,
+        /// Owner and mode.
+        access: Access,
+    },
+    /// Change owner and mode.
+    SetAccess {
+        /// Of what; never of what a link points to.
+        path: PathBuf,
+        /// To these.
+        access: Access,
+    },
+    /// Remove a file.
+    Remove(PathBuf),
+    /// Run a program, which must end with status 0.
+    Run(Command),
+    /// Have the Docker Engine build an image.
+    Build(Request),
+    /// Have the Docker Engine change something else.
+    Engine(Request),
+}
+
+/// Who owns something, and what its permission bits are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Its owner; whoever runs this if none.
+    pub owner: Option<Account>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A user and a group, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's name.
+    pub user: String,
+    /// The group's name.
+    pub group: String,
+}
+
+/// A program with its arguments. Its standard input is empty, its words are English.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Its file; looked for in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables that are added to the environment.
+    pub environment: Vec<(String, String)>,
+    /// How long it may take.
+    pub patience: Duration,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Look`] and [`Question::Read`].
+    Looked(Entry),
+    /// To [`Question::Run`] and [`Action::Run`].
+    Ran(Ran),
+    /// To [`Question::Engine`], [`Action::Build`] and [`Action::Engine`]; or why there is none.
+    Engine(Result<Response, String>),
+    /// To every other action.
+    Done,
+    /// The order could not be carried out: one sentence.
+    Failed(String),
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Missing,
+    /// A regular file.
+    File {
+        /// Its content if that was asked for; empty otherwise.
+        bytes: Vec<u8>,
+        /// Owner and mode.
+        seen: Seen,
+    },
+    /// A directory.
+    Directory(Seen),
+    /// Something else, as `a symbolic link`.
+    Other(&'static str),
+}
+
+/// Owner and mode as they are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its owner, by name where there is one.
+    pub account: Account,
+    /// Permission bits.
+    pub mode: u32,
+    /// When it last changed, in seconds since 1970 by the machine's clock.
+    pub changed_at: i64,
+}
+
+/// A program that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// How.
+    pub end: End,
+    /// Its standard output, up to a bound.
+    pub output: String,
+    /// Its standard error, up to a bound.
+    pub errors: String,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It took too long and was killed.
+    TooLong,
+    /// It was told to end because everything was.
+    Stopped,
+    /// There is no such program.
+    NotThere,
+    /// It could not be started: the system's words.
+    NotStarted(String),
+}
+
+impl Command {
+    /// `program` with `arguments`, which may take [`PROVISION_COMMAND_TIMEOUT`].
+    pub fn new<const N: usize>(program: &str, arguments: [&str; N]) -> Command {
+        Command {
+            program: program.to_owned(),
+            arguments: arguments.map(str::to_owned).to_vec(),
+            environment: Vec::new(),
+            patience: PROVISION_COMMAND_TIMEOUT,
+        }
+    }
+
+    /// The same with further arguments.
+    #[must_use]
+    pub fn with<I, A>(mut self, arguments: I) -> Command
+    where
+        I: IntoIterator<Item = A>,
+        A: Into<String>,
+    {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same with another time limit.
+    #[must_use]
+    pub fn within(mut self, patience: Duration) -> Command {
+        self.patience = patience;
+        self
+    }
+}
+
+/// As a person would type it, near enough: for messages, never for a shell.
+impl fmt::Display for Command {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.program)?;
+        for argument in &self.arguments {
+            let is_plain = !argument.is_empty() && !argument.contains([' ', '"', '\'', '\n']);
+            if is_plain { write!(out, " {argument}")? } else { write!(out, " {argument:?}")? }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.user, self.group)
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.owner {
+            Some(owner) => write!(out, "{owner} {:04o}", self.mode),
+            None => write!(out, "{:04o}", self.mode),
+        }
+    }
+}
+
+/// What is written may be a secret, so it is not shown.
+impl fmt::Debug for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Write { path, bytes, access } => {
+                write!(out, "Write({}, {} bytes, {access})", path.display(), bytes.len())
+            }
+            Action::MakeDirectory { path, access } => {
+                write!(out, "MakeDirectory({}, {access})", path.display())
+            }
+            Action::SetAccess { path, access } => {
+                write!(out, "SetAccess({}, {access})", path.display())
+            }
+            Action::Remove(path) => write!(out, "Remove({})", path.display()),
+            Action::Run(command) => write!(out, "Run({command})"),
+            Action::Build(request) => write!(out, "Build({})", request.target),
+            Action::Engine(request) => write!(out, "Engine({})", request.target),
+        }
+    }
+}
+
+impl Ran {
+    /// Whether it ended with status 0.
+    pub fn is_success(&self) -> bool {
+        self.end == End::Code(0)
+    }
+
+    /// The last lines of what it complained about, or of what it said if it did not complain.
+    pub fn last_lines(&self, count: usize) -> Vec<String> {
+        let said = if self.errors.trim().is_empty() { &self.output } else { &self.errors };
+        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Code(code) => write!(out, "ended with status {code}"),
+            End::Signal(signal) => write!(out, "was killed by signal {signal}"),
+            End::TooLong => write!(out, "took too long and was killed"),
+            End::Stopped => write!(out, "was told to end"),
+            End::NotThere => write!(out, "is not installed"),
+            End::NotStarted(why) => write!(out, "could not be started: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_typed() {
+        let command = Command::new("useradd", ["--comment", "a b", ""]).with(["claude"]);
+        assert_eq!(command.to_string(), "useradd --comment \"a b\" \"\" claude");
+    }
+
+    #[test]
+    fn the_complaint_comes_first() {
+        let mut ran =
+            Ran { end: End::Code(1), output: "o1\no2\n\no3\n".to_owned(), errors: "\n".to_owned() };
+        assert_eq!(ran.last_lines(2), ["o2", "o3"]);
+        ran.errors = "e1\ne2\n".to_owned();
+        assert_eq!(ran.last_lines(8), ["e1", "e2"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let action = Action::Write {
+            path: "/k".into(),
+            bytes: Zeroizing::new(b"hush".to_vec()),
+            access: Access { owner: None, mode: 0o600 },
+        };
+        assert_eq!(format!("{action:?}"), "Write(/k, 4 bytes, 0600)");
+    }
+}

@@ -1,0 +1,242 @@
+//! How a run is told: to a person, and to a program as one JSON object a line.
+//!
+//! The wire types are read by the other end of a remote run, so they are serialised and parsed from
+//! the same definition.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Event, Mode, Outcome, Tally};
+use super::step::Failure;
+
+/// One line of `--json`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case", tag = "line")]
+pub enum Line {
+    /// A step has begun.
+    Begin {
+        /// Its name.
+        step: String,
+    },
+    /// A step has ended.
+    Step(StepLine),
+    /// The run has ended; the last line of it.
+    End(EndLine),
+}
+
+/// A step that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct StepLine {
+    /// Its name.
+    pub step: String,
+    /// How.
+    pub result: StepResult,
+    /// How long it took.
+    pub seconds: f64,
+    /// What was changed, or would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// What changed in a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diff: Vec<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last lines of what failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepResult {
+    /// It held already.
+    Ok,
+    /// It was made to hold.
+    Changed,
+    /// It would be made to hold.
+    WouldChange,
+    /// It does not hold.
+    Failed,
+}
+
+/// A run that has ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct EndLine {
+    /// All steps that were taken.
+    pub steps: usize,
+    /// Those that were changed, or would be.
+    pub changed: usize,
+    /// Those that held.
+    pub ok: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether nothing was to be changed.
+    pub check: bool,
+}
+
+impl Line {
+    /// An event as a line.
+    pub fn of(event: &Event, mode: Mode) -> Line {
+        match event {
+            Event::Started { name } => Line::Begin { step: name.clone() },
+            Event::Finished { name, outcome, took } => {
+                Line::Step(StepLine::of(name, outcome, *took, mode))
+            }
+        }
+    }
+
+    /// The last line.
+    pub fn end(tally: Tally, mode: Mode, took: Duration) -> Line {
+        Line::End(EndLine {
+            steps: tally.steps,
+            changed: tally.changed,
+            ok: tally.ok,
+            failed: tally.failed,
+            seconds: rounded(took),
+            check: mode == Mode::Check,
+        })
+    }
+
+    /// The line for a person. `None` for a beginning, which is [`beginning`] on a terminal.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Line::Begin { .. } => None,
+            Line::Step(line) => Some(format!("{}{}", beginning(&line.step), line.ending())),
+            Line::End(line) => Some(line.text()),
+        }
+    }
+}
+
+/// How the line of a step begins: on a terminal it stands there while the step is taken.
+pub fn beginning(step: &str) -> String {
+    format!("{step} … ")
+}
+
+impl StepLine {
+    fn of(name: &str, outcome: &Outcome, took: Duration, mode: Mode) -> StepLine {
+        let mut line = StepLine {
+            step: name.to_owned(),
+            result: StepResult::Ok,
+            seconds: rounded(took),
+            changes: Vec::new(),
+            diff: Vec::new(),
+            error: None,
+            output: Vec::new(),
+            advice: None,
+        };
+        match outcome {
+            Outcome::Ok => {}
+            Outcome::Changed(change) => {
+                line.result = match mode {
+                    Mode::Apply => StepResult::Changed,
+                    Mode::Check => StepResult::WouldChange,
+                };
+                line.changes.clone_from(&change.effects);
+                // Who has the change made sees the file; who only asks has nothing else.
+                if mode == Mode::Check {
+                    line.diff.clone_from(&change.diff);
+                }
+            }
+            Outcome::Failed(Failure { what, output, advice }) => {
+                line.result = StepResult::Failed;
+                line.error = Some(what.clone());
+                line.output.clone_from(output);
+                line.advice = Some(advice.clone()).filter(|advice| !advice.is_empty());
+            }
+        }
+        line
+    }
+
+    /// The rest of the line behind its [`beginning`], and the lines below it.
+    pub fn ending(&self) -> String {
+        let mut text = match (self.result, &self.error) {
+            (StepResult::Ok, _) => "ok".to_owned(),
+            (StepResult::Changed, _) if self.seconds >= 1.0 => {
+                format!("changed ({:.1} s)", self.seconds)
+            }
+            (StepResult::Changed, _) => "changed".to_owned(),
+            (StepResult::WouldChange, _) => "would change".to_owned(),
+            (StepResult::Failed, Some(error)) => format!("FAILED: {error}"),
+            (StepResult::Failed, None) => "FAILED".to_owned(),
+        };
+        let mut below = |mark: &str, line: &str| text.push_str(&format!("\n    {mark}{line}"));
+        self.changes.iter().for_each(|line| below("", line));
+        self.diff.iter().for_each(|line| below("  ", line));
+        self.output.iter().for_each(|line| below("| ", line));
+        self.advice.iter().for_each(|line| below("", line));
+        text
+    }
+}
+
+impl EndLine {
+    /// `31 steps, 9 changed, 22 ok, 0 failed in 48 s`
+    pub fn text(&self) -> String {
+        let changed = if self.check { "would change" } else { "changed" };
+        format!(
+            "{} steps, {} {changed}, {} ok, {} failed in {:.0} s",
+            self.steps, self.changed, self.ok, self.failed, self.seconds
+        )
+    }
+}
+
+/// Seconds with a digit for tenths; a run is not a measurement.
+fn rounded(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::step::Change;
+
+    fn line(outcome: Outcome, mode: Mode) -> Line {
+        let took = Duration::from_millis(1440);
+        Line::of(&Event::Finished { name: "a file".into(), outcome, took }, mode)
+    }
+
+    #[test]
+    fn a_person_reads_one_line_and_what_is_below() {
+        let change = Change {
+            effects: vec!["rewrite /a".into()],
+            diff: vec!["-x".into(), "+y".into()],
+            actions: Vec::new(),
+        };
+        let text = |outcome, mode| line(outcome, mode).text().unwrap();
+        assert_eq!(text(Outcome::Ok, Mode::Apply), "a file … ok");
+        assert_eq!(
+            text(Outcome::Changed(change.clone()), Mode::Apply),
+            "a file … changed (1.4 s)\n    rewrite /a"
+        );
+        assert_eq!(
+            text(Outcome::Changed(change), Mode::Check),
+            "a file … would change\n    rewrite /a\n      -x\n      +y"
+        );
+        let failure =
+            Failure { what: "no".into(), output: vec!["E: x".into()], advice: "do".into() };
+        let failed = text(Outcome::Failed(failure), Mode::Apply);
+        assert_eq!(failed, "a file … FAILED: no\n    | E: x\n    do");
+    }
+
+    #[test]
+    fn a_program_reads_what_it_was_told() {
+        let tally = Tally { steps: 3, changed: 1, ok: 2, failed: 0 };
+        let end = Line::end(tally, Mode::Apply, Duration::from_secs(48));
+        assert_eq!(end.text().unwrap(), "3 steps, 1 changed, 2 ok, 0 failed in 48 s");
+        let failure = Failure::of("no");
+        for line in
+            [end, line(Outcome::Failed(failure), Mode::Apply), line(Outcome::Ok, Mode::Check)]
+        {
+            let json = serde_json::to_string(&line).unwrap();
+            assert_eq!(serde_json::from_str::<Line>(&json).unwrap(), line, "{json}");
+            assert!(!json.contains("null") && !json.contains("[]"), "{json}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The driver: carries out what the engine orders, on this machine.
+//!
+//! One order at a time, each to its end; this is a program that has nothing else to do. Programs
+//! and the Docker Engine are waited for in the reactor, together with what ends a run: a signal,
+//! and for a run that belongs to somebody at the other end of a pipe, the end of standard input.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`files`] | what stands at paths, and changing it |
+//! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
+
+mod files;
+mod wait;
+
+use std::io;
+use std::path::PathBuf;
+
+use self::wait::{Stopped, Waiter};
+use super::engine::{Engine, Event, Mode, Tally};
+use super::order::{Action, Answer, Order, Question};
+use super::step::Step;
+use crate::io::clock::Clock;
+use crate::io::signals::Signals;
+
+/// How a run is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// Where the Docker Engine listens.
+    pub docker_socket: PathBuf,
+    /// Whether the end of standard input ends the run.
+    pub until_stdin_ends: bool,
+}
+
+/// Takes all steps on this machine and hands each event to `tell`, which ends the run by an error:
+/// nobody listens any more. Must be called before the process has other threads.
+///
+/// # Errors
+/// When the process cannot wait for anything, which no machine in order does.
+pub fn run<E: std::fmt::Display>(
+    steps: Vec<Step>,
+    options: &Options,
+    mut tell: impl FnMut(&Event) -> Result<(), E>,
+) -> io::Result<Tally> {
+    let clock = Clock::new();
+    let mut waiter = Waiter::new(Signals::block()?, options)?;
+    let mut engine = Engine::new(steps, options.mode);
+    loop {
+        let order = engine.next(clock.mono());
+        if let Err(why) = tell_all(&mut engine, &mut tell) {
+            engine.stop(&format!("nobody listens: {why}"), clock.mono());
+            return Ok(engine.tally());
+        }
+        let Some(order) = order else { return Ok(engine.tally()) };
+        match carry_out(&mut waiter, &clock, order)? {
+            Ok(answer) => engine.handle(answer, clock.mono()),
+            Err(stopped) => {
+                engine.stop(&stopped.to_string(), clock.mono());
+                // Whether anybody hears of it changes nothing any more.
+                let _unheard = tell_all(&mut engine, &mut tell);
+                return Ok(engine.tally());
+            }
+        }
+    }
+}
+
+fn tell_all<E>(
+    engine: &mut Engine,
+    tell: &mut impl FnMut(&Event) -> Result<(), E>,
+) -> Result<(), E> {
+    while let Some(event) = engine.poll_event() {
+        tell(&event)?;
+    }
+    Ok(())
+}
+
+/// Carries out one order; or why the run is to end.
+fn carry_out(
+    waiter: &mut Waiter,
+    clock: &Clock,
+    order: Order,
+) -> io::Result<Result<Answer, Stopped>> {
+    if let Some(stopped) = waiter.stopped() {
+        return Ok(Err(stopped));
+    }
+    let done = |result: Result<Answer, String>| Ok(Ok(result.unwrap_or_else(Answer::Failed)));
+    match order {
+        Order::Ask(Question::Look(path)) => done(files::look(&path)),
+        Order::Ask(Question::Read(path)) => done(files::read(&path)),
+        Order::Ask(Question::Run(command)) | Order::Do(Action::Run(command)) => {
+            Ok(waiter.run(clock, &command)?.map(Answer::Ran))
+        }
+        Order::Ask(Question::Engine(request))
+        | Order::Do(Action::Build(request) | Action::Engine(request)) => {
+            Ok(waiter.call(clock, &request)?.map(Answer::Engine))
+        }
+        Order::Do(Action::Write { path, bytes, access }) => {
+            done(files::write(&path, &bytes, &access))
+        }
+        Order::Do(Action::MakeDirectory { path, access }) => {
+            done(files::make_directory(&path, &access))
+        }
+        Order::Do(Action::SetAccess { path, access }) => done(files::set_access(&path, &access)),
+        Order::Do(Action::Remove(path)) => done(files::remove(&path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A step: its name, and what is to hold when it is done.
+
+use super::account::{Group, User};
+use super::command::{Condition, Settled};
+use super::file::{Absent, Directory, File};
+use super::firewall::{Firewall, Rule};
+use super::image::Image;
+use super::order::{Action, Answer, Command, Question};
+use super::package::Packages;
+use super::prune::NoOldImages;
+use super::unit::Unit;
+use super::upgrade::Upgrade;
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What it is called in reports: `user claude`.
+    pub name: String,
+    /// What is to hold.
+    pub goal: Goal,
+}
+
+/// What is to hold on the machine.
+#[derive(Clone, Debug)]
+pub enum Goal {
+    /// A file with content, owner and mode.
+    File(File),
+    /// A directory with owner and mode.
+    Directory(Directory),
+    /// Nothing at a path.
+    Absent(Absent),
+    /// A group.
+    Group(Group),
+    /// A user.
+    User(User),
+    /// Packages of the distribution.
+    Packages(Packages),
+    /// All packages of the distribution, as new as can be.
+    Upgrade(Upgrade),
+    /// A unit of systemd.
+    Unit(Unit),
+    /// A rule of ufw.
+    Rule(Rule),
+    /// ufw itself.
+    Firewall(Firewall),
+    /// An image of the Docker Engine.
+    Image(Image),
+    /// No image that nothing needs.
+    NoOldImages(NoOldImages),
+    /// What a program tells, and others bring about.
+    Settled(Settled),
+    /// What must hold already; nothing here can bring it about.
+    Condition(Condition),
+}
+
+/// What a goal says to the answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It holds.
+    Holds,
+    /// It does not, and this would bring it about.
+    Differs(Change),
+    /// It does not, and nothing here can bring it about.
+    Refused(Failure),
+}
+
+/// How the machine would get there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// What it amounts to, a few words each: `mode 0644 → 0640`.
+    pub effects: Vec<String>,
+    /// What changes in a file: lines that begin with `-`, `+` or a blank.
+    pub diff: Vec<String>,
+    /// The way, in this order.
+    pub actions: Vec<Action>,
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, to what: one sentence.
+    pub what: String,
+    /// The last lines of the program that failed.
+    pub output: Vec<String>,
+    /// What to do next: one sentence, or nothing beyond calling again.
+    pub advice: String,
+}
+
+impl Step {
+    /// A step of this name.
+    pub fn new(name: impl Into<String>, goal: impl Into<Goal>) -> Step {
+        Step { name: name.into(), goal: goal.into() }
+    }
+}
+
+impl Goal {
+    /// What it needs to know. Asked before a change and after it.
+    pub fn questions(&self) -> Vec<Question> {
+        match self {
+            Goal::File(goal) => goal.questions(),
+            Goal::Directory(goal) => goal.questions(),
+            Goal::Absent(goal) => goal.questions(),
+            Goal::Group(goal) => goal.questions(),
+            Goal::User(goal) => goal.questions(),
+            Goal::Packages(goal) => goal.questions(),
+            Goal::Upgrade(goal) => goal.questions(),
+            Goal::Unit(goal) => goal.questions(),
+            Goal::Rule(goal) => goal.questions(),
+            Goal::Firewall(goal) => goal.questions(),
+            Goal::Image(goal) => goal.questions(),
+            Goal::NoOldImages(goal) => goal.questions(),
+            Goal::Settled(goal) => goal.questions(),
+            Goal::Condition(goal) => goal.questions(),
+        }
+    }
+
+    /// What it says to the answers, one for each question.
+    pub fn judge(&self, answers: &[Answer]) -> Verdict {
+        let unanswered = answers.iter().find_map(|answer| match answer {
+            Answer::Failed(what) => Some(Failure::of(what.clone())),
+            _ => None,
+        });
+        if let Some(failure) = unanswered {
+            return Verdict::Refused(failure);
+        }
+        match self {
+            Goal::File(goal) => goal.judge(answers),
+            Goal::Directory(goal) => goal.judge(answers),
+            Goal::Absent(goal) => goal.judge(answers),
+            Goal::Group(goal) => goal.judge(answers),
+            Goal::User(goal) => goal.judge(answers),
+            Goal::Packages(goal) => goal.judge(answers),
+            Goal::Upgrade(goal) => goal.judge(answers),
+            Goal::Unit(goal) => goal.judge(answers),
+            Goal::Rule(goal) => goal.judge(answers),
+            Goal::Firewall(goal) => goal.judge(answers),
+            Goal::Image(goal) => goal.judge(answers),
+            Goal::NoOldImages(goal) => goal.judge(answers),
+            Goal::Settled(goal) => goal.judge(answers),
+            Goal::Condition(goal) => goal.judge(answers),
+        }
+    }
+
+    /// Where to look for the cause when an action of it has failed.
+    pub fn examination(&self) -> Option<Question> {
+        match self {
+            Goal::Unit(goal) => Some(goal.examination()),
+            _ => None,
+        }
+    }
+}
+
+impl Failure {
+    /// A failure with nothing more to say than what happened.
+    pub fn of(what: impl Into<String>) -> Failure {
+        Failure { what: what.into(), ..Failure::default() }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Failure {
+        self.advice = advice.into();
+        self
+    }
+}
+
+impl Verdict {
+    /// A refusal: what is wrong, and what to do.
+    pub fn refuse(what: impl Into<String>, advice: impl Into<String>) -> Verdict {
+        Verdict::Refused(Failure::of(what).advise(advice))
+    }
+
+    /// For a driver that answers something else than it was asked.
+    pub(super) fn mismatch() -> Verdict {
+        Verdict::Refused(Failure::of("the answer is not one to this question"))
+    }
+
+    /// For a change that has something to do; it holds if there is nothing.
+    pub(super) fn of(change: Change) -> Verdict {
+        if change.actions.is_empty() { Verdict::Holds } else { Verdict::Differs(change) }
+    }
+}
+
+impl Change {
+    /// One more action and what it amounts to.
+    pub(super) fn add(&mut self, effect: impl Into<String>, action: Action) {
+        self.effects.push(effect.into());
+        self.actions.push(action);
+    }
+
+    /// One more program to run and what it amounts to.
+    pub(super) fn run(&mut self, effect: impl Into<String>, command: Command) {
+        self.add(effect, Action::Run(command));
+    }
+}
+
+macro_rules! goal_from {
+    ($($name:ident),*) => {
+        $(impl From<$name> for Goal {
+            fn from(goal: $name) -> Goal {
+                Goal::$name(goal)
+            }
+        })*
+    };
+}
+
+goal_from!(
+    File,
+    Directory,
+    Absent,
+    Group,
+    User,
+    Packages,
+    Upgrade,
+    Unit,
+    Rule,
+    Firewall,
+    Image,
+    NoOldImages,
+    Settled,
+    Condition
+);

@@ -1,0 +1,58 @@
+//! The files that an installation writes into the system: systemd's units and others' drop-ins.
+
+use crate::limits::CAPACITY_PERCENT;
+
+/// How each file of ours begins that belongs to somebody else's directory.
+pub const MARK: &str = "# Written by convocate";
+/// How a script of ours begins.
+pub const SCRIPT_MARK: &str = "#!/bin/sh\n# Written by convocate";
+
+/// The agent's service.
+pub const AGENT_SERVICE: &str = include_str!("units/convocate-agent.service");
+/// The status listener's service.
+pub const STATUS_SERVICE: &str = include_str!("units/convocate-status.service");
+/// Lets dnsmasq know the names of sessions.
+pub const DNSMASQ: &str = include_str!("units/10-convocate.conf");
+/// Removes old images, once a day.
+pub const IMAGE_PRUNE: &str = include_str!("units/convocate-image-prune");
+
+/// The slice of all sessions on a machine like this: what admission pledges at most, held by the
+/// kernel.
+pub fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
+    let percent = CAPACITY_PERCENT;
+    let quota = cores as u64 * percent;
+    let memory = memory_bytes / 100 * percent;
+    format!(
+        "{MARK}-agent install. Changes belong into a drop-in: systemctl edit \
+         convocate-sessions.slice\n\n\
+         [Unit]\n\
+         Description=All sessions of convocate, at most {percent} % of this host\n\n\
+         [Slice]\n\
+         # {cores} cores, each of which is 100 %.\n\
+         CPUAccounting=yes\n\
+         CPUQuota={quota}%\n\
+         # {memory_bytes} bytes are in this machine.\n\
+         MemoryAccounting=yes\n\
+         MemoryMax={memory}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_says_whose_it_is() {
+        for text in [AGENT_SERVICE, STATUS_SERVICE, DNSMASQ, &sessions_slice(2, 1 << 34)] {
+            assert!(text.starts_with(MARK), "{text}");
+        }
+        assert!(IMAGE_PRUNE.starts_with(SCRIPT_MARK));
+    }
+
+    #[test]
+    fn the_slice_is_nine_tenths_of_the_machine() {
+        let text = sessions_slice(8, 16 << 30);
+        assert!(text.contains("\nCPUQuota=720%\n"), "{text}");
+        assert!(text.contains(&format!("\nMemoryMax={}\n", (16_u64 << 30) / 100 * 90)));
+    }
+}

@@ -1,0 +1,5 @@
+//! The `convocate` program.
+
+fn main() -> convocate::exit::Exit {
+    convocate::cli::convocate::main()
+}

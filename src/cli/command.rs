@@ -1,0 +1,450 @@
+//! A program as one table of commands, and what the table gives: parsing, help, dispatch.
+//!
+//! Flags become plain values here, checked against the table and nothing else; what a value means
+//! is the command's own business. Long options only (but `-h`), each at most once. Whatever is
+//! wrong is one sentence and where the help is.
+
+use std::ffi::OsString;
+
+use lexopt::Arg;
+
+use super::out::{Failure, Out};
+use crate::exit::Exit;
+
+/// One program.
+#[derive(Debug)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub summary: &'static str,
+    /// What it can be told to do, in the order of the help.
+    pub commands: &'static [Command],
+    /// The command that is meant where none is named, if there is one.
+    pub fallback: Option<&'static str>,
+    /// What stands below the list of commands in its help.
+    pub epilogue: &'static str,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// What stands behind it without dashes.
+    pub operands: &'static [Operand],
+    /// Its options, without `--help`, which all have.
+    pub flags: &'static [Flag],
+    /// What there is to know beyond summary and options.
+    pub help: &'static str,
+    /// Does it.
+    pub run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>,
+}
+
+/// A word that a command expects.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// What the help calls it.
+    pub name: &'static str,
+    /// Whether it may be left out. Only the last may.
+    pub is_optional: bool,
+    /// All that it can be, if that is known.
+    pub choices: &'static [&'static str],
+}
+
+/// An option of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What the help calls its value; `None` if it has none.
+    pub value: Option<&'static str>,
+    /// What it is for, in one line.
+    pub summary: &'static str,
+    /// All that its value can be, if that is known.
+    pub choices: &'static [&'static str],
+}
+
+/// Where every path is.
+pub const ROOT: Flag = Flag {
+    name: "root",
+    value: Some("DIR"),
+    summary: "take every path below DIR instead of /",
+    choices: &[],
+};
+/// For scripts.
+pub const JSON: Flag =
+    Flag { name: "json", value: None, summary: "print JSON, for scripts", choices: &[] };
+
+/// A command line as plain values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    flags: Vec<(&'static str, String)>,
+    operands: Vec<String>,
+    wants_help: bool,
+}
+
+impl Parsed {
+    /// Whether a flag was given.
+    pub fn has(&self, flag: &Flag) -> bool {
+        self.value(flag).is_some()
+    }
+
+    /// A flag's value; empty for one that has none.
+    pub fn value(&self, flag: &Flag) -> Option<&str> {
+        let found = self.flags.iter().find(|(name, _)| *name == flag.name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The operand in this place, if it was given.
+    pub fn operand(&self, place: usize) -> Option<&str> {
+        self.operands.get(place).map(String::as_str)
+    }
+
+    /// An operand that the table demands in this place.
+    pub fn required(&self, place: usize) -> &str {
+        self.operand(place).expect("parsing has checked that each demanded operand is there")
+    }
+}
+
+impl Command {
+    /// Reads what stands behind the command's name.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn parse(&self, words: Vec<OsString>) -> Result<Parsed, String> {
+        let mut parser = lexopt::Parser::from_args(words);
+        let mut parsed = Parsed::default();
+        while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+            match arg {
+                Arg::Short('h') | Arg::Long("help") => parsed.wants_help = true,
+                Arg::Long(name) => {
+                    let flag = self.flags.iter().find(|flag| flag.name == name);
+                    let flag = flag.ok_or_else(|| format!("there is no option --{name}"))?;
+                    if parsed.has(flag) {
+                        return Err(format!("--{name} is given twice"));
+                    }
+                    let value = match flag.value {
+                        Some(_) => text(parser.value().map_err(|error| sentence(&error))?)?,
+                        None => String::new(),
+                    };
+                    parsed.flags.push((flag.name, value));
+                }
+                Arg::Short(name) => return Err(format!("there is no option -{name}")),
+                Arg::Value(word) => parsed.operands.push(text(word)?),
+            }
+        }
+        if !parsed.wants_help {
+            self.check_operands(&parsed.operands)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Whether these words, without a command's name, are for it: none, or first an option of its
+    /// own.
+    fn is_meant_by(&self, words: &[OsString]) -> bool {
+        let Some(first) = words.first() else { return true };
+        let name = first.to_str().and_then(|first| first.strip_prefix("--")).unwrap_or_default();
+        let name = name.split('=').next().unwrap_or_default();
+        self.flags.iter().any(|flag| flag.name == name)
+    }
+
+    /// Its synopsis, without the program's name.
+    pub fn synopsis(&self) -> String {
+        let mut words = vec![self.name.to_owned()];
+        words.extend(self.operands.iter().map(|operand| match operand.is_optional {
+            true => format!("[{}]", operand.name),
+            false => operand.name.to_owned(),
+        }));
+        words.extend(self.flags.iter().map(|flag| format!("[{}]", flag.shown())));
+        words.join(" ")
+    }
+
+    fn check_operands(&self, given: &[String]) -> Result<(), String> {
+        if let Some(extra) = given.get(self.operands.len()) {
+            return Err(format!("{extra:?} is one word too many"));
+        }
+        match self.operands.get(given.len()) {
+            Some(missing) if !missing.is_optional => Err(format!("{} is missing", missing.name)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Flag {
+    /// The flag as the help writes it: `--agent A`.
+    pub fn shown(&self) -> String {
+        match self.value {
+            Some(value) => format!("--{} {value}", self.name),
+            None => format!("--{}", self.name),
+        }
+    }
+}
+
+impl Program {
+    /// Does what the words behind the program's name say, and says what went wrong.
+    pub fn run(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Exit {
+        let result = self.dispatch(words, out).and_then(|exit| out.flush().map(|()| exit));
+        let (exit, text) = match result {
+            Ok(exit) => return exit,
+            // What was written may still wait in a buffer, and comes before the complaint.
+            Err(failure) => match (out.flush(), failure) {
+                (Err(_), _) | (_, Failure::NobodyReads) => return Exit::Done,
+                (Ok(()), Failure::Usage(text)) => (Exit::Usage, text),
+                (Ok(()), Failure::Failed(text)) => (Exit::Failed, text),
+                (Ok(()), Failure::Exit(exit, text)) => (exit, text),
+            },
+        };
+        if !text.is_empty() {
+            out.note(&format!("{}: {text}", self.name));
+        }
+        exit
+    }
+
+    fn dispatch(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Result<Exit, Failure> {
+        let fallback = self.fallback.and_then(|name| self.find(name));
+        if let Some(command) = fallback.filter(|command| command.is_meant_by(&words)) {
+            return self.call(command, words, out);
+        }
+        let mut words = words.into_iter();
+        let Some(first) = words.next() else {
+            let names: Vec<_> = self.commands.iter().map(|command| command.name).collect();
+            let hint = self.help_hint(None);
+            let text = format!("say what to do: {}; {hint}", names.join(", "));
+            return Err(Failure::Usage(text));
+        };
+        let first = text(first).map_err(Failure::Usage)?;
+        let name = match first.as_str() {
+            "-h" | "--help" => "help",
+            "--version" => "version",
+            name => name,
+        };
+        if name == "help" {
+            return self.help(words.collect(), out);
+        }
+        let Some(command) = self.find(name) else {
+            let what = if name.starts_with('-') { "option" } else { "command" };
+            let text = format!("there is no {what} {name:?}; {}", self.help_hint(None));
+            return Err(Failure::Usage(text));
+        };
+        self.call(command, words.collect(), out)
+    }
+
+    fn call(
+        &self,
+        command: &'static Command,
+        words: Vec<OsString>,
+        out: &mut Out<'_>,
+    ) -> Result<Exit, Failure> {
+        let name = command.name;
+        let hint = || self.help_hint(Some(name));
+        let parsed = command
+            .parse(words)
+            .map_err(|text| Failure::Usage(format!("{name}: {text}; {}", hint())))?;
+        if parsed.wants_help {
+            out.text(&self.command_help(command))?;
+            return Ok(Exit::Done);
+        }
+        (command.run)(&parsed, out).map_err(|failure| match failure {
+            Failure::Usage(text) => Failure::Usage(format!("{name}: {text}; {}", hint())),
+            Failure::Failed(text) => Failure::Failed(format!("{name}: {text}")),
+            Failure::Exit(exit, text) => Failure::Exit(exit, format!("{name}: {text}")),
+            Failure::NobodyReads => Failure::NobodyReads,
+        })
+    }
+
+    /// The command of this name.
+    pub fn find(&self, name: &str) -> Option<&'static Command> {
+        self.commands.iter().find(|command| command.name == name)
+    }
+
+    /// `help`, and `help CMD`.
+    fn help(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Result<Exit, Failure> {
+        let hint = self.help_hint(None);
+        match &words[..] {
+            [] => out.text(&self.overview())?,
+            [name] => {
+                let name = name.to_string_lossy();
+                match self.find(&name) {
+                    Some(command) => out.text(&self.command_help(command))?,
+                    // A person who asks for help about help, or with --help, means the overview.
+                    None if matches!(&*name, "help" | "-h" | "--help") => {
+                        out.text(&self.overview())?;
+                    }
+                    None => {
+                        let text = format!("help: there is no command {name:?}; {hint}");
+                        return Err(Failure::Usage(text));
+                    }
+                }
+            }
+            [_, extra, ..] => {
+                let text = format!("help: {extra:?} is one word too many; {hint}");
+                return Err(Failure::Usage(text));
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    fn help_hint(&self, command: Option<&str>) -> String {
+        match command {
+            Some(command) => format!("see `{} help {command}`", self.name),
+            None => format!("see `{} help`", self.name),
+        }
+    }
+
+    fn overview(&self) -> String {
+        let mut text = format!("{}: {}\n\n", self.name, self.summary);
+        text.push_str(&format!("Usage: {} COMMAND …\n\nCommands:\n", self.name));
+        let help = [("help".to_owned(), "say more, about a command: help COMMAND")];
+        let rows = self.commands.iter().map(|command| (command.name.to_owned(), command.summary));
+        push_list(&mut text, rows.chain(help));
+        if !self.epilogue.is_empty() {
+            text.push_str(&format!("\n{}", self.epilogue));
+        }
+        text
+    }
+
+    /// All there is to say about a command.
+    pub fn command_help(&self, command: &Command) -> String {
+        let mut text = format!("Usage: {} {}\n\n", self.name, command.synopsis());
+        text.push_str(&format!("{}.\n", capitalised(command.summary)));
+        if !command.help.is_empty() {
+            text.push_str(&format!("\n{}", command.help));
+        }
+        if !command.flags.is_empty() {
+            text.push_str("\nOptions:\n");
+            push_list(&mut text, command.flags.iter().map(|flag| (flag.shown(), flag.summary)));
+        }
+        text
+    }
+}
+
+fn push_list(text: &mut String, rows: impl Iterator<Item = (String, &'static str)>) {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, summary) in rows {
+        text.push_str(&format!("  {name:width$}  {summary}\n"));
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut signs = text.chars();
+    signs.next().map_or(String::new(), |first| first.to_uppercase().chain(signs).collect())
+}
+
+fn text(word: OsString) -> Result<String, String> {
+    word.into_string().map_err(|word| format!("{:?} is not UTF-8", word.to_string_lossy()))
+}
+
+/// The parser's errors in our words.
+fn sentence(error: &lexopt::Error) -> String {
+    match error {
+        lexopt::Error::MissingValue { option: Some(option) } => format!("{option} needs a value"),
+        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: Flag = Flag { name: "agent", value: Some("A"), summary: "which", choices: &[] };
+
+    static PROGRAM: Program = Program {
+        name: "prog",
+        summary: "does things",
+        commands: &[
+            Command {
+                name: "do",
+                summary: "do a thing",
+                operands: &[
+                    Operand { name: "THING", is_optional: false, choices: &[] },
+                    Operand { name: "HOW", is_optional: true, choices: &[] },
+                ],
+                flags: &[AGENT, JSON],
+                help: "There is more to say.\n",
+                run: |parsed, out| {
+                    out.text(&format!("{parsed:?}"))?;
+                    Ok(Exit::Done)
+                },
+            },
+            Command {
+                name: "fail",
+                summary: "fail",
+                operands: &[],
+                flags: &[],
+                help: "",
+                run: |_, _| Err(Failure::Failed("no luck".to_owned())),
+            },
+        ],
+        fallback: None,
+        epilogue: "",
+    };
+
+    fn run(words: &[&str]) -> (Exit, String, String) {
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let words = words.iter().map(OsString::from).collect();
+        let exit = PROGRAM.run(words, &mut Out::new(&mut output, &mut errors, None));
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (exit, text(output), text(errors))
+    }
+
+    #[test]
+    fn flags_are_plain_values_wherever_they_stand() {
+        let command = &PROGRAM.commands[0];
+        for words in [
+            &["x", "--agent", "a", "--json"][..],
+            &["--json", "--agent=a", "x"],
+            &["--agent", "a", "--json", "--", "x"],
+        ] {
+            let parsed = command.parse(words.iter().map(OsString::from).collect()).expect("good");
+            assert_eq!(parsed.value(&AGENT), Some("a"));
+            assert!(parsed.has(&JSON));
+            assert_eq!((parsed.required(0), parsed.operand(1)), ("x", None));
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_one_sentence_and_status_2() {
+        for (words, sentence) in [
+            (&[][..], "prog: say what to do: do, fail; see `prog help`"),
+            (&["nope"], "prog: there is no command \"nope\"; see `prog help`"),
+            (&["--nope"], "prog: there is no option \"--nope\"; see `prog help`"),
+            (&["do"], "prog: do: THING is missing; see `prog help do`"),
+            (&["do", "a", "b", "c"], "prog: do: \"c\" is one word too many; see `prog help do`"),
+            (&["do", "a", "--nope"], "prog: do: there is no option --nope; see `prog help do`"),
+            (&["do", "a", "-x"], "prog: do: there is no option -x; see `prog help do`"),
+            (&["do", "a", "--agent"], "prog: do: --agent needs a value; see `prog help do`"),
+            (&["do", "a", "--json=1"], "prog: do: --json takes no value; see `prog help do`"),
+            (
+                &["do", "--json", "a", "--json"],
+                "prog: do: --json is given twice; see `prog help do`",
+            ),
+            (&["help", "nope"], "prog: help: there is no command \"nope\"; see `prog help`"),
+            (&["help", "do", "x"], "prog: help: \"x\" is one word too many; see `prog help`"),
+        ] {
+            let (exit, output, errors) = run(words);
+            assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{words:?}");
+            assert_eq!(errors.trim_end(), sentence);
+        }
+        assert_eq!(run(&["fail"]), (Exit::Failed, String::new(), "prog: fail: no luck\n".into()));
+    }
+
+    #[test]
+    fn help_is_the_same_however_it_is_asked_for() {
+        let (exit, overview, _) = run(&["help"]);
+        assert_eq!(exit, Exit::Done);
+        assert!(overview.contains("  do    do a thing\n"), "{overview}");
+        for words in [&["-h"][..], &["--help"], &["help", "--help"]] {
+            assert_eq!(run(words).1, overview);
+        }
+        let (_, command, _) = run(&["help", "do"]);
+        assert!(command.starts_with("Usage: prog do THING [HOW] [--agent A] [--json]\n"));
+        for words in [&["do", "--help"][..], &["do", "-h", "too", "many", "words"]] {
+            assert_eq!(run(words).1, command);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Completions of bash, zsh and fish, from the table of commands.
+//!
+//! Only words of our own table go into the scripts, so nothing in them needs a shell's quoting
+//! beyond what is done here for the summaries.
+
+use super::command::{Command, Flag, Program};
+
+/// A shell that we have completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// The names of all.
+pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
+impl Shell {
+    /// The shell of this name.
+    pub fn parse(text: &str) -> Option<Shell> {
+        match text {
+            "bash" => Some(Shell::Bash),
+            "zsh" => Some(Shell::Zsh),
+            "fish" => Some(Shell::Fish),
+            _ => None,
+        }
+    }
+}
+
+/// The script that a shell is to read.
+pub fn script(program: &Program, shell: Shell) -> String {
+    match shell {
+        Shell::Bash => bash(program),
+        Shell::Zsh => zsh(program),
+        Shell::Fish => fish(program),
+    }
+}
+
+/// All words that may follow a command: its options and the choices of its operands.
+fn words_of(command: &Command) -> Vec<String> {
+    let flags = command.flags.iter().map(|flag| format!("--{}", flag.name));
+    let choices = command.operands.iter().flat_map(|operand| operand.choices);
+    flags.chain(["--help".to_owned()]).chain(choices.map(|&it| it.to_owned())).collect()
+}
+
+fn command_names(program: &Program) -> String {
+    let names: Vec<_> = program.commands.iter().map(|command| command.name).collect();
+    format!("{} help", names.join(" "))
+}
+
+/// Every option whose values are known, once.
+fn flags_with_choices(program: &Program) -> Vec<&'static Flag> {
+    let mut found: Vec<&Flag> = Vec::new();
+    for flag in program.commands.iter().flat_map(|command| command.flags) {
+        if !flag.choices.is_empty() && found.iter().all(|known| known.name != flag.name) {
+            found.push(flag);
+        }
+    }
+    found
+}
+
+fn bash(program: &Program) -> String {
+    let name = program.name;
+    let function = format!("_{}", name.replace('-', "_"));
+    let mut text = format!(
+        "{function}() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} words=\n    \
+         if [[ $COMP_CWORD -eq 1 ]]; then\n        words=\"{}\"\n    else\n        \
+         case ${{COMP_WORDS[COMP_CWORD-1]}} in\n",
+        command_names(program)
+    );
+    for flag in flags_with_choices(program) {
+        text.push_str(&format!(
+            "        --{}) words=\"{}\" ;;\n",
+            flag.name,
+            flag.choices.join(" ")
+        ));
+    }
+    text.push_str("        *) case ${COMP_WORDS[1]} in\n");
+    for command in program.commands {
+        let words = words_of(command).join(" ");
+        text.push_str(&format!("            {}) words=\"{words}\" ;;\n", command.name));
+    }
+    text.push_str(&format!(
+        "            help) words=\"{}\" ;;\n            esac ;;\n        esac\n    fi\n    \
+         COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}}\n\
+         complete -o default -F {function} {name}\n",
+        command_names(program)
+    ));
+    text
+}
+
+fn zsh(program: &Program) -> String {
+    let name = program.name;
+    let function = format!("_{}", name.replace('-', "_"));
+    let mut text =
+        format!("#compdef {name}\n{function}() {{\n    local -a commands\n    commands=(\n");
+    for command in program.commands {
+        text.push_str(&format!("        '{}:{}'\n", command.name, quoted(command.summary)));
+    }
+    text.push_str(
+        "        'help:say more'\n    )\n    if (( CURRENT == 2 )); then\n        \
+         _describe command commands\n        return\n    fi\n    case $words[CURRENT-1] in\n",
+    );
+    for flag in flags_with_choices(program) {
+        let choices = flag.choices.join(" ");
+        text.push_str(&format!("    --{}) compadd -- {choices}; return ;;\n", flag.name));
+    }
+    text.push_str("    esac\n    case $words[2] in\n");
+    for command in program.commands {
+        let words = words_of(command).join(" ");
+        text.push_str(&format!("    {}) compadd -- {words} ;;\n", command.name));
+    }
+    text.push_str(&format!(
+        "    help) compadd -- {} ;;\n    esac\n}}\ncompdef {function} {name}\n",
+        command_names(program)
+    ));
+    text
+}
+
+fn fish(program: &Program) -> String {
+    let name = program.name;
+    let mut text = format!("complete -c {name} -f\n");
+    for command in program.commands {
+        text.push_str(&format!(
+            "complete -c {name} -n __fish_use_subcommand -a {} -d '{}'\n",
+            command.name,
+            quoted(command.summary)
+        ));
+        let within = format!("-n '__fish_seen_subcommand_from {}'", command.name);
+        for flag in command.flags {
+            let value = match (flag.value, flag.choices) {
+                (None, _) => String::new(),
+                (Some(_), []) => " -r".to_owned(),
+                (Some(_), choices) => format!(" -x -a '{}'", choices.join(" ")),
+            };
+            text.push_str(&format!(
+                "complete -c {name} {within} -l {}{value} -d '{}'\n",
+                flag.name,
+                quoted(flag.summary)
+            ));
+        }
+        for operand in command.operands.iter().filter(|operand| !operand.choices.is_empty()) {
+            let choices = operand.choices.join(" ");
+            text.push_str(&format!("complete -c {name} {within} -a '{choices}'\n"));
+        }
+    }
+    text
+}
+
+/// A summary inside single quotes: none of ours needs one.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "’").replace(':', " -")
+}

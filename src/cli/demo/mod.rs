@@ -1,0 +1,113 @@
+//! `demo`: a whole cluster on loopback for one user, without root.
+//!
+//! An agent with fresh keys below a private directory, a session, and the screen in front of it;
+//! or, with `--script`, the round that a person would make, by itself. Everything is the real
+//! thing: the agent is a process of its own, reached over SSH. Leaving takes all of it down.
+
+mod house;
+mod round;
+
+use std::path::PathBuf;
+
+use super::command::{Flag, Parsed};
+use super::out::{Failure, Out};
+use super::screen;
+use crate::exit::Exit;
+use crate::fleet::run::{Runner, Screen};
+use crate::fleet::select::Selected;
+use crate::io::signals::Signals;
+use crate::rpc::call::Call;
+use crate::rpc::session::Session;
+use house::House;
+
+/// Make the round without a person.
+pub const SCRIPT: Flag = Flag {
+    name: "script",
+    value: None,
+    summary: "make the round by itself, print each step with its time",
+    choices: &[],
+};
+/// What runs the sessions.
+pub const RUNTIME: Flag = Flag {
+    name: "runtime",
+    value: Some("KIND"),
+    summary: "docker or host; docker if an engine answers and the image is there",
+    choices: &["docker", "host"],
+};
+
+/// The word by which the demo's own agent is started from the same file.
+pub const AGENT_WORD: &str = "demo-agent";
+
+/// Runs the demo.
+pub fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    // Before any thread, and so that no signal ends this without taking everything down.
+    let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;
+    let mut house = House::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;
+    let result =
+        if parsed.has(&SCRIPT) { round::run(&mut house, out) } else { stay(&mut house, out) };
+    let left = house.take_down();
+    match (result, left) {
+        (Ok(exit), Ok(())) => Ok(exit),
+        (Err(failure), _) => Err(failure),
+        (Ok(_), Err(text)) => Err(Failure::Failed(text)),
+    }
+}
+
+/// Opens the screen on the session, until the person has had enough.
+fn stay(house: &mut House, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    // Looked at first: without a terminal nothing is started for nothing.
+    Screen::open().map(drop).map_err(|text| {
+        let hint = "without a terminal there is: convocate demo --script";
+        Failure::Exit(Exit::Usage, format!("{text}; {hint}"))
+    })?;
+    house.start_hub().map_err(Failure::Failed)?;
+    house.start_agent(0).map_err(Failure::Failed)?;
+    let selected = first_session(house)?;
+    let greetings = greetings(house, &selected.session);
+    let root = house.paths().root().to_string_lossy().into_owned();
+    screen::run(house.paths(), Some(&root), &greetings, out)
+}
+
+fn first_session(house: &House) -> Result<Selected, Failure> {
+    let create = house.first_session();
+    let mut runner = Runner::open(house.paths()).map_err(Failure::Failed)?;
+    let value = runner.ask(house.agent_id(), &Call::Create(create)).map_err(Failure::Failed)?;
+    let session: Session =
+        serde_json::from_value(value).map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(Selected { session, agent: house.agent_id().clone(), host: house.address() })
+}
+
+/// What the person is told first; the last one stands below the table.
+fn greetings(house: &House, session: &Session) -> [String; 2] {
+    let root = house.paths().root().display();
+    let program = std::env::current_exe().map_or("convocate".into(), PathBuf::into_os_string);
+    let about = format!(
+        "agent {} on {}, {}; from another terminal: {} ls --root {root}",
+        house.agent_id(),
+        house.address(),
+        house.runtime_text(),
+        program.to_string_lossy(),
+    );
+    let now = format!(
+        "the demo: {}. Enter attaches {:?}, C-b d comes back, Q takes everything down",
+        house.runtime_text(),
+        session.name
+    );
+    [about, now]
+}
+
+/// Prints a step's name, does it, and prints how long it took.
+fn step<T>(
+    out: &mut Out<'_>,
+    clock: &crate::io::clock::Clock,
+    name: &str,
+    act: impl FnOnce() -> Result<T, String>,
+) -> Result<T, Failure> {
+    let start = clock.mono();
+    let result = act();
+    let took = clock.mono().since(start);
+    let text = if result.is_ok() { "ok" } else { "FAILED" };
+    out.text(&format!("{name:<58} {text:<6} {:>9.1} ms", took.as_secs_f64() * 1000.0))?;
+    out.flush()?;
+    result.map_err(|error| Failure::Failed(format!("{name}: {error}")))
+}

@@ -1,0 +1,290 @@
+//! `convocate events`: what happens, as it happens, and again from where one left off.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::command::{Command, Flag, JSON, Parsed, ROOT};
+use super::out::{Failure, Out};
+use super::verbs::paths;
+use crate::base::time::Wall;
+use crate::exit::Exit;
+use crate::io::clock::Clock;
+use crate::paths::Paths;
+use crate::status::run::Feed;
+use crate::status::snapshot::Snapshot;
+
+const SINCE: Flag = Flag {
+    name: "since",
+    value: Some("WHEN"),
+    summary: "begin behind an event, N or EPOCH:SEQ, or at a time, RFC 3339 or 10m",
+    choices: &[],
+};
+
+/// `events`.
+pub const EVENTS: Command = Command {
+    name: "events",
+    summary: "show what happens on all agents, as it happens",
+    operands: &[],
+    flags: &[SINCE, JSON, ROOT],
+    help: "\
+Without --since only what happens from now on. --json prints the hub's own lines,
+{\"seq\":N,\"event\":{…}}: remember the last N, and --since N goes on behind it.
+EPOCH:SEQ is an agent's own numbering, as in its events. A time is by the agents'
+clocks; 90s, 10m, 2h and 3d count back from now. The hub keeps the last few thousand
+events; older ones are said to be missed. Heartbeats are in --json only.
+Runs until it is interrupted; a hub that is restarted is found again.
+",
+    run: events,
+};
+
+/// From where events are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Since {
+    Now,
+    /// Behind the hub's number.
+    Number(u64),
+    /// Behind an agent's number.
+    Position(String, u64),
+    Time(Wall),
+}
+
+/// A line of the hub, as far as it is looked at.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    event: Option<Value>,
+    #[serde(default)]
+    missed: Option<Missed>,
+}
+
+#[derive(Deserialize)]
+struct Missed {
+    from: u64,
+    to: u64,
+}
+
+/// Shows events and remembers how far it is.
+struct Reader<'a, 'b> {
+    out: &'a mut Out<'b>,
+    is_json: bool,
+    since: Since,
+    /// The hub's number of the newest line that was read; `None` before the first.
+    at: Option<u64>,
+}
+
+fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let paths = paths(parsed)?;
+    let now = Clock::new().wall();
+    let since = parsed.value(&SINCE).map_or(Ok(Since::Now), |text| Since::parse(text, now));
+    let since = since.map_err(Failure::Usage)?;
+    let mut reader = Reader { out, is_json: parsed.has(&JSON), since, at: None };
+    let mut feed = Feed::open(&paths).map_err(Failure::Failed)?.ok_or_else(|| no_hub(&paths))?;
+    loop {
+        reader.follow(&mut feed)?;
+        reader.out.note("the status hub is gone; waiting for it to come back");
+        feed = Feed::open_again(&paths).map_err(Failure::Failed)?;
+    }
+}
+
+fn no_hub(paths: &Paths) -> Failure {
+    let socket = paths.status_socket();
+    let start = match paths.is_system() {
+        true => "systemctl start convocate-status".to_owned(),
+        false => format!("convocate status-serve --root {}", paths.root().display()),
+    };
+    Failure::Failed(format!("no status hub runs at {}; start it: {start}", socket.display()))
+}
+
+impl Reader<'_, '_> {
+    /// Reads until the hub is gone.
+    fn follow(&mut self, feed: &mut Feed) -> Result<(), Failure> {
+        let from = match (self.at, &self.since) {
+            (Some(at), _) => Some(at),
+            (None, Since::Now) => None,
+            (None, Since::Number(seq)) => Some(*seq),
+            (None, Since::Position(..) | Since::Time(_)) => Some(0),
+        };
+        if self.at.is_none() && from.is_some_and(|from| feed.ask_since(from).is_err()) {
+            return Ok(());
+        }
+        loop {
+            if !feed.has_line() {
+                self.out.flush()?;
+            }
+            let Ok(Some(line)) = feed.next_line() else { return Ok(()) };
+            match (self.at, Snapshot::parse_if_any(line)) {
+                (None, Some(snapshot)) => self.at = Some(from.unwrap_or(snapshot.seq)),
+                (None, None) => return Ok(()),
+                // The first line, or we were too slow: what we have not seen is asked for again, as
+                // far as the hub has it.
+                (Some(at), Some(_)) => match feed.ask_since(at) {
+                    Ok(()) => {}
+                    Err(_) => return Ok(()),
+                },
+                (Some(_), None) => {
+                    if let Ok(read) = serde_json::from_slice::<Line>(line) {
+                        self.show(read)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, line: Line) -> Result<(), Failure> {
+        let Line { seq, event, missed } = line;
+        if let Some(Missed { from, to }) = missed {
+            self.at = self.at.max(Some(to));
+            return match self.is_json {
+                true => self.out.json(&serde_json::json!({ "missed": { "from": from, "to": to } })),
+                false => {
+                    self.out.note(&format!("events {from} to {to} are not kept any more"));
+                    Ok(())
+                }
+            };
+        }
+        let Some(event) = event else { return Ok(()) };
+        let is_heartbeat = event["type"] == "agent.heartbeat";
+        if !is_heartbeat && self.at.is_some_and(|at| seq <= at) {
+            return Ok(());
+        }
+        self.at = Some(seq);
+        if !self.since.admits(&event) {
+            return Ok(());
+        }
+        match self.is_json {
+            true => self.out.json(&serde_json::json!({ "seq": seq, "event": event })),
+            false if is_heartbeat => Ok(()),
+            false => self.out.text(&sentence(&event)),
+        }
+    }
+}
+
+impl Since {
+    fn parse(text: &str, now: Wall) -> Result<Since, String> {
+        if let Some(time) = Wall::parse_rfc3339(text) {
+            return Ok(Since::Time(time));
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Since::Number(number));
+        }
+        if let Some((epoch, Ok(seq))) =
+            text.split_once(':').map(|(epoch, seq)| (epoch, seq.parse()))
+            && !epoch.is_empty()
+        {
+            return Ok(Since::Position(epoch.to_owned(), seq));
+        }
+        let unit = |unit| match unit {
+            's' => Some(1),
+            'm' => Some(60),
+            'h' => Some(3600),
+            'd' => Some(86_400),
+            _ => None,
+        };
+        let seconds = text.char_indices().last().and_then(|(at, last)| {
+            let count: i64 = text[..at].parse().ok().filter(|count| *count >= 0)?;
+            count.checked_mul(unit(last)?)
+        });
+        match seconds {
+            Some(back) => Ok(Since::Time(Wall::new(now.seconds().saturating_sub(back), 0))),
+            None => Err(format!(
+                "--since: {text:?} must be a number, EPOCH:SEQ, a time like 2026-01-02T03:04:05Z, \
+                 or 10m"
+            )),
+        }
+    }
+
+    /// Whether an event is to be shown. From the first one on that is, all are.
+    fn admits(&mut self, event: &Value) -> bool {
+        let is_first = match self {
+            Since::Now | Since::Number(_) => return true,
+            Since::Time(time) => {
+                let at = event["timestamp"].as_str().and_then(Wall::parse_rfc3339);
+                return at.is_none_or(|at| at >= *time);
+            }
+            Since::Position(epoch, seq) => {
+                let found = event["seq"].as_u64().filter(|_| event["epoch"] == **epoch);
+                match found {
+                    Some(found) if found >= *seq => found > *seq,
+                    _ => return false,
+                }
+            }
+        };
+        *self = Since::Now;
+        is_first
+    }
+}
+
+/// An event as a person reads it.
+fn sentence(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+    let session = event["session_id"].as_str().map_or("-", |id| id.get(..8).unwrap_or(id));
+    let data = &event["data"];
+    let detail = match data {
+        Value::Object(fields) if fields.contains_key("uuid") => format!("{}", data["name"]),
+        Value::Object(fields) => {
+            let known = fields.iter().filter(|(_, value)| !value.is_null());
+            known.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        }
+        _ => String::new(),
+    };
+    let (time, agent, kind) = (text("timestamp"), text("agent_id"), text("type"));
+    format!("{time}  {agent:12}  {kind:18}  {session:8}  {detail}").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Wall = Wall::new(1_767_348_000, 0);
+
+    #[test]
+    fn all_ways_to_say_since_when() {
+        for (text, since) in [
+            ("17", Since::Number(17)),
+            ("00ff:3", Since::Position("00ff".to_owned(), 3)),
+            ("2026-01-02T10:00:00Z", Since::Time(NOW)),
+            ("10m", Since::Time(Wall::new(NOW.seconds() - 600, 0))),
+            ("0s", Since::Time(NOW)),
+        ] {
+            assert_eq!(Since::parse(text, NOW), Ok(since), "{text}");
+        }
+        for bad in ["", "m", "-1m", "x:y", ":5", "yesterday", "1w", "99999999999999999999d"] {
+            let error = Since::parse(bad, NOW).expect_err(bad);
+            assert!(error.starts_with("--since: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_position_admits_what_is_behind_it_and_all_after_that() {
+        let event = |epoch: &str, seq: u64| json!({ "epoch": epoch, "seq": seq });
+        let mut since = Since::Position("a".to_owned(), 2);
+        for (event, shown) in [
+            (event("b", 9), false),
+            (event("a", 1), false),
+            (event("a", 2), false),
+            (event("b", 10), true),
+            (event("a", 3), true),
+        ] {
+            assert_eq!(since.admits(&event), shown, "{event}");
+        }
+        let mut late = Since::Position("a".to_owned(), 2);
+        assert!(late.admits(&event("a", 7)));
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let event = json!({
+            "type": "container.stopped", "agent_id": "abcdefghjkmn",
+            "session_id": "01234567-89ab-4def-8123-456789abcdef",
+            "timestamp": "2026-01-02T03:04:05Z", "data": { "cause": "exit", "exit_code": null },
+        });
+        assert_eq!(
+            sentence(&event),
+            "2026-01-02T03:04:05Z  abcdefghjkmn  container.stopped   01234567  cause=\"exit\""
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! Flags and output of each program.
+//!
+//! A program is one table of commands ([`command`]); flags become plain values by it, then meaning
+//! ([`crate::rpc::values`]), then a call ([`verbs`]). Help and completions come from the same
+//! table.
+
+pub mod agent;
+pub mod check;
+pub mod command;
+pub mod completions;
+pub mod convocate;
+pub mod demo;
+pub mod events;
+pub mod host;
+pub mod host_install;
+pub mod install;
+pub mod install_shell;
+pub mod out;
+pub mod screen;
+pub mod show;
+pub mod status;
+pub mod steps;
+pub mod table;
+pub mod verbs;
+pub mod words;

@@ -1,0 +1,344 @@
+//! `convocate` without a command: the screen over all agents.
+//!
+//! The driver of [`crate::tui`]: it reads keys, the hub's socket and answers of agents, paints, and
+//! lends the terminal to sessions. It is the login shell of `claude` on the shell host, and there
+//! is no other shell behind it.
+
+mod hub;
+mod terminal;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::SystemTime;
+
+use super::command::{Parsed, ROOT};
+use super::out::{Failure, Out};
+use super::verbs::paths;
+use crate::base::slots::Key;
+use crate::base::time::Mono;
+use crate::exit::Exit;
+use crate::fleet::fleet::RequestId;
+use crate::fleet::run::{Runner, local_homes};
+use crate::io::child::{self, Child};
+use crate::io::process::{Program, Signal};
+use crate::io::reactor::{Interests, Ready};
+use crate::io::signals;
+use crate::limits::{FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, REGISTRY_LOOK_INTERVAL};
+use crate::paths::Paths;
+use crate::tui::keys::Decoder;
+use crate::tui::model::{Action, Model};
+use crate::tui::news::{Enrolled, HostNews, News, Ticket};
+use crate::tui::ops::Target;
+use crate::tui::paint::{Look, Painter};
+use crate::tui::view;
+use hub::HubLink;
+use terminal::Terminal;
+
+const TTY: Key = Key::from_bits(u64::MAX - 1);
+const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
+const HUB: Key = Key::from_bits(u64::MAX - 3);
+const GUEST: Key = Key::from_bits(u64::MAX - 4);
+
+/// `screen`, and no command at all.
+pub fn screen(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    run(&paths(parsed)?, parsed.value(&ROOT), &[], out)
+}
+
+/// Shows the screen until the person leaves. `root` is what is handed on to `attach`; `greetings`
+/// are the first messages.
+pub fn run(
+    paths: &Paths,
+    root: Option<&str>,
+    greetings: &[String],
+    out: &mut Out<'_>,
+) -> Result<Exit, Failure> {
+    out.flush()?;
+    let unfit = |text: String| {
+        let hint = "without a screen there are: convocate ls, agents, new, attach and more; \
+                    see `convocate help`";
+        Failure::Exit(Exit::Usage, format!("{text}; {hint}"))
+    };
+    let terminal = Terminal::open().map_err(unfit)?;
+    let runner = Runner::open(paths).map_err(Failure::Failed)?;
+    let mut show = Show::new(terminal, runner, paths, root);
+    greetings.iter().for_each(|greeting| show.model.say(greeting.clone(), false));
+    show.run().map_err(|error| Failure::Failed(format!("the screen failed: {error}")))
+}
+
+/// The screen while it is shown.
+struct Show<'a> {
+    terminal: Terminal,
+    runner: Runner,
+    paths: &'a Paths,
+    root: Option<&'a str>,
+    hub: HubLink,
+    model: Model,
+    decoder: Decoder,
+    painter: Painter,
+    tickets: BTreeMap<RequestId, Ticket>,
+    /// What could not even be asked, and why.
+    unasked: Vec<(Ticket, String)>,
+    /// What has the terminal now, and how its owner is called.
+    guest: Option<Child>,
+    /// When the registry is looked at again, and when it was changed last.
+    look_at: Mono,
+    changed: [Option<SystemTime>; 2],
+    wants_repaint: bool,
+    /// When the last picture was painted, and whether the next one is waited for by a person.
+    painted_at: Mono,
+    is_urgent: bool,
+    is_over: bool,
+}
+
+impl<'a> Show<'a> {
+    fn new(terminal: Terminal, runner: Runner, paths: &'a Paths, root: Option<&'a str>) -> Self {
+        let look = Look::from_environment(|name| std::env::var(name).ok());
+        let now = runner.now();
+        Show {
+            model: Model::new(terminal.size(), look, now),
+            terminal,
+            hub: HubLink::new(paths.status_socket()),
+            runner,
+            paths,
+            root,
+            decoder: Decoder::default(),
+            painter: Painter::new(look),
+            tickets: BTreeMap::new(),
+            unasked: Vec::new(),
+            guest: None,
+            look_at: Mono::ZERO,
+            changed: [None; 2],
+            wants_repaint: false,
+            painted_at: Mono::ZERO,
+            is_urgent: true,
+            is_over: false,
+        }
+    }
+
+    fn run(mut self) -> io::Result<Exit> {
+        let _ = self.runner.watch(self.terminal.tty(), TTY, Interests::Both)?;
+        let _ = self.runner.watch(self.terminal.signals(), SIGNALS, Interests::Read)?;
+        self.terminal.take()?;
+        let mut ready = Vec::new();
+        loop {
+            self.look_around()?;
+            self.read_keys();
+            self.read_hub()?;
+            self.hear_agents();
+            self.look_after_guest()?;
+            if self.is_over && self.guest.is_none() {
+                self.terminal.give_back();
+                return Ok(Exit::Done);
+            }
+            let deadline = self.paint();
+            self.runner.step(Some(deadline), &mut ready)?;
+            for event in std::mem::take(&mut ready) {
+                self.note(event);
+            }
+        }
+    }
+
+    /// Paints what has changed, and says until when there is nothing to do.
+    fn paint(&mut self) -> Mono {
+        let now = self.runner.now();
+        if self.guest.is_none() {
+            let actions = self.model.tick(now);
+            self.follow(actions);
+            if std::mem::take(&mut self.wants_repaint) {
+                self.painter.forget();
+            }
+            // A slow line gets the newest picture, not every one.
+            let is_due = self.is_urgent || now.mono >= self.painted_at + FRAME_INTERVAL;
+            if is_due && self.terminal.is_flushed() {
+                (self.painted_at, self.is_urgent) = (now.mono, false);
+                self.model.refresh();
+                let bytes = self.painter.paint(view::draw(&self.model));
+                self.model.painted.note(bytes.len());
+                self.terminal.write(bytes);
+            }
+            self.terminal.flush();
+        }
+        let own = [self.decoder.deadline(), self.hub.deadline(), Some(self.look_at)];
+        let more = self.terminal.has_more() || self.hub.has_more();
+        match more {
+            true => now.mono,
+            false if self.model.is_stale() => self.painted_at + FRAME_INTERVAL,
+            false => own.into_iter().flatten().fold(self.model.deadline(), Mono::min),
+        }
+    }
+
+    /// Takes note of what became possible; nothing is moved yet.
+    fn note(&mut self, ready: Ready) {
+        match ready.key {
+            TTY => self.terminal.note(ready),
+            SIGNALS => self.take_signals(),
+            HUB => self.hub.note(),
+            _ => {}
+        }
+    }
+
+    fn read_keys(&mut self) {
+        let now = self.runner.now();
+        let mut keys = Vec::new();
+        if self.guest.is_none() {
+            let decoder = &mut self.decoder;
+            if self.terminal.read(|bytes| decoder.feed(now.mono, bytes, &mut keys)) {
+                self.is_over = true;
+            }
+            self.decoder.tick(now.mono, &mut keys);
+        }
+        self.is_urgent |= !keys.is_empty();
+        for key in keys {
+            let actions = self.model.key(self.runner.now(), &key);
+            self.follow(actions);
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.terminal.next_signal() {
+            match signal {
+                signals::Signal::WindowChange => {
+                    let actions = self.model.resized(self.runner.now(), self.terminal.size());
+                    self.follow(actions);
+                }
+                // While a session has the terminal, Ctrl-C before it is there is the guest's.
+                signals::Signal::Interrupt | signals::Signal::Quit if self.guest.is_some() => {}
+                signals::Signal::Interrupt
+                | signals::Signal::Quit
+                | signals::Signal::Terminate
+                | signals::Signal::HangUp => {
+                    self.is_over = true;
+                    if let Some(guest) = &self.guest {
+                        // It puts the terminal back in order and ends.
+                        let _ = guest.signal(Signal::TERM);
+                    }
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Ask { ticket, agent, call } => match self.runner.submit(&agent, &call) {
+                    Ok(request) => {
+                        self.tickets.insert(request, ticket);
+                    }
+                    Err(text) => self.unasked.push((ticket, text)),
+                },
+                Action::Attach(target) => self.lend(&target),
+                Action::Repaint => self.wants_repaint = true,
+                Action::Quit => self.is_over = true,
+            }
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        let actions = self.model.news(self.runner.now(), news);
+        self.follow(actions);
+    }
+
+    fn hear_agents(&mut self) {
+        for (ticket, text) in std::mem::take(&mut self.unasked) {
+            self.tell(News::Answered { ticket, answer: Err(text) });
+        }
+        while let Some((request, answer)) = self.runner.next_reply() {
+            if let Some(ticket) = self.tickets.remove(&request) {
+                let answer = answer.map_err(|error| error.to_string());
+                self.tell(News::Answered { ticket, answer });
+            }
+        }
+    }
+
+    fn read_hub(&mut self) -> io::Result<()> {
+        let now = self.runner.now().mono;
+        for news in self.hub.turn(now, now + HUB_REDIAL, self.runner.reactor(), HUB)? {
+            self.tell(news);
+        }
+        Ok(())
+    }
+
+    /// Reads the registry and the homes of this host when one of their directories has changed.
+    fn look_around(&mut self) -> io::Result<()> {
+        let now = self.runner.now().mono;
+        if now < self.look_at {
+            return Ok(());
+        }
+        let is_first = self.look_at == Mono::ZERO;
+        self.look_at = now + REGISTRY_LOOK_INTERVAL;
+        let changed = [self.paths.agent_keys(), self.paths.sessions()]
+            .map(|directory| std::fs::metadata(directory).and_then(|it| it.modified()).ok());
+        if changed == self.changed && !is_first {
+            return Ok(());
+        }
+        self.changed = changed;
+        let failed = self.runner.reload(self.paths).err();
+        let news = self.host_news(failed);
+        self.tell(News::Host(news));
+        Ok(())
+    }
+
+    fn host_news(&self, failed: Option<String>) -> HostNews {
+        let registry = self.runner.registry();
+        let enrolled = |agent: &crate::fleet::registry::KnownAgent| Enrolled {
+            id: agent.id.clone(),
+            host: agent.host(),
+            address: agent.address.to_string(),
+            repair: agent.repair(),
+        };
+        let problems = registry.problems.iter().map(ToString::to_string);
+        HostNews {
+            agents: registry.agents.iter().map(enrolled).collect(),
+            problems: problems.chain(failed).collect(),
+            homes: local_homes(self.paths),
+        }
+    }
+
+    /// Lends the terminal to a session, by the same program's `attach`.
+    fn lend(&mut self, target: &Target) {
+        let mut arguments = vec!["attach".to_owned(), target.id.to_string()];
+        arguments.push(format!("--agent={}", target.agent));
+        arguments.extend(self.root.map(|root| format!("--root={root}")));
+        let program = Program::new("/proc/self/exe", arguments);
+        self.terminal.give_back();
+        let guest = Child::lend_terminal(&program, GUEST_OUTPUT_BYTES_MAX);
+        let watched = guest.map_err(io::Error::other).and_then(|guest| {
+            guest.watch(self.runner.reactor(), GUEST)?;
+            Ok(guest)
+        });
+        match watched {
+            Ok(guest) => self.guest = Some(guest),
+            Err(error) => self.returned(&error.to_string(), true),
+        }
+    }
+
+    fn look_after_guest(&mut self) -> io::Result<()> {
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        let child::Next::Ended(report) = guest.turn()? else { return Ok(()) };
+        self.guest = None;
+        let is_failure = !report.exit.is_success();
+        let text = match is_failure {
+            true => report.complaint(),
+            false => String::from_utf8_lossy(&report.errors.bytes).into_owned(),
+        };
+        self.returned(&text, is_failure);
+        Ok(())
+    }
+
+    fn returned(&mut self, text: &str, is_failure: bool) {
+        if !self.is_over
+            && let Err(error) = self.terminal.take()
+        {
+            self.is_over = true;
+            self.model.say(error.to_string(), true);
+        }
+        let text = text.trim().replace('\n', "; ");
+        let text = text.strip_prefix("convocate: attach: ").unwrap_or(&text);
+        // How to come back is for those who are at a prompt.
+        let text = text.split("; come back with: ").next().unwrap_or(text).to_owned();
+        self.is_urgent = true;
+        let actions = self.model.resized(self.runner.now(), self.terminal.size());
+        self.follow(actions);
+        self.tell(News::Returned { text, is_failure });
+    }
+}

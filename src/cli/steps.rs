@@ -1,0 +1,116 @@
+//! Taking steps on this machine and telling of each: what every command that sets up has.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::command::Flag;
+use super::out::{Failure, Out};
+use crate::exit::Exit;
+use crate::io::clock::Clock;
+use crate::provision::engine::{Event, Mode, Tally};
+use crate::provision::report::{Line, beginning};
+use crate::provision::run::{Options, run};
+use crate::provision::step::Step;
+
+/// Say what would be changed.
+pub const CHECK: Flag = Flag {
+    name: "check",
+    value: None,
+    summary: "only say what would be changed, and change nothing",
+    choices: &[],
+};
+
+/// How events are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// To a person, who sees each step begin on a terminal.
+    Text,
+    /// To a program: one object a line.
+    Json,
+}
+
+/// How the steps are to be taken.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// How events are told.
+    pub tone: Tone,
+    /// Where the Docker Engine listens.
+    pub docker_socket: PathBuf,
+    /// Whether the end of standard input ends it.
+    pub until_stdin_ends: bool,
+}
+
+impl Manner {
+    /// With `--check` and `--json` as they were given.
+    pub fn new(check: bool, json: bool) -> Manner {
+        Manner {
+            mode: if check { Mode::Check } else { Mode::Apply },
+            tone: if json { Tone::Json } else { Tone::Text },
+            docker_socket: PathBuf::from("/var/run/docker.sock"),
+            until_stdin_ends: false,
+        }
+    }
+}
+
+/// Takes the steps and tells of each and of all.
+///
+/// # Errors
+/// [`Failure::Exit`] without a text of its own when a step has failed: that has been told.
+pub fn take(steps: Vec<Step>, manner: &Manner, out: &mut Out<'_>) -> Result<Tally, Failure> {
+    let clock = Clock::new();
+    let begun = clock.mono();
+    let options = Options {
+        mode: manner.mode,
+        docker_socket: manner.docker_socket.clone(),
+        until_stdin_ends: manner.until_stdin_ends,
+    };
+    let mut lost = None;
+    let tell = |event: &Event| match tell(event, manner, out) {
+        Ok(()) => Ok(()),
+        Err(failure) => {
+            lost = Some(failure);
+            Err("the output is closed")
+        }
+    };
+    let tally = run(steps, &options, tell).map_err(|error| Failure::Failed(error.to_string()))?;
+    if let Some(failure) = lost {
+        return Err(failure);
+    }
+    end(tally, manner, clock.mono().since(begun), out)?;
+    if tally.failed > 0 {
+        let again = "mend that and run it again: what is done stays done";
+        let text = if manner.tone == Tone::Text { again } else { "" };
+        return Err(Failure::Exit(Exit::Failed, text.to_owned()));
+    }
+    Ok(tally)
+}
+
+fn tell(event: &Event, manner: &Manner, out: &mut Out<'_>) -> Result<(), Failure> {
+    let line = Line::of(event, manner.mode);
+    match (manner.tone, &line) {
+        (Tone::Json, line) => out.json(&json!(line))?,
+        (Tone::Text, Line::Begin { step }) if out.width().is_some() => {
+            out.part(&beginning(step))?;
+        }
+        (Tone::Text, Line::Step(step)) if out.width().is_some() => out.text(&step.ending())?,
+        (Tone::Text, line) => {
+            if let Some(text) = line.text() {
+                out.text(&text)?;
+            }
+        }
+    }
+    out.flush()
+}
+
+fn end(tally: Tally, manner: &Manner, took: Duration, out: &mut Out<'_>) -> Result<(), Failure> {
+    let line = Line::end(tally, manner.mode, took);
+    match (manner.tone, line.text()) {
+        (Tone::Text, Some(text)) => out.text(&text)?,
+        _ => out.json(&json!(line))?,
+    }
+    out.flush()
+}

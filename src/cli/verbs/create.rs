@@ -1,0 +1,86 @@
+//! `new` and `clone`: what makes a session that was not there.
+
+use crate::cli::command::{Flag, JSON, Parsed};
+use crate::cli::convocate::{AGENT, ATTACH, COMMAND, CPUS, DNS, DOCKER, MEMORY, PIDS, PORT, PROTO};
+use crate::cli::out::{Failure, Out};
+use crate::cli::verbs::attach::{could_not, take_screen};
+use crate::cli::verbs::{NO_AGENT, attach, chosen, open, paths, read_session, scope, tell_session};
+use crate::exit::Exit;
+use crate::fleet::registry::AgentId;
+use crate::fleet::run::Runner;
+use crate::fleet::select::{Care, Selected};
+use crate::rpc::call::{Call, CloneSession, Create};
+use crate::rpc::values;
+
+/// `new`: a session on the agent that is named, or on the only one.
+pub fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let create = read(parsed).map_err(Failure::Usage)?;
+    paths(parsed)?;
+    // The terminal comes first: without one, nothing is created for nothing.
+    let screen = parsed.has(&ATTACH).then(take_screen).transpose()?;
+    let mut runner = open(parsed, out)?;
+    let agent = the_agent(parsed, &runner)?;
+    let result = runner.ask(&agent, &Call::Create(create)).map_err(Failure::Failed)?;
+    let host = runner.registry().find(agent.as_str()).map_err(Failure::Failed)?.host();
+    let selected = Selected { agent, host, session: read_session(result)? };
+    tell_session(&selected, parsed.has(&JSON), "created", out)?;
+    out.flush()?;
+    match screen {
+        None => Ok(Exit::Done),
+        Some(screen) => {
+            let come_back = attach::come_back(parsed, selected.session.uuid);
+            attach::run(runner, screen, &selected, false, &come_back, out).map_err(could_not)
+        }
+    }
+}
+
+/// `clone`: a copy of a session's home.
+pub fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let name = values::name(parsed.required(1)).map_err(Failure::Usage)?;
+    let mut runner = open(parsed, out)?;
+    let source = chosen(parsed, &mut runner, Care::Usual)?;
+    let call = Call::Clone(CloneSession { source_id: source.session.uuid, name });
+    let result = runner.ask(&source.agent, &call).map_err(Failure::Failed)?;
+    let copy = Selected { session: read_session(result)?, ..source };
+    tell_session(&copy, parsed.has(&JSON), "created", out)?;
+    Ok(Exit::Done)
+}
+
+fn read(parsed: &Parsed) -> Result<Create, String> {
+    Ok(Create {
+        name: values::name(parsed.required(0))?,
+        port: read_flag(parsed, &PORT, values::port)?.unwrap_or_default(),
+        protocol: read_flag(parsed, &PROTO, values::protocol)?.unwrap_or_default(),
+        dns_name: read_flag(parsed, &DNS, values::dns_name)?.unwrap_or_default(),
+        command: read_flag(parsed, &COMMAND, values::command)?,
+        docker: read_flag(parsed, &DOCKER, values::yes_no)?,
+        memory: read_flag(parsed, &MEMORY, values::memory)?,
+        cpus: read_flag(parsed, &CPUS, values::cpus)?,
+        pids: read_flag(parsed, &PIDS, values::pids)?,
+    })
+}
+
+/// A flag's meaning, if it was given.
+pub(super) fn read_flag<T>(
+    parsed: &Parsed,
+    flag: &Flag,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    let text = parsed.value(flag);
+    text.map(read).transpose().map_err(|error| format!("--{}: {error}", flag.name))
+}
+
+fn the_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
+    let mut agents = scope(parsed, runner)?;
+    match agents.len() {
+        0 => Err(Failure::Failed(NO_AGENT.to_owned())),
+        1 => Ok(agents.remove(0)),
+        _ => {
+            let known = runner.registry().agents.iter();
+            let lines: Vec<_> = known
+                .map(|agent| format!("\n  --{} {} ({})", AGENT.name, agent.id, agent.host()))
+                .collect();
+            Err(Failure::Usage(format!("say on which agent:{}", lines.concat())))
+        }
+    }
+}

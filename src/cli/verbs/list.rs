@@ -1,0 +1,88 @@
+//! `ls` and `agents`.
+
+use crate::cli::command::{JSON, Parsed};
+use crate::cli::convocate::AGENT;
+use crate::cli::out::{Failure, Out};
+use crate::cli::show::{self, AgentLine};
+use crate::cli::verbs::{NO_AGENT, agent_list, open, paths, patience, scope};
+use crate::exit::Exit;
+use crate::fleet::listing::{Listing, News};
+use crate::fleet::run::{Reply, local_homes};
+use crate::rpc::call::Call;
+use crate::rpc::session::Pong;
+use crate::status::run::snapshot;
+use crate::status::snapshot::Snapshot;
+
+/// `ls`: what all agents have, and who did not answer.
+pub fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let paths = paths(parsed)?;
+    let mut runner = open(parsed, out)?;
+    let agents = scope(parsed, &runner)?;
+    let hub = snapshot(&paths);
+    let replies = runner
+        .survey(&agents, &[Call::List], |id| patience(hub.as_ref(), id), |_| false)
+        .map_err(Failure::Failed)?;
+    let part = |reply: &Reply| agent_list(reply, &reply.answers[0], hub.as_ref());
+    let lists: Vec<_> = replies.iter().map(part).collect();
+    let is_all = parsed.value(&AGENT).is_none() && runner.registry().problems.is_empty();
+    // Without every agent's word there is no telling what is an orphan.
+    let local = if is_all { local_homes(&paths) } else { Vec::new() };
+    let listing = Listing::merge(&lists, local);
+    let now = runner.wall();
+    if parsed.has(&JSON) {
+        out.json(&show::listing_json(&listing, &runner.registry().problems))?;
+    } else {
+        out.text(&show::listing_table(&listing, now, out.width()))?;
+    }
+    out.flush()?;
+    for note in &listing.notes {
+        out.note(&show::note_line(note, now));
+    }
+    if lists.is_empty() {
+        out.note(NO_AGENT);
+        return Ok(Exit::Done);
+    }
+    let has_fresh = lists.iter().any(|list| matches!(list.news, News::Fresh { .. }));
+    Ok(if has_fresh { Exit::Done } else { Exit::Failed })
+}
+
+/// `agents`: who is known, and how they answer.
+pub fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let mut runner = open(parsed, out)?;
+    let all = scope(parsed, &runner)?;
+    let calls = [Call::List, Call::Ping];
+    let hub = snapshot(&paths(parsed)?);
+    let replies = runner
+        .survey(&all, &calls, |id| patience(hub.as_ref(), id), |_| false)
+        .map_err(Failure::Failed)?;
+    let lines: Vec<_> = replies.iter().map(|reply| agent_line(reply, hub.as_ref())).collect();
+    if parsed.has(&JSON) {
+        out.json(&show::agents_json(&lines, &runner.registry().problems))?;
+    } else {
+        out.text(&show::agents_table(&lines, runner.wall(), out.width()))?;
+    }
+    if lines.is_empty() {
+        out.note(NO_AGENT);
+    }
+    Ok(Exit::Done)
+}
+
+fn agent_line(reply: &Reply, hub: Option<&Snapshot>) -> AgentLine {
+    let pong = match &reply.answers[1] {
+        Ok(result) => serde_json::from_value::<Pong>(result.clone())
+            .map_err(|error| format!("answer not understood: {error}")),
+        Err(error) => Err(error.to_string()),
+    };
+    let counts = |news: &News| {
+        let sessions = news.sessions();
+        (sessions.len(), sessions.iter().filter(|session| session.running).count())
+    };
+    let list = agent_list(reply, &reply.answers[0], None);
+    let is_fresh = matches!(list.news, News::Fresh { .. });
+    AgentLine {
+        agent: (*reply.agent).clone(),
+        pong: pong.map(|pong| (pong, reply.took)),
+        sessions: is_fresh.then(|| counts(&list.news)),
+        status: hub.and_then(|hub| hub.agent(reply.agent.id.as_str())).cloned(),
+    }
+}

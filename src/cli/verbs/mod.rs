@@ -1,0 +1,134 @@
+//! What the commands of `convocate` do: ask, choose, act, tell.
+
+pub mod attach;
+pub mod create;
+pub mod list;
+pub mod session;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::command::{Parsed, ROOT};
+use super::convocate::AGENT;
+use super::out::{Failure, Out};
+use super::show;
+use crate::fleet::listing::{AgentList, News};
+use crate::fleet::member::RequestError;
+use crate::fleet::registry::AgentId;
+use crate::fleet::run::{Reply, Runner};
+use crate::fleet::select::{Care, Selected, is_whole_id, select};
+use crate::limits::{LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
+use crate::paths::Paths;
+use crate::rpc::call::Call;
+use crate::rpc::session::Session;
+use crate::status::snapshot::Snapshot;
+
+/// What to run where there is no agent.
+const NO_AGENT: &str =
+    "no agent is known yet; enrol one with: convocate-host init-agent --host HOST";
+
+/// The paths that are meant.
+pub(super) fn paths(parsed: &Parsed) -> Result<Paths, Failure> {
+    match parsed.value(&ROOT) {
+        None => Ok(Paths::default()),
+        Some("") => Err(Failure::Usage("--root needs a directory".to_owned())),
+        Some(root) => Ok(Paths::below(root)),
+    }
+}
+
+/// The fleet that is meant. What is wrong with entries of the registry is told.
+fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
+    let runner = Runner::open(&paths(parsed)?).map_err(Failure::Failed)?;
+    for problem in &runner.registry().problems {
+        out.note(&problem.to_string());
+    }
+    Ok(runner)
+}
+
+/// The agents that are to be asked: one, or all.
+fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
+    let registry = runner.registry();
+    match parsed.value(&AGENT) {
+        Some(text) => {
+            let agent = registry.find(text).map_err(Failure::Failed)?;
+            Ok(vec![agent.id.clone()])
+        }
+        None => Ok(registry.agents.iter().map(|agent| agent.id.clone()).collect()),
+    }
+}
+
+/// How long an agent is waited for: not long if the hub says that it is lost, because then what the
+/// hub knows is shown.
+fn patience(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
+    match hub.and_then(|hub| hub.agent(id.as_str())) {
+        Some(agent) if !agent.is_connected() => LOST_AGENT_PATIENCE,
+        _ => SURVEY_TIMEOUT,
+    }
+}
+
+/// An agent's part of the listing: its answer to `list`, or what the hub knows of it.
+fn agent_list(
+    reply: &Reply,
+    answer: &Result<Value, RequestError>,
+    hub: Option<&Snapshot>,
+) -> AgentList {
+    let news = match answer {
+        Ok(result) => News::from_result(result.clone()),
+        Err(error) => Err(error.to_string()),
+    };
+    let silent = |error| match hub.and_then(|hub| hub.agent(reply.agent.id.as_str())) {
+        None => News::Silent { error, last_news: None, sessions: Vec::new() },
+        Some(known) => News::Silent {
+            error: known.error.clone().unwrap_or(error),
+            last_news: known.heard(),
+            sessions: known.sessions.clone(),
+        },
+    };
+    AgentList {
+        id: reply.agent.id.clone(),
+        host: reply.agent.host(),
+        news: news.unwrap_or_else(silent),
+    }
+}
+
+/// The session that the first operand means.
+fn chosen(parsed: &Parsed, runner: &mut Runner, care: Care) -> Result<Selected, Failure> {
+    let agents = scope(parsed, runner)?;
+    if agents.is_empty() {
+        return Err(Failure::Failed(NO_AGENT.to_owned()));
+    }
+    let text = parsed.required(0);
+    let has_it = |reply: &Reply| {
+        let list = agent_list(reply, &reply.answers[0], None);
+        is_whole_id(text) && select(text, &[list], Care::Usual).is_ok()
+    };
+    let replies = runner
+        .survey(&agents, &[Call::List], |_| SURVEY_TIMEOUT, has_it)
+        .map_err(Failure::Failed)?;
+    let lists: Vec<_> =
+        replies.iter().map(|reply| agent_list(reply, &reply.answers[0], None)).collect();
+    select(text, &lists, care).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Tells about a session that an agent has just answered with.
+fn tell_session(
+    selected: &Selected,
+    is_json: bool,
+    what: &str,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    match is_json {
+        true => out.json(&show::session_json(selected)),
+        false => {
+            let Selected { session: Session { name, uuid, .. }, agent, host } = selected;
+            out.text(&format!("{what} session {name:?} {uuid} on {host} ({agent})"))
+        }
+    }
+}
+
+/// Reads a session out of a result.
+fn read_session(result: Value) -> Result<Session, Failure> {
+    serde_json::from_value(result)
+        .map_err(|error| Failure::Failed(format!("answer not understood: {error}")))
+}

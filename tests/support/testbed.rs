@@ -1,0 +1,134 @@
+//! A whole host for a test: a container with systemd, sshd and a Docker engine of its own.
+//!
+//! `tests/testbed/host.sh` starts, reboots and removes it; what it is like stands there. A host
+//! outlives no guard, and tests only ever share the images.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::Need;
+use super::process::{CONVOCATE, CONVOCATE_AGENT};
+
+/// What a test needs that has a host.
+pub const NEEDS: [Need; 3] = [Need::Docker, Need::Program("docker"), Need::Root];
+
+/// What is on a host besides Debian, systemd and sshd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Plain,
+    /// A Docker engine.
+    Docker,
+}
+
+/// A host that has booted. Dropping it removes it with all that was on it.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+}
+
+/// What a command on a host left.
+#[derive(Debug)]
+pub struct Told {
+    /// Its exit status, -1 after a signal.
+    pub code: i32,
+    /// Its standard output and then its standard error.
+    pub text: String,
+    /// Its standard output.
+    pub out: String,
+}
+
+impl Host {
+    /// Starts a host.
+    pub fn start(kind: Kind) -> Host {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let host = Host { name: format!("test-{}-{count}", std::process::id()) };
+        let kind = match kind {
+            Kind::Plain => "plain",
+            Kind::Docker => "docker",
+        };
+        let started = script(&["start", &host.name, kind]);
+        assert_eq!(started.code, 0, "no host: {}", started.text);
+        host
+    }
+
+    /// Runs a line of shell on it, as root.
+    pub fn sh(&self, line: &str) -> Told {
+        script(&["run", &self.name, "sh", "-c", line])
+    }
+
+    /// Runs a line of shell that is to go well, and gives its standard output without blanks at
+    /// the ends.
+    ///
+    /// # Panics
+    ///
+    /// With all that it said, if it does not.
+    #[track_caller]
+    pub fn done(&self, line: &str) -> String {
+        let told = self.sh(line);
+        assert_eq!(told.code, 0, "{line}: {}", told.text);
+        told.out.trim().to_owned()
+    }
+
+    /// Puts the programs that are tested into root's home on it. Says why, if they do not run: they
+    /// are linked to the libraries of the machine that they were built on.
+    pub fn bring_programs(&self) -> Result<(), String> {
+        for program in [CONVOCATE, CONVOCATE_AGENT] {
+            let name = Path::new(program).file_name().expect("a program has a name");
+            let target = format!("/root/{}", name.to_string_lossy());
+            let put = script(&["put", &self.name, program, &target]);
+            assert_eq!(put.code, 0, "{}", put.text);
+        }
+        let told = self.sh("/root/convocate-agent version");
+        if told.code == 0 { Ok(()) } else { Err(told.text) }
+    }
+
+    /// Gives its engine an image that this machine's engine has.
+    pub fn bring_image(&self, tag: &str) {
+        let name = format!("convocate-testbed-{}", self.name);
+        let mut save = Command::new("docker")
+            .args(["save", tag])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("docker runs");
+        let load = Command::new("docker")
+            .args(["exec", "-i", &name, "docker", "load"])
+            .stdin(save.stdout.take().expect("a pipe was asked for"))
+            .output()
+            .expect("docker runs");
+        assert!(save.wait().expect("it was started").success());
+        assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+    }
+
+    /// Its boot id.
+    pub fn boot_id(&self) -> String {
+        script(&["boot-id", &self.name]).out.trim().to_owned()
+    }
+
+    /// Reboots it and waits until it is up again.
+    pub fn reboot(&self) {
+        let told = script(&["reboot", &self.name]);
+        assert_eq!(told.code, 0, "{}", told.text);
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::env::var_os("CONVOCATE_KEEP").is_some() {
+            eprintln!("host {} is kept: tests/testbed/host.sh remove {0}", self.name);
+        } else {
+            script(&["remove", &self.name]);
+        }
+    }
+}
+
+fn script(arguments: &[&str]) -> Told {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/host.sh");
+    let Output { status, stdout, stderr } =
+        Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("a script");
+    let out = String::from_utf8_lossy(&stdout).into_owned();
+    let text = format!("{out}{}", String::from_utf8_lossy(&stderr));
+    Told { code: status.code().unwrap_or(-1), text, out }
+}

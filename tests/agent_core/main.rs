@@ -1,0 +1,11 @@
+//! The agent's core, driven through every operation, race and crash by a host that is not there.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod crash;
+mod host;
+mod life;
+mod queue;
+mod random;
+mod refuse;
+mod runtime;

@@ -1,0 +1,169 @@
+//! What is refused, in one clear sentence, and changes nothing.
+
+use convocate::agent::config::{Config, Found, FoundLock};
+use convocate::agent::core::Agent;
+use convocate::base::uuid::Uuid;
+
+use crate::host::{GIB, Host, Screen, config};
+
+const NOBODY: &str = "01234567-89ab-4def-8123-456789abcdef";
+
+#[test]
+fn an_unknown_session_is_not_found_by_any_op() {
+    let mut host = Host::new();
+    let id = Uuid::parse(NOBODY).unwrap();
+    for op in ["get", "edit", "delete", "kill", "background", "restart", "override"] {
+        let caller = host.op(op, id);
+        assert_eq!(host.error(caller), format!("session \"{NOBODY}\" not found"), "{op}");
+    }
+    let line = format!(r#"{{"op":"clone","params":{{"source_id":"{NOBODY}","name":"x"}}}}"#);
+    let clone = host.line(&line);
+    assert_eq!(host.error(clone), format!("session \"{NOBODY}\" not found"));
+    let terminal = host.attach(id);
+    let text = format!("session \"{NOBODY}\" not found");
+    assert_eq!(host.screens(terminal), [Screen::Refused(text)]);
+    host.settle();
+    assert!(host.homes.is_empty() && host.locks.is_empty());
+}
+
+#[test]
+fn taken_ports_and_names_are_refused_by_their_owners_name() {
+    let mut host = Host::new();
+    host.create_with(r#"{"name":"alpha","port":53,"protocol":"udp","dns_name":"ns"}"#);
+    host.create_with(r#"{"name":"beta","port":53,"protocol":"tcp"}"#);
+    for (params, sentence) in [
+        (
+            r#"{"name":"x","port":53,"protocol":"udp"}"#,
+            r#"port 53/udp already in use by session "alpha""#,
+        ),
+        (r#"{"name":"x","port":53}"#, r#"port 53/tcp already in use by session "beta""#),
+        (r#"{"name":"x","dns_name":"ns"}"#, r#"dns name "ns" already in use by session "alpha""#),
+        (r#"{"name":"x","memory":1}"#, "memory 1 must be at least 16777216 bytes"),
+        (r#"{"name":"x","pids":1}"#, "pids 1 must be 8 to 4194304"),
+    ] {
+        let caller = host.line(&format!(r#"{{"op":"create","params":{params}}}"#));
+        assert_eq!(host.error(caller), sentence);
+    }
+    assert_eq!(host.list().len(), 2);
+}
+
+#[test]
+fn restart_refuses_a_running_one_by_name() {
+    let mut host = Host::new();
+    let id = host.create_running("web");
+    let again = host.op("restart", id);
+    host.settle();
+    assert_eq!(host.error(again), r#"session "web" is already running"#);
+    assert_eq!(host.starts, 1);
+}
+
+#[test]
+fn broken_sessions_list_and_can_only_be_stopped_and_deleted() {
+    let mut host = Host::new();
+    let good = host.create("good");
+    let whole = host.homes[&good].clone();
+    let broken: Vec<Uuid> =
+        (0..3).map(|tail| Uuid::parse(&format!("{}{tail}", &NOBODY[..35])).unwrap()).collect();
+    let files = [whole[..whole.len() / 2].to_vec(), Vec::new(), whole.clone()];
+    host.homes.extend(broken.iter().copied().zip(files));
+    host.crash();
+    let reasons = ["session.json is torn", "session.json is empty", "session.json belongs to "];
+    for (id, reason) in broken.iter().zip(reasons) {
+        let session = host.listed(*id);
+        assert!(session["broken"].as_str().unwrap().starts_with(reason), "{session}");
+        let restart = host.op("restart", *id);
+        let sentence = host.error(restart);
+        assert!(sentence.contains(reason) && sentence.contains("can only be deleted"));
+        let terminal = host.attach(*id);
+        assert!(matches!(host.screens(terminal), [Screen::Refused(_)]));
+        let kill = host.op("kill", *id);
+        host.settled(kill);
+        let delete = host.op("delete", *id);
+        host.settled(delete);
+    }
+    assert_eq!(host.list().len(), 1);
+    assert!(host.listed(good)["broken"].is_null());
+}
+
+#[test]
+fn admission_counts_what_runs_and_what_starts() {
+    let totals = convocate::agent::Totals { cpu_millis: 4000, memory_bytes: 100 * GIB };
+    let mut host = Host::with(Config { totals, ..config() });
+    let ids: Vec<_> = (0..4).map(|number| host.create(&format!("s{number}"))).collect();
+    let calls: Vec<_> = ids.iter().map(|id| host.op("restart", *id)).collect();
+    host.settle();
+    let refused: Vec<_> = calls.iter().filter(|call| host.answer(**call).is_err()).collect();
+    assert_eq!(refused.len(), 1, "three of one core each fit in 3.6");
+    let sentence = host.error(*refused[0]);
+    assert!(
+        sentence.ends_with(
+            "no capacity: cpu: 1 core requested, 3 cores already pledged to running sessions, \
+             the cap is 3.6 cores (90 % of 4 cores)"
+        ),
+        "{sentence}"
+    );
+    let running = *host.running.keys().next().unwrap();
+    let kill = host.op("kill", running);
+    host.settled(kill);
+    let stopped = ids.iter().find(|id| **id != running && !host.running.contains_key(id)).unwrap();
+    let terminal = host.attach(*stopped);
+    host.settle();
+    assert_eq!(host.screens(terminal), [Screen::Opening], "there is room again");
+}
+
+#[test]
+fn a_full_disk_refuses_starts_and_not_deletions() {
+    let mut host = Host::new();
+    let id = host.create("a");
+    host.used_bytes = 91 * GIB;
+    let restart = host.op("restart", id);
+    host.settle();
+    assert_eq!(
+        host.error(restart),
+        "cannot start session \"a\": no capacity: disk: 91.0 GiB already in use, the cap is \
+         90.0 GiB (90 % of 100.0 GiB)"
+    );
+    let delete = host.op("delete", id);
+    host.fail(convocate::agent::work::WorkError::Disk("write lock: no space left".to_owned()));
+    host.settled(delete);
+    assert!(host.homes.is_empty());
+}
+
+#[test]
+fn a_lock_whose_owner_lives_admits_nothing() {
+    let mut host = Host::new();
+    let id = host.create("a");
+    let found = Found {
+        id,
+        metadata: Ok(host.homes[&id].clone()),
+        lock: Some(FoundLock {
+            content: br#"{"op":"kill","pid":4,"boot":"b","since":"2026-01-01T00:00:00Z"}"#.to_vec(),
+            is_alive: true,
+        }),
+    };
+    host.agent = Agent::new(config(), [9; 32], vec![found], host.now);
+    for op in ["kill", "delete", "restart", "override", "background"] {
+        let caller = host.op(op, id);
+        let sentence = "session \"a\" is locked: kill is in flight, process 4";
+        assert_eq!(host.error(caller), sentence, "{op}");
+    }
+    assert_eq!(host.listed(id)["locked"], true);
+}
+
+#[test]
+fn after_shutdown_nothing_begins_and_what_runs_is_finished() {
+    let mut host = Host::new();
+    let id = host.create("a");
+    let first = host.op("restart", id);
+    let waiting = host.op("kill", id);
+    host.agent.shutdown();
+    let late = host.op("kill", id);
+    let terminal = host.attach(id);
+    host.settle();
+    assert!(host.answer(first).is_ok());
+    for caller in [waiting, late] {
+        assert_eq!(host.error(caller), "the agent is shutting down");
+    }
+    assert!(matches!(host.screens(terminal), [Screen::Refused(_)]));
+    assert!(host.agent.is_idle());
+}

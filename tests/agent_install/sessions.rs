@@ -1,0 +1,114 @@
+//! Sessions on an installed host: what they outlive, and what bounds them.
+
+use super::support::testbed::{Host, Kind};
+use super::support::wait::wait_until;
+use super::support::{has_image, skip};
+use super::{PATIENCE, host};
+
+const IMAGE: &str = concat!("convocate:", env!("CARGO_PKG_VERSION"));
+/// The client on the host itself, with the files of a shell host below a root of its own.
+const CLIENT: &str = "/root/convocate";
+const ROOT: &str = "--root /root/shell";
+
+/// Writes what a shell host knows of the agent, and lets it in.
+fn enrol(host: &Host) {
+    host.done(
+        "set -e; id=$(cat /etc/convocate-agent/agent-id); \
+         entry=/root/shell/etc/convocate/agent-keys/$id; mkdir -p $entry; \
+         echo 127.0.0.1 >$entry/agent-host; \
+         convocate-agent install --no-image --json | \
+             sed -n 's/.*\"host_key\":\"\\([^\"]*\\)\".*/\\1/p' >$entry/host_key.pub; \
+         ssh-keygen -q -t ed25519 -N '' -f $entry/shell_to_agent_ed25519_key; \
+         cat $entry/shell_to_agent_ed25519_key.pub >>/etc/convocate-agent/authorized_keys",
+    );
+}
+
+fn listing(host: &Host) -> String {
+    host.sh(&format!("{CLIENT} ls {ROOT}")).out
+}
+
+fn wait_until_running(host: &Host, what: &str) {
+    wait_until(PATIENCE, what, || listing(host).lines().any(|line| line.starts_with("R  one ")));
+}
+
+#[test]
+fn sessions_outlive_all_that_is_below_them() {
+    let test = "sessions_outlive_all_that_is_below_them";
+    if !has_image(IMAGE) {
+        let reason = format!("program: no image {IMAGE}: run tests/testbed/base-image.sh");
+        return skip(test, &reason);
+    }
+    let Some(host) = host(test, Kind::Docker) else { return };
+    host.bring_image(IMAGE);
+    // The image is there, so nothing is built.
+    let report = host.done("/root/convocate-agent install");
+    assert!(report.contains(&format!("session image {IMAGE} … ok")), "{report}");
+    enrol(&host);
+    host.done(&format!("{CLIENT} new one --command bash {ROOT}"));
+    host.done(&format!("{CLIENT} restart one {ROOT}"));
+    assert!(listing(&host).contains("R  one "), "{}", listing(&host));
+
+    is_bounded(&host);
+    outlives(&host);
+    old_images_go(&host);
+}
+
+/// The container is below the slice, whose limits the kernel knows.
+fn is_bounded(host: &Host) {
+    let tree = host.done("systemd-cgls --no-pager -u convocate-sessions.slice");
+    assert!(tree.contains("docker-") && tree.contains("entrypoint bash"), "{tree}");
+    let unit = |name: &str| {
+        let file = "/etc/systemd/system/convocate-sessions.slice";
+        host.done(&format!("sed -n 's/^{name}=//p' {file}"))
+    };
+    let of_kernel = |one: &str, two: &str| {
+        let below = "convocate.slice/convocate-sessions.slice";
+        let [one, two] = [one, two].map(|file| file.replace("SLICE", below));
+        host.done(&format!("cat /sys/fs/cgroup/{one} 2>/dev/null || cat /sys/fs/cgroup/{two}"))
+    };
+    let memory: u64 = unit("MemoryMax").parse().expect("bytes");
+    let limit = of_kernel("memory/SLICE/memory.limit_in_bytes", "SLICE/memory.max");
+    let limit: u64 = limit.parse().expect("bytes");
+    // The kernel rounds down to pages.
+    assert!(limit <= memory && memory - limit < 4096, "{limit} for {memory}");
+    let percent: u64 = unit("CPUQuota").trim_end_matches('%').parse().expect("percent");
+    let quota = of_kernel("cpu/SLICE/cpu.cfs_quota_us", "SLICE/cpu.max");
+    let quota = quota.split(' ').next().unwrap_or_default().to_owned();
+    assert_eq!(quota, (percent * 1000).to_string());
+}
+
+/// Its agent, a new version of that, Docker, the host.
+fn outlives(host: &Host) {
+    let started = || host.done("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    let before = started();
+    host.done("systemctl restart convocate-agent");
+    host.done("systemctl stop convocate-agent; systemctl start convocate-agent");
+    host.done("touch /usr/local/bin/convocate-agent; /root/convocate-agent install");
+    host.done("kill -9 $(systemctl show -p MainPID --value convocate-agent)");
+    wait_until_running(host, "the agent to be back");
+    assert_eq!(started(), before, "the container was restarted");
+
+    host.done("systemctl restart docker");
+    wait_until_running(host, "the session to run behind a restart of Docker");
+
+    let boot = host.boot_id();
+    host.reboot();
+    assert_ne!(host.boot_id(), boot);
+    wait_until_running(host, "the session to run behind a reboot");
+}
+
+/// Only images that nothing names are removed, by what cron calls every day.
+fn old_images_go(host: &Host) {
+    host.done(&format!("docker tag {IMAGE} convocate:old; docker tag {IMAGE} other:old"));
+    // The same image under another name is needed: a container was made from it.
+    host.done("/etc/cron.daily/convocate-image-prune");
+    let images = || host.done("docker images --format '{{.Repository}}:{{.Tag}}' | sort");
+    assert_eq!(images(), format!("{IMAGE}\nconvocate:old\nother:old"));
+    host.done(
+        "docker rmi other:old convocate:old; cd /root; mkdir empty; \
+         tar -c -C empty . | docker import - convocate:older",
+    );
+    assert!(images().contains("convocate:older"));
+    host.done("/etc/cron.daily/convocate-image-prune");
+    assert_eq!(images(), IMAGE);
+}

@@ -1,0 +1,209 @@
+//! An agent on the engine of this machine, with containers that are gone when the test is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::support::agent::{Agent, AgentFiles};
+use crate::support::process::{CONVOCATE, Finished, command, run};
+use crate::support::terminal::Terminal;
+use crate::support::wait::{PATIENCE, wait_for, wait_until};
+use crate::support::{self, Need};
+
+/// Docker may take its time on a machine that does much else.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What these tests cannot do without.
+pub const NEEDS: [Need; 4] =
+    [Need::Docker, Need::Root, Need::Program("tmux"), Need::Program("ssh-keygen")];
+
+/// The agent, the stand before its engine, and what both leave behind.
+pub struct House {
+    pub agent: Agent,
+    pub engine: Engine,
+}
+
+impl House {
+    /// Starts an agent; `None` if `test` cannot run here, which has been reported then.
+    pub fn open(test: &str) -> Option<House> {
+        if !support::has(test, &NEEDS) {
+            return None;
+        }
+        make_image();
+        let files = AgentFiles::write();
+        let engine = Engine::start(files.root.dir());
+        let agent = Agent::start_with(files, &arguments(&engine));
+        Some(House { agent, engine })
+    }
+
+    /// Kills the agent and starts it again, on the same port.
+    pub fn restart_agent(&mut self) {
+        self.agent.restart(&arguments(&self.engine));
+    }
+
+    /// Calls the client.
+    pub fn call(&self, arguments: &[&str]) -> Finished {
+        self.agent.client(arguments)
+    }
+
+    /// Calls the client, which must succeed.
+    #[track_caller]
+    pub fn done(&self, arguments: &[&str]) -> Finished {
+        self.call(arguments).expect_done()
+    }
+
+    /// Creates a session and gives its id.
+    #[track_caller]
+    pub fn create(&self, name: &str, more: &[&str]) -> String {
+        // What other houses run on this engine counts against this host's capacity.
+        let arguments = ["new", name, "--command", "bash --norc", "--cpus", "0.2", "--json"];
+        let arguments = [&arguments, more].concat();
+        let session: Value = json(&self.done(&arguments).out());
+        session["uuid"].as_str().expect("a session has an id").to_owned()
+    }
+
+    /// What the agent says of a session.
+    #[track_caller]
+    pub fn show(&self, session: &str) -> Value {
+        json(&self.done(&["show", session, "--json"]).out())
+    }
+
+    /// The first column of a listing.
+    #[track_caller]
+    pub fn state(&self, session: &str) -> String {
+        self.show(session)["state"].as_str().expect("a session has a state").to_owned()
+    }
+
+    /// Waits for the first column of a listing.
+    #[track_caller]
+    pub fn wait_for_state(&self, session: &str, state: &str) {
+        let mut last = String::new();
+        let seen = support::wait::poll(PATIENCE, || {
+            last = self.state(session);
+            (last == state).then_some(())
+        });
+        assert!(seen.is_some(), "{last:?} is not {state:?}: {}", self.agent.log());
+    }
+
+    /// Attaches a terminal and waits for it.
+    #[track_caller]
+    pub fn attach(&self, session: &str, name: &str, more: &[&str]) -> Terminal<'_> {
+        let mut call = command(&self.agent.files.root, CONVOCATE);
+        call.args(["attach", session]).args(more).arg("--root").arg(self.agent.files.root.dir());
+        let terminal = Terminal::start(&self.agent.files.root, name, (100, 30), &call);
+        terminal.wait_for("detaches");
+        terminal
+    }
+
+    /// The home of a session.
+    pub fn home(&self, session: &str) -> PathBuf {
+        self.sessions().join(session)
+    }
+
+    /// Where homes are.
+    pub fn sessions(&self) -> PathBuf {
+        self.agent.files.root.paths().sessions()
+    }
+
+    /// Runs something in a session's container.
+    pub fn inside(&self, session: &str, script: &str) -> Finished {
+        self.docker(&["exec", &container(session), "sh", "-c", script])
+    }
+
+    /// How many clients a session's tmux has.
+    pub fn clients(&self, session: &str) -> usize {
+        let listed = self.docker(&["exec", &container(session), "tmux", "list-clients"]);
+        listed.out().lines().count()
+    }
+
+    /// Calls the docker CLI.
+    pub fn docker(&self, arguments: &[&str]) -> Finished {
+        let mut call = command(&self.agent.files.root, "docker");
+        run(call.args(arguments), b"", DOCKER_PATIENCE)
+    }
+
+    /// The names of all containers whose home is in this house.
+    pub fn containers(&self) -> Vec<String> {
+        containers_below(self.agent.files.root.dir())
+    }
+
+    /// Waits for a part of the agent's log.
+    #[track_caller]
+    pub fn wait_for_log(&self, part: &str) {
+        let what = format!("{part:?} in the log");
+        wait_until(PATIENCE, &what, || self.agent.log().contains(part));
+    }
+
+    /// The agent's resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.agent.process().pid());
+        let status = std::fs::read_to_string(path).expect("the agent lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of KiB")
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // A killed agent starts nothing behind our back.
+        self.engine.come_back();
+        self.agent.process().signal(rustix::process::Signal::KILL);
+        for name in self.containers() {
+            let _gone = self.docker(&["rm", "-f", "-v", &name]);
+        }
+    }
+}
+
+/// The container of a session.
+pub fn container(session: &str) -> String {
+    format!("convocate-session-{session}")
+}
+
+/// How long `act` takes.
+pub fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    (act(), start.elapsed())
+}
+
+/// Waits for a count of tmux clients.
+#[track_caller]
+pub fn wait_for_clients(house: &House, session: &str, count: usize) {
+    wait_for(PATIENCE, &format!("{count} clients"), || {
+        (house.clients(session) == count).then_some(())
+    });
+}
+
+#[track_caller]
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn arguments(engine: &Engine) -> [&str; 4] {
+    let socket = engine.socket().to_str().expect("the path is text");
+    ["--runtime", "docker", "--docker-socket", socket]
+}
+
+fn containers_below(root: &Path) -> Vec<String> {
+    let mut call = Command::new("docker");
+    call.args(["ps", "-a", "--no-trunc", "--filter", "label=convocate.session"]);
+    let listed = call.args(["--format", "{{.Names}} {{.Mounts}}"]).output().expect("docker runs");
+    let root = format!("{}/", root.display());
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let ours = listed.lines().filter(|line| line.contains(&root));
+    ours.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The session image, made from the sources of this tree where it is missing or older.
+fn make_image() {
+    static MADE: Once = Once::new();
+    MADE.call_once(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/base-image.sh");
+        let made = Command::new("sh").arg(script).status().expect("sh runs");
+        assert!(made.success(), "the session image could not be made");
+    });
+}

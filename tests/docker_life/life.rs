@@ -1,0 +1,99 @@
+//! Issue by issue through all operations.
+
+use crate::house::{House, container, timed};
+use std::time::Duration;
+
+#[test]
+fn a_session_lives_from_new_to_rm() {
+    let Some(house) = House::open("a_session_lives_from_new_to_rm") else { return };
+    let one = house.create("one", &[]);
+    assert_eq!(house.state(&one), "-");
+    assert!(house.containers().is_empty());
+
+    let terminal = house.attach(&one, "one", &[]);
+    house.wait_for_state(&one, "C");
+    terminal.type_text("echo $((40 + 2)) >answer; cat answer");
+    terminal.press("Enter");
+    terminal.wait_for("42");
+    terminal.press("C-b");
+    terminal.press("d");
+    assert_eq!(terminal.exit_status(), 0);
+    house.wait_for_state(&one, "R");
+
+    house.done(&["clone", "one", "two"]);
+    assert_eq!(house.state("two"), "-");
+    let two = house.show("two")["uuid"].as_str().unwrap().to_owned();
+    assert_eq!(std::fs::read_to_string(house.home(&two).join("answer")).unwrap(), "42\n");
+
+    house.done(&["edit", "one", "--pids", "77"]);
+    assert_eq!(pids_limit(&house, &one), "1024");
+    let refused = house.call(&["restart", "one"]);
+    assert_eq!(refused.code(), 1);
+    assert!(refused.err().contains("one"), "{}", refused.err());
+
+    house.done(&["kill", "one"]);
+    assert_eq!(house.state(&one), "-");
+    house.done(&["restart", "one"]);
+    assert_eq!(house.state(&one), "R");
+    assert_eq!(pids_limit(&house, &one), "77");
+
+    house.done(&["rm", "one"]);
+    assert!(!house.home(&one).exists());
+    assert!(house.containers().is_empty(), "{:?}", house.containers());
+    assert_eq!(house.call(&["show", &one]).code(), 1);
+    house.done(&["override", "two"]);
+    assert_eq!(house.state("two"), "-");
+}
+
+fn pids_limit(house: &House, session: &str) -> String {
+    let limit = ["inspect", "-f", "{{.HostConfig.PidsLimit}}", &container(session)];
+    house.docker(&limit).expect_done().out().trim().to_owned()
+}
+
+#[test]
+fn background_detaches_three_terminals() {
+    let Some(house) = House::open("background_detaches_three_terminals") else { return };
+    let id = house.create("many", &[]);
+    let terminals = ["a", "b", "c"].map(|name| house.attach(&id, name, &[]));
+    assert_eq!(house.show(&id)["attached_count"], 3);
+    house.done(&["background", "many"]);
+    for terminal in &terminals {
+        assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+    }
+    house.wait_for_state(&id, "R");
+    assert_eq!(house.clients(&id), 0);
+}
+
+#[test]
+fn a_stop_takes_no_longer_than_the_command_does() {
+    let Some(house) = House::open("a_stop_takes_no_longer_than_the_command_does") else { return };
+    let id = house.create("quick", &[]);
+    let terminal = house.attach(&id, "quick", &[]);
+    terminal.wait_for("bash-");
+    let (_, took) = timed(|| house.done(&["kill", "quick"]));
+    // The grace of a command that does not end is three seconds, twice.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    terminal.exit_status();
+    assert_eq!(house.state(&id), "-");
+}
+
+#[test]
+fn an_end_by_itself_is_seen_at_once() {
+    let Some(house) = House::open("an_end_by_itself_is_seen_at_once") else { return };
+    let id = house.create("short", &[]);
+    house.done(&["restart", "short"]);
+    let ((), took) = timed(|| {
+        house.docker(&["kill", &container(&id)]).expect_done();
+        house.wait_for_log("container.stopped");
+    });
+    assert_eq!(house.state(&id), "-");
+    assert!(house.agent.log().contains(r#""exit_code":137"#), "{}", house.agent.log());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    let terminal = house.attach(&id, "short", &[]);
+    terminal.type_text("exit 7");
+    terminal.press("Enter");
+    house.wait_for_log(r#""exit_code":7"#);
+    house.wait_for_state(&id, "-");
+    terminal.exit_status();
+}

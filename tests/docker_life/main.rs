@@ -1,0 +1,14 @@
+//! A session's whole life in containers of the engine of this machine, with the real programs, and
+//! what happens to it meanwhile.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a harness has no other way to fail a test")]
+
+mod caps;
+mod engine;
+mod faults;
+mod homes;
+mod house;
+mod life;
+#[path = "../support/mod.rs"]
+mod support;
+mod terminals;

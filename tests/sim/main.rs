@@ -1,0 +1,47 @@
+//! The simulator: real cores of a whole cluster in virtual time, from one seed.
+//!
+//! A number is a seed; a seed is a whole run, faults and their rates included. `SIM_SEED` runs that
+//! one, `SIM_SEEDS` that many fresh ones from `SIM_FIRST` on (`scripts/sim`). A run that breaks an
+//! invariant, or does not come to rest once the faults have stopped, prints its seed and the
+//! command that runs it again.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this is a test; a panic is its verdict"
+)]
+
+mod check;
+mod delivery;
+mod disk;
+mod random;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Seeds of a plain `cargo test`.
+const SEEDS_DEFAULT: u64 = 12;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn events_arrive_once_in_order_or_in_an_announced_gap() {
+    let (first, count) = match number("SIM_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("SIM_FIRST").unwrap_or(1), number("SIM_SEEDS").unwrap_or(SEEDS_DEFAULT)),
+    };
+    let mut total = delivery::Figures::default();
+    for seed in first..first + count {
+        match catch_unwind(AssertUnwindSafe(|| delivery::run(seed))) {
+            Ok(figures) => total += figures,
+            Err(_) => panic!(
+                "seed {seed}, after {} good ones; to run it again:\n    SIM_SEED={seed} cargo test \
+                 --test sim -- --nocapture",
+                seed - first
+            ),
+        }
+    }
+    eprintln!("{count} seeds from {first}: {total}");
+    assert!(count < 10 || total.faults > 0 && total.gaps > 0, "the simulator did nothing: {total}");
+}

@@ -1,0 +1,359 @@
+//! Terminals of a running agent: what is typed, what is shown, who is attached, and what a slow or
+//! a lost one does to the others.
+
+mod support;
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use support::Need;
+use support::agent::Agent;
+use support::process::{CONVOCATE, Running, command};
+use support::terminal::Terminal;
+use support::wait::{PATIENCE, wait_until};
+use support::wire::Wire;
+
+const SHELL: &str = "env PS1='go> ' sh";
+
+fn needs(test: &str) -> bool {
+    support::has(test, &[Need::Program("ssh-keygen"), Need::Program("tmux")])
+}
+
+fn session(wire: &mut Wire, name: &str, command: &str) -> String {
+    let made = wire.call("create", &json!({ "name": name, "command": command }));
+    made.expect("it is created")["uuid"].as_str().expect("an id").to_owned()
+}
+
+fn shell(agent: &Agent, name: &str) -> String {
+    session(&mut Wire::to(agent), name, SHELL)
+}
+
+fn get(wire: &mut Wire, id: &str) -> Value {
+    wire.call("get", &json!({ "id": id })).expect("it is there")
+}
+
+/// Waits until so many terminals are attached.
+#[track_caller]
+fn attached(agent: &Agent, id: &str, count: u64) {
+    let mut wire = Wire::to(agent);
+    wait_until(PATIENCE, "the count of terminals", || {
+        let found = get(&mut wire, id);
+        assert_eq!(found["attached"], json!(found["attached_count"] != 0));
+        found["attached_count"] == json!(count)
+    });
+}
+
+/// `convocate attach` on a terminal of the test's own.
+fn person<'a>(agent: &'a Agent, name: &str, words: &[&str], size: (u16, u16)) -> Terminal<'a> {
+    let root = &agent.files.root;
+    let mut call = command(root, CONVOCATE);
+    call.arg("attach").args(words).arg("--root").arg(root.dir());
+    Terminal::start(root, name, size, &call)
+}
+
+fn detach(terminal: &Terminal) {
+    terminal.press("C-b");
+    terminal.press("d");
+}
+
+fn memory_kib(agent: &Agent) -> u64 {
+    let path = format!("/proc/{}/status", agent.process().pid());
+    let status = fs::read_to_string(path).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Processes that the agent has started and not reaped or ended.
+fn children(agent: &Agent) -> Vec<String> {
+    let pid = agent.process().pid();
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_person_attaches_types_resizes_detaches_and_comes_back() {
+    if !needs("a_person_attaches_types_resizes_detaches_and_comes_back") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = shell(&agent, "web");
+    let first = person(&agent, "first", &["web"], (100, 30));
+    first.wait_for("go>");
+    first.type_text("echo sum=$((6*7)); stty size");
+    first.press("Enter");
+    first.wait_for("sum=42");
+    first.wait_for("29 100");
+    attached(&agent, &id, 1);
+    first.resize(90, 20);
+    wait_until(PATIENCE, "the other size", || {
+        first.type_text("clear; stty size");
+        first.press("Enter");
+        first.screen().contains("19 90")
+    });
+    first.type_text("echo still-$((1+1))-here");
+    first.press("Enter");
+    first.wait_for("still-2-here");
+    detach(&first);
+    assert_eq!(first.exit_status(), 0);
+    first.wait_for("come back with: convocate attach");
+    attached(&agent, &id, 0);
+
+    let second = person(&agent, "second", &[&id], (90, 20));
+    second.wait_for("still-2-here");
+    second.type_text("exit 3");
+    second.press("Enter");
+    assert_eq!(second.exit_status(), 0);
+    assert_eq!(get(&mut Wire::to(&agent), &id)["running"], false);
+    wait_until(PATIENCE, "the end of all clients", || children(&agent).is_empty());
+}
+
+#[test]
+fn two_terminals_share_a_session_and_one_only_looks() {
+    if !needs("two_terminals_share_a_session_and_one_only_looks") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = shell(&agent, "web");
+    let typist = person(&agent, "typist", &["web"], (80, 24));
+    typist.wait_for("go>");
+    let looker = person(&agent, "looker", &["web", "--read-only"], (80, 24));
+    looker.wait_for("go>");
+    attached(&agent, &id, 2);
+    looker.type_text("echo from-the-$((1+0))-looker");
+    looker.press("Enter");
+    typist.type_text("echo from-the-$((1+0))-typist");
+    typist.press("Enter");
+    typist.wait_for("from-the-1-typist");
+    looker.wait_for("from-the-1-typist");
+    assert!(!typist.screen().contains("looker"), "{}", typist.screen());
+
+    agent.client(&["background", "web"]).expect_done();
+    assert_eq!((typist.exit_status(), looker.exit_status()), (0, 0));
+    assert_eq!(get(&mut Wire::to(&agent), &id)["running"], true);
+    attached(&agent, &id, 0);
+}
+
+#[test]
+fn read_only_holds_against_a_client_that_types_anyway() {
+    if !needs("read_only_holds_against_a_client_that_types_anyway") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = shell(&agent, "web");
+    let mut wire = Wire::to(&agent);
+    let typist = wire.attach(&id, 80, 24);
+    wire.sees(typist, "go>");
+    let header = json!({ "id": id, "read_only": true, "term": "xterm" });
+    let looker = wire.attach_with(&header);
+    wire.sees(looker, "go>");
+    wire.send(looker, b"echo by-$((1+0))-looker\r\x02d\x03\x04");
+    wire.send(typist, b"echo by-$((1+0))-typist\r");
+    wire.sees(looker, "by-1-typist");
+    let shown = wire.shown(typist);
+    assert!(!shown.contains("looker"), "{shown:?}");
+}
+
+#[test]
+fn what_follows_the_header_is_typed() {
+    if !needs("what_follows_the_header_is_typed") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = shell(&agent, "web");
+    let mut wire = Wire::to(&agent);
+    let channel = wire.open(convocate::rpc::ATTACH_SUBSYSTEM);
+    wire.send(
+        channel,
+        format!("{{\"id\":\"{id}\",\"new\":[]}}\necho at-$((1+0))-once\r").as_bytes(),
+    );
+    wire.sees(channel, "at-1-once");
+    wire.send(channel, b"exit\r");
+    let seen = wire.finish(channel);
+    assert_eq!((seen.exit_status, seen.has_ended), (Some(0), true));
+    assert_eq!(wire.ended, None);
+}
+
+#[test]
+fn output_is_complete_to_the_last_byte() {
+    if !needs("output_is_complete_to_the_last_byte") {
+        return;
+    }
+    let agent = Agent::start();
+    let mut wire = Wire::to(&agent);
+    for round in 0..5 {
+        let id = session(&mut wire, &format!("s{round}"), SHELL);
+        let channel = wire.attach(&id, 80, 24);
+        wire.sees(channel, "go>");
+        wire.send(channel, b"seq 1 200000\r");
+        wire.sees(channel, "199999\u{1b}[K\r\n200000");
+        // The last word comes in the same moment as the end.
+        wire.send(channel, b"clear; printf last-%s word; exit\r");
+        let seen = wire.finish(channel);
+        let shown = String::from_utf8_lossy(&seen.bytes).into_owned();
+        assert!(shown.contains("last-word"), "round {round}: {shown:.2000?}");
+        assert!(shown.ends_with("[exited]\r\n"), "round {round}: {shown:.2000?}");
+        assert_eq!((seen.exit_status, seen.has_ended), (Some(0), true));
+    }
+}
+
+#[test]
+fn a_flood_in_one_session_slows_no_keystroke_in_another() {
+    if !needs("a_flood_in_one_session_slows_no_keystroke_in_another") {
+        return;
+    }
+    let agent = Agent::start();
+    let mut flooded = Wire::to(&agent);
+    let loud = session(&mut flooded, "loud", "yes");
+    let quiet = session(&mut flooded, "quiet", "cat");
+    let flood = flooded.attach(&loud, 80, 24);
+    flooded.sees(flood, "y");
+    let mut wire = Wire::to(&agent);
+    let typist = wire.attach(&quiet, 80, 24);
+    wire.sees(typist, "\u{1b}[");
+    let reader = thread::spawn(move || {
+        let until = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < until {
+            flooded.turn();
+            flooded.take(flood);
+            flooded.seen(flood).bytes.clear();
+        }
+    });
+    let mut took = Vec::new();
+    while !reader.is_finished() {
+        let letter = ["a", "b", "c"][took.len() % 3];
+        wire.take(typist);
+        wire.seen(typist).bytes.clear();
+        let start = Instant::now();
+        wire.send(typist, letter.as_bytes());
+        wire.sees(typist, letter);
+        took.push(start.elapsed());
+    }
+    reader.join().expect("it reads to its end");
+    took.sort();
+    let median = took[took.len() / 2];
+    // tmux and a busy machine have most of it.
+    assert!(took.len() > 10 && median < Duration::from_millis(150), "{took:?}");
+}
+
+#[test]
+fn a_reader_that_reads_nothing_costs_no_memory_and_stops_nobody() {
+    if !needs("a_reader_that_reads_nothing_costs_no_memory_and_stops_nobody") {
+        return;
+    }
+    let agent = Agent::start();
+    let mut wire = Wire::to(&agent);
+    let loud = session(&mut wire, "loud", "yes");
+    let mut deaf = Wire::to(&agent);
+    let channels: Vec<_> = (0..8).map(|_| deaf.attach(&loud, 200, 50)).collect();
+    attached(&agent, &loud, 8);
+    let before = memory_kib(&agent);
+    // Nothing of theirs is read, while another one of the same session reads on.
+    let reader = wire.attach(&loud, 80, 24);
+    for _ in 0..200 {
+        wire.sees(reader, "y");
+    }
+    let grown = memory_kib(&agent).saturating_sub(before);
+    assert!(grown < 8 * 1024, "the agent grew by {grown} KiB");
+    wire.call("kill", &json!({ "id": loud })).expect("it ends");
+    for channel in channels {
+        assert!(deaf.finish(channel).has_ended);
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_is_gone_at_once() {
+    if !needs("a_client_that_is_killed_is_gone_at_once") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = shell(&agent, "web");
+    let mut lost = Wire::to(&agent);
+    let channel = lost.attach(&id, 80, 24);
+    lost.sees(channel, "go>");
+    let stays = person(&agent, "stays", &["web"], (80, 24));
+    stays.wait_for("go>");
+    attached(&agent, &id, 2);
+    // The kernel resets a connection that is dropped with bytes unread.
+    drop(lost);
+    attached(&agent, &id, 1);
+    let clients = pids_of("attach", agent.files.root.dir().to_str().expect("text"));
+    for pid in clients {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        let _gone = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    attached(&agent, &id, 0);
+    wait_until(PATIENCE, "the end of all clients", || children(&agent).is_empty());
+    assert_eq!(get(&mut Wire::to(&agent), &id)["running"], true);
+}
+
+/// Running clients of a root.
+fn pids_of(verb: &str, root: &str) -> Vec<i32> {
+    let is_it = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.len() > 2
+            && words[0] == CONVOCATE.as_bytes()
+            && words[1] == verb.as_bytes()
+            && words.contains(&root.as_bytes())
+    };
+    let entries = fs::read_dir("/proc").expect("it is mounted").flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers
+        .filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_it(&line)))
+        .collect()
+}
+
+#[test]
+fn a_terminal_survives_the_death_of_the_agent() {
+    if !needs("a_terminal_survives_the_death_of_the_agent") {
+        return;
+    }
+    let mut agent = Agent::start();
+    let id = shell(&agent, "web");
+    let mut wire = Wire::to(&agent);
+    let channel = wire.attach(&id, 80, 24);
+    wire.sees(channel, "go>");
+    wire.send(channel, b"kept=$((20+1)); echo set-$kept\r");
+    wire.sees(channel, "set-21");
+    agent.restart(&["--runtime", "host"]);
+    wire.until("the end of the connection", |wire| wire.ended.is_some());
+    let found = get(&mut Wire::to(&agent), &id);
+    assert_eq!((&found["running"], &found["locked"]), (&json!(true), &json!(false)));
+    let mut wire = Wire::to(&agent);
+    let channel = wire.attach(&id, 80, 24);
+    wire.send(channel, b"echo kept-$kept\r");
+    wire.sees(channel, "kept-21");
+    attached(&agent, &id, 1);
+}
+
+#[test]
+fn a_session_that_cannot_be_had_is_status_255() {
+    if !needs("a_session_that_cannot_be_had_is_status_255") {
+        return;
+    }
+    let agent = Agent::start();
+    let id = session(&mut Wire::to(&agent), "short", "true");
+    let nobody = person(&agent, "nobody", &["nobody"], (80, 24));
+    assert_eq!(nobody.exit_status(), 255);
+    // A terminal that ends at once is not always left as it was: the words are kept in a file.
+    let mut call = command(&agent.files.root, "sh");
+    call.args(["-c", "\"$@\" 2>words", "sh", CONVOCATE, "attach", "nobody", "--root"]);
+    let nobody =
+        Terminal::start(&agent.files.root, "words", (80, 24), call.arg(agent.files.root.dir()));
+    assert_eq!(nobody.exit_status(), 255);
+    let words = fs::read_to_string(agent.files.root.dir().join("words")).expect("a file");
+    assert!(words.contains("session \"nobody\" not found"), "{words}");
+    let short = person(&agent, "short", &["short"], (80, 24));
+    // Either it was seen, or it had ended before it could be shown.
+    let status = short.exit_status();
+    assert!(status == 0 || status == 255, "{status}: {}", short.screen());
+    let found = get(&mut Wire::to(&agent), &id);
+    assert_eq!((&found["running"], &found["locked"]), (&json!(false), &json!(false)));
+    let mut piped = command(&agent.files.root, CONVOCATE);
+    piped.args(["attach", "short", "--root"]).arg(agent.files.root.dir());
+    let finished = Running::start(&mut piped).finish(PATIENCE);
+    assert_eq!(finished.code(), 255, "{finished:?}");
+}

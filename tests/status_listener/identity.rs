@@ -1,0 +1,81 @@
+//! Who may tell events, and the sentences for those who may not.
+
+use std::fs;
+
+use convocate::rpc::STATUS_SUBSYSTEM;
+use serde_json::json;
+
+use crate::house::{House, Shell, can};
+use crate::support::agent::{AGENT_ID, Agent, AgentFiles};
+use crate::support::hub::Hub;
+use crate::support::keys::KeyFile;
+use crate::support::wait::{PATIENCE, wait_until};
+
+#[test]
+fn keys_that_come_and_go_count_at_once() {
+    if !can("keys_that_come_and_go_count_at_once") {
+        return;
+    }
+    let house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    let path = house.agent.files.root.paths().status_authorized_keys();
+    let keys = fs::read_to_string(&path).expect("the keys");
+    fs::write(&path, "# nobody\n").expect("the root is ours");
+    house.hub.waits_for_agent(AGENT_ID, "lost");
+    let log = house.hub.log();
+    assert!(log.contains(&format!("agent {AGENT_ID} is sent away: its key was removed")), "{log}");
+    wait_until(PATIENCE, "the agent to be told", || {
+        house.agent.log().contains("does not accept the key")
+    });
+    let log = house.agent.log();
+    assert!(
+        log.contains("to enrol this agent again, run there: convocate-host init-agent"),
+        "{log}"
+    );
+    let log = house.hub.log();
+    assert!(log.contains("refused: no agent has it in"), "{log}");
+    fs::write(&path, keys).expect("the root is ours");
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+}
+
+#[test]
+fn another_host_key_is_refused_by_the_agent() {
+    if !can("another_host_key_is_refused_by_the_agent") {
+        return;
+    }
+    let files = AgentFiles::write();
+    let paths = files.root.paths();
+    let other = KeyFile::make(&files.root, &files.root.dir().join("other"), "another host");
+    other.copy_public_to(&files.root, &paths.agent_shell_known_host());
+    let _hub = Hub::start(&files);
+    let agent = Agent::start_with(files, &["--runtime", "host"]);
+    wait_until(PATIENCE, "the mismatch", || agent.log().contains("host key mismatch: "));
+    let log = agent.log();
+    assert!(
+        log.contains("shell_host_key.pub pins SHA256:") && log.contains("shows SHA256:"),
+        "{log}"
+    );
+    assert!(log.contains("convocate-host init-agent"), "{log}");
+    // Operations go on; their events wait.
+    agent.client(&["new", "one", "--command", "sh"]).expect_done();
+}
+
+#[test]
+fn an_event_of_another_agent_is_refused_and_the_rest_is_taken() {
+    if !can("an_event_of_another_agent_is_refused_and_the_rest_is_taken") {
+        return;
+    }
+    let house = Shell::start();
+    let event = |agent: &str| {
+        let event =
+            json!({ "type": "x.mine", "agent_id": agent, "timestamp": "2026-01-02T03:04:05Z" });
+        format!("{event}\n")
+    };
+    let lines = format!("{}not an event\n{}", event("abcdefghjkmn"), event(AGENT_ID));
+    let (mut feed, _) = house.hub.listen();
+    house.ssh().subsystem(STATUS_SUBSYSTEM, lines.as_bytes());
+    assert_eq!(feed.until("x.mine")["agent_id"], AGENT_ID);
+    let log = house.hub.log();
+    assert!(log.contains("event refused: it claims to be from agent \"abcdefghjkmn\""), "{log}");
+    assert!(log.contains("event skipped"), "{log}");
+}

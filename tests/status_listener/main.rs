@@ -1,0 +1,12 @@
+//! Events from a running agent to a running status listener, and all that can come between.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod delivery;
+mod dns;
+mod house;
+mod identity;
+mod old_kinds;
+mod subscribers;
+mod verbs;

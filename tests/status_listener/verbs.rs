@@ -1,0 +1,123 @@
+//! What the command line makes of the hub: `events`, `agents`, and `ls` when an agent is gone.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{House, can};
+use crate::support::agent::AGENT_ID;
+use crate::support::process::{CONVOCATE, Running, command};
+use crate::support::wait::{PATIENCE, wait_until};
+
+fn events(house: &House, arguments: &[&str]) -> Running {
+    let root = &house.agent.files.root;
+    let mut call = command(root, CONVOCATE);
+    call.arg("events").args(arguments).arg("--root").arg(root.dir());
+    Running::start(&mut call)
+}
+
+fn lines(running: &Running) -> Vec<Value> {
+    let text = running.stdout.text();
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn events_are_shown_and_resumed() {
+    if !can("events_are_shown_and_resumed") {
+        return;
+    }
+    let mut house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    house.create(&["before"]);
+    let all = events(&house, &["--json", "--since", "0"]);
+    let people = events(&house, &["--since", "1h"]);
+    wait_until(PATIENCE, "what was before", || all.stdout.text().contains("\"before\""));
+    let newest = lines(&all).last().expect("there are some")["seq"].as_u64().expect("a number");
+    house.create(&["after"]);
+    let resumed = events(&house, &["--json", "--since", &newest.to_string()]);
+    wait_until(PATIENCE, "what came after", || resumed.stdout.text().contains("\"after\""));
+    assert!(!resumed.stdout.text().contains("\"before\""));
+    house.hub.kill();
+    house.hub.start_again(&house.agent.files.root);
+    house.create(&["later"]);
+    for running in [&all, &resumed, &people] {
+        wait_until(PATIENCE, "what came later", || running.stdout.text().contains("\"later\""));
+    }
+    let seqs: Vec<_> = lines(&all).iter().map(|line| line["seq"].as_u64()).collect();
+    assert!(seqs.is_sorted(), "{seqs:?}");
+    let created =
+        lines(&all).into_iter().filter(|line| line["event"]["type"] == "container.created");
+    assert_eq!(created.count(), 3, "each once, over the hub's restart");
+    assert!(people.stdout.text().contains("  container.created "), "{}", people.stdout.text());
+}
+
+#[test]
+fn without_a_hub_one_sentence_says_how_to_start_it() {
+    if !can("without_a_hub_one_sentence_says_how_to_start_it") {
+        return;
+    }
+    let mut house = House::start();
+    house.hub.kill();
+    let ended = house.agent.client(&["events"]);
+    assert_eq!(ended.code(), 1);
+    assert!(ended.err().contains("no status hub runs at"), "{}", ended.err());
+    assert!(ended.err().contains("convocate status-serve --root"), "{}", ended.err());
+    let bad = house.agent.client(&["events", "--since", "yesterday"]);
+    assert_eq!((bad.code(), bad.err().lines().count()), (2, 1), "{}", bad.err());
+}
+
+#[test]
+fn the_last_news_of_a_dead_agent_are_shown() {
+    if !can("the_last_news_of_a_dead_agent_are_shown") {
+        return;
+    }
+    let house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    let id = house.create(&["one"]);
+    wait_until(PATIENCE, "the hub to know", || {
+        house.hub.agent(AGENT_ID)["sessions"][0]["uuid"] == id
+    });
+    let agents = house.agent.client(&["agents"]).expect_done().out();
+    assert!(agents.contains(" connected "), "{agents}");
+    house.agent.process().signal(Signal::KILL);
+    house.hub.waits_for_agent(AGENT_ID, "lost");
+    // A host that says nothing at all: a port that is bound, with its queue full.
+    let hole = BlackHole::new();
+    let entry = house.agent.files.entry();
+    house.agent.files.root.write(&entry.host(), &format!("{}\n", hole.address()), 0o644);
+    let listed = house.agent.client(&["ls"]);
+    assert!(listed.out().lines().any(|line| line.starts_with('?') && line.contains("one")));
+    assert!(listed.err().contains("last news"), "{}", listed.err());
+    let json: Value =
+        serde_json::from_str(&house.agent.client(&["agents", "--json"]).out()).expect("JSON");
+    assert_eq!(json["agents"][0]["events"]["state"], "lost", "{json}");
+}
+
+/// A port where connections never get anywhere.
+struct BlackHole {
+    listener: std::net::TcpListener,
+    _waiting: Vec<std::net::TcpStream>,
+}
+
+impl BlackHole {
+    fn new() -> BlackHole {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        rustix::net::listen(&listener, 0).expect("it is bound");
+        let address = listener.local_addr().expect("it is bound");
+        let mut waiting = Vec::new();
+        wait_until(PATIENCE, "the queue to be full", || {
+            let dialled =
+                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
+            let is_full = dialled.is_err();
+            waiting.extend(dialled);
+            is_full
+        });
+        BlackHole { listener, _waiting: waiting }
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.listener.local_addr().expect("it is bound")
+    }
+}

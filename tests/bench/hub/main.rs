@@ -1,0 +1,146 @@
+//! What `scripts/bench status` measures: a running status listener, and agents made of the real
+//! spool, emitter and transport, with their events on disk at both ends.
+//!
+//! `throughput` is one agent that is never idle, until everything is acknowledged; `latency` is one
+//! event at a time, from the spool to a program at the status socket; `memory` is the listener with
+//! 200 agents and 10,000 sessions.
+
+#![expect(clippy::print_stdout, reason = "samples go to standard output")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends with its reason")]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+mod pusher;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use convocate::base::uuid::Uuid;
+use convocate::rpc::event::EventType;
+use convocate::ssh::keys::KeyPair;
+use serde_json::{Value, json};
+
+use pusher::{Pusher, drive};
+use support::agent::AgentFiles;
+use support::hub::Hub;
+
+const THROUGHPUT_EVENTS: u64 = 400_000;
+const LATENCY_EVENTS: usize = 200;
+const AGENTS: u8 = 200;
+const SESSIONS_PER_AGENT: u32 = 50;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    throughput();
+    latency();
+    memory();
+}
+
+fn report(metric: &str, value: f64, unit: &str) {
+    println!("{metric} ours {value} {unit}");
+}
+
+/// An agent's id and key, by number.
+fn identity(number: u8) -> (String, KeyPair) {
+    const DIGITS: &[u8] = b"abcdefghjk";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value % 10)]);
+    let id = format!("agentxxxx{}{}{}", digit(number / 100), digit(number / 10), digit(number));
+    (id, KeyPair::from_seed([number + 1; 32]))
+}
+
+/// A listener that knows these agents.
+fn shell(agents: u8) -> (AgentFiles, Hub) {
+    let files = AgentFiles::write();
+    let line = |number| {
+        let (id, key) = identity(number);
+        format!("agent-id=\"{id}\" {}\n", key.public().to_line("bench").trim_end())
+    };
+    let keys: String = (0..agents).map(line).collect();
+    files.root.write(&files.root.paths().status_authorized_keys(), &keys, 0o644);
+    let hub = Hub::start(&files);
+    (files, hub)
+}
+
+fn throughput() {
+    let (files, hub) = shell(1);
+    let mut agents = [Pusher::new(0, &files, hub.address)];
+    drive(&mut agents, |agents| agents[0].is_live());
+    let start = Instant::now();
+    let mut left = THROUGHPUT_EVENTS;
+    drive(&mut agents, |agents| {
+        while left > 0 && agents[0].has_room() {
+            agents[0].emit(EventType::Attached, session_id(0, 0), json!({ "attached_count": 1 }));
+            left -= 1;
+        }
+        left == 0 && agents[0].is_drained()
+    });
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let rate = THROUGHPUT_EVENTS as f64 / start.elapsed().as_secs_f64();
+    report("throughput", rate, "events/s");
+}
+
+fn latency() {
+    let (files, hub) = shell(1);
+    let mut agents = [Pusher::new(0, &files, hub.address)];
+    drive(&mut agents, |agents| agents[0].is_live());
+    let (mut feed, _) = hub.listen();
+    let mut spans = Vec::new();
+    for number in 0..LATENCY_EVENTS {
+        let (told, heard) = std::sync::mpsc::channel();
+        let start = Instant::now();
+        agents[0].emit(EventType::Stopped, session_id(0, 0), json!({ "number": number }));
+        std::thread::scope(|scope| {
+            let feed = &mut feed;
+            scope.spawn(move || {
+                while feed.line()["event"]["data"]["number"] != number {}
+                told.send(start.elapsed()).unwrap();
+            });
+            let mut span: Option<Duration> = None;
+            drive(&mut agents, |agents| {
+                span = span.or_else(|| heard.try_recv().ok());
+                span.is_some() && agents[0].is_drained()
+            });
+            spans.extend(span);
+        });
+    }
+    spans.sort_unstable();
+    report("latency,median", spans[spans.len() / 2].as_secs_f64() * 1000.0, "ms");
+    report("latency,p99", spans[spans.len() * 99 / 100].as_secs_f64() * 1000.0, "ms");
+}
+
+fn memory() {
+    let (files, hub) = shell(AGENTS);
+    let mut agents: Vec<_> =
+        (0..AGENTS).map(|number| Pusher::new(number, &files, hub.address)).collect();
+    drive(&mut agents, |agents| agents.iter().all(Pusher::is_live));
+    for (agent, number) in agents.iter_mut().zip(0_u32..) {
+        for session in 0..SESSIONS_PER_AGENT {
+            let id = session_id(number, session);
+            agent.emit(EventType::Created, id, session_data(id, number, session));
+        }
+    }
+    drive(&mut agents, |agents| agents.iter().all(Pusher::is_drained));
+    let status = fs::read_to_string(format!("/proc/{}/status", hub.process().pid())).unwrap();
+    for (field, metric) in [("VmRSS:", "memory"), ("VmHWM:", "memory,peak")] {
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        report(metric, kib / 1024.0, "MiB");
+    }
+}
+
+fn session_id(agent: u32, session: u32) -> Uuid {
+    Uuid::parse(&format!("{agent:08x}-0000-4000-8000-{session:012x}")).unwrap()
+}
+
+fn session_data(id: Uuid, agent: u32, session: u32) -> Value {
+    json!({
+        "uuid": id, "name": format!("session {session} of agent {agent}"), "port": 1001 + session,
+        "created_at": "2026-01-02T03:04:05Z", "last_accessed": "2026-01-02T03:04:05Z",
+        "protocol": "tcp", "dns_name": format!("name-{agent}-{session}"), "running": true,
+        "attached": false, "attached_count": 0, "image": "convocate:0.1.0", "command": "claude",
+        "memory": 4_294_967_296_u64, "cpus": 1.5, "pids": 1024,
+    })
+}

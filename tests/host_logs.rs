@@ -176,8 +176,10 @@ impl Sender {
         fs::create_dir_all(paths.rsyslog_spool()).expect("a directory");
         let input = format!(
             "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
-             input(type=\"imuxsock\" Socket=\"{}\" RateLimit.Interval=\"0\")\n",
-            log_socket(&root).display()
+             input(type=\"imuxsock\" Socket=\"{}\" RateLimit.Interval=\"0\")\n\
+             if $programname == \"{MARKER}\" then action(type=\"omfile\" file=\"{}\")\n",
+            log_socket(&root).display(),
+            markers(&root).display()
         );
         write_main(&root, &input, &paths.rsyslog_forward());
         Sender { root, socket: UnixDatagram::unbound().expect("a socket") }
@@ -191,6 +193,13 @@ impl Sender {
         running
     }
 
+    /// Returns when rsyslogd has read all that was said. What is still in its socket when it is
+    /// stopped is lost: where systemd holds that socket, it stays in there.
+    fn read(&self) {
+        self.say(MARKER, "the end");
+        wait_until(PATIENCE, "the marker", || markers(&self.root).exists());
+    }
+
     /// What `logger` does, timed.
     fn say(&self, tag: &str, text: &str) -> Duration {
         let before = Instant::now();
@@ -198,6 +207,13 @@ impl Sender {
         self.socket.send(line.as_bytes()).expect("rsyslogd listens");
         before.elapsed()
     }
+}
+
+/// The tag of a message that stays on the agent's host.
+const MARKER: &str = "marker";
+
+fn markers(root: &Root) -> PathBuf {
+    root.dir().join("markers")
 }
 
 fn log_socket(root: &Root) -> PathBuf {
@@ -373,6 +389,7 @@ fn a_collector_that_is_gone_holds_up_nobody() {
     }
     assert!(slowest < AT_ONCE, "a call took {slowest:?}");
     // What waits survives the agent's rsyslog too.
+    sender.read();
     sending.signal(Signal::TERM);
     sending.finish(PATIENCE);
     let _sending = sender.start();

@@ -297,6 +297,9 @@ pub const STATUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
 pub const STATUS_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Age at which a connection to a listener that says nothing proves that it answers keepalives.
 pub const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
+/// What is read of one file of a control group. A `memory.stat` has some two thousand bytes.
+pub const CGROUP_FILE_BYTES_MAX: u64 = 16 * 1024;
+
 /// Between two heartbeats.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 

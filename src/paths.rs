@@ -188,6 +188,11 @@ impl Paths {
         self.agent_state().join("spool")
     }
 
+    /// Where the kernel's control groups are (cgroups(7)).
+    pub fn control_groups(&self) -> PathBuf {
+        self.at("sys/fs/cgroup")
+    }
+
     /// The tmux configuration of the `host` runtime.
     pub fn tmux_conf(&self) -> PathBuf {
         self.agent_state().join("tmux.conf")

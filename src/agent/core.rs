@@ -25,6 +25,7 @@ use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, Found};
+use super::load::Load;
 use super::lock::Lock;
 use super::op::{self, Flow, Order, Stage, not_found};
 use super::queue::{Job, Request, Waiters};
@@ -59,30 +60,6 @@ enum Mode {
     Serving,
     /// What runs is finished, nothing new begins.
     Closing,
-}
-
-/// The load of this agent, for heartbeats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Sessions on disk.
-    pub sessions: usize,
-    /// Sessions that run, as far as it is known.
-    pub running: usize,
-    /// Terminals that are attached.
-    pub attached: usize,
-    /// Operations in flight.
-    pub operations: usize,
-}
-
-impl Load {
-    /// As it stands in a heartbeat.
-    pub fn to_value(self) -> serde_json::Value {
-        let Load { sessions, running, attached, operations } = self;
-        json!({
-            "sessions": sessions, "running": running, "attached": attached,
-            "operations": operations,
-        })
-    }
 }
 
 const CLOSING: &str = "the agent is shutting down";
@@ -271,6 +248,16 @@ impl Agent {
             attached: sessions.map(|session| session.attached as usize).sum(),
             operations: self.jobs.len(),
         }
+    }
+
+    /// The sessions that run in a container, and its id.
+    pub fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
+        self.world.sessions.values().filter_map(|session| match &session.life {
+            Life::Running { running, .. } if !running.container.is_empty() => {
+                Some((session.id, running.container.as_str()))
+            }
+            _ => None,
+        })
     }
 
     // --- admission ---

@@ -144,7 +144,8 @@ impl Tmux {
             return Err(WorkError::Tmux(format!("display-message said {}", shown(&text))));
         };
         let started_at = Wall::new(seconds, 0);
-        let running = Running { id: self.id, started_at, image: String::new(), caps: None };
+        let (container, image) = (String::new(), String::new());
+        let running = Running { id: self.id, started_at, container, image, caps: None };
         Ok(Some(Server { pid, running }))
     }
 

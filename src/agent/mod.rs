@@ -27,6 +27,7 @@ pub mod emitter;
 pub mod exchange;
 pub mod host;
 pub mod image;
+pub mod load;
 pub mod lock;
 mod op;
 pub mod peer;

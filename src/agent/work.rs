@@ -124,6 +124,8 @@ pub struct Running {
     pub id: Uuid,
     /// Since when.
     pub started_at: Wall,
+    /// Its container's id; empty where the runtime has none.
+    pub container: String,
     /// The image that it was started with; empty where the runtime has none.
     pub image: String,
     /// What it may use at most, as it was started; `None` where the runtime does not enforce.

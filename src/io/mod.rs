@@ -6,6 +6,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`clock`], [`entropy`] | the time; randomness to seed with |
+//! | [`cgroup`] | what containers use |
 //! | [`machine`], [`accounts`] | what this machine has, as whom we run, who else there is |
 //! | [`reactor`] | waits for descriptors, deadlines and other threads |
 //! | [`registry`] | whose each descriptor is |
@@ -20,6 +21,7 @@
 //! | [`worker`] | threads for what would block the loop |
 
 pub mod accounts;
+pub mod cgroup;
 pub mod child;
 pub mod clock;
 pub mod dial;

@@ -102,7 +102,7 @@ pub static COLUMNS: &[Column] = &[
         order: |one, other| image(one).cmp(image(other)),
     },
     Column {
-        title: "CPU MEM",
+        title: "CAPS",
         cells: (10, 12),
         goes: 5,
         text: |row, _| {
@@ -110,6 +110,14 @@ pub static COLUMNS: &[Column] = &[
         },
         style: |_, _| Style::Dim,
         order: |one, other| memory(other).cmp(&memory(one)),
+    },
+    Column {
+        title: "LOAD",
+        cells: (10, 11),
+        goes: 2,
+        text: |row, _| usage(row).map_or_else(String::new, |used| load(used)),
+        style: |_, _| Style::Plain,
+        order: |one, other| usage(other).cmp(&usage(one)),
     },
     Column {
         title: "ACCESS",
@@ -184,6 +192,25 @@ pub fn caps(cpus: f64, memory: u64) -> String {
     // Whole mebibytes: a share of a host's memory is rarely a round number.
     let memory = size(memory >> 20 << 20);
     if cpus > 0.0 || !memory.is_empty() { format!("{cpus} {memory}") } else { String::new() }
+}
+
+/// What a session that runs used when its agent's last heartbeat was made: thousandths of a
+/// processor, if they were known by then, and bytes of memory.
+fn usage(row: &Row<'_>) -> Option<(Option<u64>, u64)> {
+    let told = row.agent?.load.as_ref()?.get("usage")?.get(row.spot.id.to_string())?;
+    row.session?.running.then_some((told.get(0)?.as_u64(), told.get(1)?.as_u64()?))
+}
+
+/// `25% 812m`: of one processor, and memory.
+fn load((cpu, memory): (Option<u64>, u64)) -> String {
+    let memory = match memory >> 20 {
+        0 => "1m".to_owned(),
+        mebibytes @ ..1000 => format!("{mebibytes}m"),
+        mebibytes @ ..102_400 => format!("{}.{}g", mebibytes >> 10, (mebibytes & 1023) * 10 >> 10),
+        mebibytes => format!("{}g", mebibytes >> 10),
+    };
+    let cpu = cpu.map_or_else(|| "-".to_owned(), |millis| format!("{}%", millis.div_ceil(10)));
+    format!("{cpu:>4} {memory:>5}")
 }
 
 fn agent_id(spot: &Spot) -> &str {

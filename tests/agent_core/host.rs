@@ -263,6 +263,7 @@ impl Host {
                 let running = Running {
                     id: plan.id,
                     started_at: self.now.wall,
+                    container: String::new(),
                     image: plan.image.clone(),
                     caps: Some(plan.caps),
                 };

@@ -149,7 +149,13 @@ fn a_survey_that_is_older_than_an_operation_says_nothing_about_it() {
     host.settle();
     assert!(host.answer(kill).is_ok() && host.answer(restart).is_ok());
     host.told();
-    let old = Running { id, started_at: host.now.wall, image: String::new(), caps: None };
+    let old = Running {
+        id,
+        started_at: host.now.wall,
+        container: String::new(),
+        image: String::new(),
+        caps: None,
+    };
     host.report(survey, Ok(Done::Survey(vec![old])));
     assert!(host.is_answered(list));
     assert!(host.told().is_empty(), "it was asked before the kill");
@@ -160,8 +166,13 @@ fn what_somebody_else_starts_is_seen_and_told() {
     let mut host = Host::new();
     let id = host.create("a");
     host.told();
-    let running =
-        Running { id, started_at: later(&host, 1), image: "convocate:0".to_owned(), caps: None };
+    let running = Running {
+        id,
+        started_at: later(&host, 1),
+        container: String::new(),
+        image: "convocate:0".to_owned(),
+        caps: None,
+    };
     host.running.insert(id, running.clone());
     host.news(News::Started(running));
     host.settle();

@@ -1,5 +1,8 @@
 //! What a session may use, and what happens when it wants more.
 
+use convocate::io::cgroup::Cgroups;
+use convocate::paths::Paths;
+
 use crate::house::{House, container};
 use crate::support::wait::{PATIENCE, poll};
 
@@ -52,4 +55,25 @@ fn what_is_too_much_for_the_host_is_refused_in_one_sentence() {
     assert_eq!(lines, 1, "{text}");
     assert_eq!(house.state(&id), "-");
     assert!(house.containers().is_empty());
+}
+
+#[test]
+fn what_a_session_uses_is_read_from_its_control_group() {
+    let test = "what_a_session_uses_is_read_from_its_control_group";
+    let Some(house) = House::open(test) else { return };
+    let session = house.create("busy", &[]);
+    house.done(&["restart", &session]);
+    let format = ["inspect", "--format", "{{.Id}}", &container(&session)];
+    let id = house.docker(&format).expect_done().out();
+    let cgroups = Cgroups::new(Paths::default().control_groups(), None);
+    let usage = || cgroups.usage(id.trim()).expect("the container's group");
+    let before = usage();
+    let hold = "dd if=/dev/zero of=/dev/shm/held bs=1M count=32 && i=0 && \
+                while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    house.inside(&session, hold).expect_done();
+    let after = usage();
+    assert!(after.cpu > before.cpu, "{before:?} {after:?}");
+    assert!(after.memory >= before.memory + (32 << 20), "{before:?} {after:?}");
+    house.done(&["kill", &session]);
+    assert_eq!(cgroups.usage(id.trim()), None);
 }

@@ -192,7 +192,12 @@ pub fn snapshot() -> Value {
     json!({ "snapshot": { "seq": 7, "agents": [
         { "id": agent_id(1).as_str(), "state": "connected", "version": "0.1.0",
           "image": "convocate:0.1.0", "last_news": Wall::new(START, 0),
-          "load": { "sessions": 6, "running": 3, "operations": 1 },
+          "load": { "sessions": 6, "running": 3, "operations": 1, "certificate_days_left": 243,
+            "usage": {
+              id(1): [1250, 1_610_612_736_u64],
+              id(2): [3, 44_040_192],
+              id(5): [null, 209_715],
+            } },
           "sessions": [
             with(running(session(1, "web server", 5)), attached),
             running(session(2, "parser rewrite", 400)),

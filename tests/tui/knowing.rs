@@ -174,7 +174,7 @@ fn two_operations_at_once_and_one_that_hangs() {
     let (second, ..) = desk.asked();
     desk.shows("2 under way");
     desk.shows("starting 0s · notes");
-    desk.shows("detaching 0s · parser rewrite");
+    desk.shows("detaching 0s · parser");
     desk.tick(4);
     desk.shows("starting 4s · notes");
     desk.answers(second, Ok(json!(null)));

@@ -183,11 +183,16 @@ pub fn session_id(labels: &BTreeMap<String, String>) -> Option<Uuid> {
     Uuid::parse(labels.get(LABEL_SESSION)?).ok()
 }
 
-/// A session that runs, from its container's labels.
-pub fn running(labels: &BTreeMap<String, String>, started_at: Wall) -> Option<Running> {
+/// A session that runs, from its container's id and labels.
+pub fn running(
+    container: &str,
+    labels: &BTreeMap<String, String>,
+    started_at: Wall,
+) -> Option<Running> {
     Some(Running {
         id: session_id(labels)?,
         started_at,
+        container: container.to_owned(),
         image: labels.get(LABEL_IMAGE).cloned().unwrap_or_default(),
         caps: caps(labels),
     })
@@ -294,15 +299,15 @@ pub(crate) mod tests {
     fn labels_tell_what_was_started() {
         let description = container(&plan(), &host());
         let table = label_table(description["Labels"].as_object().unwrap());
-        let found = running(&table, Wall::new(5, 0)).unwrap();
+        let found = running("c0", &table, Wall::new(5, 0)).unwrap();
         assert_eq!(found.caps, Some(plan().caps));
         assert_eq!((found.id, found.image.as_str()), (id(), "convocate:1.2.3"));
         for (name, bad) in [(LABEL_MEMORY, "1"), (LABEL_CPUS, "0"), (LABEL_PIDS, "x")] {
             let mut broken = table.clone();
             broken.insert(name.to_owned(), bad.to_owned());
-            assert_eq!(running(&broken, Wall::new(5, 0)).unwrap().caps, None, "{name}");
+            assert_eq!(running("c0", &broken, Wall::new(5, 0)).unwrap().caps, None, "{name}");
         }
         let foreign = BTreeMap::from([(LABEL_SESSION.to_owned(), "../x".to_owned())]);
-        assert_eq!(running(&foreign, Wall::new(5, 0)), None);
+        assert_eq!(running("c0", &foreign, Wall::new(5, 0)), None);
     }
 }

@@ -80,7 +80,7 @@ impl Feed {
     fn started(&mut self, id: Uuid, event: &DockerEvent) -> Option<Notice> {
         self.killed_for_memory.remove(&id);
         self.ended.remove(&id);
-        let running = running(&event.attributes, event.time)?;
+        let running = running(&event.id, &event.attributes, event.time)?;
         Some(Notice { news: News::Started(running), first: None })
     }
 

@@ -115,7 +115,9 @@ fn looked(plan: Plan, detail: &ContainerDetail) -> Step<Start> {
     match Wall::parse_rfc3339(&state.started_at) {
         Some(started_at) => {
             let (image, caps) = (plan.image, Some(plan.caps));
-            Step::Done(Ok(Done::Started(Running { id: plan.id, started_at, image, caps })))
+            let container = detail.id.clone();
+            let running = Running { id: plan.id, started_at, container, image, caps };
+            Step::Done(Ok(Done::Started(running)))
         }
         None => Step::failed(Error::Unexpected(format!("started at {:?}", state.started_at))),
     }

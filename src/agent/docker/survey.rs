@@ -54,7 +54,7 @@ fn listed(list: &[Container]) -> Step<Survey> {
     let found = list
         .iter()
         .filter(|container| is(container, "running") || is(container, "paused"))
-        .filter_map(|container| running(&container.labels, Wall::new(container.created, 0)))
+        .filter_map(|it| running(&it.id, &it.labels, Wall::new(it.created, 0)))
         .collect();
     let restarting = list
         .iter()

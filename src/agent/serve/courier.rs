@@ -182,11 +182,11 @@ impl Courier {
         &mut self,
         registry: &mut Registry,
         now: Now,
-        load: impl Fn() -> Value,
+        mut load: impl FnMut() -> Value,
     ) -> bool {
-        self.follow(registry, now, &load);
+        self.follow(registry, now, &mut load);
         let more = self.pump(registry, now);
-        self.follow(registry, now, &load);
+        self.follow(registry, now, &mut load);
         more
     }
 
@@ -233,7 +233,7 @@ impl Courier {
 
     // --- the line ---
 
-    fn follow(&mut self, registry: &mut Registry, now: Now, load: &impl Fn() -> Value) {
+    fn follow(&mut self, registry: &mut Registry, now: Now, load: &mut impl FnMut() -> Value) {
         while let Some(action) = self.emitter.poll_action() {
             match action {
                 Action::Dial => self.dial(registry, now.mono),

@@ -18,6 +18,7 @@
 mod courier;
 mod disk;
 mod engine;
+mod gauge;
 mod keys;
 mod peers;
 mod probe;
@@ -38,6 +39,7 @@ pub use setup::ServeError;
 use self::courier::{Courier, Held};
 use self::disk::Disk;
 use self::engine::Engine;
+use self::gauge::Gauge;
 use self::keys::KeyRing;
 use self::peers::Peers;
 use self::registry::{Owner, Registry};
@@ -129,6 +131,8 @@ struct Server<W> {
     callers: Slots<Waiting>,
     /// The way of events to the shell host, if there is one.
     courier: Option<Courier>,
+    /// What heartbeats tell.
+    gauge: Gauge,
     /// Answers whose events are not on disk yet.
     held: Held,
     terminals: Terminals,
@@ -169,13 +173,14 @@ impl<W: io::Write> Server<W> {
         let found = scan::scan(paths, &config.owner).map_err(system("sessions"))?;
         found.notes.iter().for_each(|note| log.warning(note));
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
+        let host = setup::docker_host(paths);
+        let gauge = Gauge::new(paths, host.cgroup_parent.as_deref());
         let runtime = match options.runtime {
             RuntimeKind::Host => {
                 files::write_atomic(&paths.tmux_conf(), TMUX_CONF.as_bytes(), 0o644)?;
                 Runtime::Host(TmuxRuntime::start(&mut registry, paths, &ids))
             }
             RuntimeKind::Docker => {
-                let host = setup::docker_host(paths);
                 let socket = options.docker_socket.clone();
                 Runtime::Docker(Box::new(Engine::new(socket, host, entropy::seed())))
             }
@@ -219,6 +224,7 @@ impl<W: io::Write> Server<W> {
             peers,
             callers: Slots::new(CALLERS_MAX),
             courier,
+            gauge,
             held: Held::default(),
             terminals: Terminals::default(),
             runtime,
@@ -302,8 +308,8 @@ impl<W: io::Write> Server<W> {
     /// Events on their way, and the answers that waited for them.
     fn turn_courier(&mut self, now: Now) -> bool {
         let Some(courier) = &mut self.courier else { return false };
-        let agent = &self.agent;
-        let busy = courier.turn(&mut self.registry, now, || agent.load().to_value());
+        let (agent, gauge) = (&self.agent, &mut self.gauge);
+        let busy = courier.turn(&mut self.registry, now, || gauge.read(now, agent).to_value());
         courier.tell(&mut self.log);
         let mut has_replied = false;
         while let Some((peer, channel, answer)) = self.held.release(courier) {

@@ -10,7 +10,8 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::Need;
-use support::agent::Agent;
+use support::agent::{Agent, AgentFiles};
+use support::hub::Hub;
 use support::process::{CONVOCATE, command, run};
 use support::root::Root;
 use support::terminal::Terminal;
@@ -268,6 +269,38 @@ fn a_hub_that_comes_tells_and_goes() {
     drop((stream, hub));
     screen.wait_for("no hub");
     screen.wait_for("1 unknown");
+    screen.type_text("q");
+    is_given_back(root, &screen, 0);
+}
+
+#[test]
+fn what_is_done_elsewhere_shows_through_the_listener() {
+    if !needs("what_is_done_elsewhere_shows_through_the_listener") {
+        return;
+    }
+    let files = AgentFiles::write();
+    let mut hub = Hub::start(&files);
+    let agent = Agent::start_with(files, &["--runtime", "host"]);
+    let root = &agent.files.root;
+    let screen = watched(root, "screen", (100, 30));
+    screen.wait_for("hub live");
+    screen.wait_for("No sessions yet");
+    make(&agent, "elsewhere");
+    screen.wait_for("-      elsewhere");
+    agent.client(&["restart", "elsewhere"]).expect_done();
+    screen.wait_for("R      elsewhere");
+    agent.client(&["kill", "elsewhere"]).expect_done();
+    screen.wait_for("-      elsewhere");
+    // Without the listener the screen asks the agents; with it again, it is told.
+    hub.kill();
+    screen.wait_for("no hub");
+    make(&agent, "meanwhile");
+    screen.wait_for("-      meanwhile");
+    hub.start_again(root);
+    screen.wait_for("hub live");
+    agent.client(&["rm", "elsewhere"]).expect_done();
+    wait_until(PATIENCE, "the deleted one to go", || !screen.screen().contains("elsewhere"));
+    screen.wait_for("-      meanwhile");
     screen.type_text("q");
     is_given_back(root, &screen, 0);
 }

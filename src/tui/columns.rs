@@ -206,7 +206,9 @@ fn load((cpu, memory): (Option<u64>, u64)) -> String {
     let memory = match memory >> 20 {
         0 => "1m".to_owned(),
         mebibytes @ ..1000 => format!("{mebibytes}m"),
-        mebibytes @ ..102_400 => format!("{}.{}g", mebibytes >> 10, (mebibytes & 1023) * 10 >> 10),
+        mebibytes @ ..102_400 => {
+            format!("{}.{}g", mebibytes >> 10, ((mebibytes & 1023) * 10) >> 10)
+        }
         mebibytes => format!("{}g", mebibytes >> 10),
     };
     let cpu = cpu.map_or_else(|| "-".to_owned(), |millis| format!("{}%", millis.div_ceil(10)));

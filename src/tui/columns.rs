@@ -115,7 +115,7 @@ pub static COLUMNS: &[Column] = &[
         title: "LOAD",
         cells: (10, 11),
         goes: 2,
-        text: |row, _| usage(row).map_or_else(String::new, |used| load(used)),
+        text: |row, _| usage(row).map_or_else(String::new, load),
         style: |_, _| Style::Plain,
         order: |one, other| usage(other).cmp(&usage(one)),
     },

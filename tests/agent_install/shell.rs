@@ -1,6 +1,6 @@
 //! `convocate install`: the shell host.
 
-use super::support::testbed::Kind;
+use super::support::testbed::{Host, Kind};
 use super::{host, summary};
 
 #[test]
@@ -33,4 +33,34 @@ fn a_shell_host_is_installed_once() {
     assert!(host.done("getent passwd claude").ends_with(":/usr/local/bin/convocate"));
     assert!(host.done("su - claude -c version").contains("version v"));
     assert_ne!(host.sh("su - claude -c id").code, 0);
+    over_ssh(&host);
+}
+
+/// What somebody gets who logs in as `claude` with the stock client.
+fn over_ssh(host: &Host) {
+    host.done(
+        "set -e; ssh-keygen -q -t ed25519 -N '' -f /root/key; \
+         install -d -o claude -g claude -m 0700 /home/claude/.ssh; \
+         install -o claude -g claude -m 0600 /root/key.pub /home/claude/.ssh/authorized_keys",
+    );
+    let login = "ssh -i /root/key -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR";
+    let call = |flags: &str, line: &str| {
+        host.sh(&format!("{login} {flags} claude@127.0.0.1 {line} </dev/null"))
+    };
+    let listed = call("", "ls --json");
+    assert_eq!(listed.code, 0, "{}", listed.text);
+    assert!(listed.out.starts_with("{\"incomplete\":[]"), "{}", listed.text);
+    // The key that leaves is pressed when the screen is there.
+    let screen = host.sh(&format!(
+        "touch /root/shown; {{ \
+             until grep -q 'No agent is known yet' /root/shown; do sleep 0.1; done; \
+             printf q; }} | TERM=xterm timeout 30 {login} -tt claude@127.0.0.1 >/root/shown"
+    ));
+    assert_eq!(screen.code, 0, "{}", screen.text);
+    for line in ["id", "'sh -c id'", "'ls; id'", "'ls $(id)'", "bash"] {
+        let told = call("", line);
+        assert!(told.code != 0 && !told.text.contains("uid="), "{line}: {}", told.text);
+    }
+    // Files are not to be had either.
+    assert_ne!(call("-s", "sftp").code, 0);
 }

@@ -1,5 +1,6 @@
 //! A picture of every screen at three sizes, to be read in a review.
 
+use std::fs;
 use std::path::PathBuf;
 
 use convocate::base::time::Wall;
@@ -25,9 +26,9 @@ fn picture(name: &str, furnish: fn(usize, usize) -> Desk, act: impl Fn(&mut Desk
         let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let path = top.join(format!("tests/tui/screens/{name}-{cols}x{rows}.txt"));
         if is_drawing {
-            std::fs::write(&path, &drawn).expect("the sources can be written");
+            fs::write(&path, &drawn).expect("the sources can be written");
         }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        let kept = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             kept == drawn,
             "{} is now, if that is right CONVOCATE_DRAW=1 keeps it:\n{drawn}",
@@ -178,4 +179,15 @@ fn a_refused_edit() {
         let (ticket, ..) = desk.asked();
         desk.answers(ticket, Err("port 8080/udp already in use by session \"web server\""));
     });
+}
+
+/// What the README shows is what the screen shows, but for its empty lines.
+#[test]
+fn the_readme_shows_it_as_it_is() {
+    let directory = env!("CARGO_MANIFEST_DIR");
+    let read = |path: &str| fs::read_to_string(format!("{directory}/{path}")).expect("a text");
+    let screen = read("tests/tui/screens/sessions-grouped-80x24.txt");
+    let lines = screen.lines().filter(|line| !line.is_empty());
+    let shown: String = lines.map(|line| format!("    {line}\n")).collect();
+    assert!(read("README.md").contains(&shown), "README.md shows another screen than:\n{shown}");
 }

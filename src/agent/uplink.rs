@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::emitter::Emitter;
 use crate::base::address::Address;
-use crate::base::endpoint::Endpoint;
+use crate::base::endpoint::Wraps;
 use crate::base::time::{Mono, Now};
 use crate::rpc::STATUS_SUBSYSTEM;
 use crate::ssh::{self, ChannelId, ClientConfig, Conn};
@@ -141,36 +141,14 @@ impl Uplink {
     }
 }
 
-impl Endpoint for Uplink {
-    fn input_space(&mut self) -> &mut [u8] {
-        self.conn.input_space()
+impl Wraps for Uplink {
+    type Inner = Conn;
+
+    fn inner(&self) -> &Conn {
+        &self.conn
     }
 
-    fn input(&mut self, now: Mono, len: usize) {
-        self.conn.input(now, len);
-    }
-
-    fn input_end(&mut self, now: Mono) {
-        self.conn.input_end(now);
-    }
-
-    fn output(&self) -> &[u8] {
-        self.conn.output()
-    }
-
-    fn output_sent(&mut self, len: usize) {
-        self.conn.output_sent(len);
-    }
-
-    fn deadline(&self) -> Option<Mono> {
-        self.conn.deadline()
-    }
-
-    fn tick(&mut self, now: Mono) {
-        self.conn.tick(now);
-    }
-
-    fn is_finished(&self) -> bool {
-        self.conn.is_finished()
+    fn inner_mut(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 }

@@ -41,3 +41,49 @@ pub trait Endpoint {
     /// what [`Endpoint::output`] still has, if it can, and close.
     fn is_finished(&self) -> bool;
 }
+
+/// Holds an endpoint and has no say in its bytes and times: then it is one itself.
+pub trait Wraps {
+    /// What it holds.
+    type Inner: Endpoint;
+
+    /// The endpoint inside.
+    fn inner(&self) -> &Self::Inner;
+
+    /// The endpoint inside, to move its bytes.
+    fn inner_mut(&mut self) -> &mut Self::Inner;
+}
+
+impl<W: Wraps> Endpoint for W {
+    fn input_space(&mut self) -> &mut [u8] {
+        self.inner_mut().input_space()
+    }
+
+    fn input(&mut self, now: Mono, len: usize) {
+        self.inner_mut().input(now, len);
+    }
+
+    fn input_end(&mut self, now: Mono) {
+        self.inner_mut().input_end(now);
+    }
+
+    fn output(&self) -> &[u8] {
+        self.inner().output()
+    }
+
+    fn output_sent(&mut self, len: usize) {
+        self.inner_mut().output_sent(len);
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        self.inner().deadline()
+    }
+
+    fn tick(&mut self, now: Mono) {
+        self.inner_mut().tick(now);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.inner().is_finished()
+    }
+}

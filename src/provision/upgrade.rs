@@ -44,8 +44,11 @@ impl Upgrade {
             change.run("fetch the lists of packages", apt(["update", "--quiet"]));
         }
         if newer > 0 || !is_fresh {
-            let known = if is_fresh { "" } else { " as far as is known now" };
-            let effect = format!("upgrade {newer} packages{known}");
+            let effect = match newer {
+                0 => "upgrade what the new lists name".to_owned(),
+                _ if is_fresh => format!("upgrade {newer} packages"),
+                _ => format!("upgrade {newer} packages, and what the new lists name"),
+            };
             change.run(effect, apt(["dist-upgrade", "--yes", "--quiet"]));
         }
         if !is_fresh {
@@ -85,9 +88,11 @@ mod tests {
         assert_eq!(judged(Some(100), 0, "Reading\n"), Verdict::Holds);
         let newer = "Inst bash [5.1] (5.2 Debian)\nConf bash (5.2 Debian)\n";
         assert_eq!(effects(judged(Some(100), 0, newer)), ["upgrade 1 packages"]);
-        let wanted = ["fetch the lists of packages", "upgrade 0 packages as far as is known now"];
+        let wanted = ["fetch the lists of packages", "upgrade what the new lists name"];
         assert_eq!(effects(judged(Some(99), 0, "")), wanted);
         assert_eq!(effects(judged(None, 0, "")), wanted);
+        let both = "upgrade 1 packages, and what the new lists name";
+        assert_eq!(effects(judged(None, 0, newer))[1], both);
         let broken = effects(judged(Some(100), 100, ""));
         assert!(broken[0].starts_with("apt-get --simulate dist-upgrade"), "{broken:?}");
     }

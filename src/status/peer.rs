@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use super::listener::{Listener, Note};
-use crate::base::endpoint::Endpoint;
+use crate::base::endpoint::Wraps;
 use crate::base::time::{Mono, Now};
 use crate::rpc::STATUS_SUBSYSTEM;
 use crate::ssh::keys::PublicKey;
@@ -159,36 +159,14 @@ impl Peer {
     }
 }
 
-impl Endpoint for Peer {
-    fn input_space(&mut self) -> &mut [u8] {
-        self.conn.input_space()
+impl Wraps for Peer {
+    type Inner = Conn;
+
+    fn inner(&self) -> &Conn {
+        &self.conn
     }
 
-    fn input(&mut self, now: Mono, len: usize) {
-        self.conn.input(now, len);
-    }
-
-    fn input_end(&mut self, now: Mono) {
-        self.conn.input_end(now);
-    }
-
-    fn output(&self) -> &[u8] {
-        self.conn.output()
-    }
-
-    fn output_sent(&mut self, len: usize) {
-        self.conn.output_sent(len);
-    }
-
-    fn deadline(&self) -> Option<Mono> {
-        self.conn.deadline()
-    }
-
-    fn tick(&mut self, now: Mono) {
-        self.conn.tick(now);
-    }
-
-    fn is_finished(&self) -> bool {
-        self.conn.is_finished()
+    fn inner_mut(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 }

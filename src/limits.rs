@@ -44,8 +44,8 @@ pub const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 pub const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
 /// All that one connection may hold: receive windows, send queue, packet buffers.
 pub const SSH_CONNECTION_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Receive buffer at rest: larger than any request; it grows only when a read fills it.
-pub const SSH_INBOX_REST_BYTES: usize = 4 * 1024;
+/// Receive buffer at its start: larger than any request; it grows only when a read fills it.
+pub const SSH_INBOX_FIRST_BYTES: usize = 4 * 1024;
 /// Receive buffer before authentication: a packet and what came behind it.
 pub const SSH_INBOX_PREAUTH_BYTES_MAX: usize = 16 * 1024;
 /// Receive buffer while bulk flows: one read takes many packets.
@@ -66,9 +66,10 @@ pub const SSH_WINDOW_POOL_BYTES: u32 = 3 * 1024 * 1024;
 pub const SSH_USER_BYTES_MAX: usize = 256;
 /// Text of a peer that is kept for an error message.
 pub const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
-/// Buffers of one connection that are left alone; above it they are given back when they are idle.
-pub const SSH_REST_BYTES: usize = 32 * 1024;
-/// How often buffers that bulk has grown are looked at.
+/// Buffers of one connection that are left alone; above it they are given back when they are empty.
+/// Most connections rest most of the time, so next to nothing: the list of channels.
+pub const SSH_REST_BYTES: usize = 1024;
+/// From a buffer's first use to its being given back if it is empty then.
 pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections of one listener.
 pub const SSH_CONNECTIONS_MAX: usize = 256;
@@ -103,7 +104,7 @@ const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX)
 const _: () = assert!(SSH_WINDOW_POOL_BYTES >= SSH_WINDOW_BYTES);
 const _: () = assert!(SSH_INBOX_BYTES_MAX > SSH_PACKET_BYTES_MAX);
 const _: () = assert!(SSH_INBOX_PREAUTH_BYTES_MAX > SSH_PREAUTH_PACKET_BYTES_MAX);
-const _: () = assert!(SSH_INBOX_PREAUTH_BYTES_MAX >= SSH_INBOX_REST_BYTES);
+const _: () = assert!(SSH_INBOX_PREAUTH_BYTES_MAX >= SSH_INBOX_FIRST_BYTES);
 // All of it at once, each buffer with the copy that it has while it grows: windows with a quarter
 // of slack for moving, one of them growing, receive buffer, send queue twice.
 const _: () = assert!(
@@ -365,6 +366,8 @@ pub const STATUS_SILENCE: Duration = Duration::from_secs(90);
 pub const JOURNAL_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Events that wait for the hub's disk; beyond it agents are not read. Two such are in memory.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 512 * 1024;
+/// What each of the journal's buffers keeps while nothing happens.
+pub const JOURNAL_REST_BYTES: usize = 16 * 1024;
 /// What of the known state goes along with one commit while it is written anew.
 pub const JOURNAL_CHECKPOINT_BYTES: usize = 64 * 1024;
 /// From a failed disk operation of the journal to the next try.
@@ -377,8 +380,9 @@ pub const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
 pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 /// A request line of a subscriber.
 pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
-/// Texts that the hub keeps only once: image tags, versions, commands.
-pub const SHARED_TEXTS_MAX: usize = 64;
+/// Texts that the hub keeps only once (image tags, versions, commands), and as many of what sessions
+/// have in common.
+pub const SHARED_VALUES_MAX: usize = 64;
 /// What a listener has for one agent: a hello and an acknowledgement.
 pub const LISTENER_OUTPUT_BYTES: usize = 1024;
 /// Descriptors that a status listener watches: a connection to and one from each agent, and those
@@ -404,6 +408,10 @@ pub const HUB_PATIENCE: Duration = Duration::from_millis(100);
 pub const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
 /// From losing the hub to looking for it again, while a person or a script reads events.
 pub const EVENTS_REDIAL: Duration = Duration::from_millis(200);
+/// Lines about gaps and silences in the hub's log in one span; more are counted.
+pub const HUB_NOTICES_PER_SPAN: usize = 32;
+/// That span.
+pub const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Complaints about an agent's lines that wait to be logged.
 pub const LISTENER_NOTES_MAX: usize = 16;
 

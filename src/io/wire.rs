@@ -111,8 +111,9 @@ impl Wire {
                 false => Flow::Over,
             };
         }
-        let wants_read = !endpoint.input_space().is_empty();
-        match (*is_readable && wants_read) || (*is_writable && wants_write) {
+        // Asking for space takes memory, so it is asked only where something may come.
+        let wants_read = *is_readable && !endpoint.input_space().is_empty();
+        match wants_read || (*is_writable && wants_write) {
             true => Flow::Again,
             false => Flow::Wait,
         }

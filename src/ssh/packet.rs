@@ -67,7 +67,7 @@ impl Inbox {
     /// Where the next bytes go. Not empty as long as the owner consumes whole packets.
     pub fn space(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
-            self.bytes.resize(limits::SSH_INBOX_REST_BYTES, 0);
+            self.bytes.resize(limits::SSH_INBOX_FIRST_BYTES, 0);
         }
         &mut self.bytes[self.end..]
     }
@@ -104,9 +104,9 @@ impl Inbox {
         }
     }
 
-    /// Gives memory back: all of it if nothing is held and `all`, else what is over the rest size.
+    /// Gives the memory back if nothing is held.
     pub fn trim(&mut self) {
-        if self.start == self.end && self.bytes.len() > limits::SSH_INBOX_REST_BYTES {
+        if self.start == self.end {
             *self = Inbox::default();
         }
     }

@@ -180,9 +180,9 @@ impl Sender {
         self.bytes.len() - self.head
     }
 
-    /// Gives the memory back if nothing waits and there is more of it than rest needs.
+    /// Gives the memory back if nothing waits.
     pub fn trim(&mut self) {
-        if self.bytes.is_empty() && self.bytes.capacity() > FIRST_CAPACITY_BYTES {
+        if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
     }

@@ -1,7 +1,6 @@
 //! The file that dnsmasq reads: a line per name, between two marks; what others wrote around them
 //! stays as it is.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -25,27 +24,29 @@ pub struct Name<'a> {
     pub address: IpAddr,
 }
 
-/// The file's new text, or `None` if it need not be written. `old` is what it has now, empty if it
-/// is not there.
-pub fn hosts<'a>(old: &str, names: impl IntoIterator<Item = Name<'a>>) -> Option<String> {
-    let mut owners: BTreeMap<&str, Name<'a>> = BTreeMap::new();
-    for name in names {
-        let age = |name: &Name<'a>| (name.created_at, name.agent_id);
-        owners
-            .entry(name.name)
-            .and_modify(|owner| *owner = if age(&name) < age(owner) { name } else { *owner })
-            .or_insert(name);
+/// Our lines, in the order of the names.
+pub fn records(mut names: Vec<Name<'_>>) -> String {
+    names.sort_unstable_by_key(|name| (name.name, name.created_at, name.agent_id));
+    names.dedup_by_key(|name| name.name);
+    let mut text = String::new();
+    for Name { name, address, .. } in names {
+        writeln!(text, "{address} {name}").expect("memory takes every write");
     }
+    text
+}
+
+/// The file's new text, or `None` if it need not be written. `old` is what it has now, empty if it
+/// is not there; `records` are our lines ([`records`]).
+pub fn hosts(old: &str, records: &str) -> Option<String> {
     let (before, after) = foreign(old);
-    let mut text = String::with_capacity(old.len() + BEGIN.len() + END.len());
+    let marks = BEGIN.len() + END.len();
+    let mut text = String::with_capacity(old.len() + records.len() + marks);
     text.push_str(before);
     if !before.is_empty() && !before.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(BEGIN);
-    for Name { name, address, .. } in owners.values() {
-        writeln!(text, "{address} {name}").expect("memory takes every write");
-    }
+    text.push_str(records);
     text.push_str(END);
     text.push_str(after);
     (text != old).then_some(text)
@@ -76,6 +77,10 @@ mod tests {
     fn name<'a>(name: &'a str, agent_id: &'a str, age: i64, address: &str) -> Name<'a> {
         let address = address.parse().unwrap();
         Name { name, agent_id, created_at: Wall::new(age, 0), address }
+    }
+
+    fn hosts<'a>(old: &str, names: impl IntoIterator<Item = Name<'a>>) -> Option<String> {
+        super::hosts(old, &records(names.into_iter().collect()))
     }
 
     #[test]

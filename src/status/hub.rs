@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::history::{self, History};
 use super::journal::Journal;
-use super::known::{Agent, Changes, Entry, Position, Presence, Text, Texts};
+use super::known::{Agent, Changes, Entry, Position, Presence, Shared, Text};
 use super::line::{
     EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_REMOVED, HUB_SESSION,
     HUB_SILENT, Kind,
 };
+use super::notices::{Finder, Notice, Notices};
 use super::recovery;
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
 use crate::base::time::{Mono, Now, Wall};
@@ -28,7 +29,7 @@ use crate::rpc::session::Session;
 #[derive(Debug)]
 pub struct Hub {
     pub(super) agents: BTreeMap<Box<str>, Agent>,
-    pub(super) texts: Texts,
+    pub(super) shared: Shared,
     /// The number of the newest event.
     pub(super) seq: u64,
     pub(super) journal: Journal,
@@ -40,6 +41,7 @@ pub struct Hub {
     /// What becomes true with the commit that is under way.
     pub(super) flight: Flight,
     pub(super) line: Vec<u8>,
+    pub(super) notices: Notices,
     /// The number of the newest event that may be told.
     pub(super) told_seq: u64,
     /// `seq` as it was when the last commit began, or when the hub did: all before is on disk.
@@ -135,6 +137,7 @@ impl Hub {
     pub fn event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) -> Verdict {
         let Some(agent) = self.agents.get_mut(id) else { return Verdict::UnknownAgent };
         if hear(agent, now) {
+            self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
             self.tell(now, id, HUB_CONNECTED, None, &Value::Null);
         }
         let Some(agent) = self.agents.get(id) else { return Verdict::UnknownAgent };
@@ -143,7 +146,13 @@ impl Hub {
             Numbered::No => None,
             Numbered::Next { missing } => missing,
         };
+        if let Some(GapData { from }) = event.gap()
+            && let Some(to) = event.seq
+        {
+            self.lost_events(now.mono, id, (from, to), Finder::Agent);
+        }
         if let Some((from, to)) = missing {
+            self.lost_events(now.mono, id, (from, to), Finder::Hub);
             let data = json!({ "from": from, "to": to, "count": to - from + 1, "by": "hub" });
             self.tell(now, id, "agent.gap", None, &data);
             self.asks.insert(id.into());
@@ -157,12 +166,9 @@ impl Hub {
         let Some(agent) = self.agents.get(id) else { return };
         let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
         let gone: Vec<Uuid> =
-            agent.sessions.keys().filter(|uuid| !listed.contains(uuid)).copied().collect();
+            agent.sessions.iter().map(|(uuid, _)| uuid).filter(|it| !listed.contains(it)).collect();
         let differs = |session: &Session| {
-            agent
-                .sessions
-                .get(&session.uuid)
-                .is_none_or(|had| had.session(session.uuid) != *session)
+            agent.sessions.get(session.uuid).is_none_or(|had| had.session(session.uuid) != *session)
         };
         let changed: Vec<Session> = sessions.into_iter().filter(differs).collect();
         for uuid in gone {
@@ -180,6 +186,11 @@ impl Hub {
             return Some(Want::Names);
         }
         self.asks.pop_first().map(Want::List)
+    }
+
+    /// Something for the log. Call until `None`, after every other call.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.poll()
     }
 
     /// What the journal wants of its disk next. Call until `None`, after every other call.
@@ -227,12 +238,14 @@ impl Hub {
     pub fn deadline(&self) -> Option<Mono> {
         let heard = self.agents.values().filter(|agent| is_heard(agent));
         let silence = heard.map(|agent| agent.news_at + STATUS_SILENCE).min();
-        self.journal.deadline().into_iter().chain(silence).min()
+        let others = [self.journal.deadline(), self.notices.deadline()];
+        others.into_iter().flatten().chain(silence).min()
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         self.journal.tick(now.mono);
+        self.notices.tick(now.mono);
         let due = |agent: &Agent| is_heard(agent) && agent.news_at + STATUS_SILENCE <= now.mono;
         let silent: Vec<Box<str>> =
             self.agents.iter().filter(|(_, agent)| due(agent)).map(|(id, _)| id.clone()).collect();
@@ -240,6 +253,7 @@ impl Hub {
             if let Some(agent) = self.agents.get_mut(&id) {
                 agent.presence = Presence::Silent;
             }
+            self.notices.put(now.mono, Notice::Silent { agent_id: id.clone() });
             self.tell(now, &id, HUB_SILENT, None, &Value::Null);
         }
     }
@@ -272,7 +286,8 @@ impl Hub {
     /// All DNS names: the name, whose it is, and when its session was created.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
         self.agents.iter().flat_map(|(id, agent)| {
-            let named = agent.sessions.values().filter(|entry| !entry.dns_name().is_empty());
+            let entries = agent.sessions.iter().map(|(_, entry)| entry);
+            let named = entries.filter(|entry| !entry.dns_name().is_empty());
             named.map(|entry| (entry.dns_name(), &**id, entry.created_at()))
         })
     }
@@ -280,6 +295,10 @@ impl Hub {
     /// What the disk said last, if it did not do what it was asked.
     pub const fn trouble(&self) -> Option<&DiskError> {
         self.journal.trouble()
+    }
+
+    fn lost_events(&mut self, now: Mono, id: &str, (from, to): (u64, u64), by: Finder) {
+        self.notices.put(now, Notice::Gap { agent_id: id.into(), from, to, by });
     }
 
     /// Takes an event that is new: state, journal, history.
@@ -320,7 +339,7 @@ impl Hub {
         if event.kind() == Kind::Event(EventType::AgentShutdown) {
             agent.presence = Presence::Leaving;
         }
-        let Changes { names, doubtful } = agent.apply(event, &mut self.texts);
+        let Changes { names, doubtful } = agent.apply(event, &mut self.shared);
         self.names_changed |= names;
         if doubtful && !self.asks.contains(id) {
             self.asks.insert(id.into());
@@ -367,9 +386,7 @@ impl Numbered {
             None => return Numbered::Next { missing: None },
         };
         // A gap speaks for everything from its `from` to its own number.
-        let gap: Option<GapData> =
-            (event.kind() == Kind::Event(EventType::AgentGap)).then(|| event.data()).flatten();
-        let first = gap.map_or(seq, |gap| gap.from.min(seq));
+        let first = event.gap().map_or(seq, |gap| gap.from.min(seq));
         Numbered::Next { missing: (first > due).then(|| (due, first - 1)) }
     }
 }
@@ -400,13 +417,12 @@ fn step<'a>(agents: &'a BTreeMap<Box<str>, Agent>, cursor: &mut Cursor) -> Optio
     let from = match &mut cursor.0 {
         None => Bound::Unbounded,
         Some((id, session)) => {
-            let after = session.map_or(Bound::Unbounded, Bound::Excluded);
-            let next = agents.get_key_value(id).and_then(|(id, agent)| {
-                Some((id, agent.sessions.range((after, Bound::Unbounded)).next()?))
-            });
+            let next = agents
+                .get_key_value(id)
+                .and_then(|(id, agent)| Some((id, agent.sessions.next_after(*session)?)));
             if let Some((id, (uuid, entry))) = next {
-                *session = Some(*uuid);
-                return Some(Step::Session(id, *uuid, entry));
+                *session = Some(uuid);
+                return Some(Step::Session(id, uuid, entry));
             }
             Bound::Excluded(&**id)
         }

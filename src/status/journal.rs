@@ -17,7 +17,7 @@ use crate::base::record;
 use crate::base::time::Mono;
 use crate::limits::{
     EVENT_BYTES_MAX, JOURNAL_CHECKPOINT_BYTES, JOURNAL_FILE_BYTES, JOURNAL_PENDING_BYTES_MAX,
-    JOURNAL_RETRY,
+    JOURNAL_REST_BYTES, JOURNAL_RETRY,
 };
 
 /// How the journal turns over. Tests make it small.
@@ -183,11 +183,22 @@ impl Journal {
         self.len += bytes.len() as u64;
         self.spare = bytes;
         self.commit = Commit::Idle;
+        self.rest();
         if self.checkpoint == Checkpoint::Closing {
             self.checkpoint = Checkpoint::Idle;
             self.removals.append(&mut self.older);
         }
         true
+    }
+
+    /// Gives back what a burst has left, once nothing waits.
+    fn rest(&mut self) {
+        if self.pending.is_empty() {
+            for buffer in [&mut self.pending, &mut self.spare] {
+                buffer.clear();
+                buffer.shrink_to(JOURNAL_REST_BYTES);
+            }
+        }
     }
 
     /// When [`Journal::tick`] is wanted.

@@ -1,12 +1,12 @@
-//! What the hub knows of agents and sessions, small: 10,000 sessions take some 3 MiB.
+//! What the hub knows of agents and sessions, small: 10,000 sessions take some 2 MiB.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::line::{AttachedData, EventLine, Kind, StartedData};
+use super::sessions::Sessions;
 use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::{SESSIONS_MAX, SHARED_TEXTS_MAX};
+use crate::limits::{SESSIONS_MAX, SHARED_VALUES_MAX};
 use crate::rpc::event::EventType;
 use crate::rpc::field::Protocol;
 use crate::rpc::session::Session;
@@ -33,7 +33,7 @@ pub struct Agent {
     /// The commit that its newest event goes with.
     pub batch: u64,
     /// Its sessions.
-    pub sessions: BTreeMap<Uuid, Entry>,
+    pub sessions: Sessions,
 }
 
 /// A text that many entries share.
@@ -82,24 +82,31 @@ pub struct Position {
 /// One session, without its id.
 #[derive(Debug)]
 pub struct Entry {
-    name: Box<str>,
-    dns_name: Box<str>,
-    image: Text,
-    command: Text,
+    /// Its name, and behind that its DNS name.
+    names: Box<str>,
+    name_bytes: usize,
+    shape: Arc<Shape>,
     created_at: Wall,
     last_accessed: Wall,
     started_at: Option<Wall>,
+    attached_count: u32,
+    port: u16,
+    running: bool,
+    locked: bool,
+    /// What few sessions have.
+    rare: Option<Box<Rare>>,
+}
+
+/// What many sessions have in common.
+#[derive(Debug, PartialEq)]
+struct Shape {
+    image: Text,
+    command: Text,
     memory: u64,
     cpus: f64,
     pids: u32,
-    attached_count: u32,
-    port: u16,
     protocol: Protocol,
-    running: bool,
-    locked: bool,
     docker: bool,
-    /// What few sessions have.
-    rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug)]
@@ -108,79 +115,105 @@ struct Rare {
     stale: Option<String>,
 }
 
-/// Texts that were used lately, so that equal ones are kept once. Bounded: a text that falls out is
-/// merely kept twice.
+/// Texts and shapes that were used lately, so that equal ones are kept once. Bounded: what falls
+/// out is merely kept twice.
 #[derive(Debug, Default)]
-pub struct Texts {
-    recent: Vec<Text>,
+pub struct Shared {
+    texts: Recent<str>,
+    shapes: Recent<Shape>,
+}
+
+#[derive(Debug)]
+struct Recent<T: ?Sized> {
+    values: Vec<Arc<T>>,
     next: usize,
 }
 
-impl Texts {
-    /// The shared form of `text`.
-    pub fn share(&mut self, text: &str) -> Text {
-        if let Some(known) = self.recent.iter().find(|known| ***known == *text) {
-            return known.clone();
-        }
-        let shared = Text::from(text);
-        if self.recent.len() < SHARED_TEXTS_MAX {
-            self.recent.push(shared.clone());
+impl<T: ?Sized> Default for Recent<T> {
+    fn default() -> Recent<T> {
+        Recent { values: Vec::new(), next: 0 }
+    }
+}
+
+impl<T: ?Sized + PartialEq> Recent<T> {
+    fn find(&self, value: &T) -> Option<Arc<T>> {
+        self.values.iter().find(|known| ***known == *value).cloned()
+    }
+
+    fn keep(&mut self, value: Arc<T>) -> Arc<T> {
+        if self.values.len() < SHARED_VALUES_MAX {
+            self.values.push(Arc::clone(&value));
         } else {
-            self.recent[self.next] = shared.clone();
-            self.next = (self.next + 1) % SHARED_TEXTS_MAX;
+            self.values[self.next] = Arc::clone(&value);
+            self.next = (self.next + 1) % SHARED_VALUES_MAX;
         }
-        shared
+        value
+    }
+}
+
+impl Shared {
+    /// The shared form of `text`.
+    pub fn text(&mut self, text: &str) -> Text {
+        self.texts.find(text).unwrap_or_else(|| self.texts.keep(text.into()))
+    }
+
+    fn shape(&mut self, session: &Session) -> Arc<Shape> {
+        let shape = Shape {
+            image: self.text(&session.image),
+            command: self.text(&session.command),
+            memory: session.memory,
+            cpus: session.cpus,
+            pids: session.pids,
+            protocol: session.protocol,
+            docker: session.docker,
+        };
+        self.shapes.find(&shape).unwrap_or_else(|| self.shapes.keep(shape.into()))
     }
 }
 
 impl Entry {
     /// The small form of a session.
-    pub fn new(session: Session, texts: &mut Texts) -> Entry {
+    pub fn new(session: Session, shared: &mut Shared) -> Entry {
+        let shape = shared.shape(&session);
         let rare = (session.broken.is_some() || session.stale.is_some())
             .then(|| Box::new(Rare { broken: session.broken, stale: session.stale }));
         Entry {
-            name: session.name.into(),
-            dns_name: session.dns_name.into(),
-            image: texts.share(&session.image),
-            command: texts.share(&session.command),
+            names: (session.name.as_str().to_owned() + &session.dns_name).into(),
+            name_bytes: session.name.len(),
+            shape,
             created_at: session.created_at,
             last_accessed: session.last_accessed,
             started_at: session.started_at,
-            memory: session.memory,
-            cpus: session.cpus,
-            pids: session.pids,
             attached_count: session.attached_count.max(u32::from(session.attached)),
             port: session.port,
-            protocol: session.protocol,
             running: session.running,
             locked: session.locked,
-            docker: session.docker,
             rare,
         }
     }
 
     /// The session as it goes over the wire.
     pub fn session(&self, uuid: Uuid) -> Session {
-        let rare = self.rare.as_deref();
+        let (rare, shape) = (self.rare.as_deref(), &*self.shape);
         Session {
             uuid,
-            name: self.name.to_string(),
+            name: self.names[..self.name_bytes].to_owned(),
             created_at: self.created_at,
             last_accessed: self.last_accessed,
             port: self.port,
-            protocol: self.protocol,
-            dns_name: self.dns_name.to_string(),
+            protocol: shape.protocol,
+            dns_name: self.dns_name().to_owned(),
             running: self.running,
             attached: self.attached_count > 0,
             attached_count: self.attached_count,
             locked: self.locked,
-            image: self.image.to_string(),
+            image: shape.image.to_string(),
             started_at: self.started_at,
-            command: self.command.to_string(),
-            docker: self.docker,
-            memory: self.memory,
-            cpus: self.cpus,
-            pids: self.pids,
+            command: shape.command.to_string(),
+            docker: shape.docker,
+            memory: shape.memory,
+            cpus: shape.cpus,
+            pids: shape.pids,
             broken: rare.and_then(|rare| rare.broken.clone()),
             stale: rare.and_then(|rare| rare.stale.clone()),
         }
@@ -188,7 +221,7 @@ impl Entry {
 
     /// Its DNS name; empty if it has none.
     pub fn dns_name(&self) -> &str {
-        &self.dns_name
+        &self.names[self.name_bytes..]
     }
 
     /// When it was created.
@@ -209,10 +242,10 @@ pub struct Changes {
 impl Agent {
     /// Applies an event that is new. The same for an event as it comes and as it is read again from
     /// the journal.
-    pub fn apply(&mut self, event: &EventLine<'_>, texts: &mut Texts) -> Changes {
+    pub fn apply(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
         match event.kind() {
             Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
-            | Kind::Session => self.put_session(event, texts),
+            | Kind::Session => self.put_session(event, shared),
             Kind::Event(EventType::Deleted) | Kind::Removed => self.remove_session(event),
             Kind::Event(EventType::Stopped) => self.change(event, |entry| {
                 (entry.running, entry.started_at, entry.attached_count) = (false, None, 0);
@@ -220,8 +253,8 @@ impl Agent {
             Kind::Event(EventType::Attached | EventType::Detached) => self.terminals(event),
             Kind::Event(EventType::AgentStarted) => {
                 let started: StartedData<'_> = event.data().unwrap_or_default();
-                self.version = texts.share(&started.version);
-                self.image = texts.share(&started.image_tag);
+                self.version = shared.text(&started.version);
+                self.image = shared.text(&started.image_tag);
                 Changes { doubtful: true, ..Changes::default() }
             }
             Kind::Event(EventType::AgentHeartbeat) => {
@@ -235,23 +268,23 @@ impl Agent {
         }
     }
 
-    fn put_session(&mut self, event: &EventLine<'_>, texts: &mut Texts) -> Changes {
+    fn put_session(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
         let doubtful = Changes { doubtful: true, ..Changes::default() };
         let Some(session) = event.data::<Session>() else { return doubtful };
-        if self.sessions.len() >= SESSIONS_MAX && !self.sessions.contains_key(&session.uuid) {
+        if self.sessions.len() >= SESSIONS_MAX && self.sessions.get(session.uuid).is_none() {
             return doubtful;
         }
         let uuid = session.uuid;
-        let entry = Entry::new(session, texts);
-        let name = entry.dns_name.clone();
-        let old = self.sessions.insert(uuid, entry);
-        let names = old.map_or(!name.is_empty(), |old| old.dns_name != name);
+        let entry = Entry::new(session, shared);
+        let had = self.sessions.get(uuid).map_or("", Entry::dns_name);
+        let names = had != entry.dns_name();
+        self.sessions.insert(uuid, entry);
         Changes { names, doubtful: false }
     }
 
     fn remove_session(&mut self, event: &EventLine<'_>) -> Changes {
-        let gone = session_id(event).and_then(|uuid| self.sessions.remove(&uuid));
-        let names = gone.is_some_and(|entry| !entry.dns_name.is_empty());
+        let gone = session_id(event).and_then(|uuid| self.sessions.remove(uuid));
+        let names = gone.is_some_and(|entry| !entry.dns_name().is_empty());
         Changes { names, doubtful: false }
     }
 
@@ -268,7 +301,7 @@ impl Agent {
     }
 
     fn change(&mut self, event: &EventLine<'_>, change: impl FnOnce(&mut Entry)) -> Changes {
-        let known = session_id(event).and_then(|uuid| self.sessions.get_mut(&uuid));
+        let known = session_id(event).and_then(|uuid| self.sessions.get_mut(uuid));
         let doubtful = known.is_none();
         known.map(change);
         Changes { doubtful, ..Changes::default() }

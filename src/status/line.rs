@@ -95,6 +95,11 @@ impl<'a> EventLine<'a> {
     pub fn data<T: Deserialize<'a>>(&self) -> Option<T> {
         serde_json::from_str(self.data?.get()).ok()
     }
+
+    /// What an `agent.gap` says; `None` if it is none.
+    pub fn gap(&self) -> Option<GapData> {
+        (self.kind() == Kind::Event(EventType::AgentGap)).then(|| self.data()).flatten()
+    }
 }
 
 /// `from` of an `agent.gap`.

@@ -160,6 +160,7 @@ impl Listener {
     /// The first `len` bytes of [`Listener::output`] have left.
     pub fn output_sent(&mut self, len: usize, hub: &Hub) {
         self.output.consume(len);
+        self.output.trim();
         self.settle(hub);
     }
 

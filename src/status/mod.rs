@@ -17,10 +17,12 @@ pub mod journal;
 pub mod known;
 pub mod line;
 pub mod listener;
+pub mod notices;
 pub mod peer;
 pub mod recovery;
 pub mod run;
 pub mod serve;
+pub mod sessions;
 pub mod snapshot;
 pub mod subscribe;
 

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 use super::history::History;
 use super::hub::{Flight, Hub};
 use super::journal::{Journal, Tuning};
-use super::known::{Agent, Entry, Position, Texts};
+use super::known::{Agent, Entry, Position, Shared};
 use super::line::EventLine;
+use super::notices::Notices;
 use crate::base::disk::{DiskDone, DiskOp, FileNo};
 use crate::base::record::{self, Found, Newest, RECORD_OVERHEAD_BYTES, Scan};
 use crate::base::time::Wall;
@@ -80,7 +81,7 @@ impl Recovery {
         files.sort_unstable();
         let hub = Hub {
             agents: BTreeMap::new(),
-            texts: Texts::default(),
+            shared: Shared::default(),
             seq: 0,
             journal: Journal::new(tuning, VecDeque::new(), FileNo(1), 0),
             history: History::default(),
@@ -89,6 +90,7 @@ impl Recovery {
             gathered: Vec::new(),
             flight: Flight::default(),
             line: Vec::new(),
+            notices: Notices::default(),
             told_seq: 0,
             taken_seq: 0,
         };
@@ -151,7 +153,7 @@ fn note(hub: &mut Hub, body: &[u8]) {
             }
         }
         Ok(Note::Agent(note)) => {
-            let (version, image) = (hub.texts.share(&note.version), hub.texts.share(&note.image));
+            let (version, image) = (hub.shared.text(&note.version), hub.shared.text(&note.image));
             let Some(agent) = agent(hub, &note.id) else { return };
             (agent.version, agent.image) = (version, image);
             agent.last_news = note.last_news;
@@ -161,7 +163,7 @@ fn note(hub: &mut Hub, body: &[u8]) {
         Ok(Note::Session(note)) => {
             let SessionNote { agent_id, session } = *note;
             let uuid = session.uuid;
-            let entry = Entry::new(session, &mut hub.texts);
+            let entry = Entry::new(session, &mut hub.shared);
             if let Some(agent) = agent(hub, agent_id) {
                 agent.sessions.insert(uuid, entry);
             }

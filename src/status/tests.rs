@@ -8,6 +8,7 @@ use super::hub::{Hub, Want};
 use super::journal::Tuning;
 use super::known::Presence;
 use super::listener::{Listener, Note};
+use super::notices::{Finder, Notice};
 use super::recovery::Recovery;
 use super::subscribe::Subscriber;
 use crate::base::disk::memory::Disk;
@@ -154,6 +155,10 @@ fn duplicates_are_dropped_and_holes_are_announced() {
         bench.told(1),
         [stopped, stopped, "agent.gap", stopped, stopped, "agent.gap", stopped]
     );
+    let gap = |from, to, by| Some(Notice::Gap { agent_id: AGENT.into(), from, to, by });
+    assert_eq!(bench.hub.poll_notice(), gap(3, 4, Finder::Hub));
+    assert_eq!(bench.hub.poll_notice(), gap(7, 9, Finder::Agent));
+    assert_eq!(bench.hub.poll_notice(), None);
     assert_eq!(bench.hub.poll_want(), Some(Want::Names));
     assert_eq!(bench.hub.poll_want(), Some(Want::List(AGENT.into())));
     assert_eq!(bench.hub.poll_want(), None);
@@ -297,9 +302,12 @@ fn presence_follows_what_is_heard() {
     assert_eq!(bench.hub.deadline(), Some(bench.now.mono));
     bench.hub.tick(bench.now);
     assert_eq!(presence(&bench), Presence::Silent);
+    assert_eq!(bench.hub.poll_notice(), Some(Notice::Silent { agent_id: AGENT.into() }));
     let beat = json!({ "type": "agent.heartbeat", "agent_id": AGENT, "timestamp": "t", "data": 5 });
     bench.send(&mut listener, (beat.to_string() + "\n").as_bytes());
     assert_eq!(presence(&bench), Presence::Connected);
+    assert_eq!(bench.hub.poll_notice(), Some(Notice::Back { agent_id: AGENT.into() }));
+    assert_eq!(bench.hub.poll_notice(), None);
     bench.hub.lost(bench.now, AGENT, "connection reset");
     assert_eq!(presence(&bench), Presence::Lost("connection reset".into()));
     bench.sync();
@@ -361,5 +369,5 @@ fn a_subscriber_that_is_too_slow_is_told_a_new_snapshot_and_whole_lines() {
 #[test]
 fn ten_thousand_sessions_are_small() {
     let bytes = size_of::<super::known::Entry>();
-    assert!(bytes <= 200, "{bytes}");
+    assert!(bytes <= 112, "{bytes}");
 }

@@ -52,7 +52,7 @@ fn who_never_ends_the_line_is_gone_after_the_grace() {
         let mut raw = after(role, b"SSH-2.0-slow");
         assert_eq!(raw.error(), None);
         let grace = Mono::from_nanos(1) + limits::SSH_LOGIN_GRACE;
-        assert_eq!(raw.conn.deadline(), Some(grace));
+        assert!(raw.conn.deadline().is_some_and(|at| at <= grace));
         raw.conn.tick(grace);
         raw.take_events();
         assert_eq!(raw.error(), Some(Error::LoginGrace));

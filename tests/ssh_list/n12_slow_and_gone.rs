@@ -175,8 +175,9 @@ fn idle_connections_give_their_memory_back() {
     pair.now = pair.now + limits::SSH_TRIM_INTERVAL;
     pair.client.tick(pair.now);
     pair.server.tick(pair.now);
-    assert!(pair.client.allocated() <= 16 * 1024, "{}", pair.client.allocated());
-    assert!(pair.server.allocated() <= 16 * 1024, "{}", pair.server.allocated());
+    let rest = limits::SSH_REST_BYTES;
+    assert!(pair.client.allocated() <= rest, "{}", pair.client.allocated());
+    assert!(pair.server.allocated() <= rest, "{}", pair.server.allocated());
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) struct Guests {
     door: Door,
     config: Arc<ServerConfig>,
     keys: AgentKeys,
-    guests: BTreeMap<Key, Guest>,
+    /// In boxes: a tree's nodes have room for eleven, and half of it is empty.
+    guests: BTreeMap<Key, Box<Guest>>,
     /// The connection that speaks for each agent.
     speakers: BTreeMap<AgentId, Key>,
     /// Those that have something to do in this turn.
@@ -116,7 +117,8 @@ impl Guests {
         let link = Link::open(stream, peer, LINK_LINGER);
         match registry.watch(link.stream(), Owner::Guest) {
             Ok(key) => {
-                self.guests.insert(key, Guest { link, address, standing: Standing::Stranger });
+                let guest = Guest { link, address, standing: Standing::Stranger };
+                self.guests.insert(key, Box::new(guest));
                 self.touched.insert(key);
             }
             Err(error) => {
@@ -304,9 +306,8 @@ impl Guests {
 
     /// The connection is over, so nobody speaks for its agent if it was the one who did.
     fn silence(&mut self, log: &mut Log<impl Write>, now: Now, key: Key, why: &str, hub: &mut Hub) {
-        let Some(Guest { standing: Standing::Known(_, agent), .. }) = self.guests.get(&key) else {
-            return;
-        };
+        let Some(guest) = self.guests.get(&key) else { return };
+        let Standing::Known(_, agent) = &guest.standing else { return };
         if self.speakers.get(agent) == Some(&key) {
             log.info(format_args!("agent {agent} is gone: {why}"));
             hub.lost(now, agent.as_str(), why);

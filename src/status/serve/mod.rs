@@ -253,6 +253,12 @@ impl<W: io::Write> Server<W> {
                 Want::List(_) => self.look_at_agents = now.mono,
             }
         }
+        while let Some(notice) = hub.poll_notice() {
+            match notice.is_good() {
+                true => log.info(notice),
+                false => log.warning(notice),
+            }
+        }
         let had_room = hub.has_room();
         self.disk.feed(|| hub.poll_disk());
         if !had_room && hub.has_room() {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::{Address, Host};
-use crate::base::time::{Mono, Wall};
+use crate::base::time::Mono;
 use crate::fleet::registry::Registry as Known;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::reactor::Waker;
@@ -22,19 +22,11 @@ use crate::rpc::agent_id::AgentId;
 use crate::status::dns::{self, Name};
 use crate::status::hub::Hub;
 
-/// One line of the file.
-struct Record {
-    name: String,
-    agent_id: String,
-    created_at: Wall,
-    address: IpAddr,
-}
-
 type Looked = (AgentId, Option<IpAddr>);
 
 /// The names, and where agents are.
 pub(super) struct Names {
-    writer: Worker<Vec<Record>, Result<(), DiskError>>,
+    writer: Worker<String, Result<(), DiskError>>,
     resolver: Worker<(AgentId, Address), Looked>,
     places: BTreeMap<AgentId, Place>,
     /// When the file is to be written.
@@ -53,9 +45,7 @@ impl Names {
         let writer = Crew { name: "dns", threads: 1, jobs_max: 1 };
         let resolver = Crew { name: "resolver", threads: 1, jobs_max: AGENTS_MAX };
         Ok(Names {
-            writer: Worker::start(writer, waker, move |records: Vec<Record>| {
-                write(&path, &records)
-            })?,
+            writer: Worker::start(writer, waker, move |records: String| write(&path, &records))?,
             resolver: Worker::start(resolver, waker, look_up)?,
             places: BTreeMap::new(),
             due: None,
@@ -120,11 +110,11 @@ impl Names {
             number.or_else(|| seen.get(&id).copied())
         };
         let records = hub.names().filter_map(|(name, agent_id, created_at)| {
-            let (name, address) = (name.to_owned(), place(agent_id)?);
-            Some(Record { name, agent_id: agent_id.to_owned(), created_at, address })
+            Some(Name { name, agent_id, created_at, address: place(agent_id)? })
         });
+        let records = dns::records(records.collect());
         // The writer is idle: it was just looked at.
-        let _ = self.writer.submit(records.collect());
+        let _ = self.writer.submit(records);
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -132,19 +122,13 @@ impl Names {
     }
 }
 
-fn write(path: &Path, records: &[Record]) -> Result<(), DiskError> {
+fn write(path: &Path, records: &str) -> Result<(), DiskError> {
     let old = match disk::read_bounded(path, DNS_HOSTS_BYTES_MAX, Links::Refuse) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.is_missing() => String::new(),
         Err(error) => return Err(error),
     };
-    let names = records.iter().map(|record| Name {
-        name: &record.name,
-        agent_id: &record.agent_id,
-        created_at: record.created_at,
-        address: record.address,
-    });
-    match dns::hosts(&old, names) {
+    match dns::hosts(&old, records) {
         Some(text) => disk::write_atomic(path, text.as_bytes(), PUBLIC_FILE.1),
         None => Ok(()),
     }

@@ -1,0 +1,173 @@
+//! What the hub says in its own log about agents, at a bounded rate.
+//!
+//! A flapping agent, or two hundred of them, must not fill the journal of the host. What found no
+//! room is counted, and the count is said when the span is over.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::base::time::Mono;
+use crate::limits::{HUB_NOTICES_PER_SPAN, HUB_NOTICES_SPAN, STATUS_SILENCE};
+use crate::paths::AGENT_UNIT;
+
+/// Something that the operator of the shell host may want to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Events are lost.
+    Gap {
+        /// Whose.
+        agent_id: Box<str>,
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
+        /// Who noticed.
+        by: Finder,
+    },
+    /// A connected agent says nothing.
+    Silent {
+        /// Which.
+        agent_id: Box<str>,
+    },
+    /// It says something again.
+    Back {
+        /// Which.
+        agent_id: Box<str>,
+    },
+    /// So many more of these.
+    Unsaid(u64),
+}
+
+/// Who noticed that events are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finder {
+    /// The agent, whose spool was full.
+    Agent,
+    /// The hub, from the numbers.
+    Hub,
+}
+
+impl Notice {
+    /// Whether it is good news.
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Notice::Back { .. })
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Gap { agent_id, from, to, by: Finder::Agent } => write!(
+                out,
+                "agent {agent_id}: events {from} to {to} are lost, its spool was full before it \
+                 could deliver them; its sessions are asked for again; why it could not, say: \
+                 convocate agents, and on its host: journalctl -u {AGENT_UNIT}"
+            ),
+            Notice::Gap { agent_id, from, to, by: Finder::Hub } => write!(
+                out,
+                "agent {agent_id}: events {from} to {to} never came; its sessions are asked for \
+                 again; if its disk was damaged, this is told on its host: journalctl -u \
+                 {AGENT_UNIT}"
+            ),
+            Notice::Silent { agent_id } => write!(
+                out,
+                "agent {agent_id} is silent: its connection stands, but it has said nothing for \
+                 {} s; look on its host: systemctl status {AGENT_UNIT}",
+                STATUS_SILENCE.as_secs()
+            ),
+            Notice::Back { agent_id } => {
+                write!(out, "agent {agent_id} is heard again after its silence; nothing is to do")
+            }
+            Notice::Unsaid(count) => write!(
+                out,
+                "{count} more gaps and silences within {} s; all of them: convocate events --json",
+                HUB_NOTICES_SPAN.as_secs()
+            ),
+        }
+    }
+}
+
+/// Notices that wait to be logged.
+#[derive(Debug, Default)]
+pub struct Notices {
+    waiting: VecDeque<Notice>,
+    /// When the span that is under way ends; `None` before the first notice of one.
+    ends: Option<Mono>,
+    /// How many of this span were taken.
+    taken: usize,
+    /// How many were only counted.
+    unsaid: u64,
+}
+
+impl Notices {
+    /// Takes a notice, or only counts it.
+    pub fn put(&mut self, now: Mono, notice: Notice) {
+        self.tick(now);
+        self.ends.get_or_insert(now + HUB_NOTICES_SPAN);
+        if self.taken < HUB_NOTICES_PER_SPAN && self.waiting.len() < HUB_NOTICES_PER_SPAN {
+            self.taken += 1;
+            self.waiting.push_back(notice);
+        } else {
+            self.unsaid += 1;
+        }
+    }
+
+    /// The next one to be logged.
+    pub fn poll(&mut self) -> Option<Notice> {
+        self.waiting.pop_front()
+    }
+
+    /// When [`Notices::tick`] is wanted.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.ends
+    }
+
+    /// Time has passed: at the end of a span the count is said, once there is room.
+    pub fn tick(&mut self, now: Mono) {
+        if self.ends.is_none_or(|at| at > now) {
+            return;
+        }
+        (self.ends, self.taken) = (None, 0);
+        if self.unsaid > 0 && self.waiting.len() < HUB_NOTICES_PER_SPAN {
+            self.waiting.push_back(Notice::Unsaid(std::mem::take(&mut self.unsaid)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent() -> Notice {
+        Notice::Silent { agent_id: "abcdefghjkmn".into() }
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted_and_the_count_is_said() {
+        let (mut notices, start) = (Notices::default(), Mono::from_nanos(1));
+        for _ in 0..HUB_NOTICES_PER_SPAN + 5 {
+            notices.put(start, silent());
+        }
+        let said = std::iter::from_fn(|| notices.poll()).count();
+        assert_eq!(said, HUB_NOTICES_PER_SPAN);
+        assert_eq!(notices.deadline(), Some(start + HUB_NOTICES_SPAN));
+        notices.tick(start + HUB_NOTICES_SPAN);
+        assert_eq!(notices.poll(), Some(Notice::Unsaid(5)));
+        assert_eq!((notices.poll(), notices.deadline()), (None, None));
+        notices.put(start + 2 * HUB_NOTICES_SPAN, silent());
+        assert_eq!(notices.poll(), Some(silent()));
+    }
+
+    #[test]
+    fn every_notice_is_one_line_that_says_what_to_do() {
+        let agent_id: Box<str> = "abcdefghjkmn".into();
+        let gap = |by| Notice::Gap { agent_id: agent_id.clone(), from: 1, to: 2, by };
+        let back = Notice::Back { agent_id: agent_id.clone() };
+        for notice in [gap(Finder::Agent), gap(Finder::Hub), silent(), back, Notice::Unsaid(1)] {
+            let text = notice.to_string();
+            assert!(!text.contains('\n') && text.len() < 300, "{text}");
+            let is_advice = ["journalctl", "systemctl", "convocate events", "nothing is to do"];
+            assert!(is_advice.iter().any(|words| text.contains(words)), "{text}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod keys;
 pub mod openssh;
 pub mod process;
+pub mod pusher;
 pub mod root;
 pub mod terminal;
 pub mod testbed;

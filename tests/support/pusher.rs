@@ -1,6 +1,8 @@
-//! An agent that is nothing but its events: real spool, emitter and transport.
+//! An agent that is nothing but its events: real spool, emitter and transport, in a process that
+//! can be killed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use convocate::agent::emitter::{Action, Emitter, Identity};
@@ -10,6 +12,7 @@ use convocate::base::address::Address;
 use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::base::slots::Key;
+use convocate::base::time::{Now, Wall};
 use convocate::base::uuid::Uuid;
 use convocate::io::clock::Clock;
 use convocate::io::dial;
@@ -20,47 +23,108 @@ use convocate::io::wire::{Dialled, Flow, Wire};
 use convocate::rpc::SSH_USER;
 use convocate::rpc::event::{Event, EventType};
 use convocate::ssh::ClientConfig;
-use convocate::ssh::keys::PublicKey;
+use convocate::ssh::keys::{KeyPair, PublicKey};
 use serde_json::Value;
 
-use crate::support::agent::AgentFiles;
+use super::agent::AgentFiles;
 
 /// Events that are on their way to the disk at once.
 const AHEAD: u64 = 4000;
 
+/// One of them.
 pub struct Pusher {
     id: String,
     clock: Clock,
+    /// How far the calendar is behind, in seconds.
+    pub wall_back: i64,
     shell: Arc<Shell>,
     emitter: Emitter,
     disk: LogDirectory,
     line: Option<(Wire, Option<Uplink>)>,
 }
 
+/// What an agent of this kind is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Which one.
+    pub number: u8,
+    /// Where the listener is, or what stands before it.
+    pub address: SocketAddr,
+    /// The listener's key, as a line.
+    pub host_key: String,
+    /// Its spool's directory.
+    pub spool: PathBuf,
+    /// Its spool's size.
+    pub tuning: Tuning,
+}
+
+/// An agent's id and key, by number.
+pub fn identity(number: u8) -> (String, KeyPair) {
+    const DIGITS: &[u8] = b"abcdefghjk";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value % 10)]);
+    let id = format!("agentxxxx{}{}{}", digit(number / 100), digit(number / 10), digit(number));
+    (id, KeyPair::from_seed([number + 1; 32]))
+}
+
+/// Lets so many of them in, and nobody else.
+pub fn enrol(files: &AgentFiles, agents: u8) {
+    let line = |number| {
+        let (id, key) = identity(number);
+        format!("agent-id=\"{id}\" {}\n", key.public().to_line("test").trim_end())
+    };
+    let keys: String = (0..agents).map(line).collect();
+    files.root.write(&files.root.paths().status_authorized_keys(), &keys, 0o644);
+}
+
 impl Pusher {
-    pub fn new(number: u8, files: &AgentFiles, address: SocketAddr) -> Pusher {
-        let (id, key) = crate::identity(number);
+    /// A new agent with a spool below the root.
+    pub fn new(files: &AgentFiles, number: u8, address: SocketAddr) -> Pusher {
+        Pusher::open(&Setup {
+            number,
+            address,
+            host_key: files.status.public_line(),
+            spool: files.root.dir().join(format!("spool-{number}")),
+            tuning: Tuning::default(),
+        })
+    }
+
+    /// An agent that goes on with what its spool has.
+    pub fn open(setup: &Setup) -> Pusher {
+        let (id, key) = identity(setup.number);
         let clock = Clock::new();
-        let path = files.root.dir().join(format!("spool-{number}"));
-        let disk = LogDirectory::open(&path, 0o700).unwrap();
+        let mut disk = LogDirectory::open(&setup.spool, 0o700).expect("the spool is ours");
         let mut rng = Rng::from_seed(entropy::seed());
-        let spool = Recovery::new(Vec::new(), Tuning::default(), &mut rng).finish();
+        let files = disk.files().expect("the spool is ours");
+        let mut recovery = Recovery::new(files, setup.tuning, &mut rng);
+        while let Some(op) = recovery.poll_disk() {
+            recovery.disk_done(disk.execute(op));
+        }
         let identity = Identity {
             agent_id: id.clone(),
             version: "0.1.0".to_owned(),
             image_tag: "convocate:0.1.0".to_owned(),
         };
-        let host_key = PublicKey::parse_line(&files.status.public_line()).unwrap().0;
+        let host_key = PublicKey::parse_line(&setup.host_key).expect("a key").0;
         let config =
             ClientConfig { user: SSH_USER.to_owned(), key, host_key, tuning: Default::default() };
         let shell = Arc::new(Shell {
-            address: Address::from(address),
+            address: Address::from(setup.address),
             config: Arc::new(config),
-            key: path.clone(),
-            known_host: path,
+            key: setup.spool.clone(),
+            known_host: setup.spool.clone(),
         });
-        let emitter = Emitter::new(identity, spool, entropy::seed(), clock.now());
-        Pusher { id, clock, shell, emitter, disk, line: None }
+        let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), clock.now());
+        Pusher { id, clock, wall_back: 0, shell, emitter, disk, line: None }
+    }
+
+    /// The spool and the connection's state.
+    pub fn emitter(&self) -> &Emitter {
+        &self.emitter
+    }
+
+    fn now(&self) -> Now {
+        let Now { mono, wall } = self.clock.now();
+        Now { mono, wall: Wall::new(wall.seconds() - self.wall_back, 0) }
     }
 
     pub fn emit(&mut self, kind: EventType, session: Uuid, data: Value) {
@@ -68,7 +132,7 @@ impl Pusher {
             kind,
             agent_id: self.id.clone(),
             session_id: Some(session),
-            timestamp: self.clock.wall(),
+            timestamp: self.now().wall,
             data,
             epoch: None,
             seq: None,
@@ -89,14 +153,16 @@ impl Pusher {
 
     /// Whether there is more to do at once.
     fn turn(&mut self, reactor: &Reactor, key: Key) -> bool {
-        let now = self.clock.now();
+        let now = self.now();
         self.emitter.tick(now);
         while let Some(action) = self.emitter.poll_action() {
             match action {
                 Action::Dial => {
-                    let number = self.shell.address.as_socket_addr().unwrap();
-                    let wire = dial::connect(reactor, key, vec![number]).unwrap();
-                    self.line = Some((wire, None));
+                    let number = self.shell.address.as_socket_addr().expect("a number");
+                    match dial::connect(reactor, key, vec![number]) {
+                        Ok(wire) => self.line = Some((wire, None)),
+                        Err(error) => self.emitter.closed(now.mono, error),
+                    }
                 }
                 Action::HangUp => self.line = None,
                 Action::Measure => self.emitter.heartbeat(now, Value::Null),
@@ -105,7 +171,7 @@ impl Pusher {
         let mut more = false;
         while let Some(op) = self.emitter.poll_disk() {
             let done = self.disk.execute(op);
-            self.emitter.disk_done(self.clock.now(), done);
+            self.emitter.disk_done(now, done);
             more = true;
         }
         let Some((wire, Some(uplink))) = &mut self.line else { return more };
@@ -129,12 +195,12 @@ impl Pusher {
 pub fn drive(agents: &mut [Pusher], mut is_enough: impl FnMut(&mut [Pusher]) -> bool) {
     // Each call watches anew, so that none has to know of those before it.
     let clock = Clock::new();
-    let mut reactor = Reactor::new().unwrap();
+    let mut reactor = Reactor::new().expect("epoll");
     for (agent, key) in agents.iter().zip(0..) {
         if let Some((wire, _)) = &agent.line {
             let _ = reactor
                 .watch(wire.stream(), Key::from_bits(key), convocate::io::reactor::Interests::Both)
-                .unwrap();
+                .expect("a descriptor of ours");
         }
     }
     let mut ready = Vec::new();
@@ -146,8 +212,8 @@ pub fn drive(agents: &mut [Pusher], mut is_enough: impl FnMut(&mut [Pusher]) -> 
         // At most a few milliseconds: what ends this may come from elsewhere.
         let soon = clock.mono() + std::time::Duration::from_millis(2);
         match more {
-            true => reactor.look(&mut ready).unwrap(),
-            false => reactor.wait(&clock, Some(soon), &mut ready).unwrap(),
+            true => reactor.look(&mut ready).expect("epoll"),
+            false => reactor.wait(&clock, Some(soon), &mut ready).expect("epoll"),
         }
         for ready in &ready {
             let Ok(at) = usize::try_from(ready.key.to_bits()) else { continue };

@@ -3,70 +3,60 @@
 //!
 //! `throughput` is one agent that is never idle, until everything is acknowledged; `latency` is one
 //! event at a time, from the spool to a program at the status socket; `memory` is the listener with
-//! 200 agents and 10,000 sessions.
+//! 200 agents and 10,000 sessions: at once when the last event is acknowledged, when it has come to
+//! rest, and the most that it ever was. Words after the program's name choose among them.
 
 #![expect(clippy::print_stdout, reason = "samples go to standard output")]
+#![expect(clippy::float_cmp, reason = "a figure is the same or it is not")]
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends with its reason")]
 
 #[path = "../../support/mod.rs"]
 mod support;
-
-mod pusher;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use convocate::base::uuid::Uuid;
 use convocate::rpc::event::EventType;
-use convocate::ssh::keys::KeyPair;
 use serde_json::{Value, json};
 
-use pusher::{Pusher, drive};
 use support::agent::AgentFiles;
 use support::hub::Hub;
+use support::pusher::{self, Pusher, drive};
 
 const THROUGHPUT_EVENTS: u64 = 400_000;
 const LATENCY_EVENTS: usize = 200;
 const AGENTS: u8 = 200;
 const SESSIONS_PER_AGENT: u32 = 50;
+/// How long memory must be the same to be taken for settled.
+const SETTLED: Duration = Duration::from_millis(2500);
 
 fn main() {
-    if std::env::args().any(|argument| argument == "--list") {
-        return;
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let parts: [(&str, fn()); 3] =
+        [("throughput", throughput), ("latency", latency), ("memory", memory)];
+    for (name, part) in parts {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            part();
+        }
     }
-    throughput();
-    latency();
-    memory();
 }
 
 fn report(metric: &str, value: f64, unit: &str) {
     println!("{metric} ours {value} {unit}");
 }
 
-/// An agent's id and key, by number.
-fn identity(number: u8) -> (String, KeyPair) {
-    const DIGITS: &[u8] = b"abcdefghjk";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value % 10)]);
-    let id = format!("agentxxxx{}{}{}", digit(number / 100), digit(number / 10), digit(number));
-    (id, KeyPair::from_seed([number + 1; 32]))
-}
-
 /// A listener that knows these agents.
 fn shell(agents: u8) -> (AgentFiles, Hub) {
     let files = AgentFiles::write();
-    let line = |number| {
-        let (id, key) = identity(number);
-        format!("agent-id=\"{id}\" {}\n", key.public().to_line("bench").trim_end())
-    };
-    let keys: String = (0..agents).map(line).collect();
-    files.root.write(&files.root.paths().status_authorized_keys(), &keys, 0o644);
+    pusher::enrol(&files, agents);
     let hub = Hub::start(&files);
     (files, hub)
 }
 
 fn throughput() {
     let (files, hub) = shell(1);
-    let mut agents = [Pusher::new(0, &files, hub.address)];
+    let mut agents = [Pusher::new(&files, 0, hub.address)];
     drive(&mut agents, |agents| agents[0].is_live());
     let start = Instant::now();
     let mut left = THROUGHPUT_EVENTS;
@@ -84,7 +74,7 @@ fn throughput() {
 
 fn latency() {
     let (files, hub) = shell(1);
-    let mut agents = [Pusher::new(0, &files, hub.address)];
+    let mut agents = [Pusher::new(&files, 0, hub.address)];
     drive(&mut agents, |agents| agents[0].is_live());
     let (mut feed, _) = hub.listen();
     let mut spans = Vec::new();
@@ -114,7 +104,7 @@ fn latency() {
 fn memory() {
     let (files, hub) = shell(AGENTS);
     let mut agents: Vec<_> =
-        (0..AGENTS).map(|number| Pusher::new(number, &files, hub.address)).collect();
+        (0..AGENTS).map(|number| Pusher::new(&files, number, hub.address)).collect();
     drive(&mut agents, |agents| agents.iter().all(Pusher::is_live));
     for (agent, number) in agents.iter_mut().zip(0_u32..) {
         for session in 0..SESSIONS_PER_AGENT {
@@ -123,12 +113,26 @@ fn memory() {
         }
     }
     drive(&mut agents, |agents| agents.iter().all(Pusher::is_drained));
+    report("memory,at-once", resident(&hub, "VmRSS:"), "MiB");
+    // Buffers are given back after a second.
+    let mut settled = (resident(&hub, "VmRSS:"), Instant::now());
+    drive(&mut agents, |_| {
+        let now = resident(&hub, "VmRSS:");
+        if now != settled.0 {
+            settled = (now, Instant::now());
+        }
+        settled.1.elapsed() > SETTLED
+    });
+    report("memory", settled.0, "MiB");
+    report("memory,peak", resident(&hub, "VmHWM:"), "MiB");
+}
+
+/// A figure of the listener's process, in MiB.
+fn resident(hub: &Hub, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{}/status", hub.process().pid())).unwrap();
-    for (field, metric) in [("VmRSS:", "memory"), ("VmHWM:", "memory,peak")] {
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        report(metric, kib / 1024.0, "MiB");
-    }
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib / 1024.0
 }
 
 fn session_id(agent: u32, session: u32) -> Uuid {

@@ -14,6 +14,7 @@
 mod check;
 mod delivery;
 mod disk;
+mod herd;
 mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

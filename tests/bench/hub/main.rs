@@ -4,7 +4,9 @@
 //! `throughput` is one agent that is never idle, until everything is acknowledged; `latency` is one
 //! event at a time, from the spool to a program at the status socket; `memory` is the listener with
 //! 200 agents and 10,000 sessions: at once when the last event is acknowledged, when it has come to
-//! rest, and the most that it ever was. Words after the program's name choose among them.
+//! rest, and the most that it ever was; `return` is how long 200 agents of one address, which is the
+//! worst case, take to be back after the listener was killed and started again. Words after the
+//! program's name choose among them.
 
 #![expect(clippy::print_stdout, reason = "samples go to standard output")]
 #![expect(clippy::float_cmp, reason = "a figure is the same or it is not")]
@@ -33,8 +35,12 @@ const SETTLED: Duration = Duration::from_millis(2500);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let parts: [(&str, fn()); 3] =
-        [("throughput", throughput), ("latency", latency), ("memory", memory)];
+    let parts: [(&str, fn()); 4] = [
+        ("throughput", throughput),
+        ("latency", latency),
+        ("memory", memory),
+        ("return", come_back),
+    ];
     for (name, part) in parts {
         if words.is_empty() || words.iter().any(|word| word == name) {
             part();
@@ -125,6 +131,25 @@ fn memory() {
     });
     report("memory", settled.0, "MiB");
     report("memory,peak", resident(&hub, "VmHWM:"), "MiB");
+}
+
+fn come_back() {
+    let (files, mut hub) = shell(AGENTS);
+    let mut agents: Vec<_> =
+        (0..AGENTS).map(|number| Pusher::new(&files, number, hub.address)).collect();
+    drive(&mut agents, |agents| agents.iter().all(Pusher::is_live));
+    for (metric, away) in [("return,at-once", 0), ("return,after-10s", 10)] {
+        hub.kill();
+        drive(&mut agents, |agents| !agents.iter().any(Pusher::is_live));
+        let back = Instant::now() + Duration::from_secs(away);
+        drive(&mut agents, |_| Instant::now() >= back);
+        hub.start_again(&files.root);
+        let start = Instant::now();
+        drive(&mut agents, |agents| agents.iter().all(Pusher::is_live));
+        report(metric, start.elapsed().as_secs_f64(), "s");
+        let refused = hub.log().lines().filter(|line| line.contains(" refused: ")).count();
+        report(&format!("{metric},refused"), f64::from(u32::try_from(refused).unwrap()), "dials");
+    }
 }
 
 /// A figure of the listener's process, in MiB.

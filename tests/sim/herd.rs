@@ -1,0 +1,230 @@
+//! Two hundred agents that have lost the same listener, and come back to it: real emitters with
+//! their waits, the real door, and a listener that can do one login at a time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use convocate::agent::emitter::{Action, Emitter, Identity};
+use convocate::agent::spool::{Tuning, recovery::Recovery};
+use convocate::base::time::{Mono, Now, Wall};
+use convocate::ssh::door::Door;
+use serde_json::Value;
+
+use crate::disk::Disk;
+use crate::random::Dice;
+
+const AGENTS: usize = 200;
+/// What a login takes the listener, all of it its processor's: ten times what is measured.
+const LOGIN: Duration = Duration::from_millis(20);
+/// From a dial to the listener.
+const DISTANCE: Duration = Duration::from_millis(1);
+/// The promise: all of them are back this long after the listener is.
+const ALL_BACK: Duration = Duration::from_secs(35);
+const START: Mono = Mono::from_nanos(1);
+
+/// Where they come from.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    OwnAddresses,
+    OneAddress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    Death,
+    Return,
+    Knock(usize),
+    LoginDone,
+    Tick(usize),
+}
+
+struct Herd {
+    now: Mono,
+    calendar: BinaryHeap<Reverse<(Mono, u64, Happening)>>,
+    order: u64,
+    agents: Vec<(Emitter, Disk)>,
+    dice: Dice,
+    from: From,
+    door: Door,
+    is_up: bool,
+    logins: VecDeque<usize>,
+    /// Dials that met a listener, since it is back.
+    knocks: Vec<Mono>,
+    refused: usize,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    all_back: Duration,
+    refused: usize,
+    /// The most dials within a tenth of a second.
+    busiest: usize,
+}
+
+impl Herd {
+    fn new(seed: u64, from: From) -> Herd {
+        let mut dice = Dice::new(seed, 7);
+        let agent = |number: usize| {
+            let identity = Identity {
+                agent_id: format!("agent{number:07}"),
+                version: "1".to_owned(),
+                image_tag: "image:1".to_owned(),
+            };
+            let spool = Recovery::new(Vec::new(), Tuning::default(), dice.rng()).finish();
+            let now = Now { mono: START, wall: Wall::new(1_800_000_000, 0) };
+            (Emitter::new(identity, spool, dice.seed(), now), Disk::default())
+        };
+        let agents: Vec<_> = (0..AGENTS).map(agent).collect();
+        let mut herd = Herd {
+            now: START,
+            calendar: BinaryHeap::new(),
+            order: 0,
+            agents,
+            dice,
+            from,
+            door: Door::new(),
+            is_up: true,
+            logins: VecDeque::new(),
+            knocks: Vec::new(),
+            refused: 0,
+        };
+        (0..AGENTS).for_each(|agent| herd.pump(agent));
+        herd
+    }
+
+    fn address(&self, agent: usize) -> IpAddr {
+        let last = match self.from {
+            From::OwnAddresses => u8::try_from(agent).unwrap(),
+            From::OneAddress => 1,
+        };
+        IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+    }
+
+    fn at(&mut self, at: Mono, what: Happening) {
+        self.order += 1;
+        self.calendar.push(Reverse((at, self.order, what)));
+    }
+
+    fn pump(&mut self, agent: usize) {
+        let (emitter, disk) = &mut self.agents[agent];
+        while let Some(op) = emitter.poll_disk() {
+            let done = disk.execute(op, &mut self.dice);
+            emitter.disk_done(Now { mono: self.now, wall: Wall::default() }, done);
+        }
+        let sent = emitter.output().len();
+        emitter.output_sent(sent);
+        let mut knocks = false;
+        while let Some(action) = emitter.poll_action() {
+            match action {
+                Action::Dial => knocks = true,
+                Action::Measure => {
+                    emitter.heartbeat(Now { mono: self.now, wall: Wall::default() }, Value::Null);
+                }
+                Action::HangUp => {}
+            }
+        }
+        if let Some(at) = emitter.deadline() {
+            self.at(at, Happening::Tick(agent));
+        }
+        if knocks {
+            self.at(self.now + DISTANCE, Happening::Knock(agent));
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Death => {
+                self.is_up = false;
+                self.door = Door::new();
+                self.logins.clear();
+                (0..AGENTS).for_each(|agent| self.drop(agent, "connection reset"));
+            }
+            Happening::Return => (self.is_up, self.knocks, self.refused) = (true, Vec::new(), 0),
+            Happening::Knock(agent) if !self.is_up => self.drop(agent, "connection refused"),
+            Happening::Knock(agent) => {
+                self.knocks.push(self.now);
+                if let Err(refused) = self.door.knock(self.now, self.address(agent)) {
+                    self.refused += 1;
+                    return self.drop(agent, &refused.to_string());
+                }
+                self.logins.push_back(agent);
+                if self.logins.len() == 1 {
+                    self.at(self.now + LOGIN, Happening::LoginDone);
+                }
+            }
+            Happening::LoginDone => {
+                let Some(agent) = self.logins.pop_front() else { return };
+                self.door.recognize(self.address(agent));
+                let now = Now { mono: self.now, wall: Wall::default() };
+                self.agents[agent].0.opened(self.now);
+                self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");
+                self.pump(agent);
+                if !self.logins.is_empty() {
+                    self.at(self.now + LOGIN, Happening::LoginDone);
+                }
+            }
+            Happening::Tick(agent) => {
+                if self.agents[agent].0.deadline().is_some_and(|at| at <= self.now) {
+                    let now = Now { mono: self.now, wall: Wall::default() };
+                    self.agents[agent].0.tick(now);
+                    self.pump(agent);
+                }
+            }
+        }
+    }
+
+    fn drop(&mut self, agent: usize, why: &str) {
+        self.agents[agent].0.closed(self.now, why.to_owned());
+        self.pump(agent);
+    }
+
+    /// Until all are there, or `end`.
+    fn run(&mut self, end: Mono) {
+        while let Some(Reverse((at, _, what))) = self.calendar.pop() {
+            self.now = at;
+            self.happen(what);
+            let is_whole = self.agents.iter().all(|(emitter, _)| emitter.is_live());
+            if at > end || (is_whole && self.is_up && what == Happening::LoginDone) {
+                return;
+            }
+        }
+    }
+}
+
+/// All are there; the listener dies and is away for so long.
+fn come_back(seed: u64, from: From, away: Duration) -> Outcome {
+    let mut herd = Herd::new(seed, from);
+    herd.run(START + Duration::from_secs(600));
+    assert!(herd.agents.iter().all(|(emitter, _)| emitter.is_live()), "they come at first");
+    let death = herd.now + Duration::from_secs(20);
+    let back = death + away;
+    herd.at(death, Happening::Death);
+    herd.at(back, Happening::Return);
+    herd.run(back);
+    herd.run(back + Duration::from_secs(600));
+    let tenth = Duration::from_millis(100);
+    let from_there = |at: Mono| herd.knocks.iter().skip_while(move |it| **it < at);
+    let within = |at: Mono| from_there(at).take_while(move |it| **it < at + tenth).count();
+    let busiest = herd.knocks.iter().map(|at| within(*at)).max().unwrap_or(0);
+    Outcome { all_back: herd.now.since(back), refused: herd.refused, busiest }
+}
+
+#[test]
+fn two_hundred_agents_come_back_without_a_herd() {
+    for from in [From::OwnAddresses, From::OneAddress] {
+        for away in [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(300)] {
+            let outcomes: Vec<Outcome> = (0..20).map(|seed| come_back(seed, from, away)).collect();
+            let last = outcomes.iter().map(|it| it.all_back).max().unwrap();
+            let refused = outcomes.iter().map(|it| it.refused).max().unwrap();
+            let busiest = outcomes.iter().map(|it| it.busiest).max().unwrap();
+            eprintln!(
+                "{from:?}, away {away:?}: all back after {last:?}, at most {refused} refused, at \
+                 most {busiest} dials in 100 ms"
+            );
+            assert!(last <= ALL_BACK, "{from:?} {away:?}: {last:?}");
+            assert!(busiest <= AGENTS * 2 / 5, "{from:?} {away:?}: {busiest} at once");
+        }
+    }
+}

@@ -380,8 +380,8 @@ pub const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
 pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 /// A request line of a subscriber.
 pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
-/// Texts that the hub keeps only once (image tags, versions, commands), and as many of what sessions
-/// have in common.
+/// Texts that the hub keeps only once (image tags, versions, commands), and as many of what
+/// sessions have in common.
 pub const SHARED_VALUES_MAX: usize = 64;
 /// What a listener has for one agent: a hello and an acknowledgement.
 pub const LISTENER_OUTPUT_BYTES: usize = 1024;

@@ -4,8 +4,8 @@
 //! `throughput` is one agent that is never idle, until everything is acknowledged; `latency` is one
 //! event at a time, from the spool to a program at the status socket; `memory` is the listener with
 //! 200 agents and 10,000 sessions: at once when the last event is acknowledged, when it has come to
-//! rest, and the most that it ever was; `return` is how long 200 agents of one address, which is the
-//! worst case, take to be back after the listener was killed and started again. Words after the
+//! rest, and the most that it ever was; `return` is how long 200 agents of one address, which is
+//! the worst case, take to be back after the listener was killed and started again. Words after the
 //! program's name choose among them.
 
 #![expect(clippy::print_stdout, reason = "samples go to standard output")]

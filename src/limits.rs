@@ -244,6 +244,18 @@ pub const TERMINAL_TURN_BYTES: usize = 64 * 1024;
 pub const CLIENT_HANG_UP_GRACE: Duration = Duration::from_secs(3);
 /// Disk jobs in flight; each belongs to an operation.
 pub const DISK_JOBS_MAX: usize = SESSIONS_MAX;
+/// Homes of deleted sessions that are known and not erased yet; further ones are erased after the
+/// next start.
+pub const REMAINS_MAX: usize = SESSIONS_MAX;
+/// From a home that could not be erased to the next try.
+pub const REMAINS_RETRY: Duration = Duration::from_secs(10 * 60);
+/// Memory of the container that empties a home as root: `find` takes some 20 MiB for a directory
+/// with a million entries.
+pub const EMPTYING_MEMORY_BYTES: u64 = 256 << 20;
+/// Processes of that container: its init and `find`.
+pub const EMPTYING_PIDS: u32 = 8;
+/// How long that container may take: some ten million files.
+pub const EMPTYING_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Threads that copy and remove homes.
 pub const DISK_LONG_THREADS: usize = 4;
 /// Connections to Docker's socket that carry calls.

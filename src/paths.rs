@@ -54,6 +54,8 @@ pub const SESSIONS_SLICE: &str = "convocate-sessions.slice";
 
 /// How the name of an unfinished home begins.
 pub const DRAFT_PREFIX: &str = ".new-";
+/// How the name of a deleted session's home begins, until it is erased.
+pub const REMAINS_PREFIX: &str = ".deleted-";
 /// How the name of a lock ends.
 pub const LOCK_SUFFIX: &str = ".lock";
 
@@ -230,6 +232,11 @@ impl Paths {
     /// Where a session's home is made before it is whole. Not a UUID, so never listed.
     pub fn session_draft(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{DRAFT_PREFIX}{id}"))
+    }
+
+    /// Where a deleted session's home is until it is erased. Not a UUID, so never listed.
+    pub fn session_remains(&self, id: Uuid) -> PathBuf {
+        self.sessions().join(format!("{REMAINS_PREFIX}{id}"))
     }
 
     /// A session's metadata ([`SESSION_FILE`]).

@@ -68,6 +68,8 @@ pub enum Action {
         /// Which, in order.
         terminals: Vec<TerminalId>,
     },
+    /// Tell the operator of this host, in the log.
+    Warn(String),
     /// Append this event to the spool, which numbers it.
     Emit(Event),
 }

@@ -30,6 +30,7 @@ use super::lock::Lock;
 use super::op::{self, Flow, Order, Stage, not_found};
 use super::queue::{Job, Request, Waiters};
 use super::record::Record;
+use super::remains;
 use super::session::{Body, Cause, Doing, End, Life, Session};
 use super::survey::{Reader, Survey};
 use super::work::{News, Outcome, WorkError};
@@ -86,6 +87,11 @@ impl Agent {
             gone: None,
             mode: Mode::Serving,
         }
+    }
+
+    /// Homes that a predecessor of this agent has set aside, and had no time to erase.
+    pub fn found_remains(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+        ids.into_iter().for_each(|id| remains::add(&mut self.world, id));
     }
 
     // --- calls ---
@@ -170,6 +176,7 @@ impl Agent {
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
         if let Some(readers) = self.survey.finish(&mut self.world, work) {
             self.surveyed(now, work, readers, outcome);
+        } else if remains::done(&mut self.world, now.mono, work, &outcome) {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
             self.step(now, id, outcome);
@@ -206,6 +213,7 @@ impl Agent {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
+        remains::tick(&mut self.world, now.mono);
         let readers = self.survey.take_impatient(now.mono);
         if !readers.is_empty() {
             let runtime = self.world.config.runtime.as_str();
@@ -215,7 +223,7 @@ impl Agent {
 
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
-        self.survey.deadline()
+        self.survey.deadline().into_iter().chain(self.world.remains.deadline()).min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver

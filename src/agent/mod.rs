@@ -9,6 +9,7 @@
 //! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
 //! | `world`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `survey` | whose turn it is, the operations, asking what runs |
+//! | `remains` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | `session.json` and the lock file |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
@@ -34,6 +35,7 @@ pub mod peer;
 mod queue;
 pub mod record;
 pub mod relay;
+mod remains;
 pub mod serve;
 mod session;
 pub mod spool;

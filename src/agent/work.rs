@@ -49,8 +49,14 @@ pub enum DiskWork {
         /// The new home's metadata file.
         metadata: Vec<u8>,
     },
-    /// Removes a home, then its lock. What is not there is no error.
-    Remove {
+    /// Gives a home a name that is not listed, then removes its lock. What is not there is no
+    /// error.
+    SetAside {
+        /// Whose home.
+        id: Uuid,
+    },
+    /// Removes a home that was set aside. What is not there is no error.
+    Erase {
         /// Whose home.
         id: Uuid,
     },
@@ -88,6 +94,14 @@ pub enum RuntimeWork {
     Remove {
         /// Which session.
         id: Uuid,
+    },
+    /// Removes, as root, all that is in a home that was set aside. Done when nothing is done to it
+    /// any more, even if something is left.
+    Empty {
+        /// Whose home.
+        id: Uuid,
+        /// The image that the container for it is made from.
+        image: String,
     },
     /// Detaches every terminal of a session, ours and foreign ones.
     Detach {

@@ -14,6 +14,7 @@ use super::capacity::Pledged;
 use super::claims::{ClaimError, Claims};
 use super::config::Config;
 use super::record::Record;
+use super::remains::Remains;
 use super::session::{Body, Cause, Doing, End, Life, Session};
 use super::work::{Running, Work};
 use crate::base::rng::Rng;
@@ -30,6 +31,7 @@ pub(super) struct World {
     pub(super) sessions: BTreeMap<Uuid, Session>,
     pub(super) claims: Claims,
     pub(super) terminals: BTreeMap<TerminalId, Terminal>,
+    pub(super) remains: Remains,
     /// What runs under the runtime without a home here. Not ours, but the host's load.
     pub(super) strays: Vec<Running>,
     /// When the runtime last told all that runs.
@@ -61,6 +63,7 @@ impl World {
             sessions: BTreeMap::new(),
             claims: Claims::default(),
             terminals: BTreeMap::new(),
+            remains: Remains::default(),
             strays: Vec::new(),
             surveyed: None,
             rng,
@@ -95,6 +98,10 @@ impl World {
     pub(super) fn refuse(&mut self, terminal: TerminalId, text: String) {
         self.terminals.remove(&terminal);
         self.actions.push_back(Action::RefuseTerminal { terminal, text });
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.actions.push_back(Action::Warn(text));
     }
 
     pub(super) fn emit(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::http::{Method, Request, Response, Target};
-use crate::limits::{DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN};
+use crate::limits::{DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT};
 
 /// Asks whether the Engine answers at all.
 pub fn ping() -> Request {
@@ -67,6 +67,11 @@ pub fn container_remove(container: &str) -> Request {
 /// Removes a container that does not run. One that does is an error (409).
 pub fn container_remove_stopped(container: &str) -> Request {
     Request::new(Method::Delete, Target::path(&["containers", container]).query("v", "1"))
+}
+
+/// Waits until a container that empties a home has ended; the answer's body is not read.
+pub fn container_wait(container: &str) -> Request {
+    post(Target::path(&["containers", container, "wait"])).with_timeout(EMPTYING_TIMEOUT)
 }
 
 /// Asks for [`Response::container`].

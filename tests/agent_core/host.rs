@@ -2,7 +2,7 @@
 //!
 //! Work piles up until a test does it, in the order and with the faults that the test chooses.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use convocate::agent::Totals;
@@ -37,6 +37,10 @@ pub struct Host {
     pub now: Now,
     pub homes: BTreeMap<Uuid, Vec<u8>>,
     pub locks: BTreeMap<Uuid, Vec<u8>>,
+    /// Homes that were set aside.
+    pub remains: BTreeSet<Uuid>,
+    /// What the log says.
+    pub warnings: Vec<String>,
     pub running: BTreeMap<Uuid, Running>,
     pub work: VecDeque<(WorkId, Work)>,
     pub replies: BTreeMap<Caller, Vec<Answer>>,
@@ -76,6 +80,8 @@ impl Host {
             now,
             homes: BTreeMap::new(),
             locks: BTreeMap::new(),
+            remains: BTreeSet::new(),
+            warnings: Vec::new(),
             running: BTreeMap::new(),
             work: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -101,8 +107,7 @@ impl Host {
         self.work.clear();
         self.screens.clear();
         self.generation += 1;
-        let ids: std::collections::BTreeSet<Uuid> =
-            self.homes.keys().chain(self.locks.keys()).copied().collect();
+        let ids: BTreeSet<Uuid> = self.homes.keys().chain(self.locks.keys()).copied().collect();
         let found = ids.into_iter().map(|id| Found {
             id,
             metadata: self.homes.get(&id).cloned().ok_or_else(|| "no home".to_owned()),
@@ -112,6 +117,7 @@ impl Host {
                 .map(|content| FoundLock { content: content.clone(), is_alive: false }),
         });
         self.agent = Agent::new(config, [self.generation; 32], found.collect(), self.now);
+        self.agent.found_remains(self.remains.iter().copied());
         self.collect();
     }
 
@@ -235,9 +241,14 @@ impl Host {
                 assert!(self.homes.contains_key(source), "the source is gone");
                 self.homes.insert(*target, metadata.clone());
             }
-            DiskWork::Remove { id } => {
-                self.homes.remove(id);
+            DiskWork::SetAside { id } => {
+                if self.homes.remove(id).is_some() {
+                    self.remains.insert(*id);
+                }
                 self.locks.remove(id);
+            }
+            DiskWork::Erase { id } => {
+                self.remains.remove(id);
             }
             DiskWork::Lock { id, content } => {
                 self.locks.insert(*id, content.clone());
@@ -274,6 +285,7 @@ impl Host {
             RuntimeWork::Stop { id, .. } | RuntimeWork::Remove { id } => {
                 self.running.remove(id);
             }
+            RuntimeWork::Empty { .. } => {}
             RuntimeWork::Detach { .. } => self.detaches += 1,
         }
         Ok(Done::Done)
@@ -284,6 +296,7 @@ impl Host {
     fn collect(&mut self) {
         while let Some(action) = self.agent.poll_action() {
             match action {
+                Action::Warn(text) => self.warnings.push(text),
                 Action::Run { id, work } => self.work.push_back((id, work)),
                 Action::Reply { caller, answer } => {
                     self.replies.entry(caller).or_default().push(answer);

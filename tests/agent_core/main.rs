@@ -8,4 +8,5 @@ mod life;
 mod queue;
 mod random;
 mod refuse;
+mod remains;
 mod runtime;

@@ -48,9 +48,14 @@ fn all_can_be_deleted(house: &House, delay: u64) {
     }
     let left = poll(PATIENCE, || house.containers().is_empty().then_some(()));
     assert!(left.is_some(), "after {delay} ms: {:?}", house.containers());
+    // Homes of deleted sessions are erased behind the answer.
+    let left = poll(PATIENCE, || homes_left(house).is_empty().then_some(()));
+    assert!(left.is_some(), "after {delay} ms: {:?}", homes_left(house));
+}
+
+fn homes_left(house: &House) -> Vec<std::ffi::OsString> {
     let homes = std::fs::read_dir(house.sessions()).expect("it is there").flatten();
-    let homes: Vec<_> = homes.map(|home| home.file_name()).filter(|name| name != ".skel").collect();
-    assert!(homes.is_empty(), "after {delay} ms: {homes:?}");
+    homes.map(|home| home.file_name()).filter(|name| name != ".skel").collect()
 }
 
 /// A lock that the dead agent left is overridden; what the new one does by itself ends by itself,

@@ -9,12 +9,14 @@
 //! | --- | --- |
 //! | [`description`] | a session's container, from plan to JSON and back from its labels |
 //! | [`survey`], [`start`], [`end`], [`detach`] | the procedures |
+//! | [`empty`] | the home of a deleted session, emptied as root |
 //! | [`attach`] | a terminal inside a container |
 //! | [`feed`] | events to news |
 
 pub mod attach;
 pub mod description;
 pub mod detach;
+pub mod empty;
 pub mod end;
 pub mod feed;
 pub mod start;
@@ -25,6 +27,7 @@ use crate::docker::{Error, Request, Response};
 
 use description::Host;
 use detach::Detach;
+use empty::Empty;
 use end::{Remove, Stop};
 use start::Start;
 use survey::Survey;
@@ -43,6 +46,8 @@ pub enum Procedure {
     Stop(Stop),
     /// [`RuntimeWork::Remove`]
     Remove(Remove),
+    /// [`RuntimeWork::Empty`]
+    Empty(Empty),
     /// [`RuntimeWork::Detach`], and the end of one terminal
     Detach(Detach),
 }
@@ -65,6 +70,9 @@ impl Procedure {
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
             RuntimeWork::Stop { id, grace } => wrap(Stop::begin(id, grace), Procedure::Stop),
             RuntimeWork::Remove { id } => wrap(Remove::begin(id), Procedure::Remove),
+            RuntimeWork::Empty { id, image } => {
+                wrap(Empty::begin(id, image, host), Procedure::Empty)
+            }
             RuntimeWork::Detach { id } => wrap(Detach::all_of(id, host), Procedure::Detach),
         }
     }
@@ -77,6 +85,7 @@ impl Procedure {
             Procedure::Start(start) => start.step(reply).map(Procedure::Start),
             Procedure::Stop(stop) => stop.step(reply).map(Procedure::Stop),
             Procedure::Remove(remove) => remove.step(reply).map(Procedure::Remove),
+            Procedure::Empty(empty) => empty.step(reply).map(Procedure::Empty),
             Procedure::Detach(detach) => detach.step(reply).map(Procedure::Detach),
         }
     }

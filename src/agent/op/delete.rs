@@ -1,10 +1,12 @@
 //! Delete: stops what runs and removes everything, of broken sessions too.
 //!
 //! The runtime's part goes first, the home last: an agent that dies between them leaves a session
-//! that lists and can be deleted again.
+//! that lists and can be deleted again. It is over when the home is set aside; it is erased when
+//! nobody waits any more ([`remains`]).
 
 use super::kill::{stopped, stopping};
 use super::{DELETE, Flow, NOTHING, Stage, lock_work, unlock_work, unlocked};
+use crate::agent::remains;
 use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
 use crate::agent::world::World;
 use crate::base::time::Now;
@@ -19,8 +21,8 @@ pub(in crate::agent) enum Delete {
     Locking,
     /// What the runtime has of it is being removed.
     Removing,
-    /// Its home is being removed.
-    Erasing,
+    /// Its home is being set aside.
+    SettingAside,
     /// It could not be had from the runtime, and is left as it is.
     Unlocking(Answer),
 }
@@ -40,14 +42,14 @@ impl Delete {
             }
             Delete::Removing => match stopped(world, now, id, outcome) {
                 Ok(_) => {
-                    let erase = Work::Disk(DiskWork::Remove { id });
-                    Flow::Run(Stage::Delete(Delete::Erasing), erase)
+                    let set_aside = Work::Disk(DiskWork::SetAside { id });
+                    Flow::Run(Stage::Delete(Delete::SettingAside), set_aside)
                 }
                 Err(text) => {
                     Flow::Run(Stage::Delete(Delete::Unlocking(Err(text))), unlock_work(id))
                 }
             },
-            Delete::Erasing => erased(world, now, id, outcome),
+            Delete::SettingAside => set_aside(world, now, id, outcome),
             Delete::Unlocking(answer) => {
                 unlocked(world, now, id, DELETE, outcome);
                 Flow::Done(answer)
@@ -56,8 +58,9 @@ impl Delete {
     }
 }
 
-/// The home is gone; or part of it is, and the lock stays until somebody deletes it again.
-fn erased(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+/// The home is not a session's any more; or it is, and the lock stays until somebody deletes it
+/// again.
+fn set_aside(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
     if let Err(error) = &outcome {
         let answer = Err(error.to_string());
         unlocked(world, now, id, DELETE, outcome);
@@ -66,5 +69,6 @@ fn erased(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
     world.sessions.remove(&id);
     world.claims.release(id);
     world.emit(now, EventType::Deleted, id, Value::Null);
+    remains::add(world, id);
     Flow::Done(NOTHING)
 }

@@ -54,8 +54,9 @@ impl Disk {
 
 fn is_long(work: &DiskWork) -> bool {
     match work {
-        DiskWork::Create { .. } | DiskWork::Clone { .. } | DiskWork::Remove { .. } => true,
+        DiskWork::Create { .. } | DiskWork::Clone { .. } | DiskWork::Erase { .. } => true,
         DiskWork::Save { .. }
+        | DiskWork::SetAside { .. }
         | DiskWork::Lock { .. }
         | DiskWork::Unlock { .. }
         | DiskWork::Measure => false,
@@ -72,8 +73,10 @@ fn perform(paths: &Paths, work: DiskWork) -> Outcome {
         DiskWork::Save { id, metadata } => {
             disk::write_atomic(&paths.session_file(id), &metadata, mode)
         }
-        DiskWork::Remove { id } => disk::remove_tree(&paths.session(id))
-            .and_then(|()| disk::remove_tree(&paths.session_lock(id))),
+        DiskWork::SetAside { id } => {
+            set_aside(paths, id).and_then(|()| disk::remove_tree(&paths.session_lock(id)))
+        }
+        DiskWork::Erase { id } => disk::remove_tree(&paths.session_remains(id)),
         DiskWork::Lock { id, content } => {
             disk::write_atomic(&paths.session_lock(id), &content, mode)
         }
@@ -81,6 +84,13 @@ fn perform(paths: &Paths, work: DiskWork) -> Outcome {
         DiskWork::Measure => return measure(paths),
     };
     done.map(|()| Done::Done).map_err(failed)
+}
+
+fn set_aside(paths: &Paths, id: Uuid) -> Result<(), DiskError> {
+    match disk::rename_new(&paths.session(id), &paths.session_remains(id)) {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
 }
 
 /// A clone of what is not there is an error, unlike a home from no skeleton.

@@ -213,7 +213,8 @@ impl<W: io::Write> Server<W> {
         let start = |shell| Courier::start(shell, identity, paths, (key, &waker), now);
         let courier = shell.map(start).transpose()?;
         announce(&mut log, &peers, &config.agent_id, options)?;
-        let agent = Agent::new(config, entropy::seed(), found.found, now);
+        let mut agent = Agent::new(config, entropy::seed(), found.found, now);
+        agent.found_remains(found.remains);
         let mut server = Server {
             clock,
             log,
@@ -369,6 +370,7 @@ impl<W: io::Write> Server<W> {
                 self.with_terminals(|terminals, around| terminals.refuse(around, terminal, text));
             }
             Action::CloseTerminals { terminals, .. } => self.terminals.close(&terminals),
+            Action::Warn(text) => self.log.warning(text),
             Action::Emit(event) => {
                 self.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
                 if let Some(courier) = &mut self.courier {

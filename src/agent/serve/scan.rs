@@ -1,7 +1,7 @@
-//! What is on disk when the agent starts: sessions, locks, and drafts of homes and locks that never
-//! became whole.
+//! What is on disk when the agent starts: sessions, locks, drafts of homes and locks that never
+//! became whole, and homes of deleted sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -11,18 +11,20 @@ use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Links};
 use crate::io::process::ProcessWatch;
 use crate::limits::{LOCK_FILE_BYTES_MAX, SESSION_FILE_BYTES_MAX, SESSIONS_MAX};
-use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths};
+use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths, REMAINS_PREFIX};
 
 /// What one look at the directory of homes gave.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// Sessions, at most [`SESSIONS_MAX`].
     pub(super) found: Vec<Found>,
+    /// Homes that are nobody's any more, and are to be erased.
+    pub(super) remains: BTreeSet<Uuid>,
     /// What was left alone or could not be removed, a sentence each.
     pub(super) notes: Vec<String>,
 }
 
-/// Looks, and removes drafts. `owner` is this process.
+/// Looks, and sets drafts aside: a large one takes long to erase. `owner` is this process.
 ///
 /// # Errors
 /// When the directory of homes cannot be read.
@@ -33,7 +35,12 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
         if let Some(Ok(id)) = name.strip_prefix(DRAFT_PREFIX).map(Uuid::parse) {
-            scan.note(disk::remove_tree(&paths.session_draft(id)));
+            let draft = paths.session_draft(id);
+            if scan.note(disk::rename_new(&draft, &paths.session_remains(id))) {
+                scan.remains.insert(id);
+            }
+        } else if let Some(Ok(id)) = name.strip_prefix(REMAINS_PREFIX).map(Uuid::parse) {
+            scan.remains.insert(id);
         } else if is_torn_lock(name) {
             scan.note(disk::remove_tree(&paths.sessions().join(name)));
         } else if let Some(Ok(id)) = name.strip_suffix(LOCK_SUFFIX).map(Uuid::parse) {
@@ -55,10 +62,12 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
 }
 
 impl Scan {
-    fn note(&mut self, removed: Result<(), disk::DiskError>) {
-        if let Err(error) = removed {
+    /// Says whether it went well.
+    fn note(&mut self, cleared: Result<(), disk::DiskError>) -> bool {
+        if let Err(error) = &cleared {
             self.notes.push(format!("unfinished work is left: {error}"));
         }
+        cleared.is_ok()
     }
 }
 

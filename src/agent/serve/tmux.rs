@@ -103,6 +103,11 @@ impl TmuxRuntime {
             RuntimeWork::Remove { id: session } => {
                 self.stop(registry, id, session, SESSION_STOP_GRACE);
             }
+            // Only where there are containers does the core ask for this.
+            RuntimeWork::Empty { .. } => {
+                let outcome = Err(WorkError::Tmux("cannot remove files as root".to_owned()));
+                self.told.push_back(Told::Outcome(id, outcome));
+            }
             RuntimeWork::Detach { id: session } => {
                 let line = self.tmux(session).detach();
                 self.begin(registry, &line, id, Task::Detach(id, session));

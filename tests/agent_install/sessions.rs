@@ -114,6 +114,9 @@ fn outlives(host: &Host) {
     host.reboot();
     assert_ne!(host.boot_id(), boot);
     wait_until_running(host, "the session to run behind a reboot");
+    // The operator is told, although Docker started it and not the agent.
+    let told = "journalctl -b -u convocate-agent -o cat | grep container.started";
+    wait_until(PATIENCE, "the start to be told", || host.sh(told).code == 0);
 }
 
 /// Only images that nothing names are removed, by what cron calls every day.

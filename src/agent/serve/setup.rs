@@ -13,9 +13,11 @@ use crate::agent::docker::description::{Host, read_only_binds};
 use crate::agent::lock::LockOwner;
 use crate::agent::uplink::Shell;
 use crate::base::address::{Address, AddressError};
+use crate::base::rng::Rng;
+use crate::base::uuid::Uuid;
 use crate::io::disk::{self, DiskError, Links, SecretPolicy};
 use crate::io::listener::BindError;
-use crate::io::machine;
+use crate::io::{entropy, machine, notify};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX, STATUS_PORT};
 use crate::paths::{Paths, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
@@ -84,7 +86,7 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
 /// When this host has not been set up.
 pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     let paths = &options.paths;
-    let boot = boot_id();
+    let boot = boot_id(notify::runtime_directory().as_deref())?;
     let rebooted = note_boot(paths, &boot)?;
     Ok(Config {
         agent_id: agent_id(paths)?,
@@ -189,9 +191,23 @@ fn note_boot(paths: &Paths, boot: &str) -> Result<bool, ServeError> {
     Ok(before.is_some_and(|before| before != boot))
 }
 
-fn boot_id() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.unwrap_or_default().trim().to_owned()
+/// What tells one boot of this host from another: a number in a directory that every boot makes
+/// anew. Without one it is the kernel's, which a host that is a container has in common with its
+/// machine, and which then outlives a reboot.
+fn boot_id(runtime_directory: Option<&Path>) -> Result<String, DiskError> {
+    let Some(directory) = runtime_directory else {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        return Ok(id.unwrap_or_default().trim().to_owned());
+    };
+    let path = directory.join("boot-id");
+    if let Ok(id) = one_line(&path)
+        && !id.is_empty()
+    {
+        return Ok(id);
+    }
+    let id = Uuid::random(&mut Rng::from_seed(entropy::seed())).to_string();
+    disk::write_atomic(&path, format!("{id}\n").as_bytes(), 0o644)?;
+    Ok(id)
 }
 
 fn totals() -> Totals {
@@ -207,5 +223,22 @@ fn default_caps() -> Caps {
         memory,
         cpus: Cpus::from_millis(cpus).expect("a quarter to two cores are in range"),
         pids: 1024,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::scratch::Scratch;
+
+    #[test]
+    fn a_boot_has_one_id_until_its_directory_is_made_anew() {
+        let scratch = Scratch::new();
+        let ids = [1, 2].map(|_| boot_id(Some(scratch.path())).unwrap());
+        assert_eq!(ids[0], ids[1]);
+        fs::remove_file(scratch.join("boot-id")).unwrap();
+        assert_ne!(boot_id(Some(scratch.path())).unwrap(), ids[0]);
+        assert!(boot_id(Some(Path::new("/no/such"))).is_err());
+        assert_eq!(boot_id(None).unwrap(), boot_id(None).unwrap());
     }
 }

@@ -33,7 +33,7 @@ use crate::limits::{
     ATTACH_NOTICE_BYTES_MAX, ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT,
 };
 use crate::rpc::ATTACH_SUBSYSTEM;
-use crate::rpc::attach::{AttachHeader, TerminalSize};
+use crate::rpc::attach::{AttachHeader, SESSION_ENDED_STATUS, TerminalSize};
 use crate::rpc::call::{Call, Id};
 use crate::rpc::response;
 use crate::rpc::session::Session;
@@ -122,6 +122,7 @@ impl Parting {
     fn end(self) -> End {
         match self.status {
             0 => End::Detached,
+            SESSION_ENDED_STATUS => End::SessionEnded,
             status => End::Failed(status),
         }
     }

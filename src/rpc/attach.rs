@@ -6,6 +6,10 @@ use super::field::{FieldError, is_object};
 use crate::base::uuid::Uuid;
 use crate::limits::TERMINAL_CELLS_MAX;
 
+/// The exit status of a terminal that ended because its session did, as of a command that was hung
+/// up on (SIGHUP). A detach is 0.
+pub const SESSION_ENDED_STATUS: u32 = 129;
+
 /// A terminal's size in cells, both 1 to [`TERMINAL_CELLS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalSize {

@@ -18,6 +18,8 @@ fn a_session_lives_from_new_to_rm() {
     terminal.press("C-b");
     terminal.press("d");
     assert_eq!(terminal.exit_status(), 0);
+    assert!(terminal.history().contains("\"one\": detached;"), "{}", terminal.history());
+    assert!(!terminal.history().contains("[detached"), "{}", terminal.history());
     house.wait_for_state(&one, "R");
 
     house.done(&["clone", "one", "two"]);
@@ -95,5 +97,21 @@ fn an_end_by_itself_is_seen_at_once() {
     terminal.press("Enter");
     house.wait_for_log(r#""exit_code":7"#);
     house.wait_for_state(&id, "-");
-    terminal.exit_status();
+    assert_eq!(terminal.exit_status(), 0);
+    assert!(!terminal.history().contains("[exited]"), "{}", terminal.history());
+}
+
+#[test]
+fn an_end_is_never_told_as_a_detach() {
+    let Some(house) = House::open("an_end_is_never_told_as_a_detach") else { return };
+    let id = house.create("ends", &[]);
+    for round in 0..4 {
+        let terminal = house.attach(&id, &format!("ends-{round}"), &[]);
+        // What outlives its terminal keeps the container for a moment.
+        terminal.type_text("trap '' HUP TERM; setsid sleep 60 & exit");
+        terminal.press("Enter");
+        assert_eq!(terminal.exit_status(), 0);
+        assert!(terminal.history().contains("the session has ended"), "{}", terminal.history());
+        house.wait_for_state(&id, "-");
+    }
 }

@@ -64,6 +64,11 @@ impl<'a> Terminal<'a> {
         self.call(&["capture-pane", "-p"]).out()
     }
 
+    /// The screen and what has scrolled off it; a terminal whose program has ended scrolls by one.
+    pub fn history(&self) -> String {
+        self.call(&["capture-pane", "-p", "-S", "-"]).out()
+    }
+
     /// The screen with the sequences that colour it.
     pub fn escapes(&self) -> String {
         self.call(&["capture-pane", "-p", "-e"]).out()

@@ -25,6 +25,11 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 /// for a moment; tmux must not make a server of its own then (`-N`), so this waits, at most five
 /// seconds. The arguments are data: columns, rows, session, options of tmux.
 ///
+/// tmux ends alike whether its client was detached or its session is no more, so it is asked once
+/// more which it was: a container still has some time to live then, and nobody is to be told that
+/// the session runs on. The line that tmux leaves on the screen is taken away: whoever attached
+/// says in his own words what has happened.
+///
 /// `stty` is silent: the container's runtime sets a mode of the same terminal at about the same
 /// time, and then `stty` says that not all is as it has set it.
 const WRAPPER: &str = r#"stty -echo -icanon -icrnl -isig cols "$1" rows "$2" 2>/dev/null
@@ -37,7 +42,9 @@ until tmux -N has-session -t "$session" 2>/dev/null || [ $tries -eq 0 ]; do
     tries=$((tries - 1))
     sleep 0.05
 done
-exec tmux -N -u attach-session -t "$session" "$@""#;
+tmux -N -u attach-session -t "$session" "$@" || exit
+printf '\033[A\033[2K'
+tmux -N has-session -t "$session" 2>/dev/null || exit 129"#;
 
 /// The terminal that is assumed where none is named.
 const TERM_DEFAULT: &str = "xterm-256color";

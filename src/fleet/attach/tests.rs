@@ -116,9 +116,15 @@ fn the_session_says_whether_it_was_a_detach_or_its_end() {
 /// A client can end before its session does, when both are being ended.
 #[test]
 fn a_failed_terminal_asks_again_before_it_says_so() {
-    for (later, end) in [(false, End::SessionEnded), (true, End::Failed(1))] {
+    for (status, later, end) in [
+        (1, false, End::SessionEnded),
+        (1, true, End::Failed(1)),
+        (SESSION_ENDED_STATUS, false, End::SessionEnded),
+        // Its container takes long to end, and ends.
+        (SESSION_ENDED_STATUS, true, End::SessionEnded),
+    ] {
         let (mut attach, mut peer, channel) = open(header());
-        peer.conn.send_exit_status(channel, 1);
+        peer.conn.send_exit_status(channel, status);
         peer.conn.send_eof(channel);
         peer.conn.close(channel);
         settle(at(1), &mut attach, &mut peer);

@@ -336,6 +336,8 @@ pub const AGENTS_MAX: usize = 1024;
 pub const AGENT_PORT: u16 = 222;
 /// Where the shell host listens for status unless it is told otherwise.
 pub const STATUS_PORT: u16 = 223;
+/// Where the shell host collects logs.
+pub const LOG_PORT: u16 = 514;
 /// An agent's `agent-host` file: the longest DNS name, a port and blanks fit.
 pub const AGENT_HOST_BYTES_MAX: usize = 512;
 /// From a dial to an open stream, name resolution included; a dead host says nothing at all.
@@ -447,11 +449,16 @@ pub const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 pub const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of each output of a program: apt tells of some thousand packages.
 pub const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a run that was told to end may take to say where it stopped: its program is killed
+/// before that.
+pub const PROVISION_LAST_WORDS: Duration = Duration::from_secs(10);
 /// Lines of a failed program that are shown.
 pub const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
 /// A file that a step looks into: our own programs are the largest, 3 MB as they are given out and
 /// some 70 with everything for a debugger.
 pub const PROVISION_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Another program's settings that are looked at: rsyslog's have some 2 KiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Lines of a difference that are shown.
 pub const PROVISION_DIFF_LINES_MAX: usize = 200;
 /// Lines of texts that are compared line by line; longer ones are shown as replaced.
@@ -459,6 +466,7 @@ pub const PROVISION_DIFF_TEXT_LINES_MAX: usize = 1000;
 /// `/etc/passwd` or `/etc/group`: some 10,000 accounts.
 pub const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
 
+const _: () = assert!(PROVISION_LAST_WORDS.as_secs() > PROVISION_STOP_GRACE.as_secs());
 const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_WAIT.as_secs());
 
 // --- tui ---

@@ -296,6 +296,26 @@ impl Paths {
         self.at("etc/rsyslog.d/10-convocate-server.conf")
     }
 
+    /// What AppArmor lets rsyslogd read of the shell host's files ([`PUBLIC_FILE`]).
+    pub fn rsyslog_shell_confinement(&self) -> PathBuf {
+        self.rsyslog_confinements().join("convocate-server")
+    }
+
+    /// What AppArmor lets rsyslogd read of the agent's files ([`PUBLIC_FILE`]).
+    pub fn rsyslog_agent_confinement(&self) -> PathBuf {
+        self.rsyslog_confinements().join("convocate-client")
+    }
+
+    /// Where the profile of rsyslogd takes pieces of others from, on Ubuntu.
+    pub fn rsyslog_confinements(&self) -> PathBuf {
+        self.at("etc/apparmor.d/rsyslog.d")
+    }
+
+    /// The distribution's settings of rsyslog.
+    pub fn rsyslog_settings(&self) -> PathBuf {
+        self.at("etc/rsyslog.conf")
+    }
+
     /// What logrotate is told on the shell host ([`PUBLIC_FILE`]).
     pub fn logrotate(&self) -> PathBuf {
         self.at("etc/logrotate.d/convocate-agent-logs")

@@ -2,6 +2,7 @@
 
 use super::command::Program;
 use super::convocate::{VERSION, run_with_streams};
+use super::host_init_shell::INIT_SHELL;
 use super::host_install::INSTALL;
 use crate::exit::Exit;
 
@@ -9,11 +10,11 @@ use crate::exit::Exit;
 pub static PROGRAM: Program = Program {
     name: "convocate-host",
     summary: "turn machines into hosts of a cluster",
-    commands: &[INSTALL, VERSION],
+    commands: &[INSTALL, INIT_SHELL, VERSION],
     fallback: None,
     epilogue: "\
-A host gets its role by hand yet, as the README describes: this version has no
-commands for that.
+An agent host gets its role by hand yet, as the README describes: this version has no
+command for that.
 ",
 };
 

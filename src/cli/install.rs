@@ -20,6 +20,7 @@ use crate::paths::Paths;
 use crate::provision::agent_host::{Facts, plan, prune, public_line};
 use crate::provision::engine::Mode;
 use crate::provision::image::Image;
+use crate::provision::run::found;
 
 pub(super) const BASE: Flag = Flag {
     name: "base",
@@ -105,6 +106,7 @@ pub(super) fn facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failur
         memory_bytes: machine::memory_bytes(),
         program: if paths.is_system() { own_program()? } else { Vec::new() },
         image,
+        log_user: found::log_user(paths).map_err(Failure::Failed)?,
         paths: paths.clone(),
     })
 }

@@ -1,25 +1,36 @@
-//! `convocate install`: what the shell host needs, as steps.
+//! `convocate install`: what the shell host needs, as steps. `convocate-host init-shell` has it run
+//! with a request, and then it also collects the logs of agents.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
+use std::process::Command as Process;
 
 use serde_json::json;
 
 use super::command::{Command, JSON, Parsed, ROOT};
 use super::install::{BASE, NO_IMAGE, own_program, paths, public_key, session_image};
 use super::out::{Failure, Out};
+use super::remote::{REQUEST, host_name, read_request};
 use super::steps::{CHECK, Manner, Tone, take};
 use crate::base::rng::Rng;
 use crate::exit::Exit;
+use crate::io::clock::Clock;
 use crate::io::entropy;
+use crate::paths::Paths;
 use crate::provision::engine::Mode;
+use crate::provision::enrolment::{ShellMade, ShellWanted};
+use crate::provision::run::found;
 use crate::provision::shell_host::{Facts, plan};
+use crate::provision::{authority, collector};
+use crate::ssh::keys::KeyPair;
+use crate::x509::AltName;
 
 /// `install`.
 pub const INSTALL_SHELL: Command = Command {
     name: "install",
     summary: "make this machine the shell host, or mend it",
     operands: &[],
-    flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT],
+    flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT, REQUEST],
     help: "\
 Makes what is missing and mends what is not as it should be: the user claude, whose
 login shell this program becomes, the directories, the status listener's host key and
@@ -28,23 +39,23 @@ names of sessions in it. What is there and right is left alone. Needs root and s
 and Docker for the image.
 
 With --root only directories and key are made, below DIR and for the user who runs it.
+
+The logs of agents are collected once convocate-host init-shell has been here.
 ",
     run: install,
 };
 
+/// What a route to anywhere is looked up with: addresses of documentation, to which nothing is
+/// ever sent.
+const ANYWHERE: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = paths(parsed, "convocate install")?;
+    if parsed.has(&REQUEST) {
+        return install_wanted(&paths, &read_request()?, out);
+    }
     let manner = Manner::new(parsed.has(&CHECK), parsed.has(&JSON));
-    let image = match (paths.is_system(), parsed.has(&NO_IMAGE)) {
-        (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),
-        _ => None,
-    };
-    let facts = Facts {
-        program: if paths.is_system() { own_program()? } else { Vec::new() },
-        image,
-        has_dnsmasq: Path::new("/usr/sbin/dnsmasq").exists(),
-        paths: paths.clone(),
-    };
+    let facts = facts(&paths, parsed.has(&NO_IMAGE), parsed.value(&BASE))?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &manner, out)?;
     if manner.mode == Mode::Check {
         return Ok(Exit::Done);
@@ -59,4 +70,84 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         out.note("dnsmasq is not installed: the names of sessions will not resolve here");
     }
     Ok(Exit::Done)
+}
+
+fn facts(paths: &Paths, no_image: bool, base: Option<&str>) -> Result<Facts, Failure> {
+    let image = match (paths.is_system(), no_image) {
+        (true, false) => Some(session_image(paths, base)?),
+        _ => None,
+    };
+    Ok(Facts {
+        program: if paths.is_system() { own_program()? } else { Vec::new() },
+        image,
+        has_dnsmasq: Path::new("/usr/sbin/dnsmasq").exists(),
+        log_user: found::log_user(paths).map_err(Failure::Failed)?,
+        paths: paths.clone(),
+    })
+}
+
+// --- for convocate-host ---
+
+fn install_wanted(paths: &Paths, wanted: &ShellWanted, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let mut rng = Rng::from_seed(entropy::seed());
+    let base = facts(paths, wanted.no_image, wanted.base.as_deref())?;
+    let mut steps = plan(&base, &mut rng);
+    steps.extend(collector::plan(&collector_facts(paths, &wanted.names, &mut rng)?));
+    take(steps, &Manner::of_request(wanted.check), out)?;
+    let status_host_key = match public_key(&paths.status_host_key(), "status host key") {
+        Err(_) if wanted.check => KeyPair::from_seed(rng.bytes()).public().to_line("not made yet"),
+        line => line?,
+    };
+    out.json(&json!(ShellMade { status_host_key }))?;
+    Ok(Exit::Done)
+}
+
+fn collector_facts(
+    paths: &Paths,
+    names: &[String],
+    rng: &mut Rng,
+) -> Result<collector::Facts, Failure> {
+    let found = found::authority(paths).map_err(Failure::Failed)?;
+    let files = paths.log_authority();
+    let now = Clock::new().wall();
+    let authority = authority::wanted(&found, &files, &own_names(names)?, now, rng);
+    let authority = authority
+        .map_err(|failure| Failure::Failed(format!("{}; {}", failure.what, failure.advice)))?;
+    Ok(collector::Facts {
+        authority,
+        agents: found::log_agents(paths).map_err(Failure::Failed)?,
+        log_user: found::log_user(paths).map_err(Failure::Failed)?,
+        is_confined: paths.rsyslog_confinements().is_dir(),
+        paths: paths.clone(),
+    })
+}
+
+/// What this host is dialled by, its full name first.
+fn own_names(others: &[String]) -> Result<Vec<AltName>, Failure> {
+    let full = Process::new("hostname").arg("--fqdn").output();
+    let full = full.ok().filter(|output| output.status.success());
+    let full = full.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let texts = full.into_iter().chain([host_name()]).chain(others.iter().cloned());
+    let numbers = ANYWHERE.iter().filter_map(|(own, other)| own_address(own, other));
+    let texts = texts.chain(numbers.map(|number| number.to_string()));
+    let mut names: Vec<AltName> = Vec::new();
+    for name in texts.filter_map(|text| AltName::parse(&text).ok()) {
+        let is_local = name == AltName::parse("localhost").expect("it is a name");
+        if !is_local && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.is_empty() {
+        false => Ok(names),
+        true => Err(Failure::Failed(
+            "this host has no name; give it one with: hostnamectl set-hostname NAME".to_owned(),
+        )),
+    }
+}
+
+/// The address that a packet to `other` would come from.
+fn own_address(own: &str, other: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(own).ok()?;
+    socket.connect(other).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

@@ -54,6 +54,11 @@ impl Manner {
             until_stdin_ends: false,
         }
     }
+
+    /// For `convocate-host`, which reads the report and whose end ends the run.
+    pub fn of_request(check: bool) -> Manner {
+        Manner { until_stdin_ends: true, ..Manner::new(check, true) }
+    }
 }
 
 /// Takes the steps and tells of each and of all.

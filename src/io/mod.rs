@@ -14,7 +14,7 @@
 //! | [`link`], [`wire`] | pump bytes between a stream and an endpoint that it owns, or borrows |
 //! | [`dial`] | opens streams to hosts by name or number |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
-//! | [`servant`] | a program that ends when we do |
+//! | [`servant`], [`dialogue`] | a program that ends when we do; one that is told and says |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
 //! | [`disk`] | files and trees, durable and bounded |
 //! | [`notify`] | telling systemd that we are ready |
@@ -25,6 +25,7 @@ pub mod cgroup;
 pub mod child;
 pub mod clock;
 pub mod dial;
+pub mod dialogue;
 pub mod disk;
 pub mod entropy;
 pub mod link;

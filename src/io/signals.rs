@@ -94,7 +94,7 @@ impl AsFd for Signals {
 
 /// Lets a command start with no signal blocked, and with none of [`Signal`] ignored.
 #[expect(unsafe_code, reason = "std lets the child inherit both, and has no other way in")]
-pub(super) fn reset_in_child(command: &mut Command) {
+pub fn reset_in_child(command: &mut Command) {
     let none = signal_set([]);
     // SAFETY: between fork and exec; both calls are async-signal-safe and allocate nothing, and no
     // handler of ours is replaced, as there is none.

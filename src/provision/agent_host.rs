@@ -11,6 +11,7 @@ use super::account::{Group, Shell, User};
 use super::command::Condition;
 use super::file::{Content, Directory, File};
 use super::image::Image;
+use super::log_user::LogUser;
 use super::order::{Access, Account, Answer, Entry, Question};
 use super::prune::NoOldImages;
 use super::step::Step;
@@ -19,8 +20,8 @@ use super::units::{AGENT_SERVICE, IMAGE_PRUNE, MARK, SCRIPT_MARK, sessions_slice
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::paths::{
-    AGENT_UNIT, CONFIG_DIR, Owner, PUBLIC_FILE, Paths, SERVICE_KEY, SERVICE_USER, SERVICE_USER_ID,
-    SESSION_DIR, SESSIONS_SLICE, STATE_DIR,
+    AGENT_UNIT, Owner, PUBLIC_FILE, Paths, SERVICE_KEY, SERVICE_USER, SERVICE_USER_ID, SESSION_DIR,
+    SESSIONS_SLICE, STATE_DIR,
 };
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{KeyPair, PublicKey};
@@ -38,18 +39,29 @@ pub struct Facts {
     pub program: Vec<u8>,
     /// The session image; none where it is brought from elsewhere.
     pub image: Option<Image>,
+    /// As whom rsyslogd runs, which reads what stands below the configuration.
+    pub log_user: LogUser,
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
 pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+    let mut steps = preparation(facts, rng);
+    if facts.paths.is_system() {
+        steps.extend(start(&facts.paths));
+    }
+    steps
+}
+
+/// The steps before the service is started.
+pub fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
-        let steps = [directories(paths), identity(paths, rng)];
+        let steps = [directories(facts), identity(paths, rng)];
         return steps.into_iter().flatten().collect();
     }
     let mut steps = vec![systemd(), docker(), cgroup_driver()];
     steps.extend(account(Shell::AtFirst("/usr/sbin/nologin".to_owned()), true));
-    steps.extend(directories(paths));
+    steps.extend(directories(facts));
     steps.extend(identity(paths, rng));
     steps.push(program(paths, "convocate-agent", &facts.program));
     if let Some(image) = &facts.image {
@@ -57,12 +69,14 @@ pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
         steps.push(current_image(paths, &image.tag));
     }
     steps.extend(system_files(facts));
-    steps.push(Step::new(
-        SESSIONS_SLICE,
-        Unit { name: SESSIONS_SLICE.to_owned(), is_enabled: false, made_from: Vec::new() },
-    ));
-    steps.push(Step::new(AGENT_UNIT, service(paths)));
     steps
+}
+
+/// The steps that start the service.
+pub fn start(paths: &Paths) -> [Step; 2] {
+    let name = SESSIONS_SLICE.to_owned();
+    let slice = Unit { name, is_enabled: false, made_from: Vec::new() };
+    [Step::new(SESSIONS_SLICE, slice), Step::new(AGENT_UNIT, service(paths))]
 }
 
 /// The service, restarted when something that it reads only at its start is newer.
@@ -156,9 +170,10 @@ pub fn account(shell: Shell, in_docker: bool) -> [Step; 2] {
     ]
 }
 
-fn directories(paths: &Paths) -> Vec<Step> {
+fn directories(facts: &Facts) -> Vec<Step> {
+    let paths = &facts.paths;
     [
-        (paths.agent_config(), CONFIG_DIR),
+        (paths.agent_config(), facts.log_user.config_dir()),
         (paths.agent_state(), STATE_DIR),
         (paths.sessions(), STATE_DIR),
         (paths.skeleton(), SESSION_DIR),
@@ -193,7 +208,7 @@ fn identity(paths: &Paths, rng: &mut Rng) -> Vec<Step> {
 }
 
 /// The image that new containers use.
-fn current_image(paths: &Paths, tag: &str) -> Step {
+pub fn current_image(paths: &Paths, tag: &str) -> Step {
     let path = paths.agent_current_image();
     let content = Content::Text { text: format!("{tag}\n"), mark: "convocate:" };
     file(paths, "current image", &path, content, PUBLIC_FILE)
@@ -300,6 +315,7 @@ mod tests {
             memory_bytes: 1 << 34,
             program: vec![1],
             image: None,
+            log_user: LogUser::Root,
         };
         let steps = plan(&facts, &mut Rng::from_seed([7; 32]));
         for step in &steps {

@@ -89,6 +89,8 @@ fn first_boot() -> Step {
 fn packages(has_docker: bool) -> Packages {
     let mut names =
         vec!["dnsmasq", "jq", "curl", "git", "ufw", "ca-certificates", "openssh-server"];
+    // For the logs of either role, so that giving a host its role fetches nothing.
+    names.extend(["rsyslog", "rsyslog-gnutls", "logrotate"]);
     if !has_docker {
         names.insert(0, "docker.io");
     }

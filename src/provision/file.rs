@@ -33,6 +33,8 @@ pub enum Content {
     },
     /// These bytes, of which no difference is shown: a program.
     Binary(Vec<u8>),
+    /// These bytes, of which nothing is ever shown: a key, or a file that has a secret in it.
+    Secret(Zeroizing<Vec<u8>>),
     /// What is there, if `check` takes it; these bytes if nothing is. For what is made once, as an
     /// identity. No difference is shown.
     Once {
@@ -45,9 +47,18 @@ pub enum Content {
     Line {
         /// The line.
         line: String,
-        /// Lines that begin so make room for it.
-        instead_of: Option<String>,
+        /// Other lines that make room for it.
+        instead_of: Option<Others>,
     },
+}
+
+/// Lines of a file that another one takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Those that begin so.
+    Beginning(String),
+    /// Those that end so.
+    Ending(String),
 }
 
 /// A directory with owner and mode.
@@ -86,7 +97,7 @@ impl File {
         let bytes = match &self.content {
             Content::Text { text, .. } => Zeroizing::new(text.clone().into_bytes()),
             Content::Binary(bytes) => Zeroizing::new(bytes.clone()),
-            Content::Once { bytes, .. } => bytes.clone(),
+            Content::Secret(bytes) | Content::Once { bytes, .. } => bytes.clone(),
             Content::Line { line, .. } => Zeroizing::new(format!("{line}\n").into_bytes()),
         };
         let shown = self.content.shown(&bytes);
@@ -107,6 +118,9 @@ impl File {
             Content::Binary(bytes) if found != bytes => {
                 self.rewrite(found, bytes.clone(), &mut change);
             }
+            Content::Secret(bytes) if found != bytes.as_slice() => {
+                self.rewrite(found, bytes.to_vec(), &mut change);
+            }
             Content::Once { check, .. } => {
                 if let Err(why) = check(found) {
                     let what = format!("{} {why}", self.path.display());
@@ -115,11 +129,11 @@ impl File {
                 }
             }
             Content::Line { line, instead_of } => {
-                if let Some(text) = with_line(found, line, instead_of.as_deref()) {
+                if let Some(text) = with_line(found, line, instead_of.as_ref()) {
                     self.rewrite(found, text.into_bytes(), &mut change);
                 }
             }
-            Content::Text { .. } | Content::Binary(_) => {}
+            Content::Text { .. } | Content::Binary(_) | Content::Secret(_) => {}
         }
         let differences = access_differences(&self.access, seen);
         if change.actions.is_empty() && !differences.is_empty() {
@@ -158,7 +172,7 @@ impl Content {
             Content::Text { .. } | Content::Line { .. } => {
                 String::from_utf8_lossy(bytes).into_owned()
             }
-            Content::Binary(_) | Content::Once { .. } => String::new(),
+            Content::Binary(_) | Content::Secret(_) | Content::Once { .. } => String::new(),
         }
     }
 }
@@ -169,6 +183,7 @@ impl fmt::Debug for Content {
         match self {
             Content::Text { text, .. } => write!(out, "Text({text:?})"),
             Content::Binary(bytes) => write!(out, "Binary({} bytes)", bytes.len()),
+            Content::Secret(bytes) => write!(out, "Secret({} bytes)", bytes.len()),
             Content::Once { bytes, .. } => write!(out, "Once({} bytes)", bytes.len()),
             Content::Line { line, .. } => write!(out, "Line({line:?})"),
         }
@@ -176,10 +191,16 @@ impl fmt::Debug for Content {
 }
 
 /// The text with the line in it; `None` if it is there already and nothing stands in for it.
-fn with_line(found: &[u8], line: &str, instead_of: Option<&str>) -> Option<String> {
+fn with_line(found: &[u8], line: &str, instead_of: Option<&Others>) -> Option<String> {
     let found = String::from_utf8_lossy(found);
-    let is_replaced =
-        |other: &str| other != line && instead_of.is_some_and(|prefix| other.starts_with(prefix));
+    let is_replaced = |other: &str| {
+        let is_meant = match instead_of {
+            None => false,
+            Some(Others::Beginning(text)) => other.starts_with(text),
+            Some(Others::Ending(text)) => other.ends_with(text),
+        };
+        is_meant && other != line
+    };
     let has_line = found.lines().any(|other| other == line);
     if has_line && !found.lines().any(is_replaced) {
         return None;

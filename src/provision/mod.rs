@@ -27,7 +27,9 @@
 //! | [`diff`], [`report`] | what changes in a file, and how events are told |
 //! | [`upgrade`] | goal: packages as new as their sources |
 //! | [`base_host`] | the plan of any host |
-//! | [`logs`] | what rsyslog and logrotate are told |
+//! | [`logs`], [`log_user`] | what rsyslog and logrotate are told; as whom rsyslogd reads it |
+//! | [`mod@authority`], [`collector`] | who issues certificates for logs; who collects them |
+//! | [`enrolment`] | what is asked of our programs on hosts, and what they answer |
 //! | [`openssh`] | the operator's ssh to another host, as words |
 //! | [`run`] | the driver on this machine |
 //! | [`install`] | the driver for another host |
@@ -35,14 +37,18 @@
 pub mod account;
 pub mod agent_check;
 pub mod agent_host;
+pub mod authority;
 pub mod base_host;
+pub mod collector;
 pub mod command;
 pub mod diff;
 pub mod engine;
+pub mod enrolment;
 pub mod file;
 pub mod firewall;
 pub mod image;
 pub mod install;
+pub mod log_user;
 pub mod logs;
 pub mod openssh;
 pub mod order;

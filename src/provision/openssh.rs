@@ -35,10 +35,10 @@ if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo "rights yes"; else 
 /// Takes a program from standard input into a directory of root's, and says which and its hash.
 const UPLOAD: &str = r#"umask 077
 directory=$($as mktemp -d /var/lib/convocate-host.XXXXXX) || exit 1
-$as tee "$directory/convocate-host" >/dev/null || exit 1
-$as chmod 0700 "$directory/convocate-host" || exit 1
+$as tee "$directory/program" >/dev/null || exit 1
+$as chmod 0700 "$directory/program" || exit 1
 echo "directory $directory"
-$as sha256sum "$directory/convocate-host"
+$as sha256sum "$directory/program"
 "#;
 
 /// Which host, and who is to log in there.
@@ -130,13 +130,38 @@ impl Ssh {
         self.call(&format!("{RIGHTS}{UPLOAD}"))
     }
 
-    /// Runs a command of the copied program and removes the copy, whatever came of it.
-    pub fn run(&self, copy: &Copied, command: &str) -> Vec<String> {
+    /// Opens the connection and nothing on it, in the background. The operator may be asked what
+    /// his ssh asks.
+    pub fn open(&self) -> Vec<String> {
+        self.words(&["-f", "-N"], &[])
+    }
+
+    /// Runs a command of the copied program, and then does with the copy as is wanted.
+    pub fn run(&self, copy: &Copied, command: &str, then: Then) -> Vec<String> {
         let directory = copy.directory.display();
+        let is_needless = match then {
+            Then::Remove => "true",
+            Then::KeepForMore => "[ $status != 0 ]",
+        };
         self.call(&format!(
-            "{RIGHTS}$as {directory}/convocate-host {command}; status=$?; \
-             $as rm -rf {directory}; exit $status"
+            "{RIGHTS}$as {directory}/program {command}; status=$?; \
+             if {is_needless}; then $as rm -rf {directory}; fi; exit $status"
         ))
+    }
+
+    /// Runs a command of a program that is installed there.
+    pub fn run_installed(&self, program: Installed, command: &str) -> Vec<String> {
+        let Installed(name) = program;
+        self.call(&format!("{RIGHTS}$as /usr/local/bin/{name} {command}"))
+    }
+
+    /// Says how the operator's configuration understands the host: [`parse_host_name`]. Nothing is
+    /// dialled.
+    pub fn settings(&self) -> Vec<String> {
+        let mut words = self.program();
+        words.push("-G".to_owned());
+        words.extend(self.destination());
+        words
     }
 
     /// Removes the copied program.
@@ -254,6 +279,25 @@ pub fn check_system(id: &str, version: &str) -> Result<(), HostFault> {
     if is_known { Ok(()) } else { Err(HostFault::System(format!("{id} {version}"))) }
 }
 
+/// The name that is dialled for a host, out of what `ssh -G` says: an alias stands for it.
+pub fn parse_host_name(settings: &str) -> Option<&str> {
+    let mut lines = settings.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == "hostname").map(|(_, name)| name.trim())
+}
+
+/// What is to become of a copied program when it has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is removed, whatever came of the run.
+    Remove,
+    /// It stays if the run went well, for the next one.
+    KeepForMore,
+}
+
+/// A program of ours in its installed place, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installed(pub &'static str);
+
 /// The program on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
@@ -268,7 +312,7 @@ pub fn parse_upload(text: &str) -> Option<Copied> {
     let suffix = directory.strip_prefix(COPY_PREFIX)?;
     let is_plain = suffix.len() == COPY_SUFFIX_CHARS
         && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let program = Path::new(directory).join("convocate-host");
+    let program = Path::new(directory).join("program");
     let hash = text.lines().find_map(|line| {
         let (hash, path) = line.split_once(char::is_whitespace)?;
         (Path::new(path.trim()) == program).then(|| hash.to_owned())
@@ -373,6 +417,8 @@ mod tests {
         let words = ssh(Some("root"), Some("ann")).probe();
         assert_eq!(words[..7], ["sudo", "-n", "-H", "-u", "ann", "--", "ssh"]);
         assert!(words.join(" ").contains(" -l root -- web-1 sh -c '"));
+        let settings = "user ann\nhostname 10.0.0.2\nport 22\n";
+        assert_eq!(parse_host_name(settings), Some("10.0.0.2"));
         // A new connection shows that the host itself is back.
         assert!(ssh(None, None).boot_id().contains(&"ControlPath=none".to_owned()));
     }
@@ -388,13 +434,16 @@ mod tests {
     #[test]
     fn only_a_directory_of_ours_goes_into_a_script() {
         let text = "directory /var/lib/convocate-host.aB3xY9\n\
-                    00ff  /var/lib/convocate-host.aB3xY9/convocate-host\n";
+                    00ff  /var/lib/convocate-host.aB3xY9/program\n";
         let copy = parse_upload(text).expect("that is one");
         assert_eq!(copy.hash, "00ff");
-        let run = ssh(None, None).run(&copy, "install --request");
+        let run = ssh(None, None).run(&copy, "install --request", Then::Remove);
         let script = run.last().expect("a script");
-        assert!(script.contains("$as /var/lib/convocate-host.aB3xY9/convocate-host install"));
-        assert!(script.contains("rm -rf /var/lib/convocate-host.aB3xY9; exit"), "{script}");
+        assert!(script.contains("$as /var/lib/convocate-host.aB3xY9/program install"), "{script}");
+        let removal = "if true; then $as rm -rf /var/lib/convocate-host.aB3xY9; fi; exit $status";
+        assert!(script.contains(removal), "{script}");
+        let run = ssh(None, None).run(&copy, "install --request", Then::KeepForMore);
+        assert!(run.last().expect("a script").contains("if [ $status != 0 ]; then"));
         for wrong in ["/var/lib/convocate-host.a;b3xY", "/etc", "/var/lib/convocate-host."] {
             assert_eq!(parse_upload(&text.replace("/var/lib/convocate-host.aB3xY9", wrong)), None);
         }

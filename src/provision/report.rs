@@ -177,6 +177,16 @@ impl StepLine {
 }
 
 impl EndLine {
+    /// Both runs as one.
+    pub fn add(&mut self, other: &EndLine) {
+        self.steps += other.steps;
+        self.changed += other.changed;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.seconds += other.seconds;
+        self.check |= other.check;
+    }
+
     /// `31 steps, 9 changed, 22 ok, 0 failed in 48 s`
     pub fn text(&self) -> String {
         let changed = if self.check { "would change" } else { "changed" };

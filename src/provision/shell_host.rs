@@ -7,6 +7,7 @@ use super::account::Shell;
 use super::agent_host::{account, directory, docker, file, key, once, program, systemd};
 use super::file::Content;
 use super::image::Image;
+use super::log_user::LogUser;
 use super::step::Step;
 use super::unit::Unit;
 use super::units::{DNSMASQ, MARK, STATUS_SERVICE};
@@ -26,13 +27,15 @@ pub struct Facts {
     pub image: Option<Image>,
     /// Whether dnsmasq is installed: without it the names of sessions do not resolve.
     pub has_dnsmasq: bool,
+    /// As whom rsyslogd runs, which reads what stands below the configuration.
+    pub log_user: LogUser,
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
 pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
-        return own_files(paths, rng);
+        return own_files(paths, &facts.log_user, rng);
     }
     let mut steps = vec![systemd()];
     steps.extend(facts.image.is_some().then(docker));
@@ -42,7 +45,7 @@ pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     steps.push(login_shells(paths, &path));
     steps.extend(account(Shell::Is(path), false));
     steps.push(directory(paths, &paths.sessions(), STATE_DIR));
-    steps.extend(own_files(paths, rng));
+    steps.extend(own_files(paths, &facts.log_user, rng));
     if let Some(image) = &facts.image {
         steps.push(Step::new(format!("session image {}", image.tag), image.clone()));
     }
@@ -69,14 +72,14 @@ pub fn service(paths: &Paths) -> Unit {
     }
 }
 
-fn own_files(paths: &Paths, rng: &mut Rng) -> Vec<Step> {
+fn own_files(paths: &Paths, log_user: &LogUser, rng: &mut Rng) -> Vec<Step> {
     let keys = paths.status_authorized_keys();
     let is_text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
         Err(_) => Err("is no text".to_owned()),
     };
     vec![
-        directory(paths, &paths.shell_config(), CONFIG_DIR),
+        directory(paths, &paths.shell_config(), log_user.config_dir()),
         directory(paths, &paths.agent_keys(), CONFIG_DIR),
         directory(paths, &paths.shell_state(), SHARED_STATE_DIR),
         key(paths, "status host key", &paths.status_host_key(), "status host key", rng),
@@ -108,7 +111,8 @@ mod tests {
 
     fn names(root: &str, has_dnsmasq: bool) -> Vec<String> {
         let paths = Paths::below(root);
-        let facts = Facts { paths, program: vec![1], image: None, has_dnsmasq };
+        let log_user = LogUser::Root;
+        let facts = Facts { paths, program: vec![1], image: None, has_dnsmasq, log_user };
         let steps = plan(&facts, &mut Rng::from_seed([7; 32]));
         for step in &steps {
             if let Goal::File(file) = &step.goal {

@@ -86,10 +86,21 @@ fn what_is_made_once_is_kept_and_never_shown() {
 }
 
 #[test]
+fn a_secret_is_replaced_and_not_shown() {
+    let secret = || Content::Secret(Zeroizing::new(b"hush".to_vec()));
+    assert_eq!(judged(secret(), found("hush", 0o644)), Verdict::Holds);
+    for other in [found("old hush", 0o644), Answer::Looked(Entry::Missing)] {
+        let made = change(judged(secret(), other));
+        assert_eq!((written(&made).as_str(), made.diff.len()), ("hush", 0));
+        assert!(!format!("{made:?}{:?}", secret()).contains("hush"));
+    }
+}
+
+#[test]
 fn a_line_joins_those_of_others() {
     let line = |prefix: Option<&str>| Content::Line {
         line: "id=1 new".into(),
-        instead_of: prefix.map(str::to_owned),
+        instead_of: prefix.map(|text| Others::Beginning(text.to_owned())),
     };
     let lines = |found_text: &str, prefix| match judged(line(prefix), found(found_text, 0o644)) {
         Verdict::Holds => None,
@@ -100,6 +111,10 @@ fn a_line_joins_those_of_others() {
     assert_eq!(lines("id=1 old\nid=12 x\nb\n", Some("id=1 ")).unwrap(), "id=12 x\nb\nid=1 new\n");
     assert_eq!(lines("id=1 new\nid=1 old\n", Some("id=1 ")).unwrap(), "id=1 new\n");
     assert_eq!(lines("id=1 new\n", Some("id=1 ")), None);
+    let instead_of = Some(Others::Ending(" a shell".to_owned()));
+    let content = Content::Line { line: "new a shell".into(), instead_of };
+    let made = change(judged(content, found("old a shell\nold a shell of others\n", 0o644)));
+    assert_eq!(written(&made), "old a shell of others\nnew a shell\n");
 }
 
 #[test]

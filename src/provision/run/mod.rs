@@ -7,9 +7,11 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`files`] | what stands at paths, and changing it |
+//! | [`found`] | what a plan depends on |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
 mod files;
+pub mod found;
 mod wait;
 
 use std::io;

@@ -1,12 +1,18 @@
 //! The driver for another host: runs the operator's `ssh` with the words of `openssh`.
 //!
 //! ```text
-//! connect (probe) -> copy -> run, line by line -> (restart, and wait for it) -> close
+//! connect (probe) -> copy -> talk, line by line -> (restart, and wait for it) -> close
 //! ```
 //!
 //! Blocking: it has one host and nothing else to do. What `ssh` asks or complains of goes between
 //! it and the person directly. Whatever ends this process closes the other end's standard input,
 //! and the run there stops.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`talk`] | a run there or here that is told what to do, and reports |
+
+pub mod talk;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -17,20 +23,19 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::openssh::{Copied, HostFault, Probe, Ssh, Target, parse_upload};
-use crate::base::lines::Lines;
+use super::openssh::{Copied, HostFault, Probe, Ssh, Target, parse_host_name, parse_upload};
 use crate::base::rng::Rng;
 use crate::io::disk::{self, DiskError, Ids};
-use crate::io::entropy;
+use crate::io::process::SpawnError;
+use crate::io::{entropy, signals};
 use crate::limits::{
     PROVISION_OUTPUT_BYTES_MAX, PROVISION_RESTART_ASK_PAUSE_MAX, PROVISION_RESTART_PATIENCE,
 };
 
-/// A host that was found fit, behind an open connection, which is closed when this is dropped.
+/// A host behind an open connection, which is closed when this is dropped.
 #[derive(Debug)]
 pub struct Remote {
     ssh: Ssh,
-    probe: Probe,
     /// Held for the socket of the connection, and removed behind it.
     _room: Room,
 }
@@ -63,6 +68,10 @@ pub enum RemoteError {
     Host(HostFault),
     /// The program did not arrive, or not whole.
     Copy(&'static str),
+    /// The program that was to run could not be started.
+    NoProgram(SpawnError),
+    /// The operator pressed Ctrl-C, or a signal said the same.
+    Interrupted,
     /// The report ended before its end, by a lost connection or a program that was killed.
     Cut,
     /// A line of the report is no line.
@@ -74,30 +83,55 @@ pub enum RemoteError {
 }
 
 impl Remote {
+    /// Opens the connection, and nothing on it.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; nothing was changed.
+    pub fn open(target: Target, operator: Option<Operator>) -> Result<Remote, RemoteError> {
+        let remote = Remote::new(target, operator)?;
+        match silent_call(&remote.ssh.open())? {
+            true => Ok(remote),
+            false => Err(RemoteError::Connect),
+        }
+    }
+
     /// Opens the connection and looks at the host.
     ///
     /// # Errors
     /// [`RemoteError`]; nothing was changed.
-    pub fn connect(target: Target, operator: Option<Operator>) -> Result<Remote, RemoteError> {
+    pub fn connect(
+        target: Target,
+        operator: Option<Operator>,
+    ) -> Result<(Remote, Probe), RemoteError> {
+        let remote = Remote::new(target, operator)?;
+        let (is_done, said) = call(&remote.ssh.probe(), &[])?;
+        if !is_done {
+            return Err(RemoteError::Connect);
+        }
+        let probe = Probe::parse(&said).map_err(RemoteError::Host)?;
+        Ok((remote, probe))
+    }
+
+    fn new(target: Target, operator: Option<Operator>) -> Result<Remote, RemoteError> {
         let ids = operator.as_ref().map(|operator| operator.ids);
         let room = Room::new(ids).map_err(RemoteError::NoRoom)?;
         let control = room.path.join("ssh");
         let ssh = Ssh { target, control, operator: operator.map(|operator| operator.name) };
-        let words = ssh.probe();
-        let probe = Probe { machine: String::new(), boot_id: String::new(), ssh_port: 0 };
-        // Dropped on every way out from here, which closes the connection.
-        let mut remote = Remote { ssh, probe, _room: room };
-        let (is_done, said) = call(&words, &[])?;
-        if !is_done {
-            return Err(RemoteError::Connect);
-        }
-        remote.probe = Probe::parse(&said).map_err(RemoteError::Host)?;
-        Ok(remote)
+        Ok(Remote { ssh, _room: room })
     }
 
-    /// What the host said about itself.
-    pub fn probe(&self) -> &Probe {
-        &self.probe
+    /// The words with which the operator's ssh does things on this host.
+    pub fn ssh(&self) -> &Ssh {
+        &self.ssh
+    }
+
+    /// The name by which this host is dialled, which the operator's may be an alias of.
+    ///
+    /// # Errors
+    /// [`RemoteError::NoSsh`].
+    pub fn host_name(&self) -> Result<String, RemoteError> {
+        let (_, said) = quiet_call(&self.ssh.settings())?;
+        Ok(parse_host_name(&said).unwrap_or(self.ssh.target.host()).to_owned())
     }
 
     /// Copies this program there, and compares what arrived with what was sent.
@@ -117,57 +151,20 @@ impl Remote {
         Ok(copy)
     }
 
-    /// Runs a command of the copy, which gets `request` as its first line, and hands on each line
-    /// that it says; whether it ended well.
+    /// Removes the copied program.
     ///
     /// # Errors
-    /// [`RemoteError::Cut`] if the connection was lost, [`RemoteError::NobodyListens`] when `tell`
-    /// says no.
-    pub fn run(
-        &self,
-        copy: &Copied,
-        command: &str,
-        request: &str,
-        mut tell: impl FnMut(&[u8]) -> bool,
-    ) -> Result<bool, RemoteError> {
-        let mut child = spawn(&self.ssh.run(copy, command))?;
-        let mut input = child.stdin.take().expect("it is piped");
-        // A program that ends without reading breaks the pipe; its status tells.
-        let _broken = input.write_all(format!("{request}\n").as_bytes());
-        let mut output = child.stdout.take().expect("it is piped");
-        let mut lines = Lines::new(PROVISION_OUTPUT_BYTES_MAX);
-        let mut piece = [0; 8 * 1024];
-        loop {
-            let length = output.read(&mut piece).map_err(|_| RemoteError::Cut)?;
-            if length == 0 {
-                break;
-            }
-            let mut rest = &piece[..length];
-            while !rest.is_empty() {
-                let taken = lines.push(rest).map_err(|_| RemoteError::Report)?;
-                rest = &rest[taken..];
-                if let Some(line) = lines.next_line()
-                    && !tell(&line)
-                {
-                    return Err(RemoteError::NobodyListens);
-                }
-            }
-        }
-        // It was open until here: its end would have stopped the run.
-        drop(input);
-        let status = child.wait().map_err(|_| RemoteError::Cut)?;
-        match status.code() {
-            Some(0) => Ok(true),
-            Some(SSH_FAILED) | None => Err(RemoteError::Cut),
-            Some(_) => Ok(false),
-        }
+    /// [`RemoteError::NoSsh`].
+    pub fn clean(&self, copy: &Copied) -> Result<(), RemoteError> {
+        quiet_call(&self.ssh.clean(copy)).map(drop)
     }
 
-    /// Restarts the host and waits until it is in another boot. How long that took.
+    /// Restarts the host and waits until it is in another boot than the one that the probe saw. How
+    /// long that took.
     ///
     /// # Errors
     /// [`RemoteError::Restart`] when it has not come back in time.
-    pub fn restart(&self) -> Result<Duration, RemoteError> {
+    pub fn restart(&self, probe: &Probe) -> Result<Duration, RemoteError> {
         let begun = Instant::now();
         let _gone_before_it_could_answer = call(&self.ssh.restart(), &[])?;
         self.close();
@@ -176,7 +173,7 @@ impl Remote {
             thread::park_timeout(pause);
             pause = (pause * 2).min(PROVISION_RESTART_ASK_PAUSE_MAX);
             let (is_done, said) = quiet_call(&self.ssh.boot_id())?;
-            if is_done && !said.trim().is_empty() && said.trim() != self.probe.boot_id {
+            if is_done && !said.trim().is_empty() && said.trim() != probe.boot_id {
                 return Ok(begun.elapsed());
             }
         }
@@ -213,9 +210,6 @@ impl Drop for Room {
     }
 }
 
-/// The status with which `ssh` itself fails.
-const SSH_FAILED: i32 = 255;
-
 /// Runs a program to its end: whether it ended well, and what it said.
 fn call(words: &[String], input: &[u8]) -> Result<(bool, String), RemoteError> {
     finish(spawn(words)?, input)
@@ -227,6 +221,14 @@ fn quiet_call(words: &[String]) -> Result<(bool, String), RemoteError> {
     finish(command.stderr(Stdio::null()).spawn().map_err(RemoteError::NoSsh)?, &[])
 }
 
+/// The same, for a program that leaves another one behind in the background: it has no pipes that
+/// somebody would wait for the end of.
+fn silent_call(words: &[String]) -> Result<bool, RemoteError> {
+    let mut command = command(words);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    status.map(|status| status.success()).map_err(RemoteError::NoSsh)
+}
+
 fn spawn(words: &[String]) -> Result<Child, RemoteError> {
     command(words).spawn().map_err(RemoteError::NoSsh)
 }
@@ -235,6 +237,7 @@ fn command(words: &[String]) -> Command {
     let (program, arguments) = words.split_first().expect("a command has a program");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    signals::reset_in_child(&mut command);
     command
 }
 
@@ -267,6 +270,10 @@ impl fmt::Display for RemoteError {
             RemoteError::Copy(why) => {
                 write!(out, "cannot copy this program there: {why}; nothing was changed")
             }
+            RemoteError::NoProgram(error) => write!(out, "{error}"),
+            RemoteError::Interrupted => out.write_str(
+                "interrupted; what was done stays done, and the same call goes on from there",
+            ),
             RemoteError::Cut => out.write_str(
                 "the connection was lost, and the run there stops with it; what was done stays \
                  done, and the same call goes on from there",

@@ -452,6 +452,11 @@ pub const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a run that was told to end may take to say where it stopped: its program is killed
 /// before that.
 pub const PROVISION_LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a new agent may take to answer, to tell events and to send a line of its log: both
+/// ends dial again after a second.
+pub const PROVISION_PROOF_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two looks.
+pub const PROVISION_PROOF_PAUSE: Duration = Duration::from_millis(50);
 /// Lines of a failed program that are shown.
 pub const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
 /// A file that a step looks into: our own programs are the largest, 3 MB as they are given out and

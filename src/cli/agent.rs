@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::check::CHECK_HOST;
 use super::command::{Command, Flag, Parsed, Program, ROOT};
 use super::convocate::{VERSION, run_with_streams};
+use super::enrol_agent::ENROL;
 use super::install::{INSTALL, PRUNE_IMAGES};
 use super::out::{Failure, Out, service_log};
 use crate::agent;
@@ -109,7 +110,7 @@ Runs until SIGTERM or SIGINT; sessions go on without it.
 pub static PROGRAM: Program = Program {
     name: "convocate-agent",
     summary: "own the sessions of one host",
-    commands: &[SERVE, INSTALL, CHECK_HOST, PRUNE_IMAGES, VERSION],
+    commands: &[SERVE, INSTALL, ENROL, CHECK_HOST, PRUNE_IMAGES, VERSION],
     fallback: None,
     epilogue: "",
 };

@@ -250,6 +250,7 @@ impl Program {
         (command.run)(&parsed, out).map_err(|failure| match failure {
             Failure::Usage(text) => Failure::Usage(format!("{name}: {text}; {}", hint())),
             Failure::Failed(text) => Failure::Failed(format!("{name}: {text}")),
+            Failure::Exit(exit, text) if text.is_empty() => Failure::Exit(exit, text),
             Failure::Exit(exit, text) => Failure::Exit(exit, format!("{name}: {text}")),
             Failure::NobodyReads => Failure::NobodyReads,
         })

@@ -10,6 +10,7 @@ use super::agent;
 use super::command::{Command, Flag, JSON, Operand, Parsed, Program, ROOT};
 use super::completions::{SHELLS, Shell, script};
 use super::demo;
+use super::enrol_shell::{ENROL, PROVE};
 use super::events::EVENTS;
 use super::install_shell::INSTALL_SHELL;
 use super::out::{Failure, Out};
@@ -264,6 +265,8 @@ machine, without containers. Leaving takes everything down.
             run: demo::demo,
         },
         INSTALL_SHELL,
+        ENROL,
+        PROVE,
         Command {
             name: "completions",
             summary: "print the completions for a shell",

@@ -1,7 +1,8 @@
-//! The `convocate-host` program: what turns machines into hosts, as far as it is built.
+//! The `convocate-host` program: what turns machines into hosts of a cluster.
 
 use super::command::Program;
 use super::convocate::{VERSION, run_with_streams};
+use super::host_init_agent::INIT_AGENT;
 use super::host_init_shell::INIT_SHELL;
 use super::host_install::INSTALL;
 use crate::exit::Exit;
@@ -10,11 +11,12 @@ use crate::exit::Exit;
 pub static PROGRAM: Program = Program {
     name: "convocate-host",
     summary: "turn machines into hosts of a cluster",
-    commands: &[INSTALL, INIT_SHELL, VERSION],
+    commands: &[INSTALL, INIT_SHELL, INIT_AGENT, VERSION],
     fallback: None,
     epilogue: "\
-An agent host gets its role by hand yet, as the README describes: this version has no
-command for that.
+From vanilla machines to a cluster: install on each of them, init-shell on the one
+where you work, and there init-agent for each that is to have sessions. Each says with
+--check what it would do, and can be run again at any time.
 ",
 };
 

@@ -7,7 +7,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::command::{Command, Flag, JSON, Parsed, ROOT};
+use super::enrol_agent::install_wanted;
 use super::out::{Failure, Out};
+use super::remote::REQUEST;
 use super::steps::{CHECK, Manner, Tone, take};
 use crate::agent;
 use crate::base::rng::Rng;
@@ -40,7 +42,7 @@ pub const INSTALL: Command = Command {
     name: "install",
     summary: "make this machine an agent host, or mend one",
     operands: &[],
-    flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT],
+    flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT, REQUEST],
     help: "\
 Makes what is missing and mends what is not as it should be: the user claude, the
 agent's id and keys, its directories, the program in /usr/local/bin, the session
@@ -86,6 +88,9 @@ pub(super) fn paths(parsed: &Parsed, command: &str) -> Result<Paths, Failure> {
 
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = paths(parsed, "convocate-agent install")?;
+    if parsed.has(&REQUEST) {
+        return install_wanted(&paths, out);
+    }
     let manner = Manner::new(parsed.has(&CHECK), parsed.has(&JSON));
     let image = match (paths.is_system(), parsed.has(&NO_IMAGE)) {
         (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),

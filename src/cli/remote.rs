@@ -7,6 +7,7 @@
 use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,12 +18,12 @@ use super::install::own_program;
 use super::out::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::disk::{self, Ids, Links};
-use crate::io::machine;
+use crate::io::{machine, signals};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_REQUEST_BYTES_MAX};
 use crate::provision::install::talk::Talker;
 use crate::provision::install::{Operator, Remote, RemoteError};
 use crate::provision::openssh::{Copied, Installed, Probe, Target, Then};
-use crate::provision::report::{EndLine, Line, beginning};
+use crate::provision::report::{EndLine, Line, StepLine, beginning};
 
 /// Another host.
 pub const HOST: Flag = Flag {
@@ -90,6 +91,16 @@ impl Worker {
         Ok(Worker { name: host_name(), way: Way::Here(path) })
     }
 
+    /// This machine, with a program in its installed place.
+    pub fn at(program: &Path) -> Result<Worker, Failure> {
+        if !program.is_file() {
+            let text = "this machine is no shell host yet; make it one with: sudo convocate-host \
+                        init-shell";
+            return Err(Failure::Failed(text.to_owned()));
+        }
+        Ok(Worker { name: host_name(), way: Way::Here(program.to_owned()) })
+    }
+
     /// Another host, which gets a copy of the program for its processor. And what it is.
     pub fn reach(
         target: Target,
@@ -117,6 +128,21 @@ impl Worker {
             Way::Here(_) => None,
             Way::Copy(remote, _) | Way::There(remote, _) => Some(remote),
         }
+    }
+
+    /// A call of its Docker.
+    pub fn docker(&self, arguments: &[&str]) -> Process {
+        let words = match self.remote() {
+            Some(remote) => remote.ssh().docker(arguments),
+            None => std::iter::once("docker")
+                .chain(arguments.iter().copied())
+                .map(str::to_owned)
+                .collect(),
+        };
+        let mut call = Process::new(&words[0]);
+        call.args(&words[1..]);
+        signals::reset_in_child(&mut call);
+        call
     }
 
     /// Runs a command of the program, shows what it reports, and gives its answer.
@@ -190,7 +216,7 @@ impl Report {
     }
 
     fn tell(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), Failure> {
-        let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
+        let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
             // What a login shell says of itself is no report.
             out.note(&format!("[{}] {}", self.host, String::from_utf8_lossy(bytes)));
             return Ok(());
@@ -211,11 +237,27 @@ impl Report {
                 return Ok(());
             }
         }
+        self.write(&line, out)
+    }
+
+    /// Something begins that is shown as a step.
+    pub fn begin(&mut self, step: &str, out: &mut Out<'_>) -> Result<(), Failure> {
+        self.write(&Line::Begin { step: step.to_owned() }, out)
+    }
+
+    /// It has ended.
+    pub fn end(&mut self, line: StepLine, out: &mut Out<'_>) -> Result<(), Failure> {
+        self.total.count(&line);
+        self.write(&Line::Step(line), out)
+    }
+
+    fn write(&self, line: &Line, out: &mut Out<'_>) -> Result<(), Failure> {
         if self.is_json {
+            let mut value = json!(line);
             value["host"] = json!(self.host);
             out.json(&value)?;
         } else {
-            self.show(&line, out)?;
+            self.show(line, out)?;
         }
         out.flush()
     }

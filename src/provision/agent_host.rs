@@ -25,6 +25,7 @@ use crate::paths::{
 };
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{KeyPair, PublicKey};
+use crate::x509;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ pub fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     steps.extend(account(Shell::AtFirst("/usr/sbin/nologin".to_owned()), true));
     steps.extend(directories(facts));
     steps.extend(identity(paths, rng));
+    steps.extend(log_identity(facts, rng));
     steps.push(program(paths, "convocate-agent", &facts.program));
     if let Some(image) = &facts.image {
         steps.push(Step::new(format!("session image {}", image.tag), image.clone()));
@@ -204,6 +206,24 @@ fn identity(paths: &Paths, rng: &mut Rng) -> Vec<Step> {
             PUBLIC_FILE,
             check_keys,
         ),
+    ]
+}
+
+/// The key with which the agent sends its logs, made here and once. Its certificate comes from the
+/// shell host.
+fn log_identity(facts: &Facts, rng: &mut Rng) -> [Step; 2] {
+    let tls = facts.paths.agent_tls();
+    let bytes = Zeroizing::new(x509::KeyPair::generate(rng).to_pem().as_bytes().to_vec());
+    let check = |bytes: &[u8]| {
+        let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
+        let key = x509::KeyPair::parse_pem(&text);
+        key.map(drop).map_err(|error| format!("is unfit: {error}"))
+    };
+    let content = Content::Once { bytes, check };
+    let access = facts.log_user.secret(&facts.paths);
+    [
+        directory(&facts.paths, tls.dir(), facts.log_user.config_dir()),
+        Step::new("key of its logs", File { path: tls.key(), content, access }),
     ]
 }
 

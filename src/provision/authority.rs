@@ -5,6 +5,8 @@
 //! its key is never used for anything new, so a run that was cut short between the two leaves
 //! nothing that the next one does not mend.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::step::Failure;
@@ -13,7 +15,9 @@ use crate::base::time::Wall;
 use crate::paths::LogAuthority;
 use crate::x509::life::Stage;
 use crate::x509::rotation::{Need, Trust};
-use crate::x509::{AltName, Authority, Certificate, KeyPair, Purpose, verify};
+use crate::x509::{
+    AltName, Authority, Certificate, DnsName, IssueError, KeyPair, Purpose, Request, verify,
+};
 
 /// The files as they are found; none where there is no file.
 #[derive(Default)]
@@ -51,7 +55,7 @@ pub fn wanted(
     now: Wall,
     rng: &mut Rng,
 ) -> Result<Wanted, Failure> {
-    let unfit = |path: std::path::PathBuf, error: &dyn std::fmt::Display| {
+    let unfit = |path: std::path::PathBuf, error: &dyn fmt::Display| {
         let path = path.display();
         Failure::of(format!("{path} is unfit: {error}"))
             .advise(format!("move {path} away if it is not needed"))
@@ -98,6 +102,51 @@ pub fn wanted(
 /// What is wrong with its key.
 pub fn load(trust: &Trust, key: &str) -> Result<Authority, crate::x509::X509Error> {
     Authority::load(trust.agents_issuer().clone(), KeyPair::parse_pem(key)?)
+}
+
+/// An agent that wants a certificate for its logs.
+pub struct Client {
+    id: DnsName,
+    request: Request,
+}
+
+impl Client {
+    /// Reads what the agent said.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn parse(id: &str, request: &str) -> Result<Client, String> {
+        let wrong = |error: &dyn fmt::Display| format!("the agent's request: {error}");
+        Ok(Client {
+            id: DnsName::parse(id).map_err(|error| wrong(&error))?,
+            request: Request::parse_pem(request).map_err(|error| wrong(&error))?,
+        })
+    }
+
+    /// The certificate that the agent has, if it can stay: for its key, from the authority that
+    /// issues now, and not old.
+    pub fn kept(&self, pem: &str, trust: &Trust, now: Wall) -> Option<Certificate> {
+        let certificate = Certificate::parse_pem(pem).ok()?;
+        let issuers = [trust.agents_issuer().clone()];
+        let name = AltName::Dns(self.id.clone());
+        verify(&certificate, &issuers, &Purpose::Client(&name), now).ok()?;
+        let is_good = certificate.key() == self.request.key()
+            && !Stage::at(certificate.validity(), now).wants_renewal();
+        is_good.then_some(certificate)
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`IssueError`].
+    pub fn issued(
+        &self,
+        authority: &Authority,
+        now: Wall,
+        rng: &mut Rng,
+    ) -> Result<Certificate, IssueError> {
+        authority.issue_client(&self.request, &self.id, now, rng)
+    }
 }
 
 /// Whether the collector's certificate can stay.
@@ -189,6 +238,26 @@ mod tests {
             let third = made(&written(&second), "shell", at(0), 6).expect("all is kept");
             assert_eq!(same(&second, &third), [true; 4], "{count}");
         }
+    }
+
+    #[test]
+    fn an_agents_certificate_is_kept_while_it_is_its_own_and_young() {
+        let mut rng = Rng::from_seed([7; 32]);
+        let made = made(&Found::default(), "shell", at(0), 1).expect("all is made");
+        let authority = load(&made.trust, made.key.as_ref().expect("a key")).expect("they fit");
+        let id = DnsName::parse("abcdefghjkmn").expect("a name");
+        let request = |rng: &mut Rng| Request::new(&id.common(), &KeyPair::generate(rng)).to_pem();
+        let client = Client::parse(id.as_str(), &request(&mut rng)).expect("a request");
+        let pem = client.issued(&authority, at(0), &mut rng).expect("it may").to_pem();
+        assert!(client.kept(&pem, &made.trust, at(0)).is_some());
+        let late = Wall::new(at(0).seconds() + YEAR * 3 / 4, 0);
+        assert!(client.kept(&pem, &made.trust, late).is_none(), "it is old");
+        let other = Client::parse(id.as_str(), &request(&mut rng)).expect("a request");
+        assert!(other.kept(&pem, &made.trust, at(0)).is_none(), "it is for another key");
+        let next = Authority::mint(at(0), &mut rng).certificate().clone();
+        let rotated = made.trust.rotate(next).expect("none is open");
+        assert!(client.kept(&pem, &rotated, at(0)).is_none(), "another issues now");
+        assert!(Client::parse("mmmmmmmmmmmm", "x").is_err());
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct AgentKnown {
     pub authorities: String,
     /// The secret that the agent's log messages carry.
     pub log_token: String,
+    /// The layers of the session image that this host has, if it has it.
+    pub image: Option<String>,
 }
 
 /// To `convocate-agent enrol`: belong to this shell host, and start.
@@ -102,6 +104,8 @@ pub struct EnrolHere {
     pub certificate: String,
     /// The image that new containers use.
     pub image: String,
+    /// The layers that it must have.
+    pub layers: Option<String>,
     /// The words of a log line that is written at the end.
     pub mark: String,
 }
@@ -139,6 +143,7 @@ mod tests {
             collector: "shell".to_owned(),
             authorities: String::new(),
             log_token: "hush".to_owned(),
+            image: None,
         };
         assert_eq!(format!("{known:?}"), "AgentKnown(shell, ..)");
         assert!(serde_json::to_string(&known).expect("JSON").contains("hush"));

@@ -29,6 +29,7 @@
 //! | [`base_host`] | the plan of any host |
 //! | [`logs`], [`log_user`] | what rsyslog and logrotate are told; as whom rsyslogd reads it |
 //! | [`mod@authority`], [`collector`] | who issues certificates for logs; who collects them |
+//! | [`enrol_shell`], [`enrol_agent`] | the plans of making both hosts know each other |
 //! | [`enrolment`] | what is asked of our programs on hosts, and what they answer |
 //! | [`openssh`] | the operator's ssh to another host, as words |
 //! | [`run`] | the driver on this machine |
@@ -43,6 +44,8 @@ pub mod collector;
 pub mod command;
 pub mod diff;
 pub mod engine;
+pub mod enrol_agent;
+pub mod enrol_shell;
 pub mod enrolment;
 pub mod file;
 pub mod firewall;

@@ -155,6 +155,18 @@ impl Ssh {
         self.call(&format!("{RIGHTS}$as /usr/local/bin/{name} {command}"))
     }
 
+    /// Runs the host's Docker: `save` or `load` and the name of an image of ours.
+    ///
+    /// # Panics
+    /// If a word could be more than a word there: that is a bug.
+    pub fn docker(&self, arguments: &[&str]) -> Vec<String> {
+        let is_plain = |word: &&str| {
+            word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":.-_".contains(&byte))
+        };
+        assert!(arguments.iter().all(is_plain), "words of a script are plain: {arguments:?}");
+        self.call(&format!("{RIGHTS}$as docker {}", arguments.join(" ")))
+    }
+
     /// Says how the operator's configuration understands the host: [`parse_host_name`]. Nothing is
     /// dialled.
     pub fn settings(&self) -> Vec<String> {

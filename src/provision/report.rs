@@ -66,7 +66,7 @@ pub enum StepResult {
 }
 
 /// A run that has ended.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct EndLine {
     /// All steps that were taken.
     pub steps: usize,
@@ -155,6 +155,19 @@ impl StepLine {
         line
     }
 
+    /// Something that is told like a step: it holds, or here is why not and what to do.
+    pub fn shown(name: &str, error: Option<&String>, advice: &str, took: Duration) -> StepLine {
+        let failure = error.map(|what| Failure::of(what.clone()).advise(advice));
+        let outcome = failure.map_or(Outcome::Ok, Outcome::Failed);
+        StepLine::of(name, &outcome, took, Mode::Apply)
+    }
+
+    /// That it was brought about, or would be.
+    pub fn has_changed(&mut self, effect: &str, check: bool) {
+        self.result = if check { StepResult::WouldChange } else { StepResult::Changed };
+        self.changes.push(effect.to_owned());
+    }
+
     /// The rest of the line behind its [`beginning`], and the lines below it.
     pub fn ending(&self) -> String {
         let mut text = match (self.result, &self.error) {
@@ -177,6 +190,17 @@ impl StepLine {
 }
 
 impl EndLine {
+    /// Counts something that was shown as a step.
+    pub fn count(&mut self, line: &StepLine) {
+        self.steps += 1;
+        match line.result {
+            StepResult::Ok => self.ok += 1,
+            StepResult::Changed | StepResult::WouldChange => self.changed += 1,
+            StepResult::Failed => self.failed += 1,
+        }
+        self.seconds += line.seconds;
+    }
+
     /// Both runs as one.
     pub fn add(&mut self, other: &EndLine) {
         self.steps += other.steps;

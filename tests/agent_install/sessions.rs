@@ -78,15 +78,16 @@ fn is_bounded(host: &Host) {
     assert_eq!(quota, (percent * 1000).to_string());
 }
 
-/// The agent is no root. What root has left in a home is gone with it all the same, and nothing that
-/// a link in there points to.
+/// The agent is no root. What root has left in a home is gone with it all the same, and nothing
+/// that a link in there points to.
 fn erases_what_is_roots(host: &Host) {
     host.done(&format!("{CLIENT} new rooted --command bash {ROOT}"));
     host.done(
         "set -e; cd /home/claude/$(grep -l rooted /home/claude/*/session.json | cut -d/ -f4); \
          install -d -m 0700 deep/er; touch deep/er/file; chmod 0555 deep/er deep; \
          install -d -m 0755 -o 1234 sticky; chmod +t sticky; touch sticky/file; mkfifo deep/fifo; \
-         ln -s /home/claude/.skel deep/skeleton; ln -s loop deep/loop; touch /home/claude/.skel/kept",
+         ln -s /home/claude/.skel deep/skeleton; ln -s loop deep/loop; \
+         touch /home/claude/.skel/kept",
     );
     host.done(&format!("{CLIENT} rm rooted {ROOT}"));
     let left = || host.sh("find /home/claude -name '.deleted-*'; docker ps -aq -f name=emptying");

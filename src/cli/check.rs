@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::command::{Command, JSON, Parsed};
+use super::command::{Command, JSON, Parsed, ROOT};
 use super::install::{current_image, facts, paths};
 use super::out::{Failure, Out};
 use crate::base::rng::Rng;
@@ -21,18 +21,18 @@ pub const CHECK_HOST: Command = Command {
     name: "check",
     summary: "say what is wrong with this host, and how to mend it",
     operands: &[],
-    flags: &[JSON],
+    flags: &[JSON, ROOT],
     help: "\
 Looks at everything that install makes, and at what it cannot make: Docker, the image,
 the limits of the slice, who may drive this agent, clock, disks and firewall. Changes
 nothing. The status is 1 if anything is wrong. With --json each thing that was looked
 at is one object a line. Needs root.
+
+With --root it looks at what install --root makes, who may drive that agent, clock and
+disk, for the user who runs it.
 ",
     run: check,
 };
-
-/// What mends a host that is not as it was installed.
-const REPAIR: &str = "convocate-agent install";
 
 fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = paths(parsed, "convocate-agent check")?;
@@ -44,9 +44,13 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         until_stdin_ends: false,
     };
     let as_json = parsed.has(&JSON);
+    let repair = match paths.is_system() {
+        true => "convocate-agent install".to_owned(),
+        false => format!("convocate-agent install --root {}", paths.root().display()),
+    };
     let mut lost = None;
     let tell = |event: &Event| {
-        tell(event, as_json, out).map_err(|failure| {
+        tell(event, as_json, &repair, out).map_err(|failure| {
             lost = Some(failure);
             "the output is closed"
         })
@@ -65,12 +69,12 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// Tells of what is wrong, and to a program of everything.
-fn tell(event: &Event, as_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
+fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result<(), Failure> {
     let Line::Step(mut line) = Line::of(event, Mode::Check) else { return Ok(()) };
     if line.result == StepResult::WouldChange {
         line.result = StepResult::Failed;
         line.error = Some(format!("not as installed: {}", line.changes.join(", ")));
-        line.advice = Some(REPAIR.to_owned());
+        line.advice = Some(repair.to_owned());
         line.changes.clear();
     }
     if as_json {

@@ -13,16 +13,14 @@ use crate::ssh::keys::{AuthorizedKeys, PublicKey};
 
 /// The conditions, in the order in which they are told.
 pub fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
-    vec![
-        image(current_image),
-        limits(),
-        drivers(paths),
-        shell_host(paths),
-        clock(),
-        disk("disk of the homes", &paths.sessions().display().to_string()),
-        disk("disk of docker", "/var/lib/docker"),
-        firewall(),
-    ]
+    let homes = disk("disk of the homes", &paths.sessions().display().to_string());
+    let own = vec![drivers(paths), shell_host(paths), clock(), homes];
+    if !paths.is_system() {
+        return own;
+    }
+    let of_the_host =
+        vec![image(current_image), limits(), disk("disk of docker", "/var/lib/docker"), firewall()];
+    own.into_iter().chain(of_the_host).collect()
 }
 
 fn image(tag: &str) -> Step {

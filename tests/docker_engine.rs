@@ -458,6 +458,12 @@ fn tmux_passes_colour_clipboard_keys_and_text() {
     terminal.expect("ready-22");
     terminal.send("\x1b[13;2u");
     terminal.expect("^[[13;2u");
+    terminal.send("\x03");
+    terminal.expect("claude@");
+    terminal.send("printf '\\033[?1000h\\033[?1006hmouse-%d\\n' 33; cat -v\r");
+    terminal.expect("mouse-33");
+    terminal.send("\x1b[<0;5;3M\x1b[<0;5;3m");
+    terminal.expect("^[[<0;5;3M^[[<0;5;3m");
 }
 
 #[test]

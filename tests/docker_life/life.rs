@@ -1,6 +1,7 @@
 //! Issue by issue through all operations.
 
 use crate::house::{House, container, timed};
+use crate::support::wait::{PATIENCE, poll, wait_until};
 use std::time::Duration;
 
 #[test]
@@ -114,4 +115,41 @@ fn an_end_is_never_told_as_a_detach() {
         assert!(terminal.history().contains("the session has ended"), "{}", terminal.history());
         house.wait_for_state(&id, "-");
     }
+}
+
+/// For so long nothing must happen. What polls does so more often.
+const QUIET: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_session_at_rest_wakes_nobody_and_leaves_no_zombies() {
+    let test = "a_session_at_rest_wakes_nobody_and_leaves_no_zombies";
+    let Some(house) = House::open(test) else { return };
+    let id = house.create("rest", &[]);
+    house.done(&["edit", "rest", "--command", "(true &); (true &); exec sleep 1000"]);
+    house.done(&["restart", "rest"]);
+    wait_until(PATIENCE, "a time without a wake-up", || {
+        let before = wake_ups(&house, &id);
+        // The time itself is what is looked at.
+        let _never = poll(QUIET, || None::<()>);
+        before.len() >= 5 && wake_ups(&house, &id) == before
+    });
+    let listed = house.docker(&["top", &container(&id), "-eo", "pid,stat,args"]).expect_done();
+    let listed = listed.out();
+    assert!(!listed.contains(" Z"), "{listed}");
+    assert!(listed.contains("sleep 1000"), "{listed}");
+}
+
+/// Each process of a session, and how often it has begun to run after waiting. The Engine's own
+/// init looks around once a second, which is not ours to change.
+fn wake_ups(house: &House, session: &str) -> Vec<(String, String)> {
+    let listed = house.docker(&["top", &container(session), "-eo", "pid,comm"]).expect_done();
+    let listed = listed.out();
+    let ours = listed.lines().skip(1).filter(|line| !line.contains("docker-init"));
+    let pids = ours.filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    let status = |pid: String| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("voluntary")).map(str::to_owned);
+        (pid, line.unwrap_or_default())
+    };
+    pids.map(status).collect()
 }

@@ -57,6 +57,28 @@ fn a_lost_terminal_leaves_nothing_in_the_container() {
 }
 
 #[test]
+fn output_is_complete_when_the_command_ends() {
+    let Some(house) = House::open("output_is_complete_when_the_command_ends") else { return };
+    for round in 0..3 {
+        let name = format!("tail-{round}");
+        let id = house.create(&name, &[]);
+        let mut call = command(&house.agent.files.root, "script");
+        let root = house.agent.files.root.dir().display();
+        let attach = format!("{CONVOCATE} attach {name} --root {root}");
+        let mut person = Running::start(call.args(["-qfc", &attach, "/dev/null"]));
+        let mut keys = person.stdin().expect("it is piped");
+        wait_until(PATIENCE, "the terminal", || person.stdout.text().contains("detaches"));
+        let script = b"clear; seq 1 100000; printf 'last-%s' word; exit\r";
+        std::io::Write::write_all(&mut keys, script).unwrap();
+        wait_until(PATIENCE, "the end", || !person.is_alive());
+        let shown = person.stdout.text();
+        assert!(shown.contains("last-word"), "{round}: {:?}", shown.lines().last());
+        assert!(shown.contains("the session has ended"), "{round}: {:?}", shown.lines().last());
+        house.wait_for_state(&id, "-");
+    }
+}
+
+#[test]
 fn read_only_types_nothing() {
     let Some(house) = House::open("read_only_types_nothing") else { return };
     let id = house.create("seen", &[]);

@@ -244,13 +244,11 @@ pub const TERMINAL_TURN_BYTES: usize = 64 * 1024;
 pub const CLIENT_HANG_UP_GRACE: Duration = Duration::from_secs(3);
 /// Disk jobs in flight; each belongs to an operation.
 pub const DISK_JOBS_MAX: usize = SESSIONS_MAX;
-/// Homes of deleted sessions that are known and not erased yet; further ones are erased after the
-/// next start.
+/// Homes of deleted sessions that wait to be erased; further ones wait for the next start.
 pub const REMAINS_MAX: usize = SESSIONS_MAX;
 /// From a home that could not be erased to the next try.
 pub const REMAINS_RETRY: Duration = Duration::from_secs(10 * 60);
-/// Memory of the container that empties a home as root: `find` takes some 20 MiB for a directory
-/// with a million entries.
+/// Memory of the container that empties a home as root; `find` takes some 20 MiB at most.
 pub const EMPTYING_MEMORY_BYTES: u64 = 256 << 20;
 /// Processes of that container: its init and `find`.
 pub const EMPTYING_PIDS: u32 = 8;
@@ -344,8 +342,7 @@ pub const AGENT_HOST_BYTES_MAX: usize = 512;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests to one agent that are not answered yet, those that wait for the connection included.
 pub const MEMBER_REQUESTS_MAX: usize = 256;
-/// How long the verbs of the command line wait for an agent's list or ping, dialling included: a
-/// dead host costs this once, however many there are.
+/// How long a verb waits for lists and pings, dialling included; all dead hosts cost it once.
 pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(12);
 /// The longest wait before a redial while a person looks at a lost terminal.
 pub const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
@@ -394,13 +391,11 @@ pub const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
 pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 /// A request line of a subscriber.
 pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
-/// Texts that the hub keeps only once (image tags, versions, commands), and as many of what
-/// sessions have in common.
+/// Texts that the hub keeps only once, and as many of what sessions have in common.
 pub const SHARED_VALUES_MAX: usize = 64;
 /// What a listener has for one agent: a hello and an acknowledgement.
 pub const LISTENER_OUTPUT_BYTES: usize = 1024;
-/// Descriptors that a status listener watches: a connection to and one from each agent, and those
-/// who listen.
+/// Descriptors that a status listener watches: two for each agent, and those who listen.
 pub const STATUS_DESCRIPTORS_MAX: usize = 4 * 1024;
 /// Programs that listen to the hub.
 pub const SUBSCRIBERS_MAX: usize = 256;
@@ -449,8 +444,7 @@ pub const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 pub const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of each output of a program: apt tells of some thousand packages.
 pub const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a run that was told to end may take to say where it stopped: its program is killed
-/// before that.
+/// How long a run that was told to end may take to say where it stopped.
 pub const PROVISION_LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a new agent may take to answer, to tell events and to send a line of its log: both
 /// ends dial again after a second.
@@ -459,8 +453,7 @@ pub const PROVISION_PROOF_PATIENCE: Duration = Duration::from_secs(30);
 pub const PROVISION_PROOF_PAUSE: Duration = Duration::from_millis(50);
 /// Lines of a failed program that are shown.
 pub const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
-/// A file that a step looks into: our own programs are the largest, 3 MB as they are given out and
-/// some 70 with everything for a debugger.
+/// A file that a step looks into: our own programs, some 70 MB with all for a debugger.
 pub const PROVISION_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Another program's settings that are looked at: rsyslog's have some 2 KiB.
 pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -476,8 +469,7 @@ const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_W
 
 // --- tui ---
 
-/// How long a lone Escape waits for the rest of a sequence: a slow line's hiccup, and less than a
-/// person notices.
+/// How long a lone Escape waits for the rest of a sequence: less than a person notices.
 pub const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
 /// The parameters of one key's sequence; real ones have some six bytes.
 pub const KEY_SEQUENCE_BYTES_MAX: usize = 32;
@@ -588,8 +580,7 @@ pub const CHILD_OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Directories inside each other that are copied, each with two open files: homes have some 40.
 pub const COPY_LEVELS_MAX: usize = 128;
-/// Files with several names that a copy remembers, at some 100 bytes each; names of further ones
-/// become files of their own.
+/// Files with several names that a copy remembers, 100 bytes each; others become several files.
 pub const COPY_HARD_LINKS_MAX: usize = 16 * 1024;
 /// Left-out files that a copy names; further ones are counted.
 pub const COPY_NOTES_MAX: usize = 16;

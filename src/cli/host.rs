@@ -2,6 +2,7 @@
 
 use super::command::Program;
 use super::convocate::{VERSION, run_with_streams};
+use super::host_image::{RECEIVE_IMAGE, SHIP_IMAGE};
 use super::host_init_agent::INIT_AGENT;
 use super::host_init_shell::INIT_SHELL;
 use super::host_install::INSTALL;
@@ -11,7 +12,7 @@ use crate::exit::Exit;
 pub static PROGRAM: Program = Program {
     name: "convocate-host",
     summary: "turn machines into hosts of a cluster",
-    commands: &[INSTALL, INIT_SHELL, INIT_AGENT, VERSION],
+    commands: &[INSTALL, INIT_SHELL, INIT_AGENT, SHIP_IMAGE, RECEIVE_IMAGE, VERSION],
     fallback: None,
     epilogue: "\
 From vanilla machines to a cluster: install on each of them, init-shell on the one

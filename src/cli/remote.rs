@@ -337,7 +337,7 @@ pub fn host_name() -> String {
 
 /// One of our programs for a processor: the file of that name, or the one beside it that says the
 /// processor in its name.
-fn program_for(machine: &str, name: &str, bin: Option<&str>) -> Result<Vec<u8>, Failure> {
+pub fn program_for(machine: &str, name: &str, bin: Option<&str>) -> Result<Vec<u8>, Failure> {
     let path = sibling(name, bin)?;
     if machine == env::consts::ARCH && bin.is_none() && name == "convocate-host" {
         return own_program();

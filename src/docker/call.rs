@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::http::{Method, Request, Response, Target};
-use crate::limits::{DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT};
+use crate::limits::{
+    DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT, SHIP_ENGINE_PATIENCE,
+};
 
 /// Asks whether the Engine answers at all.
 pub fn ping() -> Request {
@@ -142,6 +144,33 @@ pub fn image_inspect(image: &str) -> Request {
     segments.extend(image.split('/'));
     segments.push("json");
     get(&segments)
+}
+
+/// Asks for an image as an archive. The answer is a stream.
+pub fn image_save(id: &str) -> Request {
+    get(&["images", id, "get"]).with_timeout(SHIP_ENGINE_PATIENCE)
+}
+
+/// Brings images in an archive, which is the request's streamed body; [`Response::built`] tells
+/// whether it went well.
+pub fn image_load() -> Request {
+    let target = Target::path(&["images", "load"]).query("quiet", "1");
+    post(target).with_timeout(SHIP_ENGINE_PATIENCE)
+}
+
+/// Gives an image a name, which may have been another's.
+pub fn image_tag(id: &str, name: &str, tag: &str) -> Request {
+    post(Target::path(&["images", id, "tag"]).query("repo", name).query("tag", tag))
+}
+
+/// Asks what each step of an image's making added.
+pub fn image_history(id: &str) -> Request {
+    get(&["images", id, "history"])
+}
+
+/// Asks for [`Response::images`]: all, those without a name too.
+pub fn all_images() -> Request {
+    Request::new(Method::Get, Target::path(&["images", "json"]).query("all", "1"))
 }
 
 /// Takes a name from an image, and removes it if that was its last one. An image that a container

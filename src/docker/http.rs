@@ -82,6 +82,27 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The head of a request whose body follows in chunks ([`chunk_head`]), and which is the last
+    /// one on its connection.
+    pub fn streamed_head(&self, content_type: &str) -> Vec<u8> {
+        let (method, target) = (self.method.as_str(), &self.target);
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\
+             Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        head.into_bytes()
+    }
+}
+
+/// What stands before a chunk of a body (RFC 9112 §7.1); CR and LF stand behind it.
+pub fn chunk_head(length: usize) -> String {
+    format!("{length:x}\r\n")
+}
+
+/// What stands behind the last chunk.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// Path and query of a request, made from parts of unknown content.
 #[derive(Clone, Debug)]
 pub struct Target(String);

@@ -32,6 +32,7 @@
 //! | [`enrol_shell`], [`enrol_agent`] | the plans of making both hosts know each other |
 //! | [`enrolment`] | what is asked of our programs on hosts, and what they answer |
 //! | [`openssh`] | the operator's ssh to another host, as words |
+//! | [`ship`] | an image on its way to another host |
 //! | [`run`] | the driver on this machine |
 //! | [`install`] | the driver for another host |
 
@@ -60,6 +61,7 @@ pub mod prune;
 pub mod report;
 pub mod run;
 pub mod shell_host;
+pub mod ship;
 pub mod step;
 pub mod unit;
 pub mod units;

@@ -176,6 +176,12 @@ impl Ssh {
         words
     }
 
+    /// Runs a command of the copied program, which stays for further ones until [`Ssh::clean`].
+    pub fn run_on(&self, copy: &Copied, command: &str) -> Vec<String> {
+        let directory = copy.directory.display();
+        self.call(&format!("{RIGHTS}exec $as {directory}/program {command}"))
+    }
+
     /// Removes the copied program.
     pub fn clean(&self, copy: &Copied) -> Vec<String> {
         self.call(&format!("{RIGHTS}$as rm -rf {}", copy.directory.display()))

@@ -10,8 +10,10 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
+//! | `ship` | an image of the Engine here, to the host's |
 //! | [`talk`] | a run there or here that is told what to do, and reports |
 
+mod ship;
 pub mod talk;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+pub use self::ship::{ShipError, Shipped};
 use super::openssh::{Copied, HostFault, Probe, Ssh, Target, parse_host_name, parse_upload};
 use crate::base::rng::Rng;
 use crate::io::disk::{self, DiskError, Ids};

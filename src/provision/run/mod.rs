@@ -7,11 +7,15 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`files`] | what stands at paths, and changing it |
+//! | [`docker`] | the Docker Engine, for streams of any length |
 //! | [`found`] | what a plan depends on |
+//! | [`receive`] | takes an image that is sent here |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
+pub(super) mod docker;
 mod files;
 pub mod found;
+pub mod receive;
 mod wait;
 
 use std::io;

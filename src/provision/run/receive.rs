@@ -1,0 +1,163 @@
+//! Takes an image that is sent here, and gives it its name when it is what was offered.
+//!
+//! ```text
+//! look what is there -> say so -> frames into the Engine -> compare -> name
+//! ```
+//!
+//! The Engine gets the end of the archive only after its SHA-256 was right; one that is cut short
+//! is dropped by it. The name is given last.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::docker::{Engine, Upload};
+use crate::docker::{Error, call};
+use crate::limits::{DOCKER_STREAM_BYTES, SHIP_IMAGES_MAX};
+use crate::provision::ship::frame::{Unpacked, Unpacker};
+use crate::provision::ship::words::{Known, Offer, Word, is_containerd_store, known, loaded_id};
+
+/// Takes an offered image from `input`, and says what comes of it on `output`: whether that is the
+/// image under its name.
+///
+/// # Errors
+/// When nobody reads what is said. Everything else is said.
+pub fn receive(
+    offer: &Offer,
+    docker_socket: PathBuf,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> io::Result<bool> {
+    let engine = Engine { socket: docker_socket };
+    let last = match take(&engine, offer, &mut input, &mut output) {
+        Ok(word) => word,
+        Err(Trouble::Output(error)) => return Err(error),
+        Err(Trouble::Told(error)) => Word::Failed { error },
+    };
+    say(&mut output, &last)?;
+    Ok(matches!(last, Word::Loaded { .. }))
+}
+
+enum Trouble {
+    /// Nobody reads.
+    Output(io::Error),
+    /// One sentence.
+    Told(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Told(format!("docker: {error}"))
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(text: String) -> Trouble {
+        Trouble::Told(text)
+    }
+}
+
+fn take(
+    engine: &Engine,
+    offer: &Offer,
+    input: &mut impl Read,
+    output: &mut impl Write,
+) -> Result<Word, Trouble> {
+    let (name, tag) = offer.check()?;
+    let is_there = inspect(engine, &offer.id)?.is_some();
+    let mut have = Word::Have { layers: 0, is_there, why_whole: None };
+    if let Word::Have { layers, why_whole, .. } = &mut have {
+        if offer.whole || is_there {
+        } else if is_containerd_store(engine.ask(&call::info())?)? {
+            *why_whole = Some("the Engine there keeps images in containerd's store".to_owned());
+        } else {
+            *layers = layers_there(engine, offer)?;
+        }
+    }
+    say(output, &have).map_err(Trouble::Output)?;
+    let (id, sha256, bytes) = match is_there {
+        true => (offer.id.clone(), String::new(), 0),
+        false => load(engine, offer, input)?,
+    };
+    engine.ask(&call::image_tag(&id, name, tag))?.accepted()?;
+    Ok(Word::Loaded { sha256, bytes })
+}
+
+/// How many of the offered image's lowest layers the Engine has.
+fn layers_there(engine: &Engine, offer: &Offer) -> Result<usize, Error> {
+    let mut most = 0;
+    for image in engine.ask(&call::all_images())?.images()?.iter().take(SHIP_IMAGES_MAX) {
+        // One that is removed meanwhile has none.
+        if let Some(image) = inspect(engine, &image.id)? {
+            most = most.max(offer.common(&image.layers));
+        }
+    }
+    Ok(most)
+}
+
+fn inspect(engine: &Engine, id: &str) -> Result<Option<Known>, Error> {
+    known(engine.ask(&call::image_inspect(id))?)
+}
+
+/// Brings what is sent into the Engine: the image's id there, and hash and length of its archive.
+fn load(
+    engine: &Engine,
+    offer: &Offer,
+    input: &mut impl Read,
+) -> Result<(String, String, u64), Trouble> {
+    let mut upload = engine.send(&call::image_load(), "application/x-tar")?;
+    let mut unpacker = Unpacker::default();
+    pour(input, &mut unpacker, &mut upload)?;
+    let answer = upload.finish()?;
+    let said = loaded_id(&answer.body);
+    answer.built()?;
+    // The other kind of store gives an image another id; its layers are what they are.
+    let id = said.unwrap_or_else(|| offer.id.clone());
+    let there = match inspect(engine, &offer.id)? {
+        Some(image) => Some(image),
+        None => inspect(engine, &id)?,
+    };
+    match there.filter(|image| image.layers == offer.layers) {
+        Some(image) => Ok((image.id, unpacker.hash(), unpacker.plain_bytes())),
+        None => Err(Trouble::Told(format!(
+            "the Engine took the archive and has no image {} of these layers",
+            offer.id
+        ))),
+    }
+}
+
+/// From the frames into the Engine, up to their end.
+fn pour(
+    input: &mut impl Read,
+    unpacker: &mut Unpacker,
+    upload: &mut Upload,
+) -> Result<(), Trouble> {
+    let mut space = vec![0; DOCKER_STREAM_BYTES];
+    loop {
+        let length = match input.read(&mut space) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Trouble::Told(format!("standard input: {error}"))),
+        };
+        if length == 0 {
+            return Err(Trouble::Told("the connection ended in the middle of the image".into()));
+        }
+        let mut rest = &space[..length];
+        while !rest.is_empty() {
+            let (taken, unpacked) =
+                unpacker.push(rest).map_err(|fault| Trouble::Told(fault.to_string()))?;
+            rest = &rest[taken..];
+            match unpacked {
+                Unpacked::More => {}
+                Unpacked::Plain(bytes) => upload.write(bytes)?,
+                Unpacked::End => return Ok(()),
+            }
+        }
+    }
+}
+
+fn say(output: &mut impl Write, word: &Word) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}

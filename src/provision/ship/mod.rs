@@ -1,0 +1,28 @@
+//! An image on its way from one Docker Engine to another, without the layers that are there.
+//!
+//! ```text
+//! Engine -> archive -> Sieve -> frames ~~ ssh ~~> frames -> archive -> Engine -> tag
+//!                        ^ layers that the other side has
+//! ```
+//!
+//! Sans-IO. The receiver says how many of the image's lowest layers it has; the [`Sieve`] leaves
+//! those out of the archive as it passes; the Engine over there takes such an archive and finds
+//! the rest in its store. What it makes of it is checked against the image's id before the image
+//! gets its name, so the name never means anything else: a transfer that ends anywhere before
+//! leaves the name as it was, and the next one begins anew.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`tar`] | headers of an archive |
+//! | [`sieve`] | the archive as it passes |
+//! | [`layers`] | which files of the archive are layers that are there |
+//! | [`frame`] | compressed pieces with an end that proves the whole |
+//! | [`words`] | what both sides tell each other, and what Engines tell them |
+//! | [`progress`] | how far it is, as a line for a person |
+
+pub mod frame;
+pub mod layers;
+pub mod progress;
+pub mod sieve;
+pub mod tar;
+pub mod words;

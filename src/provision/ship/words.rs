@@ -1,0 +1,236 @@
+//! What both sides of a transfer tell each other, and what Engines tell them.
+//!
+//! The receiver gets an [`Offer`] as one line, says [`Word::Have`], takes frames unless it has
+//! all, and says [`Word::Loaded`] or [`Word::Failed`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::docker::{Error, Response};
+use crate::limits::SHIP_LAYERS_MAX;
+
+/// An image that is offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Its id at the source.
+    pub id: String,
+    /// The name that it is to have.
+    pub name: String,
+    /// Digests of its layers' archives, lowest first.
+    pub layers: Vec<String>,
+    /// Whether all of it comes, whatever is there: a try without has failed.
+    pub whole: bool,
+}
+
+/// What the receiver says, a line of JSON each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Word {
+    /// What is there.
+    Have {
+        /// So many of the lowest layers.
+        layers: usize,
+        /// Whether the image itself is: then nothing is to be sent.
+        is_there: bool,
+        /// Why nothing can be left out, if that is so.
+        why_whole: Option<String>,
+    },
+    /// The image is there, is what was offered, and has the name.
+    Loaded {
+        /// SHA-256 of the archive as it arrived; empty if none was sent.
+        sha256: String,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// It does not have the name: one sentence.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What an Engine says of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: String,
+    /// Digests of its layers' archives, lowest first.
+    pub layers: Vec<String>,
+    /// Bytes of all layers.
+    pub size: u64,
+}
+
+impl Offer {
+    /// What the Engine is asked to call the image: name and tag.
+    ///
+    /// # Errors
+    /// One sentence, if it is no name that we give, or has no layers or too many.
+    pub fn check(&self) -> Result<(&str, &str), String> {
+        let is_digest = |text: &str| {
+            let hex = text.strip_prefix("sha256:").unwrap_or_default();
+            hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        if !is_digest(&self.id) || !self.layers.iter().all(|layer| is_digest(layer)) {
+            return Err("the offer names an image or a layer by something that is no digest".into());
+        }
+        if self.layers.is_empty() || self.layers.len() > SHIP_LAYERS_MAX {
+            return Err(format!("an image of {} layers is not taken", self.layers.len()));
+        }
+        split_name(&self.name)
+    }
+
+    /// How many of the lowest layers an image has in common with the offered one.
+    pub fn common(&self, layers: &[String]) -> usize {
+        self.layers.iter().zip(layers).take_while(|(ours, theirs)| ours == theirs).count()
+    }
+}
+
+/// Cuts an image's name from its tag.
+///
+/// # Errors
+/// One sentence, if it has no tag or is no name.
+pub fn split_name(name: &str) -> Result<(&str, &str), String> {
+    let is_good = |part: &str, more: &str, max: usize| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte);
+        let begins = part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        begins && part.len() <= max && part.bytes().all(is_known)
+    };
+    match name.rsplit_once(':') {
+        Some((name, tag)) if is_good(name, "._-/:", 255) && is_good(tag, "._-", 128) => {
+            Ok((name, tag))
+        }
+        _ => Err(format!("{name:?} is no image's name with a tag, as convocate:0.1.0 is")),
+    }
+}
+
+/// Reads the answer to a question after one image. `None` if it is not there.
+///
+/// # Errors
+/// The Engine's words, or what is wrong with them.
+pub fn known(response: Response) -> Result<Option<Known>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Image {
+        id: String,
+        #[serde(default)]
+        size: u64,
+        #[serde(rename = "RootFS")]
+        root_fs: RootFs,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct RootFs {
+        #[serde(default)]
+        layers: Vec<String>,
+    }
+    match response.accepted() {
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+        Ok(response) => {
+            let image: Image = serde_json::from_slice(&response.body)
+                .map_err(|error| Error::Unexpected(format!("decode image: {error}")))?;
+            let Image { id, size, root_fs } = image;
+            Ok(Some(Known { id, layers: root_fs.layers, size }))
+        }
+    }
+}
+
+/// Whether an Engine keeps images in containerd's store, where a layer that is there does not mean
+/// that an archive may lack it.
+///
+/// # Errors
+/// As of [`known`].
+pub fn is_containerd_store(info: Response) -> Result<bool, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Info {
+        #[serde(default)]
+        driver_status: Option<Vec<Vec<String>>>,
+    }
+    let info: Info = serde_json::from_slice(&info.accepted()?.body)
+        .map_err(|error| Error::Unexpected(format!("decode info: {error}")))?;
+    let status = info.driver_status.unwrap_or_default();
+    Ok(status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter")))
+}
+
+/// Bytes of each layer, lowest first, by the answer to a question after an image's history; `None`
+/// if that does not tell.
+pub fn layer_sizes(history: Response, layers: usize) -> Option<Vec<u64>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Entry {
+        size: u64,
+    }
+    let entries: Vec<Entry> = serde_json::from_slice(&history.accepted().ok()?.body).ok()?;
+    let sizes = entries.iter().rev().map(|entry| entry.size).filter(|&size| size > 0);
+    let sizes: Vec<u64> = sizes.collect();
+    (sizes.len() == layers).then_some(sizes)
+}
+
+/// The id of the image that an Engine has just taken, if its answer says so.
+pub fn loaded_id(answer: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Progress {
+        #[serde(default)]
+        stream: String,
+    }
+    let lines = serde_json::Deserializer::from_slice(answer).into_iter::<Progress>();
+    let id = |line: Progress| {
+        line.stream.strip_prefix("Loaded image ID: ").map(|id| id.trim().to_owned())
+    };
+    lines.filter_map(Result::ok).find_map(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, body: &str) -> Response {
+        Response { status, body: body.as_bytes().to_vec() }
+    }
+
+    fn digest(sign: char) -> String {
+        format!("sha256:{}", sign.to_string().repeat(64))
+    }
+
+    #[test]
+    fn an_offer_is_checked() {
+        let good = Offer {
+            id: digest('a'),
+            name: "here:5000/convocate:0.1.0".into(),
+            layers: vec![digest('b'), digest('c')],
+            whole: false,
+        };
+        assert_eq!(good.check(), Ok(("here:5000/convocate", "0.1.0")));
+        assert_eq!(good.common(&[digest('b'), digest('d'), digest('c')]), 1);
+        for name in ["convocate", "a:", ":b", "a b:c", "../x:y", "-a:b", "a:-b", "a:b/c"] {
+            assert!(Offer { name: name.into(), ..good.clone() }.check().is_err(), "{name}");
+        }
+        assert!(Offer { id: "convocate:1".into(), ..good.clone() }.check().is_err());
+        assert!(Offer { layers: Vec::new(), ..good.clone() }.check().is_err());
+        let many = vec![digest('b'); SHIP_LAYERS_MAX + 1];
+        assert!(Offer { layers: many, ..good }.check().is_err());
+    }
+
+    #[test]
+    fn what_engines_say_is_read() {
+        let image = r#"{"Id":"sha256:1","Size":5,"RootFS":{"Type":"layers","Layers":["a","b"]}}"#;
+        let wanted = Known { id: "sha256:1".into(), layers: vec!["a".into(), "b".into()], size: 5 };
+        assert_eq!(known(response(200, image)), Ok(Some(wanted)));
+        assert_eq!(known(response(404, "{}")), Ok(None));
+        assert!(known(response(500, "{}")).is_err() && known(response(200, "{}")).is_err());
+
+        let containerd = r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#;
+        assert_eq!(is_containerd_store(response(200, containerd)), Ok(true));
+        let plain = r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#;
+        assert_eq!(is_containerd_store(response(200, plain)), Ok(false));
+
+        let history = r#"[{"Size":3},{"Size":0},{"Size":9}]"#;
+        assert_eq!(layer_sizes(response(200, history), 2), Some(vec![9, 3]));
+        assert_eq!(layer_sizes(response(200, history), 3), None);
+
+        let answer = b"{\"stream\":\"Loaded image ID: sha256:ab\\n\"}\r\n";
+        assert_eq!(loaded_id(answer).as_deref(), Some("sha256:ab"));
+        assert_eq!(loaded_id(b"{\"stream\":\"Loaded image: a:1\\n\"}"), None);
+    }
+}

@@ -177,6 +177,7 @@ fn firewall() -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Wall;
     use crate::provision::order::{Account, Ran, Seen};
     use crate::provision::step::Verdict;
 
@@ -187,7 +188,7 @@ mod tests {
 
     fn file(text: &str) -> Answer {
         let account = Account { user: "root".into(), group: "root".into() };
-        let seen = Seen { account, mode: 0o644, changed_at: 0 };
+        let seen = Seen { account, mode: 0o644, changed_at: Wall::default() };
         Answer::Looked(Entry::File { bytes: text.as_bytes().to_vec(), seen })
     }
 

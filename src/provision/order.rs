@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::base::time::Wall;
 use crate::docker::{Request, Response};
 use crate::limits::PROVISION_COMMAND_TIMEOUT;
 
@@ -141,8 +142,8 @@ pub struct Seen {
     pub account: Account,
     /// Permission bits.
     pub mode: u32,
-    /// When it last changed, in seconds since 1970 by the machine's clock.
-    pub changed_at: i64,
+    /// When it last changed, by the machine's clock.
+    pub changed_at: Wall,
 }
 
 /// A program that has ended.

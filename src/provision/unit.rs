@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::order::{Answer, Command, Entry, Question};
 use super::step::{Change, Verdict};
+use crate::base::time::Wall;
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, PROVISION_UNIT_TIMEOUT};
 
 /// A unit that is loaded as its file is, and active.
@@ -28,13 +29,13 @@ struct Told<'a> {
     active: &'a str,
     file: &'a str,
     needs_reload: bool,
-    /// In seconds since 1970; `None` if it has never been active.
-    active_since: Option<i64>,
+    /// `None` if it has never been active.
+    active_since: Option<Wall>,
 }
 
 impl Unit {
     pub(super) fn questions(&self) -> Vec<Question> {
-        let show = Command::new("systemctl", ["show", "--timestamp=unix"])
+        let show = Command::new("systemctl", ["show", "--timestamp=us+utc"])
             .with(["--property", "LoadState,ActiveState,UnitFileState"])
             .with(["--property", "NeedDaemonReload,ActiveEnterTimestamp", &self.name]);
         let looks = self.made_from.iter().cloned().map(Question::Look);
@@ -98,13 +99,21 @@ impl<'a> Told<'a> {
                 "UnitFileState" => told.file = value,
                 "NeedDaemonReload" => told.needs_reload = value == "yes",
                 "ActiveEnterTimestamp" => {
-                    told.active_since = value.strip_prefix('@').and_then(|at| at.parse().ok());
+                    told.active_since = time(value);
                 }
                 _ => {}
             }
         }
         told
     }
+}
+
+/// A time as systemd tells it: `Mon 2026-11-23 01:54:05.117195 UTC`. A second is too coarse: what
+/// is written right behind a start is newer than it.
+fn time(text: &str) -> Option<Wall> {
+    let mut words = text.split(' ').skip(1);
+    let (date, time) = (words.next()?, words.next()?);
+    Wall::parse_rfc3339(&format!("{date}T{time}Z"))
 }
 
 #[cfg(test)]
@@ -121,7 +130,8 @@ mod tests {
         Answer::Ran(Ran { end: End::Code(0), output: output.into(), errors: String::new() })
     }
 
-    fn file(changed_at: i64) -> Answer {
+    fn file(seconds: i64) -> Answer {
+        let changed_at = Wall::new(seconds, 500_000_000);
         let account = Account { user: "root".into(), group: "root".into() };
         let seen = Seen { account, mode: 0o644, changed_at };
         Answer::Looked(Entry::File { bytes: Vec::new(), seen })
@@ -135,12 +145,16 @@ mod tests {
     }
 
     const RUNS: &str = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
-                        NeedDaemonReload=no\nActiveEnterTimestamp=@100\n";
+                        NeedDaemonReload=no\n\
+                        ActiveEnterTimestamp=Thu 1970-01-01 00:01:40.600000 UTC\n";
 
     #[test]
     fn what_runs_as_its_files_are_is_left_alone() {
         assert_eq!(effects(RUNS, [100, 99]), ["Holds"]);
         assert_eq!(effects(RUNS, [100, 101]), ["restart it, for /b is newer"]);
+        // Half a second decides: what both hosts' parts write follows a restart at once.
+        let earlier = RUNS.replace("40.600000", "40.400000");
+        assert_eq!(effects(&earlier, [99, 100]), ["restart it, for /b is newer"]);
     }
 
     #[test]

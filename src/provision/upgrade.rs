@@ -35,7 +35,7 @@ impl Upgrade {
             return Verdict::Refused(Failure { what, output, advice });
         }
         let is_fresh = match stamp {
-            Entry::File { seen, .. } => seen.changed_at >= self.lists_after,
+            Entry::File { seen, .. } => seen.changed_at.seconds() >= self.lists_after,
             _ => false,
         };
         let newer = ran.output.lines().filter(|line| line.starts_with("Inst ")).count();
@@ -61,12 +61,14 @@ impl Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Wall;
     use crate::provision::order::{Account, End, Ran, Seen};
 
     fn judged(stamp: Option<i64>, code: i32, output: &str) -> Verdict {
         let account = Account { user: "root".into(), group: "root".into() };
         let entry = match stamp {
-            Some(changed_at) => {
+            Some(seconds) => {
+                let changed_at = Wall::new(seconds, 0);
                 Entry::File { bytes: Vec::new(), seen: Seen { account, mode: 0o644, changed_at } }
             }
             None => Entry::Missing,

@@ -10,6 +10,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid, fchmod, fchown, open};
 
 use super::file::mode_bits;
 use super::{DiskError, failed};
+use crate::base::time::Wall;
 
 /// A user and a group, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,9 @@ pub struct Found {
     pub ids: Ids,
     /// Its permission bits.
     pub mode: u32,
-    /// When its content, name, owner or mode last changed, in seconds since 1970 by this machine's
-    /// clock. No program can set it.
-    pub changed_at: i64,
+    /// When its content, name, owner or mode last changed, by this machine's clock. No program can
+    /// set it.
+    pub changed_at: Wall,
 }
 
 /// What something on the disk is.
@@ -69,8 +70,12 @@ pub fn look(path: &Path) -> Result<Option<Found>, DiskError> {
         kind,
         ids: Ids { user: found.uid(), group: found.gid() },
         mode: mode_bits(&found),
-        changed_at: found.ctime(),
+        changed_at: changed_at(&found),
     }))
+}
+
+fn changed_at(found: &std::fs::Metadata) -> Wall {
+    Wall::new(found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0))
 }
 
 /// Gives the file or directory at `path` this owner, if one is named, and this mode.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
+use crate::base::time::Wall;
 use crate::provision::file::{Content, Directory, File};
 use crate::provision::order::{Access, Account, Command, End, Entry, Ran, Seen};
 use crate::provision::unit::Unit;
@@ -80,7 +81,7 @@ impl Machine {
 
 fn seen(access: Access) -> Seen {
     let nobody = Account { user: "nobody".into(), group: "nobody".into() };
-    Seen { account: access.owner.unwrap_or(nobody), mode: access.mode, changed_at: 0 }
+    Seen { account: access.owner.unwrap_or(nobody), mode: access.mode, changed_at: Wall::default() }
 }
 
 fn file(path: &str) -> Step {

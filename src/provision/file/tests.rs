@@ -1,6 +1,7 @@
 //! Files, directories and absent paths, judged.
 
 use super::*;
+use crate::base::time::Wall;
 use crate::provision::order::Account;
 
 const MARK: &str = "# Written by convocate";
@@ -10,7 +11,7 @@ fn account(user: &str) -> Account {
 }
 
 fn found(text: &str, mode: u32) -> Answer {
-    let seen = Seen { account: account("root"), mode, changed_at: 0 };
+    let seen = Seen { account: account("root"), mode, changed_at: Wall::default() };
     Answer::Looked(Entry::File { bytes: text.as_bytes().to_vec(), seen })
 }
 
@@ -122,7 +123,7 @@ fn a_link_or_a_directory_in_the_way_is_refused() {
     for (entry, sentence) in [
         (Entry::Other("a symbolic link"), "/etc/x is a symbolic link"),
         (
-            Entry::Directory(Seen { account: account("a"), mode: 0, changed_at: 0 }),
+            Entry::Directory(Seen { account: account("a"), mode: 0, changed_at: Wall::default() }),
             "/etc/x is a directory",
         ),
     ] {
@@ -137,7 +138,7 @@ fn a_directory_and_an_absence() {
         path: "/d".into(),
         access: Access { owner: Some(account("claude")), mode: 0o750 },
     };
-    let seen = Seen { account: account("root"), mode: 0o755, changed_at: 0 };
+    let seen = Seen { account: account("root"), mode: 0o755, changed_at: Wall::default() };
     let changed = change(directory.judge(&[Answer::Looked(Entry::Directory(seen))]));
     assert_eq!(changed.effects, ["owner root:root → claude:root", "mode 0755 → 0750"]);
     let made = change(directory.judge(&[Answer::Looked(Entry::Missing)]));

@@ -72,6 +72,9 @@ struct Reader<'a, 'b> {
     since: Since,
     /// The hub's number of the newest line that was read; `None` before the first.
     at: Option<u64>,
+    /// While earlier events are asked for: the newest that the snapshot covers. What the hub tells
+    /// meanwhile is behind it, and comes again after what was asked for.
+    asked: Option<u64>,
 }
 
 fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -79,7 +82,7 @@ fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let now = Clock::new().wall();
     let since = parsed.value(&SINCE).map_or(Ok(Since::Now), |text| Since::parse(text, now));
     let since = since.map_err(Failure::Usage)?;
-    let mut reader = Reader { out, is_json: parsed.has(&JSON), since, at: None };
+    let mut reader = Reader { out, is_json: parsed.has(&JSON), since, at: None, asked: None };
     let mut feed = Feed::open(&paths).map_err(Failure::Failed)?.ok_or_else(|| no_hub(&paths))?;
     loop {
         reader.follow(&mut feed)?;
@@ -100,42 +103,48 @@ fn no_hub(paths: &Paths) -> Failure {
 impl Reader<'_, '_> {
     /// Reads until the hub is gone.
     fn follow(&mut self, feed: &mut Feed) -> Result<(), Failure> {
-        let from = match (self.at, &self.since) {
-            (Some(at), _) => Some(at),
-            (None, Since::Now) => None,
-            (None, Since::Number(seq)) => Some(*seq),
-            (None, Since::Position(..) | Since::Time(_)) => Some(0),
-        };
-        if self.at.is_none() && from.is_some_and(|from| feed.ask_since(from).is_err()) {
-            return Ok(());
-        }
+        let mut is_first = true;
         loop {
             if !feed.has_line() {
                 self.out.flush()?;
             }
             let Ok(Some(line)) = feed.next_line() else { return Ok(()) };
-            match (self.at, Snapshot::parse_if_any(line)) {
-                (None, Some(snapshot)) => self.at = Some(from.unwrap_or(snapshot.seq)),
-                (None, None) => return Ok(()),
-                // The first line, or we were too slow: what we have not seen is asked for again, as
-                // far as the hub has it.
-                (Some(at), Some(_)) => match feed.ask_since(at) {
-                    Ok(()) => {}
-                    Err(_) => return Ok(()),
-                },
-                (Some(_), None) => {
+            match Snapshot::parse_if_any(line) {
+                // Another one later means that we were too slow.
+                Some(snapshot) => {
+                    if !self.catch_up(feed, snapshot.seq) {
+                        return Ok(());
+                    }
+                }
+                None if is_first => return Ok(()),
+                None => {
                     if let Ok(read) = serde_json::from_slice::<Line>(line) {
                         self.show(read)?;
                     }
                 }
             }
+            is_first = false;
         }
+    }
+
+    /// Asks for what the snapshot covers and was not seen, as far as the hub has it. False if the
+    /// hub is gone.
+    fn catch_up(&mut self, feed: &mut Feed, newest: u64) -> bool {
+        let from = self.at.unwrap_or(match self.since {
+            Since::Now => newest,
+            Since::Number(seq) => seq,
+            Since::Position(..) | Since::Time(_) => 0,
+        });
+        self.at = Some(from);
+        self.asked = Some(newest).filter(|newest| *newest > from);
+        self.asked.is_none() || feed.ask_since(from).is_ok()
     }
 
     fn show(&mut self, line: Line) -> Result<(), Failure> {
         let Line { seq, event, missed } = line;
         if let Some(Missed { from, to }) = missed {
             self.at = self.at.max(Some(to));
+            self.asked = None;
             return match self.is_json {
                 true => self.out.json(&serde_json::json!({ "missed": { "from": from, "to": to } })),
                 false => {
@@ -146,6 +155,10 @@ impl Reader<'_, '_> {
         }
         let Some(event) = event else { return Ok(()) };
         let is_heartbeat = event["type"] == "agent.heartbeat";
+        if self.asked.is_some_and(|newest| is_heartbeat || seq > newest) {
+            return Ok(());
+        }
+        self.asked = None;
         if !is_heartbeat && self.at.is_some_and(|at| seq <= at) {
             return Ok(());
         }

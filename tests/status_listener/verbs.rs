@@ -1,5 +1,7 @@
 //! What the command line makes of the hub: `events`, `agents`, and `ls` when an agent is gone.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -8,6 +10,7 @@ use serde_json::Value;
 use crate::house::{House, can};
 use crate::support::agent::AGENT_ID;
 use crate::support::process::{CONVOCATE, Running, command};
+use crate::support::root::Root;
 use crate::support::wait::{PATIENCE, wait_until};
 
 fn events(house: &House, arguments: &[&str]) -> Running {
@@ -51,6 +54,41 @@ fn events_are_shown_and_resumed() {
         lines(&all).into_iter().filter(|line| line["event"]["type"] == "container.created");
     assert_eq!(created.count(), 3, "each once, over the hub's restart");
     assert!(people.stdout.text().contains("  container.created "), "{}", people.stdout.text());
+}
+
+/// A hub that tells a new event between its snapshot and what it is asked for.
+#[test]
+fn what_is_told_while_earlier_events_are_asked_for_loses_none_of_them() {
+    let root = Root::new();
+    let socket = root.paths().status_socket();
+    std::fs::create_dir_all(socket.parent().expect("it has one")).expect("the root is ours");
+    let hub = UnixListener::bind(&socket).expect("nobody else is there");
+    let mut call = command(&root, CONVOCATE);
+    call.args(["events", "--json", "--since", "0", "--root"]).arg(root.dir());
+    let reader = Running::start(&mut call);
+    let (mut stream, _) = hub.accept().expect("it dials");
+    let event = |seq: u64| {
+        let event = serde_json::json!({
+            "type": "x", "agent_id": AGENT_ID, "timestamp": "2026-01-02T03:04:05Z",
+        });
+        serde_json::json!({ "seq": seq, "event": event }).to_string() + "\n"
+    };
+    let mut expected = Vec::new();
+    let mut asked = BufReader::new(stream.try_clone().expect("a socket"));
+    // At first, and when it was too slow.
+    for (newest, earlier) in [(5, 1..=6), (9, 7..=10)] {
+        let snapshot = serde_json::json!({ "snapshot": { "seq": newest, "agents": [] } });
+        write!(stream, "{snapshot}\n{}", event(newest + 1)).expect("it reads");
+        let mut request = String::new();
+        asked.read_line(&mut request).expect("it asks");
+        for seq in earlier {
+            write!(stream, "{}", event(seq)).expect("it reads");
+            expected.push(Some(seq));
+        }
+    }
+    wait_until(PATIENCE, "the last event", || lines(&reader).len() >= expected.len());
+    let seqs: Vec<_> = lines(&reader).iter().map(|line| line["seq"].as_u64()).collect();
+    assert_eq!(seqs, expected);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
 pub const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
 /// Silence before a keepalive is sent, and between unanswered ones.
 pub const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// Unanswered keepalives that end a connection: with the interval, 45 s for a half-open peer.
+/// Intervals without a word, in a row, that end a connection: 45 s for a half-open peer. After each
+/// but the last a keepalive is sent.
 pub const SSH_KEEPALIVE_MISSES_MAX: u32 = 3;
 /// Bytes in one direction under one key (RFC 4253 §9).
 pub const SSH_REKEY_BYTES: u64 = 1 << 30;
@@ -104,6 +105,7 @@ pub const SSH_KEY_OPTIONS_MAX: usize = 32;
 /// Lines of an `authorized_keys` file that are reported as unreadable: enough to see what is wrong.
 pub const SSH_KEY_PROBLEMS_MAX: usize = 32;
 
+const _: () = assert!(SSH_KEEPALIVE_INTERVAL.as_secs() * SSH_KEEPALIVE_MISSES_MAX as u64 <= 45);
 const _: () = assert!(SSH_CHANNEL_DATA_BYTES_MAX as usize + 64 < SSH_PACKET_BYTES_MAX);
 const _: () = assert!(SSH_PREAUTH_PACKET_BYTES_MAX as u64 <= SSH_PREAUTH_BYTES_MAX);
 const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX);

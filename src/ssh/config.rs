@@ -53,7 +53,7 @@ pub struct Tuning {
     pub rekey_timeout: Duration,
     /// Silence before a keepalive, and between unanswered ones.
     pub keepalive: Duration,
-    /// Unanswered keepalives that end the connection.
+    /// Such silences in a row that end the connection.
     pub keepalive_misses: u32,
     /// From the start to authenticated.
     pub login_grace: Duration,

@@ -487,7 +487,7 @@ impl Core {
             self.timers.set(Deadline::Keepalive, self.last_input + interval);
             return;
         }
-        if self.silent_keepalives >= misses {
+        if self.silent_keepalives + 1 >= misses {
             self.end(Error::KeepaliveTimeout);
             return;
         }

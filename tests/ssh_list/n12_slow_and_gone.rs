@@ -91,8 +91,11 @@ fn one_byte_a_second_is_too_slow_to_log_in_and_fast_enough_afterwards() {
     raw.expect(names::SSH_MSG_CHANNEL_OPEN_CONFIRMATION);
 }
 
+/// What is promised.
+const HALF_OPEN_FOUND: Duration = Duration::from_secs(45);
+
 #[test]
-fn a_half_open_peer_is_asked_three_times_and_gone() {
+fn a_half_open_peer_is_asked_twice_and_gone_in_time() {
     for role in ROLES {
         let mut raw = Raw::at(role, State::Open);
         raw.take_all();
@@ -104,8 +107,8 @@ fn a_half_open_peer_is_asked_three_times_and_gone() {
             raw.take_events();
             asked += raw.take_all().iter().filter(|message| message[0] == 80).count();
         }
-        assert_eq!((raw.error(), asked), (Some(Error::KeepaliveTimeout), 3));
-        assert_eq!(raw.now.since(start), limits::SSH_KEEPALIVE_INTERVAL * 4);
+        assert_eq!((raw.error(), asked), (Some(Error::KeepaliveTimeout), 2));
+        assert!(raw.now.since(start) <= HALF_OPEN_FOUND, "{:?}", raw.now.since(start));
     }
 }
 

@@ -1,8 +1,18 @@
 //! What must always hold, as seen by one who reads all that the hub tells.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
+
+/// What an event says, its number and time apart.
+pub fn fingerprint(event: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for part in ["type", "session_id", "data"] {
+        event[part].to_string().hash(&mut hasher);
+    }
+    hasher.finish()
+}
 
 /// What one agent has put into its spool, and what of it has come out of the hub.
 #[derive(Default)]
@@ -21,10 +31,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn emitted(&mut self, epoch: &str, seq: u64, serial: u64) {
+    pub fn emitted(&mut self, epoch: &str, seq: u64, print: u64) {
         let key = (epoch.to_owned(), seq);
         assert!(!self.accepted.contains(&key), "number {key:?} is given twice");
-        self.emitted.insert(key, serial);
+        self.emitted.insert(key, print);
     }
 
     /// The agent is back. Of what was not durable when it died, some may be there, and the rest may
@@ -55,9 +65,9 @@ impl Ledger {
             self.gaps.push((epoch.to_owned(), from, seq));
         } else {
             assert_eq!(seq, due, "event {seq} told where {due} is due");
-            let serial = event["data"]["serial"].as_u64().unwrap();
             let key = (epoch.to_owned(), seq);
-            assert_eq!(self.emitted.get(&key), Some(&serial), "number {key:?} means two events");
+            let print = fingerprint(event);
+            assert_eq!(self.emitted.get(&key), Some(&print), "number {key:?} means two events");
             assert!(self.seen.insert(key), "event {seq} told twice");
         }
         self.position = Some((epoch.to_owned(), seq));

@@ -11,6 +11,7 @@ use convocate::rpc::event::{Event, EventType};
 use serde_json::json;
 
 use super::{Conn, Happening, PIPE_BYTES, World};
+use crate::check::fingerprint;
 
 impl World {
     pub(super) fn start_agent(&mut self, agent: usize) {
@@ -34,6 +35,8 @@ impl World {
         ledger.recovered(spool.epoch().as_str(), spool.synced());
         host.emitter = Some(Emitter::new(identity, spool, seed, now));
         host.tick_at = Mono::from_nanos(u64::MAX);
+        let id = host.id.clone();
+        self.in_yard(agent, |yard| yard.come_back(&id, now));
         self.pump_agent(agent);
     }
 
@@ -45,6 +48,8 @@ impl World {
         host.life += 1;
         host.redial_by = None;
         host.disk.crash(&mut self.dice);
+        self.lose_ops(agent);
+        let host = &mut self.hosts[agent];
         if let Some(conn) = host.conn.take() {
             self.leave(conn);
         }
@@ -79,7 +84,8 @@ impl World {
         };
         let seq = emitter.emit(&event);
         let epoch = emitter.spool().epoch().as_str();
-        self.ledgers.get_mut(&host.id).unwrap().emitted(epoch, seq, serial);
+        let print = fingerprint(&serde_json::to_value(&event).unwrap());
+        self.ledgers.get_mut(&host.id).unwrap().emitted(epoch, seq, print);
         self.figures.events += 1;
         self.pump_agent(agent);
     }
@@ -113,6 +119,7 @@ impl World {
         let bound = (self.knobs.spool.segments_max as u64 + 1) * self.knobs.spool.segment_bytes;
         assert!(host.disk.bytes() as u64 <= bound, "the spool outgrows its bound");
         self.pump_agent(agent);
+        self.release_answers(agent);
     }
 
     /// Does what the emitter wants until it wants nothing.

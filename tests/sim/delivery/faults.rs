@@ -22,6 +22,12 @@ pub(super) struct Knobs {
     pub(super) disks_fill: bool,
     /// Whether the spool is large enough for everything.
     pub(super) roomy: bool,
+    /// Whether there are operators, and how often one does something.
+    pub(super) operators: bool,
+    pub(super) operate_every: Duration,
+    /// What Docker and the disk take for a piece of work, and how often Docker refuses, in percent.
+    pub(super) docker_delay_max: Duration,
+    pub(super) docker_wrong: u32,
     pub(super) weights: [u32; FAULTS.len()],
 }
 
@@ -51,6 +57,10 @@ impl Knobs {
                 file_bytes: u64::from(4096 + dice.below(200_000)),
                 checkpoint_bytes: 1 + dice.index(2000),
             },
+            operators: dice.percent(60),
+            operate_every: dice.between(ms(50), s(4)),
+            docker_delay_max: dice.between(ms(1), s(4)),
+            docker_wrong: if dice.percent(50) { 0 } else { dice.below(30) },
             disks_fill: dice.percent(40),
             roomy,
             weights: std::array::from_fn(|_| if dice.percent(30) { 0 } else { 1 + dice.below(10) }),
@@ -70,9 +80,12 @@ enum Fault {
     HubDiskFull,
     ClockBack,
     Burst,
+    DockerGone,
+    OpsReset,
+    OpsHalfOpen,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 13] = [
     Fault::Reset,
     Fault::Stall,
     Fault::HalfOpen,
@@ -83,6 +96,9 @@ const FAULTS: [Fault; 10] = [
     Fault::HubDiskFull,
     Fault::ClockBack,
     Fault::Burst,
+    Fault::DockerGone,
+    Fault::OpsReset,
+    Fault::OpsHalfOpen,
 ];
 
 impl World {
@@ -135,6 +151,12 @@ impl World {
                 self.after(short, Happening::EmptyHubDisk);
             }
             (Fault::ClockBack, _) => self.wall_back += i64::from(self.dice.below(100_000)),
+            (Fault::DockerGone, _) => {
+                self.set_docker(agent, true);
+                self.after(short, Happening::DockerBack { agent });
+            }
+            (Fault::OpsReset, _) => self.reset_ops(agent),
+            (Fault::OpsHalfOpen, _) => self.stall_ops(agent),
             (Fault::Burst, _) => {
                 for _ in 0..self.dice.amount(300) {
                     self.emit(agent);
@@ -155,5 +177,6 @@ impl World {
         for host in &mut self.hosts {
             host.disk.full = false;
         }
+        (0..self.hosts.len()).for_each(|agent| self.set_docker(agent, false));
     }
 }

@@ -1,12 +1,15 @@
 //! Agents with their spools and emitters, one shell host with its hub, and all that can go wrong
 //! between them: connections that are slow, split, stall, half-open or reset; either end killed at
 //! any moment; disks that are full or tear; a listener that is away for long; a calendar that
-//! jumps.
+//! jumps. Where there are operators, they call ops over the real fleet and SSH, and the real cores
+//! of agents do them on a disk and a Docker that are slow, wrong or gone.
 
 mod agents;
 mod faults;
 mod links;
+mod ops;
 mod shell;
+mod yard;
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt;
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use convocate::agent::emitter::Emitter;
 use convocate::base::time::{Mono, Now, Wall};
+use convocate::limits::RPC_ANSWER_TIMEOUT;
 use convocate::status::hub::Hub;
 use convocate::status::listener::Listener;
 use convocate::status::subscribe::Subscriber;
@@ -23,6 +27,8 @@ use crate::check::{Ledger, Reader};
 use crate::disk::Disk;
 use crate::random::Dice;
 use faults::Knobs;
+use ops::Ops;
+use yard::Yard;
 
 /// What a run was made of, for the summary: a simulator that does nothing finds nothing.
 #[derive(Default)]
@@ -34,6 +40,8 @@ pub struct Figures {
     pub connections: u64,
     pub snapshots: u64,
     pub seconds: u64,
+    pub calls: u64,
+    pub answers: u64,
 }
 
 impl AddAssign for Figures {
@@ -45,6 +53,8 @@ impl AddAssign for Figures {
         self.connections += other.connections;
         self.snapshots += other.snapshots;
         self.seconds += other.seconds;
+        self.calls += other.calls;
+        self.answers += other.answers;
     }
 }
 
@@ -53,14 +63,16 @@ impl fmt::Display for Figures {
         write!(
             out,
             "{} events through {} faults and {} connections in {} virtual seconds; {} gaps with {} \
-             events; {} snapshots",
+             events; {} snapshots; {} calls, {} answers",
             self.events,
             self.faults,
             self.connections,
             self.seconds,
             self.gaps,
             self.in_gaps,
-            self.snapshots
+            self.snapshots,
+            self.calls,
+            self.answers
         )
     }
 }
@@ -72,6 +84,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long everything may take to come to rest after the last fault.
 const REST: Duration = Duration::from_secs(180);
 
+/// Happenings at one moment; more, and time does not go on.
+const AT_ONCE_MAX: u64 = 100_000;
+
 pub fn run(seed: u64) -> Figures {
     let mut world = World::new(seed);
     let faults_end = world.now + world.knobs.fault_phase;
@@ -79,6 +94,11 @@ pub fn run(seed: u64) -> Figures {
     world.stop_faults();
     let end = world.now + REST;
     world.run_until(end);
+    // What has begun in the last moment, the hub's asking for a list, may end.
+    let last = end + RPC_ANSWER_TIMEOUT;
+    while world.now < last && !world.ops_are_at_rest() {
+        world.run_until(world.now + Duration::from_secs(1));
+    }
     world.finish()
 }
 
@@ -100,12 +120,24 @@ enum Happening {
     StartHub,
     EmptyDisk { agent: usize },
     EmptyHubDisk,
+    Operate,
+    Ask { agent: usize },
+    OpsDialled { agent: usize },
+    OpsUp { agent: usize, link: u64 },
+    OpsDown { agent: usize, link: u64 },
+    OpsBreak { agent: usize, life: u64 },
+    OpsTick,
+    Work { agent: usize, life: u64 },
+    Report { agent: usize, life: u64 },
+    YardTick { agent: usize, life: u64 },
+    DockerBack { agent: usize },
 }
 
 struct Host {
     id: String,
     disk: Disk,
     emitter: Option<Emitter>,
+    yard: Option<Yard>,
     life: u64,
     conn: Option<u64>,
     tick_at: Mono,
@@ -144,11 +176,14 @@ struct World {
     order: u64,
     hosts: Vec<Host>,
     shell: Shell,
+    ops: Ops,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
     ledgers: BTreeMap<String, Ledger>,
     reader: Reader,
     serial: u64,
+    /// Happenings at this moment.
+    at_once: u64,
     faulty: bool,
     figures: Figures,
 }
@@ -162,12 +197,17 @@ impl World {
             id: format!("agent{number:07}"),
             disk: Disk::default(),
             emitter: None,
+            yard: None,
             life: 0,
             conn: None,
             tick_at: Mono::from_nanos(u64::MAX),
             redial_by: None,
         };
-        let hosts: Vec<Host> = (0..count).map(host).collect();
+        let mut hosts: Vec<Host> = (0..count).map(host).collect();
+        if knobs.operators {
+            hosts.iter_mut().for_each(|host| host.yard = Some(Yard::new(&host.id)));
+        }
+        let ops = Ops::new(count, dice.seed(), Mono::from_nanos(1));
         let ledgers = hosts.iter().map(|host| (host.id.clone(), Ledger::default())).collect();
         let shell = Shell {
             disk: Disk::default(),
@@ -185,11 +225,13 @@ impl World {
             order: 0,
             hosts,
             shell,
+            ops,
             conns: BTreeMap::new(),
             next_conn: 1,
             ledgers,
             reader: Reader::default(),
             serial: 0,
+            at_once: 0,
             faulty: true,
             figures: Figures::default(),
         };
@@ -199,6 +241,10 @@ impl World {
             world.after(Duration::from_millis(2), Happening::Emit { agent });
         }
         world.after(world.knobs.fault_every, Happening::Fault);
+        if world.knobs.operators {
+            world.after(Duration::from_millis(3), Happening::OpsTick);
+            world.after(Duration::from_millis(4), Happening::Operate);
+        }
         world
     }
 
@@ -226,6 +272,8 @@ impl World {
                 break;
             }
             let std::cmp::Reverse((at, _, what)) = self.calendar.pop().unwrap();
+            self.at_once = if at == self.now { self.at_once + 1 } else { 0 };
+            assert!(self.at_once < AT_ONCE_MAX, "time stands still: somebody is due for ever");
             self.now = at;
             self.happen(what);
         }
@@ -249,11 +297,24 @@ impl World {
             Happening::StartHub => self.start_hub(),
             Happening::EmptyDisk { agent } => self.hosts[agent].disk.full = false,
             Happening::EmptyHubDisk => self.shell.disk.full = false,
+            Happening::Operate => self.operate(),
+            Happening::Ask { agent } => self.ask(agent),
+            Happening::OpsDialled { agent } => self.ops_dialled(agent),
+            Happening::OpsUp { agent, link } => self.ops_bytes(agent, link, true),
+            Happening::OpsDown { agent, link } => self.ops_bytes(agent, link, false),
+            Happening::OpsBreak { agent, life } => self.break_ops(agent, life),
+            Happening::OpsTick => self.tick_ops(),
+            Happening::Work { agent, life } => self.work(agent, life),
+            Happening::Report { agent, life } => self.report(agent, life),
+            Happening::YardTick { agent, life } => self.tick_yard(agent, life),
+            Happening::DockerBack { agent } => self.set_docker(agent, false),
         }
     }
 
     /// Everything has come to rest, and nothing is missing.
     fn finish(mut self) -> Figures {
+        self.check_ops();
+        (0..self.hosts.len()).for_each(|agent| self.check_sessions(agent));
         let lossless = self.knobs.roomy && !self.knobs.disks_fill;
         for host in &self.hosts {
             let emitter = host.emitter.as_ref().expect("every agent is back");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use convocate::base::time::Mono;
+use convocate::status::hub::Want;
 use convocate::status::recovery;
 use convocate::status::subscribe::Subscriber;
 use serde_json::json;
@@ -91,16 +92,23 @@ impl World {
     }
 
     pub(super) fn hub_disk(&mut self) {
+        let mut wanted = Vec::new();
         loop {
             let Some(hub) = &mut self.shell.hub else { return };
-            while hub.poll_want().is_some() {}
-            let Some(op) = hub.poll_disk() else { return };
+            while let Some(want) = hub.poll_want() {
+                if let Want::List(id) = want {
+                    wanted.push(id);
+                }
+            }
+            while hub.poll_notice().is_some() {}
+            let Some(op) = hub.poll_disk() else { break };
             if self.shell.disk.start(op) {
                 let delay = self.soon(self.knobs.disk_delay_max);
                 let life = self.shell.life;
                 self.after(delay, Happening::HubDisk { life });
             }
         }
+        wanted.iter().for_each(|id| self.want_list(id, Duration::ZERO));
     }
 
     pub(super) fn pump_listener(&mut self, id: u64) {

@@ -77,12 +77,33 @@ impl Host {
     pub fn bring_programs(&self) -> Result<(), String> {
         for program in [CONVOCATE, CONVOCATE_AGENT] {
             let name = Path::new(program).file_name().expect("a program has a name");
-            let target = format!("/root/{}", name.to_string_lossy());
-            let put = script(&["put", &self.name, program, &target]);
-            assert_eq!(put.code, 0, "{}", put.text);
+            self.put(Path::new(program), &format!("/root/{}", name.to_string_lossy()));
         }
         let told = self.sh("/root/convocate-agent version");
         if told.code == 0 { Ok(()) } else { Err(told.text) }
+    }
+
+    /// Copies a file to it.
+    ///
+    /// # Panics
+    ///
+    /// If that does not go well.
+    #[track_caller]
+    pub fn put(&self, file: &Path, target: &str) {
+        let put = script(&["put", &self.name, &file.display().to_string(), target]);
+        assert_eq!(put.code, 0, "{}", put.text);
+    }
+
+    /// The name of its container.
+    pub fn container(&self) -> String {
+        format!("convocate-testbed-{}", self.name)
+    }
+
+    /// Its address in the testbed's network.
+    pub fn address(&self) -> String {
+        let line = self.done("ip -4 -brief address show dev eth0");
+        let address = line.split_whitespace().nth(2).and_then(|word| word.split('/').next());
+        address.expect("it has an address").to_owned()
     }
 
     /// Gives its engine an image that this machine's engine has.

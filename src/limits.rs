@@ -522,6 +522,11 @@ pub const PROVISION_RESTART_PATIENCE: Duration = Duration::from_secs(600);
 /// The longest pause between two questions whether it is back.
 pub const PROVISION_RESTART_ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Hosts that are worked on at the same time: each has an ssh, a copy and an image on its way.
+pub const PROVISION_HOSTS_AT_ONCE: usize = 8;
+/// Hosts of one call: all agents of a shell host.
+pub const PROVISION_HOSTS_MAX: usize = AGENTS_MAX;
+
 // --- logs ---
 
 /// Messages that an agent's rsyslog holds in memory for the collector before it writes to disk.

@@ -98,6 +98,11 @@ impl Paths {
         self.at("usr/local/bin").join(name)
     }
 
+    /// The version of a program that was there before an update (root, 0755).
+    pub fn program_before(&self, name: &str) -> PathBuf {
+        self.at("usr/local/bin").join(format!("{name}.previous"))
+    }
+
     /// A unit of systemd ([`PUBLIC_FILE`]).
     pub fn unit(&self, name: &str) -> PathBuf {
         self.at("etc/systemd/system").join(name)

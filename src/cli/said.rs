@@ -1,8 +1,11 @@
-//! What is said of a host by whoever works on it, for whoever has the output.
+//! What a thread that works on one host says, for the one that has the output.
 
-use serde_json::Value;
+use std::sync::mpsc::Sender;
+
+use serde_json::{Value, json};
 
 use super::out::{Failure, Out};
+use crate::provision::report::{Line, StepResult};
 
 /// Something to be written.
 #[derive(Debug)]
@@ -24,5 +27,72 @@ impl Said {
             Said::Note(text) => out.note(text),
         }
         out.flush()
+    }
+}
+
+/// What a host reports, as it is told here.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    /// The host.
+    pub(super) host: &'a str,
+    /// Whether a program reads it.
+    pub(super) is_json: bool,
+    /// Where to.
+    pub(super) sayer: &'a Sender<Said>,
+    /// Steps that were changed, or would be.
+    pub(super) changed: Vec<String>,
+    /// What failed.
+    pub(super) failed: Option<String>,
+    /// Whether its last line has come.
+    pub(super) has_ended: bool,
+    /// The agent that it says it has.
+    pub(super) agent: Option<String>,
+}
+
+impl<'a> Report<'a> {
+    /// Nothing reported yet.
+    pub(super) fn new(host: &'a str, is_json: bool, sayer: &'a Sender<Said>) -> Report<'a> {
+        let (changed, failed, agent) = (Vec::new(), None, None);
+        Report { host, is_json, sayer, changed, failed, has_ended: false, agent }
+    }
+
+    /// Takes a line: whether anybody listens.
+    pub(super) fn tell(&mut self, bytes: &[u8]) -> bool {
+        let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
+            // What a login shell says of itself is no report.
+            let text = format!("[{}] {}", self.host, String::from_utf8_lossy(bytes));
+            return self.sayer.send(Said::Note(text)).is_ok();
+        };
+        if let Some(id) = value["agent"].as_str() {
+            self.agent = Some(id.to_owned());
+            return true;
+        }
+        let Ok(line) = serde_json::from_value::<Line>(value.clone()) else { return true };
+        match &line {
+            Line::Begin { .. } => return true,
+            Line::End(_) => self.has_ended = true,
+            Line::Step(step) => match step.result {
+                StepResult::Ok => {}
+                StepResult::Changed | StepResult::WouldChange => {
+                    self.changed.push(step.step.clone());
+                }
+                StepResult::Failed => {
+                    let error = step.error.clone().unwrap_or_default();
+                    self.failed = Some(format!("{}: {error}", step.step));
+                }
+            },
+        }
+        if self.is_json {
+            value["host"] = json!(self.host);
+            return self.sayer.send(Said::Json(value)).is_ok();
+        }
+        match &line {
+            Line::Step(step) if step.result == StepResult::Ok => true,
+            Line::Step(_) => {
+                let text = format!("[{}] {}", self.host, line.text().unwrap_or_default());
+                self.sayer.send(Said::Text(text)).is_ok()
+            }
+            _ => true,
+        }
     }
 }

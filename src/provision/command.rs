@@ -1,6 +1,6 @@
 //! Goals that programs tell: what they bring about, and what must hold already.
 
-use super::order::{Answer, Command, Question};
+use super::order::{Answer, Command, End, Question};
 use super::step::{Change, Failure, Verdict};
 use crate::limits::PROVISION_OUTPUT_LINES_SHOWN;
 
@@ -26,6 +26,10 @@ pub enum Expect {
     Output(String),
     /// One of the lines that it prints is this, blanks at both ends aside.
     Line(String),
+    /// None of them is.
+    NoLine(String),
+    /// It ends with another status than 0, as what looks for something that is not there.
+    Nothing,
 }
 
 /// Something that must hold before the next step can do its work.
@@ -50,6 +54,8 @@ impl Settled {
             Expect::Success => ran.is_success(),
             Expect::Output(text) => ran.output.trim() == text,
             Expect::Line(text) => ran.output.lines().any(|line| line.trim() == text),
+            Expect::NoLine(text) => ran.output.lines().all(|line| line.trim() != text),
+            Expect::Nothing => matches!(ran.end, End::Code(code) if code != 0),
         };
         if holds {
             return Verdict::Holds;
@@ -82,7 +88,7 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{End, Ran};
+    use crate::provision::order::Ran;
 
     fn judged(expect: Expect, code: i32, output: &str) -> bool {
         let goal = Settled {
@@ -102,6 +108,9 @@ mod tests {
         assert!(!judged(Expect::Output("a".into()), 0, "a\nb\n"));
         assert!(judged(Expect::Line("b".into()), 1, "a\n b\n"));
         assert!(!judged(Expect::Line("b".into()), 0, "ab\n"));
+        assert!(judged(Expect::NoLine("b".into()), 0, "ab\n"));
+        assert!(!judged(Expect::NoLine("b".into()), 0, "a\n b\n"));
+        assert!(judged(Expect::Nothing, 1, "") && !judged(Expect::Nothing, 0, ""));
     }
 
     #[test]

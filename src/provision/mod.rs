@@ -25,6 +25,8 @@
 //! | [`shell_host`] | the plan of the shell host |
 //! | [`units`] | the files that an installation writes into the system |
 //! | [`diff`], [`report`] | what changes in a file, and how events are told |
+//! | [`update`] | the plans of an update, of the way back, and of the image's stamp |
+//! | [`removal`] | the plan that takes away what the others have put there |
 //! | [`upgrade`] | goal: packages as new as their sources |
 //! | [`base_host`] | the plan of any host |
 //! | [`logs`], [`log_user`] | what rsyslog and logrotate are told; as whom rsyslogd reads it |
@@ -58,6 +60,7 @@ pub mod openssh;
 pub mod order;
 pub mod package;
 pub mod prune;
+pub mod removal;
 pub mod report;
 pub mod run;
 pub mod shell_host;
@@ -65,4 +68,5 @@ pub mod ship;
 pub mod step;
 pub mod unit;
 pub mod units;
+pub mod update;
 pub mod upgrade;

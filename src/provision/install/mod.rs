@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::ship::{ShipError, Shipped};
 use super::openssh::{Copied, HostFault, Probe, Ssh, Target, parse_host_name, parse_upload};
+use crate::base::lines::Lines;
 use crate::base::rng::Rng;
 use crate::io::disk::{self, DiskError, Ids};
 use crate::io::process::SpawnError;
@@ -154,6 +155,23 @@ impl Remote {
         Ok(copy)
     }
 
+    /// Runs a command of the copy, which gets `request` as a line with `payload` behind it, and
+    /// hands on each line that it says; whether it ended well. The copy stays.
+    ///
+    /// # Errors
+    /// [`RemoteError::Cut`] if the connection was lost, [`RemoteError::NobodyListens`] when `tell`
+    /// says no.
+    pub fn run_on(
+        &self,
+        copy: &Copied,
+        command: &str,
+        request: &str,
+        payload: &[u8],
+        tell: impl FnMut(&[u8]) -> bool,
+    ) -> Result<bool, RemoteError> {
+        hear(spawn(&self.ssh.run_on(copy, command))?, request, payload, tell)
+    }
+
     /// Removes the copied program.
     ///
     /// # Errors
@@ -230,6 +248,47 @@ fn silent_call(words: &[String]) -> Result<bool, RemoteError> {
     let mut command = command(words);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     status.map(|status| status.success()).map_err(RemoteError::NoSsh)
+}
+
+/// Gives a program its input, and hands on each line that it says until it ends.
+fn hear(
+    mut child: Child,
+    request: &str,
+    payload: &[u8],
+    mut tell: impl FnMut(&[u8]) -> bool,
+) -> Result<bool, RemoteError> {
+    let mut input = child.stdin.take().expect("it is piped");
+    // A program that ends without reading breaks the pipe; its status tells. It says nothing
+    // before it has read all, so this cannot wait for itself.
+    let _broken = input.write_all(format!("{request}\n").as_bytes());
+    let _broken = input.write_all(payload);
+    let mut output = child.stdout.take().expect("it is piped");
+    let mut lines = Lines::new(PROVISION_OUTPUT_BYTES_MAX);
+    let mut piece = [0; 8 * 1024];
+    loop {
+        let length = output.read(&mut piece).map_err(|_| RemoteError::Cut)?;
+        if length == 0 {
+            break;
+        }
+        let mut rest = &piece[..length];
+        while !rest.is_empty() {
+            let taken = lines.push(rest).map_err(|_| RemoteError::Report)?;
+            rest = &rest[taken..];
+            if let Some(line) = lines.next_line()
+                && !tell(&line)
+            {
+                return Err(RemoteError::NobodyListens);
+            }
+        }
+    }
+    // It was open until here: its end would have stopped the run.
+    drop(input);
+    let status = child.wait().map_err(|_| RemoteError::Cut)?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(talk::SSH_FAILED) | None => Err(RemoteError::Cut),
+        Some(_) => Ok(false),
+    }
 }
 
 fn spawn(words: &[String]) -> Result<Child, RemoteError> {

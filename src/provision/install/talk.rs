@@ -20,7 +20,7 @@ use crate::limits::{PROVISION_LAST_WORDS, PROVISION_OUTPUT_BYTES_MAX};
 const SIGNALS: Key = Key::from_bits(1);
 const TALK: Key = Key::from_bits(2);
 /// The status with which `ssh` itself fails.
-const SSH_FAILED: i32 = 255;
+pub(super) const SSH_FAILED: i32 = 255;
 
 /// Talks with one program at a time, and hears when the operator wants it to end.
 #[derive(Debug)]

@@ -1,0 +1,255 @@
+//! The plan that takes away what installation, enrolment and updates have put on a host.
+//!
+//! Only what is ours: a file of the system that does not begin as we write it stays. Homes, logs
+//! and the user stay unless they are to go, too. Packages, the firewall and Docker stay: others
+//! use them.
+
+use std::path::{Path, PathBuf};
+
+use super::command::{Condition, Expect, Settled};
+use super::file::Absent;
+use super::order::{Answer, Command, Question};
+use super::prune::NoOldImages;
+use super::step::Step;
+use super::units::MARK;
+use crate::docker::call;
+use crate::limits::{AGENT_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
+use crate::paths::{AGENT_UNIT, Paths, SERVICE_USER, SESSIONS_SLICE, STATUS_UNIT};
+
+/// What the plan depends on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where everything is.
+    pub paths: Paths,
+    /// Whether homes, logs and the user go, too.
+    pub with_homes: bool,
+    /// Whether a Docker Engine can be asked.
+    pub has_docker: bool,
+    /// The label that containers of sessions have.
+    pub session_label: &'static str,
+}
+
+/// All steps, in their order.
+pub fn plan(facts: &Facts) -> Vec<Step> {
+    let paths = &facts.paths;
+    let mut steps = Vec::new();
+    steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));
+    let units = [AGENT_UNIT, STATUS_UNIT, SESSIONS_SLICE];
+    steps.extend(units.map(|unit| without_unit(paths, unit)));
+    steps.extend(drop_ins(paths));
+    steps.extend([AGENT_PORT, STATUS_PORT, LOG_PORT].map(without_rule));
+    if facts.has_docker {
+        let name = "convocate".to_owned();
+        let images = NoOldImages { name, keep: Vec::new() };
+        steps.push(Step::new("session images that nothing uses", images));
+    }
+    steps.extend(login_shell(paths));
+    let trees = [paths.agent_config(), paths.shell_config(), paths.agent_state()];
+    steps.extend(trees.iter().map(|path| without_tree(path)));
+    steps.push(without_tree(&paths.shell_state()));
+    if facts.with_homes {
+        steps.push(without_tree(&paths.agent_logs()));
+        steps.push(without_user());
+        steps.push(without_tree(&paths.sessions()));
+    }
+    for program in ["convocate", "convocate-agent", "convocate-host"] {
+        steps.push(without_file(&paths.program(program)));
+        steps.push(without_file(&paths.program_before(program)));
+    }
+    steps
+}
+
+/// Where logs arrive at the shell host (RFC 5425 has another one for TLS; this is ours).
+const LOG_PORT: u16 = 514;
+
+fn no_sessions_run(label: &'static str) -> Step {
+    Step::new(
+        "no session runs",
+        Condition {
+            ask: Question::Engine(call::containers(label)),
+            fault: |answer| match answer {
+                Answer::Engine(Ok(response)) => match response.clone().containers() {
+                    Ok(all) => match all.iter().filter(|one| one.state == "running").count() {
+                        0 => None,
+                        count => Some(format!("{count} sessions run here")),
+                    },
+                    Err(error) => Some(format!("docker: {error}")),
+                },
+                Answer::Engine(Err(why)) => Some(why.clone()),
+                _ => Some("nobody asked".to_owned()),
+            },
+            advice: "end them first: convocate kill".to_owned(),
+        },
+    )
+}
+
+/// A unit that is stopped, not started any more, and gone.
+fn without_unit(paths: &Paths, unit: &str) -> Step {
+    let path = paths.unit(unit);
+    let path = path.display().to_string();
+    let disable = Command::new("systemctl", ["disable", "--now", "--quiet", unit]);
+    Step::new(
+        format!("no {unit}"),
+        Settled {
+            ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &path]),
+            expect: Expect::Nothing,
+            effect: format!("stop {unit} and remove {path}"),
+            make: vec![
+                disable.within(PROVISION_UNIT_TIMEOUT),
+                Command::new("rm", ["-f", "--", &path]),
+                Command::new("systemctl", ["daemon-reload"]),
+            ],
+        },
+    )
+}
+
+/// What we gave to other services, which then read their files again.
+fn drop_ins(paths: &Paths) -> Vec<Step> {
+    let restart = |unit: &str| Command::new("systemctl", ["try-restart", unit]);
+    [
+        (paths.image_prune(), None),
+        (paths.dnsmasq_drop_in(), Some("dnsmasq.service")),
+        (paths.rsyslog_forward(), Some("rsyslog.service")),
+        (paths.rsyslog_collector(), Some("rsyslog.service")),
+        (paths.logrotate(), None),
+    ]
+    .into_iter()
+    .map(|(path, unit)| {
+        let shown = path.display().to_string();
+        let mut make = vec![Command::new("rm", ["-f", "--", &shown])];
+        make.extend(unit.map(restart));
+        let goal = Settled {
+            ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &shown]),
+            expect: Expect::Nothing,
+            effect: format!("remove {shown}"),
+            make,
+        };
+        Step::new(format!("no {shown}"), goal)
+    })
+    .collect()
+}
+
+fn without_rule(port: u16) -> Step {
+    let rule = format!("{port}/tcp");
+    let goal = Settled {
+        ask: Command::new("ufw", ["show", "added"]),
+        expect: Expect::NoLine(format!("ufw allow {rule}")),
+        effect: format!("take back the rule for {rule}"),
+        make: vec![Command::new("ufw", ["delete", "allow", &rule])],
+    };
+    Step::new(format!("no rule for {rule}"), goal)
+}
+
+/// The user no longer gets our program at a login, and it is no login shell any more.
+fn login_shell(paths: &Paths) -> [Step; 2] {
+    let program = paths.program("convocate").display().to_string();
+    let shells = paths.login_shells().display().to_string();
+    let user = Settled {
+        ask: Command::new("grep", ["--quiet", &format!("^{SERVICE_USER}:.*:{program}$")])
+            .with(["/etc/passwd"]),
+        expect: Expect::Nothing,
+        effect: format!("give the user {SERVICE_USER} no login shell"),
+        make: vec![Command::new("usermod", ["--shell", "/usr/sbin/nologin", SERVICE_USER])],
+    };
+    let line = Settled {
+        ask: Command::new("grep", ["--quiet", "--line-regexp", "--fixed-strings", "--"])
+            .with([program.as_str(), shells.as_str()]),
+        expect: Expect::Nothing,
+        effect: format!("take {program} out of {shells}"),
+        make: vec![
+            Command::new("sed", ["--in-place", "--"]).with([format!("\\,^{program}$,d"), shells]),
+        ],
+    };
+    [Step::new("login shell", user), Step::new("login shells", line)]
+}
+
+fn without_user() -> Step {
+    let goal = Settled {
+        ask: Command::new("getent", ["passwd", SERVICE_USER]),
+        expect: Expect::Output(String::new()),
+        effect: format!("remove the user {SERVICE_USER}"),
+        make: vec![Command::new("userdel", [SERVICE_USER])],
+    };
+    Step::new(format!("no user {SERVICE_USER}"), goal)
+}
+
+fn without_tree(path: &Path) -> Step {
+    let shown = path.display().to_string();
+    let goal = Settled {
+        ask: Command::new("test", ["-e", &shown]),
+        expect: Expect::Nothing,
+        effect: format!("remove {shown} with all that is in it"),
+        make: vec![Command::new("rm", ["-rf", "--one-file-system", "--", &shown])],
+    };
+    Step::new(format!("no {shown}"), goal)
+}
+
+fn without_file(path: &Path) -> Step {
+    Step::new(format!("no {}", path.display()), Absent(PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(with_homes: bool) -> String {
+        let facts = Facts {
+            paths: Paths::default(),
+            with_homes,
+            has_docker: true,
+            session_label: "x.session",
+        };
+        let names: Vec<String> = plan(&facts).into_iter().map(|step| step.name).collect();
+        names.join("\n")
+    }
+
+    #[test]
+    fn homes_and_logs_stay_unless_they_are_to_go() {
+        for kept in ["no /home/claude", "no user claude", "no /var/log/convocate-agent"] {
+            assert!(names(true).contains(kept), "{kept}");
+            assert!(!names(false).contains(kept), "{kept}");
+        }
+        assert!(names(false).starts_with("no session runs\nno convocate-agent.service\n"));
+    }
+
+    #[test]
+    fn every_file_of_an_agent_host_goes() {
+        use super::super::step::Goal;
+        use super::super::{agent_host, shell_host};
+        use crate::base::rng::Rng;
+        let (paths, rng) = (Paths::default(), &mut Rng::from_seed([7; 32]));
+        let agent = agent_host::Facts {
+            paths: paths.clone(),
+            cores: 2,
+            memory_bytes: 1 << 34,
+            program: vec![1],
+            image: None,
+        };
+        let shell = shell_host::Facts {
+            paths: paths.clone(),
+            program: vec![1],
+            image: None,
+            has_dnsmasq: true,
+        };
+        let mut steps = agent_host::plan(&agent, rng);
+        steps.extend(shell_host::plan(&shell, rng));
+        let removed = names(true);
+        for step in steps {
+            let path = match step.goal {
+                Goal::File(file) => file.path,
+                Goal::Directory(directory) => directory.path,
+                _ => continue,
+            };
+            let is_removed = path.ancestors().any(|path| {
+                let shown = path.display().to_string();
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                removed.lines().any(|line| {
+                    line == format!("no {shown}")
+                        || name.as_ref().is_some_and(|name| line == format!("no {name}"))
+                })
+            });
+            // Of the login shells only our line goes.
+            assert!(is_removed || path == paths.login_shells(), "{}", path.display());
+        }
+    }
+}

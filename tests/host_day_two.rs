@@ -109,7 +109,8 @@ impl Shell {
         let root = self.root.dir().display().to_string();
         let finished = self.call(&["status", "--json", "--root", &root]);
         let said = finished.out();
-        let line = said.lines().next().unwrap_or_else(|| panic!("{}", finished.err()));
+        assert!(!said.is_empty(), "{}", finished.err());
+        let line = said.lines().next().expect("a line");
         (finished.code(), serde_json::from_str(line).expect("JSON"))
     }
 }

@@ -1,4 +1,5 @@
-//! `convocate-host status`: every host of the cluster, and what there is not as this version has it.
+//! `convocate-host status`: every host of the cluster, and what there is not as this version has
+//! it.
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};

@@ -13,7 +13,7 @@ use super::prune::NoOldImages;
 use super::step::Step;
 use super::units::MARK;
 use crate::docker::call;
-use crate::limits::{AGENT_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
+use crate::limits::{AGENT_PORT, LOG_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
 use crate::paths::{AGENT_UNIT, Paths, SERVICE_USER, SESSIONS_SLICE, STATUS_UNIT};
 
 /// What the plan depends on.
@@ -58,9 +58,6 @@ pub fn plan(facts: &Facts) -> Vec<Step> {
     }
     steps
 }
-
-/// Where logs arrive at the shell host (RFC 5425 has another one for TLS; this is ours).
-const LOG_PORT: u16 = 514;
 
 fn no_sessions_run(label: &'static str) -> Step {
     Step::new(
@@ -112,6 +109,8 @@ fn drop_ins(paths: &Paths) -> Vec<Step> {
         (paths.rsyslog_forward(), Some("rsyslog.service")),
         (paths.rsyslog_collector(), Some("rsyslog.service")),
         (paths.logrotate(), None),
+        (paths.rsyslog_agent_confinement(), None),
+        (paths.rsyslog_shell_confinement(), None),
     ]
     .into_iter()
     .map(|(path, unit)| {
@@ -213,7 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn what_other_services_were_given_is_taken_back() {
+        let paths = Paths::default();
+        for path in [
+            paths.rsyslog_forward(),
+            paths.rsyslog_collector(),
+            paths.rsyslog_agent_confinement(),
+            paths.rsyslog_shell_confinement(),
+            paths.logrotate(),
+            paths.dnsmasq_drop_in(),
+        ] {
+            let line = format!("no {}", path.display());
+            assert!(names(false).lines().any(|name| name == line), "{line}");
+        }
+    }
+
+    #[test]
     fn every_file_of_an_agent_host_goes() {
+        use super::super::log_user::LogUser;
         use super::super::step::Goal;
         use super::super::{agent_host, shell_host};
         use crate::base::rng::Rng;
@@ -224,12 +240,14 @@ mod tests {
             memory_bytes: 1 << 34,
             program: vec![1],
             image: None,
+            log_user: LogUser::Root,
         };
         let shell = shell_host::Facts {
             paths: paths.clone(),
             program: vec![1],
             image: None,
             has_dnsmasq: true,
+            log_user: LogUser::Root,
         };
         let mut steps = agent_host::plan(&agent, rng);
         steps.extend(shell_host::plan(&shell, rng));

@@ -53,6 +53,7 @@ fn is_agent_host(paths: &Paths) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::log_user::LogUser;
 
     fn names(before: Option<&[u8]>) -> Vec<String> {
         let facts = Facts {
@@ -61,6 +62,7 @@ mod tests {
             memory_bytes: 1 << 34,
             program: b"new".to_vec(),
             image: None,
+            log_user: LogUser::Root,
         };
         let steps = replace(&facts, before.map(<[u8]>::to_vec), &mut Rng::from_seed([7; 32]));
         steps.into_iter().map(|step| step.name).collect()

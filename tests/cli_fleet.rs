@@ -119,8 +119,12 @@ impl Served {
                     self.conn.input_space()[..count].copy_from_slice(&bytes[..count]);
                     self.conn.input(Mono::ZERO, count);
                 }
+                // A signal ends a wait with a time limit, too (signal(7)).
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
                 Err(_) => return,
             }
             while let Some(event) = self.conn.poll_event() {

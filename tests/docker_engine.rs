@@ -424,7 +424,9 @@ fn one_terminal_is_detached_and_the_others_stay() {
     assert_eq!(session.work(RuntimeWork::Detach { id: session.id }), Ok(Done::Done));
     third.expect_end();
     let mut fourth = session.attach();
-    fourth.send("echo clients-$(tmux list-clients | wc -l)-$(pgrep -c -f attach-session)\r");
+    fourth.send(
+        "echo clients-$(tmux list-clients | wc -l)-$(pgrep -c -f '^tmux .*attach-session')\r",
+    );
     fourth.expect("clients-1-1");
     assert!(session.survey().is_some());
 }

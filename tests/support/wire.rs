@@ -180,7 +180,7 @@ impl Wire {
             wire.take(channel);
             seen(wire).is_some() || wire.is_over(channel)
         });
-        let end = seen(self).unwrap_or_else(|| panic!("no {text:?}: {}", self.shown(channel)));
+        let end = seen(self).unwrap_or_else(|| panic!("no {text:?}: {}", self.told()));
         let bytes = &mut self.seen(channel).bytes;
         bytes.drain(..end + text.len());
     }
@@ -205,9 +205,22 @@ impl Wire {
     pub fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Wire) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(self) {
-            assert!(Instant::now() < deadline, "waited in vain for {what}: {:?}", self.channels);
+            assert!(Instant::now() < deadline, "waited in vain for {what}: {}", self.told());
             self.turn();
         }
+    }
+
+    /// The end of what has come on each channel, and how the connection is.
+    fn told(&self) -> String {
+        let channels = self.channels.iter().map(|(id, seen)| {
+            let tail = String::from_utf8_lossy(&seen.bytes[seen.bytes.len().saturating_sub(400)..]);
+            let Seen { is_open, exit_status, has_ended, is_closed, .. } = seen;
+            format!(
+                "{id:?}: {tail:?}, open {is_open}, ended {has_ended}, closed {is_closed}, \
+                 status {exit_status:?}"
+            )
+        });
+        format!("{}; connection ended: {:?}", channels.collect::<Vec<_>>().join("; "), self.ended)
     }
 
     /// What has happened on a channel.
@@ -231,8 +244,7 @@ impl Wire {
             match self.stream.read(space) {
                 Ok(0) => self.conn.input_end(self.now()),
                 Ok(len) => self.conn.input(self.now(), len),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if is_nothing_yet(&error) => {}
                 Err(_) => self.conn.input_end(self.now()),
             }
         }
@@ -279,6 +291,12 @@ impl Wire {
     fn now(&self) -> Mono {
         Mono::ZERO + self.start.elapsed()
     }
+}
+
+/// Nothing has come within the time for one look; or a signal came, which ends such a wait too
+/// (signal(7)).
+fn is_nothing_yet(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

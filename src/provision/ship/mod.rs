@@ -5,7 +5,7 @@
 //!                        ^ layers that the other side has
 //! ```
 //!
-//! Sans-IO. The receiver says how many of the image's lowest layers it has; the [`Sieve`] leaves
+//! Sans-IO. The receiver says how many of the image's lowest layers it has; the [`sieve`] leaves
 //! those out of the archive as it passes; the Engine over there takes such an archive and finds
 //! the rest in its store. What it makes of it is checked against the image's id before the image
 //! gets its name, so the name never means anything else: a transfer that ends anywhere before

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::support::agent::{Agent, AgentFiles};
 use crate::support::process::{CONVOCATE, Finished, command, run};
 use crate::support::terminal::Terminal;
-use crate::support::wait::{PATIENCE, wait_for, wait_until};
+use crate::support::wait::{PATIENCE, poll, wait_for};
 use crate::support::{self, Need};
 
 /// Docker may take its time on a machine that does much else.
@@ -82,7 +82,7 @@ impl House {
     #[track_caller]
     pub fn wait_for_state(&self, session: &str, state: &str) {
         let mut last = String::new();
-        let seen = support::wait::poll(PATIENCE, || {
+        let seen = poll(PATIENCE, || {
             last = self.state(session);
             (last == state).then_some(())
         });
@@ -134,8 +134,8 @@ impl House {
     /// Waits for a part of the agent's log.
     #[track_caller]
     pub fn wait_for_log(&self, part: &str) {
-        let what = format!("{part:?} in the log");
-        wait_until(PATIENCE, &what, || self.agent.log().contains(part));
+        let found = poll(PATIENCE, || self.agent.log().contains(part).then_some(()));
+        assert!(found.is_some(), "{part:?} is not in the log:\n{}", self.agent.log());
     }
 
     /// The agent's resident memory, in KiB.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::house::{House, Shell, can};
 use crate::support::agent::AGENT_ID;
 use crate::support::hub::{Feed, Hub};
+use crate::support::process::Running;
 use crate::support::wait::{PATIENCE, wait_until};
 
 /// The numbers of an agent's events, by epoch, in the order in which the hub tells them.
@@ -108,6 +109,10 @@ fn the_listener_says_hello_first() {
         return;
     }
     let house = Shell::start();
-    let said = house.ssh().subsystem(STATUS_SUBSYSTEM, b"").out();
+    // It goes on listening: at the end of its input the connection ends, and the stock client with
+    // it, whatever it has not shown yet.
+    let listening = Running::start(&mut house.ssh().command(&["-s"], &[STATUS_SUBSYSTEM]));
+    wait_until(PATIENCE, "the first line", || listening.stdout.text().contains('\n'));
+    let said = listening.stdout.text();
     assert!(said.starts_with("{\"hello\":{\"ack\":true"), "{said}");
 }

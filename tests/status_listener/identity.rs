@@ -32,8 +32,9 @@ fn keys_that_come_and_go_count_at_once() {
         log.contains("to enrol this agent again, run there: convocate-host init-agent"),
         "{log}"
     );
-    let log = house.hub.log();
-    assert!(log.contains("refused: no agent has it in"), "{log}");
+    wait_until(PATIENCE, "the refusal in the log", || {
+        house.hub.log().contains("refused: no agent has it in")
+    });
     fs::write(&path, keys).expect("the root is ours");
     house.hub.waits_for_agent(AGENT_ID, "connected");
 }

@@ -32,13 +32,18 @@ fn a_hundred_listen_and_one_that_never_reads_costs_the_others_nothing() {
                     let mut newest = None;
                     while newest != Some(EVENTS as u64 - 1) {
                         let line = feed.line();
+                        // On a busy machine a reader, too, may fall behind the history.
+                        if line.get("snapshot").is_some() {
+                            break;
+                        }
                         newest = line["event"]["data"]["number"].as_u64().or(newest);
                     }
                 })
             })
             .collect();
-        house.ssh().subsystem(STATUS_SUBSYSTEM, all.as_bytes());
-        feeds.into_iter().for_each(|feed| feed.join().expect("it hears the last one"));
+        let told = house.ssh().subsystem(STATUS_SUBSYSTEM, all.as_bytes());
+        let deaf = feeds.into_iter().map(|feed| feed.join()).filter(Result::is_err).count();
+        assert_eq!(deaf, 0, "{}\n{}", told.err(), house.hub.log());
     });
     // What the deaf one gets when it reads at last: whole lines, a new snapshot among them, and the
     // newest event at the end.

@@ -50,9 +50,12 @@ fn events_are_shown_and_resumed() {
     }
     let seqs: Vec<_> = lines(&all).iter().map(|line| line["seq"].as_u64()).collect();
     assert!(seqs.is_sorted(), "{seqs:?}");
-    let created =
-        lines(&all).into_iter().filter(|line| line["event"]["type"] == "container.created");
-    assert_eq!(created.count(), 3, "each once, over the hub's restart");
+    let created = || {
+        let all = lines(&all).into_iter();
+        all.filter(|line| line["event"]["type"] == "container.created").count()
+    };
+    wait_until(PATIENCE, "the last line whole", || created() >= 3);
+    assert_eq!(created(), 3, "each once, over the hub's restart");
     assert!(people.stdout.text().contains("  container.created "), "{}", people.stdout.text());
 }
 

@@ -20,7 +20,8 @@ use rustix::net::{
 
 use super::stream::{Stream, UnixAddress};
 use crate::base::address::{Address, Host};
-use crate::limits::LISTENER_BACKLOG;
+use crate::base::time::Mono;
+use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, LISTENER_BACKLOG};
 
 /// A bound socket. Dropping closes it, and removes a Unix socket's path.
 #[derive(Debug)]
@@ -64,6 +65,51 @@ pub enum Next {
     Again,
     /// After a pause of the owner's choice, without an event: out of descriptors or memory.
     Pause(io::Error),
+}
+
+/// A listener with the time at which accepting goes on without an event.
+#[derive(Debug)]
+pub struct Entrance {
+    listener: Listener,
+    again_at: Option<Mono>,
+}
+
+impl Entrance {
+    /// Around a listener that the reactor watches.
+    pub fn new(listener: Listener) -> Entrance {
+        Entrance { listener, again_at: None }
+    }
+
+    /// The listener.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Takes up to [`ACCEPTS_PER_TURN`] connections that wait. To be called after an event, and
+    /// when [`Entrance::is_due`].
+    ///
+    /// # Errors
+    /// None can be taken now, for want of descriptors or memory; it is due again after
+    /// [`ACCEPT_PAUSE`]. What was taken before stands in `accepted`.
+    pub fn accept(&mut self, now: Mono, accepted: &mut Vec<Accepted>) -> io::Result<()> {
+        let (again_at, outcome) = match self.listener.accept(ACCEPTS_PER_TURN, accepted) {
+            Next::Wait => (None, Ok(())),
+            Next::Again => (Some(now), Ok(())),
+            Next::Pause(error) => (Some(now + ACCEPT_PAUSE), Err(error)),
+        };
+        self.again_at = again_at;
+        outcome
+    }
+
+    /// When accepting goes on without an event.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.again_at
+    }
+
+    /// Whether that time has come.
+    pub fn is_due(&self, now: Mono) -> bool {
+        self.again_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// A listener that could not be had.

@@ -11,9 +11,9 @@ use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::entropy;
 use crate::io::link::{Link, Next};
-use crate::io::listener::{self, Accepted, Listener};
+use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, LINK_LINGER, LINK_TURN_BYTES};
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
 use crate::log::Log;
 use crate::rpc::response::Answer;
 use crate::ssh::door::Door;
@@ -23,9 +23,7 @@ use crate::ssh::{ChannelId, ServerConfig};
 /// The listener and everyone who came through it.
 #[derive(Debug)]
 pub(super) struct Peers {
-    listener: Listener,
-    /// When accepting goes on without an event.
-    accept_at: Option<Mono>,
+    entrance: Entrance,
     door: Door,
     config: Arc<ServerConfig>,
     keys: KeyRing,
@@ -52,8 +50,7 @@ enum Standing {
 impl Peers {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: KeyRing) -> Peers {
         Peers {
-            listener,
-            accept_at: None,
+            entrance: Entrance::new(listener),
             door: Door::new(),
             config: Arc::new(config),
             keys,
@@ -64,7 +61,7 @@ impl Peers {
     }
 
     pub(super) fn listener(&self) -> &Listener {
-        &self.listener
+        self.entrance.listener()
     }
 
     /// Somebody dials.
@@ -75,14 +72,9 @@ impl Peers {
         now: Mono,
     ) {
         let mut accepted = Vec::new();
-        self.accept_at = match self.listener.accept(ACCEPTS_PER_TURN, &mut accepted) {
-            listener::Next::Wait => None,
-            listener::Next::Again => Some(now),
-            listener::Next::Pause(error) => {
-                log.error(format_args!("cannot accept connections: {error}"));
-                Some(now + ACCEPT_PAUSE)
-            }
-        };
+        if let Err(error) = self.entrance.accept(now, &mut accepted) {
+            log.error(format_args!("cannot accept connections: {error}"));
+        }
         for connection in accepted {
             self.admit(registry, log, now, connection);
         }
@@ -165,7 +157,7 @@ impl Peers {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let links = self.guests.values().filter_map(|guest| guest.link.deadline());
-        links.chain(self.accept_at).min()
+        links.chain(self.entrance.deadline()).min()
     }
 
     pub(super) fn tick(
@@ -174,7 +166,7 @@ impl Peers {
         log: &mut Log<impl std::io::Write>,
         now: Mono,
     ) {
-        if self.accept_at.is_some_and(|at| at <= now) {
+        if self.entrance.is_due(now) {
             self.accept(registry, log, now);
         }
         for (key, guest) in &mut self.guests {

@@ -12,9 +12,9 @@ use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
 use crate::io::entropy;
 use crate::io::link::{Link, Next};
-use crate::io::listener::{self, Accepted, Listener};
+use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, LINK_LINGER, LINK_TURN_BYTES};
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
 use crate::log::Log;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::door::Door;
@@ -26,9 +26,7 @@ use crate::status::peer::{Peer, PeerEvent};
 
 /// The listener and everyone who came through it.
 pub(super) struct Guests {
-    listener: Listener,
-    /// When accepting goes on without an event.
-    accept_at: Option<Mono>,
+    entrance: Entrance,
     door: Door,
     config: Arc<ServerConfig>,
     keys: AgentKeys,
@@ -56,8 +54,7 @@ enum Standing {
 impl Guests {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> Guests {
         Guests {
-            listener,
-            accept_at: None,
+            entrance: Entrance::new(listener),
             door: Door::new(),
             config: Arc::new(config),
             keys: AgentKeys::new(keys),
@@ -69,7 +66,7 @@ impl Guests {
     }
 
     pub(super) fn listener(&self) -> &Listener {
-        &self.listener
+        self.entrance.listener()
     }
 
     /// From where each agent has connected last.
@@ -87,14 +84,9 @@ impl Guests {
     /// Somebody dials.
     pub(super) fn accept(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
         let mut accepted = Vec::new();
-        self.accept_at = match self.listener.accept(ACCEPTS_PER_TURN, &mut accepted) {
-            listener::Next::Wait => None,
-            listener::Next::Again => Some(now),
-            listener::Next::Pause(error) => {
-                log.error(format_args!("cannot accept connections: {error}"));
-                Some(now + ACCEPT_PAUSE)
-            }
-        };
+        if let Err(error) = self.entrance.accept(now, &mut accepted) {
+            log.error(format_args!("cannot accept connections: {error}"));
+        }
         for connection in accepted {
             self.admit(registry, log, now, connection);
         }
@@ -195,11 +187,11 @@ impl Guests {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let links = self.guests.values().filter_map(|guest| guest.link.deadline());
-        links.chain(self.accept_at).min()
+        links.chain(self.entrance.deadline()).min()
     }
 
     pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
-        if self.accept_at.is_some_and(|at| at <= now) {
+        if self.entrance.is_due(now) {
             self.accept(registry, log, now);
         }
         for (key, guest) in &mut self.guests {

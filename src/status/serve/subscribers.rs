@@ -9,21 +9,17 @@ use std::io::Write;
 use super::{Owner, Registry};
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::io::listener::{self, Listener};
+use crate::io::listener::{Entrance, Listener};
 use crate::io::reactor::Ready;
 use crate::io::stream::{Moved, Stream};
-use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, SUBSCRIBER_REQUEST_BYTES_MAX, SUBSCRIBER_TURN_BYTES,
-    SUBSCRIBERS_MAX,
-};
+use crate::limits::{SUBSCRIBER_REQUEST_BYTES_MAX, SUBSCRIBER_TURN_BYTES, SUBSCRIBERS_MAX};
 use crate::log::Log;
 use crate::status::hub::Hub;
 use crate::status::subscribe::Subscriber;
 
 /// The socket and everyone who came through it.
 pub(super) struct Subscribers {
-    listener: Listener,
-    accept_at: Option<Mono>,
+    entrance: Entrance,
     guests: BTreeMap<Key, Guest>,
     touched: BTreeSet<Key>,
 }
@@ -51,19 +47,18 @@ enum Turn {
 
 impl Subscribers {
     pub(super) fn new(listener: Listener) -> Subscribers {
-        Subscribers { listener, accept_at: None, guests: BTreeMap::new(), touched: BTreeSet::new() }
+        Subscribers {
+            entrance: Entrance::new(listener),
+            guests: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
     }
 
     pub(super) fn accept(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
         let mut accepted = Vec::new();
-        self.accept_at = match self.listener.accept(ACCEPTS_PER_TURN, &mut accepted) {
-            listener::Next::Wait => None,
-            listener::Next::Again => Some(now),
-            listener::Next::Pause(error) => {
-                log.error(format_args!("cannot accept subscribers: {error}"));
-                Some(now + ACCEPT_PAUSE)
-            }
-        };
+        if let Err(error) = self.entrance.accept(now, &mut accepted) {
+            log.error(format_args!("cannot accept subscribers: {error}"));
+        }
         for connection in accepted {
             if self.guests.len() >= SUBSCRIBERS_MAX {
                 log.warning(format_args!("{SUBSCRIBERS_MAX} programs listen, no more are taken"));
@@ -121,11 +116,11 @@ impl Subscribers {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.accept_at
+        self.entrance.deadline()
     }
 
     pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
-        if self.accept_at.is_some_and(|at| at <= now) {
+        if self.entrance.is_due(now) {
             self.accept(registry, log, now);
         }
     }

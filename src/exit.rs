@@ -15,6 +15,8 @@ pub enum Exit {
     Failed,
     /// The command line makes no sense.
     Usage,
+    /// `send-image`: an Engine's own files are not the image; the Engine can be asked for it.
+    FilesUnusable,
     /// `attach`: the connection was lost and could not be had back.
     ConnectionLost,
     /// `attach`: the terminal was never attached.
@@ -28,6 +30,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::FilesUnusable => 3,
             Exit::ConnectionLost => 254,
             Exit::NotAttached => 255,
         }
@@ -47,6 +50,7 @@ mod tests {
     #[test]
     fn numbers_are_those_of_the_manual() {
         let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::ConnectionLost, Exit::NotAttached];
+        assert_eq!(Exit::FilesUnusable.code(), 3);
         assert_eq!(all.map(Exit::code), [0, 1, 2, 254, 255]);
         assert_eq!(format!("{:?}", Exit::Usage.report()), format!("{:?}", ExitCode::from(2)));
     }

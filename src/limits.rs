@@ -6,10 +6,16 @@
 
 use std::time::Duration;
 
+mod docker;
 mod ship;
+mod tree;
+mod vm;
 mod x509;
 
+pub use self::docker::*;
 pub use self::ship::*;
+pub use self::tree::*;
+pub use self::vm::*;
 pub use self::x509::*;
 
 // --- ssh: the transport ---
@@ -166,46 +172,6 @@ pub const CAPACITY_PERCENT: u64 = 90;
 
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
 
-// --- docker: the Engine's socket ---
-
-/// A response head.
-pub const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
-/// A response body that is kept whole: the list of all containers.
-pub const DOCKER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// An ordinary call.
-pub const DOCKER_CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Header lines of a response; the Engine sends some ten.
-pub const DOCKER_HEADERS_MAX: usize = 64;
-/// The line that opens a chunk: sixteen digits and an extension that nobody sends.
-pub const DOCKER_CHUNK_LINE_BYTES_MAX: usize = 256;
-/// All lines after the last chunk.
-pub const DOCKER_TRAILER_BYTES_MAX: usize = 4 * 1024;
-/// A request with its body: a container's description, or the sources of the session image.
-pub const DOCKER_REQUEST_BYTES_MAX: usize = 1024 * 1024;
-/// One direction of a stream that is taken over: a screen of tmux several times.
-pub const DOCKER_STREAM_BYTES: usize = 64 * 1024;
-/// What is read from the Engine's socket at a time.
-pub const DOCKER_READ_BYTES: usize = 16 * 1024;
-/// One object of the event stream; labels of a container are in it.
-pub const DOCKER_EVENT_BYTES_MAX: usize = 64 * 1024;
-/// What a call that stops a container may take beyond the grace of the stop.
-pub const DOCKER_STOP_MARGIN: Duration = Duration::from_secs(15);
-/// A build of the session image, packages fetched over a slow line included.
-pub const DOCKER_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// The line with which an attached terminal tells its name inside the container.
-pub const DOCKER_TTY_LINE_BYTES_MAX: usize = 256;
-/// From a kill for memory to the end of the container that it belongs to.
-pub const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
-/// A container's log on disk where the host has no syslog, in MiB, twice.
-pub const DOCKER_LOG_FILE_MIB: u32 = 10;
-
-const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DOCKER_CALL_TIMEOUT.as_secs());
-const _: () = assert!(DOCKER_CALL_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs());
-const _: () = assert!(
-    RPC_ANSWER_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs() + DOCKER_STOP_MARGIN.as_secs()
-);
-const _: () = assert!(DOCKER_HEAD_BYTES_MAX <= DOCKER_STREAM_BYTES);
-
 // --- agent ---
 
 /// Descriptors that one agent watches: connections, terminals with their processes, Docker's.
@@ -214,8 +180,10 @@ pub const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
 pub const CALLERS_MAX: usize = 4096;
 /// How often `authorized_keys` is looked at while anything else happens; a login looks too.
 pub const KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes on their way between a terminal and its client, in one direction.
-pub const TERMINAL_WINDOW_BYTES: usize = 16 * 1024;
+/// Bytes on their way between a terminal and its client, in one direction: one message of channel
+/// data, of eight whole pieces of what a terminal shows. The kernel gives it 4,095 bytes at a time
+/// (its line discipline's buffer, less one); room for a few bytes more would cost a ninth call.
+pub const TERMINAL_WINDOW_BYTES: usize = 8 * 4095;
 /// Bytes that one terminal may move in one turn, so that it slows no other's keystroke.
 pub const TERMINAL_TURN_BYTES: usize = 64 * 1024;
 /// How long a tmux client that was hung up on may take to end before it is killed.
@@ -253,6 +221,10 @@ const _: () = assert!(AGENT_SHUTDOWN_GRACE.as_secs() > SESSION_STOP_GRACE.as_sec
 pub const LOCK_FILE_BYTES_MAX: usize = 4 * 1024;
 /// How long `list` and `get` wait for the runtime before they tell what was last known.
 pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the event of an end that was seen waits for news of how it ended: the Engine tells of
+/// it within milliseconds, and an end is to be told within a second.
+pub const END_NEWS_PATIENCE: Duration = Duration::from_millis(750);
 
 const _: () = assert!(SURVEY_PATIENCE.as_secs() < RPC_ANSWER_TIMEOUT.as_secs());
 
@@ -318,6 +290,11 @@ pub const LOG_PORT: u16 = 514;
 pub const AGENT_HOST_BYTES_MAX: usize = 512;
 /// From a dial to an open stream, name resolution included; a dead host says nothing at all.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A stream that nobody has answered for so long is opened anew. The kernel asks again after one
+/// second, then after two, four, eight: it would find out late that a network is back.
+pub const KNOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// What that is drawn out by at most, so that many who wait do not fall into step.
+pub const KNOCK_JITTER: Duration = Duration::from_millis(500);
 /// Requests to one agent that are not answered yet, those that wait for the connection included.
 pub const MEMBER_REQUESTS_MAX: usize = 256;
 /// How long a verb waits for lists and pings, dialling included; all dead hosts cost it once.
@@ -346,6 +323,7 @@ pub const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
 pub const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SURVEY_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
+const _: () = assert!(KNOCK_PATIENCE.as_secs() + 1 < DIAL_TIMEOUT.as_secs());
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
 const _: () = assert!(ATTACH_REDIAL_CAP.as_secs() <= REDIAL_CAP.as_secs());
 
@@ -371,6 +349,15 @@ pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
 /// Texts that the hub keeps only once, and as many of what sessions have in common.
 pub const SHARED_VALUES_MAX: usize = 64;
+/// What an agent may have sent that the hub has no room for is half of this; the rest waits with
+/// the agent. Enough for a line of 10 Mbit/s at 100 ms, and 40 MiB when 256 wait for a full disk.
+pub const STATUS_WINDOW_POOL_BYTES: u32 = 256 * 1024;
+/// Connections whose buffers are kept for what comes next: more than a few are only busy at the
+/// same time when all are, and then each has little.
+pub const STATUS_WARM_MAX: usize = 8;
+/// How long agents are not read at all while the hub waits for its disk: what comes then waits in
+/// the kernel. Longer, and their keepalives would be missed.
+pub const STATUS_UNREAD_MAX: Duration = Duration::from_secs(5);
 /// What a listener has for one agent: a hello and an acknowledgement.
 pub const LISTENER_OUTPUT_BYTES: usize = 1024;
 /// Descriptors that a status listener watches: two for each agent, and those who listen.
@@ -403,6 +390,7 @@ pub const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 pub const LISTENER_NOTES_MAX: usize = 16;
 
 const _: () = assert!(STATUS_DESCRIPTORS_MAX > SSH_CONNECTIONS_MAX + AGENTS_MAX + SUBSCRIBERS_MAX);
+const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
 const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());
 const _: () = assert!(EVENT_BYTES_MAX + 1024 <= JOURNAL_PENDING_BYTES_MAX);
 const _: () = assert!(2 * JOURNAL_PENDING_BYTES_MAX as u64 <= JOURNAL_FILE_BYTES);
@@ -489,7 +477,8 @@ pub const HUB_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const HUB_READ_BYTES: usize = 16 * 1024;
 /// From a hub that is not there to the next look.
 pub const HUB_REDIAL: Duration = Duration::from_secs(2);
-/// How often the registry's directory is looked at for new agents.
+/// How often the registry's directory is looked at for new agents by a screen, and by a status
+/// listener while an entry of it is wrong.
 pub const REGISTRY_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// What is kept of the last words of a program that had the terminal.
 pub const GUEST_OUTPUT_BYTES_MAX: usize = 8 * 1024;
@@ -511,6 +500,8 @@ pub const PROVISION_ALIVE_SECONDS: u64 = 15;
 pub const PROVISION_ALIVE_COUNT: u32 = 3;
 /// Seconds for which the shared connection is kept when nobody has closed it.
 pub const PROVISION_KEEP_SECONDS: u64 = 60;
+/// Minutes for which a copied program may be at work on a host: a day, with an image on its way.
+pub const PROVISION_COPY_MINUTES_MAX: u64 = 24 * 60;
 /// KiB that must be free below /var: Docker, an upgrade, and the session image.
 pub const PROVISION_FREE_KIB_MIN: u64 = 4 * 1024 * 1024;
 /// The line of JSON that tells the other end what to do.
@@ -535,6 +526,12 @@ pub const LOG_FORWARD_QUEUE_MESSAGES: usize = 5_000;
 pub const LOG_FORWARD_QUEUE_DISK_MIB: usize = 256;
 /// The longest pause between two tries to reach the collector, in seconds.
 pub const LOG_FORWARD_RESUME_SECONDS_MAX: u64 = 30;
+/// How long the collector lets a connection be silent before it asks whether the agent's host is
+/// there, in seconds: longer than the kernel of that host goes on sending what is not acknowledged
+/// (`tcp_retries2`, some 15 minutes). Whoever forgets a connection sooner loses the lines that are
+/// under way on it, when the network between the two was away and comes back.
+pub const LOG_DOOR_SILENT_SECONDS_MAX: u64 = 1200;
+const _: () = assert!(LOG_DOOR_SILENT_SECONDS_MAX > 925);
 /// Days for which the collector keeps an agent's logs.
 pub const LOG_KEEP_DAYS: u32 = 14;
 

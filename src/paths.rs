@@ -38,6 +38,8 @@ pub const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
 pub const STATUS_SOCKET_MODE: u32 = 0o660;
 /// A session's metadata.
 pub const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
+/// Where the Docker Engine of a host listens.
+pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// A session's home directory.
 pub const SESSION_DIR: (Owner, u32) = (Owner::Claude, 0o700);
 
@@ -47,6 +49,11 @@ pub const SERVICE_USER: &str = "claude";
 pub const SERVICE_USER_ID: u32 = 1337;
 /// The agent's unit.
 pub const AGENT_UNIT: &str = "convocate-agent.service";
+/// The units that put a renewed certificate in its place on an agent's host, the trigger first.
+pub const CERTIFICATE_UNITS: [&str; 2] =
+    ["convocate-certificate.path", "convocate-certificate.service"];
+/// The units that renew certificates from the shell host, the trigger first.
+pub const RENEWAL_UNITS: [&str; 2] = ["convocate-renewal.timer", "convocate-renewal.service"];
 /// The status listener's unit.
 pub const STATUS_UNIT: &str = "convocate-status.service";
 /// The unit that bounds all sessions together.
@@ -56,6 +63,10 @@ pub const SESSIONS_SLICE: &str = "convocate-sessions.slice";
 pub const DRAFT_PREFIX: &str = ".new-";
 /// How the name of a deleted session's home begins, until it is erased.
 pub const REMAINS_PREFIX: &str = ".deleted-";
+/// How the name of a home begins that comes from another host, until it is whole.
+pub const ARRIVAL_PREFIX: &str = ".arriving-";
+/// How the name of a receipt for such a home begins.
+pub const RECEIPT_PREFIX: &str = ".arrived-";
 /// How the name of a lock ends.
 pub const LOCK_SUFFIX: &str = ".lock";
 
@@ -106,6 +117,16 @@ impl Paths {
     /// A unit of systemd ([`PUBLIC_FILE`]).
     pub fn unit(&self, name: &str) -> PathBuf {
         self.at("etc/systemd/system").join(name)
+    }
+
+    /// The bound of all virtual machines of a hypervisor together.
+    pub fn machines_bound(&self) -> PathBuf {
+        self.unit("machine.slice.d/50-convocate.conf")
+    }
+
+    /// When a timer of systemd was last due, as systemd keeps it.
+    pub fn timer_stamp(&self, name: &str) -> PathBuf {
+        self.at("var/lib/systemd/timers").join(format!("stamp-{name}"))
     }
 
     /// Removes old session images, once a day (root, 0755).
@@ -190,6 +211,11 @@ impl Paths {
         self.at("var/lib/convocate-agent")
     }
 
+    /// A certificate that the shell host has sent, until root has looked at it.
+    pub fn agent_renewed_certificate(&self) -> PathBuf {
+        self.agent_state().join("renewed.crt")
+    }
+
     /// Events that the shell host does not have yet ([`PRIVATE_STATE_DIR`]).
     pub fn agent_spool(&self) -> PathBuf {
         self.agent_state().join("spool")
@@ -242,6 +268,18 @@ impl Paths {
     /// Where a deleted session's home is until it is erased. Not a UUID, so never listed.
     pub fn session_remains(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{REMAINS_PREFIX}{id}"))
+    }
+
+    /// Where a home that comes from another host is made. Not a UUID, so never listed. Each try has
+    /// a number of its own.
+    pub fn session_arrival(&self, id: Uuid, number: u64) -> PathBuf {
+        self.sessions().join(format!("{ARRIVAL_PREFIX}{id}-{number:016x}"))
+    }
+
+    /// The hash of a home that came from another host, while it may lie there, too
+    /// ([`PRIVATE_KEY`]).
+    pub fn session_receipt(&self, id: Uuid) -> PathBuf {
+        self.sessions().join(format!("{RECEIPT_PREFIX}{id}"))
     }
 
     /// A session's metadata ([`SESSION_FILE`]).

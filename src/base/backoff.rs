@@ -25,9 +25,12 @@ impl Backoff {
     pub fn delay(&mut self, rng: &mut Rng) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.cap);
-        let half = step / 2;
-        let jitter_ms = u32::try_from(half.as_millis()).unwrap_or(u32::MAX - 1);
-        half + Duration::from_millis(u64::from(rng.below(jitter_ms + 1)))
+        jittered(step, rng)
+    }
+
+    /// The delay before the next try where nobody has answered: a first one, however often.
+    pub fn brief(&self, rng: &mut Rng) -> Duration {
+        jittered(self.first, rng)
     }
 
     /// Starts again at the first delay. To be called when the peer has answered something, not when
@@ -35,6 +38,12 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.next = self.first;
     }
+}
+
+fn jittered(step: Duration, rng: &mut Rng) -> Duration {
+    let half = step / 2;
+    let jitter_ms = u32::try_from(half.as_millis()).unwrap_or(u32::MAX - 1);
+    half + Duration::from_millis(u64::from(rng.below(jitter_ms + 1)))
 }
 
 #[cfg(test)]
@@ -50,6 +59,8 @@ mod tests {
             let delay = backoff.delay(&mut rng);
             assert!(delay >= seconds(step) / 2 && delay <= seconds(step), "{step} {delay:?}");
         }
+        assert!(backoff.brief(&mut rng) <= seconds(1));
+        assert!(backoff.delay(&mut rng) > seconds(1), "a brief wait changes no other");
         backoff.reset();
         assert!(backoff.delay(&mut rng) <= seconds(1));
         let delays: Vec<_> =

@@ -16,4 +16,7 @@ pub mod slots;
 pub mod text;
 pub mod time;
 pub mod timers;
+pub mod tree;
+pub mod unreached;
+pub mod ustar;
 pub mod uuid;

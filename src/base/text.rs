@@ -1,7 +1,28 @@
 //! Text as it may stand on somebody's terminal: made harmless, measured, cut.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
+
+/// Takes a value from a string of a serde format, which is only looked at.
+pub(super) struct Reading<F> {
+    /// What is expected.
+    pub what: &'static str,
+    /// Reads it.
+    pub read: F,
+}
+
+impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> serde::de::Visitor<'_> for Reading<F> {
+    type Value = T;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.what)
+    }
+
+    fn visit_str<W: serde::de::Error>(self, text: &str) -> Result<T, W> {
+        (self.read)(text).map_err(W::custom)
+    }
+}
 
 /// Text without anything that moves a cursor or hides itself; such characters become `\u{…}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -17,6 +38,20 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// Text without the sequences that colour it or move a cursor (ECMA-48 §5.4: CSI, parameters and
+/// intermediates, and a final byte), as a console says it.
+pub fn without_sequences(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|sign| matches!(sign, ' '..='?'));
+        let mut rest = rest.chars();
+        let is_final = rest.next().is_none_or(|sign| matches!(sign, '@'..='~'));
+        plain.push_str(if is_final { rest.as_str() } else { part });
+    }
+    plain
 }
 
 /// Control characters, line separators, and the format characters that reorder or hide text.
@@ -110,6 +145,13 @@ mod tests {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text));
         }
         assert_eq!(printable("\u{1b}[2J\u{202e}"), "\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn colours_are_left_out() {
+        let line = "[\u{1b}[0;32m  OK  \u{1b}[0m] Reached \u{1b}[2Jthe end";
+        assert_eq!(without_sequences(line), "[  OK  ] Reached the end");
+        assert_eq!(without_sequences("\u{1b}[\u{1b}[1é\u{1b}"), "1é\u{1b}");
     }
 
     #[test]

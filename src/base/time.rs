@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
+use super::text::Reading;
+
 /// A point on the monotonic clock, in nanoseconds since an origin that only the driver knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mono(u64);
@@ -46,6 +48,8 @@ pub struct Wall {
     nanos: u32,
 }
 
+/// The text form with a fraction, to be filled in.
+const TEMPLATE: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -79,6 +83,22 @@ impl Wall {
         let second_of_day = small(self.seconds.rem_euclid(SECONDS_PER_DAY));
         let (year, month, day) = date_from_days(days);
         (year, month, day, second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60)
+    }
+
+    /// Writes the text form past the machinery of formatting, since it is in every event and every
+    /// list. `None` for a year without four digits.
+    fn write(self, text: &mut [u8; TEMPLATE.len()]) -> Option<&str> {
+        let (year, month, day, hour, minute, second) = self.civil();
+        put_digits(&mut text[..4], u32::try_from(year).ok().filter(|year| *year <= 9999)?);
+        for (at, number) in [(5, month), (8, day), (11, hour), (14, minute), (17, second)] {
+            put_digits(&mut text[at..at + 2], number);
+        }
+        put_digits(&mut text[20..29], self.nanos);
+        if self.nanos == 0 {
+            text[19] = b'Z';
+            return std::str::from_utf8(&text[..20]).ok();
+        }
+        std::str::from_utf8(text).ok()
     }
 
     /// Reads an RFC 3339 timestamp; any offset is taken into account, digits of the second beyond
@@ -118,6 +138,9 @@ impl Wall {
 /// RFC 3339 in UTC with a final `Z`; the fraction is left out when it is zero, else nine digits.
 impl fmt::Display for Wall {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.write(&mut TEMPLATE.to_owned()) {
+            return out.write_str(text);
+        }
         let (year, month, day, hour, minute, second) = self.civil();
         write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         if self.nanos != 0 {
@@ -129,15 +152,19 @@ impl fmt::Display for Wall {
 
 impl serde::Serialize for Wall {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.write(&mut TEMPLATE.to_owned()) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Wall {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Wall, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Wall::parse_rfc3339(&text)
-            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not an RFC 3339 time")))
+        let read = |text: &str| {
+            Wall::parse_rfc3339(text).ok_or_else(|| format!("{text:?} is not an RFC 3339 time"))
+        };
+        deserializer.deserialize_str(Reading { what: "an RFC 3339 time", read })
     }
 }
 
@@ -148,6 +175,13 @@ pub struct Now {
     pub mono: Mono,
     /// For timestamps.
     pub wall: Wall,
+}
+
+fn put_digits(places: &mut [u8], mut number: u32) {
+    for place in places.iter_mut().rev() {
+        *place = b"0123456789"[number as usize % 10];
+        number /= 10;
+    }
 }
 
 /// The number of a day that is counted from 1970-01-01, by shifting the year to start in March so

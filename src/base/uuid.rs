@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::rng::Rng;
+use super::text::Reading;
 
 /// A UUID. Its text form is 36 characters in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,16 @@ impl Uuid {
         parse_bytes(text).map(Uuid).ok_or_else(|| NotAUuid(text.chars().take(40).collect()))
     }
 
+    /// Writes the text form. Ids are in every event and every list, so this goes past the machinery
+    /// of formatting.
+    fn write<'a>(&self, text: &'a mut [u8; UUID_TEXT_BYTES]) -> &'a str {
+        for (byte, at) in self.0.iter().zip(PLACES) {
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 15)];
+        }
+        std::str::from_utf8(text).expect("digits and hyphens")
+    }
+
     /// The first 8 characters of the text form.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -51,30 +62,27 @@ impl Uuid {
 
 /// Where the text form has its hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Where it has each byte's two digits.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn parse_bytes(text: &str) -> Option<[u8; 16]> {
     let text = text.as_bytes();
     if text.len() != UUID_TEXT_BYTES || HYPHENS.iter().any(|&at| text[at] != b'-') {
         return None;
     }
-    let mut digits = (0..UUID_TEXT_BYTES).filter(|at| !HYPHENS.contains(at)).map(|at| text[at]);
-    let mut digit = || char::from(digits.next()?).to_digit(16);
+    let digit = |at: usize| char::from(text[at]).to_digit(16);
     let mut bytes = [0; 16];
-    for byte in &mut bytes {
-        *byte = u8::try_from(digit()? * 16 + digit()?).ok()?;
+    for (byte, at) in bytes.iter_mut().zip(PLACES) {
+        *byte = u8::try_from(digit(at)? * 16 + digit(at + 1)?).ok()?;
     }
     Some(bytes)
 }
 
 impl fmt::Display for Uuid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                out.write_str("-")?;
-            }
-            write!(out, "{byte:02x}")?;
-        }
-        Ok(())
+        let mut text = [b'-'; UUID_TEXT_BYTES];
+        out.write_str(self.write(&mut text))
     }
 }
 
@@ -86,14 +94,13 @@ impl fmt::Debug for Uuid {
 
 impl serde::Serialize for Uuid {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.write(&mut [b'-'; UUID_TEXT_BYTES]))
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Uuid {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Uuid::parse(&text).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Reading { what: "a session UUID", read: Uuid::parse })
     }
 }
 

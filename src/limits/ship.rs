@@ -24,6 +24,10 @@ pub const SHIP_NAME_BYTES_MAX: usize = 4096;
 pub const SHIP_EXTENSION_BYTES_MAX: usize = 64 * 1024;
 /// A layer's description, which is looked into; one that is longer is only passed on.
 pub const SHIP_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
+/// An image's configuration; the Engine's own bound is 8 MiB.
+pub const SHIP_CONFIGURATION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A line of a layer's index: the headers of one entry with its extended ones, in base64.
+pub const SHIP_INDEX_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(SHIP_LAYERS_MAX * 80 < PROVISION_REQUEST_BYTES_MAX);
 const _: () = assert!(4 * SHIP_LAYERS_MAX < SHIP_ENTRIES_MAX);

@@ -12,6 +12,7 @@ use super::wire::Wire;
 use super::worker::{Crew, Worker};
 use crate::base::address::Address;
 use crate::base::slots::Key;
+use crate::base::unreached::Unreached;
 use crate::limits::{AGENTS_MAX, RESOLVER_THREADS};
 
 struct Lookup {
@@ -21,7 +22,7 @@ struct Lookup {
 
 struct Found {
     key: Key,
-    numbers: Result<Vec<SocketAddr>, String>,
+    numbers: Result<Vec<SocketAddr>, Unreached>,
 }
 
 /// Opens streams, and watches them.
@@ -41,24 +42,24 @@ impl Dialler {
     /// thread; then the wire comes from [`Dialler::next_found`].
     ///
     /// # Errors
-    /// What is known at once, in the system's words.
+    /// What is known at once.
     pub fn dial(
         &mut self,
         reactor: &mut Reactor,
         key: Key,
         address: &Address,
-    ) -> Result<Option<Wire>, String> {
+    ) -> Result<Option<Wire>, Unreached> {
         if let Some(number) = address.as_socket_addr() {
             return connect(reactor, key, vec![number]).map(Some);
         }
         let job = Lookup { key, address: address.clone() };
-        let resolver = self.resolver(reactor).map_err(|error| error.to_string())?;
-        resolver.submit(job).map_err(|_| "too many names are being looked up".to_owned())?;
+        let full = || Unreached::Refused("too many names are being looked up".to_owned());
+        self.resolver(reactor)?.submit(job).map_err(|_| full())?;
         Ok(None)
     }
 
     /// The next name that was looked up, and the wire that came of it.
-    pub fn next_found(&mut self, reactor: &Reactor) -> Option<(Key, Result<Wire, String>)> {
+    pub fn next_found(&mut self, reactor: &Reactor) -> Option<(Key, Result<Wire, Unreached>)> {
         let Found { key, numbers } = self.resolver.as_mut()?.next_result()?;
         Some((key, numbers.and_then(|numbers| connect(reactor, key, numbers))))
     }
@@ -69,7 +70,9 @@ impl Dialler {
             let crew = Crew { name: "resolver", threads: RESOLVER_THREADS, jobs_max: AGENTS_MAX };
             let look_up = |job: Lookup| Found {
                 key: job.key,
-                numbers: resolve(&job.address).map_err(|error| error.to_string()),
+                // It is the network that has not answered, for all that can be told.
+                numbers: resolve(&job.address)
+                    .map_err(|error| Unreached::Silent(error.to_string())),
             };
             self.resolver = Some(Worker::start(crew, &waker, look_up)?);
         }
@@ -80,11 +83,10 @@ impl Dialler {
 /// Opens a stream to the first of `numbers` that takes one, watched under `key`.
 ///
 /// # Errors
-/// The system's words about the last of them.
-pub fn connect(reactor: &Reactor, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, String> {
-    let wire = Wire::dial(numbers).map_err(|error| error.to_string())?;
-    let watch = reactor.watch(wire.stream(), key, Interests::Both);
-    match watch.map_err(|error| error.to_string())? {
+/// What the system says about the last of them.
+pub fn connect(reactor: &Reactor, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, Unreached> {
+    let wire = Wire::dial(numbers)?;
+    match reactor.watch(wire.stream(), key, Interests::Both)? {
         Watch::Events | Watch::AlwaysReady => Ok(wire),
     }
 }

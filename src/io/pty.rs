@@ -3,17 +3,23 @@
 //! It leads a session of its own with the pty's slave as its controlling terminal, so it sees its
 //! own job control and a hang-up when we close the master. We keep no copy of the slave: the end
 //! of the last process that has it ends the master's reading.
+//!
+//! [`open_inside`] opens a terminal among those that another process sees, in a container, whose
+//! programs can then open its slave by name.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize,
+};
 
 use super::process::{Process, Program, SpawnError};
-use super::stream::Stream;
+use super::stream::{Stream, descriptor_path};
 
 /// Our side of a terminal.
 #[derive(Debug)]
@@ -87,6 +93,38 @@ pub(super) fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
+/// The kind of file system that only terminals are in (`DEVPTS_SUPER_MAGIC`).
+const TERMINALS_MAGIC: u64 = 0x1cd1;
+
+/// A new terminal among those that process `pid` sees in its `/dev/pts`, and the slave's name
+/// there. It echoes nothing. Its end is seen on the master once somebody had the slave open.
+///
+/// That process need not be trusted, and its number may be another's by now: nothing but a new
+/// terminal is opened, wherever its paths lead.
+///
+/// # Errors
+/// There is no such process, it is none of ours, or it has no terminals of its own.
+pub fn open_inside(pid: u32, size: Size) -> io::Result<(Stream, String)> {
+    let path = OFlags::PATH | OFlags::CLOEXEC;
+    let root = openat(CWD, format!("/proc/{pid}/root"), path | OFlags::DIRECTORY, Mode::empty())?;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let place = openat2(&root, "dev/pts/ptmx", path, Mode::empty(), inside)?;
+    if u64::try_from(fstatfs(&place)?.f_type) != Ok(TERMINALS_MAGIC) {
+        return Err(io::Error::other("/dev/pts has other things than terminals in it"));
+    }
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let master = openat(CWD, descriptor_path(&place), flags, Mode::empty())?;
+    unlockpt(&master)?;
+    tcsetwinsize(&master, size.into())?;
+    let mut modes = tcgetattr(&master)?;
+    modes.input_modes -= InputModes::ICRNL;
+    modes.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+    tcsetattr(&master, OptionalActions::Now, &modes)?;
+    let name = ptsname(&master, Vec::new())?;
+    let name = name.into_string().map_err(io::Error::other)?;
+    Ok((Stream::from_terminal(master), name))
+}
+
 fn spawn_on(command: &mut Command, slave: OwnedFd) -> io::Result<Process> {
     command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?));
     command.stderr(Stdio::from(slave));
@@ -141,6 +179,29 @@ mod tests {
         assert_eq!(text, "27 91\r\nterminal\r\n");
         assert_eq!(poll(&mut [PollFd::new(&pty.process, PollFlags::IN)], None), Ok(1));
         assert_eq!(pty.process.try_exit().unwrap(), Some(Exit::Code(0)));
+    }
+
+    #[test]
+    fn a_terminal_is_opened_among_those_of_a_process() {
+        let (master, name) = open_inside(std::process::id(), SIZE).unwrap();
+        let mut child = Command::new("sh");
+        let script = format!("stty size <{name}; stty -a <{name} | grep -c -- '-icanon'");
+        let said = child.args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "27 91\n1\n");
+        let slave = std::fs::OpenOptions::new().write(true).read(true).open(&name).unwrap();
+        io::Write::write_all(&mut &slave, b"shown").unwrap();
+        let mut space = [0; 100];
+        assert_eq!(poll(&mut [PollFd::new(&master, PollFlags::IN)], None), Ok(1));
+        assert!(matches!(master.read(&mut space), Moved::Bytes(5)));
+        drop(slave);
+        assert_eq!(poll(&mut [PollFd::new(&master, PollFlags::IN)], None), Ok(1));
+        assert!(matches!(master.read(&mut space), Moved::Closed));
+    }
+
+    #[test]
+    fn no_terminal_is_opened_for_what_is_no_process() {
+        let error = open_inside(u32::MAX, SIZE).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::limits::{COPY_HARD_LINKS_MAX, COPY_LEVELS_MAX, COPY_NOTES_MAX};
 mod attributes;
 mod data;
 
+pub(super) use data::next_data;
+
 /// What to leave out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions<'a> {

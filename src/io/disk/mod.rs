@@ -7,21 +7,25 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `access` | what stands at a path, and whose it is |
+//! | `beneath` | files of a directory that others have filled |
 //! | `file` | read within a bound, write atomically |
 //! | `lock` | one process at a time |
 //! | `secret` | private keys: refused when others could read them |
 //! | `walk` | steps in a tree, shared by copy and remove |
 //! | `copy`, `remove` | whole trees |
+//! | `tree` | a tree as records, on its way to another host |
 //! | `log` | files that are appended to, durably and off the loop |
 //! | `watched` | a file that is read again when it has changed |
 
 mod access;
+mod beneath;
 mod copy;
 mod file;
 mod lock;
 mod log;
 mod remove;
 mod secret;
+mod tree;
 mod walk;
 mod watched;
 
@@ -30,6 +34,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use access::{Found, Ids, Kind, look, remove_file, set_access};
+pub use beneath::Beneath;
 pub use copy::{Copied, CopyOptions, copy_tree};
 pub use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,
@@ -39,6 +44,7 @@ pub use lock::LockFile;
 pub use log::{LogDirectory, LogWorker};
 pub use remove::remove_tree;
 pub use secret::{SecretPolicy, read_secret};
+pub use tree::{Contents, TreeRead, TreeWriter, read_tree};
 pub use watched::{Look, WatchedFile};
 
 /// What went wrong on the disk. Each names the path.

@@ -114,7 +114,11 @@ fn kernel_step(from: &OwnedFd, to: &OwnedFd, range: &Range<u64>) -> Result<u64, 
 }
 
 /// The next stretch of a file that is no hole, at or after `offset` and before `size`.
-fn next_data(from: &OwnedFd, offset: u64, size: u64) -> Result<Option<Range<u64>>, Errno> {
+pub(in crate::io::disk) fn next_data(
+    from: &OwnedFd,
+    offset: u64,
+    size: u64,
+) -> Result<Option<Range<u64>>, Errno> {
     if offset >= size {
         return Ok(None);
     }

@@ -33,6 +33,10 @@ pub enum Call {
     Restart(Id),
     /// Clear a stale lock.
     Override(Id),
+    /// The certificate with which the agent's host sends its logs.
+    Certificate,
+    /// Another one in its place.
+    RenewCertificate(RenewCertificate),
     /// Reserved.
     SettingsGet,
     /// Reserved.
@@ -40,8 +44,9 @@ pub enum Call {
 }
 
 /// Every op's name, sorted.
-pub const OP_NAMES: [&str; 13] = [
+pub const OP_NAMES: [&str; 15] = [
     "background",
+    "certificate",
     "clone",
     "create",
     "delete",
@@ -51,6 +56,7 @@ pub const OP_NAMES: [&str; 13] = [
     "list",
     "override",
     "ping",
+    "renew-certificate",
     "restart",
     "settings-get",
     "settings-set",
@@ -141,6 +147,14 @@ pub struct CloneSession {
     pub name: SessionName,
 }
 
+/// Parameters of `renew-certificate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewCertificate {
+    /// As PEM.
+    pub certificate: String,
+}
+
 /// Why a request line is not a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
@@ -177,7 +191,12 @@ impl Call {
     pub const fn only_reads(&self) -> bool {
         matches!(
             self,
-            Call::Ping | Call::List | Call::Get(_) | Call::SettingsGet | Call::SettingsSet
+            Call::Ping
+                | Call::List
+                | Call::Get(_)
+                | Call::Certificate
+                | Call::SettingsGet
+                | Call::SettingsSet
         )
     }
 
@@ -205,6 +224,8 @@ impl Call {
             "background" => Call::Background(decode(params)?),
             "restart" => Call::Restart(decode(params)?),
             "override" => Call::Override(decode(params)?),
+            "certificate" => Call::Certificate,
+            "renew-certificate" => Call::RenewCertificate(decode(params)?),
             "settings-get" => Call::SettingsGet,
             "settings-set" => Call::SettingsSet,
             _ => return Err(CallError::UnknownOp(op)),
@@ -225,6 +246,8 @@ impl Call {
             Call::Background(_) => "background",
             Call::Restart(_) => "restart",
             Call::Override(_) => "override",
+            Call::Certificate => "certificate",
+            Call::RenewCertificate(_) => "renew-certificate",
             Call::SettingsGet => "settings-get",
             Call::SettingsSet => "settings-set",
         }
@@ -242,7 +265,10 @@ impl Call {
             Call::Create(create) => serde_json::to_value(create),
             Call::Edit(edit) => serde_json::to_value(edit),
             Call::Clone(clone) => serde_json::to_value(clone),
-            Call::Ping | Call::List | Call::SettingsGet | Call::SettingsSet => Ok(Value::Null),
+            Call::RenewCertificate(renewal) => serde_json::to_value(renewal),
+            Call::Ping | Call::List | Call::Certificate | Call::SettingsGet | Call::SettingsSet => {
+                Ok(Value::Null)
+            }
         };
         let params = params.expect("these types have only string keys and finite numbers");
         let mut line = serde_json::json!({ "op": self.op(), "params": params }).to_string();
@@ -321,6 +347,8 @@ mod tests {
             Call::Background(id),
             Call::Restart(id),
             Call::Override(id),
+            Call::Certificate,
+            Call::RenewCertificate(RenewCertificate { certificate: "PEM\n".to_owned() }),
             Call::SettingsGet,
             Call::SettingsSet,
         ];

@@ -34,9 +34,9 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// None.
-    pub const fn new() -> Channels {
-        Channels { list: Vec::new(), next: 0, pool: limits::SSH_WINDOW_POOL_BYTES }
+    /// None; `pool` is what all windows may have above their floors.
+    pub const fn new(pool: u32) -> Channels {
+        Channels { list: Vec::new(), next: 0, pool }
     }
 
     /// The channel, if it is still there.

@@ -57,6 +57,8 @@ pub struct Tuning {
     pub keepalive_misses: u32,
     /// From the start to authenticated.
     pub login_grace: Duration,
+    /// What all channels of a connection may hold above their floors: half of it is for the first.
+    pub window_pool_bytes: u32,
     /// AES before ChaCha20, as it should be on a machine with AES instructions.
     pub prefer_aes: bool,
     /// The key exchange methods that are offered, in order.
@@ -73,6 +75,7 @@ impl Default for Tuning {
             keepalive: limits::SSH_KEEPALIVE_INTERVAL,
             keepalive_misses: limits::SSH_KEEPALIVE_MISSES_MAX,
             login_grace: limits::SSH_LOGIN_GRACE,
+            window_pool_bytes: limits::SSH_WINDOW_POOL_BYTES,
             prefer_aes: aes_is_fast(),
             kex: &[KexName::MlKem768X25519, KexName::Curve25519, KexName::Curve25519LibSsh],
         }

@@ -218,6 +218,13 @@ impl Conn {
         }
     }
 
+    /// Gives back the buffers that are empty, which would be kept for a while. For an owner of many
+    /// connections that burst at the same time.
+    pub fn rest(&mut self) {
+        self.inbox.trim();
+        self.core.trim();
+    }
+
     /// What a channel has received and was not consumed, oldest first.
     pub fn received(&self, id: ChannelId) -> &[u8] {
         self.core.channels.get(id).map_or(&[], |channel| channel.received())
@@ -390,8 +397,7 @@ impl Endpoint for Conn {
     fn tick(&mut self, now: Mono) {
         self.core.tick(now);
         if self.core.timers.expire(Deadline::Trim, now) {
-            self.inbox.trim();
-            self.core.trim();
+            self.rest();
             self.watch();
         }
     }

@@ -114,6 +114,7 @@ impl Core {
         let kexinit = exchange::start(&side, &mut sender, &mut rng);
         let mut timers = Timers::new();
         timers.set(Deadline::Login, now + side.tuning().login_grace);
+        let channels = Channels::new(side.tuning().window_pool_bytes);
         let auth = match side.role() {
             Role::Client => Auth::Client(ClientAuth::new()),
             Role::Server => Auth::Server(ServerAuth::Service),
@@ -124,7 +125,7 @@ impl Core {
             auth,
             receiving: Receiving::default(),
             sender,
-            channels: Channels::new(),
+            channels,
             events: Events::new(),
             timers,
             now,

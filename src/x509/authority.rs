@@ -110,6 +110,24 @@ impl Authority {
         self.issue(*request.key(), subject, Role::Client { issuer_key, name: id.clone() }, now, rng)
     }
 
+    /// A certificate like `present`, which this authority or one before it has issued to an agent:
+    /// for the same name and the same key, whose holder has proved it then.
+    ///
+    /// # Errors
+    /// [`IssueError::Purpose`] if it is no agent's, [`IssueError::Ended`] if the authority's life
+    /// is over.
+    pub fn renew(
+        &self,
+        present: &Certificate,
+        now: Wall,
+        rng: &mut Rng,
+    ) -> Result<Certificate, IssueError> {
+        let Role::Client { name, .. } = present.role() else { return Err(IssueError::Purpose) };
+        let issuer_key = self.key.public().id();
+        let role = Role::Client { issuer_key, name: name.clone() };
+        self.issue(*present.key(), name.common(), role, now, rng)
+    }
+
     fn issue(
         &self,
         key: PublicKey,
@@ -140,6 +158,8 @@ pub enum IssueError {
     Ended(Wall),
     /// So many names for one server.
     Names(usize),
+    /// What is to be renewed is for another purpose.
+    Purpose,
     /// Somebody else asks.
     Asker {
         /// Who should.
@@ -157,6 +177,7 @@ impl fmt::Display for IssueError {
                 "the authority's certificate ended {end}, or this machine's clock is wrong; \
                  make a new one with: convocate-host init-shell --rotate-ca"
             ),
+            IssueError::Purpose => out.write_str("only an agent's certificate is renewed so"),
             IssueError::Names(0) => out.write_str("a server needs a name or an address"),
             IssueError::Names(count) => {
                 write!(out, "a server has at most {X509_NAMES_MAX} names, and not {count}")

@@ -158,7 +158,8 @@ impl fmt::Display for RotationError {
         match self {
             RotationError::Open => out.write_str(
                 "a rotation has begun already; run init-agent for each agent, and end it with: \
-                 convocate-host init-shell --finish-rotation",
+                 convocate-host init-shell --finish-rotation (or mend what is not done yet with \
+                 init-shell alone)",
             ),
             RotationError::None => out.write_str(
                 "no rotation has begun; begin one with: convocate-host init-shell --rotate-ca",
@@ -166,7 +167,7 @@ impl fmt::Display for RotationError {
             RotationError::Outstanding(agents) => write!(
                 out,
                 "these agents would be shut out, as they have no certificate of the new \
-                 authority; run init-agent for each: {}",
+                 authority (--force does it all the same); run init-agent for each: {}",
                 agents.join(", ")
             ),
         }

@@ -4,7 +4,6 @@ use super::work::Work;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::event::Event;
-use crate::rpc::response::Answer;
 
 /// Who waits for one answer: a number of the driver's making (a slot's [`Key::to_bits`]), never
 /// used twice.
@@ -39,8 +38,8 @@ pub enum Action {
     Reply {
         /// Whom.
         caller: Caller,
-        /// What the call came to.
-        answer: Answer,
+        /// What the call came to, as it stands on the wire ([`crate::rpc::response`]).
+        line: Vec<u8>,
     },
     /// Attach a terminal, and report with [`Agent::terminal_opened`] or
     /// [`Agent::terminal_failed`].

@@ -101,6 +101,10 @@ impl Agent {
         match call {
             Call::Ping => self.answer(caller, Ok(self.pong(now))),
             Call::SettingsGet | Call::SettingsSet => self.answer(caller, Ok(json!({}))),
+            // They are about a file of the host, which the driver has.
+            Call::Certificate | Call::RenewCertificate(_) => {
+                self.answer(caller, Err("this agent has no certificate".to_owned()));
+            }
             Call::List => self.read(now, Reader::List(caller)),
             Call::Get(get) if self.world.session(get.id).is_none() => {
                 self.answer(caller, Err(not_found(get.id)));
@@ -214,6 +218,7 @@ impl Agent {
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         remains::tick(&mut self.world, now.mono);
+        self.world.tick(now);
         let readers = self.survey.take_impatient(now.mono);
         if !readers.is_empty() {
             let runtime = self.world.config.runtime.as_str();
@@ -223,7 +228,8 @@ impl Agent {
 
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
-        self.survey.deadline().into_iter().chain(self.world.remains.deadline()).min()
+        let world = self.world.deadline().into_iter().chain(self.world.remains.deadline());
+        world.chain(self.survey.deadline()).min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
@@ -242,9 +248,9 @@ impl Agent {
         self.world.take_action()
     }
 
-    /// Whether no operation is in flight.
+    /// Whether no operation is in flight, and no event waits to be told.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty()
+        self.jobs.is_empty() && self.world.deadline().is_none()
     }
 
     /// The load, for heartbeats.

@@ -11,7 +11,7 @@ use crate::base::lines::Lines;
 use crate::base::time::Mono;
 use crate::limits::{RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT, RPC_RESPONSE_BYTES_MAX};
 use crate::rpc::call::Call;
-use crate::rpc::response::{self, Answer};
+use crate::rpc::response;
 
 /// The channel's exchange.
 #[derive(Debug)]
@@ -62,10 +62,10 @@ impl Exchange {
         self.request(&line)
     }
 
-    /// The answer to the call that was returned. Ignored if none is waited for.
-    pub fn answer(&mut self, answer: Answer) {
+    /// The line that answers the call that was returned. Ignored if none is waited for.
+    pub fn answer(&mut self, line: Vec<u8>) {
         if matches!(self.state, State::Waiting) {
-            self.state = State::Answering(LastLine::new(bounded(response::to_line(answer))));
+            self.state = State::Answering(LastLine::new(bounded(line)));
         }
     }
 
@@ -118,7 +118,7 @@ impl Exchange {
     }
 
     fn refuse(&mut self, text: String) -> Option<Call> {
-        self.state = State::Answering(LastLine::new(response::to_line(Err(text))));
+        self.state = State::Answering(LastLine::new(response::refusal(&text)));
         None
     }
 }
@@ -129,9 +129,7 @@ fn bounded(line: Vec<u8>) -> Vec<u8> {
     if len <= RPC_RESPONSE_BYTES_MAX {
         return line;
     }
-    response::to_line(Err(format!(
-        "the response is {len} bytes, more than {RPC_RESPONSE_BYTES_MAX}"
-    )))
+    response::refusal(&format!("the response is {len} bytes, more than {RPC_RESPONSE_BYTES_MAX}"))
 }
 
 /// The last line of a channel, on its way.
@@ -168,7 +166,7 @@ mod tests {
         Exchange::new(Mono::ZERO)
     }
 
-    fn answer(exchange: &mut Exchange) -> Answer {
+    fn answer(exchange: &mut Exchange) -> response::Answer {
         let line = exchange.output().to_vec();
         exchange.output_sent(line.len());
         assert!(exchange.is_done());
@@ -182,7 +180,7 @@ mod tests {
             let calls: Vec<_> =
                 PING.chunks(step).filter_map(|chunk| exchange.input(chunk)).collect();
             assert_eq!(calls, [Call::Ping]);
-            exchange.answer(Ok(serde_json::json!(1)));
+            exchange.answer(response::success(&1));
             assert_eq!(answer(&mut exchange), Ok(serde_json::json!(1)));
         }
     }
@@ -207,8 +205,8 @@ mod tests {
         let twice = [PING, PING].concat();
         assert_eq!(exchange.input(&twice), Some(Call::Ping));
         assert_eq!(exchange.input(PING), None);
-        exchange.answer(Err("no".to_owned()));
-        exchange.answer(Err("twice".to_owned()));
+        exchange.answer(response::refusal("no"));
+        exchange.answer(response::refusal("twice"));
         assert_eq!(exchange.input(PING), None);
         assert_eq!(answer(&mut exchange), Err("no".to_owned()));
         assert!(exchange.output().is_empty());
@@ -257,7 +255,7 @@ mod tests {
     fn an_answer_that_is_too_long_becomes_a_sentence() {
         let mut exchange = exchange();
         exchange.input(PING);
-        exchange.answer(Err("x".repeat(RPC_RESPONSE_BYTES_MAX)));
+        exchange.answer(response::refusal(&"x".repeat(RPC_RESPONSE_BYTES_MAX)));
         assert!(answer(&mut exchange).unwrap_err().starts_with("the response is 83886"));
     }
 }

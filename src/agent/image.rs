@@ -3,6 +3,8 @@
 //! [`context`] is what the Engine's `POST /build` takes, or `docker build -` on its standard input.
 //! The base is the build argument `BASE`.
 
+use crate::base::ustar;
+
 /// What the image is built from.
 pub const SOURCES: [Source; 3] = [
     Source { name: "Dockerfile", mode: 0o644, text: include_str!("image/Dockerfile") },
@@ -30,32 +32,13 @@ pub fn tag() -> String {
 pub fn context() -> Vec<u8> {
     let mut archive = Vec::new();
     for source in SOURCES {
-        archive.extend_from_slice(&header(&source));
+        let length = source.text.len() as u64;
+        archive.extend_from_slice(&ustar::header(source.name, source.mode, length));
         archive.extend_from_slice(source.text.as_bytes());
-        archive.resize(archive.len().next_multiple_of(BLOCK_BYTES), 0);
+        archive.extend_from_slice(ustar::padding(length));
     }
-    archive.resize(archive.len() + 2 * BLOCK_BYTES, 0);
+    archive.extend_from_slice(&ustar::END);
     archive
-}
-
-const BLOCK_BYTES: usize = 512;
-
-/// A file's header in the ustar format (POSIX.1-2017, pax: ustar Interchange Format).
-fn header(source: &Source) -> [u8; BLOCK_BYTES] {
-    let mut block = [0; BLOCK_BYTES];
-    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, source.name.as_bytes());
-    put(100, format!("{:07o}\0", source.mode).as_bytes());
-    put(108, b"0000000\0"); // uid
-    put(116, b"0000000\0"); // gid
-    put(124, format!("{:011o}\0", source.text.len()).as_bytes());
-    put(136, b"00000000000\0"); // time of change
-    put(148, b"        "); // checksum, counted as blanks
-    put(156, b"0"); // a plain file
-    put(257, b"ustar\x0000");
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use crate::base::endpoint::Endpoint;
 use crate::base::time::Mono;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 use crate::rpc::call::Call;
-use crate::rpc::response::Answer;
 use crate::rpc::{ATTACH_SUBSYSTEM, RPC_SUBSYSTEM};
 use crate::ssh::keys::PublicKey;
 use crate::ssh::{ChannelId, Conn, Error, Event, ServerConfig, Subsystem};
@@ -136,10 +135,10 @@ impl Peer {
         self.conn.disconnect(text);
     }
 
-    /// Answers [`PeerEvent::Call`]. On a channel that is gone it is dropped.
-    pub fn answer(&mut self, channel: ChannelId, answer: Answer) {
+    /// Answers [`PeerEvent::Call`] with a response line. On a channel that is gone it is dropped.
+    pub fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
         if let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&channel) {
-            exchange.answer(answer);
+            exchange.answer(line);
             self.flush(channel);
         }
     }

@@ -41,7 +41,7 @@ impl Waiters {
             Ok(_) => "the session has ended".to_owned(),
             Err(text) => text.clone(),
         };
-        world.reply(self.caller, answer);
+        world.reply(self.caller, &answer);
         for terminal in self.terminals {
             world.open_or_refuse(terminal, &text);
         }
@@ -52,7 +52,7 @@ impl Waiters {
         for terminal in self.terminals {
             world.refuse_if_waiting(terminal, text);
         }
-        world.reply(self.caller, Err(text.to_owned()));
+        world.reply(self.caller, &Err(text.to_owned()));
     }
 
     fn forget(&mut self, caller: Caller) {

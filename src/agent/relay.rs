@@ -100,7 +100,7 @@ impl Relay {
     /// the terminal is open or the end has begun: its bytes are the terminal's then.
     pub fn refuse(&mut self, text: String) {
         if matches!(self.state, State::Header { .. } | State::Opening { .. }) {
-            let line = LastLine::new(response::to_line(Err(text)));
+            let line = LastLine::new(response::refusal(&text));
             self.state = State::Ending { line, exit_status: None };
         }
     }

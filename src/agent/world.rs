@@ -5,8 +5,10 @@
 //! an operation and the runtime's news may both report the same end, in any order, and it is told
 //! once.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
@@ -18,11 +20,15 @@ use super::remains::Remains;
 use super::session::{Body, Cause, Doing, End, Life, Session};
 use super::work::{Running, Work};
 use crate::base::rng::Rng;
-use crate::base::time::{Now, Wall};
+use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
+use crate::limits::END_NEWS_PATIENCE;
 use crate::rpc::event::{Event, EventType};
-use crate::rpc::response::Answer;
+use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Session as WireSession;
+
+/// An end of which nobody says more.
+const LOST: End = End { cause: Cause::Lost, exit_code: None };
 
 /// Everything but the operations in flight.
 #[derive(Debug)]
@@ -36,6 +42,9 @@ pub(super) struct World {
     pub(super) strays: Vec<Running>,
     /// When the runtime last told all that runs.
     pub(super) surveyed: Option<Wall>,
+    /// Sessions that a survey has found ended before the runtime said how, and until when their
+    /// events wait for that.
+    unexplained: BTreeMap<Uuid, Mono>,
     pub(super) rng: Rng,
     actions: VecDeque<Action>,
     last_work: WorkId,
@@ -66,6 +75,7 @@ impl World {
             remains: Remains::default(),
             strays: Vec::new(),
             surveyed: None,
+            unexplained: BTreeMap::new(),
             rng,
             actions: VecDeque::new(),
             last_work: WorkId(0),
@@ -89,10 +99,16 @@ impl World {
         self.last_work
     }
 
-    pub(super) fn reply(&mut self, caller: Option<Caller>, answer: Answer) {
+    pub(super) fn reply(&mut self, caller: Option<Caller>, answer: &Answer) {
         if let Some(caller) = caller {
-            self.actions.push_back(Action::Reply { caller, answer });
+            self.actions.push_back(Action::Reply { caller, line: response::to_line(answer) });
         }
+    }
+
+    /// Answers a call with all sessions, the newest access first.
+    pub(super) fn reply_list(&mut self, caller: Caller, stale: Option<&str>) {
+        let line = response::success(&List { world: self, stale });
+        self.actions.push_back(Action::Reply { caller, line });
     }
 
     pub(super) fn refuse(&mut self, terminal: TerminalId, text: String) {
@@ -104,7 +120,13 @@ impl World {
         self.actions.push_back(Action::Warn(text));
     }
 
+    /// Tells something of a session. An end that waits to be explained comes before it.
     pub(super) fn emit(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
+        self.explain(now, session, LOST);
+        self.push_event(now, kind, session, data);
+    }
+
+    fn push_event(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
         self.actions.push_back(Action::Emit(Event {
             kind,
             agent_id: self.config.agent_id.clone(),
@@ -197,15 +219,6 @@ impl World {
         })
     }
 
-    /// All sessions as JSON, the newest access first.
-    pub(super) fn wire_list(&self, stale: Option<&str>) -> Value {
-        let mut sessions: Vec<_> = self.sessions.values().collect();
-        sessions.sort_by_key(|session| (std::cmp::Reverse(session.last_accessed()), session.id));
-        Value::Array(
-            sessions.into_iter().map(|session| self.wire_value(session.id, stale)).collect(),
-        )
-    }
-
     // --- what runs ---
 
     /// A session runs. Returns whether that is the first that is known of it.
@@ -240,18 +253,13 @@ impl World {
         }
         let rumour = session.rumour.take().map(|rumour| rumour.end);
         self.drop_terminals(now, id);
-        self.tell_stopped(now, id, rumour.unwrap_or(End { cause: Cause::Lost, exit_code: None }));
+        self.tell_stopped(now, id, rumour.unwrap_or(LOST));
         self.tell_started(now, id);
     }
 
     /// A session does not run. Told once, whoever reports it.
     pub(super) fn saw_stopped(&mut self, now: Now, id: Uuid, end: End) {
-        let last_work = self.last_work;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let was = std::mem::replace(&mut session.life, Life::Stopped);
-        session.rumour = None;
-        session.learned = last_work;
-        self.drop_terminals(now, id);
+        let Some(was) = self.end(now, id) else { return };
         // Before the first survey an operation's stop is told, because it may have changed
         // something; a survey's is not, because it is where the story begins.
         let is_told = match was {
@@ -262,6 +270,55 @@ impl World {
         if is_told {
             self.tell_stopped(now, id, end);
         }
+    }
+
+    /// It does not run any more, whatever is told of it. Gives what it did before.
+    fn end(&mut self, now: Now, id: Uuid) -> Option<Life> {
+        let last_work = self.last_work;
+        let session = self.sessions.get_mut(&id)?;
+        let was = std::mem::replace(&mut session.life, Life::Stopped);
+        session.rumour = None;
+        session.learned = last_work;
+        self.drop_terminals(now, id);
+        Some(was)
+    }
+
+    /// A survey has found that a session does not run. The runtime's list can know of an end before
+    /// its news tell of it: then the event waits a moment for them, and nothing else does.
+    fn saw_gone(&mut self, now: Now, id: Uuid) {
+        let session = self.session(id);
+        let was_running = session.is_some_and(Session::is_running);
+        match session.and_then(|session| session.rumour) {
+            None if was_running => {
+                self.end(now, id);
+                self.unexplained.insert(id, now.mono + END_NEWS_PATIENCE);
+            }
+            _ => self.saw_stopped(now, id, self.rumoured_end(id)),
+        }
+    }
+
+    /// The runtime says how a session has ended. Returns whether its event waited for that.
+    pub(super) fn explain(&mut self, now: Now, id: Uuid, end: End) -> bool {
+        let waited = self.unexplained.remove(&id).is_some();
+        if waited {
+            self.tell_stopped(now, id, end);
+        }
+        waited
+    }
+
+    /// Tells the ends that nobody has explained in time.
+    pub(super) fn tick(&mut self, now: Now) {
+        let due = |until: &Mono| *until <= now.mono;
+        let late: Vec<Uuid> =
+            self.unexplained.iter().filter(|(_, until)| due(until)).map(|(id, _)| *id).collect();
+        for id in late {
+            self.explain(now, id, LOST);
+        }
+    }
+
+    /// When [`World::tick`] is wanted next.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.unexplained.values().min().copied()
     }
 
     /// Takes what the runtime told when it was asked with work `asked`. Returns the sessions that
@@ -285,7 +342,7 @@ impl World {
                 Some(running) => {
                     first_seen.extend(self.saw_running(now, running).then_some(id));
                 }
-                None => self.saw_stopped(now, id, self.rumoured_end(id)),
+                None => self.saw_gone(now, id),
             }
             self.settle(id, asked);
         }
@@ -311,7 +368,7 @@ impl World {
 
     pub(super) fn rumoured_end(&self, id: Uuid) -> End {
         let rumour = self.session(id).and_then(|session| session.rumour);
-        rumour.map_or(End { cause: Cause::Lost, exit_code: None }, |rumour| rumour.end)
+        rumour.map_or(LOST, |rumour| rumour.end)
     }
 
     fn tell_started(&mut self, now: Now, id: Uuid) {
@@ -321,7 +378,7 @@ impl World {
 
     fn tell_stopped(&mut self, now: Now, id: Uuid, end: End) {
         let data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
-        self.emit(now, EventType::Stopped, id, data);
+        self.push_event(now, EventType::Stopped, id, data);
     }
 
     // --- terminals ---
@@ -398,6 +455,21 @@ impl World {
         for terminal in self.close_terminals(session) {
             self.saw_detached(now, terminal);
         }
+    }
+}
+
+/// All sessions on their way into an answer, one at a time.
+struct List<'a> {
+    world: &'a World,
+    stale: Option<&'a str>,
+}
+
+impl Serialize for List<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sessions: Vec<_> = self.world.sessions.values().collect();
+        sessions.sort_by_key(|session| (Reverse(session.last_accessed()), session.id));
+        let wires = sessions.into_iter().map(|session| self.world.wire(session, self.stale));
+        serializer.collect_seq(wires)
     }
 }
 

@@ -138,6 +138,12 @@ pub fn images(reference: &str) -> Request {
     Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
 }
 
+/// Asks for [`Response::images`] that have a label and no name any more.
+pub fn nameless_images(label: &str) -> Request {
+    let filters = json!({"dangling": ["true"], "label": [label]}).to_string();
+    Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
+}
+
 /// Asks whether an image is there; the answer's body is not read.
 pub fn image_inspect(image: &str) -> Request {
     let mut segments = vec!["images"];
@@ -182,9 +188,10 @@ pub fn image_remove(image: &str) -> Request {
 }
 
 /// Builds an image from a tar archive of its sources; [`Response::built`] tells whether it went
-/// well. Arguments and labels are objects of names and their texts.
+/// well, and no container is left either way. Arguments and labels are objects of names and their
+/// texts.
 pub fn image_build(tag: &str, arguments: &Value, labels: &Value, context: Vec<u8>) -> Request {
-    let target = Target::path(&["build"]).query("t", tag).query("rm", "1");
+    let target = Target::path(&["build"]).query("t", tag).query("rm", "1").query("forcerm", "1");
     let target = target.query("buildargs", &arguments.to_string());
     let target = target.query("labels", &labels.to_string());
     let mut request = post(target).with_timeout(DOCKER_BUILD_TIMEOUT);
@@ -276,6 +283,9 @@ pub struct Exec {
     pub running: bool,
     /// Its exit status, once it has one.
     pub exit_code: Option<i32>,
+    /// Its number on the Engine's host; 0 if the Engine does not say.
+    #[serde(default)]
+    pub pid: u32,
 }
 
 /// An image in a list.
@@ -304,6 +314,8 @@ struct Refusal {
 struct Progress {
     #[serde(default)]
     error: Option<String>,
+    #[serde(default)]
+    stream: Option<String>,
 }
 
 impl Response {
@@ -391,6 +403,12 @@ impl Response {
         Ok(())
     }
 
+    /// Answer of [`image_build`]: what the build printed until it ended, however it did.
+    pub fn build_output(&self) -> String {
+        let lines = serde_json::Deserializer::from_slice(&self.body).into_iter::<Progress>();
+        lines.map_while(Result::ok).filter_map(|line| line.stream).collect()
+    }
+
     fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let response = self.accepted()?;
         serde_json::from_slice(&response.body)
@@ -451,6 +469,8 @@ mod tests {
     fn a_build_fails_in_the_middle_of_its_answer() {
         let progress = "{\"stream\":\"Step 1\"}\r\n{\"aux\":{\"ID\":\"x\"}}\r\n";
         assert_eq!(response(200, progress).built(), Ok(()));
+        let printed = "{\"stream\":\"E: no\"}\r\n{\"stream\":\" room\\nbye\\n\"}\r\n{\"str";
+        assert_eq!(response(200, printed).build_output(), "E: no room\nbye\n");
         let failed = format!("{progress}{{\"errorDetail\":{{}},\"error\":\"no space\"}}");
         assert_eq!(response(200, &failed).built().unwrap_err().to_string(), "no space");
         assert!(response(200, "{\"stream\":").built().is_err());

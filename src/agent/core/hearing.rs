@@ -68,6 +68,9 @@ impl Agent {
     }
 
     pub(super) fn heard_end(&mut self, now: Now, id: Uuid, end: End) {
+        if self.world.explain(now, id, end) {
+            return;
+        }
         let heard = self.world.last_work();
         let Some(session) = self.world.session_mut(id) else {
             return;

@@ -11,7 +11,7 @@ use crate::rpc::session::Pong;
 
 impl Agent {
     pub(super) fn answer(&mut self, caller: Caller, answer: Answer) {
-        self.world.reply(Some(caller), answer);
+        self.world.reply(Some(caller), &answer);
     }
 
     pub(super) fn read(&mut self, now: Now, reader: Reader) {
@@ -33,17 +33,17 @@ impl Agent {
             None => format!("{reason}; what runs is not known since the agent started"),
         });
         for reader in readers {
-            let (caller, answer) = match *reader {
-                Reader::List(caller) => (caller, Ok(self.world.wire_list(stale.as_deref()))),
+            match *reader {
+                Reader::List(caller) => self.world.reply_list(caller, stale.as_deref()),
                 Reader::Get(caller, id) if self.world.session(id).is_none() => {
-                    (caller, Err(not_found(id)))
+                    self.answer(caller, Err(not_found(id)));
                 }
                 Reader::Get(caller, id) => {
-                    (caller, Ok(self.world.wire_value(id, stale.as_deref())))
+                    let session = self.world.wire_value(id, stale.as_deref());
+                    self.answer(caller, Ok(session));
                 }
-                Reader::Job(_) => continue,
-            };
-            self.answer(caller, answer);
+                Reader::Job(_) => {}
+            }
         }
     }
 

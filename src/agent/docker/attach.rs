@@ -1,12 +1,18 @@
 //! A terminal inside a session's container.
 //!
 //! The process is prepared, then started on a connection of its own that is taken over; the first
-//! line on it is the tty's name inside the container, and everything after that line is the
-//! terminal. Until then nothing that is typed may be sent. States: preparing, starting, naming,
-//! attached.
+//! line on it is the tty's name inside the container. Then it waits to be lent another terminal: a
+//! pty that the agent has opened in the container's own `/dev/pts`, which the agent finds by the
+//! number of the process. What is shown there comes to the agent from the kernel. On the Engine's
+//! stream each byte is copied by the container's shim and by the Engine, which takes several times
+//! of what all else on its way does. Where no terminal can be lent (an Engine of another machine,
+//! a user of another number) the stream is the terminal, behind that first line.
 //!
-//! Hanging up is not enough to end it: the tmux client in there lives on when the stream is closed.
-//! [`Attach::detach`] ends exactly that client, after which the stream ends by itself.
+//! Until then nothing that is typed may be sent. States: preparing, starting, lending, attached.
+//!
+//! Hanging up on the stream is not enough to end it: the tmux client in there lives on when it is
+//! closed. [`Attach::detach`] ends exactly that client, after which the stream ends by itself. A
+//! client on a terminal that was lent ends when that is closed.
 
 use super::description::{Host, TMUX_SESSION, container_name};
 use super::detach::Detach;
@@ -20,20 +26,32 @@ use crate::limits::DOCKER_TTY_LINE_BYTES_MAX;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 
 /// Sets the terminal's size before tmux draws for the first time, keeps what is typed early from
-/// being echoed, and tells the tty. A terminal that the container has no description of becomes the
-/// one that nearly all of them understand. A container that has just started has no tmux session
-/// for a moment; tmux must not make a server of its own then (`-N`), so this waits, at most five
-/// seconds. The arguments are data: columns, rows, session, options of tmux.
+/// being echoed, and tells the tty. A terminal that is lent is named in the one line that it reads
+/// then; an empty one means that there is none, and without any for ten seconds the agent is gone.
+/// tmux leads a session on a terminal that was lent, so that it hears of its size and of its end.
+///
+/// A terminal that the container has no description of becomes the one that nearly all of them
+/// understand. A container that has just started has no tmux session for a moment; tmux must not
+/// make a server of its own then (`-N`), so this waits, at most five seconds. The arguments are
+/// data: columns, rows, session, options of tmux.
 ///
 /// tmux ends alike whether its client was detached or its session is no more, so it is asked once
 /// more which it was: a container still has some time to live then, and nobody is to be told that
-/// the session runs on. The line that tmux leaves on the screen is taken away: whoever attached
-/// says in his own words what has happened.
+/// the session runs on. The last line of tmux goes nowhere (it draws on what it reads from):
+/// whoever attached says in his own words what has happened.
 ///
 /// `stty` is silent: the container's runtime sets a mode of the same terminal at about the same
 /// time, and then `stty` says that not all is as it has set it.
 const WRAPPER: &str = r#"stty -echo -icanon -icrnl -isig cols "$1" rows "$2" 2>/dev/null
-tty
+lead=
+if command -v setsid >/dev/null; then
+    stty min 0 time 100 2>/dev/null
+    echo "$(tty) lend"
+    IFS= read -r lent || exit 129
+    [ -z "$lent" ] || { exec <>"$lent" >&0 2>&0; lead='setsid -c'; }
+else
+    tty
+fi
 infocmp >/dev/null 2>&1 || export TERM=xterm-256color
 session=$3
 shift 3
@@ -42,9 +60,11 @@ until tmux -N has-session -t "$session" 2>/dev/null || [ $tries -eq 0 ]; do
     tries=$((tries - 1))
     sleep 0.05
 done
-tmux -N -u attach-session -t "$session" "$@" || exit
-printf '\033[A\033[2K'
+$lead tmux -N -u attach-session -t "$session" "$@" >/dev/null || exit
 tmux -N has-session -t "$session" 2>/dev/null || exit 129"#;
+
+/// What stands behind the tty's name where a terminal can be lent.
+const LENDS: &[u8] = b" lend";
 
 /// The terminal that is assumed where none is named.
 const TERM_DEFAULT: &str = "xterm-256color";
@@ -74,6 +94,19 @@ pub enum Attach {
         /// The line, as far as it has come.
         line: Lines,
     },
+    /// Waits for [`Attach::lend`].
+    Lending {
+        /// Whose terminal.
+        id: Uuid,
+        /// The process.
+        exec: String,
+        /// The size that it is prepared with.
+        prepared: TerminalSize,
+        /// The size that it shall have.
+        wanted: TerminalSize,
+        /// The name of the stream's tty inside the container.
+        tty: String,
+    },
     /// Bytes are the terminal's.
     Attached {
         /// Whose terminal.
@@ -93,6 +126,9 @@ pub enum Read {
     /// The line is complete: so many bytes were its, all after them are the terminal's. A size that
     /// changed meanwhile is to be told with this call.
     Named(usize, Option<Request>),
+    /// The line is complete: so many bytes were its, and nothing follows before a terminal was lent
+    /// or not ([`Attach::lend`]). This call's answer says to whom: [`borrower`].
+    Lends(usize, Request),
 }
 
 impl Attach {
@@ -132,7 +168,7 @@ impl Attach {
     }
 
     /// Reads the stream up to the end of the tty's line. To be called with what the stream has
-    /// until it answers [`Read::Named`]; `Naming` means that all of it was taken.
+    /// until it answers otherwise than [`Read::Naming`], which means that all of it was taken.
     ///
     /// # Errors
     /// What came instead of a tty's name.
@@ -145,11 +181,42 @@ impl Attach {
         let Some(text) = line.next_line() else {
             return Ok((Attach::Starting { id, exec, prepared, wanted, line }, Read::Naming));
         };
-        let tty = tty_name(&text)
+        let end = text.trim_ascii_end();
+        let name = end.strip_suffix(LENDS);
+        let tty = tty_name(name.unwrap_or(end))
             .ok_or_else(|| unexpected(String::from_utf8_lossy(&text).trim().to_owned()))?;
+        if name.is_some() {
+            let request = call::exec_inspect(&exec);
+            let lending = Attach::Lending { id, exec, prepared, wanted, tty };
+            return Ok((lending, Read::Lends(taken, request)));
+        }
         let resize =
             (wanted != prepared).then(|| call::exec_resize(&exec, wanted.cols(), wanted.rows()));
         Ok((Attach::Attached { id, exec, tty }, Read::Named(taken, resize)))
+    }
+
+    /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
+    /// sent on the stream, and the call that tells the stream's terminal its size if that is the
+    /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
+    pub fn lend(self, lent: Option<String>) -> (Attach, String, Option<Request>) {
+        let Attach::Lending { id, exec, prepared, wanted, tty } = self else {
+            return (self, String::new(), None);
+        };
+        let line = format!("{}\n", lent.as_deref().unwrap_or_default());
+        let resize = (lent.is_none() && wanted != prepared)
+            .then(|| call::exec_resize(&exec, wanted.cols(), wanted.rows()));
+        let tty = lent.unwrap_or(tty);
+        (Attach::Attached { id, exec, tty }, line, resize)
+    }
+
+    /// The size that the terminal shall have, while it is not attached.
+    pub fn wanted(&self) -> Option<TerminalSize> {
+        match self {
+            Attach::Preparing { wanted, .. }
+            | Attach::Starting { wanted, .. }
+            | Attach::Lending { wanted, .. } => Some(*wanted),
+            Attach::Attached { .. } => None,
+        }
     }
 
     /// The terminal has another size: the call that tells it, if there is someone to be told; else
@@ -157,7 +224,9 @@ impl Attach {
     #[must_use = "the call tells the size"]
     pub fn resize(&mut self, size: TerminalSize) -> Option<Request> {
         match self {
-            Attach::Preparing { wanted, .. } | Attach::Starting { wanted, .. } => {
+            Attach::Preparing { wanted, .. }
+            | Attach::Starting { wanted, .. }
+            | Attach::Lending { wanted, .. } => {
                 *wanted = size;
                 None
             }
@@ -183,9 +252,9 @@ impl Attach {
     pub fn ended(&self) -> Option<Request> {
         match self {
             Attach::Preparing { .. } => None,
-            Attach::Starting { exec, .. } | Attach::Attached { exec, .. } => {
-                Some(call::exec_inspect(exec))
-            }
+            Attach::Starting { exec, .. }
+            | Attach::Lending { exec, .. }
+            | Attach::Attached { exec, .. } => Some(call::exec_inspect(exec)),
         }
     }
 }
@@ -200,9 +269,29 @@ pub fn exit_status(reply: Reply) -> Result<Option<i32>, Error> {
     Ok(exec.exit_code.filter(|_| !exec.running))
 }
 
+/// Who waits to be lent a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Borrower {
+    /// This process, as the Engine's host counts them.
+    Is(u32),
+    /// It has just been started, and the Engine does not know its number yet: ask again.
+    Nameless,
+    /// Nobody any more, or nobody knows.
+    Nobody,
+}
+
+/// Reads the answer to the call of [`Read::Lends`].
+pub fn borrower(reply: Reply) -> Borrower {
+    match reply.and_then(|response| response.exec()) {
+        Ok(exec) if exec.running && exec.pid > 0 => Borrower::Is(exec.pid),
+        Ok(exec) if exec.running => Borrower::Nameless,
+        _ => Borrower::Nobody,
+    }
+}
+
 /// `/dev/pts/7`, and nothing else: it becomes an argument of tmux.
 fn tty_name(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?.trim_end_matches('\r');
+    let text = std::str::from_utf8(line).ok()?;
     let number = text.strip_prefix("/dev/pts/")?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.to_owned())
@@ -259,6 +348,7 @@ mod tests {
                         assert_eq!((at + taken, resize), (13, None));
                         break;
                     }
+                    Read::Lends(..) => panic!("nobody asked for one"),
                 }
             }
             let Attach::Attached { tty, .. } = &attach else { panic!("{attach:?}") };
@@ -269,6 +359,29 @@ mod tests {
                 json!(["tmux", "-N", "detach-client", "-t", "/dev/pts/12"])
             );
         }
+    }
+
+    #[test]
+    fn a_terminal_is_lent_or_the_stream_is_one() {
+        for (lent, line, tty) in
+            [(Some("/dev/pts/4"), "/dev/pts/4\n", "/dev/pts/4"), (None, "\n", "/dev/pts/3")]
+        {
+            let (mut attach, read) = starting().read(b"/dev/pts/3 lend\r\n").unwrap();
+            let Read::Lends(17, request) = read else { panic!("{read:?}") };
+            assert_eq!(request.target, "/exec/e0/json");
+            assert!(attach.detach(&host()).is_none());
+            assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
+            assert_eq!(attach.wanted(), Some(TerminalSize::clamped(91, 21)));
+            let (attach, sent, resize) = attach.lend(lent.map(str::to_owned));
+            assert_eq!((sent.as_str(), resize.is_none()), (line, lent.is_some()));
+            let Attach::Attached { tty: named, .. } = &attach else { panic!("{attach:?}") };
+            assert_eq!(named, tty);
+        }
+        let answer = |json: &str| borrower(reply(200, json));
+        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":77}"#), Borrower::Is(77));
+        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":0}"#), Borrower::Nameless);
+        assert_eq!(answer(r#"{"Running":false,"ExitCode":1,"Pid":77}"#), Borrower::Nobody);
+        assert_eq!(borrower(reply(404, "{}")), Borrower::Nobody);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::description::container_name;
+use super::description::{LABEL_SESSION, container_name};
 use super::{Reply, Step};
 use crate::agent::work::Done;
 use crate::base::uuid::Uuid;
-use crate::docker::{Error, Request, call};
+use crate::docker::{Error, Request, Response, call};
 use crate::limits::SESSION_STOP_GRACE;
 
 /// Waits for an answer.
@@ -17,7 +17,12 @@ pub enum Stop {
     Stopping(Uuid),
     /// To a look. The Engine says that a container has stopped before its own list knows it, and
     /// lets nobody look between the two.
-    Looking,
+    Looking(Uuid),
+    /// To the question what its list says now.
+    Listing(Uuid),
+    /// To the removal of one that runs on in the list alone: on a full disk the Engine cannot note
+    /// that a container has ended.
+    Removing,
 }
 
 impl Stop {
@@ -29,9 +34,15 @@ impl Stop {
     /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Stop> {
         match (self, reply.and_then(|response| response.accepted())) {
-            (Stop::Looking, _) => Step::Done(Ok(Done::Done)),
+            (Stop::Looking(id), Ok(_)) => {
+                let request = call::containers(&format!("{LABEL_SESSION}={id}"));
+                Step::Call(Stop::Listing(id), request)
+            }
+            (Stop::Looking(_), Err(_)) => Step::Done(Ok(Done::Done)),
+            (Stop::Listing(id), outcome) => listed(id, outcome),
+            (Stop::Removing, outcome) => removed(outcome),
             (Stop::Stopping(id), Ok(_)) => {
-                Step::Call(Stop::Looking, call::container_inspect(&container_name(id)))
+                Step::Call(Stop::Looking(id), call::container_inspect(&container_name(id)))
             }
             (Stop::Stopping(_), Err(error)) if error.is_not_found() => Step::Done(Ok(Done::Done)),
             (Stop::Stopping(_), Err(error)) => Step::failed(error),
@@ -64,17 +75,34 @@ impl Remove {
             (Remove::Stopping(id), Ok(_) | Err(Error::Refused { .. })) => {
                 Step::Call(Remove::Removing, call::container_remove(&container_name(id)))
             }
-            (Remove::Removing, Err(error)) if !error.is_not_found() && !error.is_conflict() => {
-                Step::failed(error)
-            }
-            (Remove::Removing, _) => Step::Done(Ok(Done::Done)),
+            (Remove::Removing, outcome) => removed(outcome),
             (Remove::Stopping(_), Err(error)) => Step::failed(error),
         }
     }
 }
 
+/// What the Engine's list says of a container that has stopped.
+fn listed(id: Uuid, outcome: Result<Response, Error>) -> Step<Stop> {
+    match outcome.and_then(Response::containers) {
+        Ok(list) if list.iter().any(|container| container.state == "running") => {
+            Step::Call(Stop::Removing, call::container_remove(&container_name(id)))
+        }
+        _ => Step::Done(Ok(Done::Done)),
+    }
+}
+
+/// What a removal has come to.
+fn removed<S>(outcome: Result<Response, Error>) -> Step<S> {
+    match outcome {
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Step::failed(error),
+        _ => Step::Done(Ok(Done::Done)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::description::tests::{ID, host, id};
     use super::super::script::{reply, run};
     use super::super::{Procedure, RuntimeWork};
@@ -91,15 +119,43 @@ mod tests {
         assert_eq!(calls, [format!("Post /containers/convocate-session-{ID}/stop?t=3")]);
         assert_eq!(outcome, Ok(Done::Done));
         for stop in [204, 304] {
-            for look in [reply(200, "{}"), reply(404, ""), Err(Error::Closed)] {
+            for look in [reply(404, ""), Err(Error::Closed)] {
                 let (calls, outcome) = run(begin(), vec![reply(stop, ""), look]);
                 assert_eq!(calls[1], format!("Get /containers/convocate-session-{ID}/json"));
+                assert_eq!(outcome, Ok(Done::Done));
+            }
+            for list in [reply(200, "[]"), reply(200, &listed("exited")), Err(Error::Closed)] {
+                let replies = vec![reply(stop, ""), reply(200, "{}"), list];
+                let (calls, outcome) = run(begin(), replies);
+                assert!(calls[2].starts_with("Get /containers/json?all=1&filters="), "{calls:?}");
+                assert!(calls[2].contains(ID), "{calls:?}");
                 assert_eq!(outcome, Ok(Done::Done));
             }
         }
         let work = RuntimeWork::Stop { id: id(), grace: Duration::ZERO };
         let (_, outcome) = run(Procedure::begin(work, &host()), vec![reply(500, "stuck")]);
         assert_eq!(outcome, Err(WorkError::Docker("stuck".to_owned())));
+    }
+
+    fn listed(state: &str) -> String {
+        json!([{"Id": "c0", "Image": "i", "State": state, "Created": 7}]).to_string()
+    }
+
+    #[test]
+    fn what_is_stopped_and_runs_on_in_the_list_is_removed() {
+        for (removal, expected) in [
+            (204, Ok(Done::Done)),
+            (404, Ok(Done::Done)),
+            (409, Ok(Done::Done)),
+            (500, Err(WorkError::Docker("busy".to_owned()))),
+        ] {
+            let work = RuntimeWork::Stop { id: id(), grace: Duration::from_secs(3) };
+            let list = reply(200, &listed("running"));
+            let replies = vec![reply(204, ""), reply(200, "{}"), list, reply(removal, "busy")];
+            let (calls, outcome) = run(Procedure::begin(work, &host()), replies);
+            assert!(calls[3].starts_with("Delete ") && calls[3].contains("force=1"), "{calls:?}");
+            assert_eq!(outcome, expected);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The start of a session: create, start, look.
 //!
 //! A stopped container of the same name is replaced; a running one is not, and the Engine's refusal
-//! says so. A start that fails leaves no container.
+//! says so. A start that fails leaves no container. One that failed because its control groups were
+//! taken from under it is made once more.
 
 use super::description::{Host, container, container_name};
 use super::{Reply, Step};
@@ -17,7 +18,7 @@ use crate::rpc::field::Caps;
 pub enum Start {
     /// Whether the container was created.
     Creating(Plan),
-    /// Whether a stopped one of its name was removed.
+    /// Whether the one of its name was removed that stands in its way.
     Replacing(Plan),
     /// Whether it was created now.
     CreatingAgain(Plan),
@@ -36,6 +37,8 @@ pub struct Plan {
     image: String,
     caps: Caps,
     create: Request,
+    /// It has lost its control groups once.
+    is_second: bool,
 }
 
 impl Start {
@@ -43,8 +46,9 @@ impl Start {
     pub fn begin(plan: &StartPlan, host: &Host) -> (Start, Request) {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
-        let image = plan.image.clone();
-        (Start::Creating(Plan { id: plan.id, image, caps: plan.caps, create }), request)
+        let (image, caps) = (plan.image.clone(), plan.caps);
+        let plan = Plan { id: plan.id, image, caps, create, is_second: false };
+        (Start::Creating(plan), request)
     }
 
     /// Takes an answer.
@@ -70,6 +74,10 @@ impl Start {
                     let request = call::container_inspect(&container_name(plan.id));
                     Step::Call(Start::Looking(plan), request)
                 }
+                Err(error) if !plan.is_second && lost_its_groups(&error) => {
+                    let request = call::container_remove(&container_name(plan.id));
+                    Step::Call(Start::Replacing(Plan { is_second: true, ..plan }), request)
+                }
                 Err(error) => clean(&plan, error.into()),
             },
             Start::Looking(plan) => match reply.and_then(|response| response.container()) {
@@ -84,6 +92,15 @@ impl Start {
 
 fn accepted(reply: Reply) -> Result<(), Error> {
     reply.and_then(|response| response.accepted()).map(|_| ())
+}
+
+/// On a host whose control groups are of version 1, systemd sometimes takes the groups of a new
+/// scope for those of one that has ended, and removes them while runc is about to enter them.
+fn lost_its_groups(error: &Error) -> bool {
+    let text = error.to_string();
+    ["OCI runtime create failed", "cgroup", "no such file or directory"]
+        .iter()
+        .all(|words| text.contains(words))
 }
 
 fn created(plan: Plan, outcome: Result<(), Error>) -> Step<Start> {
@@ -194,6 +211,23 @@ mod tests {
             let error = run(begin(), replies).1.unwrap_err().to_string();
             assert_eq!(error, "docker: command ended at once with status 127");
         }
+    }
+
+    #[test]
+    fn a_start_whose_groups_were_taken_away_is_made_once_more() {
+        let text = "failed to create shim task: OCI runtime create failed: runc create failed: \
+                    unable to start container process: error during container init: error \
+                    mounting 'cgroup' to rootfs at '/sys/fs/cgroup': stat \
+                    /sys/fs/cgroup/devices/a.slice/docker-c0.scope: no such file or directory: \
+                    unknown";
+        let first = || vec![reply(201, CREATED), reply(500, &words(text)), reply(204, "")];
+        let second = vec![reply(201, CREATED), reply(204, ""), reply(200, RUNS)];
+        let (calls, outcome) = run(begin(), [first(), second].concat());
+        assert!(calls[2].starts_with("Delete ") && calls[2].contains("force=1"), "{calls:?}");
+        assert!(calls[3].starts_with("Post /containers/create"), "{calls:?}");
+        assert!(outcome.is_ok(), "{outcome:?}");
+        let (calls, outcome) = run(begin(), [first(), first()].concat());
+        assert_eq!((calls.len(), outcome), (6, Err(WorkError::Docker(text.to_owned()))));
     }
 
     #[test]

@@ -5,16 +5,21 @@
 //! with a connection: on the next one, everything that was not acknowledged is sent again.
 //!
 //! ```text
-//! Waiting ─(time)→ Connecting ─opened→ Greeting ─hello, or 2 s→ Live
-//!    ↑                 │                  │                      │
-//!    └──── failed, closed, or nonsense from the peer ────────────┘
+//! Waiting ─(time)→ Dialling ─reached→ Connecting ─opened→ Greeting ─hello, or 2 s→ Live
+//!    ↑                │                   │                  │                      │
+//!    └──────── failed, closed, or nonsense from the peer ────┴──────────────────────┘
 //! ```
+//!
+//! Waits double while there is somebody who does not want us. Where nobody answers they do not, and
+//! the stream is opened anew again and again, so that a network that is back is noticed within two
+//! seconds.
 //!
 //! `agent.started` and heartbeats tell of the connection and of now: they are not in the spool,
 //! have no number and are not repeated. Every other event is in the spool first.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,9 +32,11 @@ use crate::base::disk::{DiskDone, DiskOp};
 use crate::base::lines::{LineTooLong, Lines};
 use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now, Wall};
+use crate::base::unreached::Unreached;
 use crate::limits::{
-    EMITTER_OUTPUT_BYTES, HEARTBEAT_INTERVAL, REDIAL_CAP, REDIAL_FIRST, STATUS_ANSWER_BYTES_MAX,
-    STATUS_CONNECT_TIMEOUT, STATUS_HELLO_TIMEOUT, STATUS_PROVEN_AFTER,
+    EMITTER_OUTPUT_BYTES, HEARTBEAT_INTERVAL, KNOCK_JITTER, KNOCK_PATIENCE, REDIAL_CAP,
+    REDIAL_FIRST, STATUS_ANSWER_BYTES_MAX, STATUS_CONNECT_TIMEOUT, STATUS_HELLO_TIMEOUT,
+    STATUS_PROVEN_AFTER,
 };
 use crate::rpc::event::{Event, EventType};
 
@@ -47,7 +54,10 @@ pub struct Identity {
 /// What the driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Connect and open the subsystem, then [`Emitter::opened`] or [`Emitter::closed`].
+    /// Drop any stream, or attempt at one, and open one. Call [`Emitter::knocks`] when its address
+    /// is known and [`Emitter::reached`] when it is open; then open the subsystem and call
+    /// [`Emitter::opened`]. If it does not come so far: [`Emitter::unreached`] or
+    /// [`Emitter::closed`].
     Dial,
     /// Drop the connection or the attempt, and say no more about it.
     HangUp,
@@ -72,10 +82,26 @@ pub struct Emitter {
 
 #[derive(Debug)]
 enum Link {
-    Waiting { until: Mono },
-    Connecting { until: Mono },
-    Greeting { until: Mono, input: Lines },
-    Live { input: Lines, heartbeat_at: Mono, listener: Listener },
+    Waiting {
+        until: Mono,
+    },
+    /// `knock_at` is when the stream is to be opened anew; none while a name is looked up.
+    Dialling {
+        until: Mono,
+        knock_at: Option<Mono>,
+    },
+    Connecting {
+        until: Mono,
+    },
+    Greeting {
+        until: Mono,
+        input: Lines,
+    },
+    Live {
+        input: Lines,
+        heartbeat_at: Mono,
+        listener: Listener,
+    },
 }
 
 /// What is known of the other end.
@@ -108,6 +134,8 @@ struct Written {
 pub enum Trouble {
     /// What the driver said.
     Connection(String),
+    /// No stream within [`STATUS_CONNECT_TIMEOUT`].
+    NoAnswer,
     /// No subsystem within [`STATUS_CONNECT_TIMEOUT`].
     ConnectTimeout,
     /// The listener sent a line that is too long.
@@ -120,6 +148,10 @@ impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Connection(why) => out.write_str(why),
+            Trouble::NoAnswer => {
+                let seconds = STATUS_CONNECT_TIMEOUT.as_secs();
+                write!(out, "the shell host has not answered for {seconds} s")
+            }
             Trouble::ConnectTimeout => {
                 let seconds = STATUS_CONNECT_TIMEOUT.as_secs();
                 write!(out, "no status channel within {seconds} s")
@@ -215,9 +247,37 @@ impl Emitter {
         self.fill();
     }
 
+    /// The address is known, and a stream to it is being opened.
+    pub fn knocks(&mut self, now: Mono) {
+        if let Link::Dialling { knock_at, .. } = &mut self.link {
+            let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
+            let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
+            *knock_at = Some(now + KNOCK_PATIENCE + jitter);
+        }
+    }
+
+    /// The stream is open.
+    pub fn reached(&mut self, now: Mono) {
+        if matches!(self.link, Link::Dialling { .. }) {
+            self.link = Link::Connecting { until: now + STATUS_CONNECT_TIMEOUT };
+        }
+    }
+
+    /// No stream came about; `why` says more than the system does.
+    pub fn unreached(&mut self, now: Mono, why: Unreached) {
+        match why {
+            Unreached::Refused(why) => self.closed(now, why),
+            Unreached::Silent(why) if matches!(self.link, Link::Dialling { .. }) => {
+                let wait = self.backoff.brief(&mut self.rng);
+                self.wait(now + wait, Trouble::Connection(why));
+            }
+            Unreached::Silent(_) => {}
+        }
+    }
+
     /// The subsystem is open: bytes may flow.
     pub fn opened(&mut self, now: Mono) {
-        if !matches!(self.link, Link::Connecting { .. }) {
+        if !matches!(self.link, Link::Dialling { .. } | Link::Connecting { .. }) {
             return;
         }
         self.output.clear();
@@ -229,7 +289,8 @@ impl Emitter {
     /// The connection is gone, or could not be made, in the words of whoever knows.
     pub fn closed(&mut self, now: Mono, why: String) {
         if !matches!(self.link, Link::Waiting { .. }) {
-            self.wait(now, Trouble::Connection(why));
+            let wait = self.backoff.delay(&mut self.rng);
+            self.wait(now + wait, Trouble::Connection(why));
         }
     }
 
@@ -276,6 +337,7 @@ impl Emitter {
             Link::Waiting { until } | Link::Connecting { until } | Link::Greeting { until, .. } => {
                 *until
             }
+            Link::Dialling { until, knock_at } => knock_at.unwrap_or(*until).min(*until),
             Link::Live { heartbeat_at, listener, .. } => match listener {
                 Listener::Mute { proven_at, .. } => *heartbeat_at.min(proven_at),
                 Listener::Old { .. } | Listener::Acknowledging => *heartbeat_at,
@@ -289,8 +351,17 @@ impl Emitter {
         self.wall = now.wall;
         self.spool.tick(now.mono);
         match &mut self.link {
-            Link::Waiting { until } if *until <= now.mono => {
-                self.link = Link::Connecting { until: now.mono + STATUS_CONNECT_TIMEOUT };
+            Link::Waiting { until } if *until <= now.mono => self.dial(now.mono),
+            Link::Dialling { until, knock_at } if *until <= now.mono => {
+                self.trouble = Some(Trouble::NoAnswer);
+                *until = now.mono + STATUS_CONNECT_TIMEOUT;
+                // A name that is looked up for so long is looked up anew.
+                if knock_at.is_none() {
+                    self.actions.push_back(Action::Dial);
+                }
+            }
+            Link::Dialling { knock_at, .. } if knock_at.is_some_and(|at| at <= now.mono) => {
+                *knock_at = None;
                 self.actions.push_back(Action::Dial);
             }
             Link::Connecting { until } if *until <= now.mono => {
@@ -302,7 +373,10 @@ impl Emitter {
                 self.go_live(now, Listener::Mute { proven_at, written });
             }
             Link::Live { .. } => self.tick_live(now.mono),
-            Link::Waiting { .. } | Link::Connecting { .. } | Link::Greeting { .. } => {}
+            Link::Waiting { .. }
+            | Link::Dialling { .. }
+            | Link::Connecting { .. }
+            | Link::Greeting { .. } => {}
         }
         self.fill();
     }
@@ -330,6 +404,11 @@ impl Emitter {
     /// Why the last connection ended, or none came about; `None` once the listener has answered.
     pub const fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
+    }
+
+    fn dial(&mut self, now: Mono) {
+        self.link = Link::Dialling { until: now + STATUS_CONNECT_TIMEOUT, knock_at: None };
+        self.actions.push_back(Action::Dial);
     }
 
     fn tick_live(&mut self, now: Mono) {
@@ -398,7 +477,7 @@ impl Emitter {
                 let started = self.event(EventType::AgentStarted, data);
                 self.push_event(&started);
             }
-            Link::Waiting { .. } | Link::Connecting { .. } => {}
+            Link::Waiting { .. } | Link::Dialling { .. } | Link::Connecting { .. } => {}
         }
     }
 
@@ -471,15 +550,16 @@ impl Emitter {
 
     fn hang_up(&mut self, now: Mono, trouble: Trouble) {
         self.actions.push_back(Action::HangUp);
-        self.wait(now, trouble);
+        let wait = self.backoff.delay(&mut self.rng);
+        self.wait(now + wait, trouble);
     }
 
-    fn wait(&mut self, now: Mono, trouble: Trouble) {
+    fn wait(&mut self, until: Mono, trouble: Trouble) {
         self.trouble = Some(trouble);
         self.output.clear();
         self.output.trim();
         self.actions.retain(|action| *action == Action::HangUp);
-        self.link = Link::Waiting { until: now + self.backoff.delay(&mut self.rng) };
+        self.link = Link::Waiting { until };
     }
 }
 

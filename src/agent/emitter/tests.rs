@@ -182,9 +182,50 @@ fn only_an_answer_resets_the_wait() {
 }
 
 #[test]
+fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
+    let mut bench = Bench::new();
+    let (start, mut dials) = (bench.now.mono, Vec::new());
+    while bench.now.mono.since(start) < Duration::from_secs(3600) {
+        while let Some(action) = bench.emitter.poll_action() {
+            assert_eq!(action, Action::Dial);
+            dials.push(bench.now.mono);
+            bench.emitter.knocks(bench.now.mono);
+        }
+        let wait = bench.emitter.deadline().unwrap().since(bench.now.mono);
+        bench.pass(wait);
+    }
+    // The kernel's own second packet leaves a second behind the first.
+    let spans = dials.windows(2).map(|pair| pair[1].since(pair[0]));
+    let (shortest, longest) = (spans.clone().min().unwrap(), spans.max().unwrap());
+    assert!(longest <= Duration::from_secs(3), "{longest:?}");
+    assert!(shortest >= Duration::from_secs(1), "{shortest:?}");
+    assert_eq!(bench.emitter.trouble(), Some(&Trouble::NoAnswer));
+    // Once it is there, it has time for the login, and is not dialled meanwhile.
+    while bench.emitter.poll_action().is_some() {}
+    bench.emitter.reached(bench.now.mono);
+    bench.pass(STATUS_CONNECT_TIMEOUT / 2);
+    assert_eq!(bench.emitter.poll_action(), None);
+}
+
+#[test]
+fn a_wait_does_not_grow_while_nobody_answers() {
+    let mut bench = Bench::new();
+    for _ in 0..20 {
+        assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+        let why = Unreached::Silent("no route to host".to_owned());
+        bench.emitter.unreached(bench.now.mono, why);
+        assert_eq!(bench.emitter.trouble().unwrap().to_string(), "no route to host");
+        let wait = bench.emitter.deadline().unwrap().since(bench.now.mono);
+        assert!(wait <= REDIAL_FIRST, "{wait:?}");
+        bench.pass(wait);
+    }
+}
+
+#[test]
 fn a_dial_that_leads_nowhere_is_given_up() {
     let mut bench = Bench::new();
     assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+    bench.emitter.reached(bench.now.mono);
     bench.pass(STATUS_CONNECT_TIMEOUT);
     assert_eq!(bench.emitter.poll_action(), Some(Action::HangUp));
     assert_eq!(bench.emitter.trouble(), Some(&Trouble::ConnectTimeout));

@@ -24,18 +24,18 @@ pub(super) fn begin(world: &World, now: Now, id: Uuid) -> Flow {
 
 impl Kill {
     pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
-        match (self, outcome) {
-            (Kill::Locking, Ok(_)) => {
+        match self {
+            // On a full disk there is no room for a lock, and the session may be what fills it.
+            Kill::Locking => {
                 stopping(world, id);
                 let stop = RuntimeWork::Stop { id, grace: SESSION_STOP_GRACE };
                 Flow::Run(Stage::Kill(Kill::Stopping), Work::Runtime(stop))
             }
-            (Kill::Locking, Err(error)) => Flow::Done(Err(error.to_string())),
-            (Kill::Stopping, outcome) => {
+            Kill::Stopping => {
                 let answer = stopped(world, now, id, outcome);
                 Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id))
             }
-            (Kill::Unlocking(answer), outcome) => {
+            Kill::Unlocking(answer) => {
                 unlocked(world, now, id, KILL, outcome);
                 Flow::Done(answer)
             }

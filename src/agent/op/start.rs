@@ -172,6 +172,9 @@ fn started(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         Ok(_) => Err(WorkError::Mismatch.to_string()),
         Err(error) => Err(error.to_string()),
     };
+    if let Err(why) = &answer {
+        world.warn(format!("session {id} did not start: {why}"));
+    }
     Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(id))
 }
 

@@ -128,14 +128,14 @@ fn a_call_is_answered_and_the_channel_closed() {
         panic!("{:?}", pair.told);
     };
     let long = json!("x".repeat(3_000_000));
-    pair.peer.answer(channel, Ok(long.clone()));
+    pair.peer.answer(channel, response::success(&long));
     pair.run();
     assert_eq!(response::parse(&pair.received(outer)), Ok(Ok(long)));
     pair.client.close(outer);
     pair.run();
     assert!(pair.ended_with(EXIT_ANSWERED), "{:?}", pair.heard);
     assert!(matches!(pair.told[..], [PeerEvent::ChannelGone { .. }]), "{:?}", pair.told);
-    pair.peer.answer(channel, Err("twice".to_owned()));
+    pair.peer.answer(channel, response::refusal("twice"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
+use crate::base::unreached::Unreached;
 use crate::io::dial::{self, Dialler};
 use crate::io::disk::{LogDirectory, LogWorker};
 use crate::io::entropy;
@@ -25,11 +26,10 @@ use crate::io::wire::{Dialled, Flow, Wire};
 use crate::log::Log;
 use crate::paths::{PRIVATE_STATE_DIR, Paths};
 use crate::rpc::event::Event;
-use crate::rpc::response::Answer;
 use crate::ssh::ChannelId;
 
-/// An answer, and on which channel of whose connection.
-type Reply = (Key, ChannelId, Answer);
+/// An answer's line, and on which channel of whose connection.
+type Reply = (Key, ChannelId, Vec<u8>);
 
 /// Answers of operations whose events are not on disk yet, in their order.
 #[derive(Debug, Default)]
@@ -149,7 +149,7 @@ impl Courier {
                     Dialled::Open => self.go_up(now),
                     Dialled::Failed(error, rest) => {
                         let next = match rest.is_empty() {
-                            true => Err(error.to_string()),
+                            true => Err(error.into()),
                             false => dial::connect(&registry.reactor, key, rest).map(Some),
                         };
                         self.placed(registry, now, next);
@@ -257,19 +257,31 @@ impl Courier {
     }
 
     /// What came of dialling; `Ok(None)` when a name is being looked up.
-    fn placed(&mut self, registry: &mut Registry, now: Mono, found: Result<Option<Wire>, String>) {
+    fn placed(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        found: Result<Option<Wire>, Unreached>,
+    ) {
         match (found, &mut self.line) {
-            (Ok(found), Line::Dialling { wire, .. }) => *wire = found,
+            (Ok(found), Line::Dialling { wire, .. }) => {
+                if found.is_some() {
+                    self.emitter.knocks(now);
+                }
+                *wire = found;
+            }
             (Ok(_), Line::Down | Line::Up { .. }) => {}
-            (Err(text), _) => {
+            (Err(why), _) => {
                 self.hang_up(registry);
                 let address = &self.shell.address;
-                self.emitter.closed(now, format!("cannot connect to {address}: {text}"));
+                let whole = |text| format!("cannot connect to {address}: {text}");
+                self.emitter.unreached(now, why.map(whole));
             }
         }
     }
 
     fn go_up(&mut self, now: Mono) {
+        self.emitter.reached(now);
         self.line = match std::mem::replace(&mut self.line, Line::Down) {
             Line::Dialling { key, wire: Some(wire) } => {
                 let uplink = Uplink::new(Arc::clone(&self.shell), entropy::seed(), now);

@@ -10,15 +10,17 @@
 //! | [`registry`] | which part owns which descriptor |
 //! | [`peers`], [`keys`] | the connections of tcp/222, and who may make one |
 //! | [`courier`] | events, on disk and on their way to the shell host |
-//! | [`terminals`], [`screen`] | terminals, and what is behind each |
+//! | [`terminals`], [`screen`], [`inside`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`disk`] | work on homes |
 //! | [`probe`] | a question to Docker before there is an agent |
 
+mod certificate;
 mod courier;
 mod disk;
 mod engine;
 mod gauge;
+mod inside;
 mod keys;
 mod peers;
 mod probe;
@@ -70,6 +72,7 @@ use crate::limits::{
 };
 use crate::log::Log;
 use crate::paths::{PUBLIC_FILE, Paths};
+use crate::rpc::response;
 use crate::ssh::{ChannelId, ServerConfig, Tuning};
 
 /// How an agent is to serve.
@@ -121,6 +124,7 @@ pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeEr
 }
 
 struct Server<W> {
+    paths: Paths,
     clock: Clock,
     log: Log<W>,
     registry: Registry,
@@ -212,10 +216,11 @@ impl<W: io::Write> Server<W> {
         };
         let start = |shell| Courier::start(shell, identity, paths, (key, &waker), now);
         let courier = shell.map(start).transpose()?;
-        announce(&mut log, &peers, &config.agent_id, options)?;
+        announce(&mut log, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
         agent.found_remains(found.remains);
         let mut server = Server {
+            paths: paths.clone(),
             clock,
             log,
             registry,
@@ -313,8 +318,8 @@ impl<W: io::Write> Server<W> {
         let busy = courier.turn(&mut self.registry, now, || gauge.read(now, agent).to_value());
         courier.tell(&mut self.log);
         let mut has_replied = false;
-        while let Some((peer, channel, answer)) = self.held.release(courier) {
-            self.peers.answer(peer, channel, answer);
+        while let Some((peer, channel, line)) = self.held.release(courier) {
+            self.peers.answer(peer, channel, line);
             has_replied = true;
         }
         busy || has_replied
@@ -331,7 +336,9 @@ impl<W: io::Write> Server<W> {
                         self.tell(&news);
                         self.agent.news(now, news);
                     }
-                    Told::Answer(terminal, reply) => self.terminals.answered(terminal, reply),
+                    Told::Answer(terminal, reply) => {
+                        self.terminals.answered(now.mono, terminal, reply);
+                    }
                 }
             } else if let Some(action) = self.agent.poll_action() {
                 self.act(now, action);
@@ -353,12 +360,12 @@ impl<W: io::Write> Server<W> {
                     self.agent.done(now, id, refusal);
                 }
             }
-            Action::Reply { caller, answer } => {
+            Action::Reply { caller, line } => {
                 let waiting = self.callers.remove(Key::from_bits(caller.0));
                 let Some(Waiting { peer, channel, changes }) = waiting else { return };
                 match self.courier.as_ref().filter(|_| changes) {
-                    Some(courier) => self.held.hold(courier.newest(), (peer, channel, answer)),
-                    None => self.peers.answer(peer, channel, answer),
+                    Some(courier) => self.held.hold(courier.newest(), (peer, channel, line)),
+                    None => self.peers.answer(peer, channel, line),
                 }
             }
             Action::OpenTerminal { terminal, plan } => {
@@ -403,11 +410,14 @@ impl<W: io::Write> Server<W> {
                 self.peers.authenticated(&mut self.log, peer, key);
             }
             PeerEvent::Call { channel, call } => {
+                if let Some(answer) = certificate::answer(&self.paths, &call) {
+                    return self.peers.answer(peer, channel, response::to_line(&answer));
+                }
                 match self.callers.insert(Waiting { peer, channel, changes: !call.only_reads() }) {
                     Ok(key) => self.agent.call(now, Caller(key.to_bits()), call),
                     Err(_) => {
                         let busy = format!("{CALLERS_MAX} calls are waiting for their answers");
-                        self.peers.answer(peer, channel, Err(busy));
+                        self.peers.answer(peer, channel, response::refusal(&busy));
                     }
                 }
             }
@@ -559,22 +569,19 @@ impl<W: io::Write> Server<W> {
 }
 
 /// Says where it listens: in the log, and in a file for whoever chose no port.
-fn announce<W: io::Write>(
-    log: &mut Log<W>,
-    peers: &Peers,
-    agent_id: &str,
-    options: &Options,
-) -> Result<(), ServeError> {
-    let Some(address) = peers.listener().tcp_address() else { return Ok(()) };
+fn announce<W: io::Write>(log: &mut Log<W>, peers: &Peers, agent_id: &str, options: &Options) {
+    let Some(address) = peers.listener().tcp_address() else { return };
     let runtime = match options.runtime {
         RuntimeKind::Docker => "docker",
         RuntimeKind::Host => "host (sessions without containers, for trying out)",
     };
     log.info(format_args!("agent {agent_id} listening on {address}, runtime {runtime}"));
-    let (_, mode) = PUBLIC_FILE;
-    files::write_atomic(&options.paths.agent_address(), format!("{address}\n").as_bytes(), mode)?;
+    let (path, (_, mode)) = (options.paths.agent_address(), PUBLIC_FILE);
+    // On a full disk, too, the agent has to serve: how else would sessions be deleted?
+    if let Err(error) = files::write_atomic(&path, format!("{address}\n").as_bytes(), mode) {
+        log.warning(format_args!("where it listens stands in no file: {error}"));
+    }
     if let Err(error) = notify::ready() {
         log.warning(format_args!("cannot tell systemd that the agent is ready: {error}"));
     }
-    Ok(())
 }

@@ -15,7 +15,6 @@ use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
 use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
 use crate::log::Log;
-use crate::rpc::response::Answer;
 use crate::ssh::door::Door;
 use crate::ssh::keys::PublicKey;
 use crate::ssh::{ChannelId, ServerConfig};
@@ -242,8 +241,8 @@ impl Peers {
 
     // --- channels ---
 
-    pub(super) fn answer(&mut self, peer: Key, channel: ChannelId, answer: Answer) {
-        self.with(peer, |peer| peer.answer(channel, answer));
+    pub(super) fn answer(&mut self, peer: Key, channel: ChannelId, line: Vec<u8>) {
+        self.with(peer, |peer| peer.answer(channel, line));
     }
 
     pub(super) fn open_terminal(&mut self, peer: Key, channel: ChannelId) {

@@ -87,7 +87,7 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
 pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     let paths = &options.paths;
     let boot = boot_id(notify::runtime_directory().as_deref())?;
-    let rebooted = note_boot(paths, &boot)?;
+    let rebooted = note_boot(paths, &boot);
     Ok(Config {
         agent_id: agent_id(paths)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -181,14 +181,15 @@ fn one_line(path: &Path) -> Result<String, DiskError> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// Says whether the host has booted since this was last called here.
-fn note_boot(paths: &Paths, boot: &str) -> Result<bool, ServeError> {
+/// Says whether the host has booted since this was last called here. On a full disk it says so
+/// once more the next time.
+fn note_boot(paths: &Paths, boot: &str) -> bool {
     let path = paths.agent_state().join("boot-id");
     let before = one_line(&path).ok();
     if before.as_deref() != Some(boot) {
-        disk::write_atomic(&path, format!("{boot}\n").as_bytes(), 0o644)?;
+        let _ = disk::write_atomic(&path, format!("{boot}\n").as_bytes(), 0o644);
     }
-    Ok(before.is_some_and(|before| before != boot))
+    before.is_some_and(|before| before != boot)
 }
 
 /// What tells one boot of this host from another: a number in a directory that every boot makes

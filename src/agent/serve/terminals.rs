@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::peers::Peers;
 use super::registry::{Owner, Registry};
 use super::runtime::Runtime;
-use super::screen::{Screen, Turn};
+use super::screen::{Place, Screen, Turn};
 use crate::agent::action::{TerminalId, TerminalPlan};
 use crate::agent::core::Agent;
 use crate::agent::docker::Reply;
@@ -57,6 +57,13 @@ pub(super) struct Around<'a> {
     pub(super) runtime: &'a mut Runtime,
     pub(super) peers: &'a mut Peers,
     pub(super) agent: &'a mut Agent,
+}
+
+impl Around<'_> {
+    /// What the screen under `key` may need.
+    fn place(&mut self, key: Key) -> Place<'_> {
+        Place { registry: self.registry, engine: self.runtime.engine(), key }
+    }
 }
 
 impl Runtime {
@@ -177,11 +184,11 @@ impl Terminals {
         channel: ChannelId,
         size: TerminalSize,
     ) {
-        let key = self.by_channel.get(&(peer, channel));
-        let Some(terminal) = key.and_then(|key| self.terminals.get_mut(key)) else { return };
+        let Some(&key) = self.by_channel.get(&(peer, channel)) else { return };
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
         terminal.size = size;
         if let State::Opening(screen) | State::Open(screen) = &mut terminal.state {
-            screen.resize(around.registry, around.runtime.engine(), now, size);
+            screen.resize(&mut around.place(key), now, size);
         }
     }
 
@@ -199,9 +206,9 @@ impl Terminals {
     }
 
     /// The Engine's answer to a call that was made for a terminal.
-    pub(super) fn answered(&mut self, key: Key, reply: Reply) {
+    pub(super) fn answered(&mut self, now: Mono, key: Key, reply: Reply) {
         if let Some(screen) = self.terminals.get_mut(&key).and_then(Terminal::screen) {
-            screen.answered(reply);
+            screen.answered(now, reply);
             self.touched.insert(key);
         }
     }
@@ -223,7 +230,7 @@ impl Terminals {
         let deadline = |terminal: &Terminal| match &terminal.state {
             State::Wanted => None,
             State::Opening(screen) | State::Open(screen) => screen.deadline(),
-            State::Leaving(_, until) => Some(*until),
+            State::Leaving(screen, until) => screen.deadline().into_iter().chain([*until]).min(),
         };
         self.terminals.values().filter_map(deadline).min()
     }
@@ -231,21 +238,19 @@ impl Terminals {
     pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
         let mut late = Vec::new();
         for (key, terminal) in &mut self.terminals {
-            match &mut terminal.state {
-                State::Wanted => {}
-                State::Opening(screen) | State::Open(screen) => {
-                    if screen.deadline().is_some_and(|at| at <= now) {
-                        screen.tick(now);
-                        self.touched.insert(*key);
-                    }
+            if let Some(screen) = terminal.screen()
+                && screen.deadline().is_some_and(|at| at <= now)
+            {
+                screen.tick(now);
+                self.touched.insert(*key);
+            }
+            if let State::Leaving(screen, until) = &mut terminal.state
+                && *until <= now
+            {
+                *until = now + CLIENT_HANG_UP_GRACE;
+                if screen.kill() {
+                    late.push(*key);
                 }
-                State::Leaving(screen, until) if *until <= now => {
-                    *until = now + CLIENT_HANG_UP_GRACE;
-                    if screen.kill() {
-                        late.push(*key);
-                    }
-                }
-                State::Leaving(..) => {}
             }
         }
         late.into_iter().for_each(|key| self.remove(registry, key));
@@ -261,7 +266,7 @@ impl Terminals {
     fn turn_opening(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let State::Opening(screen) = &mut terminal.state else { return };
-        match screen.receive(around.registry, around.runtime.engine(), now.mono) {
+        match screen.receive(&mut around.place(key), now.mono) {
             Turn::Quiet => {
                 if screen.flush(now.mono) == Next::Again {
                     self.touched.insert(key);
@@ -285,7 +290,7 @@ impl Terminals {
         around.peers.terminal_consumed(peer, channel, taken);
         // What it shows: the rest of the last turn, then what has come since.
         show(screen, around.peers, peer, channel);
-        screen.receive(around.registry, around.runtime.engine(), now.mono);
+        screen.receive(&mut around.place(key), now.mono);
         show(screen, around.peers, peer, channel);
         let next = screen.flush(now.mono);
         // Keys that wait while there is room again get no event of their own.
@@ -293,8 +298,7 @@ impl Terminals {
         if next == Next::Again || more_typed && screen.send_space() > 0 {
             self.touched.insert(key);
         }
-        if let Some(status) = screen.ended(around.registry, around.runtime.engine(), key, now.mono)
-        {
+        if let Some(status) = screen.ended(&mut around.place(key), now.mono) {
             around.peers.end_terminal(peer, channel, status);
             around.agent.terminal_closed(now, id(key));
             self.by_channel.remove(&(peer, channel));
@@ -306,7 +310,7 @@ impl Terminals {
     fn leave(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let State::Leaving(screen, _) = &mut terminal.state else { return };
-        if screen.hang_up(around.registry, around.runtime.engine(), now.mono) {
+        if screen.hang_up(&mut around.place(key), now.mono) {
             self.remove(around.registry, key);
         } else if screen.flush(now.mono) == Next::Again {
             self.touched.insert(key);

@@ -67,7 +67,9 @@ impl Recovery {
     /// The spool, which has removals to do if files were useless.
     pub fn finish(self) -> Spool {
         let Read { epoch, lost_from, segments, empty, newest, torn, .. } = self.read;
-        let last = segments.back().map_or(0, |segment| segment.last);
+        // Not the last file's alone: of a commit that failed, and was made again in a new file,
+        // some may stand at the end of the one before.
+        let last = segments.iter().map(|segment| segment.last).max().unwrap_or(0);
         let skipped = torn.div_ceil(RECORD_OVERHEAD_BYTES as u64);
         let next_seq = last + 1 + skipped;
         let oldest = segments.front().map_or(next_seq, |segment| segment.first);

@@ -215,3 +215,39 @@ fn an_event_that_is_too_long_goes_without_its_data() {
     spool.append(&event(1));
     assert_eq!(drain(&mut spool, &mut disk), (vec![1, 2], vec![]));
 }
+
+#[test]
+fn a_number_that_a_failed_commit_has_left_behind_is_not_given_again() {
+    let tuning = Tuning { segment_bytes: 1500, segments_max: 4, tail_bytes_max: 1400 };
+    let mut disk = Disk::default();
+    let mut spool = disk.recover_as(tuning);
+    for _ in 1..=3 {
+        spool.append(&event(10));
+    }
+    disk.run(&mut spool);
+    // All of it comes to the disk, which says that it did not.
+    spool.append(&event(10));
+    spool.append(&event(10));
+    let DiskDone::Committed { bytes, .. } = disk.execute(spool.poll_disk().unwrap()) else {
+        panic!("a commit");
+    };
+    let failed = DiskDone::Committed { bytes, result: Err(DiskError("full".to_owned())) };
+    spool.disk_done(Mono::ZERO, failed);
+    // With one more there is no room in that file: again, in a new one, and the power goes.
+    spool.append(&event(700));
+    spool.tick(Mono::ZERO + SPOOL_RETRY);
+    let Some(DiskOp::Commit { file, offset: 0, mut bytes }) = spool.poll_disk() else {
+        panic!("a commit to a new file");
+    };
+    let whole = |bytes: &[u8]| match record::split(bytes) {
+        Split::Record { len, .. } => len,
+        other => panic!("{other:?}"),
+    };
+    let header = whole(&bytes);
+    bytes.truncate(header + whole(&bytes[header..]));
+    disk.execute(DiskOp::Commit { file, offset: 0, bytes });
+
+    let mut spool = disk.recover_as(tuning);
+    assert_eq!(spool.append(&event(1)), 6, "5 is in the file before");
+    assert_eq!(drain(&mut spool, &mut disk), (vec![1, 2, 3, 4, 5, 6], vec![]));
+}

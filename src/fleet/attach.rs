@@ -24,6 +24,7 @@ use crate::base::buffer::Buffer;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::base::uuid::Uuid;
 use crate::fleet::connection::{Action, Lost, Mode};
 use crate::fleet::member::{Event, Member, RequestError};
@@ -160,8 +161,13 @@ impl Attach {
     }
 
     /// The stream could not be opened, in the system's words.
-    pub fn dial_failed(&mut self, now: Mono, text: &str) {
-        self.member.dial_failed(now, text);
+    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+        self.member.dial_failed(now, why);
+    }
+
+    /// The address is known, and a stream to it is being opened.
+    pub fn knocks(&mut self, now: Mono) {
+        self.member.knocks(now);
     }
 
     /// What the driver is to do. To be asked after every other call.

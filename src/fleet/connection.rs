@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A connection that is lost waits before it is dialled again; the wait doubles up to a cap and
-//! falls back only after the agent has answered something. In one-shot mode the first loss is the
-//! last. Nothing here opens a stream: [`Action`] asks the driver to.
+//! falls back only after the agent has answered something. Where nobody answers at all it does not
+//! double, and the stream is opened anew again and again, so that a network that is back is noticed
+//! within two seconds. In one-shot mode the first loss is the last. Nothing here opens a stream:
+//! [`Action`] asks the driver to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,8 +21,9 @@ use crate::base::backoff::Backoff;
 use crate::base::endpoint::Endpoint;
 use crate::base::rng::Rng;
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::fleet::registry::KnownAgent;
-use crate::limits::{DIAL_TIMEOUT, REDIAL_FIRST};
+use crate::limits::{DIAL_TIMEOUT, KNOCK_JITTER, KNOCK_PATIENCE, REDIAL_FIRST};
 use crate::ssh::{self, Conn};
 
 /// What happens after a loss.
@@ -35,8 +38,9 @@ pub enum Mode {
 /// What the driver is to do with the stream below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Drop any old stream, open one to [`KnownAgent::address`], and call
-    /// [`Connection::connected`] or [`Connection::dial_failed`].
+    /// Drop any old stream, or attempt at one, and open one to [`KnownAgent::address`]. Call
+    /// [`Connection::knocks`] when its address is known, and then [`Connection::connected`] or
+    /// [`Connection::dial_failed`].
     Dial,
     /// Drop the stream, or the attempt to open one.
     HangUp,
@@ -131,11 +135,20 @@ pub enum Step {
 
 /// `leaving` is what is left of a lost connection: its last words may still have to be written.
 enum Stage {
-    Waiting { until: Mono, leaving: Option<Box<Conn>> },
-    Dialling { until: Mono },
+    Waiting {
+        until: Mono,
+        leaving: Option<Box<Conn>>,
+    },
+    /// `knock_at` is when the stream is to be opened anew; none while a name is looked up.
+    Dialling {
+        until: Mono,
+        knock_at: Option<Mono>,
+    },
     Handshake(Box<Conn>),
     Ready(Box<Conn>),
-    Over { leaving: Option<Box<Conn>> },
+    Over {
+        leaving: Option<Box<Conn>>,
+    },
 }
 
 /// A connection that is kept up, or made once.
@@ -159,7 +172,7 @@ impl Connection {
             mode,
             backoff: backoff(mode),
             rng: Rng::from_seed(seed),
-            stage: Stage::Dialling { until: now + DIAL_TIMEOUT },
+            stage: dialling(now),
             action: Some(Action::Dial),
             untold: None,
             last_error: None,
@@ -172,6 +185,23 @@ impl Connection {
         self.backoff = backoff(mode);
     }
 
+    /// The address is known, and a stream to it is being opened.
+    pub fn knocks(&mut self, now: Mono) {
+        if let Stage::Dialling { knock_at, .. } = &mut self.stage {
+            let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
+            let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
+            *knock_at = Some(now + KNOCK_PATIENCE + jitter);
+        }
+    }
+
+    /// There is news of the agent from elsewhere: a wait is over.
+    pub fn hurry(&mut self, now: Mono) {
+        if matches!(self.stage, Stage::Waiting { .. }) {
+            self.stage = dialling(now);
+            self.action = Some(Action::Dial);
+        }
+    }
+
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
     pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
         if matches!(self.stage, Stage::Dialling { .. }) {
@@ -180,11 +210,14 @@ impl Connection {
         }
     }
 
-    /// The stream could not be opened, in the system's words.
-    pub fn dial_failed(&mut self, now: Mono, text: &str) {
+    /// The stream could not be opened.
+    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
         if matches!(self.stage, Stage::Dialling { .. }) {
-            let address = self.agent.address.to_string();
-            self.lose(now, Lost::Dial { address, text: text.to_owned() });
+            let wait = match why.is_silence() {
+                true => self.backoff.brief(&mut self.rng),
+                false => self.backoff.delay(&mut self.rng),
+            };
+            self.lose(now + wait, self.no_stream(why.to_string()));
         }
     }
 
@@ -225,7 +258,8 @@ impl Connection {
             }
             ssh::Event::Disconnected(error) => {
                 let lost = self.why(error);
-                self.lose(now, lost);
+                let wait = self.backoff.delay(&mut self.rng);
+                self.lose(now + wait, lost);
                 self.untold.take().map(Step::Lost)
             }
             event => Some(Step::Channel(event)),
@@ -286,7 +320,8 @@ impl Connection {
         };
     }
 
-    fn lose(&mut self, now: Mono, lost: Lost) {
+    /// It is lost, and dialled again at `until` if it is dialled again at all.
+    fn lose(&mut self, until: Mono, lost: Lost) {
         let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
             Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
             Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving,
@@ -294,11 +329,35 @@ impl Connection {
         };
         self.stage = match self.mode {
             Mode::Once => Stage::Over { leaving },
-            Mode::Persistent(_) => {
-                let until = now + self.backoff.delay(&mut self.rng);
-                Stage::Waiting { until, leaving }
-            }
+            Mode::Persistent(_) => Stage::Waiting { until, leaving },
         };
+        self.tell(lost);
+    }
+
+    /// Nobody has answered for so long that it is told. In persistent mode it goes on knocking: a
+    /// wait would be on top of those between two knocks.
+    fn give_up(&mut self, now: Mono) {
+        match (&mut self.stage, self.mode) {
+            (Stage::Dialling { until, knock_at: Some(_) }, Mode::Persistent(_)) => {
+                *until = now + DIAL_TIMEOUT;
+            }
+            // A name that is looked up for so long is looked up anew.
+            (_, Mode::Persistent(_)) => {
+                (self.stage, self.action) = (dialling(now), Some(Action::Dial));
+            }
+            (_, Mode::Once) => {
+                (self.stage, self.action) = (Stage::Over { leaving: None }, Some(Action::HangUp));
+            }
+        }
+        let seconds = DIAL_TIMEOUT.as_secs();
+        self.tell(self.no_stream(format!("no answer within {seconds} s")));
+    }
+
+    fn no_stream(&self, text: String) -> Lost {
+        Lost::Dial { address: self.agent.address.to_string(), text }
+    }
+
+    fn tell(&mut self, lost: Lost) {
         self.last_error = Some(lost.clone());
         self.untold = Some(lost);
     }
@@ -330,6 +389,10 @@ impl Connection {
             Stage::Waiting { .. } | Stage::Over { .. } | Stage::Dialling { .. } => None,
         }
     }
+}
+
+fn dialling(now: Mono) -> Stage {
+    Stage::Dialling { until: now + DIAL_TIMEOUT, knock_at: None }
 }
 
 fn backoff(mode: Mode) -> Backoff {
@@ -374,7 +437,8 @@ impl Endpoint for Connection {
 
     fn deadline(&self) -> Option<Mono> {
         match &self.stage {
-            Stage::Waiting { until, .. } | Stage::Dialling { until } => Some(*until),
+            Stage::Waiting { until, .. } => Some(*until),
+            Stage::Dialling { until, knock_at } => Some(knock_at.unwrap_or(*until).min(*until)),
             Stage::Handshake(conn) | Stage::Ready(conn) => conn.deadline(),
             Stage::Over { .. } => None,
         }
@@ -382,14 +446,13 @@ impl Endpoint for Connection {
 
     fn tick(&mut self, now: Mono) {
         match &mut self.stage {
-            Stage::Waiting { until, .. } if *until <= now => {
-                self.stage = Stage::Dialling { until: now + DIAL_TIMEOUT };
+            Stage::Waiting { until, .. } if *until <= now => self.hurry(now),
+            Stage::Dialling { until, .. } if *until <= now => self.give_up(now),
+            Stage::Dialling { knock_at: Some(at), .. } if *at <= now => {
+                if let Stage::Dialling { knock_at, .. } = &mut self.stage {
+                    *knock_at = None;
+                }
                 self.action = Some(Action::Dial);
-            }
-            Stage::Dialling { until } if *until <= now => {
-                self.action = Some(Action::HangUp);
-                let seconds = DIAL_TIMEOUT.as_secs();
-                self.dial_failed(now, &format!("no answer within {seconds} s"));
             }
             Stage::Handshake(conn) | Stage::Ready(conn) => conn.tick(now),
             Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => {}

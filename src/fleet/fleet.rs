@@ -104,7 +104,7 @@ impl Fleet {
 mod tests {
     use super::*;
     use crate::fleet::connection::Lost;
-    use crate::fleet::testing::{Peer, agent, at, pump};
+    use crate::fleet::testing::{Peer, agent, at, pump, refused};
 
     #[test]
     fn a_dead_a_silent_and_a_good_agent_at_once() {
@@ -117,7 +117,10 @@ mod tests {
         }
         let dials: Vec<_> = std::iter::from_fn(|| fleet.poll_action()).collect();
         assert_eq!(dials.len(), 3);
-        fleet.member_mut(keys[0]).expect("alive").dial_failed(at(1), "connection refused");
+        fleet
+            .member_mut(keys[0])
+            .expect("alive")
+            .dial_failed(at(1), &refused("connection refused"));
         // The second never gets a stream. The third answers.
         let mut peer = Peer::new(3);
         let good = fleet.member_mut(keys[2]).expect("alive");

@@ -17,6 +17,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::lines::Lines;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::fleet::connection::{Action, Connection, Lost, Mode, Status, Step};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::{MEMBER_REQUESTS_MAX, RPC_RESPONSE_BYTES_MAX};
@@ -180,9 +181,19 @@ impl Member {
         self.connection.connected(now, seed);
     }
 
-    /// The stream could not be opened, in the system's words.
-    pub fn dial_failed(&mut self, now: Mono, text: &str) {
-        self.connection.dial_failed(now, text);
+    /// The address is known, and a stream to it is being opened.
+    pub fn knocks(&mut self, now: Mono) {
+        self.connection.knocks(now);
+    }
+
+    /// The stream could not be opened.
+    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+        self.connection.dial_failed(now, why);
+    }
+
+    /// There is news of the agent from elsewhere: a wait is over.
+    pub fn hurry(&mut self, now: Mono) {
+        self.connection.hurry(now);
     }
 
     /// Changes what happens after the next loss.

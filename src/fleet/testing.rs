@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::base::endpoint::Endpoint;
 use crate::base::lines::Lines;
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::fleet::registry::{EntryFiles, KnownAgent, Registry};
 use crate::limits::RPC_REQUEST_BYTES_MAX;
 use crate::paths::Paths;
@@ -24,6 +25,16 @@ static SUBSYSTEMS: [Subsystem; 2] = [
 /// The point `second` seconds after the origin.
 pub fn at(second: u64) -> Mono {
     Mono::ZERO + Duration::from_secs(second)
+}
+
+/// A dial that a peer has refused.
+pub fn refused(text: &str) -> Unreached {
+    Unreached::Refused(text.to_owned())
+}
+
+/// A dial that nobody has answered.
+pub fn silent(text: &str) -> Unreached {
+    Unreached::Silent(text.to_owned())
 }
 
 fn host_key(number: u8) -> KeyPair {
@@ -79,7 +90,7 @@ impl Peer {
 
     /// Answers a call as an agent does: line, end, close.
     pub fn answer(&mut self, channel: ChannelId, answer: Answer) {
-        self.send(channel, &response::to_line(answer));
+        self.send(channel, &response::to_line(&answer));
         self.conn.send_eof(channel);
         self.conn.close(channel);
     }

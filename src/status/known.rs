@@ -84,17 +84,38 @@ pub struct Position {
 pub struct Entry {
     /// Its name, and behind that its DNS name.
     names: Box<str>,
-    name_bytes: usize,
     shape: Arc<Shape>,
-    created_at: Wall,
-    last_accessed: Wall,
-    started_at: Option<Wall>,
+    /// What few sessions have.
+    rare: Option<Box<Rare>>,
+    created_at: Moment,
+    last_accessed: Moment,
+    started_at: Option<Moment>,
+    name_bytes: u32,
     attached_count: u32,
     port: u16,
     running: bool,
     locked: bool,
-    /// What few sessions have.
-    rare: Option<Box<Rare>>,
+}
+
+/// A [`Wall`] in twelve bytes: there are three in each session, and their padding would be a tenth
+/// of it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
+struct Moment {
+    seconds: i64,
+    nanos: u32,
+}
+
+impl From<Wall> for Moment {
+    fn from(wall: Wall) -> Moment {
+        Moment { seconds: wall.seconds(), nanos: wall.nanos() }
+    }
+}
+
+impl From<Moment> for Wall {
+    fn from(Moment { seconds, nanos }: Moment) -> Wall {
+        Wall::new(seconds, nanos)
+    }
 }
 
 /// What many sessions have in common.
@@ -179,11 +200,11 @@ impl Entry {
             .then(|| Box::new(Rare { broken: session.broken, stale: session.stale }));
         Entry {
             names: (session.name.as_str().to_owned() + &session.dns_name).into(),
-            name_bytes: session.name.len(),
+            name_bytes: u32::try_from(session.name.len()).expect("an event is far below 4 GiB"),
             shape,
-            created_at: session.created_at,
-            last_accessed: session.last_accessed,
-            started_at: session.started_at,
+            created_at: session.created_at.into(),
+            last_accessed: session.last_accessed.into(),
+            started_at: session.started_at.map(Moment::from),
             attached_count: session.attached_count.max(u32::from(session.attached)),
             port: session.port,
             running: session.running,
@@ -197,9 +218,9 @@ impl Entry {
         let (rare, shape) = (self.rare.as_deref(), &*self.shape);
         Session {
             uuid,
-            name: self.names[..self.name_bytes].to_owned(),
-            created_at: self.created_at,
-            last_accessed: self.last_accessed,
+            name: self.names[..self.name_bytes as usize].to_owned(),
+            created_at: self.created_at.into(),
+            last_accessed: self.last_accessed.into(),
             port: self.port,
             protocol: shape.protocol,
             dns_name: self.dns_name().to_owned(),
@@ -208,7 +229,7 @@ impl Entry {
             attached_count: self.attached_count,
             locked: self.locked,
             image: shape.image.to_string(),
-            started_at: self.started_at,
+            started_at: self.started_at.map(Wall::from),
             command: shape.command.to_string(),
             docker: shape.docker,
             memory: shape.memory,
@@ -221,12 +242,12 @@ impl Entry {
 
     /// Its DNS name; empty if it has none.
     pub fn dns_name(&self) -> &str {
-        &self.names[self.name_bytes..]
+        &self.names[self.name_bytes as usize..]
     }
 
     /// When it was created.
-    pub const fn created_at(&self) -> Wall {
-        self.created_at
+    pub fn created_at(&self) -> Wall {
+        self.created_at.into()
     }
 }
 
@@ -296,7 +317,7 @@ impl Agent {
         let accessed = Wall::parse_rfc3339(event.timestamp).filter(|_| attached);
         self.change(event, |entry| {
             entry.attached_count = attached_count;
-            entry.last_accessed = accessed.unwrap_or(entry.last_accessed);
+            entry.last_accessed = accessed.map_or(entry.last_accessed, Moment::from);
         })
     }
 

@@ -6,7 +6,11 @@
 //!
 //! ```text
 //! Proving ─key proved, subsystem asked for→ Listening ─the agent has no more→ Ending
+//!         ─all of it is taken→ Closing ─the agent has closed its side, too→ disconnected
 //! ```
+//!
+//! The channel is closed before the connection: a client that hears DISCONNECT may drop what it has
+//! not shown yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,7 +46,15 @@ enum State {
         channel: ChannelId,
         listener: Box<Listener>,
     },
+    /// Our side is closed.
+    Closing {
+        channel: ChannelId,
+        listener: Box<Listener>,
+    },
 }
+
+/// Why a connection whose channel has ended is over.
+const CHANNEL_CLOSED: &str = "status channel is closed";
 
 /// What a connection tells its driver.
 #[derive(Debug)]
@@ -53,7 +65,8 @@ pub enum PeerEvent {
     Authenticated(PublicKey),
     /// It wants to tell events: [`Peer::listen`] follows, or [`Peer::disconnect`].
     Subsystem(ChannelId),
-    /// It is gone, in words. The last event; what has come before it waits for [`Peer::work`].
+    /// The agent is gone, in words, and no later event says more. What has come before it waits for
+    /// [`Peer::work`].
     Gone(String),
 }
 
@@ -109,17 +122,27 @@ impl Peer {
         if listener.is_failed() {
             self.conn.close(*channel);
             self.conn.disconnect("event line is too long");
-        } else if matches!(self.state, State::Ending { .. }) && self.is_drained() {
-            self.conn.disconnect("status channel is closed");
+        } else {
+            self.close_if_drained();
         }
+    }
+
+    /// Whether it tells events, or could.
+    pub fn is_telling(&self) -> bool {
+        matches!(self.state, State::Listening { .. } | State::Ending { .. })
+    }
+
+    /// Gives back the memory that is not in use now.
+    pub fn rest(&mut self) {
+        self.conn.rest();
     }
 
     /// Something for the log.
     pub fn poll_note(&mut self) -> Option<Note> {
         match &mut self.state {
-            State::Listening { listener, .. } | State::Ending { listener, .. } => {
-                listener.poll_note()
-            }
+            State::Listening { listener, .. }
+            | State::Ending { listener, .. }
+            | State::Closing { listener, .. } => listener.poll_note(),
             State::Proving => None,
         }
     }
@@ -130,9 +153,15 @@ impl Peer {
             Event::Authenticated { key } => self.events.push_back(PeerEvent::Authenticated(key)),
             Event::Subsystem { channel, .. } => match self.state {
                 State::Proving => self.events.push_back(PeerEvent::Subsystem(channel)),
-                State::Listening { .. } | State::Ending { .. } => self.conn.close(channel),
+                State::Listening { .. } | State::Ending { .. } | State::Closing { .. } => {
+                    self.conn.close(channel);
+                }
             },
-            Event::Eof { channel } | Event::Closed { channel } => self.end(channel),
+            Event::Eof { channel } => self.end(channel),
+            // All that came was taken before this is told.
+            Event::Closed { channel } if self.channel() == Some(channel) => {
+                self.conn.disconnect(CHANNEL_CLOSED);
+            }
             Event::Disconnected(error) => {
                 self.events.push_back(PeerEvent::Gone(error.to_string()));
             }
@@ -151,10 +180,24 @@ impl Peer {
         };
     }
 
-    fn is_drained(&self) -> bool {
-        match &self.state {
-            State::Ending { channel, .. } => self.conn.received(*channel).is_empty(),
-            State::Proving | State::Listening { .. } => false,
+    /// The agent has no more, and all of it was taken: our side of the channel is over.
+    fn close_if_drained(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Proving) {
+            State::Ending { channel, listener } if self.conn.received(channel).is_empty() => {
+                self.conn.close(channel);
+                self.events.push_back(PeerEvent::Gone(CHANNEL_CLOSED.to_owned()));
+                State::Closing { channel, listener }
+            }
+            state => state,
+        };
+    }
+
+    fn channel(&self) -> Option<ChannelId> {
+        match self.state {
+            State::Proving => None,
+            State::Listening { channel, .. }
+            | State::Ending { channel, .. }
+            | State::Closing { channel, .. } => Some(channel),
         }
     }
 }

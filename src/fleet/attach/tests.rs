@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::time::Mono;
-use crate::fleet::testing::{Peer, agent, at, pump};
+use crate::fleet::testing::{Peer, agent, at, pump, refused, silent};
 
 const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
 
@@ -172,7 +172,7 @@ fn output_that_looks_like_json_is_output() {
 #[test]
 fn without_a_first_connection_there_is_no_second_try() {
     let mut attach = fresh(header());
-    attach.dial_failed(at(1), "connection refused");
+    attach.dial_failed(at(1), &refused("connection refused"));
     attach.work(at(1));
     assert!(matches!(attach.ended(), Some(End::Unreachable(_))));
     assert_eq!(attach.typed(b"x"), 1);
@@ -212,7 +212,7 @@ fn a_lost_terminal_comes_back_with_a_notice_between() {
     let mut now = redial(&mut attach);
     for _ in 0..4 {
         assert_eq!(attach.poll_action(), Some(Action::Dial));
-        attach.dial_failed(now, "network unreachable");
+        attach.dial_failed(now, &silent("network unreachable"));
         attach.work(now);
         assert!(take(&mut attach).is_empty(), "one notice is enough");
         now = redial(&mut attach);
@@ -264,7 +264,7 @@ fn it_gives_up_in_time_and_on_ctrl_c() {
     let mut now = at(5);
     while attach.ended().is_none() {
         now = redial(&mut attach);
-        attach.dial_failed(now, "network unreachable");
+        attach.dial_failed(now, &silent("network unreachable"));
         attach.work(now);
     }
     assert!(now >= at(5) + ATTACH_GIVE_UP && now < at(10) + ATTACH_GIVE_UP);

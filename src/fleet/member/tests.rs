@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fleet::testing::{Peer, agent, at, pump};
-use crate::limits::REDIAL_CAP;
+use crate::fleet::testing::{Peer, agent, at, pump, refused, silent};
+use crate::limits::{DIAL_TIMEOUT, REDIAL_CAP};
 
 const PERSISTENT: Mode = Mode::Persistent(REDIAL_CAP);
 
@@ -140,7 +140,7 @@ fn a_loss_after_sending_is_told_as_unknown_and_never_sent_again() {
 fn once_means_once() {
     let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
     let early = member.request(&Call::Ping, at(60)).expect("room");
-    member.dial_failed(at(1), "connection refused");
+    member.dial_failed(at(1), &refused("connection refused"));
     let found = answers(&mut member, 1);
     assert!(matches!(found[..], [(key, Err(RequestError::Unreachable(_)))] if key == early));
     let error = member.request(&Call::Ping, at(60)).expect_err("over").to_string();
@@ -155,7 +155,7 @@ fn the_wait_doubles_until_the_agent_has_answered() {
     let mut now = at(0);
     let mut waits = Vec::new();
     for _ in 0..8 {
-        member.dial_failed(now, "connection refused");
+        member.dial_failed(now, &refused("connection refused"));
         assert!(matches!(member.poll_event(now), Some(Event::Lost(Lost::Dial { .. }))));
         let Status::Waiting(until) = member.status() else { panic!("not waiting") };
         waits.push(until.since(now));
@@ -173,6 +173,80 @@ fn the_wait_doubles_until_the_agent_has_answered() {
     assert!(matches!(member.poll_event(now), Some(Event::Lost(_))));
     let Status::Waiting(until) = member.status() else { panic!("not waiting") };
     assert!(until.since(now) >= Duration::from_secs(15));
+}
+
+/// When packets that ask for a stream leave, if nobody answers: each stream's first one, and those
+/// that the kernel adds after one second, two, and four more, while that stream is wanted.
+fn asked(dials: &[Mono]) -> Vec<Mono> {
+    let end = *dials.last().expect("a dial");
+    let mut asked = Vec::new();
+    for (at, next) in dials.iter().zip(&dials[1..]) {
+        let times = [0, 1, 3, 7].map(|seconds| *at + Duration::from_secs(seconds));
+        asked.extend(times.iter().filter(|at| *at < next));
+    }
+    asked.push(end);
+    asked
+}
+
+#[test]
+fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
+    let mut member = Member::new(Arc::new(agent(1)), PERSISTENT, [1; 32], at(0));
+    let (mut now, mut dials, mut losses) = (at(0), Vec::new(), 0);
+    while now < at(3600) {
+        if member.poll_action() == Some(Action::Dial) {
+            dials.push(now);
+            member.knocks(now);
+        }
+        while let Some(event) = member.poll_event(now) {
+            assert!(matches!(event, Event::Lost(Lost::Dial { .. })), "{event:?}");
+            losses += 1;
+        }
+        now = member.deadline().expect("it is never given up");
+        member.tick(now);
+    }
+    let asked = asked(&dials);
+    let longest = asked.windows(2).map(|pair| pair[1].since(pair[0])).max();
+    assert!(longest <= Some(Duration::from_secs(2)), "{longest:?}");
+    assert!(asked.len() <= 2 * 3600, "{} packets in an hour", asked.len());
+    assert_eq!(losses, 3600 / DIAL_TIMEOUT.as_secs() - 1);
+}
+
+#[test]
+fn a_wait_does_not_grow_while_nobody_answers_and_ends_with_news() {
+    let mut member = Member::new(Arc::new(agent(1)), PERSISTENT, [1; 32], at(0));
+    let mut now = at(0);
+    let wait = |member: &Member, now| match member.status() {
+        Status::Waiting(until) => until.since(now),
+        status => panic!("{status:?}"),
+    };
+    for _ in 0..20 {
+        member.dial_failed(now, &silent("no route to host"));
+        assert!(wait(&member, now) <= Duration::from_secs(1));
+        now = now + wait(&member, now);
+        member.tick(now);
+    }
+    for _ in 0..8 {
+        member.dial_failed(now, &refused("connection refused"));
+        now = now + wait(&member, now);
+        member.tick(now);
+    }
+    member.dial_failed(now, &refused("connection refused"));
+    assert!(wait(&member, now) >= Duration::from_secs(15));
+    while member.poll_action().is_some() {}
+    member.hurry(now);
+    assert_eq!((member.status(), member.poll_action()), (Status::Dialling, Some(Action::Dial)));
+    // It hurries nobody who is at it.
+    member.hurry(now);
+    assert_eq!(member.poll_action(), None);
+}
+
+#[test]
+fn a_name_may_take_its_time() {
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    assert_eq!(member.poll_action(), Some(Action::Dial));
+    assert_eq!(member.deadline(), Some(at(0) + DIAL_TIMEOUT));
+    member.tick(at(9));
+    assert_eq!((member.status(), member.poll_action()), (Status::Dialling, None));
 }
 
 #[test]

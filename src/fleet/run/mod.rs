@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Wall};
+use crate::base::unreached::Unreached;
 use crate::fleet::attach::End;
 use crate::fleet::connection::{Action, Mode, Status};
 use crate::fleet::fleet::{Fleet, RequestId};
@@ -100,7 +101,7 @@ impl Runner {
         agents: &[AgentId],
         calls: &[Call],
         patience: impl Fn(&AgentId) -> Duration,
-        is_enough: impl Fn(&Reply) -> bool,
+        mut is_enough: impl FnMut(&Reply) -> bool,
     ) -> Result<Vec<Reply>, String> {
         let start = self.net.clock.mono();
         let mut survey = Survey::default();
@@ -252,18 +253,16 @@ impl Runner {
         self.placed(key, wire);
     }
 
-    fn placed(&mut self, key: Key, wire: Result<Option<Wire>, String>) {
+    fn placed(&mut self, key: Key, wire: Result<Option<Wire>, Unreached>) {
+        let now = self.net.clock.mono();
+        let Some(member) = self.fleet.member_mut(key) else { return };
         match wire {
             Ok(Some(wire)) => {
+                member.knocks(now);
                 self.wires.insert(key, wire);
             }
             Ok(None) => {}
-            Err(text) => {
-                let now = self.net.clock.mono();
-                if let Some(member) = self.fleet.member_mut(key) {
-                    member.dial_failed(now, &text);
-                }
-            }
+            Err(why) => member.dial_failed(now, &why),
         }
     }
 
@@ -279,7 +278,7 @@ impl Runner {
             Dialled::Failed(error, rest) => {
                 self.wires.remove(&ready.key);
                 let next = match rest.is_empty() {
-                    true => Err(error.to_string()),
+                    true => Err(error.into()),
                     false => self.net.connect(ready.key, rest).map(Some),
                 };
                 self.placed(ready.key, next);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::base::address::Address;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::io::clock::Clock;
 use crate::io::dial::{self, Dialler};
 use crate::io::reactor::{Reactor, Ready};
@@ -33,21 +34,21 @@ impl Net {
     /// As [`Dialler::dial`].
     ///
     /// # Errors
-    /// What is known at once, in the system's words.
-    pub fn dial(&mut self, key: Key, address: &Address) -> Result<Option<Wire>, String> {
+    /// What is known at once.
+    pub fn dial(&mut self, key: Key, address: &Address) -> Result<Option<Wire>, Unreached> {
         self.dialler.dial(&mut self.reactor, key, address)
     }
 
     /// As [`dial::connect`].
     ///
     /// # Errors
-    /// The system's words about the last of them.
-    pub fn connect(&self, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, String> {
+    /// What the system says about the last of them.
+    pub fn connect(&self, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, Unreached> {
         dial::connect(&self.reactor, key, numbers)
     }
 
     /// As [`Dialler::next_found`].
-    pub fn next_found(&mut self) -> Option<(Key, Result<Wire, String>)> {
+    pub fn next_found(&mut self) -> Option<(Key, Result<Wire, Unreached>)> {
         self.dialler.next_found(&self.reactor)
     }
 

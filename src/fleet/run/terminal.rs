@@ -8,6 +8,7 @@ use std::io;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
+use crate::base::unreached::Unreached;
 use crate::fleet::attach::{Attach, End};
 use crate::fleet::connection::Action;
 use crate::fleet::member::Member;
@@ -227,10 +228,15 @@ impl Show {
         }
     }
 
-    fn placed(&mut self, now: Mono, wire: Result<Option<Wire>, String>) {
+    fn placed(&mut self, now: Mono, wire: Result<Option<Wire>, Unreached>) {
         match wire {
-            Ok(wire) => self.wire = wire,
-            Err(text) => self.attach.dial_failed(now, &text),
+            Ok(wire) => {
+                if wire.is_some() {
+                    self.attach.knocks(now);
+                }
+                self.wire = wire;
+            }
+            Err(why) => self.attach.dial_failed(now, &why),
         }
     }
 
@@ -345,7 +351,7 @@ impl Show {
             Dialled::Failed(error, rest) => {
                 self.wire = None;
                 let next = match rest.is_empty() {
-                    true => Err(error.to_string()),
+                    true => Err(error.into()),
                     false => self.net.connect(self.key, rest).map(Some),
                 };
                 self.placed(now, next);

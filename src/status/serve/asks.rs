@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{Owner, Registry};
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
+use crate::base::unreached::Unreached;
 use crate::fleet::connection::{Action, Mode};
 use crate::fleet::fleet::{Fleet, RequestId};
 use crate::fleet::listing::News;
@@ -91,6 +92,14 @@ impl Asks {
         }
     }
 
+    /// This agent has just come to us, so it can be reached.
+    pub(super) fn hurry(&mut self, id: &AgentId, now: Mono) {
+        let member = self.members.get(id).copied();
+        if let Some(member) = member.and_then(|key| self.fleet.member_mut(key)) {
+            member.hurry(now);
+        }
+    }
+
     /// Something happened with the connection of a member.
     pub(super) fn ready(&mut self, registry: &mut Registry, now: Mono, member: Key, ready: Ready) {
         let Some(line) = self.lines.get_mut(&member) else { return };
@@ -107,7 +116,7 @@ impl Asks {
             }
             Dialled::Failed(error, rest) => {
                 let next = match rest.is_empty() {
-                    true => Err(error.to_string()),
+                    true => Err(error.into()),
                     false => dial::connect(&registry.reactor, token, rest).map(Some),
                 };
                 self.placed(registry, now, member, next);
@@ -199,7 +208,7 @@ impl Asks {
         let Some(found) = self.fleet.member(member) else { return };
         let address = found.agent().address.clone();
         let wire = match registry.reserve(Owner::Member(member)) {
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(Unreached::Refused(error.to_string())),
             Ok(token) => {
                 self.lines.insert(member, Line { token, wire: None });
                 self.dialler.dial(&mut registry.reactor, token, &address)
@@ -213,19 +222,21 @@ impl Asks {
         registry: &mut Registry,
         now: Mono,
         member: Key,
-        found: Result<Option<Wire>, String>,
+        found: Result<Option<Wire>, Unreached>,
     ) {
+        let Some(dialled) = self.fleet.member_mut(member) else { return };
         match found {
             Ok(wire) => {
+                if wire.is_some() {
+                    dialled.knocks(now);
+                }
                 if let Some(line) = self.lines.get_mut(&member) {
                     line.wire = wire;
                 }
             }
-            Err(text) => {
+            Err(why) => {
+                dialled.dial_failed(now, &why);
                 self.drop_line(registry, member);
-                if let Some(member) = self.fleet.member_mut(member) {
-                    member.dial_failed(now, &text);
-                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The connections of tcp/223: which agent each one is, and its bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::io::entropy;
 use crate::io::link::{Link, Next};
 use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
-use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, STATUS_UNREAD_MAX, STATUS_WARM_MAX};
 use crate::log::Log;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::door::Door;
@@ -38,12 +38,26 @@ pub(super) struct Guests {
     touched: BTreeSet<Key>,
     /// From where each agent has connected last.
     addresses: BTreeMap<AgentId, IpAddr>,
+    /// Those that have moved bytes last, the oldest first: their buffers are kept.
+    warm: VecDeque<Key>,
+    room: Room,
+    /// Agents that have begun to speak and whom [`Guests::next_arrival`] has not told.
+    arrivals: Vec<AgentId>,
 }
 
 struct Guest {
     link: Link<Peer>,
     address: IpAddr,
     standing: Standing,
+}
+
+/// Whether the hub has room for events. While it has none, who tells them is not read: what comes
+/// meanwhile waits in the kernel. If that takes long, it is read, because keepalives count.
+#[derive(Clone, Copy)]
+enum Room {
+    There,
+    Gone { until: Mono },
+    LongGone,
 }
 
 enum Standing {
@@ -62,6 +76,9 @@ impl Guests {
             speakers: BTreeMap::new(),
             touched: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            warm: VecDeque::new(),
+            room: Room::There,
+            arrivals: Vec::new(),
         }
     }
 
@@ -72,6 +89,11 @@ impl Guests {
     /// From where each agent has connected last.
     pub(super) fn addresses(&self) -> &BTreeMap<AgentId, IpAddr> {
         &self.addresses
+    }
+
+    /// An agent that has begun to speak: it can be reached.
+    pub(super) fn next_arrival(&mut self) -> Option<AgentId> {
+        self.arrivals.pop()
     }
 
     /// All agents that have a key.
@@ -168,31 +190,62 @@ impl Guests {
         now: Now,
         hub: &mut Hub,
     ) -> bool {
+        self.room = match self.room {
+            _ if hub.has_room() => Room::There,
+            Room::There => Room::Gone { until: now.mono + STATUS_UNREAD_MAX },
+            room => room,
+        };
         for key in std::mem::take(&mut self.touched) {
-            if let Some(guest) = self.guests.get_mut(&key) {
+            let Some(guest) = self.guests.get_mut(&key) else { continue };
+            let is_patient = !matches!(self.room, Room::LongGone) && !hub.has_room();
+            let waits = is_patient && guest.link.endpoint().is_telling();
+            if !waits {
                 guest.link.receive(now.mono, LINK_TURN_BYTES);
             }
             self.hear(log, now, key, hub);
             let Some(guest) = self.guests.get_mut(&key) else { continue };
             match guest.link.send(now.mono, LINK_TURN_BYTES) {
-                Next::Wait => {}
-                Next::Again => {
+                Next::Again if !waits => {
                     self.touched.insert(key);
                 }
+                // Whoever waits for room is woken when there is some.
+                Next::Wait | Next::Again => {}
                 Next::Closed => self.forget(registry, log, now, key, hub),
             }
+            self.keep_warm(key);
         }
         !self.touched.is_empty()
     }
 
+    /// This one's buffers are kept, and in its place somebody's who has been quiet for longer are
+    /// given back.
+    fn keep_warm(&mut self, key: Key) {
+        self.warm.retain(|warm| *warm != key);
+        self.warm.push_back(key);
+        if self.warm.len() > STATUS_WARM_MAX
+            && let Some(cold) = self.warm.pop_front()
+            && let Some(guest) = self.guests.get_mut(&cold)
+        {
+            guest.link.endpoint_mut().rest();
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         let links = self.guests.values().filter_map(|guest| guest.link.deadline());
-        links.chain(self.entrance.deadline()).min()
+        let impatient = match self.room {
+            Room::Gone { until } => Some(until),
+            Room::There | Room::LongGone => None,
+        };
+        links.chain(self.entrance.deadline()).chain(impatient).min()
     }
 
     pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
         if self.entrance.is_due(now) {
             self.accept(registry, log, now);
+        }
+        if matches!(self.room, Room::Gone { until } if until <= now) {
+            self.room = Room::LongGone;
+            self.wake();
         }
         for (key, guest) in &mut self.guests {
             if guest.link.deadline().is_some_and(|at| at <= now) {
@@ -285,6 +338,7 @@ impl Guests {
             guest.link.endpoint_mut().disconnect("too many agents");
             return;
         }
+        self.arrivals.push(agent.clone());
         let listener = Channel::new(agent.as_str(), hub);
         guest.link.endpoint_mut().listen(channel, listener);
         let older = self.speakers.insert(agent.clone(), key).filter(|older| *older != key);

@@ -34,7 +34,7 @@ use super::peer::SUBSYSTEMS;
 use crate::base::address::Address;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
-use crate::fleet::registry::Registry as Known;
+use crate::fleet::registry::{Problem, Registry as Known};
 use crate::io::clock::Clock;
 use crate::io::disk::{self, LockFile, LogWorker};
 use crate::io::listener::Listener;
@@ -42,7 +42,10 @@ use crate::io::notify;
 use crate::io::reactor::{Interests, Ready};
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::{Moved, Stream};
-use crate::limits::{KEYS_LOOK_INTERVAL, STATUS_DESCRIPTORS_MAX, STATUS_REGISTRY_INTERVAL};
+use crate::limits::{
+    KEYS_LOOK_INTERVAL, REGISTRY_LOOK_INTERVAL, STATUS_DESCRIPTORS_MAX, STATUS_REGISTRY_INTERVAL,
+    STATUS_WINDOW_POOL_BYTES,
+};
 use crate::log::Log;
 use crate::paths::{PUBLIC_FILE, Paths, STATUS_SOCKET_MODE};
 use crate::ssh::{ServerConfig, Tuning};
@@ -97,7 +100,8 @@ pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeEr
     let host_key = setup::key(&options.host_key)?;
     setup::prepare(&options.paths)?;
     let _alone = LockFile::take(&options.paths.status_lock())?;
-    let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };
+    let tuning = Tuning { window_pool_bytes: STATUS_WINDOW_POOL_BYTES, ..Tuning::default() };
+    let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning };
     let mut server = Server::start(options, ssh, signals, log)?;
     server.run().map_err(|error| ServeError::System("event loop", error))
 }
@@ -120,6 +124,8 @@ struct Server<W> {
     shown: u64,
     look_at_keys: Mono,
     look_at_agents: Mono,
+    /// What was wrong with entries of agents when they were last looked at.
+    problems: Vec<Problem>,
     /// What the operator was told about the journal's disk.
     told_of_disk: Option<String>,
     is_over: bool,
@@ -179,6 +185,7 @@ impl<W: io::Write> Server<W> {
             shown: 0,
             look_at_keys: now,
             look_at_agents: now,
+            problems: Vec::new(),
             told_of_disk: None,
             is_over: false,
         })
@@ -244,6 +251,9 @@ impl<W: io::Write> Server<W> {
     fn turn(&mut self, now: Now) -> bool {
         let Server { registry, log, hub, .. } = self;
         let guests_busy = self.guests.turn(registry, log, now, hub);
+        while let Some(agent) = self.guests.next_arrival() {
+            self.asks.hurry(&agent, now.mono);
+        }
         let asks_busy = self.asks.turn(registry, now, hub);
         while let Some(want) = hub.poll_want() {
             match want {
@@ -302,8 +312,13 @@ impl<W: io::Write> Server<W> {
             }
         }
         if self.look_at_agents <= now.mono {
-            self.look_at_agents = now.mono + STATUS_REGISTRY_INTERVAL;
             self.look_at_agents(now);
+            // An entry that is wrong may just be being written, or repaired.
+            self.look_at_agents = now.mono
+                + match self.problems.is_empty() {
+                    true => STATUS_REGISTRY_INTERVAL,
+                    false => REGISTRY_LOOK_INTERVAL,
+                };
         }
     }
 
@@ -313,7 +328,7 @@ impl<W: io::Write> Server<W> {
             Ok(known) => known,
             Err(why) => return self.log.error(why),
         };
-        for problem in &known.problems {
+        for problem in known.problems.iter().filter(|it| !self.problems.contains(it)) {
             self.log.warning(problem);
         }
         self.asks.enrol(&mut self.registry, &known, now.mono);
@@ -337,6 +352,7 @@ impl<W: io::Write> Server<W> {
             self.log.info(format_args!("agent {id} is not of this cluster any more"));
             self.hub.forget(now, &id);
         }
+        self.problems = known.problems;
     }
 
     fn hear_signals(&mut self, now: Now) {

@@ -11,10 +11,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::order::{Action, Answer, Order, Question};
-use super::step::{Change, Failure, Step, Verdict};
 use crate::base::time::Mono;
 use crate::limits::PROVISION_OUTPUT_LINES_SHOWN;
+use crate::provision::order::{Action, Answer, Order, Question, last_lines};
+use crate::provision::step::{Change, Failure, Step, Verdict};
 
 /// Whether anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,10 +261,20 @@ fn refusal(action: &Action, answer: Answer) -> Option<Failure> {
             output: ran.last_lines(PROVISION_OUTPUT_LINES_SHOWN),
             advice: String::new(),
         }),
+        (Action::Fetch { url, .. }, Answer::Ran(ran)) => Some(Failure {
+            what: format!("{url} does not come: curl {}", ran.end),
+            output: ran.last_lines(PROVISION_OUTPUT_LINES_SHOWN),
+            advice: "what has come stays, and the next call goes on from there".to_owned(),
+        }),
         (_, Answer::Engine(Err(why))) => Some(Failure::of(why)),
         (Action::Build(_), Answer::Engine(Ok(response))) => {
+            let said = response.build_output();
             let error = response.built().err()?;
-            Some(Failure::of(format!("docker: {error}")))
+            Some(Failure {
+                what: format!("docker: {error}"),
+                output: last_lines(&said, PROVISION_OUTPUT_LINES_SHOWN),
+                advice: String::new(),
+            })
         }
         (Action::Engine(_), Answer::Engine(Ok(response))) => {
             let error = response.accepted().err()?;

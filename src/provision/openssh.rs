@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits::{
     HOST_NAME_CHARS_MAX, PROVISION_ALIVE_COUNT, PROVISION_ALIVE_SECONDS, PROVISION_CONNECT_SECONDS,
-    PROVISION_FREE_KIB_MIN, PROVISION_KEEP_SECONDS,
+    PROVISION_COPY_MINUTES_MAX, PROVISION_FREE_KIB_MIN, PROVISION_KEEP_SECONDS,
 };
 
 /// Where the copied program lies on a host, with six characters of `mktemp` behind it: in a
@@ -18,6 +18,9 @@ use crate::limits::{
 const COPY_PREFIX: &str = "/var/lib/convocate-host.";
 /// Characters that `mktemp` puts in place of the Xs.
 const COPY_SUFFIX_CHARS: usize = 6;
+
+/// Where a connection goes that is passed on, as ssh fills it in.
+const RELAYED: &str = "%h:%p";
 
 /// Rights for what follows: root's own, or by sudo without a password.
 const RIGHTS: &str = r#"if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; "#;
@@ -33,7 +36,10 @@ if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo "rights yes"; else 
 "#;
 
 /// Takes a program from standard input into a directory of root's, and says which and its hash.
+/// What a run that was killed has left there long ago goes.
 const UPLOAD: &str = r#"umask 077
+$as find /var/lib -maxdepth 1 -name "convocate-host.??????" -mmin "+$age" \
+    -exec rm -rf -- {} + </dev/null
 directory=$($as mktemp -d /var/lib/convocate-host.XXXXXX) || exit 1
 $as tee "$directory/program" >/dev/null || exit 1
 $as chmod 0700 "$directory/program" || exit 1
@@ -127,7 +133,7 @@ impl Ssh {
 
     /// Copies the program that comes on standard input: [`parse_upload`].
     pub fn upload(&self) -> Vec<String> {
-        self.call(&format!("{RIGHTS}{UPLOAD}"))
+        self.call(&format!("{RIGHTS}age={PROVISION_COPY_MINUTES_MAX}\n{UPLOAD}"))
     }
 
     /// Opens the connection and nothing on it, in the background. The operator may be asked what
@@ -153,18 +159,6 @@ impl Ssh {
     pub fn run_installed(&self, program: Installed, command: &str) -> Vec<String> {
         let Installed(name) = program;
         self.call(&format!("{RIGHTS}$as /usr/local/bin/{name} {command}"))
-    }
-
-    /// Runs the host's Docker: `save` or `load` and the name of an image of ours.
-    ///
-    /// # Panics
-    /// If a word could be more than a word there: that is a bug.
-    pub fn docker(&self, arguments: &[&str]) -> Vec<String> {
-        let is_plain = |word: &&str| {
-            word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":.-_".contains(&byte))
-        };
-        assert!(arguments.iter().all(is_plain), "words of a script are plain: {arguments:?}");
-        self.call(&format!("{RIGHTS}$as docker {}", arguments.join(" ")))
     }
 
     /// Says how the operator's configuration understands the host: [`parse_host_name`]. Nothing is
@@ -219,8 +213,21 @@ impl Ssh {
         words
     }
 
+    /// What the operator's shell runs to reach another host through the open connection: a
+    /// `ProxyCommand`, in which ssh itself puts that host's name.
+    pub fn relay(&self) -> String {
+        // The outer ssh is the operator's already.
+        let own = Ssh { operator: None, ..self.clone() };
+        let words = own.words(&["-q", "-W", RELAYED], &[]);
+        let shown = words.iter().map(|word| match word == RELAYED {
+            true => word.clone(),
+            false => quoted(&word.replace('%', "%%")),
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
     /// `ssh`, as the operator.
-    fn program(&self) -> Vec<String> {
+    pub fn program(&self) -> Vec<String> {
         match &self.operator {
             Some(user) => ["sudo", "-n", "-H", "-u", user, "--", "ssh"].map(String::from).to_vec(),
             None => vec!["ssh".to_owned()],
@@ -228,7 +235,7 @@ impl Ssh {
     }
 
     /// A host that says nothing is given up, before and after the connection is there.
-    fn patience(&self) -> Vec<String> {
+    pub fn patience(&self) -> Vec<String> {
         vec![
             "-o".to_owned(),
             format!("ConnectTimeout={PROVISION_CONNECT_SECONDS}"),
@@ -279,6 +286,15 @@ impl Probe {
             boot_id: value("boot")?.to_owned(),
             ssh_port: port.ok_or(HostFault::Silent("door"))?,
         })
+    }
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::base::time::Wall;
 use crate::docker::{Request, Response};
 use crate::limits::PROVISION_COMMAND_TIMEOUT;
+use crate::provision::vm::wish::Sha256Hex;
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,16 @@ pub enum Action {
     },
     /// Remove a file.
     Remove(PathBuf),
+    /// Fetch a file to its place. What has come of it before goes on; what is not the right one is
+    /// thrown away.
+    Fetch {
+        /// Where it comes from.
+        url: String,
+        /// What it must be.
+        sha256: Sha256Hex,
+        /// Where it is to be; never there before it is all there and right.
+        path: PathBuf,
+    },
     /// Run a program, which must end with status 0.
     Run(Command),
     /// Have the Docker Engine build an image.
@@ -245,6 +256,7 @@ impl fmt::Debug for Action {
                 write!(out, "SetAccess({}, {access})", path.display())
             }
             Action::Remove(path) => write!(out, "Remove({})", path.display()),
+            Action::Fetch { url, sha256, .. } => write!(out, "Fetch({url}, {sha256})"),
             Action::Run(command) => write!(out, "Run({command})"),
             Action::Build(request) => write!(out, "Build({})", request.target),
             Action::Engine(request) => write!(out, "Engine({})", request.target),
@@ -260,10 +272,14 @@ impl Ran {
 
     /// The last lines of what it complained about, or of what it said if it did not complain.
     pub fn last_lines(&self, count: usize) -> Vec<String> {
-        let said = if self.errors.trim().is_empty() { &self.output } else { &self.errors };
-        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
+        last_lines(if self.errors.trim().is_empty() { &self.output } else { &self.errors }, count)
     }
+}
+
+/// The last lines of what a program said, without empty ones.
+pub fn last_lines(said: &str, count: usize) -> Vec<String> {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
 }
 
 impl fmt::Display for End {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Event, Mode, Outcome, Tally};
-use super::step::Failure;
+use crate::provision::engine::{Event, Mode, Outcome, Tally};
+use crate::provision::step::Failure;
 
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

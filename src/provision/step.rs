@@ -1,15 +1,18 @@
 //! A step: its name, and what is to hold when it is done.
 
-use super::account::{Group, User};
-use super::command::{Condition, Settled};
-use super::file::{Absent, Directory, File};
-use super::firewall::{Firewall, Rule};
-use super::image::Image;
-use super::order::{Action, Answer, Command, Question};
-use super::package::Packages;
-use super::prune::NoOldImages;
-use super::unit::Unit;
-use super::upgrade::Upgrade;
+use crate::provision::goal::account::{Group, User};
+use crate::provision::goal::command::{Condition, Settled};
+use crate::provision::goal::download::Download;
+use crate::provision::goal::file::{Absent, Directory, File};
+use crate::provision::goal::firewall::{Firewall, Rule};
+use crate::provision::goal::image::Image;
+use crate::provision::goal::machine::{Defined, Disk};
+use crate::provision::goal::package::Packages;
+use crate::provision::goal::prune::NoOldImages;
+use crate::provision::goal::room::Room;
+use crate::provision::goal::unit::Unit;
+use crate::provision::goal::upgrade::Upgrade;
+use crate::provision::order::{Action, Answer, Command, Question};
 
 /// One step of a plan.
 #[derive(Clone, Debug)]
@@ -47,6 +50,14 @@ pub enum Goal {
     Image(Image),
     /// No image that nothing needs.
     NoOldImages(NoOldImages),
+    /// Room for a virtual machine.
+    Room(Room),
+    /// A file from elsewhere.
+    Download(Download),
+    /// A disk of a virtual machine.
+    Disk(Disk),
+    /// A virtual machine that libvirt knows.
+    Defined(Defined),
     /// What a program tells, and others bring about.
     Settled(Settled),
     /// What must hold already; nothing here can bring it about.
@@ -109,6 +120,10 @@ impl Goal {
             Goal::Firewall(goal) => goal.questions(),
             Goal::Image(goal) => goal.questions(),
             Goal::NoOldImages(goal) => goal.questions(),
+            Goal::Room(goal) => goal.questions(),
+            Goal::Download(goal) => goal.questions(),
+            Goal::Disk(goal) => goal.questions(),
+            Goal::Defined(goal) => goal.questions(),
             Goal::Settled(goal) => goal.questions(),
             Goal::Condition(goal) => goal.questions(),
         }
@@ -136,6 +151,10 @@ impl Goal {
             Goal::Firewall(goal) => goal.judge(answers),
             Goal::Image(goal) => goal.judge(answers),
             Goal::NoOldImages(goal) => goal.judge(answers),
+            Goal::Room(goal) => goal.judge(answers),
+            Goal::Download(goal) => goal.judge(answers),
+            Goal::Disk(goal) => goal.judge(answers),
+            Goal::Defined(goal) => goal.judge(answers),
             Goal::Settled(goal) => goal.judge(answers),
             Goal::Condition(goal) => goal.judge(answers),
         }
@@ -217,6 +236,10 @@ goal_from!(
     Firewall,
     Image,
     NoOldImages,
+    Room,
+    Download,
+    Disk,
+    Defined,
     Settled,
     Condition
 );

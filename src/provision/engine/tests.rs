@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::base::time::Wall;
-use crate::provision::file::{Content, Directory, File};
+use crate::provision::goal::file::{Content, Directory, File};
+use crate::provision::goal::unit::Unit;
 use crate::provision::order::{Access, Account, Command, End, Entry, Ran, Seen};
-use crate::provision::unit::Unit;
 
 /// Files by path; programs end as `status` says.
 #[derive(Default)]

@@ -10,10 +10,12 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | `ship` | an image of the Engine here, to the host's |
+//! | [`migrate`] | a session's directory here, to the host |
+//! | [`ship`] | an image of the Engine here or of another host's, to the host's |
 //! | [`talk`] | a run there or here that is told what to do, and reports |
 
-mod ship;
+pub mod migrate;
+pub mod ship;
 pub mod talk;
 
 use std::fmt;
@@ -25,8 +27,6 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-pub use self::ship::{ShipError, Shipped};
-use super::openssh::{Copied, HostFault, Probe, Ssh, Target, parse_host_name, parse_upload};
 use crate::base::lines::Lines;
 use crate::base::rng::Rng;
 use crate::io::disk::{self, DiskError, Ids};
@@ -34,6 +34,9 @@ use crate::io::process::SpawnError;
 use crate::io::{entropy, signals};
 use crate::limits::{
     PROVISION_OUTPUT_BYTES_MAX, PROVISION_RESTART_ASK_PAUSE_MAX, PROVISION_RESTART_PATIENCE,
+};
+use crate::provision::openssh::{
+    Copied, HostFault, Probe, Ssh, Target, parse_host_name, parse_upload,
 };
 
 /// A host behind an open connection, which is closed when this is dropped.
@@ -134,8 +137,16 @@ impl Remote {
     /// # Errors
     /// [`RemoteError::NoSsh`].
     pub fn host_name(&self) -> Result<String, RemoteError> {
-        let (_, said) = quiet_call(&self.ssh.settings())?;
+        let said = Remote::settings(&self.ssh)?;
         Ok(parse_host_name(&said).unwrap_or(self.ssh.target.host()).to_owned())
+    }
+
+    /// How the operator's ssh understands this host. Nothing is dialled.
+    ///
+    /// # Errors
+    /// [`RemoteError::NoSsh`].
+    pub fn settings(ssh: &Ssh) -> Result<String, RemoteError> {
+        quiet_call(&ssh.settings()).map(|(_, said)| said)
     }
 
     /// Copies this program there, and compares what arrived with what was sent.
@@ -229,6 +240,19 @@ impl Drop for Room {
         // What is left over is an empty directory in the system's temporary one.
         let _left = disk::remove_tree(&self.path);
     }
+}
+
+/// Runs a program here, which gets `request` as a line, and hands on each line that it says;
+/// whether it ended well.
+///
+/// # Errors
+/// [`RemoteError`]; [`RemoteError::NobodyListens`] when `tell` says no.
+pub fn run_here(
+    words: &[String],
+    request: &str,
+    tell: impl FnMut(&[u8]) -> bool,
+) -> Result<bool, RemoteError> {
+    hear(spawn(words)?, request, &[], tell)
 }
 
 /// Runs a program to its end: whether it ended well, and what it said.

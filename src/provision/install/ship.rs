@@ -1,86 +1,45 @@
-//! Sends an image of an Engine here to the Engine of another host.
+//! An image on its way to a host: starts the two ends, and joins them.
 //!
-//! One thread reads the archive and leaves out what the other side has, this one packs and sends.
-//! Between the two are [`SHIP_PIECES_AHEAD`] pieces. Nothing is written to a disk here.
+//! ```text
+//! this machine's Engine ~ here ~~ ssh ~~> receiver
+//! a host's Engine ~ sender ~~ ssh ~~> here ~~ ssh ~~> receiver       (relayed)
+//! ```
+//!
+//! Both ends are programs of ours. When the image is of another host, bytes pass through here as
+//! they are, and words go back; nothing of them is kept.
 
-use std::fmt;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Copied, Remote, RemoteError, spawn};
-use crate::base::lines::Lines;
-use crate::docker::{Error, call};
-use crate::limits::{
-    PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_PIECES_AHEAD, SHIP_PROGRESS_INTERVAL,
-};
-use crate::provision::run::docker::{Download, Engine};
-use crate::provision::ship::frame::Packer;
-use crate::provision::ship::layers::Layers;
-use crate::provision::ship::progress::{Progress, mib};
-use crate::provision::ship::sieve::Sieve;
-use crate::provision::ship::words::{Offer, Word, known, layer_sizes};
+use super::talk::SSH_FAILED;
+use super::{Copied, Remote, spawn};
+use crate::exit::Exit;
+use crate::limits::{PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES};
+use crate::provision::run::send::{Cargo, ShipError, Shipped, Words};
+use crate::provision::ship::progress::Progress;
+use crate::provision::ship::words::{Wanted, Word};
 
-/// The command of the copied program that takes an image.
-const RECEIVER: &str = "receive-image";
+/// The command of our programs that takes an image.
+pub const RECEIVER: &str = "receive-image";
+/// The one that sends it.
+pub const SENDER: &str = "send-image";
 
-/// An image that is on the host under its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shipped {
-    /// Its id here.
-    pub id: String,
-    /// Its layers.
-    pub layers: usize,
-    /// Those that were sent.
-    pub sent: usize,
-    /// Bytes of the archive that was sent.
-    pub plain_bytes: u64,
-    /// Bytes that went to the host.
-    pub wire_bytes: u64,
-    /// SHA-256 of the archive at both ends; empty if none was sent.
-    pub sha256: String,
-    /// Why layers that are there were sent all the same, if they were.
-    pub why_whole: Option<String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Why an image is not on the host under its name, which means what it did before.
-#[derive(Debug)]
-pub enum ShipError {
-    /// The Engine here: its words.
-    Here(String),
-    /// The host: its words.
-    There(String),
-    /// The way there.
-    Remote(RemoteError),
-    /// What arrived is not what was sent, by their SHA-256.
-    Hash,
-}
-
-/// What is to be sent.
-struct Cargo {
-    engine: Engine,
-    offer: Offer,
-    /// Bytes of each layer, where that is known.
-    sizes: Option<Vec<u64>>,
-    size: u64,
-}
-
-/// The receiver, which hears us and says words.
-struct Receiving {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
-    lines: Lines,
+/// Where an image comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The Engine here, by its socket.
+    Here(PathBuf),
+    /// Another host's: the words that run [`SENDER`] there.
+    There(Vec<String>),
 }
 
 impl Remote {
-    /// Sends `image`, a name with a tag, from the Engine here to the host's, and hands each
-    /// progress to `tell`. The copy stays.
+    /// Sends `image`, a name with a tag, from the Engine here to the host's: [`ship`]. The copy
+    /// stays.
     ///
     /// # Errors
     /// [`ShipError`]; the same call again begins anew.
@@ -88,259 +47,166 @@ impl Remote {
         &self,
         copy: &Copied,
         image: &str,
-        docker_socket: &Path,
-        mut tell: impl FnMut(&Progress),
+        docker_socket: PathBuf,
+        mut tell: impl FnMut(&Progress) -> bool,
     ) -> Result<Shipped, ShipError> {
-        let begun = Instant::now();
-        let mut cargo = Cargo::new(image, docker_socket.to_owned())?;
-        let (mut shipped, had) = match self.try_ship(copy, &cargo, &mut tell) {
-            Err((ShipError::There(error), held)) if held > 0 => {
-                cargo.offer.whole = true;
-                let (mut shipped, had) =
-                    self.try_ship(copy, &cargo, &mut tell).map_err(|(error, _)| error)?;
-                shipped.why_whole = Some(format!("a try without the layers there failed: {error}"));
-                (shipped, had)
-            }
-            other => other.map_err(|(error, _)| error)?,
-        };
-        if shipped.why_whole.is_none() && shipped.sent + had > shipped.layers {
-            shipped.why_whole = Some("the archive of the Engine here does not tell them".into());
-        }
-        shipped.took = begun.elapsed();
-        Ok(shipped)
-    }
-
-    /// One try. With the image comes, and with a failure, how many layers are there.
-    fn try_ship(
-        &self,
-        copy: &Copied,
-        cargo: &Cargo,
-        tell: &mut impl FnMut(&Progress),
-    ) -> Result<(Shipped, usize), (ShipError, usize)> {
-        let none = |error: ShipError| (error, 0);
-        let words = self.ssh.run_on(copy, RECEIVER);
-        let mut receiving = Receiving::start(&words, &cargo.offer).map_err(none)?;
-        let Word::Have { layers: held, is_there, why_whole } = receiving.word().map_err(none)?
-        else {
-            return Err(none(ShipError::Remote(RemoteError::Report)));
-        };
-        let layers = cargo.offer.layers.len();
-        let mut shipped = Shipped {
-            id: cargo.offer.id.clone(),
-            layers,
-            sent: 0,
-            plain_bytes: 0,
-            wire_bytes: 0,
-            sha256: String::new(),
-            why_whole,
-            took: Duration::ZERO,
-        };
-        if !is_there {
-            cargo.send(held, &mut receiving, &mut shipped, tell).map_err(|error| (error, held))?;
-        }
-        let result = receiving.result(&shipped.sha256).map_err(|error| (error, held));
-        result.map(|()| (shipped, if is_there { layers } else { held }))
+        let receiver = self.ssh.run_on(copy, RECEIVER);
+        let mut tell = |progress: Option<&Progress>| progress.is_none_or(&mut tell);
+        ship(&Source::Here(docker_socket), &receiver, image, &mut tell)
     }
 }
 
-impl Cargo {
-    fn new(image: &str, socket: PathBuf) -> Result<Cargo, ShipError> {
-        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
-        let engine = Engine { socket };
-        let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
-        let Some(found) = found else {
-            let text = format!("there is no image {image} here; convocate install builds it");
-            return Err(ShipError::Here(text));
-        };
-        let history = engine.ask(&call::image_history(&found.id)).map_err(here)?;
-        let sizes = layer_sizes(history, found.layers.len());
-        let (id, layers) = (found.id, found.layers);
-        let offer = Offer { id, name: image.to_owned(), layers, whole: false };
-        offer.check().map_err(ShipError::Here)?;
-        Ok(Cargo { engine, offer, sizes, size: found.size })
-    }
-
-    /// Bytes that an archive without the lowest `held` layers has, about.
-    fn expected_bytes(&self, held: usize) -> Option<u64> {
-        match (&self.sizes, held) {
-            (Some(sizes), held) => Some(sizes[held.min(sizes.len())..].iter().sum()),
-            (None, 0) => Some(self.size),
-            (None, _) => None,
+/// Sends `image`, a name with a tag, to where the words `receiver` run [`RECEIVER`]. `tell` hears
+/// of each progress, as far as it can be told, and says whether to go on.
+///
+/// # Errors
+/// [`ShipError`]; the same call again begins anew.
+pub fn ship(
+    source: &Source,
+    receiver: &[String],
+    image: &str,
+    tell: &mut impl FnMut(Option<&Progress>) -> bool,
+) -> Result<Shipped, ShipError> {
+    let begun = Instant::now();
+    let mut once = |whole| match source {
+        Source::Here(socket) => {
+            let cargo = Cargo::new(image, socket.clone())?;
+            let (child, words, frames) = start(receiver)?;
+            let shipped = cargo.ship(whole, (words, frames), &mut |progress| tell(Some(progress)));
+            end(child, shipped)
         }
-    }
-
-    /// Sends the archive without the lowest `held` layers.
-    fn send(
-        &self,
-        held: usize,
-        receiving: &mut Receiving,
-        shipped: &mut Shipped,
-        tell: &mut impl FnMut(&Progress),
-    ) -> Result<(), ShipError> {
-        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
-        let archive = self.engine.open(&call::image_save(&self.offer.id)).map_err(here)?;
-        if archive.status() != 200 {
-            let refused = archive.whole().and_then(crate::docker::Response::accepted);
-            return Err(here(refused.err().unwrap_or(Error::Closed)));
+        Source::There(sender) => {
+            let wanted = Wanted { image: image.to_owned(), whole };
+            relay(sender, receiver, &wanted, &mut || tell(None))
         }
-        let sieve = Sieve::new(Layers::new(self.offer.layers.clone(), held));
-        let expected_bytes = self.expected_bytes(held);
-        let (sender, pieces) = sync_channel(SHIP_PIECES_AHEAD);
-        thread::scope(|scope| {
-            let reader = scope.spawn(move || read_archive(archive, sieve, &sender));
-            // A failure drops the pieces, which ends the thread with its next one.
-            let packer = send_pieces(pieces, expected_bytes, receiving, shipped, tell);
-            let left_out = reader.join().expect("it does not panic");
-            let packer = packer?;
-            shipped.sent = shipped.layers.saturating_sub(left_out.map_err(ShipError::Here)?);
-            shipped.plain_bytes = packer.plain_bytes();
-            let mut end = Vec::new();
-            shipped.sha256 = packer.finish(&mut end);
-            shipped.wire_bytes += end.len() as u64;
-            receiving.send(&end)
-        })
+    };
+    let mut shipped = match once(false) {
+        Err(ShipError::Without(why) | ShipError::Files(why)) => {
+            let mut shipped = once(true)?;
+            shipped.why_whole = Some(format!("a first try failed: {why}"));
+            shipped
+        }
+        other => other?,
+    };
+    shipped.took = begun.elapsed();
+    Ok(shipped)
+}
+
+fn start(words: &[String]) -> Result<(Child, ChildStdout, ChildStdin), ShipError> {
+    let mut child = spawn(words).map_err(|error| ShipError::Start(error.to_string()))?;
+    let input = child.stdin.take().expect("it is piped");
+    let output = child.stdout.take().expect("it is piped");
+    Ok((child, output, input))
+}
+
+/// Waits for an end that has said its last word, and had its pipes closed.
+fn end(mut child: Child, shipped: Result<Shipped, ShipError>) -> Result<Shipped, ShipError> {
+    let status = child.wait();
+    match shipped {
+        Ok(_) if !status.is_ok_and(|status| status.success()) => Err(ShipError::Cut),
+        other => other,
     }
 }
 
-/// Reads the archive to its end, without the layers that are there; how many those were.
-fn read_archive(
-    mut archive: Download,
-    mut sieve: Sieve,
-    pieces: &SyncSender<Vec<u8>>,
-) -> Result<usize, String> {
+// --- another host's image ---
+
+/// Joins two programs: what the sender says behind the receiver's last word is its report.
+fn relay(
+    sender: &[String],
+    receiver: &[String],
+    wanted: &Wanted,
+    go_on: &mut impl FnMut() -> bool,
+) -> Result<Shipped, ShipError> {
+    let (mut sending, frames, mut back) = start(sender)?;
+    let (receiving, words, forth) = start(receiver)?;
+    let mut line = serde_json::to_vec(wanted).expect("it is text");
+    line.push(b'\n');
+    // A sender that has ended already is seen by the end of its output.
+    let _seen = back.write_all(&line);
+    let is_loaded = AtomicBool::new(false);
+    let (report, heard) = thread::scope(|scope| {
+        let hearing = scope.spawn(|| pass_words(words, back, &is_loaded));
+        let report = pass_frames(frames, forth, &is_loaded, go_on);
+        (report, hearing.join().expect("it does not panic"))
+    });
+    let shipped = match (report, heard) {
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Ok(report), Ok(())) => serde_json::from_slice(&report).map_err(|_| ShipError::Cut),
+    };
+    let sent = sending.wait().ok().and_then(|status| status.code());
+    end(receiving, shipped.map_err(|error| blame(sent, error)))
+}
+
+/// Why it failed, by how the sender ended.
+fn blame(sent: Option<i32>, error: ShipError) -> ShipError {
+    const FILES_UNUSABLE: i32 = Exit::FilesUnusable.code() as i32;
+    match (sent, error) {
+        (_, ShipError::Interrupted) => ShipError::Interrupted,
+        // What the receiver says of it is only that nothing came any more.
+        (Some(FILES_UNUSABLE), _) => {
+            ShipError::Files("the files of the Engine that sends are not the image".to_owned())
+        }
+        (None | Some(SSH_FAILED), _) => ShipError::Cut,
+        (Some(1..), ShipError::Cut) => ShipError::Here("why not, stands above".to_owned()),
+        (_, error) => error,
+    }
+}
+
+/// From the sender to the receiver, until either ends; what the sender says when the image is
+/// there.
+fn pass_frames(
+    mut frames: ChildStdout,
+    mut forth: ChildStdin,
+    is_loaded: &AtomicBool,
+    go_on: &mut impl FnMut() -> bool,
+) -> Result<Vec<u8>, ShipError> {
     let mut space = vec![0; SHIP_FRAME_BYTES];
-    let mut piece = Vec::new();
+    let mut report = Vec::new();
     loop {
-        let length = archive.read(&mut space).map_err(|error| format!("docker: {error}"))?;
-        sieve.push(&space[..length], &mut piece).map_err(|fault| fault.to_string())?;
-        if piece.len() >= SHIP_FRAME_BYTES || length == 0 {
-            let full = std::mem::replace(&mut piece, Vec::with_capacity(2 * SHIP_FRAME_BYTES));
-            if pieces.send(full).is_err() {
-                return Err("nobody takes the archive any more".to_owned());
+        let length = match frames.read(&mut space) {
+            Ok(0) => return Ok(report),
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return Err(ShipError::Cut),
+        };
+        if !go_on() {
+            return Err(ShipError::Interrupted);
+        }
+        if is_loaded.load(Ordering::Acquire) {
+            if report.len() + length > PROVISION_REQUEST_BYTES_MAX {
+                return Err(ShipError::Word);
             }
-        }
-        if length == 0 {
-            sieve.finish().map_err(|fault| fault.to_string())?;
-            return Ok(sieve.left_out());
+            report.extend_from_slice(&space[..length]);
+        } else if forth.write_all(&space[..length]).is_err() {
+            // Why it takes no more is its last word.
+            return Ok(report);
         }
     }
 }
 
-/// Packs and sends pieces until there are no more.
-fn send_pieces(
-    pieces: Receiver<Vec<u8>>,
-    expected_bytes: Option<u64>,
-    receiving: &mut Receiving,
-    shipped: &mut Shipped,
-    tell: &mut impl FnMut(&Progress),
-) -> Result<Packer, ShipError> {
-    let (mut packer, mut packed) = (Packer::default(), Vec::new());
-    let mut begun: Option<Instant> = None;
-    let mut told = Duration::ZERO;
-    for piece in pieces {
-        // The Engine is silent while it packs; a rate counts from its first byte.
-        let begun = *begun.get_or_insert_with(Instant::now);
-        packed.clear();
-        packer.pack(&piece, &mut packed);
-        receiving.send(&packed)?;
-        shipped.wire_bytes += packed.len() as u64;
-        let took = begun.elapsed();
-        if took - told >= SHIP_PROGRESS_INTERVAL {
-            told = took;
-            let (plain_bytes, wire_bytes) = (packer.plain_bytes(), shipped.wire_bytes);
-            tell(&Progress { plain_bytes, wire_bytes, expected_bytes, took });
+/// From the receiver to the sender: whether the image is there.
+fn pass_words(
+    words: ChildStdout,
+    mut back: ChildStdin,
+    is_loaded: &AtomicBool,
+) -> Result<(), ShipError> {
+    let mut words = Words::new(words);
+    let mut held = 0;
+    loop {
+        let word = words.hear().map_err(|error| error.without(held))?;
+        if let Word::Have { layers, .. } = &word {
+            held = *layers;
         }
-    }
-    Ok(packer)
-}
-
-impl Receiving {
-    fn start(words: &[String], offer: &Offer) -> Result<Receiving, ShipError> {
-        let mut child = spawn(words).map_err(ShipError::Remote)?;
-        let input = child.stdin.take().expect("it is piped");
-        let output = child.stdout.take().expect("it is piped");
-        let lines = Lines::new(PROVISION_REQUEST_BYTES_MAX);
-        let mut receiving = Receiving { child, input, output, lines };
-        let mut line = serde_json::to_vec(offer).expect("an offer is text and numbers");
+        let is_last = matches!(word, Word::Loaded { .. });
+        // Before the sender hears it: all that it sends from then on is its report.
+        is_loaded.store(is_last, Ordering::Release);
+        let mut line = serde_json::to_vec(&word).expect("a word is text and numbers");
         line.push(b'\n');
-        receiving.send(&line)?;
-        Ok(receiving)
-    }
-
-    /// Sends, or says why that was not taken.
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ShipError> {
-        if self.input.write_all(bytes).is_ok() {
+        if back.write_all(&line).is_err() {
+            return Err(ShipError::Cut);
+        }
+        if is_last {
             return Ok(());
         }
-        Err(self.word().err().unwrap_or(ShipError::Remote(RemoteError::Cut)))
-    }
-
-    /// The next word; a failure is an error.
-    fn word(&mut self) -> Result<Word, ShipError> {
-        let cut = |_| ShipError::Remote(RemoteError::Cut);
-        let wrong = || ShipError::Remote(RemoteError::Report);
-        let mut piece = [0];
-        loop {
-            // Byte by byte: there are three lines, and what is behind one stays for the next.
-            if self.output.read(&mut piece).map_err(cut)? == 0 {
-                return Err(ShipError::Remote(RemoteError::Cut));
-            }
-            self.lines.push(&piece).map_err(|_| wrong())?;
-            let Some(line) = self.lines.next_line() else { continue };
-            match serde_json::from_slice(&line) {
-                Ok(Word::Failed { error }) => return Err(ShipError::There(error)),
-                Ok(word) => return Ok(word),
-                // What a login shell says of itself is no word.
-                Err(_) if !line.starts_with(b"{") => {}
-                Err(_) => return Err(wrong()),
-            }
-        }
-    }
-
-    /// The end: whether the image is there, and arrived as it was sent.
-    fn result(mut self, sent: &str) -> Result<(), ShipError> {
-        let word = self.word()?;
-        drop(self.input);
-        let status = self.child.wait();
-        match word {
-            Word::Loaded { sha256, .. } if sha256 != sent => Err(ShipError::Hash),
-            Word::Loaded { .. } if status.is_ok_and(|status| status.success()) => Ok(()),
-            _ => Err(ShipError::Remote(RemoteError::Cut)),
-        }
     }
 }
-
-impl Shipped {
-    /// What happened, in a line.
-    pub fn text(&self) -> String {
-        let seconds = self.took.as_secs_f64();
-        let mut text = match self.sent {
-            0 if self.sha256.is_empty() => format!("is there ({seconds:.1} s)"),
-            sent => format!(
-                "{sent} of {} layers sent, {} MiB as {} MiB in {seconds:.1} s",
-                self.layers,
-                mib(self.plain_bytes),
-                mib(self.wire_bytes),
-            ),
-        };
-        if let Some(why) = &self.why_whole {
-            text.push_str(&format!("; all layers, for {why}"));
-        }
-        text
-    }
-}
-
-impl fmt::Display for ShipError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ShipError::Here(text) => write!(out, "cannot send the image: {text}"),
-            ShipError::There(text) => write!(out, "the image was not taken: {text}"),
-            ShipError::Remote(error) => error.fmt(out),
-            ShipError::Hash => out.write_str(
-                "the image that arrived is not the one that was sent, by its SHA-256; call again",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ShipError {}

@@ -5,6 +5,7 @@
 //! to for a while, so that its report says at which step it stopped.
 
 use std::io;
+use std::time::Duration;
 
 use super::RemoteError;
 use crate::base::lines::Lines;
@@ -106,6 +107,21 @@ impl Talker {
                 waited.map_err(|_| RemoteError::Cut)?;
             }
         }
+    }
+
+    /// Waits that long; whether the operator wants everything to end.
+    ///
+    /// # Errors
+    /// When the process cannot wait, which is a bug.
+    pub fn pause(&mut self, length: Duration) -> io::Result<bool> {
+        let until = self.clock.mono() + length;
+        while self.clock.mono() < until {
+            if self.is_told_to_end() {
+                return Ok(true);
+            }
+            self.reactor.wait(&self.clock, Some(until), &mut self.ready)?;
+        }
+        Ok(self.is_told_to_end())
     }
 
     /// Whether the operator wants everything to end.

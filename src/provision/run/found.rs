@@ -1,17 +1,25 @@
 //! What stands on this machine that a plan depends on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
+use super::docker::Engine;
+use crate::docker::call;
 use crate::io::disk::{self, Links};
-use crate::limits::{AGENTS_MAX, CONFIG_FILE_BYTES_MAX, CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
-use crate::paths::Paths;
-use crate::provision::authority;
-use crate::provision::log_user::LogUser;
-use crate::provision::logs::{LogAgent, LogToken};
+use crate::io::signals;
+use crate::limits::{
+    AGENTS_MAX, CONFIG_FILE_BYTES_MAX, CONFIG_LINE_BYTES_MAX, VM_COUNT_MAX, X509_PEM_BYTES_MAX,
+};
+use crate::paths::{DOCKER_SOCKET, Paths};
+use crate::provision::logs::authority;
+use crate::provision::logs::rsyslog::{LogAgent, LogToken};
+use crate::provision::logs::user::LogUser;
 use crate::provision::order::Account;
+use crate::provision::ship::words::known;
 use crate::rpc::agent_id::AgentId;
+use crate::x509::Certificate;
 
 /// A text file; `None` if there is none.
 ///
@@ -28,6 +36,14 @@ pub fn text(path: &Path, limit: usize) -> Result<Option<Zeroizing<String>>, Stri
     }
 }
 
+/// The layers of an image by their hashes, as JSON; `None` if the Engine of this machine does not
+/// have it, or is not there.
+pub fn image_layers(image: &str) -> Option<String> {
+    let engine = Engine { socket: PathBuf::from(DOCKER_SOCKET) };
+    let found = engine.ask(&call::image_inspect(image)).and_then(known).ok()??;
+    serde_json::to_string(&found.layers).ok()
+}
+
 /// The files of the log authority.
 ///
 /// # Errors
@@ -39,9 +55,25 @@ pub fn authority(paths: &Paths) -> Result<authority::Found, String> {
     Ok(authority::Found {
         authorities: public(&files.authorities())?,
         key: read(&files.key())?,
+        previous_key: read(&files.previous_key())?,
         server_certificate: public(&files.server_certificate())?,
         server_key: read(&files.server_key())?,
     })
+}
+
+/// The agents that this shell host knows.
+///
+/// # Errors
+/// One sentence, if the registry cannot be read.
+pub fn agents(paths: &Paths) -> Result<Vec<AgentId>, String> {
+    let directory = paths.agent_keys();
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("cannot read {}: {error}", directory.display())),
+    };
+    let names = entries.flatten().take(AGENTS_MAX).map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| AgentId::parse(&name.to_string_lossy()).ok()).collect())
 }
 
 /// The agents whose logs are collected: those whose secret is there.
@@ -49,20 +81,62 @@ pub fn authority(paths: &Paths) -> Result<authority::Found, String> {
 /// # Errors
 /// One sentence, if the registry cannot be read.
 pub fn log_agents(paths: &Paths) -> Result<Vec<LogAgent>, String> {
-    let directory = paths.agent_keys();
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("cannot read {}: {error}", directory.display())),
-    };
-    let mut agents = Vec::new();
-    for entry in entries.flatten().take(AGENTS_MAX) {
-        let Ok(id) = AgentId::parse(&entry.file_name().to_string_lossy()) else { continue };
+    let mut found = Vec::new();
+    for id in agents(paths)? {
         let path = paths.agent_entry(id.as_str()).log_token();
         let token = text(&path, CONFIG_LINE_BYTES_MAX)?.and_then(|text| LogToken::parse(&text));
-        agents.extend(token.map(|token| LogAgent { id, token }));
+        found.extend(token.map(|token| LogAgent { id, token }));
     }
-    Ok(agents)
+    Ok(found)
+}
+
+/// The certificate that was issued to each agent last; none where none is there, or it is no
+/// certificate of ours.
+///
+/// # Errors
+/// One sentence, if a file cannot be read.
+pub fn agent_certificates(paths: &Paths) -> Result<Vec<(String, Option<Certificate>)>, String> {
+    let mut found = Vec::new();
+    for id in agents(paths)? {
+        let path = paths.agent_entry(id.as_str()).log_certificate();
+        let pem = text(&path, X509_PEM_BYTES_MAX)?;
+        let certificate = pem.and_then(|pem| Certificate::parse_pem(&pem).ok());
+        found.push((id.to_string(), certificate));
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
+}
+
+/// The UUIDs of the machines that libvirt knows; none where there is no libvirt.
+///
+/// # Errors
+/// One sentence, if there is one that does not answer.
+pub fn machines() -> Result<Vec<String>, String> {
+    if !["/usr/sbin/libvirtd", "/usr/sbin/virtqemud"].iter().any(|it| Path::new(it).exists()) {
+        return Ok(Vec::new());
+    }
+    let list = virsh(&["list", "--all", "--uuid"])?;
+    let ids = list.split_whitespace().take(VM_COUNT_MAX + 1).map(str::to_owned);
+    let ids: Vec<String> = ids.collect();
+    match ids.len() > VM_COUNT_MAX {
+        true => Err(format!("there are more than {VM_COUNT_MAX} virtual machines here")),
+        false => Ok(ids),
+    }
+}
+
+/// What virsh says of the machines of the system.
+///
+/// # Errors
+/// Its own complaint.
+pub fn virsh(arguments: &[&str]) -> Result<String, String> {
+    let mut call = std::process::Command::new("virsh");
+    call.args(["--connect", "qemu:///system"]).args(arguments).env("LC_ALL", "C.UTF-8");
+    signals::reset_in_child(&mut call);
+    let done = call.stdin(Stdio::null()).output().map_err(|error| format!("virsh: {error}"))?;
+    match done.status.success() {
+        true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+    }
 }
 
 /// As whom rsyslogd runs, or will when it is installed.

@@ -6,27 +6,35 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
+//! | [`arrive`] | takes a session's directory that is sent here |
 //! | [`files`] | what stands at paths, and changing it |
+//! | [`fetch`] | files from elsewhere, whole or not at all |
 //! | [`docker`] | the Docker Engine, for streams of any length |
 //! | [`found`] | what a plan depends on |
 //! | [`receive`] | takes an image that is sent here |
+//! | [`send`] | sends one |
+//! | [`store`] | what of it is to be sent, from the Engine's own files |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
-pub(super) mod docker;
+pub mod arrive;
+pub(crate) mod docker;
+mod fetch;
 mod files;
 pub mod found;
 pub mod receive;
+pub mod send;
+mod store;
 mod wait;
 
 use std::io;
 use std::path::PathBuf;
 
 use self::wait::{Stopped, Waiter};
-use super::engine::{Engine, Event, Mode, Tally};
-use super::order::{Action, Answer, Order, Question};
-use super::step::Step;
 use crate::io::clock::Clock;
 use crate::io::signals::Signals;
+use crate::provision::engine::{Engine, Event, Mode, Tally};
+use crate::provision::order::{Action, Answer, Order, Question};
+use crate::provision::step::Step;
 
 /// How a run is to be.
 #[derive(Clone, Debug)]
@@ -109,6 +117,9 @@ fn carry_out(
         }
         Order::Do(Action::SetAccess { path, access }) => done(files::set_access(&path, &access)),
         Order::Do(Action::Remove(path)) => done(files::remove(&path)),
+        Order::Do(Action::Fetch { url, sha256, path }) => {
+            fetch::fetch(waiter, clock, &fetch::Wanted { url: &url, sha256: &sha256, path: &path })
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::io::scratch::Scratch;
-use crate::provision::command::{Expect, Settled};
 use crate::provision::engine::Outcome;
-use crate::provision::file::{Content, Directory, File};
-use crate::provision::image::Image;
+use crate::provision::goal::command::{Expect, Settled};
+use crate::provision::goal::file::{Content, Directory, File};
+use crate::provision::goal::image::Image;
 use crate::provision::order::{Access, Command};
 
 fn take(steps: Vec<Step>, mode: Mode) -> (Vec<Outcome>, Tally) {

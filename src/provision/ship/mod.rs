@@ -16,6 +16,8 @@
 //! | [`tar`] | headers of an archive |
 //! | [`sieve`] | the archive as it passes |
 //! | [`layers`] | which files of the archive are layers that are there |
+//! | [`store`] | where an Engine keeps the parts, and the archive that they make |
+//! | [`split`] | what a layer's archive was, out of its files |
 //! | [`frame`] | compressed pieces with an end that proves the whole |
 //! | [`words`] | what both sides tell each other, and what Engines tell them |
 //! | [`progress`] | how far it is, as a line for a person |
@@ -24,5 +26,7 @@ pub mod frame;
 pub mod layers;
 pub mod progress;
 pub mod sieve;
+pub mod split;
+pub mod store;
 pub mod tar;
 pub mod words;

@@ -7,8 +7,7 @@ use std::fmt;
 
 use crate::limits::{SHIP_ENTRIES_MAX, SHIP_EXTENSION_BYTES_MAX, SHIP_NAME_BYTES_MAX};
 
-/// The unit of which an archive is made.
-pub const BLOCK_BYTES: usize = 512;
+pub use crate::base::ustar::BLOCK_BYTES;
 
 /// One block.
 pub type Block = [u8; BLOCK_BYTES];

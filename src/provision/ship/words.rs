@@ -22,6 +22,16 @@ pub struct Offer {
     pub whole: bool,
 }
 
+/// Which image a sender is to send, as another program tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Its name with its tag.
+    pub image: String,
+    /// Whether all of it is to be sent, whatever is there.
+    pub whole: bool,
+}
+
 /// What the receiver says, a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]

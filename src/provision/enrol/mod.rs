@@ -1,0 +1,6 @@
+//! Making an agent belong to a shell host: the plan of each side, and what they say to each other.
+
+pub mod agent;
+pub mod leave;
+pub mod shell;
+pub mod words;

@@ -1,0 +1,97 @@
+//! Goals: ufw's rules, and ufw itself.
+//!
+//! Rules are added and never reset. A plan has the rule for the operator's own way in before
+//! [`Firewall`]; ufw then asks whether it may disrupt connections, and is told that it may.
+
+use crate::provision::order::{Answer, Command, Question};
+use crate::provision::step::{Change, Verdict};
+
+/// A port that is let in: `222/tcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule(pub String);
+
+/// ufw is on, now and after a boot, and lets in what a rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Firewall;
+
+impl Rule {
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        vec![Question::Run(Command::new("ufw", ["show", "added"]))]
+    }
+
+    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+        let [Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+        let wanted = format!("ufw allow {}", self.0);
+        // ufw puts a comment that somebody gave behind the rule.
+        let is_rule = |line: &str| {
+            line.strip_prefix(&wanted)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(" comment "))
+        };
+        if ran.output.lines().any(|line| is_rule(line.trim())) {
+            return Verdict::Holds;
+        }
+        let mut change = Change::default();
+        change.run(format!("allow {}", self.0), Command::new("ufw", ["allow", &self.0]));
+        Verdict::Differs(change)
+    }
+}
+
+impl Firewall {
+    pub(crate) fn questions(self) -> Vec<Question> {
+        vec![Question::Run(Command::new("ufw", ["status", "verbose"]))]
+    }
+
+    pub(crate) fn judge(self, answers: &[Answer]) -> Verdict {
+        let [Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+        let is_active = ran.output.lines().any(|line| line.trim() == "Status: active");
+        let denies = ran.output.lines().any(|line| line.starts_with("Default: deny (incoming)"));
+        let mut change = Change::default();
+        if !(is_active && denies) {
+            let command = Command::new("ufw", ["default", "deny", "incoming"]);
+            change.run("deny what comes in and no rule names", command);
+        }
+        if !is_active {
+            change.run("enable ufw", Command::new("ufw", ["--force", "enable"]));
+        }
+        Verdict::of(change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::order::{End, Ran};
+
+    fn ran(output: &str) -> [Answer; 1] {
+        let (output, errors) = (output.to_owned(), String::new());
+        [Answer::Ran(Ran { end: End::Code(0), output, errors })]
+    }
+
+    fn effects(verdict: Verdict) -> Vec<String> {
+        match verdict {
+            Verdict::Differs(change) => change.effects,
+            Verdict::Holds => Vec::new(),
+            Verdict::Refused(failure) => vec![failure.what],
+        }
+    }
+
+    #[test]
+    fn a_rule_is_added_once() {
+        let rule = Rule("22/tcp".to_owned());
+        let added = "Added user rules (see 'ufw status' for running firewall):\nufw allow ";
+        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp\n"))), Verdict::Holds);
+        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp comment 'x'\n"))), Verdict::Holds);
+        for other in ["222/tcp\n", "22/udp\n", "from 10.0.0.1 to any port 22\n", "22/tcpx\n"] {
+            assert_eq!(effects(rule.judge(&ran(&format!("{added}{other}")))), ["allow 22/tcp"]);
+        }
+    }
+
+    #[test]
+    fn what_is_on_is_left_alone() {
+        let on = "Status: active\nLogging: on (low)\nDefault: deny (incoming), allow (outgoing)\n";
+        assert_eq!(Firewall.judge(&ran(on)), Verdict::Holds);
+        let open = on.replace("deny", "allow");
+        assert_eq!(effects(Firewall.judge(&ran(&open))).len(), 1);
+        assert_eq!(effects(Firewall.judge(&ran("Status: inactive\n"))).len(), 2);
+    }
+}

@@ -1,0 +1,28 @@
+//! What a step can make hold: each kind of goal asks questions, judges the answers, and says what
+//! would bring the machine there. A goal never acts, and knows no plan.
+//!
+//! | file | what is to hold |
+//! | --- | --- |
+//! | [`mod@file`] | a file or directory as given, or nothing at a path |
+//! | [`account`] | a group, a user |
+//! | [`package`], [`upgrade`] | packages are installed; all are as new as their sources |
+//! | [`mod@unit`] | a unit of systemd is loaded, enabled, running |
+//! | [`firewall`] | ufw has a rule, ufw is on |
+//! | [`image`], [`prune`] | the session image is built; none is left that nobody needs |
+//! | [`room`] | a virtual machine more fits on the hypervisor |
+//! | [`download`] | a file is fetched, and is what its checksum says |
+//! | [`machine`] | disks of a virtual machine are there, libvirt knows it |
+//! | [`command`] | what a program tells and brings about, and conditions |
+
+pub mod account;
+pub mod command;
+pub mod download;
+pub mod file;
+pub mod firewall;
+pub mod image;
+pub mod machine;
+pub mod package;
+pub mod prune;
+pub mod room;
+pub mod unit;
+pub mod upgrade;

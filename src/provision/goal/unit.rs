@@ -1,0 +1,176 @@
+//! Goal: a unit of systemd, as it is loaded, at the next boot and now.
+//!
+//! A service that runs is restarted when something that it was started from is newer than its
+//! start: its file, its program, its configuration. That is found by looking, so a run that was cut
+//! short between a change and the restart is made good by the next.
+
+use std::path::PathBuf;
+
+use crate::base::time::Wall;
+use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, PROVISION_UNIT_TIMEOUT};
+use crate::provision::order::{Answer, Command, Entry, Question};
+use crate::provision::step::{Change, Verdict};
+
+/// A unit that is loaded as its file is, and active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name, with its kind: `convocate-agent.service`.
+    pub name: String,
+    /// Whether it is started at boot by its own wish (`systemctl enable`).
+    pub is_enabled: bool,
+    /// What it was started from: newer ones restart it.
+    pub made_from: Vec<PathBuf>,
+}
+
+/// What systemd says about a unit.
+#[derive(Default)]
+struct Told<'a> {
+    load: &'a str,
+    active: &'a str,
+    file: &'a str,
+    needs_reload: bool,
+    /// `None` if it has never been active.
+    active_since: Option<Wall>,
+}
+
+impl Unit {
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        let show = Command::new("systemctl", ["show", "--timestamp=us+utc"])
+            .with(["--property", "LoadState,ActiveState,UnitFileState"])
+            .with(["--property", "NeedDaemonReload,ActiveEnterTimestamp", &self.name]);
+        let looks = self.made_from.iter().cloned().map(Question::Look);
+        std::iter::once(Question::Run(show)).chain(looks).collect()
+    }
+
+    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+        let [Answer::Ran(ran), looks @ ..] = answers else { return Verdict::mismatch() };
+        if !ran.is_success() {
+            let what = format!("systemctl {}", ran.end);
+            return Verdict::refuse(what, "hosts of a cluster run systemd");
+        }
+        let told = Told::read(&ran.output);
+        let mut change = Change::default();
+        if told.load != "loaded" || told.needs_reload {
+            let command = Command::new("systemctl", ["daemon-reload"]);
+            change.run("let systemd read its units again", command);
+        }
+        if self.is_enabled && !["enabled", "static", "alias"].contains(&told.file) {
+            let command = Command::new("systemctl", ["enable", "--quiet", &self.name]);
+            change.run("start it at boot", command);
+        }
+        let job =
+            |verb| Command::new("systemctl", [verb, &self.name]).within(PROVISION_UNIT_TIMEOUT);
+        if told.active != "active" {
+            // A unit that has failed too often is not started again before it is forgiven.
+            change.run("start it", job("restart"));
+        } else if let Some(newer) = self.newer(&told, looks) {
+            change.run(format!("restart it, for {} is newer", newer.display()), job("restart"));
+        }
+        Verdict::of(change)
+    }
+
+    /// What of that which it was started from is newer than its start.
+    fn newer(&self, told: &Told<'_>, looks: &[Answer]) -> Option<&PathBuf> {
+        let since = told.active_since?;
+        let is_newer = |answer: &Answer| match answer {
+            Answer::Looked(Entry::File { seen, .. } | Entry::Directory(seen)) => {
+                seen.changed_at > since
+            }
+            _ => false,
+        };
+        self.made_from.iter().zip(looks).find(|(_, answer)| is_newer(answer)).map(|(path, _)| path)
+    }
+
+    /// What the unit itself said last.
+    pub(crate) fn examination(&self) -> Question {
+        let lines = PROVISION_OUTPUT_LINES_SHOWN.to_string();
+        let command = Command::new("journalctl", ["--no-pager", "--output", "cat"]);
+        Question::Run(command.with(["--lines", &lines, "--unit", &self.name]))
+    }
+}
+
+impl<'a> Told<'a> {
+    fn read(text: &'a str) -> Told<'a> {
+        let mut told = Told::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            match name {
+                "LoadState" => told.load = value,
+                "ActiveState" => told.active = value,
+                "UnitFileState" => told.file = value,
+                "NeedDaemonReload" => told.needs_reload = value == "yes",
+                "ActiveEnterTimestamp" => {
+                    told.active_since = time(value);
+                }
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+/// A time as systemd tells it: `Mon 2026-11-23 01:54:05.117195 UTC`. A second is too coarse: what
+/// is written right behind a start is newer than it.
+fn time(text: &str) -> Option<Wall> {
+    let mut words = text.split(' ').skip(1);
+    let (date, time) = (words.next()?, words.next()?);
+    Wall::parse_rfc3339(&format!("{date}T{time}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::order::{Account, End, Ran, Seen};
+
+    fn service() -> Unit {
+        let made_from = vec!["/u".into(), "/b".into()];
+        Unit { name: "x.service".into(), is_enabled: true, made_from }
+    }
+
+    fn ran(output: &str) -> Answer {
+        Answer::Ran(Ran { end: End::Code(0), output: output.into(), errors: String::new() })
+    }
+
+    fn file(seconds: i64) -> Answer {
+        let changed_at = Wall::new(seconds, 500_000_000);
+        let account = Account { user: "root".into(), group: "root".into() };
+        let seen = Seen { account, mode: 0o644, changed_at };
+        Answer::Looked(Entry::File { bytes: Vec::new(), seen })
+    }
+
+    fn effects(output: &str, ages: [i64; 2]) -> Vec<String> {
+        match service().judge(&[ran(output), file(ages[0]), file(ages[1])]) {
+            Verdict::Differs(change) => change.effects,
+            other => vec![format!("{other:?}")],
+        }
+    }
+
+    const RUNS: &str = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
+                        NeedDaemonReload=no\n\
+                        ActiveEnterTimestamp=Thu 1970-01-01 00:01:40.600000 UTC\n";
+
+    #[test]
+    fn what_runs_as_its_files_are_is_left_alone() {
+        assert_eq!(effects(RUNS, [100, 99]), ["Holds"]);
+        assert_eq!(effects(RUNS, [100, 101]), ["restart it, for /b is newer"]);
+        // Half a second decides: what both hosts' parts write follows a restart at once.
+        let earlier = RUNS.replace("40.600000", "40.400000");
+        assert_eq!(effects(&earlier, [99, 100]), ["restart it, for /b is newer"]);
+    }
+
+    #[test]
+    fn a_new_unit_is_read_enabled_and_started() {
+        let new = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n\
+                   NeedDaemonReload=no\nActiveEnterTimestamp=\n";
+        let wanted = ["let systemd read its units again", "start it at boot", "start it"];
+        assert_eq!(effects(new, [1, 1]), wanted);
+    }
+
+    #[test]
+    fn a_changed_file_is_read_before_the_restart() {
+        let stale = RUNS.replace("Reload=no", "Reload=yes");
+        let wanted = ["let systemd read its units again", "restart it, for /u is newer"];
+        assert_eq!(effects(&stale, [200, 1]), wanted);
+        let failed = RUNS.replace("ActiveState=active", "ActiveState=failed");
+        assert_eq!(effects(&failed, [1, 1]), ["start it"]);
+    }
+}

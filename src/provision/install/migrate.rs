@@ -1,0 +1,239 @@
+//! Sends a session's directory to an agent's host, and asks that host about sessions.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::time::{Duration, Instant};
+
+use super::{Copied, Remote, RemoteError, spawn};
+use crate::base::lines::Lines;
+use crate::base::uuid::Uuid;
+use crate::io::disk::{Contents, DiskError, TreeRead, read_tree};
+use crate::limits::{SHIP_FRAME_BYTES, SHIP_PROGRESS_INTERVAL, TREE_WORD_BYTES_MAX};
+use crate::provision::migrate::archive::{Manifest, encode};
+use crate::provision::migrate::words::{There, Verdict, Wanted, Word};
+use crate::provision::ship::frame::Packer;
+use crate::provision::ship::progress::Progress;
+
+/// The command of the copied program that takes a session.
+const RECEIVER: &str = "receive-session";
+
+/// A directory that lies on the other host under its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// What was read.
+    pub read: TreeRead,
+    /// The hash of the tree at both ends.
+    pub sha256: String,
+    /// Bytes that went to the host.
+    pub wire_bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why a directory is not there under its name.
+#[derive(Debug)]
+pub enum MoveError {
+    /// It cannot be read here.
+    Here(DiskError),
+    /// The host: its words.
+    There(String),
+    /// The way there.
+    Remote(RemoteError),
+    /// What lies there is not what lies here.
+    Hash,
+}
+
+impl From<RemoteError> for MoveError {
+    fn from(error: RemoteError) -> MoveError {
+        MoveError::Remote(error)
+    }
+}
+
+/// The hash of a directory here.
+///
+/// # Errors
+/// [`MoveError::Here`].
+pub fn hash(home: &Path) -> Result<String, MoveError> {
+    let mut manifest = Manifest::default();
+    let read = read_tree(home, Contents::Read, |record| {
+        manifest.add(record);
+        ControlFlow::Continue(())
+    });
+    read.map_err(MoveError::Here)?;
+    Ok(manifest.finish())
+}
+
+impl Remote {
+    /// What the host has of these sessions.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn sessions(&self, copy: &Copied, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
+        let count = ids.len();
+        match self.tell_sessions(copy, &Wanted::Look(ids))? {
+            Word::There(all) if all.len() == count => Ok(all),
+            _ => Err(MoveError::Remote(RemoteError::Report)),
+        }
+    }
+
+    /// Has the host do something that needs nothing more.
+    ///
+    /// # Errors
+    /// [`MoveError`].
+    pub fn tell_sessions(&self, copy: &Copied, wanted: &Wanted) -> Result<Word, MoveError> {
+        let mut talk = Talk::start(&self.ssh.run_on(copy, RECEIVER), wanted)?;
+        let word = talk.word()?;
+        talk.end().map(|()| word)
+    }
+
+    /// Sends the directory `home`, and has it get the session's name there when both hashes are
+    /// the same. It stays here.
+    ///
+    /// # Errors
+    /// [`MoveError`]; the same call again begins anew.
+    pub fn send_session(
+        &self,
+        copy: &Copied,
+        id: Uuid,
+        (home, bytes): (&Path, u64),
+        tell: impl FnMut(&Progress),
+    ) -> Result<Moved, MoveError> {
+        let begun = Instant::now();
+        let wanted = Wanted::Take { id, bytes };
+        let mut talk = Talk::start(&self.ssh.run_on(copy, RECEIVER), &wanted)?;
+        let Word::Ready = talk.word()? else { return Err(RemoteError::Report.into()) };
+        let (read, sha256, wire_bytes) = send(home, bytes, &mut talk, tell)?;
+        match talk.word()? {
+            Word::Whole { sha256: there } if there == sha256 => {}
+            Word::Whole { .. } => return Err(MoveError::Hash),
+            _ => return Err(RemoteError::Report.into()),
+        }
+        talk.say(&Verdict::Register)?;
+        let Word::Registered = talk.word()? else { return Err(RemoteError::Report.into()) };
+        talk.end()?;
+        Ok(Moved { read, sha256, wire_bytes, took: begun.elapsed() })
+    }
+}
+
+/// Sends all records: what was read, its hash, and how many bytes it took.
+fn send(
+    home: &Path,
+    expected: u64,
+    talk: &mut Talk,
+    mut tell: impl FnMut(&Progress),
+) -> Result<(TreeRead, String, u64), MoveError> {
+    let begun = Instant::now();
+    let (mut manifest, mut packer) = (Manifest::default(), Packer::default());
+    let (mut plain, mut packed) = (Vec::new(), Vec::new());
+    let (mut wire_bytes, mut told) = (0, Duration::ZERO);
+    let mut failed = None;
+    let read = read_tree(home, Contents::Read, |record| {
+        manifest.add(record);
+        encode(record, &mut plain);
+        if plain.len() < SHIP_FRAME_BYTES {
+            return ControlFlow::Continue(());
+        }
+        packer.pack(&plain, &mut packed);
+        plain.clear();
+        wire_bytes += packed.len() as u64;
+        if let Err(error) = talk.send(&packed) {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        packed.clear();
+        let took = begun.elapsed();
+        if took - told >= SHIP_PROGRESS_INTERVAL {
+            told = took;
+            let (plain_bytes, expected_bytes) = (packer.plain_bytes(), Some(expected));
+            tell(&Progress { plain_bytes, wire_bytes, expected_bytes, took });
+        }
+        ControlFlow::Continue(())
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let read = read.map_err(MoveError::Here)?;
+    packer.pack(&plain, &mut packed);
+    packer.finish(&mut packed);
+    talk.send(&packed)?;
+    Ok((read, manifest.finish(), wire_bytes + packed.len() as u64))
+}
+
+/// The other end, which hears us and says words.
+struct Talk {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+    lines: Lines,
+}
+
+impl Talk {
+    fn start(words: &[String], wanted: &Wanted) -> Result<Talk, MoveError> {
+        let mut child = spawn(words)?;
+        let input = child.stdin.take().expect("it is piped");
+        let output = child.stdout.take().expect("it is piped");
+        let mut talk = Talk { child, input, output, lines: Lines::new(TREE_WORD_BYTES_MAX) };
+        talk.say(wanted)?;
+        Ok(talk)
+    }
+
+    fn say(&mut self, word: &impl serde::Serialize) -> Result<(), MoveError> {
+        let mut line = serde_json::to_vec(word).expect("it is text and numbers");
+        line.push(b'\n');
+        self.send(&line)
+    }
+
+    /// Sends, or says why that was not taken.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), MoveError> {
+        if self.input.write_all(bytes).is_ok() {
+            return Ok(());
+        }
+        Err(self.word().err().unwrap_or(MoveError::Remote(RemoteError::Cut)))
+    }
+
+    /// The next word; a failure is an error.
+    fn word(&mut self) -> Result<Word, MoveError> {
+        let mut piece = [0];
+        loop {
+            // Byte by byte: there are few lines, and what is behind one stays for the next.
+            if !self.output.read(&mut piece).is_ok_and(|length| length == 1) {
+                return Err(RemoteError::Cut.into());
+            }
+            self.lines.push(&piece).map_err(|_| RemoteError::Report)?;
+            let Some(line) = self.lines.next_line() else { continue };
+            match serde_json::from_slice(&line) {
+                Ok(Word::Failed(error)) => return Err(MoveError::There(error)),
+                Ok(word) => return Ok(word),
+                // What a login shell says of itself is no word.
+                Err(_) if !line.starts_with(b"{") => {}
+                Err(_) => return Err(RemoteError::Report.into()),
+            }
+        }
+    }
+
+    fn end(mut self) -> Result<(), MoveError> {
+        drop(self.input);
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(RemoteError::Cut.into()),
+        }
+    }
+}
+
+impl fmt::Display for MoveError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MoveError::Here(error) => error.fmt(out),
+            MoveError::There(text) => out.write_str(text),
+            MoveError::Remote(error) => error.fmt(out),
+            MoveError::Hash => out.write_str(
+                "what arrived is not what lies here, by the SHA-256 of both; call again",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MoveError {}

@@ -1,0 +1,62 @@
+//! What both ends of `migrate-session` tell each other, a line of JSON each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::uuid::Uuid;
+
+/// What the agent host is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Say what is there of these.
+    Look(Vec<Uuid>),
+    /// Take the directory that follows.
+    Take {
+        /// Whose it is.
+        id: Uuid,
+        /// Bytes that it needs at most.
+        bytes: u64,
+    },
+    /// Have the agent take in what has arrived.
+    PickUp,
+    /// These are nowhere else any more.
+    Forget(Vec<Uuid>),
+}
+
+/// What the agent host says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// What is there, in the order of the question.
+    There(Vec<There>),
+    /// It can come.
+    Ready,
+    /// It lies there whole, and this is its hash.
+    Whole {
+        /// In hexadecimal.
+        sha256: String,
+    },
+    /// It has its name.
+    Registered,
+    /// It is done.
+    Done,
+    /// It is not, and why.
+    Failed(String),
+}
+
+/// What an agent host has of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct There {
+    /// Whether it has its directory.
+    pub home: bool,
+    /// The hash of what has arrived from another host and may still lie there, too.
+    pub receipt: Option<String>,
+}
+
+/// What the sender says when the hashes are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Give it its name.
+    Register,
+}

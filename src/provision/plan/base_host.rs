@@ -1,0 +1,179 @@
+//! The plan of any host of a cluster: what `convocate-host install` makes hold, on a vanilla Ubuntu
+//! or Debian. Roles come on top of it.
+
+use std::path::PathBuf;
+
+use crate::limits::{PROVISION_APT_TIMEOUT, SSH_STANDARD_PORT};
+use crate::paths::{PUBLIC_FILE, Paths};
+use crate::provision::goal::account::Shell;
+use crate::provision::goal::command::{Condition, Expect, Settled};
+use crate::provision::goal::file::Content;
+use crate::provision::goal::firewall::{Firewall, Rule};
+use crate::provision::goal::package::Packages;
+use crate::provision::goal::unit::Unit;
+use crate::provision::goal::upgrade::Upgrade;
+use crate::provision::openssh::check_system;
+use crate::provision::order::{Answer, Command, End, Question};
+use crate::provision::plan::agent_host::{account, file, systemd};
+use crate::provision::step::Step;
+
+/// What the plan depends on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where everything is.
+    pub paths: Paths,
+    /// Whether there is a Docker that is not the distribution's, which stays.
+    pub has_docker: bool,
+    /// The port through which the operator has come in; none on the machine itself.
+    pub ssh_port: Option<u16>,
+    /// Lists of packages that were fetched after this time are new enough, in seconds since 1970.
+    pub lists_after: i64,
+}
+
+/// How dnsmasq's drop-in begins.
+const DNSMASQ_MARK: &str = "# Written by convocate";
+/// systemd-resolved has port 53 on addresses of its own; dnsmasq takes it on all others.
+const DNSMASQ: &str = "# Written by convocate: leaves port 53 of 127.0.0.53 to systemd-resolved.\n\
+                       bind-dynamic\n";
+
+/// All steps, in their order.
+pub fn plan(facts: &Facts) -> Vec<Step> {
+    let dnsmasq = facts.paths.dnsmasq_binding();
+    let mut steps = vec![system(), systemd(), first_boot()];
+    steps.push(Step::new("packages up to date", Upgrade { lists_after: facts.lists_after }));
+    // Before the package: its service starts with it.
+    steps.push(dnsmasq_binding(&facts.paths));
+    steps.push(Step::new("packages", packages(facts.has_docker)));
+    steps.extend(account(Shell::AtFirst("/bin/bash".to_owned()), true));
+    steps.push(time_zone());
+    steps.push(service("docker.service", Vec::new()));
+    steps.push(service("ssh.service", Vec::new()));
+    steps.push(service("dnsmasq.service", vec![dnsmasq]));
+    steps.extend(doors(facts.ssh_port));
+    steps.push(Step::new("firewall", Firewall));
+    steps
+}
+
+/// A distribution that the packages are known of.
+pub fn system() -> Step {
+    let ask = Command::new("sed", ["-n", "s/^ID=/os /p; s/^VERSION_ID=/version /p"]);
+    let fault = |answer: &Answer| {
+        let Answer::Ran(ran) = answer else { return Some("nobody asked".to_owned()) };
+        let value = |name: &str| {
+            let mut lines = ran.output.lines();
+            let found = lines.find_map(|line| line.strip_prefix(name));
+            found.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        let checked = check_system(&value("os "), &value("version "));
+        checked.err().map(|fault| fault.to_string())
+    };
+    let ask = Question::Run(ask.with(["/etc/os-release"]));
+    Step::new("operating system", Condition { ask, fault, advice: String::new() })
+}
+
+/// A machine in its first minutes is still being set up by cloud-init; it is waited for.
+pub fn first_boot() -> Step {
+    let ask = Command::new("cloud-init", ["status", "--wait"]).within(PROVISION_APT_TIMEOUT);
+    let fault = |answer: &Answer| match answer {
+        // Its other statuses say how the first boot went, which is not ours to judge.
+        Answer::Ran(ran) => match ran.end {
+            End::Code(_) | End::NotThere => None,
+            _ => Some(format!("cloud-init {}", ran.end)),
+        },
+        _ => Some("nobody asked".to_owned()),
+    };
+    let advice = "see what keeps it: cloud-init status --long".to_owned();
+    Step::new("first boot is over", Condition { ask: Question::Run(ask), fault, advice })
+}
+
+fn packages(has_docker: bool) -> Packages {
+    let mut names =
+        vec!["dnsmasq", "jq", "curl", "git", "ufw", "ca-certificates", "openssh-server"];
+    // For the logs of either role, so that giving a host its role fetches nothing.
+    names.extend(["rsyslog", "rsyslog-gnutls", "logrotate"]);
+    if !has_docker {
+        names.insert(0, "docker.io");
+    }
+    Packages(names.into_iter().map(str::to_owned).collect())
+}
+
+fn dnsmasq_binding(paths: &Paths) -> Step {
+    let content = Content::Text { text: DNSMASQ.to_owned(), mark: DNSMASQ_MARK };
+    let path = paths.dnsmasq_binding();
+    file(paths, "dnsmasq beside systemd-resolved", &path, content, PUBLIC_FILE)
+}
+
+fn time_zone() -> Step {
+    Step::new(
+        "time zone Etc/UTC",
+        Settled {
+            ask: Command::new("timedatectl", ["show", "--property", "Timezone", "--value"]),
+            expect: Expect::Output("Etc/UTC".to_owned()),
+            effect: "set the time zone to Etc/UTC".to_owned(),
+            make: vec![Command::new("timedatectl", ["set-timezone", "Etc/UTC"])],
+        },
+    )
+}
+
+fn service(name: &str, made_from: Vec<PathBuf>) -> Step {
+    Step::new(name, Unit { name: name.to_owned(), is_enabled: true, made_from })
+}
+
+/// The operator's way in, which is open before the firewall is enabled.
+fn doors(ssh_port: Option<u16>) -> Vec<Step> {
+    let other = ssh_port.filter(|port| *port != SSH_STANDARD_PORT);
+    let ports = std::iter::once(SSH_STANDARD_PORT).chain(other);
+    let rule = |port| Step::new(format!("ufw allow {port}/tcp"), Rule(format!("{port}/tcp")));
+    ports.map(rule).collect()
+}
+
+/// Why the host must be restarted: the system asks for it, or it would boot another kernel than it
+/// runs. `default_kernel` is what the link of the boot loader points to.
+pub fn restart_reason(
+    is_asked: bool,
+    default_kernel: Option<&str>,
+    running: &str,
+) -> Option<String> {
+    if is_asked {
+        return Some("the system asks for a restart (/run/reboot-required)".to_owned());
+    }
+    let file = default_kernel?.rsplit('/').next()?;
+    let version = file.strip_prefix("vmlinuz-")?;
+    (version != running).then(|| format!("kernel {version} is installed, and {running} runs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(ssh_port: Option<u16>) -> Vec<String> {
+        let facts = Facts { paths: Paths::default(), has_docker: false, ssh_port, lists_after: 0 };
+        plan(&facts).into_iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn the_way_in_is_open_before_the_firewall_is_on() {
+        let steps = names(Some(2222));
+        let at = |name: &str| steps.iter().position(|step| step == name).expect(name);
+        assert!(at("ufw allow 22/tcp") < at("firewall"));
+        assert!(at("ufw allow 2222/tcp") < at("firewall"));
+        assert!(!names(Some(22)).contains(&"ufw allow 2222/tcp".to_owned()));
+        assert_eq!(names(None), names(Some(22)));
+    }
+
+    #[test]
+    fn a_docker_that_is_there_stays() {
+        assert!(packages(false).0.contains(&"docker.io".to_owned()));
+        assert!(!packages(true).0.contains(&"docker.io".to_owned()));
+    }
+
+    #[test]
+    fn a_new_kernel_or_a_wish_wants_a_restart() {
+        assert!(restart_reason(true, None, "6.1").is_some());
+        let newer = restart_reason(false, Some("boot/vmlinuz-6.2"), "6.1");
+        assert_eq!(newer.as_deref(), Some("kernel 6.2 is installed, and 6.1 runs"));
+        for kernel in [Some("boot/vmlinuz-6.1"), Some("Image"), None] {
+            assert_eq!(restart_reason(false, kernel, "6.1"), None);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Plans: lists of steps, in their order, that make a machine what it is to be.
+//!
+//! | file | of what |
+//! | --- | --- |
+//! | [`base_host`] | any host of a cluster |
+//! | [`agent_host`], [`agent_check`] | a host with sessions; what else can be wrong there |
+//! | [`shell_host`] | the host where the operator works |
+//! | [`hypervisor`] | a host of virtual machines, one more of them, and one less |
+//! | [`update`] | a newer program, the way back, and the image's stamp |
+//! | [`removal`] | taking away what the others have put there |
+//! | [`units`] | the files that they write into the system |
+
+pub mod agent_check;
+pub mod agent_host;
+pub mod base_host;
+pub mod hypervisor;
+pub mod removal;
+pub mod shell_host;
+pub mod units;
+pub mod update;

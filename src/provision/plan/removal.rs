@@ -1,0 +1,341 @@
+//! The plan that takes away what installation, enrolment and updates have put on a host.
+//!
+//! Only what is ours: a file of the system that does not begin as we write it stays. Homes, logs
+//! and the user stay unless they are to go, too. Packages, the firewall and Docker stay: others
+//! use them. So do virtual machines, with their disks and names.
+
+use std::path::{Path, PathBuf};
+
+use crate::docker::call;
+use crate::limits::{AGENT_PORT, LOG_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
+use crate::paths::{
+    AGENT_UNIT, CERTIFICATE_UNITS, Paths, RENEWAL_UNITS, SERVICE_USER, SESSIONS_SLICE, STATUS_UNIT,
+};
+use crate::provision::goal::command::{Condition, Expect, Settled};
+use crate::provision::goal::file::Absent;
+use crate::provision::goal::prune::NoOldImages;
+use crate::provision::goal::upgrade;
+use crate::provision::order::{Answer, Command, Question};
+use crate::provision::plan::units::MARK;
+use crate::provision::step::Step;
+use crate::provision::vm::machine::CACHE;
+
+/// What the plan depends on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where everything is.
+    pub paths: Paths,
+    /// Whether homes, logs and the user go, too.
+    pub with_homes: bool,
+    /// Whether a Docker Engine can be asked.
+    pub has_docker: bool,
+    /// The label that containers of sessions have.
+    pub session_label: &'static str,
+}
+
+/// All steps, in their order.
+pub fn plan(facts: &Facts) -> Vec<Step> {
+    let paths = &facts.paths;
+    let mut steps = Vec::new();
+    steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));
+    let units = CERTIFICATE_UNITS.into_iter().chain(RENEWAL_UNITS);
+    let units = [AGENT_UNIT, STATUS_UNIT, SESSIONS_SLICE].into_iter().chain(units);
+    steps.extend(units.map(|unit| without_unit(paths, unit)));
+    // systemd keeps it when the timer is gone.
+    let stamp = paths.timer_stamp(RENEWAL_UNITS[0]);
+    steps.push(without_file(&stamp));
+    steps.push(without_file(&paths.root().join(upgrade::STAMP.trim_start_matches('/'))));
+    steps.extend(drop_ins(paths));
+    steps.push(without_waiting_logs(paths));
+    steps.extend(of_machines(paths));
+    steps.extend([AGENT_PORT, STATUS_PORT, LOG_PORT].map(without_rule));
+    if facts.has_docker {
+        let name = "convocate".to_owned();
+        let images = NoOldImages { name, keep: Vec::new() };
+        steps.push(Step::new("session images that nothing uses", images));
+    }
+    steps.extend(login_shell(paths));
+    let trees = [paths.agent_config(), paths.shell_config(), paths.agent_state()];
+    steps.extend(trees.iter().map(|path| without_tree(path)));
+    steps.push(without_tree(&paths.shell_state()));
+    if facts.with_homes {
+        steps.push(without_tree(&paths.agent_logs()));
+        steps.push(without_user());
+        steps.push(without_tree(&paths.sessions()));
+    }
+    for program in ["convocate", "convocate-agent", "convocate-host"] {
+        steps.push(without_file(&paths.program(program)));
+        steps.push(without_file(&paths.program_before(program)));
+    }
+    steps
+}
+
+fn no_sessions_run(label: &'static str) -> Step {
+    Step::new(
+        "no session runs",
+        Condition {
+            ask: Question::Engine(call::containers(label)),
+            fault: |answer| match answer {
+                Answer::Engine(Ok(response)) => match response.clone().containers() {
+                    Ok(all) => match all.iter().filter(|one| one.state == "running").count() {
+                        0 => None,
+                        count => Some(format!("{count} sessions run here")),
+                    },
+                    Err(error) => Some(format!("docker: {error}")),
+                },
+                Answer::Engine(Err(why)) => Some(why.clone()),
+                _ => Some("nobody asked".to_owned()),
+            },
+            advice: "end them first: convocate kill".to_owned(),
+        },
+    )
+}
+
+/// A unit that is stopped, not started any more, and gone.
+fn without_unit(paths: &Paths, unit: &str) -> Step {
+    let path = paths.unit(unit);
+    let path = path.display().to_string();
+    let disable = Command::new("systemctl", ["disable", "--now", "--quiet", unit]);
+    Step::new(
+        format!("no {unit}"),
+        Settled {
+            ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &path]),
+            expect: Expect::Nothing,
+            effect: format!("stop {unit} and remove {path}"),
+            make: vec![
+                disable.within(PROVISION_UNIT_TIMEOUT),
+                Command::new("rm", ["-f", "--", &path]),
+                Command::new("systemctl", ["daemon-reload"]),
+            ],
+        },
+    )
+}
+
+/// What we gave to other services, which then read their files again.
+fn drop_ins(paths: &Paths) -> Vec<Step> {
+    [
+        (paths.image_prune(), None),
+        (paths.dnsmasq_drop_in(), Some("dnsmasq.service")),
+        // Without this it does not start beside systemd-resolved: what runs is left to run.
+        (paths.dnsmasq_binding(), None),
+        (paths.rsyslog_forward(), Some("rsyslog.service")),
+        (paths.rsyslog_collector(), Some("rsyslog.service")),
+        (paths.logrotate(), None),
+        (paths.rsyslog_agent_confinement(), None),
+        (paths.rsyslog_shell_confinement(), None),
+    ]
+    .into_iter()
+    .map(|(path, unit)| drop_in(&path, unit))
+    .collect()
+}
+
+/// A drop-in of ours that is gone, and the unit that read it reads its files again.
+pub(crate) fn drop_in(path: &Path, unit: Option<&str>) -> Step {
+    let shown = path.display().to_string();
+    let mut make = vec![Command::new("rm", ["-f", "--", &shown])];
+    make.extend(unit.map(|unit| Command::new("systemctl", ["try-restart", unit])));
+    let goal = Settled {
+        ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &shown]),
+        expect: Expect::Nothing,
+        effect: format!("remove {shown}"),
+        make,
+    };
+    Step::new(format!("no {shown}"), goal)
+}
+
+/// What machines have in common: their bound, and the image that their disks were copied from.
+fn of_machines(paths: &Paths) -> [Step; 3] {
+    let bound = paths.machines_bound();
+    let place = bound.parent().unwrap_or(&bound).display().to_string();
+    let bound = bound.display().to_string();
+    let unbound = Settled {
+        ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &bound]),
+        expect: Expect::Nothing,
+        effect: format!("remove {bound}"),
+        make: vec![
+            Command::new("rm", ["-f", "--", &bound]),
+            Command::new("rmdir", ["--ignore-fail-on-non-empty", "--", &place]),
+            Command::new("systemctl", ["daemon-reload"]),
+        ],
+    };
+    let disks = Path::new(CACHE).parent().unwrap_or(Path::new(CACHE)).display().to_string();
+    let empty = Settled {
+        ask: Command::new("sh", ["-c", &format!("test -d {disks} && ! ls -A {disks} | grep -q .")]),
+        expect: Expect::Nothing,
+        effect: format!("remove {disks}"),
+        make: vec![Command::new("rmdir", ["--", &disks])],
+    };
+    [
+        Step::new(format!("no {bound}"), unbound),
+        without_tree(Path::new(CACHE)),
+        Step::new(format!("no {disks} without machines"), empty),
+    ]
+}
+
+/// Logs that rsyslog has kept for a shell host which was away.
+fn without_waiting_logs(paths: &Paths) -> Step {
+    let files = format!("{}/convocate-forward*", paths.rsyslog_spool().display());
+    let goal = Settled {
+        ask: Command::new("sh", ["-c", &format!("ls {files} >/dev/null 2>&1")]),
+        expect: Expect::Nothing,
+        effect: format!("remove {files}"),
+        make: vec![Command::new("sh", ["-c", &format!("rm -f {files}")])],
+    };
+    Step::new("no logs on their way", goal)
+}
+
+/// The firewall no longer lets this port in.
+pub(crate) fn without_rule(port: u16) -> Step {
+    let rule = format!("{port}/tcp");
+    let goal = Settled {
+        ask: Command::new("ufw", ["show", "added"]),
+        expect: Expect::NoLine(format!("ufw allow {rule}")),
+        effect: format!("take back the rule for {rule}"),
+        make: vec![Command::new("ufw", ["delete", "allow", &rule])],
+    };
+    Step::new(format!("no rule for {rule}"), goal)
+}
+
+/// The user no longer gets our program at a login, and it is no login shell any more.
+fn login_shell(paths: &Paths) -> [Step; 2] {
+    let program = paths.program("convocate").display().to_string();
+    let shells = paths.login_shells().display().to_string();
+    let user = Settled {
+        ask: Command::new("grep", ["--quiet", &format!("^{SERVICE_USER}:.*:{program}$")])
+            .with(["/etc/passwd"]),
+        expect: Expect::Nothing,
+        effect: format!("give the user {SERVICE_USER} no login shell"),
+        make: vec![Command::new("usermod", ["--shell", "/usr/sbin/nologin", SERVICE_USER])],
+    };
+    let line = Settled {
+        ask: Command::new("grep", ["--quiet", "--line-regexp", "--fixed-strings", "--"])
+            .with([program.as_str(), shells.as_str()]),
+        expect: Expect::Nothing,
+        effect: format!("take {program} out of {shells}"),
+        make: vec![
+            Command::new("sed", ["--in-place", "--"]).with([format!("\\,^{program}$,d"), shells]),
+        ],
+    };
+    [Step::new("login shell", user), Step::new("login shells", line)]
+}
+
+fn without_user() -> Step {
+    let goal = Settled {
+        ask: Command::new("getent", ["passwd", SERVICE_USER]),
+        expect: Expect::Output(String::new()),
+        effect: format!("remove the user {SERVICE_USER}"),
+        make: vec![Command::new("userdel", [SERVICE_USER])],
+    };
+    Step::new(format!("no user {SERVICE_USER}"), goal)
+}
+
+/// A directory that is gone with all that was in it.
+pub(crate) fn without_tree(path: &Path) -> Step {
+    let shown = path.display().to_string();
+    let goal = Settled {
+        ask: Command::new("test", ["-e", &shown]),
+        expect: Expect::Nothing,
+        effect: format!("remove {shown} with all that is in it"),
+        make: vec![Command::new("rm", ["-rf", "--one-file-system", "--", &shown])],
+    };
+    Step::new(format!("no {shown}"), goal)
+}
+
+fn without_file(path: &Path) -> Step {
+    Step::new(format!("no {}", path.display()), Absent(PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(with_homes: bool) -> String {
+        let facts = Facts {
+            paths: Paths::default(),
+            with_homes,
+            has_docker: true,
+            session_label: "x.session",
+        };
+        let names: Vec<String> = plan(&facts).into_iter().map(|step| step.name).collect();
+        names.join("\n")
+    }
+
+    #[test]
+    fn homes_and_logs_stay_unless_they_are_to_go() {
+        for kept in ["no /home/claude", "no user claude", "no /var/log/convocate-agent"] {
+            assert!(names(true).contains(kept), "{kept}");
+            assert!(!names(false).contains(kept), "{kept}");
+        }
+        assert!(names(false).starts_with("no session runs\nno convocate-agent.service\n"));
+    }
+
+    #[test]
+    fn what_other_services_were_given_is_taken_back() {
+        let paths = Paths::default();
+        for path in [
+            paths.rsyslog_forward(),
+            paths.rsyslog_collector(),
+            paths.rsyslog_agent_confinement(),
+            paths.rsyslog_shell_confinement(),
+            paths.logrotate(),
+            paths.dnsmasq_drop_in(),
+            paths.timer_stamp(RENEWAL_UNITS[0]),
+        ] {
+            let line = format!("no {}", path.display());
+            assert!(names(false).lines().any(|name| name == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_no_role_has_put_there_goes_too() {
+        let (named, paths) = (names(false), Paths::default());
+        for path in [paths.dnsmasq_binding(), upgrade::STAMP.into(), paths.machines_bound()] {
+            let line = format!("no {}", path.display());
+            assert!(named.lines().any(|name| name == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_an_agent_host_goes() {
+        use crate::base::rng::Rng;
+        use crate::provision::logs::user::LogUser;
+        use crate::provision::plan::{agent_host, shell_host};
+        use crate::provision::step::Goal;
+        let (paths, rng) = (Paths::default(), &mut Rng::from_seed([7; 32]));
+        let agent = agent_host::Facts {
+            paths: paths.clone(),
+            cores: 2,
+            memory_bytes: 1 << 34,
+            program: vec![1],
+            image: None,
+            log_user: LogUser::Root,
+        };
+        let shell = shell_host::Facts {
+            paths: paths.clone(),
+            program: vec![1],
+            image: None,
+            has_dnsmasq: true,
+            log_user: LogUser::Root,
+        };
+        let mut steps = agent_host::plan(&agent, rng);
+        steps.extend(shell_host::plan(&shell, rng));
+        let removed = names(true);
+        for step in steps {
+            let path = match step.goal {
+                Goal::File(file) => file.path,
+                Goal::Directory(directory) => directory.path,
+                _ => continue,
+            };
+            let is_removed = path.ancestors().any(|path| {
+                let shown = path.display().to_string();
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                removed.lines().any(|line| {
+                    line == format!("no {shown}")
+                        || name.as_ref().is_some_and(|name| line == format!("no {name}"))
+                })
+            });
+            // Of the login shells only our line goes.
+            assert!(is_removed || path == paths.login_shells(), "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Sends an image of the Engine here to a receiver, wherever that is.
+//!
+//! ```text
+//! offer -> what is there -> frames without that -> the image has its name there
+//! ```
+//!
+//! One thread reads the image without what the other side has, this one packs and sends. The image
+//! comes from the Engine's own files where they can be read ([`store`](super::store)), else as the
+//! archive that the Engine makes of all layers. Between the two threads are [`SHIP_PIECES_AHEAD`]
+//! pieces. Nothing is written to a disk here.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::docker::{Download, Engine};
+use super::store::Stored;
+use crate::base::lines::Lines;
+use crate::docker::{Error, call};
+use crate::limits::{
+    PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_PIECES_AHEAD, SHIP_PROGRESS_INTERVAL,
+};
+use crate::provision::ship::frame::Packer;
+use crate::provision::ship::layers::Layers;
+use crate::provision::ship::progress::{Progress, mib};
+use crate::provision::ship::sieve::Sieve;
+use crate::provision::ship::words::{Offer, Word, known, layer_sizes};
+
+/// An image that is on the host under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipped {
+    /// Its id here.
+    pub id: String,
+    /// Its layers.
+    pub layers: usize,
+    /// Those that were sent.
+    pub sent: usize,
+    /// Bytes of the archive that was sent.
+    pub plain_bytes: u64,
+    /// Bytes that went to the host.
+    pub wire_bytes: u64,
+    /// SHA-256 of the archive at both ends; empty if none was sent.
+    pub sha256: String,
+    /// Why layers that are there were sent all the same, if they were.
+    pub why_whole: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why an image is not on the host under its name, which means what it did before.
+#[derive(Debug)]
+pub enum ShipError {
+    /// A program at one of the ends could not be started.
+    Start(String),
+    /// The Engine here: its words.
+    Here(String),
+    /// The host: its words.
+    There(String),
+    /// The same, of an archive without the layers that are there: a whole one may be taken.
+    Without(String),
+    /// The Engine's own files at the sender's end are not the image: the archive that the Engine
+    /// makes may be taken.
+    Files(String),
+    /// The connection was lost.
+    Cut,
+    /// It says something that is no word of these.
+    Word,
+    /// The operator wants it to end.
+    Interrupted,
+    /// What arrived is not what was sent, by their SHA-256.
+    Hash,
+}
+
+/// An image that is to be sent.
+pub struct Cargo {
+    engine: Engine,
+    offer: Offer,
+    /// Bytes of each layer, where that is known.
+    sizes: Option<Vec<u64>>,
+    size: u64,
+}
+
+/// Where the archive comes from.
+enum Source {
+    /// The Engine's own files.
+    Store(Stored),
+    /// The Engine, which makes it, and what is left out as it passes.
+    Archive(Download, Box<Sieve>),
+}
+
+/// The receiver, which hears us and says words.
+struct Receiving<R, W> {
+    output: W,
+    words: Words<R>,
+}
+
+/// What a receiver says.
+pub struct Words<R> {
+    input: R,
+    lines: Lines,
+}
+
+impl Cargo {
+    /// Looks for an image of the Engine that listens at `socket`.
+    ///
+    /// # Errors
+    /// [`ShipError::Here`].
+    pub fn new(image: &str, socket: PathBuf) -> Result<Cargo, ShipError> {
+        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
+        let engine = Engine { socket };
+        let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
+        let Some(found) = found else {
+            let text = format!("there is no image {image} here; convocate install builds it");
+            return Err(ShipError::Here(text));
+        };
+        let history = engine.ask(&call::image_history(&found.id)).map_err(here)?;
+        let sizes = layer_sizes(history, found.layers.len());
+        let (id, layers) = (found.id, found.layers);
+        let offer = Offer { id, name: image.to_owned(), layers, whole: false };
+        offer.check().map_err(ShipError::Here)?;
+        Ok(Cargo { engine, offer, sizes, size: found.size })
+    }
+
+    /// Offers the image to a receiver, all of it if `whole`, sends what that lacks, and hands each
+    /// progress to `tell`, which says whether to go on.
+    ///
+    /// # Errors
+    /// [`ShipError`]; the same call with another receiver begins anew.
+    pub fn ship(
+        &self,
+        whole: bool,
+        (input, output): (impl Read, impl Write),
+        tell: &mut impl FnMut(&Progress) -> bool,
+    ) -> Result<Shipped, ShipError> {
+        let offer = Offer { whole, ..self.offer.clone() };
+        let mut receiving = Receiving { output, words: Words::new(input) };
+        let mut line = serde_json::to_vec(&offer).expect("an offer is text and numbers");
+        line.push(b'\n');
+        receiving.send(&line)?;
+        let Word::Have { layers: held, is_there, why_whole } = receiving.words.hear()? else {
+            return Err(ShipError::Word);
+        };
+        let layers = offer.layers.len();
+        let mut shipped = Shipped {
+            id: offer.id,
+            layers,
+            sent: 0,
+            plain_bytes: 0,
+            wire_bytes: 0,
+            sha256: String::new(),
+            why_whole,
+            took: Duration::ZERO,
+        };
+        let done = match is_there {
+            true => Ok(()),
+            false => self.send((held, whole), &mut receiving, &mut shipped, tell),
+        };
+        let done = done.and_then(|()| match receiving.words.hear()? {
+            Word::Loaded { sha256, .. } if sha256 != shipped.sha256 => Err(ShipError::Hash),
+            Word::Loaded { .. } => Ok(()),
+            _ => Err(ShipError::Word),
+        });
+        done.map_err(|error| error.without(held))?;
+        if !is_there && shipped.why_whole.is_none() && shipped.sent + held > layers {
+            shipped.why_whole = Some("the archive of the Engine here does not tell them".into());
+        }
+        Ok(shipped)
+    }
+
+    /// Bytes that an archive without the lowest `held` layers has, about.
+    fn expected_bytes(&self, held: usize) -> Option<u64> {
+        match (&self.sizes, held) {
+            (Some(sizes), held) => Some(sizes[held.min(sizes.len())..].iter().sum()),
+            (None, 0) => Some(self.size),
+            (None, _) => None,
+        }
+    }
+
+    /// The archive without the lowest `held` layers. One that is to be whole comes from the Engine:
+    /// a try by its files may have failed.
+    fn open(&self, held: usize, whole: bool) -> Result<Source, ShipError> {
+        if !whole && let Some(stored) = Stored::look(&self.engine, &self.offer, held) {
+            return Ok(Source::Store(stored));
+        }
+        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
+        let archive = self.engine.open(&call::image_save(&self.offer.id)).map_err(here)?;
+        if archive.status() != 200 {
+            let refused = archive.whole().and_then(crate::docker::Response::accepted);
+            return Err(here(refused.err().unwrap_or(Error::Closed)));
+        }
+        let sieve = Sieve::new(Layers::new(self.offer.layers.clone(), held));
+        Ok(Source::Archive(archive, Box::new(sieve)))
+    }
+
+    /// Sends the archive without the lowest `held` layers.
+    fn send(
+        &self,
+        (held, whole): (usize, bool),
+        receiving: &mut Receiving<impl Read, impl Write>,
+        shipped: &mut Shipped,
+        tell: &mut impl FnMut(&Progress) -> bool,
+    ) -> Result<(), ShipError> {
+        let source = self.open(held, whole)?;
+        let expected_bytes = match &source {
+            Source::Store(stored) => Some(stored.length()),
+            Source::Archive(..) => self.expected_bytes(held),
+        };
+        let (sender, pieces) = sync_channel(SHIP_PIECES_AHEAD);
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || source.pour(&sender));
+            // A failure drops the pieces, which ends the thread with its next one.
+            let packer = send_pieces(pieces, expected_bytes, receiving, shipped, tell);
+            let left_out = reader.join().expect("it does not panic");
+            let packer = packer?;
+            shipped.sent = shipped.layers.saturating_sub(left_out?);
+            shipped.plain_bytes = packer.plain_bytes();
+            let mut end = Vec::new();
+            shipped.sha256 = packer.finish(&mut end);
+            shipped.wire_bytes += end.len() as u64;
+            receiving.send(&end)
+        })
+    }
+}
+
+impl Source {
+    /// Hands out the archive in pieces; how many layers it does not have.
+    fn pour(self, pieces: &SyncSender<Vec<u8>>) -> Result<usize, ShipError> {
+        match self {
+            Source::Store(stored) => stored.pour(pieces).map_err(ShipError::Files),
+            Source::Archive(archive, sieve) => {
+                read_archive(archive, *sieve, pieces).map_err(ShipError::Here)
+            }
+        }
+    }
+}
+
+/// Reads the archive to its end, without the layers that are there; how many those were.
+fn read_archive(
+    mut archive: Download,
+    mut sieve: Sieve,
+    pieces: &SyncSender<Vec<u8>>,
+) -> Result<usize, String> {
+    let mut space = vec![0; SHIP_FRAME_BYTES];
+    let mut piece = Vec::new();
+    loop {
+        let length = archive.read(&mut space).map_err(|error| format!("docker: {error}"))?;
+        sieve.push(&space[..length], &mut piece).map_err(|fault| fault.to_string())?;
+        if piece.len() >= SHIP_FRAME_BYTES || length == 0 {
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(2 * SHIP_FRAME_BYTES));
+            if pieces.send(full).is_err() {
+                return Err("nobody takes the archive any more".to_owned());
+            }
+        }
+        if length == 0 {
+            sieve.finish().map_err(|fault| fault.to_string())?;
+            return Ok(sieve.left_out());
+        }
+    }
+}
+
+/// Packs and sends pieces until there are no more.
+fn send_pieces(
+    pieces: Receiver<Vec<u8>>,
+    expected_bytes: Option<u64>,
+    receiving: &mut Receiving<impl Read, impl Write>,
+    shipped: &mut Shipped,
+    tell: &mut impl FnMut(&Progress) -> bool,
+) -> Result<Packer, ShipError> {
+    let (mut packer, mut packed) = (Packer::default(), Vec::new());
+    let mut begun: Option<Instant> = None;
+    let mut told = Duration::ZERO;
+    for piece in pieces {
+        // The Engine is silent while it packs; a rate counts from its first byte.
+        let begun = *begun.get_or_insert_with(Instant::now);
+        packed.clear();
+        packer.pack(&piece, &mut packed);
+        receiving.send(&packed)?;
+        shipped.wire_bytes += packed.len() as u64;
+        let took = begun.elapsed();
+        if took - told >= SHIP_PROGRESS_INTERVAL {
+            told = took;
+            let (plain_bytes, wire_bytes) = (packer.plain_bytes(), shipped.wire_bytes);
+            if !tell(&Progress { plain_bytes, wire_bytes, expected_bytes, took }) {
+                return Err(ShipError::Interrupted);
+            }
+        }
+    }
+    Ok(packer)
+}
+
+impl<R: Read, W: Write> Receiving<R, W> {
+    /// Sends, or says why that was not taken.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ShipError> {
+        if self.output.write_all(bytes).and_then(|()| self.output.flush()).is_ok() {
+            return Ok(());
+        }
+        Err(self.words.hear().err().unwrap_or(ShipError::Cut))
+    }
+}
+
+impl<R: Read> Words<R> {
+    /// None has been heard yet.
+    pub fn new(input: R) -> Words<R> {
+        Words { input, lines: Lines::new(PROVISION_REQUEST_BYTES_MAX) }
+    }
+
+    /// The next word; a failure is an error.
+    ///
+    /// # Errors
+    /// [`ShipError`].
+    pub fn hear(&mut self) -> Result<Word, ShipError> {
+        loop {
+            let line = self.line()?;
+            match serde_json::from_slice(&line) {
+                Ok(Word::Failed { error }) => return Err(ShipError::There(error)),
+                Ok(word) => return Ok(word),
+                // What a login shell says of itself is no word.
+                Err(_) if !line.starts_with(b"{") => {}
+                Err(_) => return Err(ShipError::Word),
+            }
+        }
+    }
+
+    /// Byte by byte: there are three lines, and what is behind one stays for the next.
+    fn line(&mut self) -> Result<Vec<u8>, ShipError> {
+        let mut piece = [0];
+        loop {
+            match self.input.read(&mut piece) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Ok(0) | Err(_) => return Err(ShipError::Cut),
+            }
+            self.lines.push(&piece).map_err(|_| ShipError::Word)?;
+            if let Some(line) = self.lines.next_line() {
+                return Ok(line);
+            }
+        }
+    }
+}
+
+impl ShipError {
+    /// The same, when that many layers were left out.
+    pub fn without(self, held: usize) -> ShipError {
+        match self {
+            ShipError::There(text) if held > 0 => ShipError::Without(text),
+            other => other,
+        }
+    }
+}
+
+impl Shipped {
+    /// What happened, in a line.
+    pub fn text(&self) -> String {
+        let seconds = self.took.as_secs_f64();
+        let mut text = match self.sent {
+            0 if self.sha256.is_empty() => format!("is there ({seconds:.1} s)"),
+            sent => format!(
+                "{sent} of {} layers sent, {} MiB as {} MiB in {seconds:.1} s",
+                self.layers,
+                mib(self.plain_bytes),
+                mib(self.wire_bytes),
+            ),
+        };
+        if let Some(why) = &self.why_whole {
+            text.push_str(&format!("; all layers, for {why}"));
+        }
+        text
+    }
+}
+
+impl fmt::Display for ShipError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShipError::Here(text) | ShipError::Files(text) => {
+                write!(out, "cannot send the image: {text}")
+            }
+            ShipError::There(text) | ShipError::Without(text) => {
+                write!(out, "the image was not taken: {text}")
+            }
+            ShipError::Start(text) => out.write_str(text),
+            ShipError::Cut => out.write_str(
+                "the connection was lost; the image's name means there what it did before, and \
+                 the same call sends it anew",
+            ),
+            ShipError::Word => out.write_str("it says something of the image that is no word"),
+            ShipError::Interrupted => out.write_str(
+                "interrupted; the image's name means there what it did before, and the same call \
+                 sends it anew",
+            ),
+            ShipError::Hash => out.write_str(
+                "the image that arrived is not the one that was sent, by its SHA-256; call again",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ShipError {}

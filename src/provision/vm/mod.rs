@@ -1,0 +1,22 @@
+//! A virtual machine on a hypervisor: what it is, what it is told at its first boot, and how it is
+//! reached. Values and words alone; plans and goals use them.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`wish`] | what the operator wants, checked |
+//! | [`room`] | what a hypervisor has, what its machines take, and whether one more fits |
+//! | [`network`] | libvirt's network: a free address |
+//! | [`machine`] | one machine: its names, files, address and keys |
+//! | [`domain`] | the machine as libvirt is told of it |
+//! | [`seed`] | what cloud-init is told, and the script that moves `/var` |
+//! | [`iso`] | the disk on which cloud-init reads that (ECMA-119) |
+//! | [`guest`] | the machine over the operator's ssh, through the hypervisor |
+
+pub mod domain;
+pub mod guest;
+pub mod iso;
+pub mod machine;
+pub mod network;
+pub mod room;
+pub mod seed;
+pub mod wish;

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use super::out::{Failure, Out};
+use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 
 /// One program.
@@ -31,7 +31,7 @@ pub struct Program {
 pub struct Command {
     /// Its name.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// What it does, in one line; empty if only our own programs call it: then it is in no list.
     pub summary: &'static str,
     /// What stands behind it without dashes.
     pub operands: &'static [Operand],
@@ -61,7 +61,7 @@ pub struct Flag {
     pub name: &'static str,
     /// What the help calls its value; `None` if it has none.
     pub value: Option<&'static str>,
-    /// What it is for, in one line.
+    /// What it is for, in one line; empty if only our own programs give it: then it is in no list.
     pub summary: &'static str,
     /// All that its value can be, if that is known.
     pub choices: &'static [&'static str],
@@ -158,8 +158,18 @@ impl Command {
             true => format!("[{}]", operand.name),
             false => operand.name.to_owned(),
         }));
-        words.extend(self.flags.iter().map(|flag| format!("[{}]", flag.shown())));
+        words.extend(self.shown_flags().map(|flag| format!("[{}]", flag.shown())));
         words.join(" ")
+    }
+
+    /// Whether people call it.
+    pub fn is_shown(&self) -> bool {
+        !self.summary.is_empty()
+    }
+
+    /// The options that people give.
+    pub fn shown_flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.flags.iter().filter(|flag| !flag.summary.is_empty())
     }
 
     fn check_operands(&self, given: &[String]) -> Result<(), String> {
@@ -210,7 +220,7 @@ impl Program {
         }
         let mut words = words.into_iter();
         let Some(first) = words.next() else {
-            let names: Vec<_> = self.commands.iter().map(|command| command.name).collect();
+            let names: Vec<_> = self.shown_commands().map(|command| command.name).collect();
             let hint = self.help_hint(None);
             let text = format!("say what to do: {}; {hint}", names.join(", "));
             return Err(Failure::Usage(text));
@@ -256,6 +266,11 @@ impl Program {
         })
     }
 
+    /// The commands that people call.
+    pub fn shown_commands(&self) -> impl Iterator<Item = &'static Command> {
+        self.commands.iter().filter(|command| command.is_shown())
+    }
+
     /// The command of this name.
     pub fn find(&self, name: &str) -> Option<&'static Command> {
         self.commands.iter().find(|command| command.name == name)
@@ -299,7 +314,8 @@ impl Program {
         let mut text = format!("{}: {}\n\n", self.name, self.summary);
         text.push_str(&format!("Usage: {} COMMAND …\n\nCommands:\n", self.name));
         let help = [("help".to_owned(), "say more, about a command: help COMMAND")];
-        let rows = self.commands.iter().map(|command| (command.name.to_owned(), command.summary));
+        let rows = self.shown_commands();
+        let rows = rows.map(|command| (command.name.to_owned(), command.summary));
         push_list(&mut text, rows.chain(help));
         if !self.epilogue.is_empty() {
             text.push_str(&format!("\n{}", self.epilogue));
@@ -310,13 +326,15 @@ impl Program {
     /// All there is to say about a command.
     pub fn command_help(&self, command: &Command) -> String {
         let mut text = format!("Usage: {} {}\n\n", self.name, command.synopsis());
-        text.push_str(&format!("{}.\n", capitalised(command.summary)));
+        if command.is_shown() {
+            text.push_str(&format!("{}.\n", capitalised(command.summary)));
+        }
         if !command.help.is_empty() {
             text.push_str(&format!("\n{}", command.help));
         }
-        if !command.flags.is_empty() {
+        if command.shown_flags().next().is_some() {
             text.push_str("\nOptions:\n");
-            push_list(&mut text, command.flags.iter().map(|flag| (flag.shown(), flag.summary)));
+            push_list(&mut text, command.shown_flags().map(|flag| (flag.shown(), flag.summary)));
         }
         text
     }

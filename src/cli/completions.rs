@@ -3,7 +3,7 @@
 //! Only words of our own table go into the scripts, so nothing in them needs a shell's quoting
 //! beyond what is done here for the summaries.
 
-use super::command::{Command, Flag, Program};
+use crate::cli::command::{Command, Flag, Program};
 
 /// A shell that we have completions for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +42,20 @@ pub fn script(program: &Program, shell: Shell) -> String {
 
 /// All words that may follow a command: its options and the choices of its operands.
 fn words_of(command: &Command) -> Vec<String> {
-    let flags = command.flags.iter().map(|flag| format!("--{}", flag.name));
+    let flags = command.shown_flags().map(|flag| format!("--{}", flag.name));
     let choices = command.operands.iter().flat_map(|operand| operand.choices);
     flags.chain(["--help".to_owned()]).chain(choices.map(|&it| it.to_owned())).collect()
 }
 
 fn command_names(program: &Program) -> String {
-    let names: Vec<_> = program.commands.iter().map(|command| command.name).collect();
+    let names: Vec<_> = program.shown_commands().map(|command| command.name).collect();
     format!("{} help", names.join(" "))
 }
 
 /// Every option whose values are known, once.
 fn flags_with_choices(program: &Program) -> Vec<&'static Flag> {
     let mut found: Vec<&Flag> = Vec::new();
-    for flag in program.commands.iter().flat_map(|command| command.flags) {
+    for flag in program.shown_commands().flat_map(Command::shown_flags) {
         if !flag.choices.is_empty() && found.iter().all(|known| known.name != flag.name) {
             found.push(flag);
         }
@@ -80,7 +80,7 @@ fn bash(program: &Program) -> String {
         ));
     }
     text.push_str("        *) case ${COMP_WORDS[1]} in\n");
-    for command in program.commands {
+    for command in program.shown_commands() {
         let words = words_of(command).join(" ");
         text.push_str(&format!("            {}) words=\"{words}\" ;;\n", command.name));
     }
@@ -98,7 +98,7 @@ fn zsh(program: &Program) -> String {
     let function = format!("_{}", name.replace('-', "_"));
     let mut text =
         format!("#compdef {name}\n{function}() {{\n    local -a commands\n    commands=(\n");
-    for command in program.commands {
+    for command in program.shown_commands() {
         text.push_str(&format!("        '{}:{}'\n", command.name, quoted(command.summary)));
     }
     text.push_str(
@@ -110,7 +110,7 @@ fn zsh(program: &Program) -> String {
         text.push_str(&format!("    --{}) compadd -- {choices}; return ;;\n", flag.name));
     }
     text.push_str("    esac\n    case $words[2] in\n");
-    for command in program.commands {
+    for command in program.shown_commands() {
         let words = words_of(command).join(" ");
         text.push_str(&format!("    {}) compadd -- {words} ;;\n", command.name));
     }
@@ -124,14 +124,14 @@ fn zsh(program: &Program) -> String {
 fn fish(program: &Program) -> String {
     let name = program.name;
     let mut text = format!("complete -c {name} -f\n");
-    for command in program.commands {
+    for command in program.shown_commands() {
         text.push_str(&format!(
             "complete -c {name} -n __fish_use_subcommand -a {} -d '{}'\n",
             command.name,
             quoted(command.summary)
         ));
         let within = format!("-n '__fish_seen_subcommand_from {}'", command.name);
-        for flag in command.flags {
+        for flag in command.shown_flags() {
             let value = match (flag.value, flag.choices) {
                 (None, _) => String::new(),
                 (Some(_), []) => " -r".to_owned(),

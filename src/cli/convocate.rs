@@ -6,18 +6,20 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
-use super::agent;
-use super::command::{Command, Flag, JSON, Operand, Parsed, Program, ROOT};
-use super::completions::{SHELLS, Shell, script};
-use super::demo;
-use super::enrol_shell::{ENROL, PROVE};
-use super::events::EVENTS;
-use super::install_shell::INSTALL_SHELL;
-use super::out::{Failure, Out};
-use super::screen;
-use super::status::STATUS_SERVE;
-use super::verbs::{attach, create, list, session};
-use super::words;
+use crate::cli::agent;
+use crate::cli::command::{Command, Flag, JSON, Operand, Parsed, Program, ROOT};
+use crate::cli::completions::{SHELLS, Shell, script};
+use crate::cli::demo;
+use crate::cli::events::EVENTS;
+use crate::cli::host::ship_image::SEND_IMAGE;
+use crate::cli::out::{Failure, Out};
+use crate::cli::screen;
+use crate::cli::shell::enrol::{ENROL, PROVE};
+use crate::cli::shell::install::INSTALL_SHELL;
+use crate::cli::shell::renew::RENEW_CERTIFICATES;
+use crate::cli::status::STATUS_SERVE;
+use crate::cli::verbs::{attach, create, list, session};
+use crate::cli::words;
 use crate::exit::Exit;
 use crate::io::tty::Tty;
 
@@ -267,6 +269,8 @@ machine, without containers. Leaving takes everything down.
         INSTALL_SHELL,
         ENROL,
         PROVE,
+        RENEW_CERTIFICATES,
+        SEND_IMAGE,
         Command {
             name: "completions",
             summary: "print the completions for a shell",
@@ -409,7 +413,8 @@ mod tests {
             let (exit, help, errors) = run(&["help", command.name]);
             assert_eq!((exit, errors.as_str()), (Exit::Done, ""));
             assert!(help.starts_with(&format!("Usage: convocate {}", command.name)));
-            assert!(command.flags.iter().all(|flag| help.contains(&format!("--{}", flag.name))));
+            assert!(command.shown_flags().all(|flag| help.contains(&format!("--{}", flag.name))));
+            assert!(!help.contains("--request"), "{help}");
             for extra in [&["--no-such"][..], &["a", "b", "c"]] {
                 let all = [&[command.name][..], extra].concat();
                 let (exit, output, errors) = run(&all);
@@ -446,10 +451,11 @@ mod tests {
         for shell in SHELLS {
             let (exit, text, _) = run(&["completions", shell]);
             assert_eq!(exit, Exit::Done);
-            for command in PROGRAM.commands {
+            for command in PROGRAM.shown_commands() {
                 assert!(text.contains(command.name), "{shell} {}", command.name);
-                assert!(command.flags.iter().all(|flag| text.contains(flag.name)), "{shell}");
+                assert!(command.shown_flags().all(|flag| text.contains(flag.name)), "{shell}");
             }
+            assert!(!text.contains("enrol") && !text.contains("request"), "{shell}: {text}");
         }
     }
 

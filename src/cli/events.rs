@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::command::{Command, Flag, JSON, Parsed, ROOT};
-use super::out::{Failure, Out};
-use super::verbs::paths;
 use crate::base::time::Wall;
+use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::out::{Failure, Out};
+use crate::cli::verbs::paths;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::paths::Paths;

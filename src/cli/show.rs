@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::table::{Column, Table};
 use crate::base::text::age;
 use crate::base::time::Wall;
+use crate::cli::table::{Column, Table};
 use crate::fleet::listing::{Listing, Note, Row};
 use crate::fleet::registry::{KnownAgent, Problem};
 use crate::fleet::select::Selected;

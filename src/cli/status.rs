@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::command::{Command, Flag, Parsed, ROOT};
-use super::out::{Failure, Out, service_log};
 use crate::base::address::{Address, Host};
+use crate::cli::command::{Command, Flag, Parsed, ROOT};
+use crate::cli::out::{Failure, Out, service_log};
 use crate::exit::Exit;
 use crate::fleet::run::load;
 use crate::limits::STATUS_PORT;

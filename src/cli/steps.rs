@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::command::Flag;
-use super::out::{Failure, Out};
+use crate::cli::command::Flag;
+use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::provision::engine::{Event, Mode, Tally};

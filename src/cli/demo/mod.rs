@@ -9,9 +9,9 @@ mod round;
 
 use std::path::PathBuf;
 
-use super::command::{Flag, Parsed};
-use super::out::{Failure, Out};
-use super::screen;
+use crate::cli::command::{Flag, Parsed};
+use crate::cli::out::{Failure, Out};
+use crate::cli::screen;
 use crate::exit::Exit;
 use crate::fleet::run::{Runner, Screen};
 use crate::fleet::select::Selected;

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::SystemTime;
 
-use super::command::{Parsed, ROOT};
-use super::out::{Failure, Out};
-use super::verbs::paths;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
+use crate::cli::command::{Parsed, ROOT};
+use crate::cli::out::{Failure, Out};
+use crate::cli::verbs::paths;
 use crate::exit::Exit;
 use crate::fleet::fleet::RequestId;
 use crate::fleet::run::{Runner, local_homes};

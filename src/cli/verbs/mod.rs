@@ -5,14 +5,15 @@ pub mod create;
 pub mod list;
 pub mod session;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::command::{Parsed, ROOT};
-use super::convocate::AGENT;
-use super::out::{Failure, Out};
-use super::show;
+use crate::cli::command::{Parsed, ROOT};
+use crate::cli::convocate::AGENT;
+use crate::cli::out::{Failure, Out};
+use crate::cli::show;
 use crate::fleet::listing::{AgentList, News};
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::AgentId;
@@ -22,6 +23,7 @@ use crate::limits::{LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
 use crate::paths::Paths;
 use crate::rpc::call::Call;
 use crate::rpc::session::Session;
+use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
 /// What to run where there is no agent.
@@ -61,10 +63,12 @@ fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
 /// How long an agent is waited for: not long if the hub says that it is lost, because then what the
 /// hub knows is shown.
 fn patience(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
-    match hub.and_then(|hub| hub.agent(id.as_str())) {
-        Some(agent) if !agent.is_connected() => LOST_AGENT_PATIENCE,
-        _ => SURVEY_TIMEOUT,
-    }
+    if is_lost(hub, id) { LOST_AGENT_PATIENCE } else { SURVEY_TIMEOUT }
+}
+
+/// Whether the hub says that an agent is lost.
+fn is_lost(hub: Option<&Snapshot>, id: &AgentId) -> bool {
+    hub.and_then(|hub| hub.agent(id.as_str())).is_some_and(|agent| !agent.is_connected())
 }
 
 /// An agent's part of the listing: its answer to `list`, or what the hub knows of it.
@@ -92,16 +96,23 @@ fn agent_list(
     }
 }
 
-/// The session that the first operand means.
+/// The session that the first operand means. Once it is found, agents that the hub has lost are not
+/// waited for.
 fn chosen(parsed: &Parsed, runner: &mut Runner, care: Care) -> Result<Selected, Failure> {
     let agents = scope(parsed, runner)?;
     if agents.is_empty() {
         return Err(Failure::Failed(NO_AGENT.to_owned()));
     }
     let text = parsed.required(0);
+    let hub = snapshot(&paths(parsed)?);
+    let mut expected: BTreeSet<&AgentId> =
+        agents.iter().filter(|id| !is_lost(hub.as_ref(), id)).collect();
+    let mut is_found = false;
     let has_it = |reply: &Reply| {
         let list = agent_list(reply, &reply.answers[0], None);
-        is_whole_id(text) && select(text, &[list], Care::Usual).is_ok()
+        expected.remove(&reply.agent.id);
+        is_found |= select(text, &[list], Care::Usual).is_ok();
+        is_found && (is_whole_id(text) || expected.is_empty())
     };
     let replies = runner
         .survey(&agents, &[Call::List], |_| SURVEY_TIMEOUT, has_it)

@@ -6,31 +6,31 @@ use std::process::{Command as Process, Stdio};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::command::{Command, Flag, JSON, Parsed, ROOT};
-use super::enrol_agent::install_wanted;
-use super::out::{Failure, Out};
-use super::remote::REQUEST;
-use super::steps::{CHECK, Manner, Tone, take};
 use crate::agent;
 use crate::base::rng::Rng;
+use crate::cli::agent::enrol::install_wanted;
+use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::host::remote::REQUEST;
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{CHECK, Manner, Tone, take};
 use crate::exit::Exit;
 use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, DOCKER_REQUEST_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_OUTPUT_BYTES_MAX};
 use crate::paths::Paths;
-use crate::provision::agent_host::{Facts, plan, prune, public_line};
 use crate::provision::engine::Mode;
-use crate::provision::image::Image;
+use crate::provision::goal::image::Image;
+use crate::provision::plan::agent_host::{Facts, plan, prune, public_line};
 use crate::provision::run::found;
 
-pub(super) const BASE: Flag = Flag {
+pub(crate) const BASE: Flag = Flag {
     name: "base",
     value: Some("IMAGE"),
     summary: "what the session image is built on, for a host without a network",
     choices: &[],
 };
-pub(super) const NO_IMAGE: Flag = Flag {
+pub(crate) const NO_IMAGE: Flag = Flag {
     name: "no-image",
     value: None,
     summary: "leave the session image to whoever ships it here",
@@ -73,7 +73,7 @@ An installed host does this once a day.
 };
 
 /// The paths that are meant; on an installed host only root may go on.
-pub(super) fn paths(parsed: &Parsed, command: &str) -> Result<Paths, Failure> {
+pub(crate) fn paths(parsed: &Parsed, command: &str) -> Result<Paths, Failure> {
     match parsed.value(&ROOT) {
         Some("") => Err(Failure::Usage("--root needs a directory".to_owned())),
         Some(root) => {
@@ -105,7 +105,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// What the plan depends on, on this machine.
-pub(super) fn facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failure> {
+pub(crate) fn facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failure> {
     Ok(Facts {
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
@@ -117,7 +117,7 @@ pub(super) fn facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failur
 }
 
 /// The file that this process runs, wherever it lies and whatever has replaced it since.
-pub(super) fn own_program() -> Result<Vec<u8>, Failure> {
+pub(crate) fn own_program() -> Result<Vec<u8>, Failure> {
     let path = Path::new("/proc/self/exe");
     disk::read_bounded(path, PROVISION_FILE_BYTES_MAX, Links::Follow).map_err(failed)
 }
@@ -126,7 +126,7 @@ pub(super) fn own_program() -> Result<Vec<u8>, Failure> {
 ///
 /// # Errors
 /// When those cannot be packed.
-pub(super) fn session_image(paths: &Paths, base: Option<&str>) -> Result<Image, Failure> {
+pub(crate) fn session_image(paths: &Paths, base: Option<&str>) -> Result<Image, Failure> {
     let sources = paths.image_sources();
     let context = if sources.is_dir() { packed(&sources)? } else { agent::image::context() };
     if context.len() > DOCKER_REQUEST_BYTES_MAX {
@@ -183,7 +183,7 @@ fn introduce(paths: &Paths, tone: Tone, out: &mut Out<'_>) -> Result<(), Failure
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn public_key(path: &Path, comment: &str) -> Result<String, Failure> {
+pub(crate) fn public_key(path: &Path, comment: &str) -> Result<String, Failure> {
     let line = public_line(&read(path)?, comment);
     line.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
 }
@@ -202,7 +202,7 @@ fn prune_images(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// When the host cannot tell.
-pub(super) fn current_image(paths: &Paths) -> Result<String, Failure> {
+pub(crate) fn current_image(paths: &Paths) -> Result<String, Failure> {
     let path = paths.agent_current_image();
     match disk::read_bounded(&path, CONFIG_LINE_BYTES_MAX, Links::Follow) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),

@@ -4,22 +4,21 @@ use std::process::Command as Process;
 
 use serde_json::json;
 
-use super::command::{Command, Parsed};
-use super::image::layers;
-use super::install::{facts, paths, public_key};
-use super::out::{Failure, Out};
-use super::remote::{REQUEST, host_name, read_request};
-use super::steps::{Manner, take};
 use crate::agent;
 use crate::base::rng::Rng;
+use crate::cli::agent::install::{facts, paths, public_key};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::host::remote::{REQUEST, host_name, read_request};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{Manner, take};
 use crate::exit::Exit;
 use crate::io::entropy;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, LOG_PORT, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
-use crate::provision::agent_host::preparation;
-use crate::provision::enrol_agent::{Facts, plan};
-use crate::provision::enrolment::{AgentMade, AgentWanted, Done, EnrolHere};
-use crate::provision::logs::{LogTarget, LogToken};
+use crate::provision::enrol::agent::{Facts, plan};
+use crate::provision::enrol::words::{AgentMade, AgentWanted, Done, EnrolHere};
+use crate::provision::logs::rsyslog::{LogTarget, LogToken};
+use crate::provision::plan::agent_host::preparation;
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys;
@@ -28,7 +27,7 @@ use crate::x509::{AltName, CommonName, KeyPair, Request};
 /// `enrol`.
 pub const ENROL: Command = Command {
     name: "enrol",
-    summary: "belong to a shell host: the agent's part of convocate-host init-agent",
+    summary: "",
     operands: &[],
     flags: &[REQUEST],
     help: "\
@@ -78,7 +77,7 @@ fn made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Failure>
         agent_to_shell_key,
         certificate_request: Request::new(&name, &key).to_pem(),
         certificate: certificate.map(|text| text.to_string()),
-        image: layers(&agent::image::tag()),
+        image: found::image_layers(&agent::image::tag()),
     })
 }
 
@@ -88,7 +87,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     }
     let paths = paths(parsed, "convocate-host init-agent")?;
     let wanted: EnrolHere = read_request()?;
-    if !wanted.check && layers(&wanted.image) != wanted.layers {
+    if !wanted.check && found::image_layers(&wanted.image) != wanted.layers {
         let text = format!("{} is not here as the shell host has it; call again", wanted.image);
         return Err(Failure::Failed(text));
     }
@@ -120,7 +119,7 @@ fn enrolment(paths: &Paths, wanted: &EnrolHere) -> Result<Facts, Failure> {
         target: LogTarget { host, port: LOG_PORT, name },
         token: LogToken::parse(&known.log_token).ok_or_else(|| unfit("no token"))?,
         image: wanted.image.clone(),
-        image_comes: wanted.check && layers(&wanted.image) != wanted.layers,
+        image_comes: wanted.check && found::image_layers(&wanted.image) != wanted.layers,
         is_confined: paths.rsyslog_confinements().is_dir(),
     })
 }

@@ -11,25 +11,27 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::command::{Command, Flag, JSON, Parsed};
-use super::image::ship_image;
-use super::out::{Failure, Out};
-use super::remote::{BIN, HOST, Report, USER, Worker, failure, host_name, needs_root, talker};
-use super::steps::CHECK;
 use crate::agent;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
+use crate::cli::command::{Command, Flag, JSON, Parsed};
+use crate::cli::host::remote::{
+    BIN, HOST, Report, USER, Worker, failure, host_name, needs_root, talker,
+};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::CHECK;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links, SecretPolicy, read_secret};
 use crate::io::entropy;
 use crate::limits::{AGENT_PORT, X509_PEM_BYTES_MAX};
-use crate::paths::Paths;
-use crate::provision::authority::{Client, load};
-use crate::provision::enrolment::{
+use crate::paths::{DOCKER_SOCKET, Paths};
+use crate::provision::enrol::words::{
     AgentKnown, AgentMade, AgentWanted, Done, EnrolAgent, EnrolHere, ProveAgent,
 };
+use crate::provision::install::ship::{RECEIVER, SENDER, Source, ship};
 use crate::provision::install::talk::Talker;
+use crate::provision::logs::authority::{Client, load};
 use crate::provision::openssh::{Target, Then};
 use crate::provision::report::StepLine;
 use crate::x509::Certificate;
@@ -78,7 +80,7 @@ What it does:
   2. issues the certificate with which the agent sends its logs
   3. on the shell host: makes the key that drives the agent, writes all that is known
      of it to /etc/convocate/agent-keys/ID, and lets it tell events and send logs
-  4. brings the session image, if the agent's Docker does not have the same one
+  4. brings the session image, without the layers that the agent's Docker has
   5. on the agent: lets the shell host drive it and nobody else, pins the shell host's
      key, forwards logs over TLS, allows 222/tcp, and starts convocate-agent.service
   6. proves it: a call on tcp/222 from the shell host, its events on tcp/223, and a
@@ -157,7 +159,8 @@ impl Work {
         let known: AgentKnown = shell.run(talker, command, &wanted, shell_report, out)?;
         let image = agent::image::tag();
         if made.image != known.image || known.image.is_none() {
-            bring_image(agent, shell, &image, (&known, check), agent_report, out)?;
+            let has_it = known.image.is_some();
+            bring_image(Bringing { agent, shell, talker, check, has_it }, agent_report, out)?;
         }
         if talker.is_told_to_end() {
             return Err(Failure::Failed(format!("{}: interrupted; call again", agent.name)));
@@ -169,16 +172,14 @@ impl Work {
             shell_host: shell_address.to_owned(),
             layers: known.image.clone(),
             known,
-            certificate,
+            certificate: certificate.clone(),
             image,
             mark: mark.clone(),
         };
         let Done {} = agent.run(talker, command, &wanted, agent_report, out)?;
-        if !check {
-            let wanted = ProveAgent { id: made.id, mark };
-            let command = ("prove --request", Then::Remove);
-            let Done {} = shell.run(talker, command, &wanted, shell_report, out)?;
-        }
+        let wanted = ProveAgent { check, id: made.id, certificate, mark };
+        let command = ("prove --request", Then::Remove);
+        let Done {} = shell.run(talker, command, &wanted, shell_report, out)?;
         Ok(())
     }
 }
@@ -289,43 +290,61 @@ fn certificate(made: &AgentMade, issuer: &Issuer) -> Result<Certificate, Failure
 
 // --- the image ---
 
+/// What it takes to bring the session image to the agent.
+struct Bringing<'a> {
+    agent: &'a Worker,
+    shell: &'a Worker,
+    talker: &'a mut Talker,
+    check: bool,
+    /// Whether the shell host has it.
+    has_it: bool,
+}
+
 fn bring_image(
-    agent: &Worker,
-    shell: &Worker,
-    image: &str,
-    (known, check): (&AgentKnown, bool),
+    mut work: Bringing<'_>,
     report: &mut Report,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
-    let name = format!("session image {image} from {}", shell.name);
+    let image = agent::image::tag();
+    let name = format!("session image {image} from {}", work.shell.name);
     let begun = Instant::now();
     report.begin(&name, out)?;
-    let brought = match (&known.image, check) {
-        (None, _) => Err(Failure::Failed(format!("{} does not have it", shell.name))),
-        (Some(_), true) => Ok(()),
-        (Some(_), false) => ship_image(shell, agent, image),
+    let brought = work.bring(&image);
+    let mut line = match &brought {
+        Ok(_) => StepLine::shown(&name, None, "", begun.elapsed()),
+        Err((why, remedy)) => StepLine::shown(&name, Some(why), remedy, begun.elapsed()),
     };
-    let mut line = StepLine::shown(&name, None, "", begun.elapsed());
-    match &brought {
-        Ok(()) => line.has_changed(&format!("bring {image}"), check),
-        Err(Failure::Failed(why)) => {
-            line = StepLine::shown(
-                &name,
-                Some(why),
-                "build it: convocate-host init-shell",
-                begun.elapsed(),
-            );
-        }
-        Err(_) => {}
+    if let Ok(what) = &brought {
+        line.has_changed(what, work.check);
     }
     report.end(line, out)?;
-    match brought {
-        Ok(()) => Ok(()),
-        Err(_) if check => Ok(()),
-        Err(_) => {
-            report.finish(out)?;
-            let text = "mend that and run it again: what is done stays done";
-            Err(Failure::Exit(Exit::Failed, format!("{}: {text}", agent.name)))
+    if brought.is_ok() || work.check {
+        return Ok(());
+    }
+    report.finish(out)?;
+    let text = "mend that and run it again: what is done stays done";
+    Err(Failure::Exit(Exit::Failed, format!("{}: {text}", work.agent.name)))
+}
+
+impl Bringing<'_> {
+    /// What was done or would be, or why it cannot be and what to do.
+    fn bring(&mut self, image: &str) -> Result<String, (String, &'static str)> {
+        if !self.has_it {
+            let text = format!("{} does not have it", self.shell.name);
+            return Err((text, "build it: convocate-host init-shell"));
+        }
+        if self.check {
+            return Ok(format!("bring {image}"));
+        }
+        let source = match self.shell.remote() {
+            Some(_) => Source::There(self.shell.call(SENDER)),
+            None => Source::Here(DOCKER_SOCKET.into()),
+        };
+        let receiver = self.agent.call(RECEIVER);
+        let shipped = ship(&source, &receiver, image, &mut |_| !self.talker.is_told_to_end());
+        match shipped {
+            Ok(shipped) => Ok(format!("bring {image}: {}", shipped.text())),
+            Err(error) => Err((error.to_string(), "run it again: it is sent anew")),
         }
     }
 }

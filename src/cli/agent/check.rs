@@ -1,20 +1,26 @@
 //! `convocate-agent check`: what is wrong with this host, and how to mend it.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::command::{Command, JSON, Parsed, ROOT};
-use super::install::{current_image, facts, paths};
-use super::out::{Failure, Out};
 use crate::base::rng::Rng;
+use crate::cli::agent::install::{current_image, facts, paths};
+use crate::cli::command::{Command, JSON, Parsed, ROOT};
+use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
+use crate::io::clock::Clock;
 use crate::io::entropy;
-use crate::provision::agent_check::conditions;
-use crate::provision::agent_host::plan;
+use crate::limits::{X509_PEM_BYTES_MAX, X509_WARN_DAYS};
+use crate::paths::Paths;
 use crate::provision::engine::{Event, Mode};
-use crate::provision::report::{Line, StepResult};
-use crate::provision::run::{Options, run};
+use crate::provision::plan::agent_check::conditions;
+use crate::provision::plan::agent_host::plan;
+use crate::provision::report::{Line, StepLine, StepResult};
+use crate::provision::run::{Options, found, run};
+use crate::x509::Certificate;
+use crate::x509::life::days_left;
 
 /// `check`.
 pub const CHECK_HOST: Command = Command {
@@ -24,9 +30,9 @@ pub const CHECK_HOST: Command = Command {
     flags: &[JSON, ROOT],
     help: "\
 Looks at everything that install makes, and at what it cannot make: Docker, the image,
-the limits of the slice, who may drive this agent, clock, disks and firewall. Changes
-nothing. The status is 1 if anything is wrong. With --json each thing that was looked
-at is one object a line. Needs root.
+the limits of the slice, who may drive this agent, the certificate of its logs, clock,
+disks and firewall. Changes nothing. The status is 1 if anything is wrong. With --json
+each thing that was looked at is one object a line. Needs root.
 
 With --root it looks at what install --root makes, who may drive that agent, clock and
 disk, for the user who runs it.
@@ -59,11 +65,17 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(failure) = lost {
         return Err(failure);
     }
-    let wrong = tally.changed + tally.failed;
+    let certificate = certificate(&paths);
+    let steps = tally.steps + certificate.iter().count();
+    let is_wrong = certificate.as_ref().is_some_and(|line| line.result == StepResult::Failed);
+    let wrong = tally.changed + tally.failed + usize::from(is_wrong);
+    if let Some(line) = certificate {
+        tell_line(line, as_json, out)?;
+    }
     if as_json {
-        out.json(&json!({ "line": "end", "steps": tally.steps, "wrong": wrong }))?;
+        out.json(&json!({ "line": "end", "steps": steps, "wrong": wrong }))?;
     } else {
-        out.text(&format!("{} things looked at, {wrong} wrong", tally.steps))?;
+        out.text(&format!("{steps} things looked at, {wrong} wrong"))?;
     }
     Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }
@@ -77,6 +89,10 @@ fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result
         line.advice = Some(repair.to_owned());
         line.changes.clear();
     }
+    tell_line(line, as_json, out)
+}
+
+fn tell_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
     if as_json {
         return out.json(&json!(Line::Step(line)));
     }
@@ -87,4 +103,27 @@ fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result
         Some(advice) => out.text(&format!("    to mend it: {advice}")),
         None => Ok(()),
     }
+}
+
+/// The certificate of the host's logs, if it has been enrolled.
+fn certificate(paths: &Paths) -> Option<StepLine> {
+    let begun = Instant::now();
+    let text = found::text(&paths.agent_tls().certificate(), X509_PEM_BYTES_MAX).transpose()?;
+    let certificate = text.and_then(|pem| {
+        Certificate::parse_pem(&pem).map_err(|error| format!("it is unfit: {error}"))
+    });
+    let days = certificate.map(|it| days_left(it.validity(), Clock::new().wall()));
+    let (name, fault) = match days {
+        Ok(days) if days < 0 => {
+            ("certificate of its logs".to_owned(), Some("it has ended".to_owned()))
+        }
+        Ok(days) if days <= X509_WARN_DAYS => {
+            ("certificate of its logs".to_owned(), Some(format!("it ends in {days} days")))
+        }
+        Ok(days) => (format!("certificate of its logs, {days} days left"), None),
+        Err(why) => ("certificate of its logs".to_owned(), Some(why)),
+    };
+    let advice = "on the shell host, run: convocate renew-certificates; or enrol this host again: \
+                  convocate-host init-agent";
+    Some(StepLine::shown(&name, fault.as_ref(), advice, begun.elapsed()))
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::out::{Failure, Out};
-use super::said::Said;
+use crate::cli::host::said::Said;
+use crate::cli::out::{Failure, Out};
 use crate::limits::PROVISION_HOSTS_AT_ONCE;
 
 /// Has each item worked on by one of [`PROVISION_HOSTS_AT_ONCE`] threads. The results in the order
@@ -13,7 +13,7 @@ use crate::limits::PROVISION_HOSTS_AT_ONCE;
 ///
 /// # Errors
 /// When nobody reads the output; each work goes on to its next word.
-pub(super) fn work_on<T: Sync, R: Send>(
+pub(crate) fn work_on<T: Sync, R: Send>(
     items: &[T],
     out: &mut Out<'_>,
     work: impl Fn(&T, &Sender<Said>) -> R + Sync,

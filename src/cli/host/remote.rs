@@ -7,18 +7,17 @@
 use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command as Process;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::command::Flag;
-use super::install::own_program;
-use super::out::{Failure, Out};
+use crate::cli::agent::install::own_program;
+use crate::cli::command::Flag;
+use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::disk::{self, Ids, Links};
-use crate::io::{machine, signals};
+use crate::io::machine;
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_REQUEST_BYTES_MAX};
 use crate::provision::install::talk::Talker;
 use crate::provision::install::{Operator, Remote, RemoteError};
@@ -46,13 +45,8 @@ pub const BIN: Flag = Flag {
     summary: "where the programs are that are brought there; beside this one if not given",
     choices: &[],
 };
-/// How a program runs for `convocate-host`.
-pub const REQUEST: Flag = Flag {
-    name: "request",
-    value: None,
-    summary: "take what to do from standard input: how convocate-host runs this on a host",
-    choices: &[],
-};
+/// How a program runs for `convocate-host`: it takes what to do from standard input.
+pub const REQUEST: Flag = Flag { name: "request", value: None, summary: "", choices: &[] };
 
 /// A host with one of our programs at hand.
 pub struct Worker {
@@ -130,19 +124,12 @@ impl Worker {
         }
     }
 
-    /// A call of its Docker.
-    pub fn docker(&self, arguments: &[&str]) -> Process {
-        let words = match self.remote() {
-            Some(remote) => remote.ssh().docker(arguments),
-            None => std::iter::once("docker")
-                .chain(arguments.iter().copied())
-                .map(str::to_owned)
-                .collect(),
-        };
-        let mut call = Process::new(&words[0]);
-        call.args(&words[1..]);
-        signals::reset_in_child(&mut call);
-        call
+    /// The words that run a command of the program beside what else is run of it.
+    pub fn call(&self, command: &str) -> Vec<String> {
+        match &self.way {
+            Way::Copy(remote, Some(copy)) => remote.ssh().run_on(copy, command),
+            _ => self.words(command, Then::KeepForMore),
+        }
     }
 
     /// Runs a command of the program, shows what it reports, and gives its answer.

@@ -9,14 +9,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::command::{Command, Parsed};
-use super::image::layers;
-use super::install::{paths, public_key};
-use super::out::{Failure, Out};
-use super::remote::{REQUEST, read_request};
-use super::steps::{Manner, take};
 use crate::agent;
 use crate::base::rng::Rng;
+use crate::cli::agent::install::{paths, public_key};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::host::remote::{REQUEST, read_request};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{Manner, take};
 use crate::exit::Exit;
 use crate::fleet::run::Runner;
 use crate::io::clock::Clock;
@@ -25,9 +24,9 @@ use crate::limits::{
     CONFIG_LINE_BYTES_MAX, PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SSH_KEY_FILE_BYTES_MAX,
 };
 use crate::paths::Paths;
-use crate::provision::enrol_shell::{DrivingKey, Facts, plan};
-use crate::provision::enrolment::{AgentKnown, Done, EnrolAgent, ProveAgent};
-use crate::provision::logs::LogToken;
+use crate::provision::enrol::shell::{DrivingKey, Facts, issued, plan};
+use crate::provision::enrol::words::{AgentKnown, Done, EnrolAgent, ProveAgent};
+use crate::provision::logs::rsyslog::LogToken;
 use crate::provision::report::{EndLine, Line, StepLine};
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
@@ -39,7 +38,7 @@ use crate::x509::{AltName, Certificate, Purpose, verify};
 /// `enrol`.
 pub const ENROL: Command = Command {
     name: "enrol",
-    summary: "take in an agent: the shell host's part of convocate-host init-agent",
+    summary: "",
     operands: &[],
     flags: &[REQUEST],
     help: "\
@@ -52,13 +51,13 @@ the agent on standard input, and gives the agent what it answers.
 /// `prove`.
 pub const PROVE: Command = Command {
     name: "prove",
-    summary: "show that an agent works: the end of convocate-host init-agent",
+    summary: "",
     operands: &[],
     flags: &[REQUEST],
     help: "\
 Is not for people: convocate-host init-agent runs it on the shell host. It calls the
 agent on tcp/222, looks for its events on tcp/223, and for a line of its log that came
-through tcp/514.
+through tcp/514, over TLS with the agent's certificate, which is written down then.
 ",
     run: prove,
 };
@@ -96,7 +95,6 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         host: wanted.host,
         host_key: wanted.host_key,
         agent_to_shell_key: wanted.agent_to_shell_key,
-        certificate: wanted.certificate,
         paths: paths.clone(),
     };
     take(plan(&facts), &Manner::of_request(wanted.check), out)?;
@@ -106,7 +104,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         collector,
         authorities: trust.to_pem(),
         log_token: facts.token.reveal().to_owned(),
-        image: layers(&agent::image::tag()),
+        image: found::image_layers(&agent::image::tag()),
     }))?;
     Ok(Exit::Done)
 }
@@ -114,7 +112,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 /// Who is trusted here, and the common name of the collector.
 fn collector(
     paths: &Paths,
-    found: &crate::provision::authority::Found,
+    found: &crate::provision::logs::authority::Found,
 ) -> Result<(Trust, String), Failure> {
     let files = paths.log_authority();
     let (Some(authorities), Some(server)) = (&found.authorities, &found.server_certificate) else {
@@ -151,17 +149,27 @@ fn prove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = paths(parsed, "convocate-host init-agent")?;
     let wanted: ProveAgent = read_request()?;
     let id = AgentId::parse(&wanted.id).map_err(|error| Failure::Failed(error.to_string()))?;
+    if !wanted.check {
+        proven(&paths, &id, &wanted.mark, out)?;
+    }
+    let step = issued(&paths, &id, wanted.certificate);
+    take(vec![step], &Manner::of_request(wanted.check), out)?;
+    out.json(&json!(Done {}))?;
+    Ok(Exit::Done)
+}
+
+fn proven(paths: &Paths, id: &AgentId, mark: &str, out: &mut Out<'_>) -> Result<(), Failure> {
     let mut proof = Proof { out, end: EndLine::default() };
     proof.step(
         "it answers on tcp/222",
         "look at: systemctl status convocate-agent, there",
-        || answers(&paths, &id),
+        || answers(paths, id),
     )?;
     proof.step(
         "its events arrive on tcp/223",
         "look at: journalctl -u convocate-agent, there",
         || {
-            let snapshot = snapshot(&paths).ok_or("no status hub answers here")?;
+            let snapshot = snapshot(paths).ok_or("no status hub answers here")?;
             match snapshot.agent(id.as_str()) {
                 Some(agent) if agent.is_connected() && agent.heard().is_some() => Ok(()),
                 Some(agent) => Err(agent.error.clone().unwrap_or_else(|| agent.state.clone())),
@@ -173,15 +181,14 @@ fn prove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     proof.step(
         "its log arrives on tcp/514",
         "look at: journalctl -u rsyslog, on both hosts",
-        || has_line(&log, &wanted.mark),
+        || has_line(&log, mark),
     )?;
     let end = proof.end;
     out.json(&json!(Line::End(end)))?;
     if end.failed > 0 {
         return Err(Failure::Exit(Exit::Failed, String::new()));
     }
-    out.json(&json!(Done {}))?;
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// Tells of what is shown as if it were steps.

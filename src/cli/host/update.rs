@@ -17,34 +17,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::command::{Command, Flag, JSON, Parsed, ROOT};
-use super::host_image::{Teller, docker_socket};
-use super::install::facts;
-use super::many::work_on;
-use super::out::{Failure, Out};
-use super::remote::{REQUEST, USER, operator, program_for, read_request};
-use super::said::{Report, Said};
-use super::steps::{CHECK, Manner, take};
-use super::table::{Column, Table};
 use crate::agent;
 use crate::base::rng::Rng;
+use crate::cli::agent::install::facts;
+use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::host::many::work_on;
+use crate::cli::host::remote::{REQUEST, USER, operator, program_for, read_request};
+use crate::cli::host::said::{Report, Said};
+use crate::cli::host::ship_image::{Teller, docker_socket};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{CHECK, Manner, take};
+use crate::cli::table::{Column, Table};
 use crate::exit::Exit;
-use crate::fleet::run::Runner;
+use crate::fleet::registry::KnownAgent;
+use crate::fleet::run::{Runner, load};
 use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_HOSTS_MAX, SURVEY_TIMEOUT};
 use crate::paths::Paths;
 use crate::provision::install::{Remote, RemoteError};
 use crate::provision::openssh::{Copied, Target};
-use crate::provision::update::{PROGRAM, back, replace, stamp};
+use crate::provision::plan::update::{PROGRAM, back, replace, stamp};
 use crate::rpc::call::Call;
 use crate::rpc::session::Pong;
 
 /// Which hosts.
-pub(super) const HOSTS: Flag = Flag {
+pub(crate) const HOSTS: Flag = Flag {
     name: "host",
     value: Some("H[,H]"),
-    summary: "the hosts, as ssh knows them",
+    summary: "the hosts, as ssh knows them; those of all agents if not given",
     choices: &[],
 };
 const IMAGE: Flag = Flag {
@@ -88,15 +89,15 @@ here is judged by its service alone, and the table says so.
 /// What the host is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) check: bool,
+pub(crate) struct Request {
+    pub(crate) work: Work,
+    pub(crate) check: bool,
 }
 
 /// What is to be done there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) enum Work {
+pub(crate) enum Work {
     /// A program, which follows.
     Replace {
         /// So many bytes of it.
@@ -112,7 +113,7 @@ pub(super) enum Work {
 
 impl Request {
     /// Replaces the program by this one, or looks what that would change.
-    pub(super) fn replace(program: &[u8], check: bool) -> Request {
+    pub(crate) fn replace(program: &[u8], check: bool) -> Request {
         let bytes = u64::try_from(program.len()).expect("a program is short");
         Request { work: Work::Replace { bytes, sha256: hex(program) }, check }
     }
@@ -150,7 +151,7 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             (false, image) => Some(image.map_or_else(agent::image::tag, str::to_owned)),
         },
         socket: docker_socket(parsed),
-        paths: super::verbs::paths(parsed)?,
+        paths: crate::cli::verbs::paths(parsed)?,
     };
     let summaries = work_on(&targets, out, |target, sayer| job.host(target, sayer))?;
     tell_summaries(&summaries, job.is_json, out)?;
@@ -159,13 +160,14 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// The hosts that are meant, each once.
-pub(super) fn targets(parsed: &Parsed) -> Result<Vec<Target>, Failure> {
-    let Some(hosts) = parsed.value(&HOSTS) else {
-        return Err(Failure::Usage("which hosts? give --host".to_owned()));
+pub(crate) fn targets(parsed: &Parsed) -> Result<Vec<Target>, Failure> {
+    let hosts = match parsed.value(&HOSTS) {
+        Some(hosts) => hosts.split(',').map(str::to_owned).collect(),
+        None => known_hosts(&crate::cli::verbs::paths(parsed)?)?,
     };
     let mut targets: Vec<Target> = Vec::new();
-    for host in hosts.split(',') {
-        let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
+    for host in hosts {
+        let target = Target::new(&host, parsed.value(&USER)).map_err(Failure::Usage)?;
         if !targets.contains(&target) {
             targets.push(target);
         }
@@ -175,6 +177,20 @@ pub(super) fn targets(parsed: &Parsed) -> Result<Vec<Target>, Failure> {
         return Err(Failure::Usage(text));
     }
     Ok(targets)
+}
+
+/// Where all agents are.
+fn known_hosts(paths: &Paths) -> Result<Vec<String>, Failure> {
+    let registry = load(paths).map_err(Failure::Failed)?;
+    if let Some(problem) = registry.problems.first() {
+        return Err(Failure::Failed(problem.to_string()));
+    }
+    match registry.agents.iter().map(KnownAgent::host).collect::<Vec<_>>() {
+        none if none.is_empty() => {
+            Err(Failure::Usage("no agent is known here; which hosts? give --host".to_owned()))
+        }
+        hosts => Ok(hosts),
+    }
 }
 
 fn tell_summaries(all: &[Summary], is_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
@@ -201,7 +217,7 @@ fn tell_summaries(all: &[Summary], is_json: bool, out: &mut Out<'_>) -> Result<(
 }
 
 /// The agent's program for a processor, beside this one.
-pub(super) fn agent_program(machine: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn agent_program(machine: &str) -> Result<Vec<u8>, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let name = match machine == std::env::consts::ARCH {
         true => PROGRAM.to_owned(),
@@ -313,9 +329,8 @@ impl There<'_> {
     fn ship(&self, image: &str) -> Result<(), String> {
         let mut teller = Teller::new(self.host, image, self.job.is_json);
         let say = |said: Said| self.sayer.send(said).is_ok();
-        let shipped = self.remote.ship(self.copy, image, &self.job.socket, |progress| {
-            // Nobody who reads: the next line of the report ends it.
-            let _heard = teller.progress(progress).map(say);
+        let shipped = self.remote.ship(self.copy, image, self.job.socket.clone(), |progress| {
+            teller.progress(progress).is_none_or(say)
         });
         let shipped = shipped.map_err(|error| error.to_string())?;
         let _heard = say(teller.done(&shipped));
@@ -376,7 +391,7 @@ impl There<'_> {
 }
 
 /// Asks an agent over its own port. Its version; `None` if its keys are not here.
-pub(super) fn ping(paths: &Paths, id: Option<&str>) -> Result<Option<String>, String> {
+pub(crate) fn ping(paths: &Paths, id: Option<&str>) -> Result<Option<String>, String> {
     let Ok(mut runner) = Runner::open(paths) else { return Ok(None) };
     let known = runner.registry().agents.iter().find(|agent| Some(agent.id.as_str()) == id);
     let Some(id) = known.map(|agent| agent.id.clone()) else { return Ok(None) };
@@ -442,7 +457,7 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn failure_text(failure: Failure) -> String {
+pub(crate) fn failure_text(failure: Failure) -> String {
     match failure {
         Failure::Usage(text) | Failure::Failed(text) | Failure::Exit(_, text) => text,
         Failure::NobodyReads => "nobody reads the output".to_owned(),

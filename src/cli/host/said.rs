@@ -4,12 +4,12 @@ use std::sync::mpsc::Sender;
 
 use serde_json::{Value, json};
 
-use super::out::{Failure, Out};
+use crate::cli::out::{Failure, Out};
 use crate::provision::report::{Line, StepResult};
 
 /// Something to be written.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// A result for a person.
     Text(String),
     /// What a person is told besides.
@@ -20,7 +20,7 @@ pub(super) enum Said {
 
 impl Said {
     /// Writes it.
-    pub(super) fn write(&self, out: &mut Out<'_>) -> Result<(), Failure> {
+    pub(crate) fn write(&self, out: &mut Out<'_>) -> Result<(), Failure> {
         match self {
             Said::Text(text) => out.text(text)?,
             Said::Json(value) => out.json(value)?,
@@ -32,32 +32,32 @@ impl Said {
 
 /// What a host reports, as it is told here.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     /// The host.
-    pub(super) host: &'a str,
+    pub(crate) host: &'a str,
     /// Whether a program reads it.
-    pub(super) is_json: bool,
+    pub(crate) is_json: bool,
     /// Where to.
-    pub(super) sayer: &'a Sender<Said>,
+    pub(crate) sayer: &'a Sender<Said>,
     /// Steps that were changed, or would be.
-    pub(super) changed: Vec<String>,
+    pub(crate) changed: Vec<String>,
     /// What failed.
-    pub(super) failed: Option<String>,
+    pub(crate) failed: Option<String>,
     /// Whether its last line has come.
-    pub(super) has_ended: bool,
+    pub(crate) has_ended: bool,
     /// The agent that it says it has.
-    pub(super) agent: Option<String>,
+    pub(crate) agent: Option<String>,
 }
 
 impl<'a> Report<'a> {
     /// Nothing reported yet.
-    pub(super) fn new(host: &'a str, is_json: bool, sayer: &'a Sender<Said>) -> Report<'a> {
+    pub(crate) fn new(host: &'a str, is_json: bool, sayer: &'a Sender<Said>) -> Report<'a> {
         let (changed, failed, agent) = (Vec::new(), None, None);
         Report { host, is_json, sayer, changed, failed, has_ended: false, agent }
     }
 
     /// Takes a line: whether anybody listens.
-    pub(super) fn tell(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn tell(&mut self, bytes: &[u8]) -> bool {
         let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
             // What a login shell says of itself is no report.
             let text = format!("[{}] {}", self.host, String::from_utf8_lossy(bytes));

@@ -1,23 +1,26 @@
-//! `convocate-host ship-image`, and its other end, `receive-image`.
+//! `convocate-host ship-image`, and the ends of a transfer, `send-image` and `receive-image`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::command::{Command, Flag, JSON, Operand, Parsed};
-use super::out::{Failure, Out};
-use super::remote::{BIN, HOST, USER, needs_root, operator, program_for, read_request};
-use super::said::Said;
 use crate::agent;
+use crate::cli::command::{Command, Flag, JSON, Operand, Parsed};
+use crate::cli::host::remote::{BIN, HOST, USER, needs_root, operator, program_for, read_request};
+use crate::cli::host::said::Said;
+use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
-use crate::provision::install::{Remote, Shipped};
+use crate::paths::DOCKER_SOCKET;
+use crate::provision::install::Remote;
 use crate::provision::openssh::Target;
 use crate::provision::run::receive::receive;
+use crate::provision::run::send::{Cargo, ShipError, Shipped};
 use crate::provision::ship::progress::Progress;
-use crate::provision::ship::words::Offer;
+use crate::provision::ship::words::{Offer, Wanted};
 
-const DOCKER_SOCKET: Flag = Flag {
+const ENGINE: Flag = Flag {
     name: "docker-socket",
     value: Some("PATH"),
     summary: "where the Docker Engine here listens; /var/run/docker.sock if not given",
@@ -29,7 +32,7 @@ pub const SHIP_IMAGE: Command = Command {
     name: "ship-image",
     summary: "send an image to a host, without the layers that it has",
     operands: &[Operand { name: "IMAGE", is_optional: true, choices: &[] }],
-    flags: &[HOST, USER, BIN, JSON, DOCKER_SOCKET],
+    flags: &[HOST, USER, BIN, JSON, ENGINE],
     help: "\
 Streams an image from the Docker Engine here to the one of the host, over your own
 ssh: the session image of this version if none is named. Layers that the host has
@@ -47,17 +50,30 @@ the report says why.
 /// `receive-image`.
 pub const RECEIVE_IMAGE: Command = Command {
     name: "receive-image",
-    summary: "take an image from standard input: the other end of ship-image",
+    summary: "",
     operands: &[],
-    flags: &[DOCKER_SOCKET],
+    flags: &[ENGINE],
     help: "\
 How a call of ship-image, init-agent or update runs on the host. It is not for hands.
 ",
     run: take,
 };
 
-pub(super) fn docker_socket(parsed: &Parsed) -> PathBuf {
-    PathBuf::from(parsed.value(&DOCKER_SOCKET).unwrap_or("/var/run/docker.sock"))
+/// `send-image`.
+pub const SEND_IMAGE: Command = Command {
+    name: "send-image",
+    summary: "send an image to standard output: how init-agent fetches it from a shell host",
+    operands: &[],
+    flags: &[ENGINE],
+    help: "\
+How a call of init-agent from another machine runs on the shell host. It is not for
+hands.
+",
+    run: give,
+};
+
+pub(crate) fn docker_socket(parsed: &Parsed) -> PathBuf {
+    PathBuf::from(parsed.value(&ENGINE).unwrap_or(DOCKER_SOCKET))
 }
 
 fn ship(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -72,9 +88,10 @@ fn ship(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let program = program_for(&probe.machine, "convocate-host", parsed.value(&BIN))?;
     let copy = remote.copy(&program).map_err(|error| failed(&error))?;
     let mut teller = Teller::new(host, &image, parsed.has(&JSON));
-    let shipped = remote.ship(&copy, &image, &docker_socket(parsed), |progress| {
+    let shipped = remote.ship(&copy, &image, docker_socket(parsed), |progress| {
         // A reader that has gone is noticed with the result.
         let _heard = teller.progress(progress).map(|said| said.write(out));
+        true
     });
     // A host that is gone keeps a file that only root reads.
     let _removed = remote.clean(&copy);
@@ -84,7 +101,7 @@ fn ship(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// Tells how far an image is.
-pub(super) struct Teller<'a> {
+pub(crate) struct Teller<'a> {
     host: &'a str,
     image: &'a str,
     is_json: bool,
@@ -93,12 +110,12 @@ pub(super) struct Teller<'a> {
 
 impl<'a> Teller<'a> {
     /// Of this image on its way to this host.
-    pub(super) fn new(host: &'a str, image: &'a str, is_json: bool) -> Teller<'a> {
+    pub(crate) fn new(host: &'a str, image: &'a str, is_json: bool) -> Teller<'a> {
         Teller { host, image, is_json, told: None }
     }
 
     /// Progress: a program hears of each, a person at growing intervals.
-    pub(super) fn progress(&mut self, progress: &Progress) -> Option<Said> {
+    pub(crate) fn progress(&mut self, progress: &Progress) -> Option<Said> {
         const FIRST: Duration = Duration::from_secs(2);
         if self.is_json {
             return Some(Said::Json(json!({
@@ -116,7 +133,7 @@ impl<'a> Teller<'a> {
     }
 
     /// The end.
-    pub(super) fn done(&self, shipped: &Shipped) -> Said {
+    pub(crate) fn done(&self, shipped: &Shipped) -> Said {
         if !self.is_json {
             let text = shipped.text();
             return Said::Text(format!("[{}] image {} … {text}", self.host, self.image));
@@ -129,6 +146,23 @@ impl<'a> Teller<'a> {
             "seconds": shipped.took.as_secs_f64(),
         }))
     }
+}
+
+fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let wanted: Wanted = read_request()?;
+    let failed = |error: &ShipError| match error {
+        // Whoever joins us with the receiver has heard its words, too.
+        ShipError::There(_) | ShipError::Without(_) => Failure::Exit(Exit::Failed, String::new()),
+        // The receiver cannot know it: whoever joins us tries once more, without the files.
+        ShipError::Files(_) => Failure::Exit(Exit::FilesUnusable, error.to_string()),
+        error => Failure::Failed(error.to_string()),
+    };
+    let cargo = Cargo::new(&wanted.image, docker_socket(parsed)).map_err(|it| failed(&it))?;
+    let mut output = std::io::stdout().lock();
+    let ends = (std::io::stdin().lock(), &mut output);
+    let shipped = cargo.ship(wanted.whole, ends, &mut |_| true).map_err(|it| failed(&it))?;
+    writeln!(output, "{}", json!(shipped))?;
+    Ok(Exit::Done)
 }
 
 fn take(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {

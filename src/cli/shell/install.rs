@@ -7,23 +7,25 @@ use std::process::Command as Process;
 
 use serde_json::json;
 
-use super::command::{Command, JSON, Parsed, ROOT};
-use super::install::{BASE, NO_IMAGE, own_program, paths, public_key, session_image};
-use super::out::{Failure, Out};
-use super::remote::{REQUEST, host_name, read_request};
-use super::steps::{CHECK, Manner, Tone, take};
 use crate::base::rng::Rng;
+use crate::cli::agent::install::{BASE, NO_IMAGE, own_program, paths, public_key, session_image};
+use crate::cli::command::{Command, JSON, Parsed, ROOT};
+use crate::cli::host::remote::{REQUEST, host_name, read_request};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{CHECK, Manner, Tone, take};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
 use crate::paths::Paths;
 use crate::provision::engine::Mode;
-use crate::provision::enrolment::{ShellMade, ShellWanted};
+use crate::provision::enrol::words::{RotationWanted, ShellMade, ShellWanted};
+use crate::provision::logs::authority::Ask;
+use crate::provision::logs::{authority, collector};
+use crate::provision::plan::shell_host::{Facts, plan};
 use crate::provision::run::found;
-use crate::provision::shell_host::{Facts, plan};
-use crate::provision::{authority, collector};
 use crate::ssh::keys::KeyPair;
-use crate::x509::AltName;
+use crate::x509::rotation::Trust;
+use crate::x509::{AltName, Certificate};
 
 /// `install`.
 pub const INSTALL_SHELL: Command = Command {
@@ -92,27 +94,48 @@ fn install_wanted(paths: &Paths, wanted: &ShellWanted, out: &mut Out<'_>) -> Res
     let mut rng = Rng::from_seed(entropy::seed());
     let base = facts(paths, wanted.no_image, wanted.base.as_deref())?;
     let mut steps = plan(&base, &mut rng);
-    steps.extend(collector::plan(&collector_facts(paths, &wanted.names, &mut rng)?));
+    let logs = collector_facts(paths, wanted, &mut rng)?;
+    steps.extend(collector::plan(&logs));
     take(steps, &Manner::of_request(wanted.check), out)?;
     let status_host_key = match public_key(&paths.status_host_key(), "status host key") {
         Err(_) if wanted.check => KeyPair::from_seed(rng.bytes()).public().to_line("not made yet"),
         line => line?,
     };
-    out.json(&json!(ShellMade { status_host_key }))?;
+    let outstanding = match &logs.authority.trust {
+        Trust::One(_) => None,
+        both @ Trust::Overlap { .. } => Some(both.outstanding(&agent_certificates(paths)?)),
+    };
+    out.json(&json!(ShellMade { status_host_key, outstanding }))?;
     Ok(Exit::Done)
+}
+
+fn agent_certificates(paths: &Paths) -> Result<Vec<(String, Option<Certificate>)>, Failure> {
+    found::agent_certificates(paths).map_err(Failure::Failed)
 }
 
 fn collector_facts(
     paths: &Paths,
-    names: &[String],
+    wanted: &ShellWanted,
     rng: &mut Rng,
 ) -> Result<collector::Facts, Failure> {
     let found = found::authority(paths).map_err(Failure::Failed)?;
     let files = paths.log_authority();
     let now = Clock::new().wall();
-    let authority = authority::wanted(&found, &files, &own_names(names)?, now, rng);
-    let authority = authority
-        .map_err(|failure| Failure::Failed(format!("{}; {}", failure.what, failure.advice)))?;
+    let ask = match wanted.rotation {
+        None => Ask::Mend,
+        Some(RotationWanted::Begin) => Ask::Rotate,
+        Some(way) => Ask::Finish {
+            agents: agent_certificates(paths)?,
+            is_forced: way == RotationWanted::ForceFinish,
+        },
+    };
+    let names = own_names(&wanted.names)?;
+    let authority = authority::wanted(&found, &files, &names, ask, now, rng);
+    let authority = authority.map_err(|failure| {
+        let parts = [failure.what, failure.advice];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Failure::Failed(parts.join("; "))
+    })?;
     Ok(collector::Facts {
         authority,
         agents: found::log_agents(paths).map_err(Failure::Failed)?,

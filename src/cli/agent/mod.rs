@@ -1,17 +1,24 @@
 //! The `convocate-agent` program: its table of commands, and the options of `serve`.
 
+pub mod certificate;
+pub mod check;
+pub mod enrol;
+pub mod install;
+
 use std::path::PathBuf;
 
-use super::check::CHECK_HOST;
-use super::command::{Command, Flag, Parsed, Program, ROOT};
-use super::convocate::{VERSION, run_with_streams};
-use super::enrol_agent::ENROL;
-use super::install::{INSTALL, PRUNE_IMAGES};
-use super::out::{Failure, Out, service_log};
 use crate::agent;
 use crate::agent::config::RuntimeKind;
 use crate::agent::serve::{Options, ShellOptions};
 use crate::base::address::{Address, Host};
+use crate::cli::agent::certificate::INSTALL_CERTIFICATE;
+use crate::cli::agent::check::CHECK_HOST;
+use crate::cli::agent::enrol::ENROL;
+use crate::cli::agent::install::{INSTALL, PRUNE_IMAGES};
+use crate::cli::command::{Command, Flag, Parsed, Program, ROOT};
+use crate::cli::convocate::{VERSION, run_with_streams};
+use crate::cli::host::ship_image::RECEIVE_IMAGE;
+use crate::cli::out::{Failure, Out, service_log};
 use crate::exit::Exit;
 use crate::limits::{AGENT_PORT, STATUS_PORT};
 use crate::paths::Paths;
@@ -110,7 +117,16 @@ Runs until SIGTERM or SIGINT; sessions go on without it.
 pub static PROGRAM: Program = Program {
     name: "convocate-agent",
     summary: "own the sessions of one host",
-    commands: &[SERVE, INSTALL, ENROL, CHECK_HOST, PRUNE_IMAGES, VERSION],
+    commands: &[
+        SERVE,
+        INSTALL,
+        ENROL,
+        INSTALL_CERTIFICATE,
+        CHECK_HOST,
+        PRUNE_IMAGES,
+        RECEIVE_IMAGE,
+        VERSION,
+    ],
     fallback: None,
     epilogue: "",
 };

@@ -6,18 +6,18 @@ use std::sync::mpsc::channel;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::command::{Command, Flag, JSON, Parsed};
-use super::out::{Failure, Out};
-use super::remote::{HOST, REQUEST, USER, operator, program_for, read_request};
-use super::said::Report;
-use super::steps::{CHECK, Manner, take};
 use crate::agent::docker::description::LABEL_SESSION;
+use crate::cli::command::{Command, Flag, JSON, Parsed};
+use crate::cli::host::remote::{HOST, REQUEST, USER, operator, program_for, read_request};
+use crate::cli::host::said::Report;
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{CHECK, Manner, take};
 use crate::exit::Exit;
 use crate::io::machine;
 use crate::paths::Paths;
 use crate::provision::install::Remote;
 use crate::provision::openssh::Target;
-use crate::provision::removal::{Facts, plan};
+use crate::provision::plan::removal::{Facts, plan};
 
 const YES: Flag = Flag {
     name: "yes",
@@ -40,14 +40,17 @@ pub const UNINSTALL: Command = Command {
     flags: &[HOST, USER, YES, HOMES, CHECK, JSON, REQUEST],
     help: "\
 Stops and removes services, units, programs, configuration with all keys, state, drop-ins
-for dnsmasq, rsyslog, logrotate and cron, session images that no container uses, and
-the firewall's rules for our ports. Homes, collected logs and the user claude stay
-unless --homes is given. What was not written by these programs stays, also where it
-has one of our names; so do packages, Docker and the firewall.
+for dnsmasq, rsyslog, logrotate and cron, session images that no container uses, the
+firewall's rules for our ports, the common bound of virtual machines, and the image that
+create-vm has fetched for them. Machines stay, with their disks and names; homes,
+collected logs and the user claude stay unless --homes is given. What was not written by
+these programs stays, also where it has one of our names; so do packages, Docker and the
+firewall. What goes of dnsmasq's is also what let it start beside systemd-resolved: it
+runs on, and to have it after a restart, give it bind-dynamic in a file of your own.
 
 A host on which sessions run is refused. It can be run again at any time. The other
-hosts of the cluster still know an agent that is gone: take its entry out of
-/etc/convocate/agent-keys on the shell host.
+hosts of the cluster still know an agent that is gone: convocate-host remove-agent, on
+the shell host and before this, takes it out.
 ",
     run: uninstall,
 };

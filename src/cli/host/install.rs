@@ -9,19 +9,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::command::{Command, JSON, Parsed};
-use super::out::{Failure, Out};
-use super::remote::{
+use crate::cli::command::{Command, JSON, Parsed};
+use crate::cli::host::remote::{
     HOST, REQUEST, Report, USER, Worker, failure, needs_root, read_request, talker,
 };
-use super::steps::{CHECK, Manner, Tone, take};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::{CHECK, Manner, Tone, take};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, PROVISION_LISTS_AGE_MAX};
 use crate::paths::Paths;
-use crate::provision::base_host::{Facts, plan, restart_reason};
 use crate::provision::openssh::{Target, Then};
+use crate::provision::plan::base_host::{Facts, plan, restart_reason};
 
 /// `install`.
 pub const INSTALL: Command = Command {

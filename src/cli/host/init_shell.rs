@@ -1,0 +1,136 @@
+//! `convocate-host init-shell`: a prepared host becomes the shell host, from here or over ssh.
+
+use crate::cli::agent::install::{BASE, NO_IMAGE};
+use crate::cli::command::{Command, Flag, JSON, Parsed};
+use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, needs_root, talker};
+use crate::cli::out::{Failure, Out};
+use crate::cli::steps::CHECK;
+use crate::exit::Exit;
+use crate::provision::enrol::words::{RotationWanted, ShellMade, ShellWanted};
+use crate::provision::openssh::{Target, Then};
+
+const ROTATE_CA: Flag = Flag {
+    name: "rotate-ca",
+    value: None,
+    summary: "make a new authority for logs, and trust the old one beside it",
+    choices: &[],
+};
+const FINISH_ROTATION: Flag = Flag {
+    name: "finish-rotation",
+    value: None,
+    summary: "trust only the new authority, once each agent has its certificate from it",
+    choices: &[],
+};
+const FORCE: Flag = Flag {
+    name: "force",
+    value: None,
+    summary: "with --finish-rotation: also if that shuts agents out",
+    choices: &[],
+};
+
+/// `init-shell`.
+pub const INIT_SHELL: Command = Command {
+    name: "init-shell",
+    summary: "make a prepared host the shell host, where the operator works",
+    operands: &[],
+    flags: &[HOST, USER, ROTATE_CA, FINISH_ROTATION, FORCE, CHECK, JSON, BASE, NO_IMAGE, BIN],
+    help: "\
+Run it once for the host where you sit and work; run it again at any time to mend
+what is not as it should be, or to upgrade. What is valid is kept: keys, the
+authority, certificates. The host was prepared with: convocate-host install.
+
+What it makes sure of:
+
+  1. the program convocate is in /usr/local/bin, verified by its hash, and is the
+     login shell of the user claude; the directories below /etc/convocate and
+     /var/lib/convocate, the session image (built there from the sources in the
+     program or in /etc/convocate/image), and the names of sessions in dnsmasq
+  2. the listener for status: its host key, convocate-status.service, running now
+     and after a restart
+  3. a private ECDSA P-256 authority for logs and the collector's certificate, in
+     /etc/convocate/rsyslog-ca; a certificate that has lived two thirds of its year
+     is made anew
+  4. rsyslog collects the logs of agents over TLS on tcp/514, those of each agent in
+     /var/log/convocate-agent/ID.log, and logrotate keeps them for 14 days
+  5. ufw allows 223/tcp and 514/tcp
+
+Without --host it works on this machine: sudo convocate-host init-shell. With --host
+it uses your own ssh, as install does.
+
+The authority of the logs lives for ten years. To change it before, when its key may
+have been seen:
+
+  convocate-host init-shell --rotate-ca        a new one; the old one is trusted, too
+  convocate-host init-agent ...                for each agent: a certificate of the new
+  convocate-host init-shell --finish-rotation  from now on only the new one is trusted
+
+Logs go on meanwhile; a line that is under way while rsyslog starts again may come late
+or be lost. The rotation may stay open for as long as it takes. It is not finished while
+an agent would be shut out: those are named. Agents keep trusting the old authority for
+the collector until init-agent is run for them once more.
+",
+    run: init_shell,
+};
+
+fn init_shell(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let bin = parsed.value(&BIN);
+    let (mut worker, names) = match parsed.value(&HOST) {
+        None if parsed.has(&USER) => {
+            return Err(Failure::Usage("--user is for another host: give --host too".to_owned()));
+        }
+        None => {
+            needs_root("convocate-host init-shell")?;
+            (Worker::here("convocate", bin)?, Vec::new())
+        }
+        Some(host) => {
+            let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
+            let (worker, _) = Worker::reach(target, "convocate", bin)?;
+            let name = worker.remote().map(|remote| remote.host_name()).transpose();
+            let name = name.map_err(|error| crate::cli::host::remote::failure(host, error))?;
+            (worker, name.into_iter().collect())
+        }
+    };
+    let wanted = ShellWanted {
+        check: parsed.has(&CHECK),
+        base: parsed.value(&BASE).map(str::to_owned),
+        no_image: parsed.has(&NO_IMAGE),
+        names,
+        rotation: rotation(parsed)?,
+    };
+    let mut report = Report::new(&worker.name, parsed.has(&JSON));
+    let command = ("install --request", Then::Remove);
+    let made: ShellMade = worker.run(&mut talker()?, command, &wanted, &mut report, out)?;
+    report.finish(out)?;
+    if !parsed.has(&JSON) && !parsed.has(&CHECK) {
+        out.text(&format!("{}: status host key {}", worker.name, made.status_host_key))?;
+        if let Some(outstanding) = made.outstanding {
+            out.text(&next_in_rotation(&worker.name, &outstanding))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn rotation(parsed: &Parsed) -> Result<Option<RotationWanted>, Failure> {
+    let refused = |text: &str| Err(Failure::Usage(text.to_owned()));
+    match [&ROTATE_CA, &FINISH_ROTATION, &FORCE].map(|flag| parsed.has(flag)) {
+        [false, false, false] => Ok(None),
+        [true, false, false] => Ok(Some(RotationWanted::Begin)),
+        [false, true, false] => Ok(Some(RotationWanted::Finish)),
+        [false, true, true] => Ok(Some(RotationWanted::ForceFinish)),
+        [true, true, _] => refused("--rotate-ca begins what --finish-rotation ends: give one"),
+        [_, false, true] => refused("--force goes with --finish-rotation"),
+    }
+}
+
+/// What is to be done next when two authorities are trusted.
+fn next_in_rotation(host: &str, outstanding: &[String]) -> String {
+    let finish = "convocate-host init-shell --finish-rotation";
+    match outstanding {
+        [] => format!("{host}: two log authorities are trusted; end that with: {finish}"),
+        _ => format!(
+            "{host}: two log authorities are trusted; run convocate-host init-agent for each of \
+             these, and then {finish}: {}",
+            outstanding.join(", ")
+        ),
+    }
+}

@@ -1,0 +1,61 @@
+//! The `convocate-host` program: what turns machines into hosts of a cluster.
+
+pub mod create_vm;
+pub mod init_agent;
+pub mod init_shell;
+pub mod install;
+mod many;
+pub mod migrate_session;
+pub mod remote;
+pub mod remove_agent;
+mod said;
+pub mod ship_image;
+pub mod status;
+pub mod uninstall;
+pub mod update;
+
+use crate::cli::command::Program;
+use crate::cli::convocate::{VERSION, run_with_streams};
+use crate::cli::host::create_vm::CREATE_VM;
+use crate::cli::host::init_agent::INIT_AGENT;
+use crate::cli::host::init_shell::INIT_SHELL;
+use crate::cli::host::install::INSTALL;
+use crate::cli::host::migrate_session::{MIGRATE_SESSION, RECEIVE_SESSION};
+use crate::cli::host::remove_agent::REMOVE_AGENT;
+use crate::cli::host::ship_image::{RECEIVE_IMAGE, SHIP_IMAGE};
+use crate::cli::host::status::STATUS;
+use crate::cli::host::uninstall::UNINSTALL;
+use crate::cli::host::update::UPDATE;
+use crate::exit::Exit;
+
+/// The program.
+pub static PROGRAM: Program = Program {
+    name: "convocate-host",
+    summary: "turn machines into hosts of a cluster",
+    commands: &[
+        INSTALL,
+        INIT_SHELL,
+        INIT_AGENT,
+        UPDATE,
+        STATUS,
+        REMOVE_AGENT,
+        UNINSTALL,
+        MIGRATE_SESSION,
+        CREATE_VM,
+        SHIP_IMAGE,
+        RECEIVE_IMAGE,
+        RECEIVE_SESSION,
+        VERSION,
+    ],
+    fallback: None,
+    epilogue: "\
+From vanilla machines to a cluster: install on each of them, init-shell on the one
+where you work, and there init-agent for each that is to have sessions. Each says with
+--check what it would do, and can be run again at any time.
+",
+};
+
+/// Runs the program with the process's own words and streams.
+pub fn main() -> Exit {
+    run_with_streams(&PROGRAM, Ok(std::env::args_os().skip(1).collect()))
+}

@@ -167,7 +167,7 @@ impl Served {
         if *purpose == RPC_SUBSYSTEM {
             let answer = answer(&serde_json::from_slice(&line[..end]).expect("JSON"));
             line.clear();
-            self.conn.send(channel, &response::to_line(answer));
+            self.conn.send(channel, &response::to_line(&answer));
             self.end(channel, None);
             return false;
         }

@@ -175,11 +175,15 @@ impl Terminal {
             let bytes = link.conn.received().to_vec();
             let (next, read) = attach.read(&bytes).expect("a tty");
             attach = next;
-            if let Read::Named(taken, resize) = read {
+            if let Read::Lends(taken, _) = read {
+                // None is lent: the stream is the terminal.
+                let (attach, line, resize) = attach.lend(None);
                 assert_eq!(resize, None, "the size did not change");
                 link.conn.consume(taken);
+                assert_eq!(link.conn.send(line.as_bytes()), line.len());
                 return Terminal { link, attach, screen: String::new(), seen: String::new() };
             }
+            assert_eq!(read, Read::Naming, "the image can be lent a terminal");
             link.conn.consume(bytes.len());
             assert!(Instant::now() < patience, "no tty");
             link.turn();

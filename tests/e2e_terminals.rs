@@ -190,8 +190,9 @@ fn output_is_complete_to_the_last_byte() {
         let id = session(&mut wire, &format!("s{round}"), SHELL);
         let channel = wire.attach(&id, 80, 24);
         wire.sees(channel, "go>");
-        // Said in a way that its echo is not: where tmux breaks a line is its own choice.
-        wire.send(channel, b"seq 1 200000; printf 'all-%s\\n' told\r");
+        // Said in a way that its echo is not, and twice: what tmux reads in two pieces, as one of
+        // them may be, it also draws in two.
+        wire.send(channel, b"seq 1 200000; printf 'all-%s\\n' told told\r");
         wire.sees(channel, "all-told");
         // The last word comes in the same moment as the end.
         wire.send(channel, b"clear; printf last-%s word; exit\r");

@@ -3,122 +3,51 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::Need;
-use support::process::{self, CONVOCATE_HOST, Finished};
-use support::root::Root;
+use support::operator::Shell;
+use support::process::{self, CONVOCATE, CONVOCATE_HOST};
+use support::terminal::Terminal;
 use support::testbed::{Host, Kind, NEEDS};
+use support::wait::{PATIENCE, poll, wait_until};
 
-/// Programs without optimisation are copied, and services start anew.
-const PATIENCE: Duration = Duration::from_secs(300);
+const IMAGE: &str = concat!("convocate:", env!("CARGO_PKG_VERSION"));
 const PROGRAM: &str = "/usr/local/bin/convocate-agent";
 
-/// A shell host that knows one agent, and its operator's ssh, which knows that host as `web-1`.
-struct Shell {
-    root: Root,
-    /// Where the programs are that are called.
-    programs: PathBuf,
+/// Calls update without images; the exit status and the summaries.
+fn update(shell: &Shell, hosts: &str, more: &[&str]) -> (i32, Vec<Value>) {
+    let root = shell.root.dir().display().to_string();
+    let mut words = vec!["update", "--json", "--root", &root];
+    if !hosts.is_empty() {
+        words.extend(["--host", hosts]);
+    }
+    words.extend(more);
+    let finished = shell.call(&words);
+    let lines = finished.out();
+    let lines = lines.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let summaries: Vec<Value> = lines.filter(|line: &Value| line["line"] == "summary").collect();
+    assert!(!summaries.is_empty(), "{}", finished.err());
+    (finished.code(), summaries)
 }
 
-impl Shell {
-    fn new(host: &Host) -> Shell {
-        let root = Root::new();
-        let programs = Path::new(CONVOCATE_HOST).parent().expect("it has one").to_owned();
-        let shell = Shell { root, programs };
-        let dir = shell.root.dir().display();
-        let public = shell.make_key("id");
-        host.done(&format!(
-            "mkdir -p -m 700 /root/.ssh && echo '{public}' >/root/.ssh/authorized_keys"
-        ));
-        let address = host.done("ip -4 -o addr show eth0 | sed 's,.*inet \\([0-9.]*\\)/.*,\\1,'");
-        let host_key = host.done("cat /etc/ssh/ssh_host_ed25519_key.pub");
-        shell.write("known", &format!("testbed {host_key}\n"), 0o600);
-        let settings = format!(
-            "Host nowhere\n  HostName 127.0.0.1\n  Port 1\nHost web-1 {address}\n  \
-             HostName {address}\nHost *\n  User root\n  IdentityFile {dir}/id\n  \
-             IdentitiesOnly yes\n  HostKeyAlias testbed\n  UserKnownHostsFile {dir}/known\n  \
-             StrictHostKeyChecking yes\n  BatchMode yes\n"
-        );
-        shell.write("config", &settings, 0o600);
-        let ssh = process::find("ssh").expect("it was looked for");
-        let wrapper = format!("#!/bin/sh\nexec {} -F {dir}/config \"$@\"\n", ssh.display());
-        shell.write("bin/ssh", &wrapper, 0o755);
-        shell.enrol(host, &address);
-        shell
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) {
-        self.root.write(&self.root.dir().join(name), text, mode);
-    }
-
-    fn make_key(&self, name: &str) -> String {
-        let path = self.root.dir().join(name);
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&path)
-            .status();
-        assert!(made.expect("ssh-keygen runs").success());
-        let public = fs::read_to_string(path.with_extension("pub")).expect("it was written");
-        public.trim().to_owned()
-    }
-
-    /// Keys of both sides for the agent's own port.
-    fn enrol(&self, host: &Host, address: &str) {
-        let said = host.done("/root/convocate-agent install --no-image --json | tail -1");
-        let agent: Value = serde_json::from_str(&said).expect("JSON");
-        let id = agent["id"].as_str().expect("an id");
-        let entry = self.root.paths().agent_entry(id);
-        fs::create_dir_all(entry.dir()).expect("it is ours");
-        let host_key = agent["host_key"].as_str().expect("a key");
-        self.root.write(&entry.host(), &format!("{address}\n"), 0o644);
-        self.root.write(&entry.host_key(), &format!("{host_key}\n"), 0o644);
-        let public = self.make_key("shell");
-        fs::rename(self.root.dir().join("shell"), entry.shell_to_agent_key()).expect("ours");
-        host.done(&format!("echo '{public}' >>/etc/convocate-agent/authorized_keys"));
-    }
-
-    fn call(&self, arguments: &[&str]) -> Finished {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let own = self.root.dir().join("bin");
-        let all = std::iter::once(own).chain(std::env::split_paths(&path));
-        let path = std::env::join_paths(all).expect("no colon is in a name");
-        let program = self.programs.join("convocate-host");
-        let mut command = process::command(&self.root, program);
-        command.env("PATH", path).env("TMPDIR", self.root.dir()).args(arguments);
-        process::run(&mut command, b"", PATIENCE)
-    }
-
-    /// Calls update without images; the exit status and the summaries.
-    fn update(&self, hosts: &str, more: &[&str]) -> (i32, Vec<Value>) {
-        let root = self.root.dir().display().to_string();
-        let words = ["update", "--host", hosts, "--json", "--root", &root];
-        let finished = self.call(&[&words[..], more].concat());
-        let lines = finished.out();
-        let lines = lines.lines().map(|line| serde_json::from_str(line).expect("JSON"));
-        let summaries: Vec<Value> =
-            lines.filter(|line: &Value| line["line"] == "summary").collect();
-        assert!(!summaries.is_empty(), "{}", finished.err());
-        (finished.code(), summaries)
-    }
-
-    fn status(&self) -> (i32, Value) {
-        let root = self.root.dir().display().to_string();
-        let finished = self.call(&["status", "--json", "--root", &root]);
-        let said = finished.out();
-        assert!(!said.is_empty(), "{}", finished.err());
-        let line = said.lines().next().expect("a line");
-        (finished.code(), serde_json::from_str(line).expect("JSON"))
-    }
+/// What status says of the first host.
+fn status(shell: &Shell) -> (i32, Value) {
+    let root = shell.root.dir().display().to_string();
+    let finished = shell.call(&["status", "--json", "--root", &root]);
+    let said = finished.out();
+    assert!(!said.is_empty(), "{}", finished.err());
+    let line = said.lines().next().expect("a line");
+    (finished.code(), serde_json::from_str(line).expect("JSON"))
 }
 
 #[test]
 fn an_agent_host_is_updated_looked_at_and_left() {
     let test = "an_agent_host_is_updated_looked_at_and_left";
-    let needs = [Need::Program("ssh"), Need::Program("ssh-keygen")];
+    let needs = [Need::Program("ssh"), Need::Program("ssh-keygen"), Need::Program("tmux")];
     if !support::has(test, &NEEDS) || !support::has(test, &needs) {
         return;
     }
@@ -127,10 +56,16 @@ fn an_agent_host_is_updated_looked_at_and_left() {
         support::skip(test, &format!("program: ours do not run on Debian 12: {why}"));
         return;
     }
-    let mut shell = Shell::new(&host);
+    let mut shell = Shell::enrolled(&host);
     updates(&host, &shell);
     rolls_back(&host, &mut shell);
+    if support::has_image(IMAGE) {
+        sessions_live_on(&host, &shell);
+    } else {
+        support::skip(test, &format!("program: no image {IMAGE}: run tests/testbed/base-image.sh"));
+    }
     brings_the_image(&host, &shell);
+    leaves_the_cluster(&host, &shell);
     leaves(&host, &shell);
 }
 
@@ -138,22 +73,27 @@ fn updates(host: &Host, shell: &Shell) {
     let only = ["--no-image"];
     // An older program: it differs in a byte that nobody reads.
     host.done(&format!("cp {PROGRAM} /root/old; echo >>/root/old; install /root/old {PROGRAM}"));
-    let (code, drifting) = shell.status();
+    let (code, drifting) = status(shell);
     assert_eq!(code, 1, "{drifting}");
     assert!(drifting["drift"].to_string().contains(PROGRAM), "{drifting}");
-    let (code, summaries) = shell.update("web-1", &["--no-image", "--check"]);
+    let (code, summaries) = update(shell, "web-1", &["--no-image", "--check"]);
     assert_eq!((code, &summaries[0]["result"]), (0, &"would change".into()), "{summaries:?}");
     host.done(&format!("cmp /root/old {PROGRAM}"));
 
     // A host that is not there does not stop the other.
-    let (code, summaries) = shell.update("nowhere,web-1", &only);
+    let (code, summaries) = update(shell, "nowhere,web-1", &only);
     let results: Vec<_> = summaries.iter().map(|one| one["result"].as_str()).collect();
     assert_eq!((code, results), (1, vec![Some("failed"), Some("updated")]), "{summaries:?}");
     assert_eq!(summaries[1]["version"], env!("CARGO_PKG_VERSION"));
     host.done(&format!("cmp /root/old {PROGRAM}.previous && cmp /root/convocate-agent {PROGRAM}"));
-    let (code, summaries) = shell.update("web-1", &only);
+    // Without a name all agents are meant. What a killed run left long ago goes.
+    host.done(
+        "mkdir /var/lib/convocate-host.kIlLeD; touch -d '2 days ago' /var/lib/convocate-host.*",
+    );
+    let (code, summaries) = update(shell, "", &only);
     assert_eq!((code, &summaries[0]["result"]), (0, &"unchanged".into()), "{summaries:?}");
-    let (code, settled) = shell.status();
+    assert_eq!(host.done("ls /var/lib | grep convocate-host || true"), "");
+    let (code, settled) = status(shell);
     assert_eq!((code, &settled["drift"]), (0, &Value::Array(Vec::new())), "{settled}");
     assert_eq!(settled["version"], env!("CARGO_PKG_VERSION"));
 }
@@ -164,40 +104,191 @@ fn rolls_back(host: &Host, shell: &mut Shell) {
     shell.write("broken/convocate-agent", "#!/bin/sh\necho my last words >&2\nexit 3\n", 0o755);
     fs::copy(CONVOCATE_HOST, broken.join("convocate-host")).expect("it is there");
     let programs = std::mem::replace(&mut shell.programs, broken);
-    let (code, summaries) = shell.update("web-1", &["--no-image"]);
+    let (code, summaries) = update(shell, "web-1", &["--no-image"]);
     shell.programs = programs;
     assert_eq!((code, &summaries[0]["result"]), (1, &"rolled back".into()), "{summaries:?}");
     assert_eq!(summaries[0]["version"], env!("CARGO_PKG_VERSION"), "it answers again");
     host.done(&format!("cmp /root/convocate-agent {PROGRAM}"));
     assert_eq!(host.done("systemctl is-active convocate-agent"), "active");
-    assert_eq!(shell.status().0, 0);
+    assert_eq!(status(shell).0, 0);
 }
 
-fn brings_the_image(host: &Host, shell: &Shell) {
-    let name = format!("convocate-test-day-{}:1", std::process::id());
+/// Sessions run on from one image to the next, as do terminals from one program to the next; an
+/// update that is cut short anywhere leaves the image of new sessions what it was.
+fn sessions_live_on(host: &Host, shell: &Shell) {
+    host.bring_image(IMAGE);
+    assert_eq!(update(shell, "web-1", &[]).0, 0);
+    run_session(shell, "one");
+    let container = host.done("docker ps -q");
+    let facts =
+        format!("docker inspect -f '{{{{.State.StartedAt}}}} {{{{.Config.Image}}}}' {container}");
+    let before = host.done(&facts);
+    assert!(before.ends_with(IMAGE), "{before}");
+    let root = shell.root.dir().display().to_string();
+    let mut attach = process::command(&shell.root, CONVOCATE);
+    attach.args(["attach", "one", "--root", &root]);
+    let terminal = Terminal::start(&shell.root, "attached", (80, 24), &attach);
+    terminal.wait_for("$");
+    terminal.type_text("while sleep 0.1; do date +%s.%N; done\r");
+
+    let next = format!("convocate:day-{}", std::process::id());
+    build(shell, &next, &format!("FROM {IMAGE}\nCOPY file /\n"));
+    host.done(&format!("echo >>/root/old; install /root/old {PROGRAM}"));
+    host.done("systemctl restart convocate-agent");
+    for cut in
+        ["0 receive-image", "2000 receive-image", "0 update --request", "9000 update --request"]
+    {
+        shell.write("cut", cut, 0o644);
+        let (code, summaries) = update(shell, "web-1", &["--image", &next]);
+        assert_eq!((code, &summaries[0]["result"]), (1, &"failed".into()), "{cut}: {summaries:?}");
+        assert_eq!(host.done("cat /etc/convocate-agent/current-image"), IMAGE, "{cut}");
+        host.done(&format!("cmp /root/old {PROGRAM}"));
+    }
+    fs::remove_file(shell.root.dir().join("cut")).expect("it is there");
+    run_session(shell, "two");
+    assert_eq!(image_of(shell, "two"), IMAGE);
+
+    let (summaries, silence) = thread::scope(|scope| {
+        let updating = scope.spawn(|| update(shell, "web-1", &["--image", &next]));
+        let silence = longest_silence(&terminal, || updating.is_finished());
+        (updating.join().expect("it does not panic"), silence)
+    });
+    eprintln!("the terminal was silent for {silence:?}");
+    remove_image(&next);
+    assert_eq!((summaries.0, &summaries.1[0]["result"]), (0, &"updated".into()), "{summaries:?}");
+    host.done(&format!("cmp /root/convocate-agent {PROGRAM}"));
+    assert_eq!(host.done("cat /etc/convocate-agent/current-image"), next);
+    assert_eq!(host.done(&facts), before, "the container was restarted");
+    terminal.press("C-c");
+    terminal.type_text("echo $((7 * 61))\r");
+    terminal.wait_for("427");
+
+    run_session(shell, "three");
+    assert_eq!(["one", "two", "three"].map(|name| image_of(shell, name)), [IMAGE, IMAGE, &next]);
+    host.done("tar -c /etc/hostname | docker import - convocate:neither");
+    host.done("/etc/cron.daily/convocate-image-prune");
+    host.done(&format!("docker image inspect {IMAGE} {next}"));
+    assert_ne!(host.sh("docker image inspect convocate:neither").code, 0);
+    for name in ["one", "two", "three"] {
+        operate(shell, &["rm", name]);
+    }
+    wait_until(PATIENCE, "the sessions to be gone", || host.done("docker ps -aq").is_empty());
+}
+
+/// Calls `convocate` with the keys of the shell host.
+fn operate(shell: &Shell, words: &[&str]) -> String {
+    let mut call = process::command(&shell.root, CONVOCATE);
+    call.args(words).arg("--root").arg(shell.root.dir());
+    process::run(&mut call, b"", PATIENCE).expect_done().out()
+}
+
+fn run_session(shell: &Shell, name: &str) {
+    operate(shell, &["new", name, "--command", "env PS1='$ ' sh"]);
+    operate(shell, &["restart", name]);
+}
+
+/// The image that a session runs on.
+fn image_of(shell: &Shell, name: &str) -> String {
+    let listed: Value = serde_json::from_str(&operate(shell, &["ls", "--json"])).expect("JSON");
+    let sessions = listed["sessions"].as_array().expect("a list");
+    let session = sessions.iter().find(|session| session["name"] == name).expect("it is listed");
+    session["image"].as_str().expect("a name").to_owned()
+}
+
+/// How long a screen on which something changes all the time has at most not changed, until the end
+/// and the first change behind that.
+fn longest_silence(terminal: &Terminal<'_>, has_ended: impl Fn() -> bool) -> Duration {
+    let (mut longest, mut last) = (Duration::ZERO, String::new());
+    loop {
+        let (is_last, begun) = (has_ended(), Instant::now());
+        let changed = poll(PATIENCE, || Some(terminal.screen()).filter(|screen| *screen != last));
+        last = changed.expect("the terminal comes back by itself");
+        longest = longest.max(begun.elapsed());
+        if is_last {
+            return longest;
+        }
+    }
+}
+
+/// An image of this machine's engine, with a file of ours.
+fn build(shell: &Shell, name: &str, source: &str) {
     shell.write("image/file", "content\n", 0o644);
-    shell.write("image/Dockerfile", "FROM scratch\nCOPY file /\n", 0o644);
+    shell.write("image/Dockerfile", source, 0o644);
     let built = Command::new("docker")
-        .args(["build", "--quiet", "--tag", &name])
+        .args(["build", "--quiet", "--tag", name])
         .arg(shell.root.dir().join("image"))
         .env("DOCKER_BUILDKIT", "0")
         .output();
     assert!(built.expect("docker runs").status.success());
-    let (code, summaries) = shell.update("web-1", &["--image", &name]);
-    let removed = Command::new("docker").args(["rmi", "--force", &name]).output();
+}
+
+fn remove_image(name: &str) {
+    let removed = Command::new("docker").args(["rmi", "--force", name]).output();
     assert!(removed.expect("docker runs").status.success());
+}
+
+fn brings_the_image(host: &Host, shell: &Shell) {
+    let name = format!("convocate-test-day-{}:1", std::process::id());
+    build(shell, &name, "FROM scratch\nCOPY file /\n");
+    let (code, summaries) = update(shell, "web-1", &["--image", &name]);
+    remove_image(&name);
     assert_eq!((code, &summaries[0]["result"]), (0, &"updated".into()), "{summaries:?}");
     assert_eq!(host.done("cat /etc/convocate-agent/current-image"), name);
     host.done(&format!("docker image inspect {name}"));
 }
 
+/// The agent is taken out of the cluster; and so is one whose host is dead.
+fn leaves_the_cluster(host: &Host, shell: &Shell) {
+    let (paths, root) = (shell.root.paths(), shell.root.dir().display().to_string());
+    let id = host.done("cat /etc/convocate-agent/agent-id");
+    let dead = "deaddeaddead";
+    let entry = paths.agent_entry(dead);
+    fs::create_dir_all(entry.dir()).expect("ours");
+    for name in ["host_key.pub", "shell_to_agent_ed25519_key"] {
+        fs::copy(paths.agent_entry(&id).dir().join(name), entry.dir().join(name)).expect("ours");
+    }
+    shell.root.write(&entry.host(), "nowhere\n", 0o644);
+    let line = |id: &str| format!("agent-id=\"{id}\" ssh-ed25519 AAAA agent to shell\n");
+    let telling = format!("# kept\n{}{}", line(dead), line(&id));
+    shell.root.write(&paths.status_authorized_keys(), &telling, 0o644);
+    // What enrolment leaves there, as far as there is a shell host in this test.
+    let config = "/etc/convocate-agent";
+    host.done(&format!(
+        "cd {config} && sed -i 's/ssh-ed25519 .*/& shell to agent/' authorized_keys && \
+         echo ssh-ed25519 AAAA other >>authorized_keys && touch shell-host shell_host_key.pub"
+    ));
+    let remove = |id: &str, more: &[&str]| {
+        let words = ["remove-agent", "--agent", id, "--root", &root];
+        let done = shell.call(&[&words[..], more].concat()).expect_done();
+        format!("{}{}", done.out(), done.err())
+    };
+    let said = remove(&id, &["--check"]);
+    assert!(said.contains("who drives it … would change"), "{said}");
+    assert_eq!(host.done("systemctl is-active convocate-agent"), "active");
+    assert!(paths.agent_entry(&id).dir().is_dir());
+    let said = remove(&id, &[]);
+    assert!(said.contains("who may tell … changed"), "{said}");
+    assert_ne!(host.sh("systemctl is-active convocate-agent").out.trim(), "active");
+    assert_eq!(host.done(&format!("cat {config}/authorized_keys")), "ssh-ed25519 AAAA other");
+    host.done(&format!("! ls {config} | grep shell.host && test -s {config}/agent-id"));
+    let said = remove(dead, &[]);
+    assert!(said.contains("left there: convocate-agent"), "{said}");
+    assert_eq!(fs::read_to_string(paths.status_authorized_keys()).expect("ours"), "# kept\n");
+    assert_eq!(fs::read_dir(paths.agent_keys()).expect("ours").count(), 0);
+    let said = remove(dead, &[]);
+    assert!(said.contains("0 changed"), "{said}");
+}
+
 fn leaves(host: &Host, shell: &Shell) {
     let theirs = "/etc/logrotate.d/convocate-agent-logs";
-    host.done(&format!("mkdir -p /home/claude/kept; echo theirs >{theirs}"));
+    host.done(&format!(
+        "mkdir -p /home/claude/kept /var/spool/rsyslog; echo theirs >{theirs}; \
+         touch /var/spool/rsyslog/convocate-forward.00000001"
+    ));
     let uninstall = ["uninstall", "--host", "web-1"];
     assert_eq!(shell.call(&uninstall).code(), 2);
     shell.call(&[&uninstall[..], &["--check"]].concat()).expect_done();
-    assert_eq!(host.done("systemctl is-active convocate-agent"), "active");
+    host.done(&format!("test -x {PROGRAM}"));
     shell.call(&[&uninstall[..], &["--yes"]].concat()).expect_done();
     assert_ne!(host.sh("systemctl is-active convocate-agent").out.trim(), "active");
     let left = "find / -xdev -name '*convocate*' -not -path '/root/*' -not -path '/proc/*' \

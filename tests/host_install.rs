@@ -3,17 +3,22 @@
 mod support;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use support::Need;
-use support::process::{self, CONVOCATE_HOST, Finished};
+use support::process::{self, CONVOCATE_HOST, Finished, Running};
 use support::root::Root;
 use support::testbed::{Host, Kind, NEEDS};
+use support::wait::wait_until;
 
 /// Packages are fetched and installed meanwhile.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long until something has come about on the host.
+const WAIT: Duration = Duration::from_secs(120);
 
 /// An operator's machine, whose ssh knows one host as `web-1`, and as `behind` by a jump over it.
 struct Operator {
@@ -54,8 +59,11 @@ impl Operator {
         let dir = self.root.dir().display();
         let settings = format!(
             "Host nowhere\n  HostName 127.0.0.1\n  Port 1\n\
-             Host web-1\n  HostName {}\n\
+             Host web-1\n  HostName {0}\n\
              Host behind\n  HostName 127.0.0.1\n  ProxyJump web-1\n\
+             Host by-port\n  HostName {0}\n  Port 2222\n\
+             Host by-agent\n  HostName {0}\n  User bob\n  IdentityAgent {dir}/agent\n  \
+             IdentityFile {dir}/held.pub\n\
              Host *\n  User ann\n  IdentityFile {dir}/id\n  IdentitiesOnly yes\n  \
              HostKeyAlias testbed\n  UserKnownHostsFile {dir}/known\n  \
              StrictHostKeyChecking yes\n  BatchMode yes\n",
@@ -71,15 +79,42 @@ impl Operator {
         self.root.write(&self.root.dir().join(name), text, mode);
     }
 
+    /// A key that is nowhere but in an ssh-agent, and that bob's account takes.
+    fn agent_holds_a_key(&self, host: &Host) -> Running {
+        let path = |name: &str| self.root.dir().join(name);
+        let found = |name: &str| Command::new(process::find(name).expect("it was looked for"));
+        let done = |command: &mut Command| {
+            assert!(command.output().expect("it runs").status.success());
+        };
+        let agent = Running::start(found("ssh-agent").arg("-D").arg("-a").arg(path("agent")));
+        wait_until(WAIT, "the agent's socket", || path("agent").exists());
+        let mut make = found("ssh-keygen");
+        done(make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path("held")));
+        done(found("ssh-add").env("SSH_AUTH_SOCK", path("agent")).arg(path("held")));
+        fs::remove_file(path("held")).expect("it was made");
+        let public = fs::read_to_string(path("held.pub")).expect("it was made");
+        host.done(&format!(
+            "useradd -m -s /bin/bash bob && install -d -o bob -g bob -m 0700 /home/bob/.ssh && \
+             echo '{}' >/home/bob/.ssh/authorized_keys && chown bob: /home/bob/.ssh/* && \
+             echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob",
+            public.trim()
+        ));
+        agent
+    }
+
     /// Calls `convocate-host install`.
     fn install(&self, arguments: &[&str]) -> Finished {
+        process::run(&mut self.command(arguments), b"", PATIENCE)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let own = self.root.dir().join("bin");
         let all = std::iter::once(own).chain(std::env::split_paths(&path));
         let path = std::env::join_paths(all).expect("no colon is in a name");
         let mut command = process::command(&self.root, Path::new(CONVOCATE_HOST));
         command.env("PATH", path).env("TMPDIR", self.root.dir()).arg("install").args(arguments);
-        process::run(&mut command, b"", PATIENCE)
+        command
     }
 
     /// Calls it in vain, and gives what it complains of.
@@ -94,7 +129,7 @@ impl Operator {
 #[test]
 fn a_vanilla_host_is_prepared_over_ssh() {
     let test = "a_vanilla_host_is_prepared_over_ssh";
-    let needs = [Need::Program("ssh"), Need::Program("ssh-keygen")];
+    let needs = ["ssh", "ssh-keygen", "ssh-agent", "ssh-add"].map(Need::Program);
     if !support::has(test, &NEEDS) || !support::has(test, &needs) {
         return;
     }
@@ -106,17 +141,24 @@ fn a_vanilla_host_is_prepared_over_ssh() {
     let operator = Operator::new(&host);
     faults_are_told_before_anything_is_changed(&host, &operator);
 
-    // A check tells all of it, and changes nothing; also behind a jump.
-    for name in ["web-1", "behind"] {
+    // A check tells all of it, and changes nothing; also behind a jump, at another port, and with
+    // a key that only an agent has.
+    host.done("printf 'Port 22\nPort 2222\n' >/etc/ssh/sshd_config.d/ports.conf");
+    host.done("systemctl restart ssh");
+    let _agent = operator.agent_holds_a_key(&host);
+    for name in ["web-1", "behind", "by-port", "by-agent"] {
         let told = operator.install(&["--host", name, "--check"]).expect_done().out();
         assert!(told.contains(&format!("[{name}] group claude (1337) … would change")), "{told}");
         assert!(told.contains(" 0 failed"), "{told}");
+        let door = "ufw allow 2222/tcp … would change";
+        assert_eq!(told.contains(door), name == "by-port", "{told}");
     }
     assert_untouched(&host);
 
     // Once, and then nothing is left to do.
-    let told = operator.install(&["--host", "web-1"]).expect_done().out();
+    let told = it_waits_for_whoever_is_before_it(&host, &operator);
     assert!(told.contains(" 0 failed in "), "{told}");
+    the_firewall_keeps_the_operators_rules(&host, &operator);
     let told = operator.install(&["--host", "web-1", "--json"]).expect_done().out();
     let last: serde_json::Value =
         serde_json::from_str(told.lines().last().expect("a line")).expect("JSON");
@@ -156,10 +198,67 @@ fn faults_are_told_before_anything_is_changed(host: &Host, operator: &Operator) 
     let told = operator.complaint("web-1");
     assert!(told.contains("it runs debian 11; Ubuntu 22.04 or Debian 12"), "{told}");
     host.done("cat /root/os >/etc/os-release");
+
+    host.done("mount -t tmpfs -o size=64m none /var");
+    let told = operator.complaint("web-1");
+    host.done("umount -l /var");
+    assert!(told.contains("MiB are free"), "{told}");
     assert_untouched(host);
 
     let usage = operator.install(&["--host", "-oProxyCommand=x"]);
     assert_eq!(usage.code(), 2, "{}", usage.err());
+}
+
+/// Installs while the host's first boot is not over, and then another program has dpkg's lock.
+/// cloud-init is a fake here: the real one has nothing to do in a container and ends at once.
+fn it_waits_for_whoever_is_before_it(host: &Host, operator: &Operator) -> String {
+    let fake = "#!/bin/sh\n[ \"$*\" = \"status --wait\" ] || exit 9\n\
+                until [ -e /root/booted ]; do sleep 0.1; done\n";
+    host.done(&format!("printf '%s' '{fake}' >/usr/bin/cloud-init"));
+    host.done("chmod 0755 /usr/bin/cloud-init");
+    // As dpkg takes it: fcntl(2), of all of the file.
+    let hold = "use Fcntl; open my $file, \"+>\", \"/var/lib/dpkg/lock-frontend\" or die; \
+                my $lock = pack(\"s s x4 q q l x4\", F_WRLCK, 0, 0, 0, 0); \
+                fcntl $file, F_SETLK, $lock or die; \
+                open my $held, \">\", \"/root/held\"; \
+                select undef, undef, undef, 0.1 until -e \"/root/release\"";
+    start_on(host, "hold", hold);
+    wait_until(WAIT, "the lock", || host.sh("test -e /root/held").code == 0);
+    let mut running = Running::start(&mut operator.command(&["--host", "web-1"]));
+    let runs = |what: &str| host.sh(&format!("pgrep -f '{what}'")).code == 0;
+    wait_until(WAIT, "the wait for the first boot", || runs("^/bin/sh /usr/bin/cloud-init"));
+    assert_eq!(host.sh("getent passwd claude; ls /etc/dnsmasq.d").out, "");
+    host.done("touch /root/booted");
+    wait_until(WAIT, "the wait for dpkg's lock", || runs("^apt-get .*DPkg::Lock::Timeout=600"));
+    assert_eq!(host.sh("getent passwd claude").out, "");
+    host.done("touch /root/release");
+    let finished = running.finish(PATIENCE).expect_done();
+    host.done("rm /usr/bin/cloud-init");
+    finished.out()
+}
+
+/// This machine is another host: it gets where a rule lets it, and nowhere else.
+fn the_firewall_keeps_the_operators_rules(host: &Host, operator: &Operator) {
+    let listen = "use IO::Socket::INET; my @all = map { IO::Socket::INET->new(LocalPort => $_, \
+                  Listen => 5, ReuseAddr => 1) or die } 8080, 9999; \
+                  open my $up, \">\", \"/root/listening\"; sleep 3600";
+    start_on(host, "listen", listen);
+    wait_until(WAIT, "two listeners", || host.sh("test -e /root/listening").code == 0);
+    host.done("ufw allow 8080/tcp comment mine");
+    operator.install(&["--host", "web-1"]).expect_done();
+    assert!(host.done("ufw show added").contains("ufw allow 8080/tcp comment 'mine'"));
+    let address = host.address();
+    let is_open = |port: u16| {
+        let address = format!("{address}:{port}").parse().expect("an address");
+        TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
+    };
+    assert_eq!([22, 8080, 9999].map(is_open), [true, true, false]);
+}
+
+/// Starts lines of Perl as a service. They go by a file: systemd would take each `$` for its own.
+fn start_on(host: &Host, name: &str, lines: &str) {
+    host.done(&format!("printf '%s' '{lines}' >/root/{name}"));
+    host.done(&format!("systemd-run --quiet perl /root/{name}"));
 }
 
 fn assert_untouched(host: &Host) {

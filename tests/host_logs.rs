@@ -13,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use convocate::base::rng::Rng;
 use convocate::base::time::Wall;
-use convocate::provision::logs::{self, LogAgent, LogDoor, LogTarget, LogToken};
+use convocate::provision::logs::authority::{Ask, Client, Found, Wanted, load, wanted};
+use convocate::provision::logs::rsyslog::{self, LogAgent, LogDoor, LogTarget, LogToken};
 use convocate::rpc::agent_id::AgentId;
-use convocate::x509::{AltName, Authority, DnsName, KeyPair, Request};
+use convocate::x509::{AltName, Authority, Certificate, DnsName, KeyPair, Request};
 use rustix::process::Signal;
 use support::Need;
 use support::process::{self, Finished, Running};
@@ -90,13 +91,22 @@ impl Collector {
         write(tls.authorities(), &self.authority.certificate().to_pem());
         write(tls.server_certificate(), &certificate.expect("it may").to_pem());
         write(tls.server_key(), &key.to_pem());
-        write(paths.log_agents(), &logs::agents_table(&self.agents));
+        write(paths.log_agents(), &rsyslog::agents_table(&self.agents));
         let door = LogDoor { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: self.port };
-        write(paths.rsyslog_collector(), &logs::collector(&paths, door, &self.agents));
-        write(paths.logrotate(), &logs::rotation(&paths));
+        write(paths.rsyslog_collector(), &rsyslog::collector(&paths, door, &self.agents));
+        write(paths.logrotate(), &rsyslog::rotation(&paths));
         fs::create_dir_all(paths.agent_logs()).expect("a directory");
         write_main(&self.root, "", &paths.rsyslog_collector());
         self
+    }
+
+    /// Gives it the files of an authority as `init-shell` writes them.
+    fn take(&self, made: &Wanted) {
+        let tls = self.root.paths().log_authority();
+        let write = |path: PathBuf, text: &str| self.root.write(&path, text, 0o600);
+        write(tls.authorities(), &made.trust.to_pem());
+        write(tls.server_certificate(), &made.server_certificate.to_pem());
+        write(tls.server_key(), &made.server_key);
     }
 
     fn start(&self) -> Running {
@@ -117,6 +127,45 @@ impl Collector {
         names.sort();
         names
     }
+}
+
+/// What is to become of the files of an authority.
+fn made(before: Option<&Wanted>, ask: Ask) -> Result<Wanted, String> {
+    let found = before.map_or_else(Found::default, |made| Found {
+        authorities: Some(made.trust.to_pem()),
+        key: made.key.clone(),
+        previous_key: made.previous_key.clone(),
+        server_certificate: Some(made.server_certificate.to_pem()),
+        server_key: Some(made.server_key.clone()),
+    });
+    let files = Root::new().paths().log_authority();
+    let names = [AltName::parse(COLLECTOR).expect("a name")];
+    let mut rng = Rng::from_seed([if before.is_some() { 42 } else { 41 }; 32]);
+    wanted(&found, &files, &names, ask, now(), &mut rng).map_err(|failure| failure.what)
+}
+
+/// An agent as `init-agent` leaves it: with a certificate by whoever issues in `by`, and trusting
+/// whom `trusts` trusts.
+fn enrolled(collector: &Collector, agent: usize, by: &Wanted, trusts: &Wanted) -> Enrolled {
+    let root = Root::new();
+    let agent = &collector.agents[agent];
+    let key = KeyPair::generate(&mut Rng::from_seed([43; 32]));
+    let id = DnsName::parse(agent.id.as_str()).expect("an id");
+    let client = Client::parse(id.as_str(), &Request::new(&id.common(), &key).to_pem());
+    let issuer = load(&by.trust, by.key.as_ref().expect("its key")).expect("they fit");
+    let mut rng = Rng::from_seed([44; 32]);
+    let issued = client.expect("a request").issued(&issuer, now(), &mut rng).expect("it may");
+    let tls = root.paths().agent_tls();
+    root.write(&tls.authorities(), &trusts.trust.to_pem(), 0o600);
+    root.write(&tls.certificate(), &issued.to_pem(), 0o600);
+    root.write(&tls.key(), &key.to_pem(), 0o600);
+    let sender = Sender::forwarding(root, collector.port, COLLECTOR, &agent.token);
+    Enrolled { sender, issued }
+}
+
+struct Enrolled {
+    sender: Sender,
+    issued: Certificate,
 }
 
 /// How an agent differs from one in order.
@@ -167,12 +216,19 @@ impl Sender {
             let both = [&collector.authority, &other].map(|it| it.certificate().to_pem()).concat();
             collector.root.write(&trusted, &both, 0o600);
         }
+        Sender::forwarding(root, collector.port, oddity.collector, token)
+    }
+
+    /// One whose certificates are there.
+    fn forwarding(root: Root, port: u16, collector: &str, token: &LogToken) -> Sender {
+        let paths = root.paths();
+        let write = |path: PathBuf, text: &str| root.write(&path, text, 0o600);
         let target = LogTarget {
             host: AltName::parse("127.0.0.1").expect("an address"),
-            port: collector.port,
-            name: DnsName::parse(oddity.collector).expect("a name").common(),
+            port,
+            name: DnsName::parse(collector).expect("a name").common(),
         };
-        write(paths.rsyslog_forward(), &logs::forward(&paths, &target, token));
+        write(paths.rsyslog_forward(), &rsyslog::forward(&paths, &target, token));
         fs::create_dir_all(paths.rsyslog_spool()).expect("a directory");
         let input = format!(
             "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
@@ -364,6 +420,52 @@ fn strangers_are_refused() {
         sending.stderr.text().contains("not permitted to talk to it")
     });
     assert!(collector.files().is_empty(), "{:?}", collector.files());
+}
+
+/// `init-shell --rotate-ca`, `init-agent` for one of two agents, `init-shell --finish-rotation`.
+#[test]
+fn one_authority_follows_another_and_logs_go_on() {
+    if !can_run("one_authority_follows_another_and_logs_go_on") {
+        return;
+    }
+    let first = made(None, Ask::Mend).expect("one is made");
+    let both = made(Some(&first), Ask::Rotate).expect("a rotation begins");
+    let collector = Collector::new(&[FIRST, SECOND]);
+    collector.take(&both);
+    // One has not been visited yet: it knows the first authority alone, on both sides.
+    let before = enrolled(&collector, 0, &first, &first);
+    let after = enrolled(&collector, 1, &both, &both);
+    let mut collecting = collector.start();
+    let [_before, _after] = [&before.sender, &after.sender].map(Sender::start);
+    before.sender.say("convocate-agent", "by the old one");
+    after.sender.say("convocate-agent", "by the new one");
+    for (id, text) in [(FIRST, "by the old one"), (SECOND, "by the new one")] {
+        wait_until(PATIENCE, text, || collector.log_of(id).contains(text));
+    }
+
+    let agents = [(FIRST, &before), (SECOND, &after)];
+    let agents: Vec<_> =
+        agents.iter().map(|(id, it)| ((*id).to_owned(), Some(it.issued.clone()))).collect();
+    let finish = |is_forced| Ask::Finish { agents: agents.clone(), is_forced };
+    let early = made(Some(&both), finish(false)).err().expect("one would be shut out");
+    assert!(early.ends_with(&format!("init-agent for each: {FIRST}")), "{early}");
+    let end = made(Some(&both), finish(true)).expect("it is forced");
+    collecting.signal(Signal::TERM);
+    collecting.finish(PATIENCE);
+    collector.take(&end);
+    let collecting = collector.start();
+    // Again and again: what is under way while a collector restarts can be lost with it.
+    wait_until(PATIENCE, "the agent of the new authority", || {
+        after.sender.say("convocate-agent", "behind the end");
+        collector.log_of(SECOND).contains("behind the end")
+    });
+    // It would take the collector's new certificate, and its own is refused.
+    let late = enrolled(&collector, 0, &first, &both);
+    let _late = late.sender.start();
+    late.sender.say("convocate-agent", "too late");
+    let reason = "certificate invalid: signer not found";
+    wait_until(PATIENCE, reason, || collecting.stderr.text().contains(reason));
+    assert!(!collector.log_of(FIRST).contains("too late"));
 }
 
 /// First nothing listens, then something takes connections and never answers, then the collector is

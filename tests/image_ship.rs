@@ -3,14 +3,17 @@
 
 mod support;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use convocate::provision::install::ship::{self, RECEIVER, SENDER};
+use convocate::provision::run::send::Shipped;
 use serde_json::Value;
 use support::Need;
-use support::process::{self, CONVOCATE_HOST, Finished};
+use support::process::{self, CONVOCATE, CONVOCATE_HOST, Finished};
 use support::root::Root;
 use support::testbed::{Host, Kind, NEEDS};
 
@@ -61,6 +64,16 @@ impl Source {
             ssh.display()
         );
         source.write("bin/ssh", &wrapper, 0o755);
+        // Indexes of layers are unpacked by it: it tells that they were, unless `packed` is there.
+        // With `damaged` the first byte of every part is another.
+        let gzip = process::find("gzip").expect("every system has it");
+        let wrapper = format!(
+            "#!/bin/sh\n[ ! -e {dir}/packed ] || exit 1\ntouch {dir}/unpacked\n\
+             if [ -e {dir}/damaged ]; then {0} \"$@\" | \
+             sed 's/\"payload\":\"[^\"]/\"payload\":\"Z/'; exit; fi\nexec {0} \"$@\"\n",
+            gzip.display()
+        );
+        source.write("bin/gzip", &wrapper, 0o755);
         source.fill("base", BASE_KIB);
         source.write("image/Dockerfile", "FROM scratch\nCOPY base /\nCOPY top /\n", 0o644);
         source
@@ -100,11 +113,27 @@ impl Source {
         format!("convocate.test.ship={}", std::process::id())
     }
 
-    fn ship(&self) -> Finished {
+    /// Where programs are looked for: ours first.
+    fn path(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let own = self.root.dir().join("bin");
         let all = std::iter::once(own).chain(std::env::split_paths(&path));
-        let path = std::env::join_paths(all).expect("no colon is in a name");
+        std::env::join_paths(all).expect("no colon is in a name")
+    }
+
+    /// Sends the image as if this machine were another shell host: a sender, a receiver, and us in
+    /// the middle.
+    fn relayed(&self) -> Shipped {
+        let path = format!("PATH={}", self.path().display());
+        let sender = ["env", &path, CONVOCATE, SENDER].map(str::to_owned);
+        let ssh = self.root.dir().join("bin/ssh").display().to_string();
+        let receiver = [&ssh, "web-1", "/root/convocate-host", RECEIVER].map(str::to_owned);
+        let sender = ship::Source::There(sender.to_vec());
+        ship::ship(&sender, &receiver, &self.name, &mut |_| true).expect("it is sent")
+    }
+
+    fn ship(&self) -> Finished {
+        let path = self.path();
         let mut command = process::command(&self.root, Path::new(CONVOCATE_HOST));
         command.env("PATH", path).env("TMPDIR", self.root.dir());
         command.args(["ship-image", "--host", "web-1", "--json", &self.name]);
@@ -160,6 +189,8 @@ fn only_what_is_missing_is_sent_and_the_name_is_never_wrong() {
     assert_eq!((&report["sent"], &report["id"]), (&2.into(), &first.as_str().into()), "{report}");
     assert!(wire(&report) > base && wire(&report) < (base + top) * 11 / 10, "{report}");
     assert_eq!(source.there(&host), first);
+    let by_files = || source.root.dir().join("unpacked").exists();
+    assert!(by_files(), "the Engine was asked to pack what lies there for root to read");
     let second = source.build();
     assert_ne!(second, first);
     let report = source.shipped();
@@ -178,8 +209,12 @@ fn only_what_is_missing_is_sent_and_the_name_is_never_wrong() {
         assert_eq!(source.there(&host), second, "cut at {cut}");
     }
     fs::remove_file(source.root.dir().join("cut")).expect("it is there");
+    // Without its files, the Engine here packs all, and what is not needed is left out.
+    fs::remove_file(source.root.dir().join("unpacked")).expect("it is there");
+    source.write("packed", "", 0o644);
     assert_eq!(source.shipped()["sent"], 1);
     assert_eq!(source.there(&host), third);
+    assert!(!by_files());
 
     // Layers that are not there after all: all of them are sent, and the report says why.
     host.done(&format!("docker rmi --force {} && docker image prune --all --force", source.name));
@@ -187,7 +222,28 @@ fn only_what_is_missing_is_sent_and_the_name_is_never_wrong() {
     let report = source.shipped();
     assert_eq!(report["sent"], 2, "{report}");
     let why = report["why_whole"].as_str().expect("a reason");
-    assert!(why.contains("a try without the layers there failed"), "{why}");
+    assert!(why.contains("a first try failed"), "{why}");
     assert_eq!(source.there(&host), third);
     assert_eq!(host.sh("ls -d /var/lib/convocate-host.*").out, "");
+    falls_back_from_damaged_files(&host, &source, &third);
+}
+
+/// Files of the Engine that are not its layers: the Engine is asked, wherever the sender is, and
+/// also where the receiver has no layer that could be left out.
+fn falls_back_from_damaged_files(host: &Host, source: &Source, id: &str) {
+    let forget = format!("docker rmi --force {} && docker image prune --all --force", source.name);
+    fs::remove_file(source.root.dir().join("packed")).expect("it is there");
+    source.write("damaged", "", 0o644);
+    host.done(&forget);
+    let report = source.shipped();
+    let why = report["why_whole"].as_str().expect("a reason");
+    assert!(why.contains("a first try failed: the Engine's files are not its layer"), "{why}");
+    assert_eq!(source.there(host), id);
+
+    host.put(Path::new(CONVOCATE_HOST), "/root/convocate-host");
+    host.done(&forget);
+    let shipped = source.relayed();
+    let why = shipped.why_whole.expect("a reason");
+    assert!(why.contains("a first try failed: the files of the Engine that sends"), "{why}");
+    assert_eq!((source.there(host), shipped.sent), (id.to_owned(), 2));
 }

@@ -19,7 +19,7 @@ use convocate::rpc::attach::AttachHeader;
 use convocate::rpc::call::Call;
 use convocate::rpc::event::{Event, EventType};
 use convocate::rpc::field::{Caps, Cpus};
-use convocate::rpc::response::Answer;
+use convocate::rpc::response::{self, Answer};
 use serde_json::Value;
 
 pub const GIB: u64 = 1 << 30;
@@ -298,7 +298,8 @@ impl Host {
             match action {
                 Action::Warn(text) => self.warnings.push(text),
                 Action::Run { id, work } => self.work.push_back((id, work)),
-                Action::Reply { caller, answer } => {
+                Action::Reply { caller, line } => {
+                    let answer = response::parse(&line).expect("a response line");
                     self.replies.entry(caller).or_default().push(answer);
                 }
                 Action::OpenTerminal { terminal, .. } => self.show(terminal, Screen::Opening),

@@ -2,9 +2,10 @@
 
 use convocate::agent::config::{Config, Found, FoundLock};
 use convocate::agent::core::Agent;
+use convocate::agent::work::{RuntimeWork, Work, WorkError};
 use convocate::base::uuid::Uuid;
 
-use crate::host::{GIB, Host, Screen, config};
+use crate::host::{GIB, Host, Screen, config, docker_error};
 
 const NOBODY: &str = "01234567-89ab-4def-8123-456789abcdef";
 
@@ -55,6 +56,21 @@ fn restart_refuses_a_running_one_by_name() {
     host.settle();
     assert_eq!(host.error(again), r#"session "web" is already running"#);
     assert_eq!(host.starts, 1);
+}
+
+#[test]
+fn a_start_that_fails_is_told_to_the_caller_and_to_the_host() {
+    let mut host = Host::new();
+    let id = host.create("web");
+    let restart = host.op("restart", id);
+    let is_start = |work: &Work| matches!(work, Work::Runtime(RuntimeWork::Start(_)));
+    while !host.work.front().is_some_and(|(_, work)| is_start(work)) {
+        assert!(host.step(), "it comes to a start");
+    }
+    host.fail(docker_error());
+    host.settle();
+    assert_eq!(host.error(restart), "docker: no such image");
+    assert_eq!(host.warnings, [format!("session {id} did not start: docker: no such image")]);
 }
 
 #[test]
@@ -112,9 +128,11 @@ fn admission_counts_what_runs_and_what_starts() {
 }
 
 #[test]
-fn a_full_disk_refuses_starts_and_not_deletions() {
+fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
     let mut host = Host::new();
-    let id = host.create("a");
+    let (id, runs) = (host.create("a"), host.create("runs"));
+    let start = host.op("restart", runs);
+    host.settled(start);
     host.used_bytes = 91 * GIB;
     let restart = host.op("restart", id);
     host.settle();
@@ -123,8 +141,15 @@ fn a_full_disk_refuses_starts_and_not_deletions() {
         "cannot start session \"a\": no capacity: disk: 91.0 GiB already in use, the cap is \
          90.0 GiB (90 % of 100.0 GiB)"
     );
+    let full = || WorkError::Disk("write lock: no space left".to_owned());
+    let kill = host.op("kill", runs);
+    host.fail(full());
+    host.settled(kill);
+    assert!(host.running.is_empty() && host.homes.len() == 2);
     let delete = host.op("delete", id);
-    host.fail(convocate::agent::work::WorkError::Disk("write lock: no space left".to_owned()));
+    host.fail(full());
+    host.settled(delete);
+    let delete = host.op("delete", runs);
     host.settled(delete);
     assert!(host.homes.is_empty());
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use convocate::agent::work::{Done, News, Running, WorkError};
 use convocate::base::time::Wall;
+use convocate::limits::END_NEWS_PATIENCE;
 use convocate::rpc::event::EventType;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::host::{Host, Screen, config};
 
@@ -94,6 +95,7 @@ fn an_echo_is_forgotten_once_it_is_known_to_be_one() {
     assert_eq!(host.listed(id)["running"], true);
     host.running.clear();
     host.list();
+    host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.last(EventType::Stopped), json!({ "cause": "lost", "exit_code": null }));
 }
 
@@ -122,8 +124,49 @@ fn a_session_that_vanished_without_news_is_lost() {
     let mut host = Host::new();
     let id = host.create_running("a");
     host.running.clear();
-    assert_eq!(host.listed(id)["running"], false);
+    assert_eq!(host.listed(id)["running"], false, "that is known at once");
+    assert_eq!(host.last(EventType::Stopped), Value::Null, "how it ended may be told yet");
+    assert!(!host.agent.is_idle(), "a shutdown waits for the event");
+    let due = host.agent.deadline().expect("somebody is told in time");
+    assert_eq!(due, host.now.mono + END_NEWS_PATIENCE);
+    host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.last(EventType::Stopped), json!({ "cause": "lost", "exit_code": null }));
+    assert!(host.agent.is_idle());
+}
+
+#[test]
+fn an_end_that_the_list_knows_first_is_told_as_its_news_tell_it() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    let terminal = host.attach(id);
+    host.settle();
+    host.opened(terminal);
+    host.told();
+    // The terminal's end asks for a survey, which finds nothing; then the news come.
+    host.running.clear();
+    host.closed(terminal);
+    host.list();
+    assert_eq!(host.told(), [EventType::Detached]);
+    host.ends(id, 3);
+    assert_eq!(host.last(EventType::Stopped), json!({ "cause": "exit", "exit_code": 3 }));
+    host.wait(END_NEWS_PATIENCE);
+    host.settle();
+    assert_eq!(host.told(), [EventType::Stopped], "once");
+    assert_eq!(host.listed(id)["running"], false);
+}
+
+#[test]
+fn an_end_that_nobody_has_explained_is_told_before_the_next_start() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    host.told();
+    host.running.clear();
+    host.list();
+    let restart = host.op("restart", id);
+    host.settled(restart);
+    assert_eq!(host.told(), [EventType::Stopped, EventType::Started]);
+    host.wait(END_NEWS_PATIENCE);
+    assert!(host.told().is_empty());
 }
 
 #[test]
@@ -224,6 +267,7 @@ fn a_runtime_that_comes_back_is_asked_what_runs() {
     host.told();
     host.news(News::Back);
     host.settle();
+    host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.told(), [EventType::Stopped]);
     assert!(host.listed(stays)["stale"].is_null());
 }
@@ -302,6 +346,7 @@ fn a_terminal_that_could_not_be_opened_makes_the_core_look_again() {
     host.agent.terminal_failed(host.now, terminal, text.clone());
     host.wait(Duration::ZERO);
     host.settle();
+    host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.screens(terminal), [Screen::Opening, Screen::Refused(text)]);
     assert_eq!(host.told().last(), Some(&EventType::Stopped));
 }

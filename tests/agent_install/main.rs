@@ -1,9 +1,12 @@
 //! `convocate-agent install` and `check` on whole hosts with systemd and Docker.
 
+#![allow(clippy::panic, reason = "helpers of tests fail like tests")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 mod faults;
+mod full;
 mod sessions;
 mod shell;
 
@@ -12,6 +15,8 @@ use std::time::Duration;
 use support::testbed::{Host, Kind, NEEDS};
 use support::wait::wait_until;
 
+/// The session image.
+const IMAGE: &str = concat!("convocate:", env!("CARGO_PKG_VERSION"));
 /// How long a service may take to be there again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,6 +31,16 @@ fn host(test: &str, kind: Kind) -> Option<Host> {
         return None;
     }
     Some(host)
+}
+
+/// A host with an engine, where there is the session image to bring to it.
+fn host_with_image(test: &str) -> Option<Host> {
+    if !support::has_image(IMAGE) {
+        let reason = format!("program: no image {IMAGE}: run tests/testbed/base-image.sh");
+        support::skip(test, &reason);
+        return None;
+    }
+    host(test, Kind::Docker)
 }
 
 /// The summary in a report: steps, changed, ok, failed.

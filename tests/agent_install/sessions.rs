@@ -1,17 +1,15 @@
 //! Sessions on an installed host: what they outlive, and what bounds them.
 
-use super::support::testbed::{Host, Kind};
-use super::support::wait::wait_until;
-use super::support::{has_image, skip};
-use super::{PATIENCE, host};
+use super::support::testbed::Host;
+use super::support::wait::{poll, wait_until};
+use super::{IMAGE, PATIENCE, host_with_image, summary};
 
-const IMAGE: &str = concat!("convocate:", env!("CARGO_PKG_VERSION"));
 /// The client on the host itself, with the files of a shell host below a root of its own.
-const CLIENT: &str = "/root/convocate";
-const ROOT: &str = "--root /root/shell";
+pub const CLIENT: &str = "/root/convocate";
+pub const ROOT: &str = "--root /root/shell";
 
 /// Writes what a shell host knows of the agent, and lets it in.
-fn enrol(host: &Host) {
+pub fn enrol(host: &Host) {
     host.done(
         "set -e; id=$(cat /etc/convocate-agent/agent-id); \
          entry=/root/shell/etc/convocate/agent-keys/$id; mkdir -p $entry; \
@@ -23,7 +21,7 @@ fn enrol(host: &Host) {
     );
 }
 
-fn listing(host: &Host) -> String {
+pub fn listing(host: &Host) -> String {
     host.sh(&format!("{CLIENT} ls {ROOT}")).out
 }
 
@@ -34,11 +32,7 @@ fn wait_until_running(host: &Host, what: &str) {
 #[test]
 fn sessions_outlive_all_that_is_below_them() {
     let test = "sessions_outlive_all_that_is_below_them";
-    if !has_image(IMAGE) {
-        let reason = format!("program: no image {IMAGE}: run tests/testbed/base-image.sh");
-        return skip(test, &reason);
-    }
-    let Some(host) = host(test, Kind::Docker) else { return };
+    let Some(host) = host_with_image(test) else { return };
     host.bring_image(IMAGE);
     // The image is there, so nothing is built.
     let report = host.done("/root/convocate-agent install");
@@ -49,9 +43,11 @@ fn sessions_outlive_all_that_is_below_them() {
     assert!(listing(&host).contains("R  one "), "{}", listing(&host));
 
     is_bounded(&host);
+    lends_terminals(&host);
     erases_what_is_roots(&host);
     outlives(&host);
     old_images_go(&host);
+    builds_the_operators_own(&host);
 }
 
 /// The container is below the slice, whose limits the kernel knows.
@@ -76,6 +72,27 @@ fn is_bounded(host: &Host) {
     let quota = of_kernel("cpu/SLICE/cpu.cfs_quota_us", "SLICE/cpu.max");
     let quota = quota.split(' ').next().unwrap_or_default().to_owned();
     assert_eq!(quota, (percent * 1000).to_string());
+}
+
+/// In its sandbox, too, the agent opens terminals among those of a container, so that what is shown
+/// does not come through Docker.
+fn lends_terminals(host: &Host) {
+    // It reads from a FIFO that it holds open itself: an end would be typed as Ctrl-D.
+    host.done(&format!(
+        "mkfifo /root/keys; systemd-run --quiet --unit=looks -E TERM=xterm \
+         sh -c 'script -qfc \"{CLIENT} attach one {ROOT}\" /root/shown <>/root/keys'"
+    ));
+    let lent = "ls -l /proc/$(systemctl show -p MainPID --value convocate-agent)/fd | grep -c ptmx";
+    if poll(PATIENCE, || (host.sh(lent).out.trim() == "1").then_some(())).is_none() {
+        let there = "cat -v /root/shown; ps axf -o pid,stat,wchan:20,args; docker ps -a; \
+                     journalctl -n 40 -u convocate-agent -u looks -u docker";
+        panic!("no terminal is lent; there are:\n{}", host.sh(there).text);
+    }
+    host.done("printf 'echo $((7 * 61))\\r' >/root/keys");
+    wait_until(PATIENCE, "what is shown", || host.sh("grep -q 427 /root/shown").code == 0);
+    host.done("systemctl stop looks");
+    wait_until(PATIENCE, "it to be given back", || host.sh(lent).out.trim() == "0");
+    wait_until_running(host, "nobody to be attached");
 }
 
 /// The agent is no root. What root has left in a home is gone with it all the same, and nothing
@@ -134,4 +151,52 @@ fn old_images_go(host: &Host) {
     assert!(images().contains("convocate:older"));
     host.done("/etc/cron.daily/convocate-image-prune");
     assert_eq!(images(), IMAGE);
+}
+
+/// The image of sources in `/etc/convocate/image`, on a base that the host's engine has.
+fn builds_the_operators_own(host: &Host) {
+    let install = "/root/convocate-agent install";
+    let id = |name: &str| host.done(&format!("docker image inspect -f '{{{{.Id}}}}' {name}"));
+    let said = |what: &str| {
+        host.done(&format!("{CLIENT} kill one {ROOT}; {CLIENT} restart one {ROOT}"));
+        assert_eq!(host.done("docker exec $(docker ps -q) cat /etc/own"), what);
+    };
+    host.done(&format!(
+        "set -e; docker tag {IMAGE} base:1; docker rmi {IMAGE}; mkdir -p /etc/convocate/image; \
+         cd /etc/convocate/image; echo first >own; \
+         printf 'ARG BASE=none\\nFROM $BASE\\nCOPY own /etc/\\nRUN grep . /etc/own\\n' >Dockerfile"
+    ));
+    // Its own choice of a base is not there, and no registry either.
+    let told = host.sh(install);
+    assert!(told.code == 1 && told.text.contains("FAILED: docker: "), "{}", told.text);
+    let install = &format!("{install} --base base:1");
+    let report = host.done(install);
+    assert!(report.contains(&format!("build {IMAGE} on base:1")), "{report}");
+    assert_eq!((summary(&report)[1], summary(&host.done(install))[1]), (1, 0), "{report}");
+    assert_eq!(host.done("cat /etc/convocate-agent/current-image"), IMAGE);
+    said("first");
+
+    // What cannot be built is told with its last words, and leaves all as it was.
+    let (first, containers) = (id(IMAGE), host.done("docker ps -aq"));
+    host.done(
+        "cd /etc/convocate/image; cp Dockerfile /root; \
+         echo 'RUN seq 100; echo its last words; exit 7' >>Dockerfile",
+    );
+    let told = host.sh(install);
+    assert_eq!(told.code, 1, "{}", told.text);
+    let words = ["exit 7' returned a non-zero code: 7", "| 100\n", "| its last words\n"];
+    assert!(words.iter().all(|words| told.text.contains(words)), "{}", told.text);
+    assert!(!told.text.contains("| 50\n"), "{}", told.text);
+    assert_eq!((id(IMAGE), host.done("docker ps -aq")), (first.clone(), containers));
+    said("first");
+
+    // Other sources make another image; the one before goes when no session is left of it.
+    host.done("cd /etc/convocate/image; cp /root/Dockerfile .; echo second >own");
+    let report = host.done(install);
+    assert!(report.contains("build it again, for its sources have changed"), "{report}");
+    assert_eq!(summary(&host.done(install))[1], 0);
+    let prune = "/etc/cron.daily/convocate-image-prune; docker images -qf dangling=true --no-trunc";
+    assert_eq!(host.done(prune), first);
+    said("second");
+    assert_eq!(host.done(prune), "");
 }

@@ -2,11 +2,20 @@
 //! prepared, one becomes the shell host, all three become agents, in each of the ways that there
 //! are; what can go wrong on the way goes wrong first.
 
+#![allow(clippy::panic, reason = "helpers of tests fail like tests")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cost;
 mod faults;
+mod leaving;
+mod moved;
 mod operator;
+mod outage;
+mod ports;
+mod renewal;
+mod sessions;
 
 use std::thread;
 
@@ -44,12 +53,17 @@ fn vanilla_hosts_become_a_cluster() {
         return;
     }
     let operator = Operator::new(&cluster.named());
+    leaving::hosts_are_looked_at(&cluster);
     every_host_is_prepared(&operator);
+    for host in [&cluster.shell, &cluster.near] {
+        ports::the_operator_has_a_rule(host);
+    }
 
     cluster.shell.bring_image(IMAGE);
+    let old = renewal::an_old_authority_is_there(&cluster.shell);
     let untouched = traces(&cluster.shell);
     let told = operator.call(&["init-shell", "--host", "shell", "--check"]).expect_done().out();
-    assert!(told.contains("[shell] log authority … would change"), "{told}");
+    assert!(told.contains("[shell] key of the log collector … would change"), "{told}");
     assert_eq!(traces(&cluster.shell), untouched);
     let told = operator.call(&["init-shell", "--host", "shell"]).expect_done().out();
     assert!(summaries(&told)[0][1] > 20, "{told}");
@@ -69,17 +83,31 @@ fn vanilla_hosts_become_a_cluster() {
 
     // From the shell host itself: another host, and that one.
     operator.settle_on(&cluster.shell, &[("near", &cluster.near)]);
+    cost::sessions_are_told(&cluster.near);
     let near = "--host near --shell-host $(cat /root/address)";
     for arguments in [near, "--shell-host $(cat /root/address)"] {
         let call = format!("su ann -c 'sudo /root/convocate-host init-agent {arguments}'");
-        cluster.shell.done(&call.replace("$(cat /root/address)", &cluster.shell.address()));
-        let told =
-            cluster.shell.done(&call.replace("$(cat /root/address)", &cluster.shell.address()));
+        let call = call.replace("$(cat /root/address)", &cluster.shell.address());
+        let call = || cluster.shell.done(&call);
+        let is_here = !arguments.contains("--host near");
+        let counted = |what| match is_here {
+            true => call(),
+            false => cost::counted(&cluster.near, what, call),
+        };
+        counted("init-agent");
+        let told = counted("init-agent again");
         assert!(summaries(&told).iter().all(|counts| counts[1] == 0), "{told}");
     }
     let agents = cluster.shell.done("convocate agents --json");
     let agents: serde_json::Value = serde_json::from_str(&agents).expect("JSON");
     assert_eq!(agents["agents"].as_array().map(Vec::len), Some(3), "{agents}");
+    ports::only_those_of_the_roles_are_open(&cluster);
+    outage::it_holds_up_nobody(&cluster);
+    sessions::each_agent_has_one(&cluster);
+    leaving::the_shell_host_is_looked_at(&cluster.shell);
+    renewal::old_certificates_are_renewed(&old, &cluster);
+    renewal::one_authority_follows_another(&operator, &cluster, &far);
+    leaving::everyone_leaves(&cluster);
 }
 
 fn every_host_is_prepared(operator: &Operator) {

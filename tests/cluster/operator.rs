@@ -37,7 +37,7 @@ impl Operator {
             ));
         }
         operator.write("known", &known(hosts), 0o600);
-        operator.write("config", &settings(hosts, &key, &operator.path("known")), 0o600);
+        operator.finds(hosts);
         let ssh = process::find("ssh").expect("it was looked for");
         // Each call with a remote command is one session; the others open, ask or close.
         let wrapper = format!(
@@ -49,6 +49,12 @@ impl Operator {
         );
         operator.write("bin/ssh", &wrapper, 0o755);
         operator
+    }
+
+    /// Knows where the hosts are now: the testbed may give one that restarts another address.
+    pub fn finds(&self, hosts: &[(&'static str, &Host)]) {
+        let text = settings(hosts, &self.path("id"), &self.path("known"));
+        self.write("config", &text, 0o600);
     }
 
     fn path(&self, name: &str) -> String {

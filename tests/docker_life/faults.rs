@@ -1,5 +1,7 @@
 //! The agent dies in the middle; the engine is gone, or says nothing.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::house::{House, timed};
@@ -49,13 +51,8 @@ fn all_can_be_deleted(house: &House, delay: u64) {
     let left = poll(PATIENCE, || house.containers().is_empty().then_some(()));
     assert!(left.is_some(), "after {delay} ms: {:?}", house.containers());
     // Homes of deleted sessions are erased behind the answer.
-    let left = poll(PATIENCE, || homes_left(house).is_empty().then_some(()));
-    assert!(left.is_some(), "after {delay} ms: {:?}", homes_left(house));
-}
-
-fn homes_left(house: &House) -> Vec<std::ffi::OsString> {
-    let homes = std::fs::read_dir(house.sessions()).expect("it is there").flatten();
-    homes.map(|home| home.file_name()).filter(|name| name != ".skel").collect()
+    let left = poll(PATIENCE, || house.entries().is_empty().then_some(()));
+    assert!(left.is_some(), "after {delay} ms: {:?}", house.entries());
 }
 
 /// A lock that the dead agent left is overridden; what the new one does by itself ends by itself,
@@ -73,6 +70,90 @@ fn start(house: &House, call: &[&str]) -> Running {
 /// The moment of a fault, which is the one thing here that is not waited for by its effect.
 fn pause(time: Duration) {
     let _never = poll(time, || None::<()>);
+}
+
+/// So many that copying and erasing them takes a while.
+const FILES: usize = 20_000;
+
+#[test]
+fn an_agent_killed_amid_many_files_leaves_nothing_half() {
+    let test = "an_agent_killed_amid_many_files_leaves_nothing_half";
+    let Some(mut house) = House::open(test) else { return };
+    let zoo = house.create("zoo", &[]);
+    let many = house.home(&zoo).join("many");
+    fs::create_dir(&many).expect("the home is there");
+    (0..FILES).for_each(|file| fs::write(many.join(file.to_string()), "small").expect("room"));
+
+    let cloning = start(&house, &["clone", "zoo", "ark"]);
+    kill_amid(&mut house, ".new-");
+    drop(cloning);
+    house.restart_agent();
+    assert_eq!(house.names(), ["zoo"]);
+    wait_until(PATIENCE, "the half copy to go", || house.entries() == [zoo.as_str()]);
+    house.done(&["clone", "zoo", "ark"]);
+    assert_eq!(house.names(), ["ark", "zoo"]);
+    let ark = house.show("ark")["uuid"].as_str().expect("an id").to_owned();
+    assert_eq!(files_in(&house.home(&ark)), FILES);
+
+    // A deletion is answered before its files are gone.
+    let deleting = start(&house, &["rm", "zoo"]);
+    kill_amid(&mut house, ".deleted-");
+    drop(deleting);
+    house.restart_agent();
+    assert_eq!(house.names(), ["ark"]);
+    wait_until(PATIENCE, "the half home to go", || house.entries() == [ark.as_str()]);
+    assert_eq!(files_in(&house.home(&ark)), FILES);
+    house.done(&["rm", "ark"]);
+    assert!(house.names().is_empty());
+}
+
+/// Kills the agent when a home whose name begins so has some of its files and not all.
+fn kill_amid(house: &mut House, prefix: &str) {
+    let half = |house: &House| {
+        let name = house.entries().into_iter().find(|name| name.starts_with(prefix))?;
+        let count = files_in(&house.sessions().join(name));
+        (1..FILES).contains(&count).then_some(count)
+    };
+    let seen = poll(PATIENCE, || half(house));
+    house.agent.kill();
+    let left = half(house);
+    assert!(left.is_some(), "{prefix}: {seen:?} were seen, {:?} are left", house.entries());
+    eprintln!("{prefix}: killed with {left:?} of {FILES} files there");
+}
+
+fn files_in(home: &Path) -> usize {
+    fs::read_dir(home.join("many")).map_or(0, |files| files.flatten().count())
+}
+
+#[test]
+fn an_agent_killed_while_the_engine_is_at_it_is_told_by_the_lock() {
+    let test = "an_agent_killed_while_the_engine_is_at_it_is_told_by_the_lock";
+    let Some(mut house) = House::open(test) else { return };
+    for (name, call) in [("stops", "kill"), ("goes", "rm")] {
+        let id = house.create(name, &[]);
+        house.done(&["restart", name]);
+        house.engine.hang();
+        let asked = start(&house, &[call, name]);
+        let lock = house.sessions().join(format!("{id}.lock"));
+        wait_until(PATIENCE, "the lock", || lock.exists());
+        house.agent.kill();
+        drop(asked);
+        house.engine.come_back();
+        house.restart_agent();
+        assert_eq!(house.state(&id), "L");
+        let refused = house.call(&["restart", name]);
+        assert!(
+            refused.code() == 1 && refused.err().contains("was in flight"),
+            "{}",
+            refused.err()
+        );
+        house.done(&[call, name]);
+        assert!(!lock.exists());
+    }
+    assert_eq!(house.names(), ["stops"]);
+    assert_eq!(house.state("stops"), "-");
+    house.done(&["rm", "stops"]);
+    assert!(house.containers().is_empty(), "{:?}", house.containers());
 }
 
 #[test]

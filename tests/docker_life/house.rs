@@ -1,5 +1,6 @@
 //! An agent on the engine of this machine, with containers that are gone when the test is.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -30,14 +31,20 @@ pub struct House {
 impl House {
     /// Starts an agent; `None` if `test` cannot run here, which has been reported then.
     pub fn open(test: &str) -> Option<House> {
+        House::open_on(test, |_| ()).map(|(house, ())| house)
+    }
+
+    /// The same on files that `prepare` has changed.
+    pub fn open_on<T>(test: &str, prepare: impl FnOnce(&AgentFiles) -> T) -> Option<(House, T)> {
         if !support::has(test, &NEEDS) {
             return None;
         }
         make_image();
         let files = AgentFiles::write();
+        let prepared = prepare(&files);
         let engine = Engine::start(files.root.dir());
         let agent = Agent::start_with(files, &arguments(&engine));
-        Some(House { agent, engine })
+        Some((House { agent, engine }, prepared))
     }
 
     /// Kills the agent and starts it again, on the same port.
@@ -70,6 +77,29 @@ impl House {
     #[track_caller]
     pub fn show(&self, session: &str) -> Value {
         json(&self.done(&["show", session, "--json"]).out())
+    }
+
+    /// The names of all sessions in their order, none of which may be broken.
+    #[track_caller]
+    pub fn names(&self) -> Vec<String> {
+        let listed = json(&self.done(&["ls", "--json"]).out());
+        let sessions = listed["sessions"].as_array().expect("a listing has sessions");
+        let name = |session: &Value| {
+            assert!(session["broken"].is_null(), "{session}");
+            session["name"].as_str().expect("a session has a name").to_owned()
+        };
+        let mut names: Vec<String> = sessions.iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// What lies in the directory of homes besides the skeleton, in its order.
+    pub fn entries(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.sessions()).expect("it is there").flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| name != ".skel").collect();
+        names.sort();
+        names
     }
 
     /// The first column of a listing.
@@ -141,7 +171,7 @@ impl House {
     /// The agent's resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.agent.process().pid());
-        let status = std::fs::read_to_string(path).expect("the agent lives");
+        let status = fs::read_to_string(path).expect("the agent lives");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().next());
         number.and_then(|number| number.parse().ok()).expect("a number of KiB")

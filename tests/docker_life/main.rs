@@ -6,6 +6,7 @@
 mod caps;
 mod engine;
 mod faults;
+mod full;
 mod homes;
 mod house;
 mod life;

@@ -1,9 +1,136 @@
 //! Terminals that are lost, come back, or only look.
 
-use crate::house::{House, wait_for_clients};
-use crate::support::process::{CONVOCATE, Running, command};
-use crate::support::wait::{PATIENCE, wait_until};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use convocate::ssh::ChannelId;
 use rustix::process::Signal;
+
+use crate::house::{House, container, wait_for_clients};
+use crate::support::process::{CONVOCATE, Running, command};
+use crate::support::wait::{PATIENCE, poll, wait_until};
+use crate::support::wire::Wire;
+
+/// How many terminals the agent has lent.
+fn lent(house: &House) -> usize {
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", house.agent.process().pid())).unwrap();
+    let links = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    links.filter(|link| link.file_name().is_some_and(|name| name == "ptmx")).count()
+}
+
+#[test]
+fn bytes_go_past_the_engine_where_they_can() {
+    let Some(house) = House::open("bytes_go_past_the_engine_where_they_can") else { return };
+    let id = house.create("lent", &[]);
+    let terminal = house.attach(&id, "first", &[]);
+    assert_eq!(lent(&house), 1);
+    // An engine that says nothing is not missed.
+    house.engine.hang();
+    terminal.type_text("stty size; echo shown mean''while");
+    terminal.press("Enter");
+    terminal.wait_for("shown meanwhile");
+    terminal.wait_for("29 100");
+    house.engine.come_back();
+    terminal.press("C-b");
+    terminal.press("d");
+    assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+    assert!(!terminal.history().contains("[detached"), "{}", terminal.history());
+    wait_until(PATIENCE, "a terminal that is given back", || lent(&house) == 0);
+
+    // An image of the operator's own may lack what it takes to lend it one.
+    let hide = ["exec", "-u", "0", &container(&id), "mv", "/usr/bin/setsid", "/usr/bin/hidden"];
+    house.docker(&hide).expect_done();
+    let terminal = house.attach(&id, "second", &[]);
+    assert_eq!(lent(&house), 0);
+    terminal.type_text("clear; stty size; echo shown on the st''ream");
+    terminal.press("Enter");
+    terminal.wait_for("shown on the stream");
+    terminal.wait_for("29 100");
+    terminal.press("C-b");
+    terminal.press("d");
+    assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+    assert!(!terminal.history().contains("[detached"), "{}", terminal.history());
+}
+
+/// A peer that says nothing any more is gone after three intervals of 15 s; a busy machine may
+/// need some more to clean up.
+const SILENT_FOR_MAX: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_terminal_of_a_silent_peer_leaves_nothing() {
+    let Some(house) = House::open("a_terminal_of_a_silent_peer_leaves_nothing") else { return };
+    let id = house.create("silent", &[]);
+    house.done(&["restart", "silent"]);
+    let mut wire = Wire::to(&house.agent);
+    let channel = wire.attach(&id, 80, 24);
+    wire.sees(channel, "bash-");
+    wait_for_clients(&house, &id, 1);
+    // From here on nobody moves a byte on this connection, and nobody closes it.
+    let seen = poll(SILENT_FOR_MAX, || (house.clients(&id) == 0).then_some(()));
+    assert!(seen.is_some(), "{}", house.agent.log());
+    let show = || house.show(&id);
+    wait_until(PATIENCE, "nobody attached", || show()["attached_count"] == 0);
+    wait_until(PATIENCE, "no process of it", || {
+        house.inside(&id, "ps -eo args | grep -c '[a]ttach'").out().trim() == "0"
+    });
+    assert_eq!((lent(&house), show()["state"].as_str()), (0, Some("R")));
+    drop(wire);
+}
+
+/// What a person has is 20 ms, at the 99th percentile, on a host of his own. This machine does much
+/// else, with a build for tests.
+const ECHO_MAX: Duration = Duration::from_secs(1);
+const KEYS: usize = 100;
+
+#[test]
+fn a_flood_in_one_container_slows_no_keystroke_in_another() {
+    let test = "a_flood_in_one_container_slows_no_keystroke_in_another";
+    let Some(house) = House::open(test) else { return };
+    let (loud, quiet) = (house.create("loud", &[]), house.create("quiet", &[]));
+    let mut flooded = Wire::to(&house.agent);
+    let flood = flooded.attach(&loud, 80, 24);
+    flooded.sees(flood, "bash-");
+    flooded.send(flood, b"yes\r");
+    flooded.sees(flood, "y\r\n");
+    let mut wire = Wire::to(&house.agent);
+    let typist = wire.attach(&quiet, 80, 24);
+    wire.sees(typist, "bash-");
+    let ends = AtomicBool::new(false);
+    let took = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Not for ever: who types may have given up by a panic.
+            let until = Instant::now() + 2 * PATIENCE;
+            while !ends.load(Ordering::Relaxed) && Instant::now() < until {
+                flooded.turn();
+                flooded.take(flood);
+                flooded.seen(flood).bytes.clear();
+            }
+        });
+        let took = type_keys(&mut wire, typist);
+        ends.store(true, Ordering::Relaxed);
+        took
+    });
+    let (median, late) = (took[KEYS / 2], took[KEYS * 99 / 100]);
+    assert!(late < ECHO_MAX, "99th percentile {late:?}, median {median:?}");
+}
+
+/// How long each of [`KEYS`] keys takes to be shown, in order of length.
+fn type_keys(wire: &mut Wire, channel: ChannelId) -> Vec<Duration> {
+    let mut took: Vec<Duration> = (0..KEYS)
+        .map(|at| {
+            let letter = ["a", "b", "c"][at % 3];
+            wire.take(channel);
+            wire.seen(channel).bytes.clear();
+            let start = Instant::now();
+            wire.send(channel, letter.as_bytes());
+            wire.sees(channel, letter);
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    took
+}
 
 #[test]
 fn a_terminal_comes_back_after_the_agent_was_killed() {
@@ -68,7 +195,8 @@ fn output_is_complete_when_the_command_ends() {
         let mut person = Running::start(call.args(["-qfc", &attach, "/dev/null"]));
         let mut keys = person.stdin().expect("it is piped");
         wait_until(PATIENCE, "the terminal", || person.stdout.text().contains("detaches"));
-        let script = b"clear; seq 1 100000; printf 'last-%s' word; exit\r";
+        // Twice: what tmux reads in two pieces, as one of them may be, it also draws in two.
+        let script = b"clear; seq 1 100000; printf 'last-%s ' word word; exit\r";
         std::io::Write::write_all(&mut keys, script).unwrap();
         wait_until(PATIENCE, "the end", || !person.is_alive());
         let shown = person.stdout.text();

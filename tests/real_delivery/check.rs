@@ -35,7 +35,8 @@ pub struct Figures {
     pub events: u64,
     pub gaps: u64,
     pub in_gaps: u64,
-    /// Times that the reader was too slow for the listener's history, and was told so.
+    /// Times that the reader was too slow for the listener's history, and was told so; and the
+    /// agents' events that were in between, those in a gap there included.
     pub missed: u64,
     pub in_missed: u64,
 }
@@ -75,12 +76,16 @@ impl Reader {
             let (from, to) = (missed["from"].as_u64().unwrap(), missed["to"].as_u64().unwrap());
             assert!(from <= self.hub_seq + 1 && to > self.hub_seq, "{line} at {}", self.hub_seq);
             self.figures.missed += 1;
-            self.figures.in_missed += to - self.hub_seq;
+            self.hub_seq = to;
             self.agents.values_mut().for_each(|position| position.is_unknown = true);
             return;
         }
         let (Some(seq), event) = (line["seq"].as_u64(), &line["event"]) else { return };
+        // It has the number of the event before it; a listener that was killed in the midst of a
+        // commit gives none of the numbers again that may have been in it.
         if event["type"] == "agent.heartbeat" {
+            assert!(seq >= self.hub_seq, "a heartbeat behind {seq} told after {}", self.hub_seq);
+            self.hub_seq = seq;
             return;
         }
         assert!(seq > self.hub_seq, "hub number {seq} told after {}", self.hub_seq);
@@ -91,7 +96,8 @@ impl Reader {
     fn event(&mut self, event: &Value) {
         let agent = event["agent_id"].as_str().unwrap();
         if !self.agents.contains_key(agent) {
-            self.agents.insert(agent.to_owned(), Position::default());
+            let is_unknown = self.figures.missed > 0;
+            self.agents.insert(agent.to_owned(), Position { is_unknown, ..Position::default() });
             self.lives.insert(agent.to_owned(), Vec::new());
         }
         let position = self.agents.get_mut(agent).unwrap();
@@ -112,6 +118,7 @@ impl Reader {
             false => position.seq + 1,
         };
         position.is_unknown = false;
+        self.figures.in_missed += due - position.seq - 1;
         lives.resize(usize::try_from(seq).unwrap() + 1, 0);
         if is_gap {
             assert!(from <= due && due <= seq, "{agent}: gap {from}..{seq} where {due} is due");

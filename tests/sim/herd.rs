@@ -31,11 +31,16 @@ enum From {
     OneAddress,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Death,
+    Cut,
     Return,
-    Knock(usize),
+    /// A packet that asks for a stream: of which of the agent's dials, and how long the kernel
+    /// waits before the next one.
+    Knock(usize, u64, Duration),
+    /// The agent finds out that its connection is cut.
+    Lost(usize),
     LoginDone,
     Tick(usize),
 }
@@ -45,10 +50,13 @@ struct Herd {
     calendar: BinaryHeap<Reverse<(Mono, u64, Happening)>>,
     order: u64,
     agents: Vec<(Emitter, Disk)>,
+    /// How often each has dialled.
+    dials: Vec<u64>,
     dice: Dice,
     from: From,
     door: Door,
     is_up: bool,
+    is_cut: bool,
     logins: VecDeque<usize>,
     /// Dials that met a listener, since it is back.
     knocks: Vec<Mono>,
@@ -82,10 +90,12 @@ impl Herd {
             calendar: BinaryHeap::new(),
             order: 0,
             agents,
+            dials: vec![0; AGENTS],
             dice,
             from,
             door: Door::new(),
             is_up: true,
+            is_cut: false,
             logins: VecDeque::new(),
             knocks: Vec::new(),
             refused: 0,
@@ -102,9 +112,10 @@ impl Herd {
         IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
     }
 
+    /// What is overdue happens now: time does not run backwards.
     fn at(&mut self, at: Mono, what: Happening) {
         self.order += 1;
-        self.calendar.push(Reverse((at, self.order, what)));
+        self.calendar.push(Reverse((at.max(self.now), self.order, what)));
     }
 
     fn pump(&mut self, agent: usize) {
@@ -125,11 +136,14 @@ impl Herd {
                 Action::HangUp => {}
             }
         }
-        if let Some(at) = emitter.deadline() {
-            self.at(at, Happening::Tick(agent));
-        }
         if knocks {
-            self.at(self.now + DISTANCE, Happening::Knock(agent));
+            self.dials[agent] += 1;
+            self.agents[agent].0.knocks(self.now);
+            let first = Happening::Knock(agent, self.dials[agent], Duration::from_secs(1));
+            self.at(self.now + DISTANCE, first);
+        }
+        if let Some(at) = self.agents[agent].0.deadline() {
+            self.at(at, Happening::Tick(agent));
         }
     }
 
@@ -141,9 +155,28 @@ impl Herd {
                 self.logins.clear();
                 (0..AGENTS).for_each(|agent| self.drop(agent, "connection reset"));
             }
-            Happening::Return => (self.is_up, self.knocks, self.refused) = (true, Vec::new(), 0),
-            Happening::Knock(agent) if !self.is_up => self.drop(agent, "connection refused"),
-            Happening::Knock(agent) => {
+            Happening::Cut => {
+                self.is_cut = true;
+                // What keepalives find out, and when, at this end and at the other.
+                self.door = Door::new();
+                self.logins.clear();
+                for agent in 0..AGENTS {
+                    let found = Duration::from_millis(30_000 + u64::from(self.dice.below(15_000)));
+                    self.at(self.now + found, Happening::Lost(agent));
+                }
+            }
+            Happening::Lost(agent) => self.drop(agent, "no word within 45 s"),
+            Happening::Return => {
+                (self.is_up, self.is_cut) = (true, false);
+                (self.knocks, self.refused) = (Vec::new(), 0);
+            }
+            Happening::Knock(agent, dial, _) if self.dials[agent] != dial => {}
+            Happening::Knock(agent, dial, wait) if self.is_cut => {
+                self.at(self.now + wait, Happening::Knock(agent, dial, wait * 2));
+            }
+            Happening::Knock(agent, ..) if !self.is_up => self.drop(agent, "connection refused"),
+            Happening::Knock(agent, ..) => {
+                self.agents[agent].0.reached(self.now);
                 self.knocks.push(self.now);
                 if let Err(refused) = self.door.knock(self.now, self.address(agent)) {
                     self.refused += 1;
@@ -180,30 +213,41 @@ impl Herd {
         self.pump(agent);
     }
 
+    /// One happening; whether it was not behind `end`.
+    fn step(&mut self, end: Mono) -> bool {
+        let Some(Reverse((at, _, what))) = self.calendar.pop() else { return false };
+        self.now = at;
+        self.happen(what);
+        at <= end
+    }
+
+    fn is_whole(&self) -> bool {
+        self.agents.iter().all(|(emitter, _)| emitter.is_live())
+    }
+
     /// Until all are there, or `end`.
-    fn run(&mut self, end: Mono) {
-        while let Some(Reverse((at, _, what))) = self.calendar.pop() {
-            self.now = at;
-            self.happen(what);
-            let is_whole = self.agents.iter().all(|(emitter, _)| emitter.is_live());
-            if at > end || (is_whole && self.is_up && what == Happening::LoginDone) {
-                return;
-            }
-        }
+    fn gather(&mut self, end: Mono) {
+        while self.step(end) && !self.is_whole() {}
+    }
+
+    /// Until `end`, whoever is there.
+    fn pass(&mut self, end: Mono) {
+        while self.step(end) {}
     }
 }
 
-/// All are there; the listener dies and is away for so long.
-fn come_back(seed: u64, from: From, away: Duration) -> Outcome {
+/// All are there; the listener, or the network before it, is away for so long.
+fn come_back(seed: u64, from: From, (what, away): (Happening, Duration)) -> Outcome {
     let mut herd = Herd::new(seed, from);
-    herd.run(START + Duration::from_secs(600));
-    assert!(herd.agents.iter().all(|(emitter, _)| emitter.is_live()), "they come at first");
+    herd.gather(START + Duration::from_secs(600));
+    assert!(herd.is_whole(), "they come at first");
     let death = herd.now + Duration::from_secs(20);
     let back = death + away;
-    herd.at(death, Happening::Death);
+    herd.at(death, what);
     herd.at(back, Happening::Return);
-    herd.run(back);
-    herd.run(back + Duration::from_secs(600));
+    herd.pass(back);
+    assert!(!herd.is_whole(), "they were away");
+    herd.gather(back + Duration::from_secs(600));
     let tenth = Duration::from_millis(100);
     let from_there = |at: Mono| herd.knocks.iter().skip_while(move |it| **it < at);
     let within = |at: Mono| from_there(at).take_while(move |it| **it < at + tenth).count();
@@ -213,8 +257,14 @@ fn come_back(seed: u64, from: From, away: Duration) -> Outcome {
 
 #[test]
 fn two_hundred_agents_come_back_without_a_herd() {
+    let absences = [
+        (Happening::Death, Duration::from_millis(300)),
+        (Happening::Death, Duration::from_secs(5)),
+        (Happening::Death, Duration::from_secs(300)),
+        (Happening::Cut, Duration::from_secs(300)),
+    ];
     for from in [From::OwnAddresses, From::OneAddress] {
-        for away in [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(300)] {
+        for away in absences {
             let outcomes: Vec<Outcome> = (0..20).map(|seed| come_back(seed, from, away)).collect();
             let last = outcomes.iter().map(|it| it.all_back).max().unwrap();
             let refused = outcomes.iter().map(|it| it.refused).max().unwrap();

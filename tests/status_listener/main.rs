@@ -7,6 +7,7 @@ mod delivery;
 mod dns;
 mod house;
 mod identity;
+mod liveness;
 mod old_kinds;
 mod subscribers;
 mod verbs;

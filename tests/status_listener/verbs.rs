@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::house::{House, can};
 use crate::support::agent::AGENT_ID;
-use crate::support::process::{CONVOCATE, Running, command};
+use crate::support::cluster::{BlackHole, Cluster, KEPT};
+use crate::support::process::{CONVOCATE, Running, command, run};
 use crate::support::root::Root;
 use crate::support::wait::{PATIENCE, wait_until};
 
@@ -136,29 +137,21 @@ fn the_last_news_of_a_dead_agent_are_shown() {
     assert_eq!(json["agents"][0]["events"]["state"], "lost", "{json}");
 }
 
-/// A port where connections never get anywhere.
-struct BlackHole {
-    listener: std::net::TcpListener,
-    _waiting: Vec<std::net::TcpStream>,
-}
-
-impl BlackHole {
-    fn new() -> BlackHole {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        rustix::net::listen(&listener, 0).expect("it is bound");
-        let address = listener.local_addr().expect("it is bound");
-        let mut waiting = Vec::new();
-        wait_until(PATIENCE, "the queue to be full", || {
-            let dialled =
-                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
-            let is_full = dialled.is_err();
-            waiting.extend(dialled);
-            is_full
-        });
-        BlackHole { listener, _waiting: waiting }
+#[test]
+fn one_dead_agent_among_fifty_delays_nothing() {
+    if !can("one_dead_agent_among_fifty_delays_nothing") {
+        return;
     }
-
-    fn address(&self) -> std::net::SocketAddr {
-        self.listener.local_addr().expect("it is bound")
-    }
+    let cluster = Cluster::start(49);
+    cluster.add_a_dead_one();
+    let root = &cluster.files.root;
+    let mut call = command(root, CONVOCATE);
+    let start = Instant::now();
+    let listed = run(call.args(["ls", "--root"]).arg(root.dir()), b"", PATIENCE).expect_done();
+    let took = start.elapsed();
+    assert!(listed.out().lines().any(|line| line.starts_with('?') && line.contains(KEPT)));
+    assert!(listed.err().contains("last news"), "{}", listed.err());
+    assert_eq!(listed.err().lines().count(), 1, "the others have answered: {}", listed.err());
+    // How long exactly is for `scripts/bench status`; waiting for the dead one takes ten seconds.
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use convocate::paths::{AgentEntry, Paths};
 use rustix::process::Signal;
@@ -89,16 +90,28 @@ impl Agent {
 
     /// Starts an agent on files that are there already, after a kill for example.
     pub fn start_with(files: AgentFiles, arguments: &[&str]) -> Agent {
-        let (process, address) = spawn(&files, "127.0.0.1:0", arguments);
+        let mut call = call(&files, "127.0.0.1:0", arguments);
+        Agent::start_by(files, &mut call)
+    }
+
+    /// The same by a call of the caller's.
+    pub fn start_by(files: AgentFiles, call: &mut Command) -> Agent {
+        let (process, address) = spawn(&files, call);
         Agent { process, address, files }
     }
 
-    /// Kills the agent, like the kernel would, and starts it again on the same files and port.
-    pub fn restart(&mut self, arguments: &[&str]) {
+    /// Kills the agent, like the kernel would, and waits until it is gone.
+    pub fn kill(&mut self) {
         self.process.signal(Signal::KILL);
         self.process.finish(PATIENCE);
+    }
+
+    /// Kills the agent and starts it again on the same files and port.
+    pub fn restart(&mut self, arguments: &[&str]) {
+        self.kill();
         let address = self.address.to_string();
-        (self.process, self.address) = spawn(&self.files, &address, arguments);
+        let mut call = call(&self.files, &address, arguments);
+        (self.process, self.address) = spawn(&self.files, &mut call);
     }
 
     /// Asks the agent to end, and gives what it left.
@@ -127,18 +140,22 @@ impl Agent {
     }
 }
 
-/// Starts the process, reads the address that it got and tells the shell host's side.
-fn spawn(files: &AgentFiles, listen: &str, arguments: &[&str]) -> (Running, SocketAddr) {
+fn call(files: &AgentFiles, listen: &str, arguments: &[&str]) -> Command {
     let root = &files.root;
     let mut call = command(root, CONVOCATE_AGENT);
     call.args(["serve", "--listen", listen, "--root"]).arg(root.dir()).args(arguments);
-    let mut process = Running::start(&mut call);
+    call
+}
+
+/// Starts the process, reads the address that it got and tells the shell host's side.
+fn spawn(files: &AgentFiles, call: &mut Command) -> (Running, SocketAddr) {
+    let mut process = Running::start(call);
     let address = wait_for(PATIENCE, "the agent to listen", || {
         let log = process.stderr.text();
         assert!(process.is_alive(), "the agent ended: {log}");
         listening(&log)
     });
-    root.write(&files.entry().host(), &format!("{address}\n"), 0o644);
+    files.root.write(&files.entry().host(), &format!("{address}\n"), 0o644);
     (process, address)
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -26,7 +27,12 @@ pub struct Hub {
 impl Hub {
     /// Starts a listener on a free port, and writes down for the agent where it is.
     pub fn start(files: &AgentFiles) -> Hub {
-        let (process, address) = spawn(&files.root, "127.0.0.1:0");
+        Hub::start_by(files, &mut call(&files.root, "127.0.0.1:0"))
+    }
+
+    /// The same by a call of the caller's.
+    pub fn start_by(files: &AgentFiles, call: &mut Command) -> Hub {
+        let (process, address) = spawn(call);
         let paths = files.root.paths();
         files.root.write(&paths.agent_shell_host(), &format!("{address}\n"), 0o644);
         Hub { process, address, socket: paths.status_socket() }
@@ -40,7 +46,7 @@ impl Hub {
 
     /// Starts it again on the same files and port.
     pub fn start_again(&mut self, root: &Root) {
-        (self.process, self.address) = spawn(root, &self.address.to_string());
+        (self.process, self.address) = spawn(&mut call(root, &self.address.to_string()));
     }
 
     /// Asks it to end, and gives what it left.
@@ -82,10 +88,14 @@ impl Hub {
     }
 }
 
-fn spawn(root: &Root, listen: &str) -> (Running, SocketAddr) {
+fn call(root: &Root, listen: &str) -> Command {
     let mut call = command(root, CONVOCATE);
     call.args(["status-serve", "--listen", listen, "--root"]).arg(root.dir());
-    let mut process = Running::start(&mut call);
+    call
+}
+
+fn spawn(call: &mut Command) -> (Running, SocketAddr) {
+    let mut process = Running::start(call);
     let address = wait_for(PATIENCE, "the status listener to listen", || {
         let log = process.stderr.text();
         assert!(process.is_alive(), "the status listener ended: {log}");

@@ -8,9 +8,11 @@
 #![allow(clippy::panic, reason = "a harness has no other way to fail a test")]
 
 pub mod agent;
+pub mod cluster;
 pub mod hub;
 pub mod keys;
 pub mod openssh;
+pub mod operator;
 pub mod process;
 pub mod pusher;
 pub mod root;

@@ -160,8 +160,11 @@ impl Pusher {
                 Action::Dial => {
                     let number = self.shell.address.as_socket_addr().expect("a number");
                     match dial::connect(reactor, key, vec![number]) {
-                        Ok(wire) => self.line = Some((wire, None)),
-                        Err(error) => self.emitter.closed(now.mono, error),
+                        Ok(wire) => {
+                            self.emitter.knocks(now.mono);
+                            self.line = Some((wire, None));
+                        }
+                        Err(why) => self.emitter.unreached(now.mono, why),
                     }
                 }
                 Action::HangUp => self.line = None,
@@ -223,10 +226,11 @@ pub fn drive(agents: &mut [Pusher], mut is_enough: impl FnMut(&mut [Pusher]) -> 
                 Dialled::Unchanged => {}
                 Dialled::Open => {
                     let (shell, now) = (Arc::clone(&agent.shell), agent.clock.mono());
+                    agent.emitter.reached(now);
                     *uplink = Some(Uplink::new(shell, entropy::seed(), now));
                 }
                 Dialled::Failed(error, _) => {
-                    agent.emitter.closed(agent.clock.mono(), error.to_string());
+                    agent.emitter.unreached(agent.clock.mono(), error.into());
                     agent.line = None;
                 }
             }

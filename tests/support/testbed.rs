@@ -1,7 +1,8 @@
-//! A whole host for a test: a container with systemd, sshd and a Docker engine of its own.
+//! A whole host for a test, with systemd, sshd and a Docker engine of its own: a container, or a
+//! user-mode Linux where the kernel matters.
 //!
-//! `tests/testbed/host.sh` starts, reboots and removes it; what it is like stands there. A host
-//! outlives no guard, and tests only ever share the images.
+//! `tests/testbed/host.sh` and `uml.sh` start, reboot and remove them; what they are like stands
+//! there. A host outlives no guard, and tests only ever share the images.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -20,13 +21,26 @@ pub enum Kind {
     Plain,
     /// A Docker engine.
     Docker,
+    /// Nothing, and what virtual machines need of the kernel.
+    Hypervisor,
+    /// A Docker engine with the session image, and a kernel of its own with control groups of
+    /// version 2.
+    Kernel,
 }
 
 /// A host that has booted. Dropping it removes it with all that was on it.
 #[derive(Debug)]
 pub struct Host {
     name: String,
+    script: Script,
 }
+
+/// What starts and removes hosts of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Script(&'static str);
+
+const CONTAINERS: Script = Script(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/host.sh"));
+const KERNELS: Script = Script(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/uml.sh"));
 
 /// What a command on a host left.
 #[derive(Debug)]
@@ -44,19 +58,22 @@ impl Host {
     pub fn start(kind: Kind) -> Host {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let host = Host { name: format!("test-{}-{count}", std::process::id()) };
-        let kind = match kind {
-            Kind::Plain => "plain",
-            Kind::Docker => "docker",
+        let name = format!("test-{}-{count}", std::process::id());
+        let (script, image): (_, &[&str]) = match kind {
+            Kind::Plain => (CONTAINERS, &["plain"]),
+            Kind::Docker => (CONTAINERS, &["docker"]),
+            Kind::Hypervisor => (CONTAINERS, &["hypervisor"]),
+            Kind::Kernel => (KERNELS, &[]),
         };
-        let started = script(&["start", &host.name, kind]);
+        let host = Host { name, script };
+        let started = script.run(&[&["start", host.name.as_str()], image].concat());
         assert_eq!(started.code, 0, "no host: {}", started.text);
         host
     }
 
     /// Runs a line of shell on it, as root.
     pub fn sh(&self, line: &str) -> Told {
-        script(&["run", &self.name, "sh", "-c", line])
+        self.script.run(&["run", &self.name, "sh", "-c", line])
     }
 
     /// Runs a line of shell that is to go well, and gives its standard output without blanks at
@@ -90,7 +107,7 @@ impl Host {
     /// If that does not go well.
     #[track_caller]
     pub fn put(&self, file: &Path, target: &str) {
-        let put = script(&["put", &self.name, &file.display().to_string(), target]);
+        let put = self.script.run(&["put", &self.name, &file.display().to_string(), target]);
         assert_eq!(put.code, 0, "{}", put.text);
     }
 
@@ -108,48 +125,60 @@ impl Host {
 
     /// Gives its engine an image that this machine's engine has.
     pub fn bring_image(&self, tag: &str) {
-        let name = format!("convocate-testbed-{}", self.name);
         let mut save = Command::new("docker")
             .args(["save", tag])
             .stdout(Stdio::piped())
             .spawn()
             .expect("docker runs");
-        let load = Command::new("docker")
-            .args(["exec", "-i", &name, "docker", "load"])
+        let load = Command::new(self.script.0)
+            .args(["run", &self.name, "docker", "load"])
             .stdin(save.stdout.take().expect("a pipe was asked for"))
             .output()
-            .expect("docker runs");
+            .expect("the script runs");
         assert!(save.wait().expect("it was started").success());
         assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
     }
 
     /// Its boot id.
     pub fn boot_id(&self) -> String {
-        script(&["boot-id", &self.name]).out.trim().to_owned()
+        self.script.run(&["boot-id", &self.name]).out.trim().to_owned()
     }
 
     /// Reboots it and waits until it is up again.
     pub fn reboot(&self) {
-        let told = script(&["reboot", &self.name]);
-        assert_eq!(told.code, 0, "{}", told.text);
+        self.change("reboot");
+    }
+
+    /// Takes its power away and gives it back. Only a host with a kernel of its own has one.
+    pub fn lose_power(&self) {
+        self.change("cut");
+        self.change("start");
+    }
+
+    #[track_caller]
+    fn change(&self, verb: &str) {
+        let told = self.script.run(&[verb, &self.name]);
+        assert_eq!(told.code, 0, "{verb}: {}", told.text);
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         if std::env::var_os("CONVOCATE_KEEP").is_some() {
-            eprintln!("host {} is kept: tests/testbed/host.sh remove {0}", self.name);
+            eprintln!("host {} is kept: {} remove {0}", self.name, self.script.0);
         } else {
-            script(&["remove", &self.name]);
+            self.script.run(&["remove", &self.name]);
         }
     }
 }
 
-fn script(arguments: &[&str]) -> Told {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/host.sh");
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("a script");
-    let out = String::from_utf8_lossy(&stdout).into_owned();
-    let text = format!("{out}{}", String::from_utf8_lossy(&stderr));
-    Told { code: status.code().unwrap_or(-1), text, out }
+impl Script {
+    fn run(self, arguments: &[&str]) -> Told {
+        let mut call = Command::new(self.0);
+        let told = call.args(arguments).stdin(Stdio::null()).output();
+        let Output { status, stdout, stderr } = told.expect("a script");
+        let out = String::from_utf8_lossy(&stdout).into_owned();
+        let text = format!("{out}{}", String::from_utf8_lossy(&stderr));
+        Told { code: status.code().unwrap_or(-1), text, out }
+    }
 }

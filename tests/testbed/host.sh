@@ -1,7 +1,9 @@
 #!/bin/sh
 # Starts and removes hosts of the testbed: containers with systemd, sshd and a Docker engine.
 #
-#   host.sh start NAME [plain|docker]   starts host NAME and waits until systemd has booted
+#   host.sh start NAME [KIND]           starts host NAME and waits until systemd has booted: plain,
+#                                       docker if no KIND is given, or hypervisor, which is plain
+#                                       with what virtual machines need of the kernel
 #   host.sh run NAME COMMAND…           runs a command on it, as root
 #   host.sh put NAME FILE PATH          copies a file to it
 #   host.sh boot-id NAME                prints its boot id
@@ -38,20 +40,28 @@ unlock_network() {
 
 start() {
     name=$(container "$1")
+    image=${2:-docker} place=/var/lib/docker
+    hostname=$1
+    set --
+    if [ "$image" = hypervisor ]; then
+        # Not /dev/kvm: where it opens without a processor behind it, machines hang.
+        image=plain place=/var/lib/libvirt
+        set -- --device /dev/net/tun
+    fi
     "$here/host-image.sh"
     lock_network
     docker network inspect "$network" >/dev/null 2>&1 ||
         docker network create "$network" >/dev/null 2>&1 || true
     # SYS_TIME stays away: a container that has it sets the machine's clock.
-    docker run -d --name "$name" --hostname "$1" --network "$network" --restart unless-stopped \
-        --label convocate.testbed=host \
+    docker run -d --name "$name" --hostname "$hostname" --network "$network" \
+        --restart unless-stopped --label convocate.testbed=host \
         --cap-add ALL --cap-drop SYS_RESOURCE --cap-drop SYS_TIME --cap-drop SYS_BOOT \
         --cap-drop SYS_MODULE \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --security-opt systempaths=unconfined \
-        --device-cgroup-rule 'a *:* rwm' --cgroupns=private -v "$name:/var/lib/docker" \
-        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
-        "convocate-testbed/${2:-docker}:bookworm" >/dev/null
+        --device-cgroup-rule 'a *:* rwm' --cgroupns=private -v "$name:$place" \
+        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "$@" \
+        "convocate-testbed/$image:bookworm" >/dev/null
     unlock_network
     await_boot "$name"
 }
@@ -99,7 +109,7 @@ start) start "$2" "${3-}" ;;
 run)
     name=$(container "$2")
     shift 2
-    exec docker exec "$name" "$@"
+    exec docker exec -i "$name" "$@"
     ;;
 put) docker cp "$3" "$(container "$2"):$4" >/dev/null ;;
 boot-id) boot_id "$(container "$2")" ;;

@@ -2,7 +2,9 @@
 //! spool, emitter and transport, with their events on disk at both ends.
 //!
 //! `throughput` is one agent that is never idle, until everything is acknowledged; `latency` is one
-//! event at a time, from the spool to a program at the status socket; `memory` is the listener with
+//! event at a time, from the spool to what `convocate events --json` writes; `list` is `convocate
+//! ls`, from its start to its end, with 49 agents that live, and with one more that says nothing at
+//! all, of which the listener's last news are shown; `memory` is the listener with
 //! 200 agents and 10,000 sessions: at once when the last event is acknowledged, when it has come to
 //! rest, and the most that it ever was; `return` is how long 200 agents of one address, which is
 //! the worst case, take to be back after the listener was killed and started again. Words after the
@@ -16,18 +18,24 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use convocate::base::uuid::Uuid;
 use convocate::rpc::event::EventType;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use support::agent::AgentFiles;
+use support::cluster::Cluster;
 use support::hub::Hub;
+use support::process::{CONVOCATE, command};
 use support::pusher::{self, Pusher, drive};
 
 const THROUGHPUT_EVENTS: u64 = 400_000;
 const LATENCY_EVENTS: usize = 200;
+const LIST_CALLS: u32 = 11;
 const AGENTS: u8 = 200;
 const SESSIONS_PER_AGENT: u32 = 50;
 /// How long memory must be the same to be taken for settled.
@@ -35,9 +43,10 @@ const SETTLED: Duration = Duration::from_millis(2500);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let parts: [(&str, fn()); 4] = [
+    let parts: [(&str, fn()); 5] = [
         ("throughput", throughput),
         ("latency", latency),
+        ("list", list),
         ("memory", memory),
         ("return", come_back),
     ];
@@ -82,16 +91,21 @@ fn latency() {
     let (files, hub) = shell(1);
     let mut agents = [Pusher::new(&files, 0, hub.address)];
     drive(&mut agents, |agents| agents[0].is_live());
-    let (mut feed, _) = hub.listen();
+    let mut reader = Events::start(&files);
+    // Its first line says that it is there: it tells nothing that was before.
+    drive(&mut agents, |agents| {
+        agents[0].emit(EventType::Stopped, session_id(0, 0), Value::Null);
+        reader.has_told()
+    });
     let mut spans = Vec::new();
     for number in 0..LATENCY_EVENTS {
         let (told, heard) = std::sync::mpsc::channel();
         let start = Instant::now();
         agents[0].emit(EventType::Stopped, session_id(0, 0), json!({ "number": number }));
         std::thread::scope(|scope| {
-            let feed = &mut feed;
+            let reader = &mut reader;
             scope.spawn(move || {
-                while feed.line()["event"]["data"]["number"] != number {}
+                while reader.line()["event"]["data"]["number"] != number {}
                 told.send(start.elapsed()).unwrap();
             });
             let mut span: Option<Duration> = None;
@@ -105,6 +119,60 @@ fn latency() {
     spans.sort_unstable();
     report("latency,median", spans[spans.len() / 2].as_secs_f64() * 1000.0, "ms");
     report("latency,p99", spans[spans.len() * 99 / 100].as_secs_f64() * 1000.0, "ms");
+}
+
+/// `convocate events --json`, and what it writes.
+struct Events {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Events {
+    fn start(files: &AgentFiles) -> Events {
+        let mut call = command(&files.root, CONVOCATE);
+        call.args(["events", "--json", "--root"]).arg(files.root.dir());
+        let mut process = call.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Events { process, lines }
+    }
+
+    fn has_told(&self) -> bool {
+        let mut fds = [PollFd::new(self.lines.get_ref(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _ended = self.process.wait();
+    }
+}
+
+fn list() {
+    let cluster = Cluster::start(49);
+    let root = &cluster.files.root;
+    let median = || {
+        let span = |_| {
+            let mut call = command(root, CONVOCATE);
+            let start = Instant::now();
+            let ended = call.args(["ls", "--root"]).arg(root.dir()).output().unwrap();
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+            start.elapsed()
+        };
+        let mut spans: Vec<Duration> = (0..LIST_CALLS).map(span).collect();
+        spans.sort_unstable();
+        spans[spans.len() / 2].as_secs_f64() * 1000.0
+    };
+    report("list,49-live", median(), "ms");
+    cluster.add_a_dead_one();
+    report("list,and-one-dead", median(), "ms");
 }
 
 fn memory() {

@@ -11,6 +11,7 @@ use convocate::base::address::Address;
 use convocate::base::endpoint::Endpoint;
 use convocate::base::slots::Key;
 use convocate::base::time::Mono;
+use convocate::base::unreached::Unreached;
 use convocate::base::uuid::Uuid;
 use convocate::fleet::connection::{Action, Mode, Status};
 use convocate::fleet::fleet::{Fleet, RequestId};
@@ -245,7 +246,7 @@ impl World {
             self.ops.links.insert(self.ops.next_link, link);
             self.ops.next_link += 1;
         } else {
-            member.dial_failed(now, "connection refused");
+            member.dial_failed(now, &Unreached::Refused("connection refused".to_owned()));
         }
         self.pump_ops(agent);
     }

@@ -8,7 +8,7 @@ use convocate::agent::action::{Caller, WorkId};
 use convocate::agent::config::Config;
 use convocate::agent::work::{DiskWork, News, Outcome, Work, WorkError};
 use convocate::base::time::{Mono, Now};
-use convocate::rpc::response::Answer;
+use convocate::rpc::response::{self, Answer};
 use convocate::ssh::ChannelId;
 use serde_json::Value;
 
@@ -127,7 +127,7 @@ impl World {
             let (_, caller, answer) = yard.held.pop_front().unwrap();
             let Some((link, channel)) = yard.callers.remove(&caller) else { continue };
             let Some(link) = self.ops.links.get_mut(&link) else { continue };
-            link.peer.answer(channel, answer);
+            link.peer.answer(channel, response::to_line(&answer));
             self.figures.answers += 1;
             touched = true;
         }

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod buffer;
 pub mod disk;
 pub mod endpoint;
+pub mod hex;
 pub mod lines;
 pub mod pipe;
 pub mod record;

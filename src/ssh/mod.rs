@@ -34,9 +34,6 @@ pub mod packet;
 mod sender;
 pub mod wire;
 
-#[cfg(test)]
-mod hex;
-
 use std::sync::Arc;
 
 pub use channel::ChannelId;

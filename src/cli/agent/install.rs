@@ -7,6 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agent;
+use crate::base::hex;
 use crate::base::rng::Rng;
 use crate::cli::agent::enrol::install_wanted;
 use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
@@ -137,7 +138,7 @@ pub(crate) fn session_image(paths: &Paths, base: Option<&str>) -> Result<Image, 
     let mut hash = Sha256::new();
     hash.update(&context);
     hash.update(base.unwrap_or_default());
-    let hash = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::text(&hash.finalize()[..8]);
     Ok(Image { tag: agent::image::tag(), base: base.map(str::to_owned), context, hash })
 }
 

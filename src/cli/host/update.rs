@@ -18,6 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agent;
+use crate::base::hex;
 use crate::base::rng::Rng;
 use crate::cli::agent::install::facts;
 use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
@@ -115,7 +116,10 @@ impl Request {
     /// Replaces the program by this one, or looks what that would change.
     pub(crate) fn replace(program: &[u8], check: bool) -> Request {
         let bytes = u64::try_from(program.len()).expect("a program is short");
-        Request { work: Work::Replace { bytes, sha256: hex(program) }, check }
+        Request {
+            work: Work::Replace { bytes, sha256: hex::text(&Sha256::digest(program)) },
+            check,
+        }
     }
 }
 
@@ -438,7 +442,7 @@ fn read_program(bytes: u64, sha256: &str) -> Result<Vec<u8>, Failure> {
     let mut program = Vec::new();
     let input = std::io::stdin().lock();
     let read = input.take(bytes.min(limit)).read_to_end(&mut program);
-    if read.is_err() || hex(&program) != sha256 {
+    if read.is_err() || hex::text(&Sha256::digest(&program)) != sha256 {
         let text = "the program that arrived is not the one that was sent";
         return Err(Failure::Failed(text.to_owned()));
     }
@@ -451,10 +455,6 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn failure_text(failure: Failure) -> String {

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::base::lines::Lines;
 use crate::base::rng::Rng;
 use crate::io::disk::{self, DiskError, Ids};
@@ -157,9 +158,7 @@ impl Remote {
         let (is_done, said) = call(&self.ssh.upload(), program)?;
         let copy = parse_upload(&said).filter(|_| is_done);
         let copy = copy.ok_or(RemoteError::Copy("it could not be written"))?;
-        let hash = Sha256::digest(program);
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        if copy.hash != hash {
+        if copy.hash != hex::text(&Sha256::digest(program)) {
             let _removed = call(&self.ssh.clean(&copy), &[]);
             return Err(RemoteError::Copy("what arrived is not what was sent"));
         }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::base::tree::{Attributes, Record, is_name};
 use crate::limits::{
     TREE_CHUNK_BYTES, TREE_EXTENDED_BYTES_MAX, TREE_EXTENDED_MAX, TREE_NAME_BYTES_MAX,
@@ -245,7 +246,7 @@ impl Manifest {
 
     /// The hash, in hexadecimal.
     pub fn finish(self) -> String {
-        self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::text(&self.hash.finalize())
     }
 }
 

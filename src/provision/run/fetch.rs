@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::wait::{Stopped, Waiter};
+use crate::base::hex;
 use crate::io::clock::Clock;
 use crate::io::disk;
 use crate::limits::VM_FETCH_TIMEOUT;
@@ -110,7 +111,7 @@ fn sha256(path: &Path) -> io::Result<String> {
             count => hash.update(&chunk[..count]),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::text(&hash.finalize()))
 }
 
 #[cfg(test)]

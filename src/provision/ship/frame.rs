@@ -10,6 +10,7 @@ use std::fmt;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::limits::SHIP_FRAME_BYTES;
 
 const HEAD_BYTES: usize = 8;
@@ -81,7 +82,7 @@ impl Packer {
         let hash = self.hash.finalize();
         out.extend_from_slice(&head(0, HASH_BYTES));
         out.extend_from_slice(&hash);
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::text(&hash)
     }
 
     /// Plain bytes so far.
@@ -139,7 +140,7 @@ impl Unpacker {
 
     /// The SHA-256 of what has come, in hexadecimal.
     pub fn hash(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::text(&self.hash.clone().finalize())
     }
 
     /// Plain bytes so far.

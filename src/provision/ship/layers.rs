@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::store::chain_ids;
+use crate::base::hex;
+
 /// The layers of an image, and which of them are not to be sent.
 #[derive(Debug)]
 pub struct Layers {
@@ -85,25 +88,14 @@ fn names(
     fields.retain(|name, _| !without.contains(&name.as_str()));
     let quoted = |text: &str| RawValue::from_string(format!("\"{text}\"")).ok();
     let mut names: Vec<String> = Vec::new();
-    let mut chain = String::new();
-    for digest in &digests[..held] {
-        // What identifies a layer with all that is below it (OCI image specification, ChainID).
-        chain = match chain.is_empty() {
-            true => digest.clone(),
-            false => format!("sha256:{}", hex(format!("{chain} {digest}").as_bytes())),
-        };
+    for chain in chain_ids(&digests[..held]) {
         fields.insert("layer_id".to_owned(), quoted(&chain)?);
         if let Some(parent) = names.last() {
             fields.insert("parent".to_owned(), quoted(&format!("sha256:{parent}"))?);
         }
-        names.push(hex(&serde_json::to_vec(&fields).ok()?));
+        names.push(hex::text(&Sha256::digest(serde_json::to_vec(&fields).ok()?)));
     }
     Some(names)
-}
-
-/// SHA-256 in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

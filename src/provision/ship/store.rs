@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::base::ustar;
+use crate::base::{hex, ustar};
 use crate::docker::Response;
 
 /// Drivers whose layout this is.
@@ -63,12 +63,12 @@ impl Store {
 
     /// The configuration of an image.
     pub fn configuration(&self, id: &str) -> PathBuf {
-        self.image().join("imagedb/content/sha256").join(hex(id))
+        self.image().join("imagedb/content/sha256").join(digits(id))
     }
 
     /// The files of a layer, by its place in the chain.
     pub fn layer(&self, chain: &str) -> LayerFiles {
-        let directory = self.image().join("layerdb/sha256").join(hex(chain));
+        let directory = self.image().join("layerdb/sha256").join(digits(chain));
         LayerFiles {
             cache_id: directory.join("cache-id"),
             index: directory.join("tar-split.json.gz"),
@@ -108,13 +108,12 @@ pub fn digest_of(bytes: &[u8]) -> String {
 
 /// A finished SHA-256 as Engines write it.
 pub fn text_of(hash: &[u8]) -> String {
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex::text(hash))
 }
 
 /// What an archive begins with: configuration and list of an image with layers of these digests.
 pub fn archive_head(id: &str, configuration: &[u8], digests: &[String]) -> Vec<u8> {
-    let name = format!("{}.json", hex(id));
+    let name = format!("{}.json", digits(id));
     let layers: Vec<String> = digests.iter().map(|digest| layer_name(digest)).collect();
     let manifest = json!([{ "Config": name, "RepoTags": null, "Layers": layers }]).to_string();
     let mut archive = Vec::new();
@@ -134,10 +133,11 @@ pub fn layer_head(digest: &str, length: u64) -> Option<[u8; ustar::BLOCK_BYTES]>
 }
 
 fn layer_name(digest: &str) -> String {
-    format!("{}/layer.tar", hex(digest))
+    format!("{}/layer.tar", digits(digest))
 }
 
-fn hex(digest: &str) -> &str {
+/// A digest without the name of what it was made by.
+fn digits(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::limits::{
     HOST_NAME_CHARS_MAX, VM_CPUS_MAX, VM_DISK_GIB_MAX, VM_MEMORY_MIB_MAX, VM_MEMORY_MIB_MIN,
     VM_NAME_SIGNS,
@@ -178,8 +179,7 @@ impl Url {
     /// A name for the file among those of other addresses.
     pub fn cache_name(&self) -> String {
         let hash = Sha256::digest(self.0.as_bytes());
-        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hash}-{}", self.file_name())
+        format!("{}-{}", hex::text(&hash[..8]), self.file_name())
     }
 
     /// Where the list of checksums would be: beside the file.

@@ -231,7 +231,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::ssh::hex;
+    use crate::base::hex;
 
     const CIPHERS: [CipherName; 2] = [CipherName::Aes256Gcm, CipherName::ChaCha20Poly1305];
     /// Its counter wraps with the third packet.

@@ -212,7 +212,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::ssh::hex;
+    use crate::base::hex;
 
     fn rng(number: u8) -> Rng {
         Rng::from_seed([number; 32])

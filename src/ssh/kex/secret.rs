@@ -106,7 +106,7 @@ pub fn derive_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::hex;
+    use crate::base::hex;
 
     const K: &str = "00f1a00deb2c0ccba8edadf29dfec42ca30299c625ebc65acf4895fe197d0f8c3e";
 

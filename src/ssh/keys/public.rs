@@ -120,7 +120,7 @@ fn first_word(line: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::hex;
+    use crate::base::hex;
     use crate::ssh::keys::KeyPair;
     use crate::ssh::wire::WireError;
 

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::io::scratch::{Scratch, skip};
 use crate::provision::engine::{Event, Mode, Outcome};
 use crate::provision::goal::download::Download;
@@ -73,7 +74,7 @@ fn answer(listener: &TcpListener, reply: Reply) -> bool {
 }
 
 fn sha256(bytes: &[u8]) -> Sha256Hex {
-    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::text(&Sha256::digest(bytes));
     Sha256Hex::parse(&hash).unwrap()
 }
 

@@ -39,13 +39,24 @@ start() {
     fi
     base=$(cat "$home/base")
     make_network
-    setsid ip netns exec "$name" linux.uml "umid=$name" "uml_dir=$home/" "mem=$memory" \
-        "ubd0=$home/disk,$base" root=/dev/ubda rw eth0=tuntap,tap0 \
-        con=null con0=null,fd:1 ssl=null quiet \
-        "systemd.hostname=$short" systemd.unified_cgroup_hierarchy=1 \
-        </dev/null >"$home/log" 2>&1 &
-    echo $! >"$home/pid"
+    power_on
     await_boot
+}
+
+# The kernel's process writes its number down itself. How it ended stands behind its last words.
+power_on() {
+    rm -f "$home/pid"
+    {
+        status=0
+        # shellcheck disable=SC2016 # for the shell that becomes the kernel
+        setsid sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' "$home/pid" \
+            ip netns exec "$name" linux.uml "umid=$name" "uml_dir=$home/" "mem=$memory" \
+            "ubd0=$home/disk,$base" root=/dev/ubda rw eth0=tuntap,tap0 \
+            con=null con0=null,fd:1 ssl=null \
+            "systemd.hostname=$short" systemd.unified_cgroup_hierarchy=1 || status=$?
+        echo "its kernel ended with $status"
+    } </dev/null >"$home/log" 2>&1 &
+    until [ -e "$home/pid" ]; do sleep 0.01; done
 }
 
 make_network() {
@@ -112,11 +123,15 @@ stop() {
     cut
 }
 
+# The kernel has processes for its own programs and one that writes its disk. What remains of them
+# holds the disk and the network: the last one has to be gone. Who else is in its network goes too.
 cut() {
-    ! is_alive || kill -KILL "-$(cat "$home/pid")"
-    while is_alive; do sleep 0.1; done
-    connect -O exit 2>/dev/null || true
-    rm -f "$home/ssh"
+    while left=$(ip netns pids "$name" 2>/dev/null) && [ -n "$left" ]; do
+        # shellcheck disable=SC2086 # one word each
+        kill -KILL $left 2>/dev/null || true
+        sleep 0.1
+    done
+    rm -f "$home/ssh" "$home/pid"
 }
 
 remove() {

@@ -4,9 +4,9 @@
 # engine's store. Loading that image there would take minutes; so it is loaded into the engine of
 # a host in a container, whose store goes on the disk.
 #
-# Needs what base-image.sh needs, which it calls, and 2 GB. The disk is kept, with the key for
-# root's ssh beside it, below convocate-testbed-uml in the directory for temporary files. Two runs
-# at once are safe.
+# Needs what base-image.sh needs, which it calls, a C compiler, and 2 GB. The disk is kept, with the
+# key for root's ssh and the library that linux.uml is preloaded with beside it, below
+# convocate-testbed-uml in the directory for temporary files. Two runs at once are safe.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -28,7 +28,7 @@ flock 9
 
 # A disk is as old as what it was made from.
 hash=$({
-    cat "$0" "$here/uml/testbed-network.service" "$(command -v linux.uml)"
+    cat "$0" "$here"/uml/* "$(command -v linux.uml)"
     docker image inspect -f '{{.Id}}' convocate-testbed/docker:bookworm "$session"
 } | sha256sum | cut -c1-16)
 disk=$store/$hash.ext4
@@ -78,5 +78,7 @@ install -m 0600 "$work/key.pub" "$root/root/.ssh/authorized_keys"
 
 truncate -s "$disk_size" "$work/disk"
 mke2fs -q -t ext4 -d "$root" "$work/disk" >&2
+cc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$work/wide" "$here/uml/wide-registers.c" >&2
+mv "$work/wide" "$disk.so"
 mv "$work/key" "$disk.key"
 mv "$work/disk" "$disk"

@@ -50,7 +50,8 @@ power_on() {
         status=0
         # shellcheck disable=SC2016 # for the shell that becomes the kernel
         setsid sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' "$home/pid" \
-            ip netns exec "$name" linux.uml "umid=$name" "uml_dir=$home/" "mem=$memory" \
+            ip netns exec "$name" env "LD_PRELOAD=$base.so" \
+            linux.uml "umid=$name" "uml_dir=$home/" "mem=$memory" \
             "ubd0=$home/disk,$base" root=/dev/ubda rw eth0=tuntap,tap0 \
             con=null con0=null,fd:1 ssl=null \
             "systemd.hostname=$short" systemd.unified_cgroup_hierarchy=1 || status=$?

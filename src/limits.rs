@@ -366,7 +366,7 @@ pub const STATUS_DESCRIPTORS_MAX: usize = 4 * 1024;
 pub const SUBSCRIBERS_MAX: usize = 256;
 /// Bytes that one of them is told in one turn before the others have theirs.
 pub const SUBSCRIBER_TURN_BYTES: usize = 256 * 1024;
-/// How often the registry of agents is read again while nothing says that it has changed.
+/// How often the registry of agents is read again while no entry of it came or left.
 pub const STATUS_REGISTRY_INTERVAL: Duration = Duration::from_secs(60);
 /// From a list that events have overtaken to the next one.
 pub const LIST_SETTLE: Duration = Duration::from_millis(500);

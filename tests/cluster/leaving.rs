@@ -9,7 +9,8 @@ use super::Cluster;
 use super::support::testbed::Host;
 use super::support::wait::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The listener sees within seconds that an entry is gone.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What others put on a host or change there, besides what packages list as theirs: packages stay.
 const OTHERS: &[&str] = &[

@@ -39,6 +39,26 @@ fn keys_that_come_and_go_count_at_once() {
     house.hub.waits_for_agent(AGENT_ID, "connected");
 }
 
+/// Its key goes first: the listener has looked at the registry for that when the entry goes.
+#[test]
+fn an_agent_that_left_is_forgotten_with_its_names() {
+    if !can("an_agent_that_left_is_forgotten_with_its_names") {
+        return;
+    }
+    let house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    house.create(&["web", "--dns", "web"]);
+    wait_until(PATIENCE, "the name", || house.hosts().contains("web"));
+    let paths = house.agent.files.root.paths();
+    fs::write(paths.status_authorized_keys(), "# nobody\n").expect("the root is ours");
+    house.hub.waits_for_agent(AGENT_ID, "lost");
+    fs::remove_dir_all(house.agent.files.entry().dir()).expect("the root is ours");
+    wait_until(PATIENCE, "the agent to be forgotten", || {
+        house.hub.log().contains(&format!("agent {AGENT_ID} is not of this cluster any more"))
+    });
+    wait_until(PATIENCE, "its names to be gone", || !house.hosts().contains("web"));
+}
+
 #[test]
 fn another_host_key_is_refused_by_the_agent() {
     if !can("another_host_key_is_refused_by_the_agent") {

@@ -45,7 +45,7 @@ pub use log::{LogDirectory, LogWorker};
 pub use remove::remove_tree;
 pub use secret::{SecretPolicy, read_secret};
 pub use tree::{Contents, TreeRead, TreeWriter, read_tree};
-pub use watched::{Look, WatchedFile};
+pub use watched::{Look, WatchedDirectory, WatchedFile};
 
 /// What went wrong on the disk. Each names the path.
 #[derive(Debug)]

@@ -19,6 +19,12 @@ pub struct WatchedFile {
 /// other rights another time of change.
 type Stamp = (u64, u64, i64, i64);
 
+/// `None` if there is nothing.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
 /// What one look gave.
 #[derive(Debug)]
 pub enum Look {
@@ -38,9 +44,7 @@ impl WatchedFile {
 
     /// Looks, and reads if there is something new.
     pub fn look(&mut self) -> Look {
-        let stamp = fs::metadata(&self.path)
-            .ok()
-            .map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()));
+        let stamp = stamp(&self.path);
         if self.seen.replace(stamp) == Some(stamp) {
             return Look::Same;
         }
@@ -53,6 +57,26 @@ impl WatchedFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// A directory, to see whether something came into it or left it; what its files hold is not seen.
+#[derive(Debug)]
+pub struct WatchedDirectory {
+    path: PathBuf,
+    seen: Option<Stamp>,
+}
+
+impl WatchedDirectory {
+    /// The directory as it is now, if there is one.
+    pub fn new(path: PathBuf) -> WatchedDirectory {
+        WatchedDirectory { seen: stamp(&path), path }
+    }
+
+    /// Whether something came or left since it was last looked at.
+    pub fn has_changed(&mut self) -> bool {
+        let stamp = stamp(&self.path);
+        std::mem::replace(&mut self.seen, stamp) != stamp
     }
 }
 
@@ -77,5 +101,21 @@ mod tests {
         assert!(matches!(file.look(), Look::Unreadable(_)));
         fs::remove_file(&path).unwrap();
         assert!(matches!(file.look(), Look::Unreadable(_)));
+    }
+
+    #[test]
+    fn a_directory_tells_who_came_and_left() {
+        let scratch = Scratch::new();
+        let path = scratch.join("entries");
+        let mut directory = WatchedDirectory::new(path.clone());
+        assert!(!directory.has_changed());
+        fs::create_dir(&path).unwrap();
+        assert!(directory.has_changed(), "it is there");
+        assert!(!directory.has_changed());
+        fs::create_dir(path.join("one")).unwrap();
+        assert!(directory.has_changed(), "one came");
+        fs::remove_dir(path.join("one")).unwrap();
+        assert!(directory.has_changed(), "it left");
+        assert!(!directory.has_changed());
     }
 }

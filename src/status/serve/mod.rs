@@ -36,7 +36,7 @@ use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
 use crate::fleet::registry::{Problem, Registry as Known};
 use crate::io::clock::Clock;
-use crate::io::disk::{self, LockFile, LogWorker};
+use crate::io::disk::{self, LockFile, LogWorker, WatchedDirectory};
 use crate::io::listener::Listener;
 use crate::io::notify;
 use crate::io::reactor::{Interests, Ready};
@@ -124,6 +124,8 @@ struct Server<W> {
     shown: u64,
     look_at_keys: Mono,
     look_at_agents: Mono,
+    /// The registry's directory: an entry that comes or leaves is seen at the next look at keys.
+    entries: WatchedDirectory,
     /// What was wrong with entries of agents when they were last looked at.
     problems: Vec<Problem>,
     /// What the operator was told about the journal's disk.
@@ -185,6 +187,7 @@ impl<W: io::Write> Server<W> {
             shown: 0,
             look_at_keys: now,
             look_at_agents: now,
+            entries: WatchedDirectory::new(paths.agent_keys()),
             problems: Vec::new(),
             told_of_disk: None,
             is_over: false,
@@ -307,7 +310,8 @@ impl<W: io::Write> Server<W> {
         self.asks.tick(now.mono);
         if self.look_at_keys <= now.mono {
             self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
-            if self.guests.refresh(&mut self.log) {
+            let keys_changed = self.guests.refresh(&mut self.log);
+            if self.entries.has_changed() || keys_changed {
                 self.look_at_agents = now.mono;
             }
         }

@@ -80,11 +80,12 @@ fn updates(host: &Host, shell: &Shell) {
     assert_eq!((code, &summaries[0]["result"]), (0, &"would change".into()), "{summaries:?}");
     host.done(&format!("cmp /root/old {PROGRAM}"));
 
-    // A host that is not there does not stop the other.
-    let (code, summaries) = update(shell, "nowhere,web-1", &only);
+    // Neither a host that is not there nor one that says nothing stops the other.
+    let (code, summaries) = update(shell, "nowhere,silent,web-1", &only);
     let results: Vec<_> = summaries.iter().map(|one| one["result"].as_str()).collect();
-    assert_eq!((code, results), (1, vec![Some("failed"), Some("updated")]), "{summaries:?}");
-    assert_eq!(summaries[1]["version"], env!("CARGO_PKG_VERSION"));
+    let failed = Some("failed");
+    assert_eq!((code, results), (1, vec![failed, failed, Some("updated")]), "{summaries:?}");
+    assert_eq!(summaries[2]["version"], env!("CARGO_PKG_VERSION"));
     host.done(&format!("cmp /root/old {PROGRAM}.previous && cmp /root/convocate-agent {PROGRAM}"));
     // Without a name all agents are meant. What a killed run left long ago goes.
     host.done(

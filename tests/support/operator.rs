@@ -1,6 +1,7 @@
 //! An operator's shell host for a test: keys, an ssh of its own, and one agent that it knows.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,12 +15,14 @@ use super::testbed::Host;
 /// Programs without optimisation are copied, and services start anew.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A shell host that knows one agent, and its operator's ssh, which knows that host as `web-1`.
+/// A shell host that knows one agent, and its operator's ssh, which knows that host as `web-1`;
+/// `nowhere` is a host that refuses, and `silent` one that takes a connection and never speaks.
 pub struct Shell {
     /// Its files.
     pub root: Root,
     /// Where the programs are that are called.
     pub programs: PathBuf,
+    _silent: TcpListener,
 }
 
 impl Shell {
@@ -28,7 +31,9 @@ impl Shell {
     pub fn enrolled(host: &Host) -> Shell {
         let root = Root::new();
         let programs = Path::new(CONVOCATE_HOST).parent().expect("it has one").to_owned();
-        let shell = Shell { root, programs };
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = silent.local_addr().expect("it is bound").port();
+        let shell = Shell { root, programs, _silent: silent };
         let dir = shell.root.dir().display();
         let public = shell.make_key("id");
         host.done(&format!(
@@ -38,7 +43,8 @@ impl Shell {
         let host_key = host.done("cat /etc/ssh/ssh_host_ed25519_key.pub");
         shell.write("known", &format!("testbed {host_key}\n"), 0o600);
         let settings = format!(
-            "Host nowhere\n  HostName 127.0.0.1\n  Port 1\nHost web-1 {address}\n  \
+            "Host nowhere\n  HostName 127.0.0.1\n  Port 1\nHost silent\n  \
+             HostName 127.0.0.1\n  Port {port}\nHost web-1 {address}\n  \
              HostName {address}\nHost *\n  User root\n  IdentityFile {dir}/id\n  \
              IdentitiesOnly yes\n  HostKeyAlias testbed\n  UserKnownHostsFile {dir}/known\n  \
              StrictHostKeyChecking yes\n  BatchMode yes\n"

@@ -17,7 +17,7 @@ use crate::fleet::run::{Reply, Runner};
 use crate::io::{disk, entropy};
 use crate::limits::{PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SURVEY_TIMEOUT};
 use crate::paths::{PUBLIC_FILE, Paths};
-use crate::provision::logs::authority::{Ask, Found, wanted};
+use crate::provision::logs::authority::{Ask, Found, Wanted, wanted};
 use crate::provision::logs::collector::renewed;
 use crate::provision::logs::renewal::{Due, due};
 use crate::provision::run::found;
@@ -34,8 +34,8 @@ pub const RENEW_CERTIFICATES: Command = Command {
     operands: &[],
     flags: &[JSON],
     help: "\
-The shell host does this once a day (convocate-renewal.timer), as root: the collector's
-own certificate, and that of each agent, which is asked and told over tcp/222. Another
+The shell host does this once a day (convocate-renewal.timer), as root: the certificate of
+each agent, which is asked and told over tcp/222, and then the collector's own. Another
 one is issued for the same key; no key moves. It can be run at any time. The status is 1
 if an agent could not be asked or has not taken its certificate; it is tried again the
 next day, and convocate agents warns when 30 days are left.
@@ -58,13 +58,28 @@ fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut runner = Runner::open(&paths).map_err(Failure::Failed)?;
     let mut house = House::open(&paths, runner.wall())?;
     let is_json = parsed.has(&JSON);
-    own(&mut house, is_json, out)?;
+    let own = own(&mut house)?;
+    // The collector's comes last. rsyslog looks at who has connected when it is connected already,
+    // and what was sent by then is lost: where all certificates are over, agents that have theirs
+    // anew keep their lines until the collector has its own, and none of them is refused.
+    let failed = all(&mut house, &mut runner, is_json, out);
+    take(renewed(&house.paths, &own).into(), &Manner::new(false, is_json), out)?;
+    Ok(if failed? == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// The certificates of all agents; how many of them failed.
+fn all(
+    house: &mut House,
+    runner: &mut Runner,
+    is_json: bool,
+    out: &mut Out<'_>,
+) -> Result<usize, Failure> {
     let agents: Vec<AgentId> = runner.registry().agents.iter().map(|it| it.id.clone()).collect();
     let replies = runner.survey(&agents, &[Call::Certificate], |_| SURVEY_TIMEOUT, |_| false);
     let mut failed = 0;
     for reply in replies.map_err(Failure::Failed)? {
         let id = &reply.agent.id;
-        let came = present(&reply).and_then(|present| one(&mut house, &mut runner, id, &present));
+        let came = present(&reply).and_then(|present| one(house, runner, id, &present));
         failed += usize::from(came.is_err());
         let host = reply.agent.host();
         match (is_json, came) {
@@ -79,7 +94,7 @@ fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             (false, Err(why)) => out.text(&format!("{host} ({id}): FAILED: {why}"))?,
         }
     }
-    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(failed)
 }
 
 impl House {
@@ -104,8 +119,8 @@ impl House {
     }
 }
 
-/// The collector's own certificate.
-fn own(house: &mut House, is_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
+/// What the collector's own certificate is to be.
+fn own(house: &mut House) -> Result<Wanted, Failure> {
     let House { paths, found, trust, now, rng, .. } = house;
     let server = found.server_certificate.as_deref().map(Certificate::parse_pem);
     let names = match server {
@@ -122,7 +137,7 @@ fn own(house: &mut House, is_json: bool, out: &mut Out<'_>) -> Result<(), Failur
                     init-shell, and then init-agent for each agent";
         return Err(Failure::Failed(text.to_owned()));
     }
-    take(renewed(paths, &wanted).into(), &Manner::new(false, is_json), out).map(drop)
+    Ok(wanted)
 }
 
 /// The certificate that an agent says it has.

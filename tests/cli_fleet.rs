@@ -325,3 +325,21 @@ fn attach_shows_types_survives_a_loss_and_leaves() {
     attached.wait_for("come back with: convocate attach 01234567");
     attached.wait_for(" --root /");
 }
+
+/// Nobody answers on the others' while the terminal is there.
+#[test]
+fn attach_keeps_no_connection_but_its_own() {
+    let root = Root::new();
+    root.enrol(2, &agent(2));
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    root.enrol(3, &other.local_addr().expect("bound").to_string());
+    let mut attached = Attached::start(&root.0, &[WEB]);
+    let (mut asked, _) = other.accept().expect("it is asked, too");
+    attached.wait_for("welcome");
+    asked.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let ended = asked.read_to_end(&mut Vec::new());
+    let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+    assert!(ended.as_ref().map_or_else(is_reset, |_| true), "{ended:?}");
+    attached.type_keys(b"q");
+    attached.wait_for("[detached]");
+}

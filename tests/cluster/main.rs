@@ -103,7 +103,7 @@ fn vanilla_hosts_become_a_cluster() {
     assert_eq!(agents["agents"].as_array().map(Vec::len), Some(3), "{agents}");
     ports::only_those_of_the_roles_are_open(&cluster);
     outage::it_holds_up_nobody(&cluster);
-    sessions::each_agent_has_one(&cluster);
+    sessions::each_agent_has_one(&operator, &cluster);
     leaving::the_shell_host_is_looked_at(&cluster.shell);
     renewal::old_certificates_are_renewed(&old, &cluster);
     renewal::one_authority_follows_another(&operator, &cluster, &far);

@@ -86,6 +86,14 @@ impl Operator {
         Running::start(&mut self.command(arguments))
     }
 
+    /// A call on a host as the operator sees it: over ssh, with a terminal, as root.
+    pub fn at_a_terminal(&self, host: &str, call: &str) -> Command {
+        let mut ssh = Command::new(process::find("ssh").expect("it was looked for"));
+        ssh.args(["-F", &self.path("config"), "-tt", host]);
+        ssh.arg(format!("sudo TERM=xterm-256color {call}"));
+        ssh
+    }
+
     /// The calls of ssh of the last call.
     pub fn calls(&self) -> String {
         fs::read_to_string(self.path("calls")).unwrap_or_default()

@@ -1,13 +1,12 @@
 //! A session on each agent, as the operator has it from the shell host: made, attached, at work;
 //! what its host logs of it, its name, its events.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Cluster;
-use super::support::process;
+use super::operator::Operator;
 use super::support::root::Root;
 use super::support::terminal::Terminal;
 use super::support::testbed::Host;
@@ -16,7 +15,7 @@ use super::support::wait::{poll, wait_for, wait_until};
 /// How long until something has come about on three hosts that share this machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn each_agent_has_one(cluster: &Cluster) {
+pub fn each_agent_has_one(operator: &Operator, cluster: &Cluster) {
     let shell = &cluster.shell;
     let root = Root::new();
     for (name, host) in cluster.named() {
@@ -26,19 +25,17 @@ pub fn each_agent_has_one(cluster: &Cluster) {
         let made: Value = serde_json::from_str(&shell.done(&format!("{made} --json")))
             .expect("what was made, as JSON");
         let id = made["uuid"].as_str().unwrap_or_else(|| panic!("no id: {made}")).to_owned();
-        a_person_works_in_it(&root, shell, host, name, &id);
+        let attach = operator.at_a_terminal("shell", &format!("convocate attach {id}"));
+        let terminal = Terminal::start(&root, name, (100, 30), &attach);
+        a_person_works_in_it(&terminal, host, name, &id);
         its_log_line_arrives(shell, &agent, &id);
         its_name_resolves(shell, name);
         its_events_arrive(shell, &id);
     }
 }
 
-/// Attaches, writes a file, and leaves.
-fn a_person_works_in_it(root: &Root, shell: &Host, host: &Host, name: &str, id: &str) {
-    let mut attach = Command::new(process::find("docker").expect("hosts run in it"));
-    attach.args(["exec", "-it", "-e", "TERM=xterm-256color", &shell.container()]);
-    attach.args(["convocate", "attach", id]);
-    let terminal = Terminal::start(root, name, (100, 30), &attach);
+/// Waits for the session's screen, and writes a file.
+fn a_person_works_in_it(terminal: &Terminal, host: &Host, name: &str, id: &str) {
     // A person types when there is something to type at.
     if poll(PATIENCE, || terminal.screen().contains("detaches").then_some(())).is_none() {
         let there = host.sh("docker ps -a; journalctl -n 40 -u convocate-agent -u docker").text;

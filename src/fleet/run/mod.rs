@@ -168,6 +168,8 @@ impl Runner {
         let key = self.member(agent)?;
         let member = self.fleet.take(key).expect("its key was just looked up");
         let wire = self.wires.remove(&key);
+        // Nobody would answer on the others' while the terminal is there.
+        self.wires.clear();
         screen.run(self.net, key, member, wire, header)
     }
 

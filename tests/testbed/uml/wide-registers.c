@@ -1,7 +1,7 @@
 /*
  * Lets a user-mode Linux run on processors whose state is wider than it knows.
  *
- * Up to version 6.12 its kernel keeps 2696 bytes of a process's extended state (up to AVX-512 and
+ * Its kernel, 6.1 here, keeps 2696 bytes of a process's extended state (up to AVX-512 and
  * the protection keys), and the machine's kernel takes all of it or nothing (EFAULT): where there
  * is more, as with AMX, user-mode Linux ends at its first process. This library stands before
  * ptrace and fills up what is missing with the state that nothing uses: bits of XSTATE_BV for parts

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use convocate::provision::install::ship::{self, RECEIVER, SENDER};
+use convocate::provision::remote::ship::{self, RECEIVER, SENDER};
 use convocate::provision::run::send::Shipped;
 use serde_json::Value;
 use support::Need;

@@ -88,9 +88,9 @@ const CLI_IMPORTS: &[&str] = &[
     DRIVER,
 ];
 
-/// The layer of `serve`, `run` and `install`, files or directories right below a core's.
+/// The layer of `serve`, `run` and `remote`, files or directories right below a core's.
 const DRIVER: &str = "driver";
-const DRIVERS: &[&str] = &["serve", "run", "install"];
+const DRIVERS: &[&str] = &["serve", "run", "remote"];
 const CORES: &[&str] = &["agent", "fleet", "status", "tui", "provision"];
 
 /// Who may use the machine: files, sockets, processes, threads, clocks, streams.

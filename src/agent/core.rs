@@ -25,13 +25,13 @@ use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, Found};
+use super::deleted_homes;
 use super::load::Load;
 use super::lock::Lock;
 use super::op::{self, Flow, Order, Stage, not_found};
 use super::queue::{Job, Request, Waiters};
 use super::record::Record;
-use super::remains;
-use super::session::{Body, Cause, Doing, End, Life, Session};
+use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::survey::{Reader, Survey};
 use super::work::{News, Outcome, WorkError};
 use super::world::{Terminal, TerminalState, World};
@@ -91,7 +91,7 @@ impl Agent {
 
     /// Homes that a predecessor of this agent has set aside, and had no time to erase.
     pub fn found_remains(&mut self, ids: impl IntoIterator<Item = Uuid>) {
-        ids.into_iter().for_each(|id| remains::add(&mut self.world, id));
+        ids.into_iter().for_each(|id| deleted_homes::add(&mut self.world, id));
     }
 
     // --- calls ---
@@ -180,7 +180,7 @@ impl Agent {
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
         if let Some(readers) = self.survey.finish(&mut self.world, work) {
             self.surveyed(now, work, readers, outcome);
-        } else if remains::done(&mut self.world, now.mono, work, &outcome) {
+        } else if deleted_homes::done(&mut self.world, now.mono, work, &outcome) {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
             self.step(now, id, outcome);
@@ -217,7 +217,7 @@ impl Agent {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
-        remains::tick(&mut self.world, now.mono);
+        deleted_homes::tick(&mut self.world, now.mono);
         self.world.tick(now);
         let readers = self.survey.take_impatient(now.mono);
         if !readers.is_empty() {
@@ -266,8 +266,8 @@ impl Agent {
 
     /// The sessions that run in a container, and its id.
     pub fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
-        self.world.sessions.values().filter_map(|session| match &session.life {
-            Life::Running { running, .. } if !running.container.is_empty() => {
+        self.world.sessions.values().filter_map(|session| match &session.run_state {
+            RunState::Running { running, .. } if !running.container.is_empty() => {
                 Some((session.id, running.container.as_str()))
             }
             _ => None,
@@ -404,7 +404,8 @@ impl Agent {
             return;
         };
         let flow = stage.step(&mut self.world, now, id, outcome);
-        let is_doubted = |it: &Session| it.rumour.is_some() && it.doing == Doing::Nothing;
+        let is_doubted =
+            |it: &Session| it.unconfirmed_exit.is_some() && it.transition == Transition::Nothing;
         if self.world.session(id).is_some_and(is_doubted) {
             self.survey.want(&mut self.world, now.mono, None);
         }
@@ -463,7 +464,7 @@ fn adopt(found: &Found) -> Session {
         },
         Err(text) => Body::Broken(text.clone()),
     };
-    let mut session = Session::new(found.id, body, Life::Unknown, WorkId(0));
+    let mut session = Session::new(found.id, body, RunState::Unknown, WorkId(0));
     session.lock = found.lock.as_ref().map(Lock::found);
     session
 }

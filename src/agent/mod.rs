@@ -20,9 +20,9 @@
 
 pub mod action;
 mod capacity;
-mod claims;
 pub mod config;
 pub mod core;
+mod deleted_homes;
 pub mod docker;
 pub mod emitter;
 pub mod exchange;
@@ -35,7 +35,7 @@ pub mod peer;
 mod queue;
 pub mod record;
 pub mod relay;
-mod remains;
+mod reservations;
 pub mod serve;
 mod session;
 pub mod spool;

@@ -13,19 +13,19 @@ use crate::rpc::field::{Caps, shown};
 pub(super) struct Session {
     pub(super) id: Uuid,
     pub(super) body: Body,
-    pub(super) life: Life,
+    pub(super) run_state: RunState,
     /// What an operation does with the runtime right now. Until it is done, surveys and news say
     /// nothing about this session.
-    pub(super) doing: Doing,
+    pub(super) transition: Transition,
     /// News of an end that a survey has not confirmed yet.
-    pub(super) rumour: Option<Rumour>,
+    pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
     /// A lock that no operation of this agent holds.
     pub(super) lock: Option<Lock>,
     /// Terminals that are open. Zero unless it runs.
     pub(super) attached: u32,
     /// Clones that read its home right now.
     pub(super) copies: u32,
-    /// The last work that had been handed out when `life` was learned: an older survey knows less.
+    /// The last work that had been handed out when `run_state` was learned: an older survey knows less.
     pub(super) learned: WorkId,
     /// The `last_accessed` that stands in the file.
     pub(super) stored_access: Wall,
@@ -40,7 +40,7 @@ pub(super) enum Body {
 
 /// Whether its command runs, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum RunState {
     /// The runtime has not been asked yet.
     Unknown,
     Stopped,
@@ -52,7 +52,7 @@ pub(super) enum Life {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(super) enum Transition {
     Nothing,
     /// Admitted with these caps, which are pledged from then on.
     Starting(Caps),
@@ -61,7 +61,7 @@ pub(super) enum Doing {
 
 /// An end that was told and may be that of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rumour {
+pub(super) struct UnconfirmedExit {
     pub(super) end: End,
     /// The last work that had been handed out when the news came.
     pub(super) heard: WorkId,
@@ -98,7 +98,7 @@ impl Cause {
 }
 
 impl Session {
-    pub(super) fn new(id: Uuid, body: Body, life: Life, learned: WorkId) -> Session {
+    pub(super) fn new(id: Uuid, body: Body, run_state: RunState, learned: WorkId) -> Session {
         let stored_access = match &body {
             Body::Good(record) => record.last_accessed,
             Body::Broken(_) => Wall::default(),
@@ -106,9 +106,9 @@ impl Session {
         Session {
             id,
             body,
-            life,
-            doing: Doing::Nothing,
-            rumour: None,
+            run_state,
+            transition: Transition::Nothing,
+            unconfirmed_exit: None,
             lock: None,
             attached: 0,
             copies: 0,
@@ -139,7 +139,7 @@ impl Session {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.life, Life::Running { .. })
+        matches!(self.run_state, RunState::Running { .. })
     }
 
     /// Whether `last_accessed` has moved since it was saved.
@@ -157,9 +157,9 @@ impl Session {
 
     /// What it pledges of the host now, if anything. As it was started, not as it was edited since.
     pub(super) fn pledge(&self, default: Caps) -> Option<Caps> {
-        match (&self.doing, &self.life) {
-            (Doing::Starting(caps), _) => Some(*caps),
-            (_, Life::Running { running, .. }) => {
+        match (&self.transition, &self.run_state) {
+            (Transition::Starting(caps), _) => Some(*caps),
+            (_, RunState::Running { running, .. }) => {
                 Some(running.caps.unwrap_or_else(|| self.caps(default)))
             }
             _ => None,

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::Pledged;
-use super::claims::{ClaimError, Claims};
 use super::config::Config;
+use super::deleted_homes::DeletedHomes;
 use super::record::Record;
-use super::remains::Remains;
-use super::session::{Body, Cause, Doing, End, Life, Session};
+use super::reservations::{ClaimError, Reservations};
+use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::work::{Running, Work};
 use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now, Wall};
@@ -35,9 +35,9 @@ const LOST: End = End { cause: Cause::Lost, exit_code: None };
 pub(super) struct World {
     pub(super) config: Config,
     pub(super) sessions: BTreeMap<Uuid, Session>,
-    pub(super) claims: Claims,
+    pub(super) claims: Reservations,
     pub(super) terminals: BTreeMap<TerminalId, Terminal>,
-    pub(super) remains: Remains,
+    pub(super) remains: DeletedHomes,
     /// What runs under the runtime without a home here. Not ours, but the host's load.
     pub(super) strays: Vec<Running>,
     /// When the runtime last told all that runs.
@@ -70,9 +70,9 @@ impl World {
         World {
             config,
             sessions: BTreeMap::new(),
-            claims: Claims::default(),
+            claims: Reservations::default(),
             terminals: BTreeMap::new(),
-            remains: Remains::default(),
+            remains: DeletedHomes::default(),
             strays: Vec::new(),
             surveyed: None,
             unexplained: BTreeMap::new(),
@@ -151,7 +151,7 @@ impl World {
     /// Puts a session that an operation has made on disk into the table. Nothing runs in it.
     pub(super) fn add(&mut self, record: Record) {
         let (id, learned) = (record.uuid, self.last_work);
-        let session = Session::new(id, Body::Good(record), Life::Stopped, learned);
+        let session = Session::new(id, Body::Good(record), RunState::Stopped, learned);
         self.sessions.insert(id, session);
     }
 
@@ -203,7 +203,7 @@ impl World {
             Body::Good(record) => describe(record, &mut wire),
             Body::Broken(why) => wire.broken = Some(why.clone()),
         }
-        if let Life::Running { running, .. } = &session.life {
+        if let RunState::Running { running, .. } = &session.run_state {
             wire.running = true;
             wire.started_at = Some(running.started_at);
             wire.image.clone_from(&running.image);
@@ -227,15 +227,15 @@ impl World {
         let Some(session) = self.sessions.get_mut(&id) else {
             return false;
         };
-        let life = Life::Running { running, at: now.wall };
-        let was = std::mem::replace(&mut session.life, life);
+        let life = RunState::Running { running, at: now.wall };
+        let was = std::mem::replace(&mut session.run_state, life);
         let learned = std::mem::replace(&mut session.learned, last_work);
-        let is_first = was == Life::Unknown;
+        let is_first = was == RunState::Unknown;
         match was {
-            Life::Stopped => self.tell_started(now, id),
-            Life::Unknown if rebooted => self.tell_started(now, id),
-            Life::Unknown => {}
-            Life::Running { running, at } => self.saw_running_again(now, running, at, learned),
+            RunState::Stopped => self.tell_started(now, id),
+            RunState::Unknown if rebooted => self.tell_started(now, id),
+            RunState::Unknown => {}
+            RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
         }
         is_first
     }
@@ -245,13 +245,13 @@ impl World {
     fn saw_running_again(&mut self, now: Now, old: Running, at: Wall, learned: WorkId) {
         let id = old.id;
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Life::Running { running: new, .. } = &session.life else { return };
+        let RunState::Running { running: new, .. } = &session.run_state else { return };
         if new.started_at <= at.max(old.started_at) {
-            session.life = Life::Running { running: old, at };
+            session.run_state = RunState::Running { running: old, at };
             session.learned = learned;
             return;
         }
-        let rumour = session.rumour.take().map(|rumour| rumour.end);
+        let rumour = session.unconfirmed_exit.take().map(|rumour| rumour.end);
         self.drop_terminals(now, id);
         self.tell_stopped(now, id, rumour.unwrap_or(LOST));
         self.tell_started(now, id);
@@ -263,9 +263,9 @@ impl World {
         // Before the first survey an operation's stop is told, because it may have changed
         // something; a survey's is not, because it is where the story begins.
         let is_told = match was {
-            Life::Running { .. } => true,
-            Life::Unknown => end.cause == Cause::Op,
-            Life::Stopped => false,
+            RunState::Running { .. } => true,
+            RunState::Unknown => end.cause == Cause::Op,
+            RunState::Stopped => false,
         };
         if is_told {
             self.tell_stopped(now, id, end);
@@ -273,11 +273,11 @@ impl World {
     }
 
     /// It does not run any more, whatever is told of it. Gives what it did before.
-    fn end(&mut self, now: Now, id: Uuid) -> Option<Life> {
+    fn end(&mut self, now: Now, id: Uuid) -> Option<RunState> {
         let last_work = self.last_work;
         let session = self.sessions.get_mut(&id)?;
-        let was = std::mem::replace(&mut session.life, Life::Stopped);
-        session.rumour = None;
+        let was = std::mem::replace(&mut session.run_state, RunState::Stopped);
+        session.unconfirmed_exit = None;
         session.learned = last_work;
         self.drop_terminals(now, id);
         Some(was)
@@ -288,7 +288,7 @@ impl World {
     fn saw_gone(&mut self, now: Now, id: Uuid) {
         let session = self.session(id);
         let was_running = session.is_some_and(Session::is_running);
-        match session.and_then(|session| session.rumour) {
+        match session.and_then(|session| session.unconfirmed_exit) {
             None if was_running => {
                 self.end(now, id);
                 self.unexplained.insert(id, now.mono + END_NEWS_PATIENCE);
@@ -353,8 +353,9 @@ impl World {
 
     /// Whether a survey asked with work `asked` is older than what is known of a session.
     fn knows_more(&self, id: Uuid, asked: WorkId) -> bool {
-        self.session(id)
-            .is_none_or(|session| session.doing != Doing::Nothing || session.learned >= asked)
+        self.session(id).is_none_or(|session| {
+            session.transition != Transition::Nothing || session.learned >= asked
+        })
     }
 
     /// What is known of a session now is as old as the survey, and not as what was handed out
@@ -362,12 +363,13 @@ impl World {
     fn settle(&mut self, id: Uuid, asked: WorkId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.learned = asked;
-            session.rumour = session.rumour.filter(|rumour| rumour.heard >= asked);
+            session.unconfirmed_exit =
+                session.unconfirmed_exit.filter(|rumour| rumour.heard >= asked);
         }
     }
 
     pub(super) fn rumoured_end(&self, id: Uuid) -> End {
-        let rumour = self.session(id).and_then(|session| session.rumour);
+        let rumour = self.session(id).and_then(|session| session.unconfirmed_exit);
         rumour.map_or(LOST, |rumour| rumour.end)
     }
 

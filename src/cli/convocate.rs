@@ -17,9 +17,9 @@ use crate::cli::screen;
 use crate::cli::shell::enrol::{ENROL, PROVE};
 use crate::cli::shell::install::INSTALL_SHELL;
 use crate::cli::shell::renew::RENEW_CERTIFICATES;
+use crate::cli::shell_words;
 use crate::cli::status::STATUS_SERVE;
 use crate::cli::verbs::{attach, create, list, session};
-use crate::cli::words;
 use crate::exit::Exit;
 use crate::io::tty::Tty;
 
@@ -343,7 +343,7 @@ fn called_words(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
     }
     let line = words.get(1).ok_or("-c needs a command line")?;
     let line = line.to_str().ok_or("the command line is not UTF-8")?;
-    let mut split = words::split(line).map_err(|error| error.to_string())?;
+    let mut split = shell_words::split(line).map_err(|error| error.to_string())?;
     // `ssh host convocate ls` says the name again.
     if split.first().is_some_and(|first| first.rsplit('/').next() == Some(PROGRAM.name)) {
         split.remove(0);

@@ -10,7 +10,7 @@ use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::provision::engine::{Event, Mode, Tally};
-use crate::provision::report::{Line, beginning};
+use crate::provision::report::{ReportLine, beginning};
 use crate::provision::run::{Options, run};
 use crate::provision::step::Step;
 
@@ -24,7 +24,7 @@ pub const CHECK: Flag = Flag {
 
 /// How events are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Format {
     /// To a person, who sees each step begin on a terminal.
     Text,
     /// To a program: one object a line.
@@ -33,31 +33,31 @@ pub enum Tone {
 
 /// How the steps are to be taken.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct RunOptions {
     /// Whether anything is changed.
     pub mode: Mode,
     /// How events are told.
-    pub tone: Tone,
+    pub tone: Format,
     /// Where the Docker Engine listens.
     pub docker_socket: PathBuf,
     /// Whether the end of standard input ends it.
     pub until_stdin_ends: bool,
 }
 
-impl Manner {
+impl RunOptions {
     /// With `--check` and `--json` as they were given.
-    pub fn new(check: bool, json: bool) -> Manner {
-        Manner {
+    pub fn new(check: bool, json: bool) -> RunOptions {
+        RunOptions {
             mode: if check { Mode::Check } else { Mode::Apply },
-            tone: if json { Tone::Json } else { Tone::Text },
+            tone: if json { Format::Json } else { Format::Text },
             docker_socket: PathBuf::from("/var/run/docker.sock"),
             until_stdin_ends: false,
         }
     }
 
     /// For `convocate-host`, which reads the report and whose end ends the run.
-    pub fn of_request(check: bool) -> Manner {
-        Manner { until_stdin_ends: true, ..Manner::new(check, true) }
+    pub fn of_request(check: bool) -> RunOptions {
+        RunOptions { until_stdin_ends: true, ..RunOptions::new(check, true) }
     }
 }
 
@@ -65,7 +65,7 @@ impl Manner {
 ///
 /// # Errors
 /// [`Failure::Exit`] without a text of its own when a step has failed: that has been told.
-pub fn take(steps: Vec<Step>, manner: &Manner, out: &mut Out<'_>) -> Result<Tally, Failure> {
+pub fn take(steps: Vec<Step>, manner: &RunOptions, out: &mut Out<'_>) -> Result<Tally, Failure> {
     let clock = Clock::new();
     let begun = clock.mono();
     let options = Options {
@@ -88,21 +88,23 @@ pub fn take(steps: Vec<Step>, manner: &Manner, out: &mut Out<'_>) -> Result<Tall
     end(tally, manner, clock.mono().since(begun), out)?;
     if tally.failed > 0 {
         let again = "mend that and run it again: what is done stays done";
-        let text = if manner.tone == Tone::Text { again } else { "" };
+        let text = if manner.tone == Format::Text { again } else { "" };
         return Err(Failure::Exit(Exit::Failed, text.to_owned()));
     }
     Ok(tally)
 }
 
-fn tell(event: &Event, manner: &Manner, out: &mut Out<'_>) -> Result<(), Failure> {
-    let line = Line::of(event, manner.mode);
+fn tell(event: &Event, manner: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
+    let line = ReportLine::of(event, manner.mode);
     match (manner.tone, &line) {
-        (Tone::Json, line) => out.json(&json!(line))?,
-        (Tone::Text, Line::Begin { step }) if out.width().is_some() => {
+        (Format::Json, line) => out.json(&json!(line))?,
+        (Format::Text, ReportLine::Begin { step }) if out.width().is_some() => {
             out.part(&beginning(step))?;
         }
-        (Tone::Text, Line::Step(step)) if out.width().is_some() => out.text(&step.ending())?,
-        (Tone::Text, line) => {
+        (Format::Text, ReportLine::Step(step)) if out.width().is_some() => {
+            out.text(&step.ending())?
+        }
+        (Format::Text, line) => {
             if let Some(text) = line.text() {
                 out.text(&text)?;
             }
@@ -111,10 +113,15 @@ fn tell(event: &Event, manner: &Manner, out: &mut Out<'_>) -> Result<(), Failure
     out.flush()
 }
 
-fn end(tally: Tally, manner: &Manner, took: Duration, out: &mut Out<'_>) -> Result<(), Failure> {
-    let line = Line::end(tally, manner.mode, took);
+fn end(
+    tally: Tally,
+    manner: &RunOptions,
+    took: Duration,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    let line = ReportLine::end(tally, manner.mode, took);
     match (manner.tone, line.text()) {
-        (Tone::Text, Some(text)) => out.text(&text)?,
+        (Format::Text, Some(text)) => out.text(&text)?,
         _ => out.json(&json!(line))?,
     }
     out.flush()

@@ -166,8 +166,8 @@ impl Attach {
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn knocks(&mut self, now: Mono) {
-        self.member.knocks(now);
+    pub fn connects_started(&mut self, now: Mono) {
+        self.member.connects_started(now);
     }
 
     /// What the driver is to do. To be asked after every other call.

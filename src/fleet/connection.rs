@@ -39,7 +39,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Drop any old stream, or attempt at one, and open one to [`KnownAgent::address`]. Call
-    /// [`Connection::knocks`] when its address is known, and then [`Connection::connected`] or
+    /// [`Connection::connects_started`] when its address is known, and then [`Connection::connected`] or
     /// [`Connection::dial_failed`].
     Dial,
     /// Drop the stream, or the attempt to open one.
@@ -186,7 +186,7 @@ impl Connection {
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn knocks(&mut self, now: Mono) {
+    pub fn connects_started(&mut self, now: Mono) {
         if let Stage::Dialling { knock_at, .. } = &mut self.stage {
             let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
@@ -195,7 +195,7 @@ impl Connection {
     }
 
     /// There is news of the agent from elsewhere: a wait is over.
-    pub fn hurry(&mut self, now: Mono) {
+    pub fn reconnect_now(&mut self, now: Mono) {
         if matches!(self.stage, Stage::Waiting { .. }) {
             self.stage = dialling(now);
             self.action = Some(Action::Dial);
@@ -335,7 +335,7 @@ impl Connection {
     }
 
     /// Nobody has answered for so long that it is told. In persistent mode it goes on knocking: a
-    /// wait would be on top of those between two knocks.
+    /// wait would be on top of those between two connects_started.
     fn give_up(&mut self, now: Mono) {
         match (&mut self.stage, self.mode) {
             (Stage::Dialling { until, knock_at: Some(_) }, Mode::Persistent(_)) => {
@@ -446,7 +446,7 @@ impl Endpoint for Connection {
 
     fn tick(&mut self, now: Mono) {
         match &mut self.stage {
-            Stage::Waiting { until, .. } if *until <= now => self.hurry(now),
+            Stage::Waiting { until, .. } if *until <= now => self.reconnect_now(now),
             Stage::Dialling { until, .. } if *until <= now => self.give_up(now),
             Stage::Dialling { knock_at: Some(at), .. } if *at <= now => {
                 if let Stage::Dialling { knock_at, .. } = &mut self.stage {

@@ -182,8 +182,8 @@ impl Member {
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn knocks(&mut self, now: Mono) {
-        self.connection.knocks(now);
+    pub fn connects_started(&mut self, now: Mono) {
+        self.connection.connects_started(now);
     }
 
     /// The stream could not be opened.
@@ -192,8 +192,8 @@ impl Member {
     }
 
     /// There is news of the agent from elsewhere: a wait is over.
-    pub fn hurry(&mut self, now: Mono) {
-        self.connection.hurry(now);
+    pub fn reconnect_now(&mut self, now: Mono) {
+        self.connection.reconnect_now(now);
     }
 
     /// Changes what happens after the next loss.

@@ -14,7 +14,7 @@
 //! | [`link`], [`wire`] | pump bytes between a stream and an endpoint that it owns, or borrows |
 //! | [`dial`] | opens streams to hosts by name or number |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
-//! | [`servant`], [`dialogue`] | a program that ends when we do; one that is told and says |
+//! | [`child_daemon`], [`line_process`] | a program that ends when we do; one that is told and says |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
 //! | [`disk`] | files and trees, durable and bounded |
 //! | [`notify`] | telling systemd that we are ready |
@@ -23,11 +23,12 @@
 pub mod accounts;
 pub mod cgroup;
 pub mod child;
+pub mod child_daemon;
 pub mod clock;
 pub mod dial;
-pub mod dialogue;
 pub mod disk;
 pub mod entropy;
+pub mod line_process;
 pub mod link;
 pub mod listener;
 pub mod machine;
@@ -39,7 +40,6 @@ pub mod registry;
 pub mod resolve;
 #[cfg(test)]
 pub(crate) mod scratch;
-pub mod servant;
 pub mod signals;
 pub mod stream;
 pub mod tty;

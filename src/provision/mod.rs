@@ -27,18 +27,18 @@
 //! | [`diff`], [`report`] | what changes in a file, and how events are told |
 //! | [`openssh`] | the operator's ssh to another host, as words |
 //! | [`run`] | the driver on this machine |
-//! | [`install`] | the driver for another host |
+//! | [`remote`] | the driver for another host |
 
 pub mod diff;
 pub mod engine;
 pub mod enrol;
 pub mod goal;
-pub mod install;
 pub mod logs;
 pub mod migrate;
 pub mod openssh;
 pub mod order;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod ship;

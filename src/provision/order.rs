@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::base::time::Wall;
 use crate::docker::{Request, Response};
 use crate::limits::PROVISION_COMMAND_TIMEOUT;
-use crate::provision::vm::wish::Sha256Hex;
+use crate::provision::vm::spec::Sha256Hex;
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::provision::step::Failure;
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case", tag = "line")]
-pub enum Line {
+pub enum ReportLine {
     /// A step has begun.
     Begin {
         /// Its name.
@@ -82,20 +82,20 @@ pub struct EndLine {
     pub check: bool,
 }
 
-impl Line {
+impl ReportLine {
     /// An event as a line.
-    pub fn of(event: &Event, mode: Mode) -> Line {
+    pub fn of(event: &Event, mode: Mode) -> ReportLine {
         match event {
-            Event::Started { name } => Line::Begin { step: name.clone() },
+            Event::Started { name } => ReportLine::Begin { step: name.clone() },
             Event::Finished { name, outcome, took } => {
-                Line::Step(StepLine::of(name, outcome, *took, mode))
+                ReportLine::Step(StepLine::of(name, outcome, *took, mode))
             }
         }
     }
 
     /// The last line.
-    pub fn end(tally: Tally, mode: Mode, took: Duration) -> Line {
-        Line::End(EndLine {
+    pub fn end(tally: Tally, mode: Mode, took: Duration) -> ReportLine {
+        ReportLine::End(EndLine {
             steps: tally.steps,
             changed: tally.changed,
             ok: tally.ok,
@@ -108,9 +108,9 @@ impl Line {
     /// The line for a person. `None` for a beginning, which is [`beginning`] on a terminal.
     pub fn text(&self) -> Option<String> {
         match self {
-            Line::Begin { .. } => None,
-            Line::Step(line) => Some(format!("{}{}", beginning(&line.step), line.ending())),
-            Line::End(line) => Some(line.text()),
+            ReportLine::Begin { .. } => None,
+            ReportLine::Step(line) => Some(format!("{}{}", beginning(&line.step), line.ending())),
+            ReportLine::End(line) => Some(line.text()),
         }
     }
 }
@@ -231,9 +231,9 @@ mod tests {
     use super::*;
     use crate::provision::step::Change;
 
-    fn line(outcome: Outcome, mode: Mode) -> Line {
+    fn line(outcome: Outcome, mode: Mode) -> ReportLine {
         let took = Duration::from_millis(1440);
-        Line::of(&Event::Finished { name: "a file".into(), outcome, took }, mode)
+        ReportLine::of(&Event::Finished { name: "a file".into(), outcome, took }, mode)
     }
 
     #[test]
@@ -262,14 +262,14 @@ mod tests {
     #[test]
     fn a_program_reads_what_it_was_told() {
         let tally = Tally { steps: 3, changed: 1, ok: 2, failed: 0 };
-        let end = Line::end(tally, Mode::Apply, Duration::from_secs(48));
+        let end = ReportLine::end(tally, Mode::Apply, Duration::from_secs(48));
         assert_eq!(end.text().unwrap(), "3 steps, 1 changed, 2 ok, 0 failed in 48 s");
         let failure = Failure::of("no");
         for line in
             [end, line(Outcome::Failed(failure), Mode::Apply), line(Outcome::Ok, Mode::Check)]
         {
             let json = serde_json::to_string(&line).unwrap();
-            assert_eq!(serde_json::from_str::<Line>(&json).unwrap(), line, "{json}");
+            assert_eq!(serde_json::from_str::<ReportLine>(&json).unwrap(), line, "{json}");
             assert!(!json.contains("null") && !json.contains("[]"), "{json}");
         }
     }

@@ -1,6 +1,7 @@
 //! A step: its name, and what is to hold when it is done.
 
 use crate::provision::goal::account::{Group, User};
+use crate::provision::goal::capacity::Room;
 use crate::provision::goal::command::{Condition, Settled};
 use crate::provision::goal::download::Download;
 use crate::provision::goal::file::{Absent, Directory, File};
@@ -9,7 +10,6 @@ use crate::provision::goal::image::Image;
 use crate::provision::goal::machine::{Defined, Disk};
 use crate::provision::goal::package::Packages;
 use crate::provision::goal::prune::NoOldImages;
-use crate::provision::goal::room::Room;
 use crate::provision::goal::unit::Unit;
 use crate::provision::goal::upgrade::Upgrade;
 use crate::provision::order::{Action, Answer, Command, Question};

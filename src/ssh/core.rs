@@ -10,7 +10,7 @@ use super::auth::server::ServerAuth;
 use super::channels::{Channels, Events};
 use super::conn::Event;
 use super::error::{Error, shown};
-use super::exchange::{self, KeyExchange, Progress, Surroundings};
+use super::exchange::{self, ExchangeContext, KeyExchange, Progress};
 use super::identification::{Awaiting, Found};
 use super::names::{
     KEEPALIVE, SERVER_SIG_ALGS, SSH_ED25519, SSH_MSG_CHANNEL_OPEN, SSH_MSG_DISCONNECT,
@@ -330,13 +330,13 @@ impl Core {
 
     fn exchange_message(&mut self, payload: &[u8], sequence: u32) -> Result<(), Error> {
         let Stage::Running(exchange) = &mut self.stage else { return Ok(()) };
-        let mut around = Surroundings {
+        let mut context = ExchangeContext {
             side: &self.side,
             sender: &mut self.sender,
             receiving: &mut self.receiving,
             rng: &mut self.rng,
         };
-        let progress = exchange.receive(payload, sequence, &mut around)?;
+        let progress = exchange.receive(payload, sequence, &mut context)?;
         if self.timers_need_rekey_end() {
             self.timers.set(Deadline::RekeyEnd, self.now + self.side.tuning().rekey_timeout);
         }
@@ -391,7 +391,7 @@ impl Core {
             return; // the budgets of a stranger are far below any limit
         }
         let Stage::Running(exchange) = &mut self.stage else { return };
-        let proposed = exchange.propose(&mut Surroundings {
+        let proposed = exchange.propose(&mut ExchangeContext {
             side: &self.side,
             sender: &mut self.sender,
             receiving: &mut self.receiving,

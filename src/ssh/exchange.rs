@@ -75,7 +75,7 @@ pub enum Progress {
 }
 
 /// What the exchange works with but does not own.
-pub struct Surroundings<'a> {
+pub struct ExchangeContext<'a> {
     /// Our role and its keys.
     pub side: &'a Side,
     /// The way out.
@@ -115,11 +115,11 @@ impl KeyExchange {
     }
 
     /// Starts a new exchange unless one is under way. Says whether it did.
-    pub fn propose(&mut self, around: &mut Surroundings<'_>) -> bool {
+    pub fn propose(&mut self, context: &mut ExchangeContext<'_>) -> bool {
         let Exchange::Idle = self.exchange else { return false };
-        let side = around.side;
-        let ours = kexinit::write(side.role(), false, side.tuning(), around.rng.bytes());
-        put_proposal(around.sender, &ours);
+        let side = context.side;
+        let ours = kexinit::write(side.role(), false, side.tuning(), context.rng.bytes());
+        put_proposal(context.sender, &ours);
         self.exchange = Exchange::Proposed { ours };
         true
     }
@@ -176,27 +176,27 @@ impl KeyExchange {
         &mut self,
         payload: &[u8],
         sequence: u32,
-        around: &mut Surroundings<'_>,
+        context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
         let exchange = std::mem::replace(&mut self.exchange, Exchange::Idle);
         match (exchange, payload.first()) {
             (Exchange::Idle, Some(&SSH_MSG_KEXINIT)) => {
-                self.propose(around);
-                self.receive_kexinit(payload, sequence, around)
+                self.propose(context);
+                self.receive_kexinit(payload, sequence, context)
             }
             (Exchange::Proposed { ours }, Some(&SSH_MSG_KEXINIT)) => {
                 self.exchange = Exchange::Proposed { ours };
-                self.receive_kexinit(payload, sequence, around)
+                self.receive_kexinit(payload, sequence, context)
             }
             (Exchange::Reply { pending, terms }, Some(&SSH_MSG_KEX_ECDH_REPLY)) => {
-                self.receive_reply(pending, &terms, payload, around)
+                self.receive_reply(pending, &terms, payload, context)
             }
             (Exchange::Init { terms }, Some(&SSH_MSG_KEX_ECDH_INIT)) => {
-                self.receive_init(&terms, payload, around)
+                self.receive_init(&terms, payload, context)
             }
             (Exchange::NewKeys { opener, .. }, Some(&SSH_MSG_NEWKEYS)) => {
                 Reader::new(&payload[1..]).finish().map_err(Error::message(SSH_MSG_NEWKEYS))?;
-                around.receiving.rekey(opener, self.is_strict());
+                context.receiving.rekey(opener, self.is_strict());
                 Ok(Progress::Over)
             }
             (_, number) => {
@@ -209,21 +209,21 @@ impl KeyExchange {
         &mut self,
         payload: &[u8],
         sequence: u32,
-        around: &mut Surroundings<'_>,
+        context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
         let Exchange::Proposed { ours } = std::mem::replace(&mut self.exchange, Exchange::Idle)
         else {
             return Ok(Progress::Going);
         };
-        let agreed = kexinit::agree(around.side.role(), &ours, payload);
+        let agreed = kexinit::agree(context.side.role(), &ours, payload);
         let agreed = agreed.map_err(Error::Negotiation)?;
         self.check_strict(&agreed, sequence)?;
         let terms = Terms { agreed, ours, theirs: payload.to_vec() };
-        self.exchange = match around.side {
+        self.exchange = match context.side {
             Side::Server(_) => Exchange::Init { terms },
             Side::Client(_) => {
-                let pending = ClientExchange::start(agreed.kex, around.rng);
-                around.sender.put(pending.init().len() + 5, |out| {
+                let pending = ClientExchange::start(agreed.kex, context.rng);
+                context.sender.put(pending.init().len() + 5, |out| {
                     out.push(SSH_MSG_KEX_ECDH_INIT);
                     put_string(out, pending.init());
                 });
@@ -258,26 +258,26 @@ impl KeyExchange {
         &mut self,
         terms: &Terms,
         payload: &[u8],
-        around: &mut Surroundings<'_>,
+        context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
-        let Side::Server(config) = around.side else {
+        let Side::Server(config) = context.side else {
             unreachable!("only a server waits for a client's value")
         };
         let mut reader = Reader::new(&payload[1..]);
         let init = reader.string().map_err(Error::message(SSH_MSG_KEX_ECDH_INIT))?;
         reader.finish().map_err(Error::message(SSH_MSG_KEX_ECDH_INIT))?;
-        let (reply, secret) = respond(terms.agreed.kex, init, around.rng).map_err(Error::Kex)?;
+        let (reply, secret) = respond(terms.agreed.kex, init, context.rng).map_err(Error::Kex)?;
         let blob = config.host_key.public().blob();
         let hash =
-            exchange_hash(&self.hash_inputs(around.side, terms, &blob, init, &reply), &secret);
+            exchange_hash(&self.hash_inputs(context.side, terms, &blob, init, &reply), &secret);
         let signature = config.host_key.sign(&hash);
-        around.sender.put(reply.len() + 256, |out| {
+        context.sender.put(reply.len() + 256, |out| {
             out.push(SSH_MSG_KEX_ECDH_REPLY);
             put_string(out, &blob);
             put_string(out, &reply);
             put_string(out, &signature);
         });
-        Ok(self.change_keys(&terms.agreed, &hash, &secret, around))
+        Ok(self.change_keys(&terms.agreed, &hash, &secret, context))
     }
 
     fn receive_reply(
@@ -285,9 +285,9 @@ impl KeyExchange {
         pending: ClientExchange,
         terms: &Terms,
         payload: &[u8],
-        around: &mut Surroundings<'_>,
+        context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
-        let Side::Client(config) = around.side else {
+        let Side::Client(config) = context.side else {
             unreachable!("only a client waits for a server's value")
         };
         let (blob, reply, signature) =
@@ -296,9 +296,9 @@ impl KeyExchange {
         let init = pending.init().to_vec();
         let secret = pending.finish(reply).map_err(Error::Kex)?;
         let hash =
-            exchange_hash(&self.hash_inputs(around.side, terms, blob, &init, reply), &secret);
+            exchange_hash(&self.hash_inputs(context.side, terms, blob, &init, reply), &secret);
         config.host_key.verify(&hash, signature).map_err(|_| Error::HostKeySignature)?;
-        Ok(self.change_keys(&terms.agreed, &hash, &secret, around))
+        Ok(self.change_keys(&terms.agreed, &hash, &secret, context))
     }
 
     fn hash_inputs<'a>(
@@ -324,17 +324,17 @@ impl KeyExchange {
         agreed: &Agreed,
         hash: &[u8; 32],
         secret: &SharedSecret,
-        around: &mut Surroundings<'_>,
+        context: &mut ExchangeContext<'_>,
     ) -> Progress {
         let first = self.session.is_none();
         let session = *self.session.get_or_insert(Session { id: *hash, strict: agreed.strict });
         let derive = |letter: u8, out: &mut [u8]| {
             derive_key(secret, hash, &session.id, letter, out);
         };
-        around.sender.put(1, |out| out.push(SSH_MSG_NEWKEYS));
+        context.sender.put(1, |out| out.push(SSH_MSG_NEWKEYS));
         let (to_server, to_client) =
             (Letters { iv: b'A', key: b'C' }, Letters { iv: b'B', key: b'D' });
-        let ((out, out_letters), (into, into_letters)) = match around.side {
+        let ((out, out_letters), (into, into_letters)) = match context.side {
             Side::Client(_) => {
                 ((agreed.cipher_to_server, to_server), (agreed.cipher_to_client, to_client))
             }
@@ -344,7 +344,7 @@ impl KeyExchange {
         };
         let sealer = out_letters.with_keys(out, derive, |key, iv| Sealer::new(out, key, iv));
         let opener = into_letters.with_keys(into, derive, |key, iv| Opener::new(into, key, iv));
-        around.sender.rekey(sealer, session.strict);
+        context.sender.rekey(sealer, session.strict);
         self.exchange = Exchange::NewKeys { opener, first };
         Progress::Sealed { first, ext_info: agreed.ext_info }
     }

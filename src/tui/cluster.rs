@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::news::{Enrolled, HostNews, HubAgent};
+use super::messages::{Enrolled, HostNews, HubAgent};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::{LocalHome, State};
@@ -246,7 +246,7 @@ impl Cluster {
     }
 
     /// An agent that is asked for its list anyway is asked now.
-    pub fn hurry(&mut self, id: &AgentId) {
+    pub fn reconnect_now(&mut self, id: &AgentId) {
         if let Some(agent) = self.agents.get_mut(id.as_str())
             && let Asking::At { when, .. } = &mut agent.asking
         {

@@ -6,7 +6,7 @@
 
 use super::input::Input;
 use super::keys::Key;
-use super::news::{Enrolled, Ticket};
+use super::messages::{Enrolled, Ticket};
 use super::ops::Target;
 use crate::fleet::registry::AgentId;
 use crate::rpc::call::{Call, CloneSession, Create, Edit};

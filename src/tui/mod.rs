@@ -1,6 +1,6 @@
 //! The operator's screen, without a terminal.
 //!
-//! Sans-IO: bytes become keys ([`keys`]), keys and news change the model ([`update`], [`hear`]) and
+//! Sans-IO: bytes become keys ([`keys`]), keys and news change the model ([`update`], [`events`]) and
 //! give actions for the driver; the model becomes a grid of cells ([`view`]), a pure function of
 //! its state and size, and the grid becomes few bytes ([`paint`]). Nothing here opens, asks or
 //! waits.
@@ -17,14 +17,14 @@ pub mod bindings;
 pub mod cluster;
 pub mod columns;
 pub mod dialog;
+pub mod events;
 pub mod form;
 pub mod grid;
-pub mod hear;
 pub mod input;
 pub mod keys;
 pub mod list;
+pub mod messages;
 pub mod model;
-pub mod news;
 pub mod ops;
 pub mod paint;
 pub mod update;

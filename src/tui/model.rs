@@ -12,7 +12,7 @@ use super::columns::{ACCESS, COLUMNS};
 use super::dialog::Dialog;
 use super::input::Input;
 use super::list::List;
-use super::news::Ticket;
+use super::messages::Ticket;
 use super::ops::{Requests, Target, Task};
 use super::paint::Look;
 use super::view;
@@ -128,7 +128,7 @@ pub struct Message {
 
 /// An event as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happening {
+pub struct EventRow {
     /// When, by its agent's clock.
     pub at: Wall,
     /// On which host.
@@ -142,7 +142,7 @@ pub struct Happening {
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Ask an agent; the answer comes as [`super::news::News::Answered`].
+    /// Ask an agent; the answer comes as [`super::messages::News::Answered`].
     Ask {
         /// The answer's name.
         ticket: Ticket,
@@ -151,7 +151,7 @@ pub enum Action {
         /// What.
         call: Call,
     },
-    /// Lend the terminal to a session, then tell [`super::news::News::Returned`].
+    /// Lend the terminal to a session, then tell [`super::messages::News::Returned`].
     Attach(Target),
     /// Paint all of the screen.
     Repaint,
@@ -212,7 +212,7 @@ pub struct Model {
     /// Until when the newest message is shown below the list.
     pub message_until: Mono,
     /// The events, the newest last.
-    pub happenings: VecDeque<Happening>,
+    pub happenings: VecDeque<EventRow>,
     /// How much was painted.
     pub painted: Painted,
     pub(super) actions: Vec<Action>,
@@ -342,9 +342,9 @@ impl Model {
     }
 
     /// The events that are shown, the newest first.
-    pub fn shown_happenings(&self) -> Vec<&Happening> {
+    pub fn shown_happenings(&self) -> Vec<&EventRow> {
         let words = self.filter_words(Page::Events);
-        let fits = |it: &&Happening| {
+        let fits = |it: &&EventRow| {
             words.is_empty() || matches(&words, &format!("{} {} {}", it.host, it.kind, it.text))
         };
         self.happenings.iter().rev().filter(fits).collect()
@@ -398,7 +398,7 @@ impl Model {
         self.message_until = self.now.mono + shown;
     }
 
-    pub(super) fn happened(&mut self, happening: Happening) {
+    pub(super) fn happened(&mut self, happening: EventRow) {
         if self.happenings.len() == HAPPENINGS_MAX {
             self.happenings.pop_front();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::news::Ticket;
+use super::messages::Ticket;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::fleet::registry::AgentId;

@@ -190,7 +190,7 @@ impl Model {
             Command::Refresh => {
                 let ids: Vec<AgentId> =
                     self.cluster.agents.values().map(|it| it.id.clone()).collect();
-                ids.iter().for_each(|id| self.cluster.hurry(id));
+                ids.iter().for_each(|id| self.cluster.reconnect_now(id));
             }
             Command::OfAgent => self.show_sessions_of_agent(),
             Command::Up

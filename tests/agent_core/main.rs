@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod crash;
+mod deleted_homes;
 mod host;
 mod life;
 mod queue;
 mod random;
 mod refuse;
-mod remains;
 mod runtime;

@@ -1,5 +1,5 @@
 //! Two hundred agents that have lost the same listener, and come back to it: real emitters with
-//! their waits, the real door, and a listener that can do one login at a time.
+//! their waits, the real limiter, and a listener that can do one login at a time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use convocate::agent::emitter::{Action, Emitter, Identity};
 use convocate::agent::spool::{Tuning, recovery::Recovery};
 use convocate::base::time::{Mono, Now, Wall};
-use convocate::ssh::door::Door;
+use convocate::ssh::limiter::ConnectionLimiter;
 use serde_json::Value;
 
 use crate::disk::Disk;
@@ -32,7 +32,7 @@ enum From {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
+enum EventRow {
     Death,
     Cut,
     Return,
@@ -47,19 +47,19 @@ enum Happening {
 
 struct Herd {
     now: Mono,
-    calendar: BinaryHeap<Reverse<(Mono, u64, Happening)>>,
+    calendar: BinaryHeap<Reverse<(Mono, u64, EventRow)>>,
     order: u64,
     agents: Vec<(Emitter, Disk)>,
     /// How often each has dialled.
     dials: Vec<u64>,
     dice: Dice,
     from: From,
-    door: Door,
+    limiter: ConnectionLimiter,
     is_up: bool,
     is_cut: bool,
     logins: VecDeque<usize>,
     /// Dials that met a listener, since it is back.
-    knocks: Vec<Mono>,
+    connects_started: Vec<Mono>,
     refused: usize,
 }
 
@@ -93,11 +93,11 @@ impl Herd {
             dials: vec![0; AGENTS],
             dice,
             from,
-            door: Door::new(),
+            limiter: ConnectionLimiter::new(),
             is_up: true,
             is_cut: false,
             logins: VecDeque::new(),
-            knocks: Vec::new(),
+            connects_started: Vec::new(),
             refused: 0,
         };
         (0..AGENTS).for_each(|agent| herd.pump(agent));
@@ -113,7 +113,7 @@ impl Herd {
     }
 
     /// What is overdue happens now: time does not run backwards.
-    fn at(&mut self, at: Mono, what: Happening) {
+    fn at(&mut self, at: Mono, what: EventRow) {
         self.order += 1;
         self.calendar.push(Reverse((at.max(self.now), self.order, what)));
     }
@@ -126,79 +126,79 @@ impl Herd {
         }
         let sent = emitter.output().len();
         emitter.output_sent(sent);
-        let mut knocks = false;
+        let mut connects_started = false;
         while let Some(action) = emitter.poll_action() {
             match action {
-                Action::Dial => knocks = true,
+                Action::Dial => connects_started = true,
                 Action::Measure => {
                     emitter.heartbeat(Now { mono: self.now, wall: Wall::default() }, Value::Null);
                 }
                 Action::HangUp => {}
             }
         }
-        if knocks {
+        if connects_started {
             self.dials[agent] += 1;
-            self.agents[agent].0.knocks(self.now);
-            let first = Happening::Knock(agent, self.dials[agent], Duration::from_secs(1));
+            self.agents[agent].0.connects_started(self.now);
+            let first = EventRow::Knock(agent, self.dials[agent], Duration::from_secs(1));
             self.at(self.now + DISTANCE, first);
         }
         if let Some(at) = self.agents[agent].0.deadline() {
-            self.at(at, Happening::Tick(agent));
+            self.at(at, EventRow::Tick(agent));
         }
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn happen(&mut self, what: EventRow) {
         match what {
-            Happening::Death => {
+            EventRow::Death => {
                 self.is_up = false;
-                self.door = Door::new();
+                self.limiter = ConnectionLimiter::new();
                 self.logins.clear();
                 (0..AGENTS).for_each(|agent| self.drop(agent, "connection reset"));
             }
-            Happening::Cut => {
+            EventRow::Cut => {
                 self.is_cut = true;
                 // What keepalives find out, and when, at this end and at the other.
-                self.door = Door::new();
+                self.limiter = ConnectionLimiter::new();
                 self.logins.clear();
                 for agent in 0..AGENTS {
                     let found = Duration::from_millis(30_000 + u64::from(self.dice.below(15_000)));
-                    self.at(self.now + found, Happening::Lost(agent));
+                    self.at(self.now + found, EventRow::Lost(agent));
                 }
             }
-            Happening::Lost(agent) => self.drop(agent, "no word within 45 s"),
-            Happening::Return => {
+            EventRow::Lost(agent) => self.drop(agent, "no word within 45 s"),
+            EventRow::Return => {
                 (self.is_up, self.is_cut) = (true, false);
-                (self.knocks, self.refused) = (Vec::new(), 0);
+                (self.connects_started, self.refused) = (Vec::new(), 0);
             }
-            Happening::Knock(agent, dial, _) if self.dials[agent] != dial => {}
-            Happening::Knock(agent, dial, wait) if self.is_cut => {
-                self.at(self.now + wait, Happening::Knock(agent, dial, wait * 2));
+            EventRow::Knock(agent, dial, _) if self.dials[agent] != dial => {}
+            EventRow::Knock(agent, dial, wait) if self.is_cut => {
+                self.at(self.now + wait, EventRow::Knock(agent, dial, wait * 2));
             }
-            Happening::Knock(agent, ..) if !self.is_up => self.drop(agent, "connection refused"),
-            Happening::Knock(agent, ..) => {
+            EventRow::Knock(agent, ..) if !self.is_up => self.drop(agent, "connection refused"),
+            EventRow::Knock(agent, ..) => {
                 self.agents[agent].0.reached(self.now);
-                self.knocks.push(self.now);
-                if let Err(refused) = self.door.knock(self.now, self.address(agent)) {
+                self.connects_started.push(self.now);
+                if let Err(refused) = self.limiter.admit(self.now, self.address(agent)) {
                     self.refused += 1;
                     return self.drop(agent, &refused.to_string());
                 }
                 self.logins.push_back(agent);
                 if self.logins.len() == 1 {
-                    self.at(self.now + LOGIN, Happening::LoginDone);
+                    self.at(self.now + LOGIN, EventRow::LoginDone);
                 }
             }
-            Happening::LoginDone => {
+            EventRow::LoginDone => {
                 let Some(agent) = self.logins.pop_front() else { return };
-                self.door.recognize(self.address(agent));
+                self.limiter.recognize(self.address(agent));
                 let now = Now { mono: self.now, wall: Wall::default() };
                 self.agents[agent].0.opened(self.now);
                 self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");
                 self.pump(agent);
                 if !self.logins.is_empty() {
-                    self.at(self.now + LOGIN, Happening::LoginDone);
+                    self.at(self.now + LOGIN, EventRow::LoginDone);
                 }
             }
-            Happening::Tick(agent) => {
+            EventRow::Tick(agent) => {
                 if self.agents[agent].0.deadline().is_some_and(|at| at <= self.now) {
                     let now = Now { mono: self.now, wall: Wall::default() };
                     self.agents[agent].0.tick(now);
@@ -237,31 +237,31 @@ impl Herd {
 }
 
 /// All are there; the listener, or the network before it, is away for so long.
-fn come_back(seed: u64, from: From, (what, away): (Happening, Duration)) -> Outcome {
+fn come_back(seed: u64, from: From, (what, away): (EventRow, Duration)) -> Outcome {
     let mut herd = Herd::new(seed, from);
     herd.gather(START + Duration::from_secs(600));
     assert!(herd.is_whole(), "they come at first");
     let death = herd.now + Duration::from_secs(20);
     let back = death + away;
     herd.at(death, what);
-    herd.at(back, Happening::Return);
+    herd.at(back, EventRow::Return);
     herd.pass(back);
     assert!(!herd.is_whole(), "they were away");
     herd.gather(back + Duration::from_secs(600));
     let tenth = Duration::from_millis(100);
-    let from_there = |at: Mono| herd.knocks.iter().skip_while(move |it| **it < at);
+    let from_there = |at: Mono| herd.connects_started.iter().skip_while(move |it| **it < at);
     let within = |at: Mono| from_there(at).take_while(move |it| **it < at + tenth).count();
-    let busiest = herd.knocks.iter().map(|at| within(*at)).max().unwrap_or(0);
+    let busiest = herd.connects_started.iter().map(|at| within(*at)).max().unwrap_or(0);
     Outcome { all_back: herd.now.since(back), refused: herd.refused, busiest }
 }
 
 #[test]
 fn two_hundred_agents_come_back_without_a_herd() {
     let absences = [
-        (Happening::Death, Duration::from_millis(300)),
-        (Happening::Death, Duration::from_secs(5)),
-        (Happening::Death, Duration::from_secs(300)),
-        (Happening::Cut, Duration::from_secs(300)),
+        (EventRow::Death, Duration::from_millis(300)),
+        (EventRow::Death, Duration::from_secs(5)),
+        (EventRow::Death, Duration::from_secs(300)),
+        (EventRow::Cut, Duration::from_secs(300)),
     ];
     for from in [From::OwnAddresses, From::OneAddress] {
         for away in absences {

@@ -106,9 +106,9 @@ pub fn run(command: &mut Command, input: &[u8], patience: Duration) -> Finished 
 pub struct Running {
     child: Child,
     /// What it has said on standard output so far.
-    pub stdout: Said,
+    pub stdout: Line,
     /// What it has said on standard error so far.
-    pub stderr: Said,
+    pub stderr: Line,
 }
 
 impl Running {
@@ -125,8 +125,8 @@ impl Running {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let stdout = Said::by(child.stdout.take().expect("it is piped"));
-        let stderr = Said::by(child.stderr.take().expect("it is piped"));
+        let stdout = Line::by(child.stdout.take().expect("it is piped"));
+        let stderr = Line::by(child.stderr.take().expect("it is piped"));
         Running { child, stdout, stderr }
     }
 
@@ -179,15 +179,15 @@ impl Drop for Running {
 
 /// What a stream has said so far; a thread listens to it until it closes.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct Line {
     bytes: Arc<Mutex<Vec<u8>>>,
     ended: Arc<AtomicBool>,
 }
 
-impl Said {
-    fn by(mut stream: impl Read + Send + 'static) -> Said {
-        let said = Said { bytes: Arc::default(), ended: Arc::default() };
-        let Said { bytes, ended } = said.clone();
+impl Line {
+    fn by(mut stream: impl Read + Send + 'static) -> Line {
+        let said = Line { bytes: Arc::default(), ended: Arc::default() };
+        let Line { bytes, ended } = said.clone();
         thread::spawn(move || {
             let mut piece = vec![0; 64 * 1024];
             while let Ok(len @ 1..) = stream.read(&mut piece) {

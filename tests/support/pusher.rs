@@ -161,7 +161,7 @@ impl Pusher {
                     let number = self.shell.address.as_socket_addr().expect("a number");
                     match dial::connect(reactor, key, vec![number]) {
                         Ok(wire) => {
-                            self.emitter.knocks(now.mono);
+                            self.emitter.connects_started(now.mono);
                             self.line = Some((wire, None));
                         }
                         Err(why) => self.emitter.unreached(now.mono, why),

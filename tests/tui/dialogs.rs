@@ -2,8 +2,8 @@
 
 use convocate::rpc::call::{Call, Id};
 use convocate::tui::keys::Key;
+use convocate::tui::messages::News;
 use convocate::tui::model::Action;
-use convocate::tui::news::News;
 use serde_json::json;
 
 use crate::desk::{Desk, agent_id, id, running, session, snapshot, with};

@@ -4,8 +4,8 @@ use convocate::base::time::Wall;
 use convocate::base::uuid::Uuid;
 use convocate::fleet::listing::LocalHome;
 use convocate::rpc::call::Call;
+use convocate::tui::messages::{HostNews, News};
 use convocate::tui::model::Action;
-use convocate::tui::news::{HostNews, News};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, START, agent_id, enrolled, id, running, session, snapshot};

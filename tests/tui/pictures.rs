@@ -7,7 +7,7 @@ use convocate::base::time::Wall;
 use convocate::base::uuid::Uuid;
 use convocate::fleet::listing::LocalHome;
 use convocate::tui::keys::Key;
-use convocate::tui::news::{HostNews, News};
+use convocate::tui::messages::{HostNews, News};
 use serde_json::json;
 
 use crate::desk::{Desk, START, enrolled, id};

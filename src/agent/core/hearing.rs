@@ -9,7 +9,7 @@ use super::Agent;
 use crate::agent::action::WorkId;
 use crate::agent::op::Order;
 use crate::agent::queue::{Request, Waiters};
-use crate::agent::session::{Doing, End, Life, Rumour};
+use crate::agent::session::{End, RunState, Transition, UnconfirmedExit};
 use crate::agent::survey::Reader;
 use crate::agent::work::{Done, Outcome, Running, WorkError};
 use crate::base::time::Now;
@@ -58,12 +58,14 @@ impl Agent {
         let Some(session) = self.world.session(running.id) else {
             return;
         };
-        match session.life {
-            _ if session.doing != Doing::Nothing => {}
-            Life::Running { .. } => {
+        match session.run_state {
+            _ if session.transition != Transition::Nothing => {}
+            RunState::Running { .. } => {
                 self.world.saw_running(now, running);
             }
-            Life::Unknown | Life::Stopped => self.survey.want(&mut self.world, now.mono, None),
+            RunState::Unknown | RunState::Stopped => {
+                self.survey.want(&mut self.world, now.mono, None)
+            }
         }
     }
 
@@ -75,11 +77,11 @@ impl Agent {
         let Some(session) = self.world.session_mut(id) else {
             return;
         };
-        if session.life == Life::Stopped && session.doing == Doing::Nothing {
+        if session.run_state == RunState::Stopped && session.transition == Transition::Nothing {
             return;
         }
-        session.rumour = Some(Rumour { end, heard });
-        if session.doing == Doing::Nothing {
+        session.unconfirmed_exit = Some(UnconfirmedExit { end, heard });
+        if session.transition == Transition::Nothing {
             self.survey.want(&mut self.world, now.mono, None);
         }
     }

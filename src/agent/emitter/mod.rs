@@ -54,7 +54,7 @@ pub struct Identity {
 /// What the driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Drop any stream, or attempt at one, and open one. Call [`Emitter::knocks`] when its address
+    /// Drop any stream, or attempt at one, and open one. Call [`Emitter::connects_started`] when its address
     /// is known and [`Emitter::reached`] when it is open; then open the subsystem and call
     /// [`Emitter::opened`]. If it does not come so far: [`Emitter::unreached`] or
     /// [`Emitter::closed`].
@@ -248,7 +248,7 @@ impl Emitter {
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn knocks(&mut self, now: Mono) {
+    pub fn connects_started(&mut self, now: Mono) {
         if let Link::Dialling { knock_at, .. } = &mut self.link {
             let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));

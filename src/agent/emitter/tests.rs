@@ -189,7 +189,7 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
         while let Some(action) = bench.emitter.poll_action() {
             assert_eq!(action, Action::Dial);
             dials.push(bench.now.mono);
-            bench.emitter.knocks(bench.now.mono);
+            bench.emitter.connects_started(bench.now.mono);
         }
         let wait = bench.emitter.deadline().unwrap().since(bench.now.mono);
         bench.pass(wait);

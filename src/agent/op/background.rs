@@ -1,7 +1,7 @@
 //! Background: detaches every terminal and leaves the session running.
 
 use super::{Flow, NOTHING, Stage};
-use crate::agent::session::{Life, Session};
+use crate::agent::session::{RunState, Session};
 use crate::agent::work::{Outcome, RuntimeWork, Work};
 use crate::agent::world::World;
 use crate::base::uuid::Uuid;
@@ -17,7 +17,7 @@ pub(in crate::agent) enum Background {
 
 /// One that does not run has nothing attached.
 pub(super) fn begin(session: &Session) -> Flow {
-    if session.life == Life::Stopped {
+    if session.run_state == RunState::Stopped {
         return Flow::Done(NOTHING);
     }
     let work = Work::Runtime(RuntimeWork::Detach { id: session.id });

@@ -2,11 +2,11 @@
 //!
 //! The runtime's part goes first, the home last: an agent that dies between them leaves a session
 //! that lists and can be deleted again. It is over when the home is set aside; it is erased when
-//! nobody waits any more ([`remains`]).
+//! nobody waits any more ([`deleted_homes`]).
 
 use super::kill::{stopped, stopping};
 use super::{DELETE, Flow, NOTHING, Stage, lock_work, unlock_work, unlocked};
-use crate::agent::remains;
+use crate::agent::deleted_homes;
 use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
 use crate::agent::world::World;
 use crate::base::time::Now;
@@ -69,6 +69,6 @@ fn set_aside(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
     world.sessions.remove(&id);
     world.claims.release(id);
     world.emit(now, EventType::Deleted, id, Value::Null);
-    remains::add(world, id);
+    deleted_homes::add(world, id);
     Flow::Done(NOTHING)
 }

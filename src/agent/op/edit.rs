@@ -42,7 +42,7 @@ fn edited(world: &mut World, id: Uuid, edit: &call::Edit) -> Result<Record, Stri
     Ok(record)
 }
 
-/// Claims what the edit changes, and nothing else: what a session has is never taken from it.
+/// Reservations what the edit changes, and nothing else: what a session has is never taken from it.
 fn claim(world: &mut World, record: &mut Record, edit: &call::Edit) -> Result<(), String> {
     let kept = if record.port == 0 { PortChoice::None } else { PortChoice::Fixed(record.port) };
     let choice = match (edit.port, edit.protocol) {

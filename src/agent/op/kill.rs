@@ -1,7 +1,7 @@
 //! Kill: stops what runs and keeps the home.
 
 use super::{Flow, KILL, NOTHING, Stage, lock_work, unlock_work, unlocked};
-use crate::agent::session::{Cause, Doing, End};
+use crate::agent::session::{Cause, End, Transition};
 use crate::agent::work::{Outcome, RuntimeWork, Work};
 use crate::agent::world::World;
 use crate::base::time::Now;
@@ -46,14 +46,14 @@ impl Kill {
 /// An operation is about to stop a session.
 pub(super) fn stopping(world: &mut World, id: Uuid) {
     if let Some(session) = world.session_mut(id) {
-        session.doing = Doing::Stopping;
+        session.transition = Transition::Stopping;
     }
 }
 
 /// It has, or has failed to. The exit status is that of the news, if they came first.
 pub(super) fn stopped(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Answer {
     if let Some(session) = world.session_mut(id) {
-        session.doing = Doing::Nothing;
+        session.transition = Transition::Nothing;
     }
     outcome.map_err(|error| error.to_string())?;
     let exit_code = world.rumoured_end(id).exit_code;

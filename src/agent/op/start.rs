@@ -6,7 +6,7 @@
 
 use super::{Flow, NOTHING, START, Stage, lock_work, unlock_work, unlocked};
 use crate::agent::capacity::{self, Disk};
-use crate::agent::session::{Doing, Life, Session};
+use crate::agent::session::{RunState, Session, Transition};
 use crate::agent::work::{DiskWork, Done, Outcome, RuntimeWork, StartPlan, Work, WorkError};
 use crate::agent::world::World;
 use crate::base::time::Now;
@@ -45,7 +45,7 @@ pub(super) fn begin(session: &Session, purpose: Purpose) -> Flow {
     match purpose {
         Purpose::Attach(_) if session.is_running() => leave(session, NOTHING),
         _ => {
-            let is_first = session.life == Life::Unknown;
+            let is_first = session.run_state == RunState::Unknown;
             Flow::Survey(Stage::Start(Start::Surveying { purpose, is_first }))
         }
     }
@@ -111,7 +111,7 @@ fn measured(world: &mut World, now: Now, id: Uuid, purpose: Purpose, outcome: Ou
     let plan = admitted(world, id, purpose, outcome);
     match plan {
         Ok(plan) => {
-            set_doing(world, id, Doing::Starting(plan.caps));
+            set_doing(world, id, Transition::Starting(plan.caps));
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
             Flow::Run(stage, lock_work(world, now, id, START))
         }
@@ -153,17 +153,17 @@ fn admitted(
 
 fn locked(world: &mut World, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
     if let Err(error) = outcome {
-        set_doing(world, id, Doing::Nothing);
+        set_doing(world, id, Transition::Nothing);
         return Flow::Done(Err(error.to_string()));
     }
     if let Some(session) = world.session_mut(id) {
-        session.rumour = None;
+        session.unconfirmed_exit = None;
     }
     Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
 }
 
 fn started(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
-    set_doing(world, id, Doing::Nothing);
+    set_doing(world, id, Transition::Nothing);
     let answer = match outcome {
         Ok(Done::Started(running)) if running.id == id => {
             world.saw_running(now, running);
@@ -178,8 +178,8 @@ fn started(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
     Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(id))
 }
 
-fn set_doing(world: &mut World, id: Uuid, doing: Doing) {
+fn set_doing(world: &mut World, id: Uuid, doing: Transition) {
     if let Some(session) = world.session_mut(id) {
-        session.doing = doing;
+        session.transition = doing;
     }
 }

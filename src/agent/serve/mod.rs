@@ -9,26 +9,26 @@
 //! | [`setup`], [`scan`] | what is read before serving: keys, id, host; sessions on disk |
 //! | [`registry`] | which part owns which descriptor |
 //! | [`peers`], [`keys`] | the connections of tcp/222, and who may make one |
-//! | [`courier`] | events, on disk and on their way to the shell host |
-//! | [`terminals`], [`screen`], [`inside`] | terminals, and what is behind each |
+//! | [`event_uplink`] | events, on disk and on their way to the shell host |
+//! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`disk`] | work on homes |
 //! | [`probe`] | a question to Docker before there is an agent |
 
 mod certificate;
-mod courier;
 mod disk;
 mod engine;
+mod event_uplink;
+mod exec_terminal;
 mod gauge;
-mod inside;
 mod keys;
 mod peers;
 mod probe;
 mod registry;
 mod runtime;
 mod scan;
-mod screen;
 mod setup;
+mod terminal_backend;
 mod terminals;
 mod tmux;
 
@@ -38,15 +38,15 @@ use std::path::PathBuf;
 pub use probe::has_image;
 pub use setup::ServeError;
 
-use self::courier::{Courier, Held};
 use self::disk::Disk;
 use self::engine::Engine;
+use self::event_uplink::{EventUplink, PendingReplies};
 use self::gauge::Gauge;
 use self::keys::KeyRing;
 use self::peers::Peers;
 use self::registry::{Owner, Registry};
 use self::runtime::{Runtime, Told};
-use self::terminals::{Around, Terminals};
+use self::terminals::{Context, Terminals};
 use self::tmux::TmuxRuntime;
 use super::action::{Action, Caller};
 use super::config::RuntimeKind;
@@ -129,16 +129,16 @@ struct Server<W> {
     log: Log<W>,
     registry: Registry,
     signals: Signals,
-    leash: Option<Stream>,
+    parent_pipe: Option<Stream>,
     agent: Agent,
     peers: Peers,
     callers: Slots<Waiting>,
     /// The way of events to the shell host, if there is one.
-    courier: Option<Courier>,
+    courier: Option<EventUplink>,
     /// What heartbeats tell.
     gauge: Gauge,
     /// Answers whose events are not on disk yet.
-    held: Held,
+    held: PendingReplies,
     terminals: Terminals,
     runtime: Runtime,
     disk: Disk,
@@ -203,10 +203,10 @@ impl<W: io::Write> Server<W> {
         };
         read(&mut registry, &signals, Owner::Signals)?;
         read(&mut registry, peers.listener(), Owner::Listener)?;
-        let leash = options.until_stdin_ends.then(Stream::stdin).transpose();
-        let leash = leash.map_err(system("standard input"))?;
-        if let Some(leash) = &leash {
-            read(&mut registry, leash, Owner::Leash)?;
+        let parent_pipe = options.until_stdin_ends.then(Stream::stdin).transpose();
+        let parent_pipe = parent_pipe.map_err(system("standard input"))?;
+        if let Some(parent_pipe) = &parent_pipe {
+            read(&mut registry, parent_pipe, Owner::ParentPipe)?;
         }
         let now = clock.now();
         let identity = Identity {
@@ -214,7 +214,7 @@ impl<W: io::Write> Server<W> {
             version: config.version.clone(),
             image_tag: config.image.clone(),
         };
-        let start = |shell| Courier::start(shell, identity, paths, (key, &waker), now);
+        let start = |shell| EventUplink::start(shell, identity, paths, (key, &waker), now);
         let courier = shell.map(start).transpose()?;
         announce(&mut log, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
@@ -225,13 +225,13 @@ impl<W: io::Write> Server<W> {
             log,
             registry,
             signals,
-            leash,
+            parent_pipe,
             agent,
             peers,
             callers: Slots::new(CALLERS_MAX),
             courier,
             gauge,
-            held: Held::default(),
+            held: PendingReplies::default(),
             terminals: Terminals::default(),
             runtime,
             disk,
@@ -270,7 +270,7 @@ impl<W: io::Write> Server<W> {
                 self.peers.accept(&mut self.registry, &mut self.log, now.mono);
             }
             Some(Owner::Signals) => self.hear_signals(now.mono),
-            Some(Owner::Leash) => self.look_at_leash(now.mono),
+            Some(Owner::ParentPipe) => self.look_at_leash(now.mono),
             Some(Owner::Disk) => {
                 while let Some((id, outcome)) = self.disk.next_result() {
                     self.agent.done(now, id, outcome);
@@ -299,7 +299,7 @@ impl<W: io::Write> Server<W> {
         }
         self.peers.receive(now.mono);
         self.settle(now);
-        let terminals_busy = self.with_terminals(|terminals, around| terminals.turn(around, now));
+        let terminals_busy = self.with_terminals(|terminals, context| terminals.turn(context, now));
         self.settle(now);
         let mut gone = Vec::new();
         let peers_busy = self.peers.send(&mut self.registry, now.mono, &mut gone);
@@ -369,12 +369,12 @@ impl<W: io::Write> Server<W> {
                 }
             }
             Action::OpenTerminal { terminal, plan } => {
-                self.with_terminals(|terminals, around| {
-                    terminals.open(around, now, terminal, &plan);
+                self.with_terminals(|terminals, context| {
+                    terminals.open(context, now, terminal, &plan);
                 });
             }
             Action::RefuseTerminal { terminal, text } => {
-                self.with_terminals(|terminals, around| terminals.refuse(around, terminal, text));
+                self.with_terminals(|terminals, context| terminals.refuse(context, terminal, text));
             }
             Action::CloseTerminals { terminals, .. } => self.terminals.close(&terminals),
             Action::Warn(text) => self.log.warning(text),
@@ -422,12 +422,12 @@ impl<W: io::Write> Server<W> {
                 }
             }
             PeerEvent::Attach { channel, header } => {
-                self.with_terminals(|terminals, around| {
-                    terminals.want(around, now, peer, channel, header);
+                self.with_terminals(|terminals, context| {
+                    terminals.want(context, now, peer, channel, header);
                 });
             }
-            PeerEvent::Resize { channel, size } => self.with_terminals(|terminals, around| {
-                terminals.resize(around, now.mono, peer, channel, size);
+            PeerEvent::Resize { channel, size } => self.with_terminals(|terminals, context| {
+                terminals.resize(context, now.mono, peer, channel, size);
             }),
             PeerEvent::TerminalInput { channel } | PeerEvent::TerminalSpace { channel } => {
                 self.terminals.touch(peer, channel);
@@ -448,7 +448,7 @@ impl<W: io::Write> Server<W> {
             self.callers.remove(key);
             self.agent.caller_gone(Caller(key.to_bits()));
         }
-        self.with_terminals(|terminals, around| terminals.hang_up_peer(around, now, peer));
+        self.with_terminals(|terminals, context| terminals.hang_up_peer(context, now, peer));
     }
 
     fn forget_channel(&mut self, now: Now, peer: Key, channel: ChannelId) {
@@ -458,17 +458,17 @@ impl<W: io::Write> Server<W> {
             self.callers.remove(key);
             self.agent.caller_gone(Caller(key.to_bits()));
         }
-        self.with_terminals(|terminals, around| terminals.hang_up(around, now, peer, channel));
+        self.with_terminals(|terminals, context| terminals.hang_up(context, now, peer, channel));
     }
 
-    fn with_terminals<T>(&mut self, act: impl FnOnce(&mut Terminals, &mut Around<'_>) -> T) -> T {
-        let mut around = Around {
+    fn with_terminals<T>(&mut self, act: impl FnOnce(&mut Terminals, &mut Context<'_>) -> T) -> T {
+        let mut context = Context {
             registry: &mut self.registry,
             runtime: &mut self.runtime,
             peers: &mut self.peers,
             agent: &mut self.agent,
         };
-        act(&mut self.terminals, &mut around)
+        act(&mut self.terminals, &mut context)
     }
 
     fn turn_runtime(&mut self, now: Mono, key: Key, ready: Option<Ready>) {
@@ -489,7 +489,7 @@ impl<W: io::Write> Server<W> {
             self.peers.deadline(),
             self.terminals.deadline(),
             self.runtime.deadline(),
-            self.courier.as_ref().and_then(Courier::deadline),
+            self.courier.as_ref().and_then(EventUplink::deadline),
             ending,
         ]
         .into_iter()
@@ -526,12 +526,12 @@ impl<W: io::Write> Server<W> {
 
     fn look_at_leash(&mut self, now: Mono) {
         let mut dropped = [0; 64];
-        while let Some(leash) = &self.leash {
-            match leash.read(&mut dropped) {
+        while let Some(parent_pipe) = &self.parent_pipe {
+            match parent_pipe.read(&mut dropped) {
                 Moved::Bytes(_) => {}
                 Moved::Blocked => return,
                 Moved::Closed | Moved::Failed(_) => {
-                    self.leash = None;
+                    self.parent_pipe = None;
                     self.end(now, "its owner has ended");
                 }
             }
@@ -562,7 +562,8 @@ impl<W: io::Write> Server<W> {
         match self.phase {
             Phase::Serving | Phase::Ending(..) => false,
             Phase::Parting(until) => {
-                self.courier.as_ref().is_none_or(Courier::is_settled) || until <= self.clock.mono()
+                self.courier.as_ref().is_none_or(EventUplink::is_settled)
+                    || until <= self.clock.mono()
             }
         }
     }

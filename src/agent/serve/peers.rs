@@ -15,15 +15,15 @@ use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
 use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
 use crate::log::Log;
-use crate::ssh::door::Door;
 use crate::ssh::keys::PublicKey;
+use crate::ssh::limiter::ConnectionLimiter;
 use crate::ssh::{ChannelId, ServerConfig};
 
 /// The listener and everyone who came through it.
 #[derive(Debug)]
 pub(super) struct Peers {
     entrance: Entrance,
-    door: Door,
+    limiter: ConnectionLimiter,
     config: Arc<ServerConfig>,
     keys: KeyRing,
     guests: BTreeMap<Key, Guest>,
@@ -37,11 +37,11 @@ pub(super) struct Peers {
 struct Guest {
     link: Link<Peer>,
     address: IpAddr,
-    standing: Standing,
+    standing: AuthState,
 }
 
 #[derive(Debug)]
-enum Standing {
+enum AuthState {
     Stranger,
     Authenticated(PublicKey),
 }
@@ -50,7 +50,7 @@ impl Peers {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: KeyRing) -> Peers {
         Peers {
             entrance: Entrance::new(listener),
-            door: Door::new(),
+            limiter: ConnectionLimiter::new(),
             config: Arc::new(config),
             keys,
             guests: BTreeMap::new(),
@@ -88,7 +88,7 @@ impl Peers {
     ) {
         let listener::Peer::Tcp(address) = peer else { return };
         let address = address.ip();
-        if let Err(refused) = self.door.knock(now, address) {
+        if let Err(refused) = self.limiter.admit(now, address) {
             log.warning(format_args!("connection from {address} refused: {refused}"));
             return;
         }
@@ -96,11 +96,11 @@ impl Peers {
         let link = Link::open(stream, peer, LINK_LINGER);
         match registry.watch(link.stream(), Owner::Peer) {
             Ok(key) => {
-                self.guests.insert(key, Guest { link, address, standing: Standing::Stranger });
+                self.guests.insert(key, Guest { link, address, standing: AuthState::Stranger });
                 self.touched.insert(key);
             }
             Err(error) => {
-                self.door.leave_stranger(now, address);
+                self.limiter.leave_stranger(now, address);
                 log.error(format_args!("connection from {address} dropped: {error}"));
             }
         }
@@ -205,8 +205,8 @@ impl Peers {
     ) {
         let Some(guest) = self.guests.get_mut(&key) else { return };
         log.info(format_args!("{} connected with key {}", guest.address, proved.fingerprint()));
-        guest.standing = Standing::Authenticated(proved);
-        self.door.recognize(guest.address);
+        guest.standing = AuthState::Authenticated(proved);
+        self.limiter.recognize(guest.address);
     }
 
     /// Reads the keys again if they have changed, and sends away those whose key is gone.
@@ -221,7 +221,7 @@ impl Peers {
             }
         }
         for (key, guest) in &mut self.guests {
-            let Standing::Authenticated(proved) = &guest.standing else { continue };
+            let AuthState::Authenticated(proved) = &guest.standing else { continue };
             if !self.keys.admits(proved) {
                 log.warning(format_args!("{} is sent away: its key was removed", guest.address));
                 guest.link.endpoint_mut().disconnect("key was removed");
@@ -234,8 +234,8 @@ impl Peers {
     fn forget(&mut self, now: Mono, key: Key) {
         let Some(guest) = self.guests.remove(&key) else { return };
         match guest.standing {
-            Standing::Stranger => self.door.leave_stranger(now, guest.address),
-            Standing::Authenticated(_) => self.door.leave(),
+            AuthState::Stranger => self.limiter.leave_stranger(now, guest.address),
+            AuthState::Authenticated(_) => self.limiter.leave(),
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) enum Owner {
     /// Results of the threads.
     Disk,
     /// Standard input, whose end ends an embedded agent.
-    Leash,
+    ParentPipe,
     /// A connection of the shell host.
     Peer,
     /// A terminal's stream or process.

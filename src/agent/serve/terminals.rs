@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::peers::Peers;
 use super::registry::{Owner, Registry};
 use super::runtime::Runtime;
-use super::screen::{Place, Screen, Turn};
+use super::terminal_backend::{TerminalBackend, TerminalContext, Turn};
 use crate::agent::action::{TerminalId, TerminalPlan};
 use crate::agent::core::Agent;
 use crate::agent::docker::Reply;
@@ -46,23 +46,23 @@ struct Terminal {
 #[derive(Debug)]
 enum State {
     Wanted,
-    Opening(Screen),
-    Open(Screen),
-    Leaving(Screen, Mono),
+    Opening(TerminalBackend),
+    Open(TerminalBackend),
+    Leaving(TerminalBackend, Mono),
 }
 
 /// What a terminal's turn needs of the rest of the server.
-pub(super) struct Around<'a> {
+pub(super) struct Context<'a> {
     pub(super) registry: &'a mut Registry,
     pub(super) runtime: &'a mut Runtime,
     pub(super) peers: &'a mut Peers,
     pub(super) agent: &'a mut Agent,
 }
 
-impl Around<'_> {
+impl Context<'_> {
     /// What the screen under `key` may need.
-    fn place(&mut self, key: Key) -> Place<'_> {
-        Place { registry: self.registry, engine: self.runtime.engine(), key }
+    fn context(&mut self, key: Key) -> TerminalContext<'_> {
+        TerminalContext { registry: self.registry, engine: self.runtime.engine(), key }
     }
 }
 
@@ -79,60 +79,62 @@ impl Terminals {
     /// A channel asks for a terminal: the core decides.
     pub(super) fn want(
         &mut self,
-        around: &mut Around<'_>,
+        context: &mut Context<'_>,
         now: Now,
         peer: Key,
         channel: ChannelId,
         header: AttachHeader,
     ) {
-        let Ok(key) = around.registry.reserve(Owner::Terminal) else {
-            around.peers.refuse_terminal(peer, channel, "too many terminals".to_owned());
+        let Ok(key) = context.registry.reserve(Owner::Terminal) else {
+            context.peers.refuse_terminal(peer, channel, "too many terminals".to_owned());
             return;
         };
         let terminal = Terminal { peer, channel, size: header.size(), state: State::Wanted };
         self.terminals.insert(key, terminal);
         self.by_channel.insert((peer, channel), key);
-        around.agent.attach(now, id(key), header);
+        context.agent.attach(now, id(key), header);
     }
 
     /// The core wants it opened.
     pub(super) fn open(
         &mut self,
-        around: &mut Around<'_>,
+        context: &mut Context<'_>,
         now: Now,
         id: TerminalId,
         plan: &TerminalPlan,
     ) {
         let key = Key::from_bits(id.0);
         let Some(terminal) = self.terminals.get_mut(&key) else {
-            around.agent.terminal_closed(now, id);
+            context.agent.terminal_closed(now, id);
             return;
         };
         let size = terminal.size;
-        let screen = match around.runtime {
-            Runtime::Host(tmux) => Screen::on_pty(around.registry, key, &tmux.client(plan), size),
+        let screen = match context.runtime {
+            Runtime::Host(tmux) => {
+                TerminalBackend::on_pty(context.registry, key, &tmux.client(plan), size)
+            }
             Runtime::Docker(engine) => {
-                Screen::in_container(around.registry, engine, key, now.mono, plan, size)
+                TerminalBackend::in_container(context.registry, engine, key, now.mono, plan, size)
             }
         };
         match screen {
-            Ok(screen @ Screen::Pty(..)) => {
+            Ok(screen @ TerminalBackend::Pty(..)) => {
                 terminal.state = State::Open(screen);
-                self.opened(around, now, key);
+                self.opened(context, now, key);
             }
             Ok(screen) => terminal.state = State::Opening(screen),
-            Err(text) => around.agent.terminal_failed(now, id, text),
+            Err(text) => context.agent.terminal_failed(now, id, text),
         }
         self.touched.insert(key);
     }
 
     /// The core says that it cannot be had.
-    pub(super) fn refuse(&mut self, around: &mut Around<'_>, id: TerminalId, text: String) {
+    pub(super) fn refuse(&mut self, context: &mut Context<'_>, id: TerminalId, text: String) {
         let key = Key::from_bits(id.0);
         if let Some(terminal) = self.terminals.get(&key) {
-            around.peers.refuse_terminal(terminal.peer, terminal.channel, text);
+            context.peers.refuse_terminal(terminal.peer, terminal.channel, text);
         }
-        self.remove(around.registry, key);
+        self.remove(context.registry, key);
     }
 
     /// What is behind them has ended or was detached, so their clients end by themselves.
@@ -143,27 +145,27 @@ impl Terminals {
     /// The channel is gone: nobody looks any more.
     pub(super) fn hang_up(
         &mut self,
-        around: &mut Around<'_>,
+        context: &mut Context<'_>,
         now: Now,
         peer: Key,
         channel: ChannelId,
     ) {
         let Some(key) = self.by_channel.remove(&(peer, channel)) else { return };
-        around.agent.terminal_closed(now, id(key));
+        context.agent.terminal_closed(now, id(key));
         let Some(terminal) = self.terminals.remove(&key) else { return };
         let until = now.mono + CLIENT_HANG_UP_GRACE;
         match terminal.state {
-            State::Wanted => around.registry.release(key),
+            State::Wanted => context.registry.release(key),
             State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
                 let state = State::Leaving(screen, until);
                 self.terminals.insert(key, Terminal { state, ..terminal });
-                self.leave(around, now, key);
+                self.leave(context, now, key);
             }
         }
     }
 
     /// A connection is gone with all of its channels.
-    pub(super) fn hang_up_peer(&mut self, around: &mut Around<'_>, now: Now, peer: Key) {
+    pub(super) fn hang_up_peer(&mut self, context: &mut Context<'_>, now: Now, peer: Key) {
         let channels: Vec<ChannelId> = self
             .by_channel
             .keys()
@@ -171,14 +173,14 @@ impl Terminals {
             .map(|(_, channel)| *channel)
             .collect();
         for channel in channels {
-            self.hang_up(around, now, peer, channel);
+            self.hang_up(context, now, peer, channel);
         }
     }
 
     /// The peer's terminal has another size.
     pub(super) fn resize(
         &mut self,
-        around: &mut Around<'_>,
+        context: &mut Context<'_>,
         now: Mono,
         peer: Key,
         channel: ChannelId,
@@ -188,7 +190,7 @@ impl Terminals {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         terminal.size = size;
         if let State::Opening(screen) | State::Open(screen) = &mut terminal.state {
-            screen.resize(&mut around.place(key), now, size);
+            screen.resize(&mut context.context(key), now, size);
         }
     }
 
@@ -214,12 +216,12 @@ impl Terminals {
     }
 
     /// Moves bytes for all that were touched. Says whether there is more to do at once.
-    pub(super) fn turn(&mut self, around: &mut Around<'_>, now: Now) -> bool {
+    pub(super) fn turn(&mut self, context: &mut Context<'_>, now: Now) -> bool {
         for key in std::mem::take(&mut self.touched) {
             match self.terminals.get(&key).map(|terminal| &terminal.state) {
-                Some(State::Opening(_)) => self.turn_opening(around, now, key),
-                Some(State::Open(_)) => self.turn_open(around, now, key),
-                Some(State::Leaving(..)) => self.leave(around, now, key),
+                Some(State::Opening(_)) => self.turn_opening(context, now, key),
+                Some(State::Open(_)) => self.turn_open(context, now, key),
+                Some(State::Leaving(..)) => self.leave(context, now, key),
                 Some(State::Wanted) | None => {}
             }
         }
@@ -256,17 +258,17 @@ impl Terminals {
         late.into_iter().for_each(|key| self.remove(registry, key));
     }
 
-    fn opened(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+    fn opened(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         if let Some(terminal) = self.terminals.get(&key) {
-            around.peers.open_terminal(terminal.peer, terminal.channel);
-            around.agent.terminal_opened(now, id(key));
+            context.peers.open_terminal(terminal.peer, terminal.channel);
+            context.agent.terminal_opened(now, id(key));
         }
     }
 
-    fn turn_opening(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+    fn turn_opening(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let State::Opening(screen) = &mut terminal.state else { return };
-        match screen.receive(&mut around.place(key), now.mono) {
+        match screen.receive(&mut context.context(key), now.mono) {
             Turn::Quiet => {
                 if screen.flush(now.mono) == Next::Again {
                     self.touched.insert(key);
@@ -274,44 +276,44 @@ impl Terminals {
             }
             Turn::Opened => {
                 terminal.open();
-                self.opened(around, now, key);
+                self.opened(context, now, key);
                 self.touched.insert(key);
             }
-            Turn::Failed(text) => around.agent.terminal_failed(now, id(key), text),
+            Turn::Failed(text) => context.agent.terminal_failed(now, id(key), text),
         }
     }
 
-    fn turn_open(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+    fn turn_open(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let (peer, channel) = (terminal.peer, terminal.channel);
         let State::Open(screen) = &mut terminal.state else { return };
-        let typed = around.peers.terminal_input(peer, channel);
+        let typed = context.peers.terminal_input(peer, channel);
         let taken = screen.send(typed);
-        around.peers.terminal_consumed(peer, channel, taken);
+        context.peers.terminal_consumed(peer, channel, taken);
         // What it shows: the rest of the last turn, then what has come since.
-        show(screen, around.peers, peer, channel);
-        screen.receive(&mut around.place(key), now.mono);
-        show(screen, around.peers, peer, channel);
+        show(screen, context.peers, peer, channel);
+        screen.receive(&mut context.context(key), now.mono);
+        show(screen, context.peers, peer, channel);
         let next = screen.flush(now.mono);
         // Keys that wait while there is room again get no event of their own.
-        let more_typed = !around.peers.terminal_input(peer, channel).is_empty();
+        let more_typed = !context.peers.terminal_input(peer, channel).is_empty();
         if next == Next::Again || more_typed && screen.send_space() > 0 {
             self.touched.insert(key);
         }
-        if let Some(status) = screen.ended(&mut around.place(key), now.mono) {
-            around.peers.end_terminal(peer, channel, status);
-            around.agent.terminal_closed(now, id(key));
+        if let Some(status) = screen.ended(&mut context.context(key), now.mono) {
+            context.peers.end_terminal(peer, channel, status);
+            context.agent.terminal_closed(now, id(key));
             self.by_channel.remove(&(peer, channel));
-            self.remove(around.registry, key);
+            self.remove(context.registry, key);
         }
     }
 
     /// Ends a client that nobody looks at.
-    fn leave(&mut self, around: &mut Around<'_>, now: Now, key: Key) {
+    fn leave(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let State::Leaving(screen, _) = &mut terminal.state else { return };
-        if screen.hang_up(&mut around.place(key), now.mono) {
-            self.remove(around.registry, key);
+        if screen.hang_up(&mut context.context(key), now.mono) {
+            self.remove(context.registry, key);
         } else if screen.flush(now.mono) == Next::Again {
             self.touched.insert(key);
         }
@@ -326,7 +328,7 @@ impl Terminals {
 }
 
 impl Terminal {
-    fn screen(&mut self) -> Option<&mut Screen> {
+    fn screen(&mut self) -> Option<&mut TerminalBackend> {
         match &mut self.state {
             State::Wanted => None,
             State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
@@ -343,7 +345,7 @@ impl Terminal {
     }
 }
 
-fn show(screen: &mut Screen, peers: &mut Peers, peer: Key, channel: ChannelId) {
+fn show(screen: &mut TerminalBackend, peers: &mut Peers, peer: Key, channel: ChannelId) {
     let taken = peers.terminal_output(peer, channel, screen.received());
     screen.consume(taken);
 }

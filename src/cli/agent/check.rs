@@ -17,7 +17,7 @@ use crate::paths::Paths;
 use crate::provision::engine::{Event, Mode};
 use crate::provision::plan::agent_check::conditions;
 use crate::provision::plan::agent_host::plan;
-use crate::provision::report::{Line, StepLine, StepResult};
+use crate::provision::report::{ReportLine, StepLine, StepResult};
 use crate::provision::run::{Options, found, run};
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
@@ -82,7 +82,7 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 /// Tells of what is wrong, and to a program of everything.
 fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result<(), Failure> {
-    let Line::Step(mut line) = Line::of(event, Mode::Check) else { return Ok(()) };
+    let ReportLine::Step(mut line) = ReportLine::of(event, Mode::Check) else { return Ok(()) };
     if line.result == StepResult::WouldChange {
         line.result = StepResult::Failed;
         line.error = Some(format!("not as installed: {}", line.changes.join(", ")));
@@ -94,7 +94,7 @@ fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result
 
 fn tell_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
     if as_json {
-        return out.json(&json!(Line::Step(line)));
+        return out.json(&json!(ReportLine::Step(line)));
     }
     let Some(error) = line.error else { return Ok(()) };
     out.text(&format!("{}: {error}", line.step))?;

@@ -10,13 +10,13 @@ use crate::cli::agent::install::{facts, paths, public_key};
 use crate::cli::command::{Command, Parsed};
 use crate::cli::host::remote::{REQUEST, host_name, read_request};
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{Manner, take};
+use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::io::entropy;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, LOG_PORT, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::enrol::agent::{Facts, plan};
-use crate::provision::enrol::words::{AgentMade, AgentWanted, Done, EnrolHere};
+use crate::provision::enrol::messages::{AgentMade, AgentWanted, Done, EnrolHere};
 use crate::provision::logs::rsyslog::{LogTarget, LogToken};
 use crate::provision::plan::agent_host::preparation;
 use crate::provision::run::found;
@@ -42,7 +42,7 @@ pub fn install_wanted(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure>
     let wanted: AgentWanted = read_request()?;
     let mut rng = Rng::from_seed(entropy::seed());
     let steps = preparation(&facts(paths, None)?, &mut rng);
-    take(steps, &Manner::of_request(wanted.check), out)?;
+    take(steps, &RunOptions::of_request(wanted.check), out)?;
     out.json(&json!(made(paths, wanted.check, &mut rng)?))?;
     Ok(Exit::Done)
 }
@@ -92,7 +92,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Failed(text));
     }
     let facts = enrolment(&paths, &wanted)?;
-    take(plan(&facts), &Manner::of_request(wanted.check), out)?;
+    take(plan(&facts), &RunOptions::of_request(wanted.check), out)?;
     if !wanted.check {
         let logged =
             Process::new("logger").args(["--tag", "convocate-agent", &wanted.mark]).status();

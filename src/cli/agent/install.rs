@@ -13,7 +13,7 @@ use crate::cli::agent::enrol::install_wanted;
 use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
 use crate::cli::host::remote::REQUEST;
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, Tone, take};
+use crate::cli::steps::{CHECK, Format, RunOptions, take};
 use crate::exit::Exit;
 use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
@@ -92,7 +92,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         return install_wanted(&paths, out);
     }
-    let manner = Manner::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     let image = match (paths.is_system(), parsed.has(&NO_IMAGE)) {
         (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),
         _ => None,
@@ -161,11 +161,11 @@ fn packed(directory: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Says who this agent is, and what is to be done with that.
-fn introduce(paths: &Paths, tone: Tone, out: &mut Out<'_>) -> Result<(), Failure> {
+fn introduce(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failure> {
     let id = String::from_utf8_lossy(&read(&paths.agent_id())?).trim().to_owned();
     let host_key = public_key(&paths.agent_host_key(), "agent host key")?;
     let shell_key = public_key(&paths.agent_shell_key(), "agent to shell")?;
-    if tone == Tone::Json {
+    if tone == Format::Json {
         return out.json(&json!({
             "line": "agent",
             "id": id,
@@ -194,7 +194,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn prune_images(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let manner = Manner::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     take(vec![prune(current_image(&Paths::default())?)], &manner, out)?;
     Ok(Exit::Done)
 }

@@ -13,11 +13,11 @@ use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::cli::demo::AGENT_WORD;
 use crate::fleet::run::Runner;
+use crate::io::child_daemon::ChildDaemon;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, DiskError};
 use crate::io::entropy;
 use crate::io::process::{Program, Signal};
-use crate::io::servant::Servant;
 use crate::limits::{AGENT_SHUTDOWN_GRACE, DEMO_START_TIMEOUT};
 use crate::paths::{CONFIG_DIR, PRIVATE_KEY, PUBLIC_FILE, Paths};
 use crate::rpc::agent_id::AgentId;
@@ -38,8 +38,8 @@ pub(super) struct House {
     agent_id: AgentId,
     entry_key: String,
     runtime: RuntimeKind,
-    agent: Option<Servant>,
-    hub: Option<Servant>,
+    agent: Option<ChildDaemon>,
+    hub: Option<ChildDaemon>,
     address: Option<Address>,
     clock: Clock,
 }
@@ -122,7 +122,7 @@ impl House {
             program.arguments.push(argument.into());
         }
         let log = self.log(HUB_LOG)?;
-        let hub = Servant::spawn(&program, log).map_err(|error| error.to_string())?;
+        let hub = ChildDaemon::spawn(&program, log).map_err(|error| error.to_string())?;
         let hub = self.hub.insert(hub);
         let address = wait_for_address(&self.clock, hub, &self.paths.status_address());
         let address = address.ok_or_else(|| self.did_not_start("status listener", HUB_LOG))?;
@@ -145,7 +145,7 @@ impl House {
         ] {
             program.arguments.push(argument.into());
         }
-        let servant = Servant::spawn(&program, log).map_err(|error| error.to_string())?;
+        let servant = ChildDaemon::spawn(&program, log).map_err(|error| error.to_string())?;
         let servant = self.agent.insert(servant);
         let address = wait_for_address(&self.clock, servant, &address_file);
         let address = address.ok_or_else(|| self.did_not_start("agent", AGENT_LOG))?;
@@ -256,7 +256,7 @@ impl Drop for House {
 }
 
 /// Waits until a servant has written down where it listens; `None` if it does not.
-fn wait_for_address(clock: &Clock, servant: &mut Servant, file: &Path) -> Option<Address> {
+fn wait_for_address(clock: &Clock, servant: &mut ChildDaemon, file: &Path) -> Option<Address> {
     let deadline = clock.mono() + DEMO_START_TIMEOUT;
     loop {
         if let Ok(text) = fs::read_to_string(file) {
@@ -269,7 +269,7 @@ fn wait_for_address(clock: &Clock, servant: &mut Servant, file: &Path) -> Option
     }
 }
 
-fn end(mut agent: Servant, signal: Signal) -> Result<(), String> {
+fn end(mut agent: ChildDaemon, signal: Signal) -> Result<(), String> {
     agent.signal(signal).map_err(|error| format!("cannot end the agent: {error}"))?;
     match agent.wait(AGENT_SHUTDOWN_GRACE) {
         Ok(_) => Ok(()),

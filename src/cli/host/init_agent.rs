@@ -26,13 +26,13 @@ use crate::io::disk::{self, Links, SecretPolicy, read_secret};
 use crate::io::entropy;
 use crate::limits::{AGENT_PORT, X509_PEM_BYTES_MAX};
 use crate::paths::{DOCKER_SOCKET, Paths};
-use crate::provision::enrol::words::{
+use crate::provision::enrol::messages::{
     AgentKnown, AgentMade, AgentWanted, Done, EnrolAgent, EnrolHere, ProveAgent,
 };
-use crate::provision::install::ship::{RECEIVER, SENDER, Source, ship};
-use crate::provision::install::talk::Talker;
 use crate::provision::logs::authority::{Client, load};
 use crate::provision::openssh::{Target, Then};
+use crate::provision::remote::ship::{RECEIVER, SENDER, Source, ship};
+use crate::provision::remote::talk::Talker;
 use crate::provision::report::StepLine;
 use crate::x509::Certificate;
 use crate::x509::rotation::Trust;

@@ -6,7 +6,7 @@ use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, needs_root, talk
 use crate::cli::out::{Failure, Out};
 use crate::cli::steps::CHECK;
 use crate::exit::Exit;
-use crate::provision::enrol::words::{RotationWanted, ShellMade, ShellWanted};
+use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
 use crate::provision::openssh::{Target, Then};
 
 const ROTATE_CA: Flag = Flag {

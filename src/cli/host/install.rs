@@ -14,7 +14,7 @@ use crate::cli::host::remote::{
     HOST, REQUEST, Report, USER, Worker, failure, needs_root, read_request, talker,
 };
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, Tone, take};
+use crate::cli::steps::{CHECK, Format, RunOptions, take};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
@@ -93,11 +93,11 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         None if parsed.has(&REQUEST) => {
             needs_root("convocate-host install")?;
             let request: Request = read_request()?;
-            install_here(Some(request.ssh_port), &Manner::of_request(request.check), out)
+            install_here(Some(request.ssh_port), &RunOptions::of_request(request.check), out)
         }
         None => {
             needs_root("convocate-host install")?;
-            install_here(own_ssh_port(), &Manner::new(parsed.has(&CHECK), is_json), out)
+            install_here(own_ssh_port(), &RunOptions::new(parsed.has(&CHECK), is_json), out)
         }
     }
 }
@@ -106,7 +106,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn install_here(
     ssh_port: Option<u16>,
-    manner: &Manner,
+    manner: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     let now = Clock::new().wall().seconds();
@@ -119,7 +119,7 @@ fn install_here(
     };
     take(plan(&facts), manner, out)?;
     let reason = restart_wanted();
-    if manner.tone == Tone::Json {
+    if manner.tone == Format::Json {
         out.json(&json!({ "line": "restart", "reason": reason }))?;
     } else if let Some(reason) = reason {
         out.text(&format!("{reason}; restart this machine when it suits: sudo systemctl reboot"))?;

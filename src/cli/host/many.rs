@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use crate::cli::host::said::Said;
+use crate::cli::host::output::OutputLine;
 use crate::cli::out::{Failure, Out};
 use crate::limits::PROVISION_HOSTS_AT_ONCE;
 
@@ -16,26 +16,26 @@ use crate::limits::PROVISION_HOSTS_AT_ONCE;
 pub(crate) fn work_on<T: Sync, R: Send>(
     items: &[T],
     out: &mut Out<'_>,
-    work: impl Fn(&T, &Sender<Said>) -> R + Sync,
+    work: impl Fn(&T, &Sender<OutputLine>) -> R + Sync,
 ) -> Result<Vec<R>, Failure> {
-    let (sayer, said) = channel();
+    let (sender, said) = channel();
     let next = AtomicUsize::new(0);
-    let some = |sayer: Sender<Said>| {
+    let some = |sender: Sender<OutputLine>| {
         let mut done = Vec::new();
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(place) else { return done };
-            done.push((place, work(item, &sayer)));
+            done.push((place, work(item, &sender)));
         }
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..items.len().min(PROVISION_HOSTS_AT_ONCE))
             .map(|_| {
-                let sayer = sayer.clone();
-                scope.spawn(|| some(sayer))
+                let sender = sender.clone();
+                scope.spawn(|| some(sender))
             })
             .collect();
-        drop(sayer);
+        drop(sender);
         let told = said.into_iter().try_for_each(|said| said.write(out));
         let done = threads.into_iter().flat_map(|thread| thread.join().expect("it has ended"));
         let mut done: Vec<(usize, R)> = done.collect();
@@ -53,8 +53,8 @@ mod tests {
         let items: Vec<usize> = (0..3 * PROVISION_HOSTS_AT_ONCE).collect();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let mut out = Out::new(&mut output, &mut errors, None);
-        let done = work_on(&items, &mut out, |item, sayer| {
-            let heard = sayer.send(Said::Text(format!("item {item}")));
+        let done = work_on(&items, &mut out, |item, sender| {
+            let heard = sender.send(OutputLine::Text(format!("item {item}")));
             (*item, heard.is_ok())
         });
         let wanted: Vec<(usize, bool)> = items.iter().map(|&item| (item, true)).collect();

@@ -29,12 +29,12 @@ use crate::fleet::run::{Runner, local_homes};
 use crate::io::disk::{self, Contents, read_tree};
 use crate::limits::{PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SURVEY_TIMEOUT};
 use crate::paths::{AGENT_UNIT, Paths, REMAINS_PREFIX};
-use crate::provision::install::Remote;
-use crate::provision::install::migrate::{MoveError, Moved, hash};
-use crate::provision::migrate::words::{There, Wanted};
+use crate::provision::migrate::messages::{There, Wanted};
 use crate::provision::openssh::{Copied, Target};
-use crate::provision::run::arrive::arrive;
+use crate::provision::remote::Remote;
+use crate::provision::remote::migrate::{MoveError, Moved, hash};
 use crate::provision::run::docker::Engine;
+use crate::provision::run::receive_session::receive_session;
 use crate::provision::ship::progress::{Progress, mib};
 use crate::rpc::call::Call;
 
@@ -526,7 +526,7 @@ fn receive(_parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
             Err(error) => Err(format!("cannot run systemctl: {error}")),
         }
     };
-    match arrive(&Paths::default(), &wanted, input, output, pick_up) {
+    match receive_session(&Paths::default(), &wanted, input, output, pick_up) {
         Ok(true) => Ok(Exit::Done),
         // It has been said in the report.
         Ok(false) => Err(Failure::Exit(Exit::Failed, String::new())),

@@ -19,10 +19,10 @@ use crate::exit::Exit;
 use crate::io::disk::{self, Ids, Links};
 use crate::io::machine;
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_REQUEST_BYTES_MAX};
-use crate::provision::install::talk::Talker;
-use crate::provision::install::{Operator, Remote, RemoteError};
 use crate::provision::openssh::{Copied, Installed, Probe, Target, Then};
-use crate::provision::report::{EndLine, Line, StepLine, beginning};
+use crate::provision::remote::talk::Talker;
+use crate::provision::remote::{Operator, Remote, RemoteError};
+use crate::provision::report::{EndLine, ReportLine, StepLine, beginning};
 
 /// Another host.
 pub const HOST: Flag = Flag {
@@ -208,7 +208,7 @@ impl Report {
             out.note(&format!("[{}] {}", self.host, String::from_utf8_lossy(bytes)));
             return Ok(());
         };
-        let line = match serde_json::from_value::<Line>(value.clone()) {
+        let line = match serde_json::from_value::<ReportLine>(value.clone()) {
             Ok(line) => line,
             Err(_) => {
                 self.answer = Some(value);
@@ -216,9 +216,9 @@ impl Report {
             }
         };
         match &line {
-            Line::Begin { step } => self.current = Some(step.clone()),
-            Line::Step(_) => self.current = None,
-            Line::End(end) => {
+            ReportLine::Begin { step } => self.current = Some(step.clone()),
+            ReportLine::Step(_) => self.current = None,
+            ReportLine::End(end) => {
                 self.has_ended = true;
                 self.total.add(end);
                 return Ok(());
@@ -229,16 +229,16 @@ impl Report {
 
     /// Something begins that is shown as a step.
     pub fn begin(&mut self, step: &str, out: &mut Out<'_>) -> Result<(), Failure> {
-        self.write(&Line::Begin { step: step.to_owned() }, out)
+        self.write(&ReportLine::Begin { step: step.to_owned() }, out)
     }
 
     /// It has ended.
     pub fn end(&mut self, line: StepLine, out: &mut Out<'_>) -> Result<(), Failure> {
         self.total.count(&line);
-        self.write(&Line::Step(line), out)
+        self.write(&ReportLine::Step(line), out)
     }
 
-    fn write(&self, line: &Line, out: &mut Out<'_>) -> Result<(), Failure> {
+    fn write(&self, line: &ReportLine, out: &mut Out<'_>) -> Result<(), Failure> {
         if self.is_json {
             let mut value = json!(line);
             value["host"] = json!(self.host);
@@ -249,11 +249,13 @@ impl Report {
         out.flush()
     }
 
-    fn show(&self, line: &Line, out: &mut Out<'_>) -> Result<(), Failure> {
+    fn show(&self, line: &ReportLine, out: &mut Out<'_>) -> Result<(), Failure> {
         let host = &self.host;
         match (line, out.width()) {
-            (Line::Begin { step }, Some(_)) => out.part(&format!("[{host}] {}", beginning(step))),
-            (Line::Step(step), Some(_)) => out.text(&step.ending()),
+            (ReportLine::Begin { step }, Some(_)) => {
+                out.part(&format!("[{host}] {}", beginning(step)))
+            }
+            (ReportLine::Step(step), Some(_)) => out.text(&step.ending()),
             (line, _) => match line.text() {
                 Some(text) => out.text(&format!("[{host}] {text}")),
                 None => Ok(()),
@@ -264,7 +266,7 @@ impl Report {
     /// Tells of all runs together.
     pub fn finish(&self, out: &mut Out<'_>) -> Result<(), Failure> {
         if self.is_json {
-            let mut value = json!(Line::End(self.total));
+            let mut value = json!(ReportLine::End(self.total));
             value["host"] = json!(self.host);
             out.json(&value)?;
         } else {

@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::host::output::Report;
 use crate::cli::host::remote::{
     BIN, HOST, REQUEST, USER, needs_root, operator, program_for, read_request,
 };
-use crate::cli::host::said::Report;
 use crate::cli::host::update::failure_text;
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, take};
+use crate::cli::steps::{CHECK, RunOptions, take};
 use crate::exit::Exit;
 use crate::fleet::run::load;
 use crate::paths::Paths;
 use crate::provision::enrol::leave::{Facts, agent_side, shell_side};
-use crate::provision::install::Remote;
 use crate::provision::openssh::Target;
+use crate::provision::remote::Remote;
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
 
@@ -71,7 +71,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         needs_root("convocate-host remove-agent")?;
         let request: Request = read_request()?;
-        take(agent_side(&Paths::default()), &Manner::of_request(request.check), out)?;
+        take(agent_side(&Paths::default()), &RunOptions::of_request(request.check), out)?;
         return Ok(Exit::Done);
     }
     let Some(agent) = parsed.value(&AGENT) else {
@@ -107,7 +107,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         false => None,
     };
     let facts = Facts { paths: paths.clone(), id: id.clone(), collected };
-    take(shell_side(&facts), &Manner::new(check, parsed.has(&JSON)), out)?;
+    take(shell_side(&facts), &RunOptions::new(check, parsed.has(&JSON)), out)?;
     let log = paths.agent_logs().join(format!("{id}.log"));
     if log.exists() {
         out.note(&format!("{} stays", log.display()));
@@ -147,8 +147,8 @@ fn leave_there(parsed: &Parsed, host: &str, check: bool, out: &mut Out<'_>) -> R
     let (remote, probe) = Remote::connect(target, operator()).map_err(|error| failed(&error))?;
     let program = program_for(&probe.machine, "convocate-host", parsed.value(&BIN))?;
     let copy = remote.copy(&program).map_err(|error| failed(&error))?;
-    let (sayer, said) = channel();
-    let mut report = Report::new(host, parsed.has(&JSON), &sayer);
+    let (sender, said) = channel();
+    let mut report = Report::new(host, parsed.has(&JSON), &sender);
     let request = json!(Request { check }).to_string();
     let done = remote.run_on(&copy, "remove-agent --request", &request, &[], |line| {
         report.tell(line) && said.try_iter().try_for_each(|said| said.write(out)).is_ok()

@@ -8,17 +8,17 @@ use serde_json::json;
 
 use crate::agent;
 use crate::cli::command::{Command, Flag, JSON, Operand, Parsed};
+use crate::cli::host::output::OutputLine;
 use crate::cli::host::remote::{BIN, HOST, USER, needs_root, operator, program_for, read_request};
-use crate::cli::host::said::Said;
 use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 use crate::paths::DOCKER_SOCKET;
-use crate::provision::install::Remote;
 use crate::provision::openssh::Target;
+use crate::provision::remote::Remote;
 use crate::provision::run::receive::receive;
-use crate::provision::run::send::{Cargo, ShipError, Shipped};
+use crate::provision::run::send::{ImageSource, ShipError, Shipped};
+use crate::provision::ship::messages::{Offer, Wanted};
 use crate::provision::ship::progress::Progress;
-use crate::provision::ship::words::{Offer, Wanted};
 
 const ENGINE: Flag = Flag {
     name: "docker-socket",
@@ -115,10 +115,10 @@ impl<'a> Teller<'a> {
     }
 
     /// Progress: a program hears of each, a person at growing intervals.
-    pub(crate) fn progress(&mut self, progress: &Progress) -> Option<Said> {
+    pub(crate) fn progress(&mut self, progress: &Progress) -> Option<OutputLine> {
         const FIRST: Duration = Duration::from_secs(2);
         if self.is_json {
-            return Some(Said::Json(json!({
+            return Some(OutputLine::Json(json!({
                 "line": "image-progress", "host": self.host, "image": self.image,
                 "plain_bytes": progress.plain_bytes, "wire_bytes": progress.wire_bytes,
                 "expected_bytes": progress.expected_bytes, "rate": progress.rate(),
@@ -128,17 +128,17 @@ impl<'a> Teller<'a> {
         let is_due = progress.took >= self.told.map_or(FIRST, |told| told * 3 / 2);
         is_due.then(|| {
             self.told = Some(progress.took);
-            Said::Note(format!("[{}] image {}: {}", self.host, self.image, progress.text()))
+            OutputLine::Note(format!("[{}] image {}: {}", self.host, self.image, progress.text()))
         })
     }
 
     /// The end.
-    pub(crate) fn done(&self, shipped: &Shipped) -> Said {
+    pub(crate) fn done(&self, shipped: &Shipped) -> OutputLine {
         if !self.is_json {
             let text = shipped.text();
-            return Said::Text(format!("[{}] image {} … {text}", self.host, self.image));
+            return OutputLine::Text(format!("[{}] image {} … {text}", self.host, self.image));
         }
-        Said::Json(json!({
+        OutputLine::Json(json!({
             "line": "image", "host": self.host, "image": self.image, "id": shipped.id,
             "layers": shipped.layers, "sent": shipped.sent,
             "plain_bytes": shipped.plain_bytes, "wire_bytes": shipped.wire_bytes,
@@ -157,7 +157,7 @@ fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
         ShipError::Files(_) => Failure::Exit(Exit::FilesUnusable, error.to_string()),
         error => Failure::Failed(error.to_string()),
     };
-    let cargo = Cargo::new(&wanted.image, docker_socket(parsed)).map_err(|it| failed(&it))?;
+    let cargo = ImageSource::new(&wanted.image, docker_socket(parsed)).map_err(|it| failed(&it))?;
     let mut output = std::io::stdout().lock();
     let ends = (std::io::stdin().lock(), &mut output);
     let shipped = cargo.ship(wanted.whole, ends, &mut |_| true).map_err(|it| failed(&it))?;

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::base::time::Wall;
 use crate::cli::command::{Command, JSON, Parsed, ROOT};
 use crate::cli::host::many::work_on;
+use crate::cli::host::output::{OutputLine, Report};
 use crate::cli::host::remote::{USER, Worker, host_name, operator, program_for};
-use crate::cli::host::said::{Report, Said};
 use crate::cli::host::update::{Request, agent_program, failure_text, ping};
 use crate::cli::out::{Failure, Out};
 use crate::cli::table::{Column, Table};
@@ -23,9 +23,9 @@ use crate::io::disk::{self, Links};
 use crate::io::machine;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX, X509_WARN_DAYS};
 use crate::paths::Paths;
-use crate::provision::enrol::words::ShellWanted;
-use crate::provision::install::{Remote, run_here};
+use crate::provision::enrol::messages::ShellWanted;
 use crate::provision::openssh::Target;
+use crate::provision::remote::{Remote, run_here};
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
 use crate::x509::rotation::Trust;
@@ -96,7 +96,7 @@ fn status(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let own = paths.is_system().then(|| shell_host(&paths, now));
     let entries: Vec<Entry> = own.into_iter().chain(registry.agents.iter().map(agent)).collect();
     let user = parsed.value(&USER);
-    let found = work_on(&entries, out, |entry, sayer| look(entry, user, &paths, sayer))?;
+    let found = work_on(&entries, out, |entry, sender| look(entry, user, &paths, sender))?;
     let is_json = parsed.has(&JSON);
     let mut is_good = registry.problems.is_empty();
     let mut table = table();
@@ -171,14 +171,14 @@ fn pem(path: &Path) -> Option<String> {
 }
 
 /// Looks at one host, and changes nothing.
-fn look(entry: &Entry, user: Option<&str>, paths: &Paths, sayer: &Sender<Said>) -> Found {
+fn look(entry: &Entry, user: Option<&str>, paths: &Paths, sender: &Sender<OutputLine>) -> Found {
     match entry.role {
         Role::Shell => Found {
             version: installed_version(&paths.program("convocate")),
-            drift: shell_drift(&entry.host, sayer),
+            drift: shell_drift(&entry.host, sender),
         },
         Role::Agent => {
-            Found { version: ping(paths, entry.id.as_deref()), drift: drift(entry, user, sayer) }
+            Found { version: ping(paths, entry.id.as_deref()), drift: drift(entry, user, sender) }
         }
     }
 }
@@ -197,7 +197,7 @@ fn installed_version(program: &Path) -> Result<Option<String>, String> {
 }
 
 /// What init-shell would change on this machine.
-fn shell_drift(host: &str, sayer: &Sender<Said>) -> Result<Vec<String>, String> {
+fn shell_drift(host: &str, sender: &Sender<OutputLine>) -> Result<Vec<String>, String> {
     let program = Worker::here("convocate", None).map_err(failure_text)?;
     let mut words = program.call("install --request");
     if machine::uid() != 0 {
@@ -211,7 +211,7 @@ fn shell_drift(host: &str, sayer: &Sender<Said>) -> Result<Vec<String>, String> 
     let request = json!(wanted).to_string();
     let done = run_here(&words, &request, |line| report.tell(line));
     let is_done = done.map_err(|error| error.to_string())?;
-    what_drifts(host, report, is_done, sayer)
+    what_drifts(host, report, is_done, sender)
 }
 
 /// What a report says would be changed, and what has failed.
@@ -219,10 +219,10 @@ fn what_drifts(
     host: &str,
     mut report: Report<'_>,
     is_done: bool,
-    sayer: &Sender<Said>,
+    sender: &Sender<OutputLine>,
 ) -> Result<Vec<String>, String> {
     if let Some(failed) = report.failed {
-        let _heard = sayer.send(Said::Note(format!("[{host}] {failed}")));
+        let _heard = sender.send(OutputLine::Note(format!("[{host}] {failed}")));
         report.changed.push(failed);
     } else if !is_done || !report.has_ended {
         return Err("it did not say how it is".to_owned());
@@ -231,7 +231,11 @@ fn what_drifts(
 }
 
 /// What an update would change there.
-fn drift(entry: &Entry, user: Option<&str>, sayer: &Sender<Said>) -> Result<Vec<String>, String> {
+fn drift(
+    entry: &Entry,
+    user: Option<&str>,
+    sender: &Sender<OutputLine>,
+) -> Result<Vec<String>, String> {
     let target = Target::new(&entry.host, user)?;
     let (remote, probe) = Remote::connect(target, operator()).map_err(|error| error.to_string())?;
     let agent = agent_program(&probe.machine)?;
@@ -245,7 +249,7 @@ fn drift(entry: &Entry, user: Option<&str>, sayer: &Sender<Said>) -> Result<Vec<
     // A host that is gone keeps a file that only root reads.
     let _removed = remote.clean(&copy);
     let is_done = done.map_err(|error| error.to_string())?;
-    what_drifts(&entry.host, report, is_done, sayer)
+    what_drifts(&entry.host, report, is_done, sender)
 }
 
 impl Found {

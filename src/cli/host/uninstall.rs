@@ -8,16 +8,16 @@ use serde_json::json;
 
 use crate::agent::docker::description::LABEL_SESSION;
 use crate::cli::command::{Command, Flag, JSON, Parsed};
+use crate::cli::host::output::Report;
 use crate::cli::host::remote::{HOST, REQUEST, USER, operator, program_for, read_request};
-use crate::cli::host::said::Report;
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, take};
+use crate::cli::steps::{CHECK, RunOptions, take};
 use crate::exit::Exit;
 use crate::io::machine;
 use crate::paths::Paths;
-use crate::provision::install::Remote;
 use crate::provision::openssh::Target;
 use crate::provision::plan::removal::{Facts, plan};
+use crate::provision::remote::Remote;
 
 const YES: Flag = Flag {
     name: "yes",
@@ -67,7 +67,7 @@ fn uninstall(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let given = Request { check: parsed.has(&CHECK), homes: parsed.has(&HOMES) };
     if parsed.has(&REQUEST) {
         let request: Request = read_request()?;
-        let mut manner = Manner::new(request.check, true);
+        let mut manner = RunOptions::new(request.check, true);
         manner.until_stdin_ends = true;
         return uninstall_here(&request, &manner, out);
     }
@@ -80,11 +80,15 @@ fn uninstall(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
             uninstall_there(target, &given, parsed.has(&JSON), out)
         }
-        None => uninstall_here(&given, &Manner::new(given.check, parsed.has(&JSON)), out),
+        None => uninstall_here(&given, &RunOptions::new(given.check, parsed.has(&JSON)), out),
     }
 }
 
-fn uninstall_here(request: &Request, manner: &Manner, out: &mut Out<'_>) -> Result<Exit, Failure> {
+fn uninstall_here(
+    request: &Request,
+    manner: &RunOptions,
+    out: &mut Out<'_>,
+) -> Result<Exit, Failure> {
     if machine::uid() != 0 {
         let text = "this needs root; run: sudo convocate-host uninstall".to_owned();
         return Err(Failure::Failed(text));
@@ -110,8 +114,8 @@ fn uninstall_there(
     let (remote, probe) = Remote::connect(target, operator()).map_err(|error| failed(&error))?;
     let program = program_for(&probe.machine, "convocate-host", None)?;
     let copy = remote.copy(&program).map_err(|error| failed(&error))?;
-    let (sayer, said) = channel();
-    let mut report = Report::new(&host, is_json, &sayer);
+    let (sender, said) = channel();
+    let mut report = Report::new(&host, is_json, &sender);
     let request = json!(request).to_string();
     let done = remote.run_on(&copy, "uninstall --request", &request, &[], |line| {
         report.tell(line) && said.try_iter().try_for_each(|said| said.write(out)).is_ok()

@@ -23,11 +23,11 @@ use crate::base::rng::Rng;
 use crate::cli::agent::install::facts;
 use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
 use crate::cli::host::many::work_on;
+use crate::cli::host::output::{OutputLine, Report};
 use crate::cli::host::remote::{REQUEST, USER, operator, program_for, read_request};
-use crate::cli::host::said::{Report, Said};
 use crate::cli::host::ship_image::{Teller, docker_socket};
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, take};
+use crate::cli::steps::{CHECK, RunOptions, take};
 use crate::cli::table::{Column, Table};
 use crate::exit::Exit;
 use crate::fleet::registry::KnownAgent;
@@ -36,9 +36,9 @@ use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_HOSTS_MAX, SURVEY_TIMEOUT};
 use crate::paths::Paths;
-use crate::provision::install::{Remote, RemoteError};
 use crate::provision::openssh::{Copied, Target};
 use crate::provision::plan::update::{PROGRAM, back, replace, stamp};
+use crate::provision::remote::{Remote, RemoteError};
 use crate::rpc::call::Call;
 use crate::rpc::session::Pong;
 
@@ -157,7 +157,7 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         socket: docker_socket(parsed),
         paths: crate::cli::verbs::paths(parsed)?,
     };
-    let summaries = work_on(&targets, out, |target, sayer| job.host(target, sayer))?;
+    let summaries = work_on(&targets, out, |target, sender| job.host(target, sender))?;
     tell_summaries(&summaries, job.is_json, out)?;
     let is_good = summaries.iter().all(|summary| summary.is_good);
     Ok(if is_good { Exit::Done } else { Exit::Failed })
@@ -243,7 +243,7 @@ enum Outcome {
 
 impl Job {
     /// Works on one host to its end.
-    fn host(&self, target: &Target, sayer: &Sender<Said>) -> Summary {
+    fn host(&self, target: &Target, sender: &Sender<OutputLine>) -> Summary {
         let begun = Instant::now();
         let host = target.host().to_owned();
         let mut summary = Summary {
@@ -254,7 +254,7 @@ impl Job {
             note: String::new(),
             seconds: 0,
         };
-        match self.update(target, sayer, &mut summary) {
+        match self.update(target, sender, &mut summary) {
             Ok(Outcome::Good(changed)) => {
                 summary.is_good = true;
                 summary.result = match (changed.is_empty(), self.check) {
@@ -276,7 +276,7 @@ impl Job {
     fn update(
         &self,
         target: &Target,
-        sayer: &Sender<Said>,
+        sender: &Sender<OutputLine>,
         summary: &mut Summary,
     ) -> Result<Outcome, String> {
         let host = target.host();
@@ -285,7 +285,7 @@ impl Job {
         let agent = agent_program(&probe.machine)?;
         let own = program_for(&probe.machine, "convocate-host", None).map_err(failure_text)?;
         let copy = remote.copy(&own).map_err(|error| error.to_string())?;
-        let there = There { job: self, remote: &remote, copy: &copy, host, sayer };
+        let there = There { job: self, remote: &remote, copy: &copy, host, sender };
         let outcome = there.update(&agent, summary);
         // A host that is gone keeps a file that only root reads.
         let _removed = remote.clean(&copy);
@@ -299,7 +299,7 @@ struct There<'a> {
     remote: &'a Remote,
     copy: &'a Copied,
     host: &'a str,
-    sayer: &'a Sender<Said>,
+    sender: &'a Sender<OutputLine>,
 }
 
 impl There<'_> {
@@ -332,7 +332,7 @@ impl There<'_> {
 
     fn ship(&self, image: &str) -> Result<(), String> {
         let mut teller = Teller::new(self.host, image, self.job.is_json);
-        let say = |said: Said| self.sayer.send(said).is_ok();
+        let say = |said: OutputLine| self.sender.send(said).is_ok();
         let shipped = self.remote.ship(self.copy, image, self.job.socket.clone(), |progress| {
             teller.progress(progress).is_none_or(say)
         });
@@ -348,7 +348,7 @@ impl There<'_> {
         request: &Request,
         payload: &[u8],
     ) -> Result<(Result<(), String>, Option<String>, Vec<String>), String> {
-        let mut report = Report::new(self.host, self.job.is_json, self.sayer);
+        let mut report = Report::new(self.host, self.job.is_json, self.sender);
         let line = json!(request).to_string();
         let tell = |line: &[u8]| report.tell(line);
         let is_done = self.remote.run_on(self.copy, "update --request", &line, payload, tell);
@@ -384,7 +384,7 @@ impl There<'_> {
         why: String,
     ) -> Result<Outcome, String> {
         let note = format!("[{}] {why}; the program before is put back", self.host);
-        let _heard = self.sayer.send(Said::Note(note));
+        let _heard = self.sender.send(OutputLine::Note(note));
         let request = Request { work: Work::Back, check: false };
         let back = self.call(&request, &[]).and_then(|(done, ..)| done);
         match back.and_then(|()| self.ping(id, summary)) {
@@ -430,7 +430,7 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(id) = read(&paths.agent_id())? {
         out.json(&json!({ "agent": String::from_utf8_lossy(&id).trim() }))?;
     }
-    let mut manner = Manner::new(request.check, true);
+    let mut manner = RunOptions::new(request.check, true);
     manner.until_stdin_ends = true;
     take(steps, &manner, out)?;
     Ok(Exit::Done)

@@ -9,7 +9,7 @@ use crate::base::time::Mono;
 use crate::io::reactor::{Interests, Reactor};
 use crate::io::stream::{Moved, Stream};
 use crate::limits::{HUB_LINE_BYTES_MAX, HUB_READ_BYTES, LINK_TURN_BYTES};
-use crate::tui::news::News;
+use crate::tui::messages::News;
 
 /// A connection to the hub that is made again when it is lost.
 pub struct HubLink {

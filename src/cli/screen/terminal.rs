@@ -12,30 +12,30 @@ use crate::io::tty::{RawMode, Tty};
 use crate::limits::{TERMINAL_CELLS_MAX, TYPED_BYTES_MAX};
 
 /// What a terminal is told when the screen comes and when it goes.
-struct Manners {
+struct ScreenCodes {
     enter: &'static str,
     leave: &'static str,
 }
 
 /// An alternate screen, pasting in brackets, and a title that is put aside.
-const FULL: Manners = Manners {
+const FULL: ScreenCodes = ScreenCodes {
     enter: "\x1b[22;2t\x1b]2;convocate\x07\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l\x1b[23;2t",
 };
 /// Without a title: not every multiplexer can put one aside.
-const MULTIPLEXED: Manners = Manners {
+const MULTIPLEXED: ScreenCodes = ScreenCodes {
     enter: "\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l",
 };
 /// There is one screen only, which is left empty.
-const CONSOLE: Manners =
-    Manners { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
+const CONSOLE: ScreenCodes =
+    ScreenCodes { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
 
 /// The terminal.
 pub struct Terminal {
     tty: Tty,
     signals: Signals,
-    manners: &'static Manners,
+    manners: &'static ScreenCodes,
     raw: Option<RawMode>,
     output: Vec<u8>,
     written: usize,

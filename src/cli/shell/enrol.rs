@@ -15,7 +15,7 @@ use crate::cli::agent::install::{paths, public_key};
 use crate::cli::command::{Command, Parsed};
 use crate::cli::host::remote::{REQUEST, read_request};
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{Manner, take};
+use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::fleet::run::Runner;
 use crate::io::clock::Clock;
@@ -24,10 +24,10 @@ use crate::limits::{
     CONFIG_LINE_BYTES_MAX, PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SSH_KEY_FILE_BYTES_MAX,
 };
 use crate::paths::Paths;
+use crate::provision::enrol::messages::{AgentKnown, Done, EnrolAgent, ProveAgent};
 use crate::provision::enrol::shell::{DrivingKey, Facts, issued, plan};
-use crate::provision::enrol::words::{AgentKnown, Done, EnrolAgent, ProveAgent};
 use crate::provision::logs::rsyslog::LogToken;
-use crate::provision::report::{EndLine, Line, StepLine};
+use crate::provision::report::{EndLine, ReportLine, StepLine};
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::call::Call;
@@ -97,7 +97,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         agent_to_shell_key: wanted.agent_to_shell_key,
         paths: paths.clone(),
     };
-    take(plan(&facts), &Manner::of_request(wanted.check), out)?;
+    take(plan(&facts), &RunOptions::of_request(wanted.check), out)?;
     out.json(&json!(AgentKnown {
         shell_to_agent_key: facts.driving.public,
         status_host_key: public_key(&paths.status_host_key(), "status host key")?,
@@ -153,7 +153,7 @@ fn prove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         proven(&paths, &id, &wanted.mark, out)?;
     }
     let step = issued(&paths, &id, wanted.certificate);
-    take(vec![step], &Manner::of_request(wanted.check), out)?;
+    take(vec![step], &RunOptions::of_request(wanted.check), out)?;
     out.json(&json!(Done {}))?;
     Ok(Exit::Done)
 }
@@ -184,7 +184,7 @@ fn proven(paths: &Paths, id: &AgentId, mark: &str, out: &mut Out<'_>) -> Result<
         || has_line(&log, mark),
     )?;
     let end = proof.end;
-    out.json(&json!(Line::End(end)))?;
+    out.json(&json!(ReportLine::End(end)))?;
     if end.failed > 0 {
         return Err(Failure::Exit(Exit::Failed, String::new()));
     }
@@ -208,7 +208,7 @@ impl Proof<'_, '_> {
         if self.end.failed > 0 {
             return Ok(());
         }
-        self.out.json(&json!(Line::Begin { step: name.to_owned() }))?;
+        self.out.json(&json!(ReportLine::Begin { step: name.to_owned() }))?;
         self.out.flush()?;
         let begun = Instant::now();
         let told = loop {
@@ -221,7 +221,7 @@ impl Proof<'_, '_> {
         };
         let line = StepLine::shown(name, told.err().as_ref(), advice, begun.elapsed());
         self.end.count(&line);
-        self.out.json(&json!(Line::Step(line)))?;
+        self.out.json(&json!(ReportLine::Step(line)))?;
         self.out.flush()
     }
 }

@@ -12,13 +12,13 @@ use crate::cli::agent::install::{BASE, NO_IMAGE, own_program, paths, public_key,
 use crate::cli::command::{Command, JSON, Parsed, ROOT};
 use crate::cli::host::remote::{REQUEST, host_name, read_request};
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Manner, Tone, take};
+use crate::cli::steps::{CHECK, Format, RunOptions, take};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
 use crate::paths::Paths;
 use crate::provision::engine::Mode;
-use crate::provision::enrol::words::{RotationWanted, ShellMade, ShellWanted};
+use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
 use crate::provision::logs::authority::Ask;
 use crate::provision::logs::{authority, collector};
 use crate::provision::plan::shell_host::{Facts, plan};
@@ -56,14 +56,14 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         return install_wanted(&paths, &read_request()?, out);
     }
-    let manner = Manner::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     let facts = facts(&paths, parsed.has(&NO_IMAGE), parsed.value(&BASE))?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &manner, out)?;
     if manner.mode == Mode::Check {
         return Ok(Exit::Done);
     }
     let host_key = public_key(&paths.status_host_key(), "status host key")?;
-    if manner.tone == Tone::Json {
+    if manner.tone == Format::Json {
         out.json(&json!({ "line": "shell", "status_host_key": host_key }))?;
         return Ok(Exit::Done);
     }
@@ -96,7 +96,7 @@ fn install_wanted(paths: &Paths, wanted: &ShellWanted, out: &mut Out<'_>) -> Res
     let mut steps = plan(&base, &mut rng);
     let logs = collector_facts(paths, wanted, &mut rng)?;
     steps.extend(collector::plan(&logs));
-    take(steps, &Manner::of_request(wanted.check), out)?;
+    take(steps, &RunOptions::of_request(wanted.check), out)?;
     let status_host_key = match public_key(&paths.status_host_key(), "status host key") {
         Err(_) if wanted.check => KeyPair::from_seed(rng.bytes()).public().to_line("not made yet"),
         line => line?,

@@ -11,7 +11,7 @@ use crate::base::time::Wall;
 use crate::cli::agent::install::paths;
 use crate::cli::command::{Command, JSON, Parsed};
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{Manner, take};
+use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::fleet::run::{Reply, Runner};
 use crate::io::{disk, entropy};
@@ -63,7 +63,7 @@ fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // and what was sent by then is lost: where all certificates are over, agents that have theirs
     // anew keep their lines until the collector has its own, and none of them is refused.
     let failed = all(&mut house, &mut runner, is_json, out);
-    take(renewed(&house.paths, &own).into(), &Manner::new(false, is_json), out)?;
+    take(renewed(&house.paths, &own).into(), &RunOptions::new(false, is_json), out)?;
     Ok(if failed? == 0 { Exit::Done } else { Exit::Failed })
 }
 

@@ -195,7 +195,7 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
     while now < at(3600) {
         if member.poll_action() == Some(Action::Dial) {
             dials.push(now);
-            member.knocks(now);
+            member.connects_started(now);
         }
         while let Some(event) = member.poll_event(now) {
             assert!(matches!(event, Event::Lost(Lost::Dial { .. })), "{event:?}");
@@ -233,10 +233,10 @@ fn a_wait_does_not_grow_while_nobody_answers_and_ends_with_news() {
     member.dial_failed(now, &refused("connection refused"));
     assert!(wait(&member, now) >= Duration::from_secs(15));
     while member.poll_action().is_some() {}
-    member.hurry(now);
+    member.reconnect_now(now);
     assert_eq!((member.status(), member.poll_action()), (Status::Dialling, Some(Action::Dial)));
     // It hurries nobody who is at it.
-    member.hurry(now);
+    member.reconnect_now(now);
     assert_eq!(member.poll_action(), None);
 }
 

@@ -260,7 +260,7 @@ impl Runner {
         let Some(member) = self.fleet.member_mut(key) else { return };
         match wire {
             Ok(Some(wire)) => {
-                member.knocks(now);
+                member.connects_started(now);
                 self.wires.insert(key, wire);
             }
             Ok(None) => {}

@@ -232,7 +232,7 @@ impl Show {
         match wire {
             Ok(wire) => {
                 if wire.is_some() {
-                    self.attach.knocks(now);
+                    self.attach.connects_started(now);
                 }
                 self.wire = wire;
             }

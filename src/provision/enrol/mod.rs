@@ -2,5 +2,5 @@
 
 pub mod agent;
 pub mod leave;
+pub mod messages;
 pub mod shell;
-pub mod words;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, VM_DISK_TIMEOUT, VM_SUMS_TIMEOUT};
 use crate::provision::order::{Action, Answer, Command, End, Question, Ran};
 use crate::provision::step::{Change, Failure, Verdict};
-use crate::provision::vm::wish::{Sha256Hex, Url};
+use crate::provision::vm::spec::{Sha256Hex, Url};
 
 /// A file, in its place, with a checksum that is known or listed.
 #[derive(Clone, Debug, PartialEq, Eq)]

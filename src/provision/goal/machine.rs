@@ -6,7 +6,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, VM_DISK_TIMEOUT, VM_IMAGE_BYTES_MIN};
-use crate::provision::goal::room::virsh;
+use crate::provision::goal::capacity::virsh;
 use crate::provision::order::{Access, Action, Answer, Command, End, Question, Ran};
 use crate::provision::step::{Change, Failure, Verdict};
 

@@ -9,12 +9,13 @@
 //! | [`mod@unit`] | a unit of systemd is loaded, enabled, running |
 //! | [`firewall`] | ufw has a rule, ufw is on |
 //! | [`image`], [`prune`] | the session image is built; none is left that nobody needs |
-//! | [`room`] | a virtual machine more fits on the hypervisor |
+//! | [`capacity`] | a virtual machine more fits on the hypervisor |
 //! | [`download`] | a file is fetched, and is what its checksum says |
 //! | [`machine`] | disks of a virtual machine are there, libvirt knows it |
 //! | [`command`] | what a program tells and brings about, and conditions |
 
 pub mod account;
+pub mod capacity;
 pub mod command;
 pub mod download;
 pub mod file;
@@ -23,6 +24,5 @@ pub mod image;
 pub mod machine;
 pub mod package;
 pub mod prune;
-pub mod room;
 pub mod unit;
 pub mod upgrade;

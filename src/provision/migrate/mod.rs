@@ -15,7 +15,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`archive`] | records as bytes, and the hash of a tree |
-//! | [`words`] | what both ends tell each other |
+//! | [`messages`] | what both ends tell each other |
 
 pub mod archive;
-pub mod words;
+pub mod messages;

@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::limits::{PROVISION_UNIT_TIMEOUT, VM_PERCENT};
 use crate::paths::{Owner, PUBLIC_FILE, Paths};
+use crate::provision::goal::capacity::{Room, virsh};
 use crate::provision::goal::command::{Expect, Settled};
 use crate::provision::goal::download::Download;
 use crate::provision::goal::file::{Content, File};
 use crate::provision::goal::machine::{Defined, Disk};
 use crate::provision::goal::package::Packages;
-use crate::provision::goal::room::{Room, virsh};
 use crate::provision::goal::unit::Unit;
 use crate::provision::order::Command;
 use crate::provision::plan::agent_host::{access, directory, file, systemd};
@@ -24,7 +24,7 @@ use crate::provision::step::Step;
 use crate::provision::vm::domain::{self, Virtualisation};
 use crate::provision::vm::machine::{CACHE, DIRECTORY, Machine};
 use crate::provision::vm::seed::{self, HostKey};
-use crate::provision::vm::wish::{ImageSource, Wish};
+use crate::provision::vm::spec::{ImageSource, VmSpec};
 
 /// What the plan of a hypervisor depends on.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub struct Birth<'a> {
     /// The machine.
     pub machine: &'a Machine,
     /// What was asked for.
-    pub wish: &'a Wish,
+    pub wish: &'a VmSpec,
     /// What the machine proves to be itself with.
     pub host_key: &'a HostKey,
     /// How its instructions are run.
@@ -325,9 +325,9 @@ fn settled(name: String, ask: Command, expect: Expect, effect: &str, make: Vec<C
 mod tests {
     use super::*;
     use crate::provision::step::Goal;
+    use crate::provision::vm::capacity::Hypervisor;
     use crate::provision::vm::machine::tests::{machine, wish};
-    use crate::provision::vm::room::Hypervisor;
-    use crate::provision::vm::wish::Sha256Hex;
+    use crate::provision::vm::spec::Sha256Hex;
 
     fn facts() -> Facts {
         let hypervisor =

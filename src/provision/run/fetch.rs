@@ -17,7 +17,7 @@ use crate::io::disk;
 use crate::limits::VM_FETCH_TIMEOUT;
 use crate::provision::goal::download::curl;
 use crate::provision::order::{Answer, End};
-use crate::provision::vm::wish::Sha256Hex;
+use crate::provision::vm::spec::Sha256Hex;
 
 /// What is to be fetched.
 pub(super) struct Wanted<'a> {

@@ -17,7 +17,7 @@ use crate::provision::logs::authority;
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
 use crate::provision::logs::user::LogUser;
 use crate::provision::order::Account;
-use crate::provision::ship::words::known;
+use crate::provision::ship::messages::known;
 use crate::rpc::agent_id::AgentId;
 use crate::x509::Certificate;
 

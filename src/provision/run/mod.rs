@@ -6,7 +6,7 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | [`arrive`] | takes a session's directory that is sent here |
+//! | [`receive_session`] | takes a session's directory that is sent here |
 //! | [`files`] | what stands at paths, and changing it |
 //! | [`fetch`] | files from elsewhere, whole or not at all |
 //! | [`docker`] | the Docker Engine, for streams of any length |
@@ -16,12 +16,12 @@
 //! | [`store`] | what of it is to be sent, from the Engine's own files |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
-pub mod arrive;
 pub(crate) mod docker;
 mod fetch;
 mod files;
 pub mod found;
 pub mod receive;
+pub mod receive_session;
 pub mod send;
 mod store;
 mod wait;

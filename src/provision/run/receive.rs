@@ -14,7 +14,7 @@ use super::docker::{Engine, Upload};
 use crate::docker::{Error, call};
 use crate::limits::{DOCKER_STREAM_BYTES, SHIP_IMAGES_MAX};
 use crate::provision::ship::frame::{Unpacked, Unpacker};
-use crate::provision::ship::words::{Known, Offer, Word, is_containerd_store, known, loaded_id};
+use crate::provision::ship::messages::{Known, Offer, Word, is_containerd_store, known, loaded_id};
 
 /// Takes an offered image from `input`, and says what comes of it on `output`: whether that is the
 /// image under its name.

@@ -26,10 +26,10 @@ use crate::limits::{
     PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_PIECES_AHEAD, SHIP_PROGRESS_INTERVAL,
 };
 use crate::provision::ship::frame::Packer;
+use crate::provision::ship::layer_filter::LayerFilter;
 use crate::provision::ship::layers::Layers;
+use crate::provision::ship::messages::{Offer, Word, known, layer_sizes};
 use crate::provision::ship::progress::{Progress, mib};
-use crate::provision::ship::sieve::Sieve;
-use crate::provision::ship::words::{Offer, Word, known, layer_sizes};
 
 /// An image that is on the host under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub enum ShipError {
 }
 
 /// An image that is to be sent.
-pub struct Cargo {
+pub struct ImageSource {
     engine: Engine,
     offer: Offer,
     /// Bytes of each layer, where that is known.
@@ -90,7 +90,7 @@ enum Source {
     /// The Engine's own files.
     Store(Stored),
     /// The Engine, which makes it, and what is left out as it passes.
-    Archive(Download, Box<Sieve>),
+    Archive(Download, Box<LayerFilter>),
 }
 
 /// The receiver, which hears us and says words.
@@ -105,12 +105,12 @@ pub struct Words<R> {
     lines: Lines,
 }
 
-impl Cargo {
+impl ImageSource {
     /// Looks for an image of the Engine that listens at `socket`.
     ///
     /// # Errors
     /// [`ShipError::Here`].
-    pub fn new(image: &str, socket: PathBuf) -> Result<Cargo, ShipError> {
+    pub fn new(image: &str, socket: PathBuf) -> Result<ImageSource, ShipError> {
         let here = |error: Error| ShipError::Here(format!("docker: {error}"));
         let engine = Engine { socket };
         let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
@@ -123,7 +123,7 @@ impl Cargo {
         let (id, layers) = (found.id, found.layers);
         let offer = Offer { id, name: image.to_owned(), layers, whole: false };
         offer.check().map_err(ShipError::Here)?;
-        Ok(Cargo { engine, offer, sizes, size: found.size })
+        Ok(ImageSource { engine, offer, sizes, size: found.size })
     }
 
     /// Offers the image to a receiver, all of it if `whole`, sends what that lacks, and hands each
@@ -193,7 +193,7 @@ impl Cargo {
             let refused = archive.whole().and_then(crate::docker::Response::accepted);
             return Err(here(refused.err().unwrap_or(Error::Closed)));
         }
-        let sieve = Sieve::new(Layers::new(self.offer.layers.clone(), held));
+        let sieve = LayerFilter::new(Layers::new(self.offer.layers.clone(), held));
         Ok(Source::Archive(archive, Box::new(sieve)))
     }
 
@@ -242,7 +242,7 @@ impl Source {
 /// Reads the archive to its end, without the layers that are there; how many those were.
 fn read_archive(
     mut archive: Download,
-    mut sieve: Sieve,
+    mut sieve: LayerFilter,
     pieces: &SyncSender<Vec<u8>>,
 ) -> Result<usize, String> {
     let mut space = vec![0; SHIP_FRAME_BYTES];

@@ -23,11 +23,11 @@ use crate::io::disk::{Beneath, Links, read_bounded};
 use crate::limits::{
     SHIP_CONFIGURATION_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_INDEX_LINE_BYTES_MAX, SHIP_NAME_BYTES_MAX,
 };
+use crate::provision::ship::messages::Offer;
 use crate::provision::ship::split::Piece;
 use crate::provision::ship::store::{
     Store, archive_head, chain_ids, digest_of, layer_head, text_of,
 };
-use crate::provision::ship::words::Offer;
 
 /// The parts of an image that are to be sent.
 #[derive(Debug)]

@@ -39,7 +39,7 @@ pub(super) struct Waiter {
     reactor: Reactor,
     ready: Vec<Ready>,
     signals: Signals,
-    leash: Option<Stream>,
+    parent_pipe: Option<Stream>,
     docker_socket: PathBuf,
 }
 
@@ -47,12 +47,12 @@ impl Waiter {
     pub(super) fn new(signals: Signals, options: &Options) -> io::Result<Waiter> {
         let reactor = Reactor::new()?;
         let _ = reactor.watch(&signals, SIGNALS, Interests::Read)?;
-        let leash = match options.until_stdin_ends {
+        let parent_pipe = match options.until_stdin_ends {
             true => Some(watched_stdin(&reactor)?),
             false => None,
         };
         let docker_socket = options.docker_socket.clone();
-        Ok(Waiter { reactor, ready: Vec::new(), signals, leash, docker_socket })
+        Ok(Waiter { reactor, ready: Vec::new(), signals, parent_pipe, docker_socket })
     }
 
     /// Whether the run is to end, as far as can be told now.
@@ -60,10 +60,10 @@ impl Waiter {
         if self.signals.next_signal().is_some() {
             return Some(Stopped::Interrupted);
         }
-        let leash = self.leash.as_ref()?;
+        let parent_pipe = self.parent_pipe.as_ref()?;
         let mut bytes = [0; 1024];
         loop {
-            match leash.read(&mut bytes) {
+            match parent_pipe.read(&mut bytes) {
                 Moved::Bytes(_) => {}
                 Moved::Blocked => return None,
                 Moved::Closed | Moved::Failed(_) => return Some(Stopped::Abandoned),

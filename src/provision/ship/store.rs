@@ -143,8 +143,8 @@ fn digits(digest: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layer_filter::LayerFilter;
     use super::super::layers::Layers;
-    use super::super::sieve::Sieve;
     use super::*;
 
     fn info(body: &str) -> Option<Store> {
@@ -184,7 +184,8 @@ mod tests {
         archive.extend_from_slice(&layer_head(&digest, 1024).unwrap());
         archive.extend_from_slice(&[7; 1024]);
         archive.extend_from_slice(&ustar::END);
-        let (mut sieve, mut out) = (Sieve::new(Layers::new(vec![digest.clone()], 0)), Vec::new());
+        let (mut sieve, mut out) =
+            (LayerFilter::new(Layers::new(vec![digest.clone()], 0)), Vec::new());
         sieve.push(&archive, &mut out).unwrap();
         assert_eq!((sieve.finish(), out == archive), (Ok(()), true));
         assert_eq!(layer_head(&digest, 1 << 33), None);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::rng::Rng;
 use crate::base::uuid::Uuid;
 use crate::limits::VM_NAME_SIGNS;
-use crate::provision::vm::wish::{Domain, Size, UserName, Wish};
+use crate::provision::vm::spec::{Domain, Size, UserName, VmSpec};
 
 /// Where all that we keep of machines is: beside libvirt's own, which its rules know.
 pub const DIRECTORY: &str = "/var/lib/libvirt/images/convocate";
@@ -58,7 +58,7 @@ const PREFIX: &str = "vm-";
 
 impl Machine {
     /// Draws a new one.
-    pub fn draw(wish: &Wish, address: Ipv4Addr, rng: &mut Rng) -> Machine {
+    pub fn draw(wish: &VmSpec, address: Ipv4Addr, rng: &mut Rng) -> Machine {
         Machine {
             name: Name::draw(rng),
             domain: wish.domain.clone(),
@@ -197,10 +197,10 @@ impl std::fmt::Display for Mac {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::provision::vm::wish::{ImageSource, Url};
+    use crate::provision::vm::spec::{ImageSource, Url};
 
-    pub(crate) fn wish() -> Wish {
-        Wish {
+    pub(crate) fn wish() -> VmSpec {
+        VmSpec {
             size: Size { cpus: 2, memory_mib: 2048, os_gib: 10, data_gib: 20 },
             domain: Domain::parse("lab.example").unwrap(),
             user: UserName::parse("ann").unwrap(),

@@ -3,8 +3,8 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | [`wish`] | what the operator wants, checked |
-//! | [`room`] | what a hypervisor has, what its machines take, and whether one more fits |
+//! | [`spec`] | what the operator wants, checked |
+//! | [`capacity`] | what a hypervisor has, what its machines take, and whether one more fits |
 //! | [`network`] | libvirt's network: a free address |
 //! | [`machine`] | one machine: its names, files, address and keys |
 //! | [`domain`] | the machine as libvirt is told of it |
@@ -12,11 +12,11 @@
 //! | [`iso`] | the disk on which cloud-init reads that (ECMA-119) |
 //! | [`guest`] | the machine over the operator's ssh, through the hypervisor |
 
+pub mod capacity;
 pub mod domain;
 pub mod guest;
 pub mod iso;
 pub mod machine;
 pub mod network;
-pub mod room;
 pub mod seed;
-pub mod wish;
+pub mod spec;

@@ -93,10 +93,10 @@ impl Asks {
     }
 
     /// This agent has just come to us, so it can be reached.
-    pub(super) fn hurry(&mut self, id: &AgentId, now: Mono) {
+    pub(super) fn reconnect_now(&mut self, id: &AgentId, now: Mono) {
         let member = self.members.get(id).copied();
         if let Some(member) = member.and_then(|key| self.fleet.member_mut(key)) {
-            member.hurry(now);
+            member.reconnect_now(now);
         }
     }
 
@@ -228,7 +228,7 @@ impl Asks {
         match found {
             Ok(wire) => {
                 if wire.is_some() {
-                    dialled.knocks(now);
+                    dialled.connects_started(now);
                 }
                 if let Some(line) = self.lines.get_mut(&member) {
                     line.wire = wire;

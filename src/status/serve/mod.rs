@@ -7,13 +7,13 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`setup`] | what is read before serving |
-//! | [`guests`], [`keys`] | agents on tcp/223, and whose key is whose |
+//! | [`agent_connections`], [`keys`] | agents on tcp/223, and whose key is whose |
 //! | [`asks`] | the connections on which agents are asked for their sessions |
 //! | [`subscribers`] | the status socket |
 //! | [`names`] | the hosts file of dnsmasq |
 
+mod agent_connections;
 mod asks;
-mod guests;
 mod keys;
 mod names;
 mod setup;
@@ -25,8 +25,8 @@ use std::path::PathBuf;
 
 pub use setup::ServeError;
 
+use self::agent_connections::AgentConnections;
 use self::asks::Asks;
-use self::guests::Guests;
 use self::names::Names;
 use self::subscribers::Subscribers;
 use super::hub::{Cursor, Hub, Step, Want};
@@ -78,7 +78,7 @@ enum Owner {
     /// SIGTERM and its like.
     Signals,
     /// Standard input, whose end ends an embedded listener.
-    Leash,
+    ParentPipe,
     /// Results of the threads.
     Threads,
     /// An agent that tells events.
@@ -113,10 +113,10 @@ struct Server<W> {
     log: Log<W>,
     registry: Registry,
     signals: Signals,
-    leash: Option<Stream>,
+    parent_pipe: Option<Stream>,
     hub: Hub,
     disk: LogWorker,
-    guests: Guests,
+    guests: AgentConnections,
     asks: Asks,
     subscribers: Subscribers,
     names: Names,
@@ -155,8 +155,8 @@ impl<W: io::Write> Server<W> {
         let agents = Listener::bind_tcp(&options.listen).map_err(ServeError::Bind)?;
         let socket = Listener::bind_unix(&paths.status_socket(), STATUS_SOCKET_MODE);
         let socket = socket.map_err(ServeError::Bind)?;
-        let leash = options.until_stdin_ends.then(Stream::stdin).transpose();
-        let leash = leash.map_err(system("standard input"))?;
+        let parent_pipe = options.until_stdin_ends.then(Stream::stdin).transpose();
+        let parent_pipe = parent_pipe.map_err(system("standard input"))?;
         let mut read = |source: &dyn AsFd, owner| {
             let fd = source.as_fd();
             registry.watch_for(&fd, owner, Interests::Read).map_err(system("event loop"))
@@ -164,11 +164,11 @@ impl<W: io::Write> Server<W> {
         read(&signals, Owner::Signals)?;
         read(&agents, Owner::Agents)?;
         read(&socket, Owner::Socket)?;
-        if let Some(leash) = &leash {
-            read(leash, Owner::Leash)?;
+        if let Some(parent_pipe) = &parent_pipe {
+            read(parent_pipe, Owner::ParentPipe)?;
         }
         let now = clock.mono();
-        let guests = Guests::new(agents, ssh, options.authorized_keys.clone());
+        let guests = AgentConnections::new(agents, ssh, options.authorized_keys.clone());
         announce(&mut log, &guests, paths)?;
         Ok(Server {
             paths: paths.clone(),
@@ -177,7 +177,7 @@ impl<W: io::Write> Server<W> {
             log,
             registry,
             signals,
-            leash,
+            parent_pipe,
             hub,
             disk,
             guests,
@@ -222,7 +222,7 @@ impl<W: io::Write> Server<W> {
             Some(Owner::Agents) => self.guests.accept(registry, log, now.mono),
             Some(Owner::Socket) => self.subscribers.accept(registry, log, now.mono),
             Some(Owner::Signals) => self.hear_signals(now),
-            Some(Owner::Leash) => self.look_at_leash(),
+            Some(Owner::ParentPipe) => self.look_at_leash(),
             Some(Owner::Threads) => self.collect(now),
             Some(Owner::Guest) => self.guests.ready(now.mono, ready.key, ready),
             Some(Owner::Subscriber) => self.subscribers.ready(ready.key, ready),
@@ -255,7 +255,7 @@ impl<W: io::Write> Server<W> {
         let Server { registry, log, hub, .. } = self;
         let guests_busy = self.guests.turn(registry, log, now, hub);
         while let Some(agent) = self.guests.next_arrival() {
-            self.asks.hurry(&agent, now.mono);
+            self.asks.reconnect_now(&agent, now.mono);
         }
         let asks_busy = self.asks.turn(registry, now, hub);
         while let Some(want) = hub.poll_want() {
@@ -371,12 +371,12 @@ impl<W: io::Write> Server<W> {
 
     fn look_at_leash(&mut self) {
         let mut dropped = [0; 64];
-        while let Some(leash) = &self.leash {
-            match leash.read(&mut dropped) {
+        while let Some(parent_pipe) = &self.parent_pipe {
+            match parent_pipe.read(&mut dropped) {
                 Moved::Bytes(_) => {}
                 Moved::Blocked => return,
                 Moved::Closed | Moved::Failed(_) => {
-                    self.leash = None;
+                    self.parent_pipe = None;
                     self.is_over = true;
                 }
             }
@@ -387,7 +387,7 @@ impl<W: io::Write> Server<W> {
 /// Says where it listens: in the log, and in a file for whoever chose no port.
 fn announce<W: io::Write>(
     log: &mut Log<W>,
-    guests: &Guests,
+    guests: &AgentConnections,
     paths: &Paths,
 ) -> Result<(), ServeError> {
     let Some(address) = guests.listener().tcp_address() else { return Ok(()) };

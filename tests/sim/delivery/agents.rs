@@ -10,7 +10,7 @@ use convocate::base::time::Mono;
 use convocate::rpc::event::{Event, EventType};
 use serde_json::json;
 
-use super::{Conn, Happening, PIPE_BYTES, World};
+use super::{Conn, EventRow, PIPE_BYTES, World};
 use crate::check::fingerprint;
 
 impl World {
@@ -54,7 +54,7 @@ impl World {
             self.leave(conn);
         }
         let away = self.dice.between(Duration::from_millis(1), Duration::from_secs(10));
-        self.after(away, Happening::StartAgent { agent });
+        self.after(away, EventRow::StartAgent { agent });
     }
 
     pub(super) fn emit_again(&mut self, agent: usize) {
@@ -62,7 +62,7 @@ impl World {
         if self.faulty {
             let every = self.knobs.emit_every;
             let delay = self.dice.between(every / 8, every * 2);
-            self.after(delay, Happening::Emit { agent });
+            self.after(delay, EventRow::Emit { agent });
         }
     }
 
@@ -109,7 +109,7 @@ impl World {
         let Some(done) = host.disk.finish(&mut self.dice) else { return };
         if host.disk.is_busy() {
             let delay = self.soon(self.knobs.disk_delay_max);
-            self.after(delay, Happening::Disk { agent, life });
+            self.after(delay, EventRow::Disk { agent, life });
         }
         let host = &mut self.hosts[agent];
         let emitter = host.emitter.as_mut().unwrap();
@@ -150,7 +150,7 @@ impl World {
         if self.hosts[agent].disk.start(op) {
             let delay = self.soon(self.knobs.disk_delay_max);
             let life = self.hosts[agent].life;
-            self.after(delay, Happening::Disk { agent, life });
+            self.after(delay, EventRow::Disk { agent, life });
         }
     }
 
@@ -176,7 +176,7 @@ impl World {
         if let Some(at) = deadline.filter(|at| *at < host.tick_at) {
             host.tick_at = at;
             let life = host.life;
-            self.at(at, Happening::Tick { agent, life });
+            self.at(at, EventRow::Tick { agent, life });
         }
     }
 
@@ -203,6 +203,6 @@ impl World {
         };
         self.conns.insert(id, conn);
         let delay = self.soon(self.knobs.delay_max);
-        self.after(delay, Happening::Dialled { conn: id });
+        self.after(delay, EventRow::Dialled { conn: id });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use convocate::agent::spool;
 use convocate::status::journal;
 
-use super::{Happening, KEEPALIVE_TIMEOUT, World};
+use super::{EventRow, KEEPALIVE_TIMEOUT, World};
 use crate::random::Dice;
 
 /// What this seed is about.
@@ -119,7 +119,7 @@ impl World {
         }
         let every = self.knobs.fault_every;
         let delay = self.dice.between(every / 4, every * 2);
-        self.after(delay, Happening::Fault);
+        self.after(delay, EventRow::Fault);
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -131,11 +131,11 @@ impl World {
             (Fault::Reset, Some(conn)) => self.break_conn(conn, "connection reset"),
             (Fault::Stall, Some(conn)) => {
                 self.stall(conn);
-                self.after(short, Happening::Unstall { conn });
+                self.after(short, EventRow::Unstall { conn });
             }
             (Fault::HalfOpen, Some(conn)) => {
                 self.stall(conn);
-                self.after(KEEPALIVE_TIMEOUT, Happening::Break { conn, why: "no keepalive" });
+                self.after(KEEPALIVE_TIMEOUT, EventRow::Break { conn, why: "no keepalive" });
             }
             (Fault::Reset | Fault::Stall | Fault::HalfOpen, None) => {}
             (Fault::KillAgent, _) => self.kill_agent(agent),
@@ -143,17 +143,17 @@ impl World {
             (Fault::HubAway, _) => self.kill_hub(long),
             (Fault::AgentDiskFull, _) if self.knobs.disks_fill => {
                 self.hosts[agent].disk.full = true;
-                self.after(short, Happening::EmptyDisk { agent });
+                self.after(short, EventRow::EmptyDisk { agent });
             }
             (Fault::AgentDiskFull, _) => {}
             (Fault::HubDiskFull, _) => {
                 self.shell.disk.full = true;
-                self.after(short, Happening::EmptyHubDisk);
+                self.after(short, EventRow::EmptyHubDisk);
             }
             (Fault::ClockBack, _) => self.wall_back += i64::from(self.dice.below(100_000)),
             (Fault::DockerGone, _) => {
                 self.set_docker(agent, true);
-                self.after(short, Happening::DockerBack { agent });
+                self.after(short, EventRow::DockerBack { agent });
             }
             (Fault::OpsReset, _) => self.reset_ops(agent),
             (Fault::OpsHalfOpen, _) => self.stall_ops(agent),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use convocate::limits::REDIAL_FIRST;
 use convocate::status::listener::Listener;
 
-use super::{Happening, KEEPALIVE_TIMEOUT, PIPE_BYTES, World};
+use super::{EventRow, KEEPALIVE_TIMEOUT, PIPE_BYTES, World};
 
 impl World {
     pub(super) fn dialled(&mut self, id: u64) {
@@ -33,7 +33,7 @@ impl World {
         let due = !conn.up_scheduled && !conn.stalled && !conn.up.is_empty();
         if due && conn.inbox.len() < PIPE_BYTES {
             conn.up_scheduled = true;
-            self.after(delay, Happening::Up { conn: id });
+            self.after(delay, EventRow::Up { conn: id });
         }
     }
 
@@ -42,7 +42,7 @@ impl World {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if !conn.down_scheduled && !conn.stalled && !conn.down.is_empty() {
             conn.down_scheduled = true;
-            self.after(delay, Happening::Down { conn: id });
+            self.after(delay, EventRow::Down { conn: id });
         }
     }
 
@@ -127,6 +127,6 @@ impl World {
             true => self.soon(Duration::from_secs(1)),
             false => KEEPALIVE_TIMEOUT,
         };
-        self.after(delay, Happening::Break { conn: id, why: "connection reset" });
+        self.after(delay, EventRow::Break { conn: id, why: "connection reset" });
     }
 }

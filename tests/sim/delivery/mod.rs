@@ -104,7 +104,7 @@ pub fn run(seed: u64) -> Figures {
 
 /// What happens at a time. A `life` that is over makes it nothing.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
+enum EventRow {
     Emit { agent: usize },
     Tick { agent: usize, life: u64 },
     HubTick { life: u64 },
@@ -172,7 +172,7 @@ struct World {
     knobs: Knobs,
     now: Mono,
     wall_back: i64,
-    calendar: BinaryHeap<std::cmp::Reverse<(Mono, u64, Happening)>>,
+    calendar: BinaryHeap<std::cmp::Reverse<(Mono, u64, EventRow)>>,
     order: u64,
     hosts: Vec<Host>,
     shell: Shell,
@@ -235,15 +235,15 @@ impl World {
             faulty: true,
             figures: Figures::default(),
         };
-        world.after(Duration::ZERO, Happening::StartHub);
+        world.after(Duration::ZERO, EventRow::StartHub);
         for agent in 0..count {
-            world.after(Duration::from_millis(1), Happening::StartAgent { agent });
-            world.after(Duration::from_millis(2), Happening::Emit { agent });
+            world.after(Duration::from_millis(1), EventRow::StartAgent { agent });
+            world.after(Duration::from_millis(2), EventRow::Emit { agent });
         }
-        world.after(world.knobs.fault_every, Happening::Fault);
+        world.after(world.knobs.fault_every, EventRow::Fault);
         if world.knobs.operators {
-            world.after(Duration::from_millis(3), Happening::OpsTick);
-            world.after(Duration::from_millis(4), Happening::Operate);
+            world.after(Duration::from_millis(3), EventRow::OpsTick);
+            world.after(Duration::from_millis(4), EventRow::Operate);
         }
         world
     }
@@ -253,11 +253,11 @@ impl World {
         Now { mono: self.now, wall: Wall::new(1_800_000_000 + seconds - self.wall_back, 0) }
     }
 
-    fn after(&mut self, delay: Duration, what: Happening) {
+    fn after(&mut self, delay: Duration, what: EventRow) {
         self.at(self.now + delay, what);
     }
 
-    fn at(&mut self, at: Mono, what: Happening) {
+    fn at(&mut self, at: Mono, what: EventRow) {
         self.order += 1;
         self.calendar.push(std::cmp::Reverse((at.max(self.now), self.order, what)));
     }
@@ -280,34 +280,34 @@ impl World {
         self.now = end;
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn happen(&mut self, what: EventRow) {
         match what {
-            Happening::Emit { agent } => self.emit_again(agent),
-            Happening::Tick { agent, life } => self.tick_agent(agent, life),
-            Happening::HubTick { life } => self.tick_hub(life),
-            Happening::Disk { agent, life } => self.disk_answers(agent, life),
-            Happening::HubDisk { life } => self.hub_disk_answers(life),
-            Happening::Dialled { conn } => self.dialled(conn),
-            Happening::Up { conn } => self.deliver_up(conn),
-            Happening::Down { conn } => self.deliver_down(conn),
-            Happening::Unstall { conn } => self.unstall(conn),
-            Happening::Break { conn, why } => self.break_conn(conn, why),
-            Happening::Fault => self.next_fault(),
-            Happening::StartAgent { agent } => self.start_agent(agent),
-            Happening::StartHub => self.start_hub(),
-            Happening::EmptyDisk { agent } => self.hosts[agent].disk.full = false,
-            Happening::EmptyHubDisk => self.shell.disk.full = false,
-            Happening::Operate => self.operate(),
-            Happening::Ask { agent } => self.ask(agent),
-            Happening::OpsDialled { agent } => self.ops_dialled(agent),
-            Happening::OpsUp { agent, link } => self.ops_bytes(agent, link, true),
-            Happening::OpsDown { agent, link } => self.ops_bytes(agent, link, false),
-            Happening::OpsBreak { agent, life } => self.break_ops(agent, life),
-            Happening::OpsTick => self.tick_ops(),
-            Happening::Work { agent, life } => self.work(agent, life),
-            Happening::Report { agent, life } => self.report(agent, life),
-            Happening::YardTick { agent, life } => self.tick_yard(agent, life),
-            Happening::DockerBack { agent } => self.set_docker(agent, false),
+            EventRow::Emit { agent } => self.emit_again(agent),
+            EventRow::Tick { agent, life } => self.tick_agent(agent, life),
+            EventRow::HubTick { life } => self.tick_hub(life),
+            EventRow::Disk { agent, life } => self.disk_answers(agent, life),
+            EventRow::HubDisk { life } => self.hub_disk_answers(life),
+            EventRow::Dialled { conn } => self.dialled(conn),
+            EventRow::Up { conn } => self.deliver_up(conn),
+            EventRow::Down { conn } => self.deliver_down(conn),
+            EventRow::Unstall { conn } => self.unstall(conn),
+            EventRow::Break { conn, why } => self.break_conn(conn, why),
+            EventRow::Fault => self.next_fault(),
+            EventRow::StartAgent { agent } => self.start_agent(agent),
+            EventRow::StartHub => self.start_hub(),
+            EventRow::EmptyDisk { agent } => self.hosts[agent].disk.full = false,
+            EventRow::EmptyHubDisk => self.shell.disk.full = false,
+            EventRow::Operate => self.operate(),
+            EventRow::Ask { agent } => self.ask(agent),
+            EventRow::OpsDialled { agent } => self.ops_dialled(agent),
+            EventRow::OpsUp { agent, link } => self.ops_bytes(agent, link, true),
+            EventRow::OpsDown { agent, link } => self.ops_bytes(agent, link, false),
+            EventRow::OpsBreak { agent, life } => self.break_ops(agent, life),
+            EventRow::OpsTick => self.tick_ops(),
+            EventRow::Work { agent, life } => self.work(agent, life),
+            EventRow::Report { agent, life } => self.report(agent, life),
+            EventRow::YardTick { agent, life } => self.tick_yard(agent, life),
+            EventRow::DockerBack { agent } => self.set_docker(agent, false),
         }
     }
 

@@ -28,7 +28,7 @@ use convocate::status::known::Position;
 use serde_json::{Value, json};
 
 use super::yard::Yard;
-use super::{Happening, KEEPALIVE_TIMEOUT, World};
+use super::{EventRow, KEEPALIVE_TIMEOUT, World};
 
 /// The operators' side, and what is between them and the agents.
 pub(super) struct Ops {
@@ -111,7 +111,7 @@ impl World {
         if self.faulty {
             let every = self.knobs.operate_every;
             let delay = self.dice.between(every / 8, every * 2);
-            self.after(delay, Happening::Operate);
+            self.after(delay, EventRow::Operate);
         }
     }
 
@@ -158,7 +158,7 @@ impl World {
             return;
         }
         self.ops.due.insert(agent, self.now + delay);
-        self.after(delay, Happening::Ask { agent });
+        self.after(delay, EventRow::Ask { agent });
     }
 
     pub(super) fn ask(&mut self, agent: usize) {
@@ -200,7 +200,7 @@ impl World {
             self.drop_links(agent);
             if action == Action::Dial {
                 let delay = self.soon(self.knobs.delay_max);
-                self.after(delay, Happening::OpsDialled { agent });
+                self.after(delay, EventRow::OpsDialled { agent });
             }
         }
         while let Some((member, event)) = self.ops.fleet.poll_event(now) {
@@ -214,7 +214,7 @@ impl World {
         let deadline = self.ops.fleet.deadline().into_iter().chain(peers).min();
         if let Some(at) = deadline.filter(|at| *at < self.ops.tick_at) {
             self.ops.tick_at = at;
-            self.at(at, Happening::OpsTick);
+            self.at(at, EventRow::OpsTick);
         }
     }
 
@@ -274,7 +274,7 @@ impl World {
             true => self.soon(Duration::from_secs(1)),
             false => KEEPALIVE_TIMEOUT,
         };
-        self.after(delay, Happening::OpsBreak { agent, life: self.hosts[agent].life });
+        self.after(delay, EventRow::OpsBreak { agent, life: self.hosts[agent].life });
     }
 
     pub(super) fn break_ops(&mut self, agent: usize, life: u64) {
@@ -354,10 +354,10 @@ impl World {
             link.up_scheduled |= goes_up;
             link.down_scheduled |= goes_down;
             if goes_up {
-                self.after(up, Happening::OpsUp { agent, link: id });
+                self.after(up, EventRow::OpsUp { agent, link: id });
             }
             if goes_down {
-                self.after(down, Happening::OpsDown { agent, link: id });
+                self.after(down, EventRow::OpsDown { agent, link: id });
             }
         }
     }

@@ -8,7 +8,7 @@ use convocate::status::recovery;
 use convocate::status::subscribe::Subscriber;
 use serde_json::json;
 
-use super::{Happening, PIPE_BYTES, World};
+use super::{EventRow, PIPE_BYTES, World};
 
 impl World {
     pub(super) fn start_hub(&mut self) {
@@ -46,9 +46,9 @@ impl World {
         for conn in ids {
             self.conns.get_mut(&conn).unwrap().listener = None;
             let delay = self.soon(Duration::from_secs(1));
-            self.after(delay, Happening::Break { conn, why: "connection reset" });
+            self.after(delay, EventRow::Break { conn, why: "connection reset" });
         }
-        self.after(away, Happening::StartHub);
+        self.after(away, EventRow::StartHub);
     }
 
     pub(super) fn tick_hub(&mut self, life: u64) {
@@ -69,7 +69,7 @@ impl World {
         let Some(done) = self.shell.disk.finish(&mut self.dice) else { return };
         if self.shell.disk.is_busy() {
             let delay = self.soon(self.knobs.disk_delay_max);
-            self.after(delay, Happening::HubDisk { life });
+            self.after(delay, EventRow::HubDisk { life });
         }
         self.shell.hub.as_mut().unwrap().disk_done(self.now, done);
         self.pump_hub();
@@ -87,7 +87,7 @@ impl World {
         if let Some(at) = hub.deadline().filter(|at| *at < self.shell.tick_at) {
             self.shell.tick_at = at;
             let life = self.shell.life;
-            self.at(at, Happening::HubTick { life });
+            self.at(at, EventRow::HubTick { life });
         }
     }
 
@@ -105,7 +105,7 @@ impl World {
             if self.shell.disk.start(op) {
                 let delay = self.soon(self.knobs.disk_delay_max);
                 let life = self.shell.life;
-                self.after(delay, Happening::HubDisk { life });
+                self.after(delay, EventRow::HubDisk { life });
             }
         }
         wanted.iter().for_each(|id| self.want_list(id, Duration::ZERO));

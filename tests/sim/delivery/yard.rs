@@ -12,7 +12,7 @@ use convocate::rpc::response::{self, Answer};
 use convocate::ssh::ChannelId;
 use serde_json::Value;
 
-use super::{Happening, World};
+use super::{EventRow, World};
 use crate::check::fingerprint;
 use crate::host;
 
@@ -109,10 +109,10 @@ impl World {
             // What has piled up is done once nothing is slow any more.
             let slow = if self.faulty { self.knobs.docker_delay_max } else { QUICK };
             let delay = self.soon(slow);
-            self.after(delay, Happening::Work { agent, life });
+            self.after(delay, EventRow::Work { agent, life });
         }
         if let Some(at) = deadline {
-            self.at(at, Happening::YardTick { agent, life });
+            self.at(at, EventRow::YardTick { agent, life });
         }
         self.pump_agent(agent);
         self.release_answers(agent);
@@ -161,7 +161,7 @@ impl World {
         if is_late {
             yard.late.push((id, outcome));
             let delay = self.soon(Duration::from_secs(3));
-            self.after(delay, Happening::Report { agent, life });
+            self.after(delay, EventRow::Report { agent, life });
             self.settle_yard(agent);
         } else {
             self.in_yard(agent, |yard| yard.host.report(id, outcome));

@@ -5,15 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::Born;
+use super::CreatedVm;
 use super::keys::expanded;
 use crate::cli::host::remote::{Report, failure, operator};
 use crate::cli::out::{Failure, Out};
 use crate::io::disk;
 use crate::limits::{VM_BOOT_PATIENCE, VM_BOOT_PAUSE};
-use crate::provision::install::talk::Talker;
-use crate::provision::install::{Remote, RemoteError};
 use crate::provision::openssh::{Ssh, Target};
+use crate::provision::remote::talk::Talker;
+use crate::provision::remote::{Remote, RemoteError};
 use crate::provision::report::StepLine;
 use crate::provision::vm::guest::{Proof, known_host, known_hosts_file, proof};
 
@@ -21,7 +21,7 @@ use crate::provision::vm::guest::{Proof, known_host, known_hosts_file, proof};
 pub(super) fn meet(
     remote: &Remote,
     talker: &mut Talker,
-    born: &Born,
+    born: &CreatedVm,
     report: &mut Report,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
@@ -51,7 +51,12 @@ enum Met {
     Ended(Failure),
 }
 
-fn dial(remote: &Remote, talker: &mut Talker, born: &Born, begun: Instant) -> Result<Proof, Met> {
+fn dial(
+    remote: &Remote,
+    talker: &mut Talker,
+    born: &CreatedVm,
+    begun: Instant,
+) -> Result<Proof, Met> {
     let ended = |error| match error {
         RemoteError::Interrupted => Met::Ended(Failure::Failed("interrupted".to_owned())),
         error => Met::Ended(failure(&born.machine.host_name(), error)),
@@ -83,7 +88,7 @@ fn dial(remote: &Remote, talker: &mut Talker, born: &Born, begun: Instant) -> Re
 }
 
 /// Lets the operator's ssh know the machine's host key.
-pub(super) fn pin(remote: &Remote, born: &Born) -> Result<(), Failure> {
+pub(super) fn pin(remote: &Remote, born: &CreatedVm) -> Result<(), Failure> {
     let machine = &born.machine;
     let name = machine.host_name();
     let target = Target::new(&name, Some(machine.user.as_str())).map_err(Failure::Failed)?;

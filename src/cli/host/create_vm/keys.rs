@@ -8,8 +8,8 @@ use crate::cli::out::Failure;
 use crate::io::disk::{self, Links};
 use crate::io::signals;
 use crate::limits::{ACCOUNTS_BYTES_MAX, VM_KEY_FILE_BYTES_MAX, VM_KEYS_MAX};
-use crate::provision::install::{Operator, Remote};
 use crate::provision::openssh::{Ssh, Target};
+use crate::provision::remote::{Operator, Remote};
 use crate::provision::vm::guest::identity_files;
 
 /// The key in a file.

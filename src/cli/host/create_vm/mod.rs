@@ -11,13 +11,13 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | [`there`] | the part that runs on the hypervisor |
+//! | [`on_hypervisor`] | the part that runs on the hypervisor |
 //! | [`contact`] | the first contact with the machine |
 //! | [`keys`] | whom the machine lets in |
 
 mod contact;
 mod keys;
-mod there;
+mod on_hypervisor;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,12 +27,12 @@ use crate::cli::host::remote::{REQUEST, Report, Worker, operator, read_request, 
 use crate::cli::out::{Failure, Out};
 use crate::cli::steps::CHECK;
 use crate::exit::Exit;
-use crate::provision::install::Remote;
-use crate::provision::install::talk::Talker;
 use crate::provision::openssh::{Target, Then};
+use crate::provision::remote::Remote;
+use crate::provision::remote::talk::Talker;
 use crate::provision::vm::machine::{DIRECTORY, Machine};
-use crate::provision::vm::wish::{
-    Domain, IMAGE_URL, ImageSource, Sha256Hex, Size, Url, UserName, Wish,
+use crate::provision::vm::spec::{
+    Domain, IMAGE_URL, ImageSource, Sha256Hex, Size, Url, UserName, VmSpec,
 };
 
 const fn with_value(name: &'static str, value: &'static str, summary: &'static str) -> Flag {
@@ -125,7 +125,7 @@ enum Request {
         /// Only say what would be changed.
         check: bool,
         /// What is wanted.
-        wish: Wish,
+        wish: VmSpec,
     },
     /// It has taken its host key.
     Finish {
@@ -146,13 +146,13 @@ enum Request {
 #[serde(default)]
 struct Answer {
     /// The machine that has been started; none after a check.
-    born: Option<Born>,
+    born: Option<CreatedVm>,
     /// The last lines on the console of one that has been removed.
     console: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Born {
+struct CreatedVm {
     machine: Machine,
     /// Its public host key, as a line.
     host_key: String,
@@ -163,7 +163,7 @@ struct Born {
 fn create_vm(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         let request: Request = read_request()?;
-        return there::run(request, out);
+        return on_hypervisor::run(request, out);
     }
     let target = needed(parsed, &HYPERVISOR)?;
     let user = needed(parsed, &USERNAME)?;
@@ -182,7 +182,7 @@ fn needed<'a>(parsed: &'a Parsed, flag: &Flag) -> Result<&'a str, Failure> {
 }
 
 /// What is asked for, without keys.
-fn wish(parsed: &Parsed) -> Result<Wish, String> {
+fn wish(parsed: &Parsed) -> Result<VmSpec, String> {
     let needed = |flag: &Flag| parsed.value(flag).ok_or(format!("{} is missing", flag.shown()));
     let number = |flag: &Flag| -> Result<u64, String> {
         let text = needed(flag)?;
@@ -197,7 +197,7 @@ fn wish(parsed: &Parsed) -> Result<Wish, String> {
         data_gib: number(&DATADISK)?,
     };
     size.check()?;
-    Ok(Wish { size, domain, user, keys: Vec::new(), image: image(parsed)? })
+    Ok(VmSpec { size, domain, user, keys: Vec::new(), image: image(parsed)? })
 }
 
 fn image(parsed: &Parsed) -> Result<ImageSource, String> {
@@ -214,7 +214,7 @@ fn image(parsed: &Parsed) -> Result<ImageSource, String> {
 
 /// What the operator has called for.
 struct Call {
-    wish: Wish,
+    wish: VmSpec,
     check: bool,
     is_json: bool,
 }
@@ -256,7 +256,12 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Meets the machine; removes it if that does not come to its end.
-    fn finish(&mut self, born: &Born, keys: Vec<String>, out: &mut Out<'_>) -> Result<(), Failure> {
+    fn finish(
+        &mut self,
+        born: &CreatedVm,
+        keys: Vec<String>,
+        out: &mut Out<'_>,
+    ) -> Result<(), Failure> {
         if let Err(failure) = self.meet(born, out) {
             self.take_back(&born.machine, out);
             self.report.finish(out)?;
@@ -285,7 +290,7 @@ impl Work<'_> {
         }
     }
 
-    fn meet(&mut self, born: &Born, out: &mut Out<'_>) -> Result<(), Failure> {
+    fn meet(&mut self, born: &CreatedVm, out: &mut Out<'_>) -> Result<(), Failure> {
         if born.is_emulated {
             out.note(&format!(
                 "{}: /dev/kvm does not work there, so the machine is emulated, and slow",
@@ -306,8 +311,8 @@ impl Work<'_> {
     }
 }
 
-fn tell(host: &str, born: &Born, is_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
-    let Born { machine, host_key, is_emulated } = born;
+fn tell(host: &str, born: &CreatedVm, is_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
+    let CreatedVm { machine, host_key, is_emulated } = born;
     let (name, user) = (machine.host_name(), &machine.user);
     if is_json {
         out.json(&json!({
@@ -354,7 +359,7 @@ mod tests {
         "4",
     ];
 
-    fn told(words: &[&str]) -> Result<Wish, String> {
+    fn told(words: &[&str]) -> Result<VmSpec, String> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         wish(&CREATE_VM.parse(words)?)
     }

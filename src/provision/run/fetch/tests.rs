@@ -15,7 +15,7 @@ use crate::provision::engine::{Event, Mode, Outcome};
 use crate::provision::goal::download::Download;
 use crate::provision::run::{Options, run};
 use crate::provision::step::Step;
-use crate::provision::vm::wish::{Sha256Hex, Url};
+use crate::provision::vm::spec::{Sha256Hex, Url};
 
 const WHOLE: &[u8] = b"all of the image, from its beginning to its end";
 /// How much comes before the line breaks.

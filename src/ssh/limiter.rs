@@ -1,4 +1,4 @@
-//! Who may knock: how many connections a listener holds, and who has knocked badly too often.
+//! Who may admit: how many connections a listener holds, and who has knocked badly too often.
 //!
 //! A value that a driver asks before it speaks SSH with a new connection. Strangers hold few places
 //! and one address holds few of those, so that nobody keeps the others out. An address whose
@@ -16,9 +16,9 @@ use crate::limits::{
     SSH_PENALTY_THRESHOLD, SSH_UNAUTHENTICATED_MAX, SSH_UNAUTHENTICATED_PER_ADDRESS_MAX,
 };
 
-/// The state of one listener's door.
+/// The state of one listener's limiter.
 #[derive(Debug, Default)]
-pub struct Door {
+pub struct ConnectionLimiter {
     inside: usize,
     strangers: BTreeMap<IpAddr, usize>,
     /// When each address has nothing left to atone for.
@@ -38,18 +38,18 @@ pub enum Refused {
     Penalty(Duration),
 }
 
-impl Door {
+impl ConnectionLimiter {
     /// Nobody is there.
-    pub fn new() -> Door {
-        Door::default()
+    pub fn new() -> ConnectionLimiter {
+        ConnectionLimiter::default()
     }
 
     /// A connection from `address` wants in. If it may, it is a stranger until
-    /// [`Door::recognize`], and is reported with [`Door::leave`] or [`Door::leave_stranger`].
+    /// [`ConnectionLimiter::recognize`], and is reported with [`ConnectionLimiter::leave`] or [`ConnectionLimiter::leave_stranger`].
     ///
     /// # Errors
     /// [`Refused`]; then it is not counted.
-    pub fn knock(&mut self, now: Mono, address: IpAddr) -> Result<(), Refused> {
+    pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), Refused> {
         let penalty = self.penalty(now, address);
         let strangers: usize = self.strangers.values().sum();
         let from_there = self.strangers.get(&address).copied().unwrap_or(0);
@@ -144,66 +144,66 @@ mod tests {
 
     #[test]
     fn strangers_are_few_and_one_address_cannot_hold_all_places() {
-        let mut door = Door::new();
+        let mut limiter = ConnectionLimiter::new();
         let mut taken = 0;
         for last in 0..=255 {
             for _ in 0..=SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
-                taken += usize::from(door.knock(at(0), address(last)).is_ok());
+                taken += usize::from(limiter.admit(at(0), address(last)).is_ok());
             }
         }
         assert_eq!(taken, SSH_UNAUTHENTICATED_MAX);
-        assert_eq!(door.knock(at(0), address(0)), Err(Refused::Crowded));
-        door.recognize(address(0));
-        assert_eq!(door.knock(at(0), address(0)), Ok(()));
+        assert_eq!(limiter.admit(at(0), address(0)), Err(Refused::Crowded));
+        limiter.recognize(address(0));
+        assert_eq!(limiter.admit(at(0), address(0)), Ok(()));
     }
 
     #[test]
     fn the_whole_is_bounded_and_places_come_back() {
-        let mut door = Door::new();
+        let mut limiter = ConnectionLimiter::new();
         for _ in 0..SSH_CONNECTIONS_MAX {
-            assert_eq!(door.knock(at(0), address(1)), Ok(()));
-            door.recognize(address(1));
+            assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
+            limiter.recognize(address(1));
         }
-        assert_eq!(door.knock(at(0), address(1)), Err(Refused::Full));
-        door.leave();
-        assert_eq!(door.knock(at(0), address(1)), Ok(()));
+        assert_eq!(limiter.admit(at(0), address(1)), Err(Refused::Full));
+        limiter.leave();
+        assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
     }
 
     #[test]
     fn a_few_failures_are_forgiven_and_many_are_not() {
-        let mut door = Door::new();
+        let mut limiter = ConnectionLimiter::new();
         let mut failures = 0;
-        while door.knock(at(0), address(1)).is_ok() {
-            door.leave_stranger(at(0), address(1));
+        while limiter.admit(at(0), address(1)).is_ok() {
+            limiter.leave_stranger(at(0), address(1));
             failures += 1;
         }
         assert!((5..=20).contains(&failures), "{failures}");
-        assert!(matches!(door.knock(at(0), address(1)), Err(Refused::Penalty(_))));
-        assert_eq!(door.knock(at(0), address(2)), Ok(()), "others are not punished");
+        assert!(matches!(limiter.admit(at(0), address(1)), Err(Refused::Penalty(_))));
+        assert_eq!(limiter.admit(at(0), address(2)), Ok(()), "others are not punished");
         let later = SSH_PENALTY_MAX.as_secs();
-        assert_eq!(door.knock(at(later), address(1)), Ok(()));
+        assert_eq!(limiter.admit(at(later), address(1)), Ok(()));
     }
 
     #[test]
     fn authentication_clears_the_penalty() {
-        let mut door = Door::new();
+        let mut limiter = ConnectionLimiter::new();
         for _ in 0..3 {
-            assert_eq!(door.knock(at(0), address(1)), Ok(()));
-            door.leave_stranger(at(0), address(1));
+            assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
+            limiter.leave_stranger(at(0), address(1));
         }
-        assert_eq!(door.knock(at(0), address(1)), Ok(()));
-        door.recognize(address(1));
-        assert_eq!(door.penalty(at(0), address(1)), Duration::ZERO);
+        assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
+        limiter.recognize(address(1));
+        assert_eq!(limiter.penalty(at(0), address(1)), Duration::ZERO);
     }
 
     #[test]
     fn the_table_of_penalties_is_bounded() {
-        let mut door = Door::new();
+        let mut limiter = ConnectionLimiter::new();
         for number in 0..u32::try_from(SSH_PENALIZED_ADDRESSES_MAX).unwrap() + 10 {
             let address = IpAddr::from(number.to_be_bytes());
-            assert_eq!(door.knock(at(0), address), Ok(()));
-            door.leave_stranger(at(0), address);
+            assert_eq!(limiter.admit(at(0), address), Ok(()));
+            limiter.leave_stranger(at(0), address);
         }
-        assert_eq!(door.penalties.len(), SSH_PENALIZED_ADDRESSES_MAX);
+        assert_eq!(limiter.penalties.len(), SSH_PENALIZED_ADDRESSES_MAX);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::limits::VM_PERCENT;
-use crate::provision::vm::wish::Size;
+use crate::provision::vm::spec::Size;
 
 /// What a hypervisor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

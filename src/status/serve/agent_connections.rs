@@ -17,17 +17,17 @@ use crate::io::reactor::Ready;
 use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, STATUS_UNREAD_MAX, STATUS_WARM_MAX};
 use crate::log::Log;
 use crate::rpc::agent_id::AgentId;
-use crate::ssh::door::Door;
 use crate::ssh::keys::PublicKey;
+use crate::ssh::limiter::ConnectionLimiter;
 use crate::ssh::{ChannelId, ServerConfig};
 use crate::status::hub::Hub;
 use crate::status::listener::Listener as Channel;
 use crate::status::peer::{Peer, PeerEvent};
 
 /// The listener and everyone who came through it.
-pub(super) struct Guests {
+pub(super) struct AgentConnections {
     entrance: Entrance,
-    door: Door,
+    limiter: ConnectionLimiter,
     config: Arc<ServerConfig>,
     keys: AgentKeys,
     /// In boxes: a tree's nodes have room for eleven, and half of it is empty.
@@ -41,14 +41,14 @@ pub(super) struct Guests {
     /// Those that have moved bytes last, the oldest first: their buffers are kept.
     warm: VecDeque<Key>,
     room: Room,
-    /// Agents that have begun to speak and whom [`Guests::next_arrival`] has not told.
+    /// Agents that have begun to speak and whom [`AgentConnections::next_arrival`] has not told.
     arrivals: Vec<AgentId>,
 }
 
 struct Guest {
     link: Link<Peer>,
     address: IpAddr,
-    standing: Standing,
+    standing: AuthState,
 }
 
 /// Whether the hub has room for events. While it has none, who tells them is not read: what comes
@@ -60,16 +60,16 @@ enum Room {
     LongGone,
 }
 
-enum Standing {
+enum AuthState {
     Stranger,
     Known(PublicKey, AgentId),
 }
 
-impl Guests {
-    pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> Guests {
-        Guests {
+impl AgentConnections {
+    pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> AgentConnections {
+        AgentConnections {
             entrance: Entrance::new(listener),
-            door: Door::new(),
+            limiter: ConnectionLimiter::new(),
             config: Arc::new(config),
             keys: AgentKeys::new(keys),
             guests: BTreeMap::new(),
@@ -123,7 +123,7 @@ impl Guests {
     ) {
         let listener::Peer::Tcp(address) = peer else { return };
         let address = address.ip();
-        if let Err(refused) = self.door.knock(now, address) {
+        if let Err(refused) = self.limiter.admit(now, address) {
             log.warning(format_args!("connection from {address} refused: {refused}"));
             return;
         }
@@ -131,12 +131,12 @@ impl Guests {
         let link = Link::open(stream, peer, LINK_LINGER);
         match registry.watch(link.stream(), Owner::Guest) {
             Ok(key) => {
-                let guest = Guest { link, address, standing: Standing::Stranger };
+                let guest = Guest { link, address, standing: AuthState::Stranger };
                 self.guests.insert(key, Box::new(guest));
                 self.touched.insert(key);
             }
             Err(error) => {
-                self.door.leave_stranger(now, address);
+                self.limiter.leave_stranger(now, address);
                 log.error(format_args!("connection from {address} dropped: {error}"));
             }
         }
@@ -158,7 +158,7 @@ impl Guests {
             }
         }
         for (key, guest) in &mut self.guests {
-            let Standing::Known(proved, agent) = &guest.standing else { continue };
+            let AuthState::Known(proved, agent) = &guest.standing else { continue };
             if self.keys.agent(proved) != Some(agent) {
                 log.warning(format_args!("agent {agent} is sent away: its key was removed"));
                 guest.link.endpoint_mut().disconnect("key was removed");
@@ -316,8 +316,8 @@ impl Guests {
         };
         log.info(format_args!("agent {agent} connected from {}", guest.address));
         self.addresses.insert(agent.clone(), guest.address);
-        guest.standing = Standing::Known(proved, agent.clone());
-        self.door.recognize(guest.address);
+        guest.standing = AuthState::Known(proved, agent.clone());
+        self.limiter.recognize(guest.address);
     }
 
     /// The channel opens: from now on this connection speaks for its agent, and an older one, which
@@ -331,7 +331,7 @@ impl Guests {
         hub: &mut Hub,
     ) {
         let Some(guest) = self.guests.get_mut(&key) else { return };
-        let Standing::Known(_, agent) = &guest.standing else { return };
+        let AuthState::Known(_, agent) = &guest.standing else { return };
         let agent = agent.clone();
         if !hub.connected(now, agent.as_str()) {
             log.error(format_args!("agent {agent} is sent away: there are too many agents"));
@@ -353,7 +353,7 @@ impl Guests {
     /// The connection is over, so nobody speaks for its agent if it was the one who did.
     fn silence(&mut self, log: &mut Log<impl Write>, now: Now, key: Key, why: &str, hub: &mut Hub) {
         let Some(guest) = self.guests.get(&key) else { return };
-        let Standing::Known(_, agent) = &guest.standing else { return };
+        let AuthState::Known(_, agent) = &guest.standing else { return };
         if self.speakers.get(agent) == Some(&key) {
             log.info(format_args!("agent {agent} is gone: {why}"));
             hub.lost(now, agent.as_str(), why);
@@ -374,8 +374,8 @@ impl Guests {
         registry.release(key);
         let Some(guest) = self.guests.remove(&key) else { return };
         match guest.standing {
-            Standing::Stranger => self.door.leave_stranger(now.mono, guest.address),
-            Standing::Known(..) => self.door.leave(),
+            AuthState::Stranger => self.limiter.leave_stranger(now.mono, guest.address),
+            AuthState::Known(..) => self.limiter.leave(),
         }
     }
 }

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Answer, Born, Request};
+use super::{Answer, CreatedVm, Request};
 use crate::base::rng::Rng;
 use crate::base::text::without_sequences;
 use crate::cli::host::remote::needs_root;
 use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{Manner, take};
+use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
@@ -21,16 +21,16 @@ use crate::io::{entropy, machine};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, VM_CONSOLE_LINES_SHOWN};
 use crate::paths::Paths;
 use crate::provision::engine::{Event, Mode, Tally};
-use crate::provision::goal::room::Room;
+use crate::provision::goal::capacity::Room;
 use crate::provision::plan::hypervisor::{Birth, Facts, create, finish, prepare, remove};
-use crate::provision::report::Line;
+use crate::provision::report::ReportLine;
 use crate::provision::run::{Options, found, run as take_steps};
+use crate::provision::vm::capacity::Hypervisor;
 use crate::provision::vm::domain::Virtualisation;
 use crate::provision::vm::machine::{DIRECTORY, Machine};
 use crate::provision::vm::network::{NoAddress, free_address};
-use crate::provision::vm::room::Hypervisor;
 use crate::provision::vm::seed::HostKey;
-use crate::provision::vm::wish::{Size, Wish};
+use crate::provision::vm::spec::{Size, VmSpec};
 use crate::ssh::keys::KeyPair;
 
 pub(super) fn run(request: Request, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -39,7 +39,7 @@ pub(super) fn run(request: Request, out: &mut Out<'_>) -> Result<Exit, Failure> 
     let answer = match request {
         Request::Create { check, wish } => make(&paths, &wish, check, out)?,
         Request::Finish { machine, keys } => {
-            take(finish(&paths, &machine, &keys), &Manner::of_request(false), out)?;
+            take(finish(&paths, &machine, &keys), &RunOptions::of_request(false), out)?;
             Answer::default()
         }
         Request::Remove { machine } => {
@@ -53,8 +53,8 @@ pub(super) fn run(request: Request, out: &mut Out<'_>) -> Result<Exit, Failure> 
 }
 
 /// Makes the host a hypervisor and the machine on it.
-fn make(paths: &Paths, wish: &Wish, check: bool, out: &mut Out<'_>) -> Result<Answer, Failure> {
-    let manner = Manner::of_request(check);
+fn make(paths: &Paths, wish: &VmSpec, check: bool, out: &mut Out<'_>) -> Result<Answer, Failure> {
+    let manner = RunOptions::of_request(check);
     let facts = Facts { paths: paths.clone(), room: room(wish.size).map_err(Failure::Failed)? };
     take(prepare(&facts, &wish.image), &manner, out)?;
     let mut rng = Rng::from_seed(entropy::seed());
@@ -81,7 +81,7 @@ fn make(paths: &Paths, wish: &Wish, check: bool, out: &mut Out<'_>) -> Result<An
         return Err(failure);
     }
     let is_emulated = virtualisation == Virtualisation::Emulated;
-    let born = Born { machine, host_key: host_key.public.clone(), is_emulated };
+    let born = CreatedVm { machine, host_key: host_key.public.clone(), is_emulated };
     Ok(Answer { born: (!check).then_some(born), console: Vec::new() })
 }
 
@@ -100,7 +100,7 @@ fn room(wanted: Size) -> Result<Room, String> {
     Ok(Room { wanted, hypervisor, machines })
 }
 
-fn draw(wish: &Wish, rng: &mut Rng) -> Result<Machine, String> {
+fn draw(wish: &VmSpec, rng: &mut Rng) -> Result<Machine, String> {
     let network = found::virsh(&["net-dumpxml", "default"])?;
     let leases = found::virsh(&["net-dhcp-leases", "default"])?;
     let address = free_address(&network, &leases, rng).map_err(|error| {
@@ -147,17 +147,17 @@ fn console(machine: &Machine) -> Vec<String> {
 fn take_back(machine: &Machine, out: &mut Out<'_>) -> Result<(), Failure> {
     let clock = Clock::new();
     let begun = clock.mono();
-    let docker_socket = Manner::of_request(false).docker_socket;
+    let docker_socket = RunOptions::of_request(false).docker_socket;
     let options = Options { mode: Mode::Apply, docker_socket, until_stdin_ends: false };
     let tell = |event: &Event| {
-        let line = json!(Line::of(event, Mode::Apply));
+        let line = json!(ReportLine::of(event, Mode::Apply));
         let _unheard = out.json(&line).and_then(|()| out.flush());
         Ok::<_, Infallible>(())
     };
     let steps = remove(machine, has_dnsmasq());
     let tally = take_steps(steps, &options, tell);
     let tally: Tally = tally.map_err(|error| Failure::Failed(error.to_string()))?;
-    out.json(&json!(Line::end(tally, Mode::Apply, clock.mono().since(begun))))?;
+    out.json(&json!(ReportLine::end(tally, Mode::Apply, clock.mono().since(begun))))?;
     out.flush()?;
     match tally.failed {
         0 => Ok(()),

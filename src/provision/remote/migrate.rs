@@ -13,7 +13,7 @@ use crate::base::uuid::Uuid;
 use crate::io::disk::{Contents, DiskError, TreeRead, read_tree};
 use crate::limits::{SHIP_FRAME_BYTES, SHIP_PROGRESS_INTERVAL, TREE_WORD_BYTES_MAX};
 use crate::provision::migrate::archive::{Manifest, encode};
-use crate::provision::migrate::words::{There, Verdict, Wanted, Word};
+use crate::provision::migrate::messages::{There, Verdict, Wanted, Word};
 use crate::provision::ship::frame::Packer;
 use crate::provision::ship::progress::Progress;
 

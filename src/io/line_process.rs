@@ -16,7 +16,7 @@ use crate::base::slots::Key;
 
 /// A running program, its input and its output. Dropping it kills its process group.
 #[derive(Debug)]
-pub struct Dialogue {
+pub struct LineProcess {
     process: Process,
     input: Option<ChildStdin>,
     output: OwnedFd,
@@ -33,12 +33,12 @@ pub enum Heard {
     End,
 }
 
-impl Dialogue {
+impl LineProcess {
     /// Starts it.
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn start(program: &Program) -> Result<Dialogue, SpawnError> {
+    pub fn start(program: &Program) -> Result<LineProcess, SpawnError> {
         let mut command = program.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
@@ -47,7 +47,7 @@ impl Dialogue {
         let output = OwnedFd::from(pipes.stdout.take().expect("a pipe was asked for"));
         let open = rustix::io::ioctl_fionbio(output.as_fd(), true);
         open.map_err(|error| program.failed(error))?;
-        Ok(Dialogue { process, input, output })
+        Ok(LineProcess { process, input, output })
     }
 
     /// Tells it something. Blocks while its pipe is full; one that does not listen any more is no
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn it_hears_and_says_and_notices_the_end_of_its_input() {
         let script = "read line; echo \"heard $line\"; cat >/dev/null; exit 3";
-        let mut talk = Dialogue::start(&Program::new("sh", ["-c", script])).unwrap();
+        let mut talk = LineProcess::start(&Program::new("sh", ["-c", script])).unwrap();
         let (clock, mut reactor, mut ready) = (Clock::new(), Reactor::new().unwrap(), Vec::new());
         talk.watch(&reactor, Key::from_bits(1)).unwrap();
         talk.say(b"a word\n");

@@ -2,7 +2,7 @@
 //!
 //! Bytes go over a terminal that was lent to it where that can be had: a pty of the container's
 //! whose master is here, past the Engine. Else they go over the Engine's stream. On a terminal that
-//! was lent the stream still tells of the end of the client, and nothing else.
+//! was container_pty the stream still tells of the end of the client, and nothing else.
 //!
 //! ```text
 //! Opening -> Asked (whose terminals?) -> Open -> Ending (how?) -> Exited
@@ -11,7 +11,7 @@
 
 use super::engine::Engine;
 use super::registry::Registry;
-use super::screen::{Place, Turn, cells};
+use super::terminal_backend::{TerminalContext, Turn, cells};
 use crate::agent::action::TerminalPlan;
 use crate::agent::docker::Reply;
 use crate::agent::docker::attach::{Attach, Borrower, Read, borrower, exit_status};
@@ -32,20 +32,20 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 
 /// A client in a container.
 #[derive(Debug)]
-pub(super) struct Inside {
+pub(super) struct ExecTerminal {
     stream: Link<Conn>,
     /// `None` only while a step is made.
     attach: Option<Attach>,
     stage: Stage,
-    /// The master of the terminal that was lent.
-    lent: Option<Link<Pipe>>,
+    /// The master of the terminal that was container_pty.
+    container_pty: Option<Link<Pipe>>,
 }
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,
-    /// It waits to be lent a terminal, and the Engine was asked which process it is; it may be
+    /// It waits to be container_pty a terminal, and the Engine was asked which process it is; it may be
     /// asked again until then.
     Asked(Mono),
     /// The Engine did not know that yet. It is asked again at the first of these times, and not
@@ -61,7 +61,7 @@ enum Stage {
     Detaching,
 }
 
-impl Inside {
+impl ExecTerminal {
     /// Asks for a client in a session's container. [`Turn::Opened`] tells when it is there.
     pub(super) fn open(
         registry: &Registry,
@@ -70,7 +70,7 @@ impl Inside {
         now: Mono,
         plan: &TerminalPlan,
         size: TerminalSize,
-    ) -> Result<Inside, String> {
+    ) -> Result<ExecTerminal, String> {
         let header = AttachHeader {
             id: plan.session,
             cols: size.cols().into(),
@@ -83,30 +83,38 @@ impl Inside {
         let watched = registry.reactor.watch(stream.stream(), key, Interests::Both);
         let _ = watched.map_err(|error| format!("docker: {error}"))?;
         call(&mut stream, &request, Answer::Whole, now)?;
-        Ok(Inside { stream, attach: Some(attach), stage: Stage::Opening, lent: None })
+        Ok(ExecTerminal {
+            stream,
+            attach: Some(attach),
+            stage: Stage::Opening,
+            container_pty: None,
+        })
     }
 
     /// One of the two has something. The other finds nothing, and that is all.
     pub(super) fn ready(&mut self, now: Mono, ready: Ready) {
         self.stream.ready(now, ready);
-        if let Some(lent) = &mut self.lent {
-            lent.ready(now, ready);
+        if let Some(container_pty) = &mut self.container_pty {
+            container_pty.ready(now, ready);
         }
     }
 
-    pub(super) fn receive(&mut self, place: &mut Place<'_>, now: Mono) -> Turn {
+    pub(super) fn receive(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Turn {
         self.stream.receive(now, TERMINAL_TURN_BYTES);
-        let turn = self.step(place, now);
-        if let Some(lent) = &mut self.lent {
-            lent.receive(now, TERMINAL_TURN_BYTES);
+        let turn = self.step(context, now);
+        if let Some(container_pty) = &mut self.container_pty {
+            container_pty.receive(now, TERMINAL_TURN_BYTES);
             self.drop_stream();
         }
         turn.unwrap_or_else(|error| Turn::Failed(error.to_string()))
     }
 
     pub(super) fn flush(&mut self, now: Mono) -> Next {
-        let lent = self.lent.as_mut().map(|lent| lent.send(now, TERMINAL_TURN_BYTES));
-        match (self.stream.send(now, TERMINAL_TURN_BYTES), lent) {
+        let container_pty = self
+            .container_pty
+            .as_mut()
+            .map(|container_pty| container_pty.send(now, TERMINAL_TURN_BYTES));
+        match (self.stream.send(now, TERMINAL_TURN_BYTES), container_pty) {
             (Next::Again, _) | (_, Some(Next::Again)) => Next::Again,
             (next, None) => next,
             (_, Some(_)) => Next::Wait,
@@ -114,42 +122,45 @@ impl Inside {
     }
 
     pub(super) fn received(&self) -> &[u8] {
-        match (&self.lent, self.stage) {
-            (Some(lent), _) => lent.endpoint().received(),
+        match (&self.container_pty, self.stage) {
+            (Some(container_pty), _) => container_pty.endpoint().received(),
             (None, _) if self.is_opening() => &[],
             (None, _) => self.stream.endpoint().received(),
         }
     }
 
     pub(super) fn consume(&mut self, len: usize) {
-        match &mut self.lent {
-            Some(lent) => lent.endpoint_mut().consume(len),
+        match &mut self.container_pty {
+            Some(container_pty) => container_pty.endpoint_mut().consume(len),
             None => self.stream.endpoint_mut().consume(len),
         }
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
-        match &mut self.lent {
-            Some(lent) => lent.endpoint_mut().send(bytes),
+        match &mut self.container_pty {
+            Some(container_pty) => container_pty.endpoint_mut().send(bytes),
             None => self.stream.endpoint_mut().send(bytes),
         }
     }
 
     pub(super) fn send_space(&self) -> usize {
-        match &self.lent {
-            Some(lent) => lent.endpoint().send_space(),
+        match &self.container_pty {
+            Some(container_pty) => container_pty.endpoint().send_space(),
             None => self.stream.endpoint().send_space(),
         }
     }
 
     /// The exit status, once the client has ended. To be asked when all that it showed was taken.
-    pub(super) fn ended(&mut self, place: &mut Place<'_>, now: Mono) -> Option<u32> {
-        let is_silent = self.lent.as_ref().is_none_or(|lent| lent.endpoint().has_ended());
+    pub(super) fn ended(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Option<u32> {
+        let is_silent = self
+            .container_pty
+            .as_ref()
+            .is_none_or(|container_pty| container_pty.endpoint().has_ended());
         match self.stage {
             Stage::Open if is_silent && self.stream.endpoint().has_ended() => {
                 let request = self.attach.as_ref().and_then(Attach::ended)?;
                 self.stage = Stage::Ending;
-                ask(place, now, request);
+                ask(context, now, request);
                 None
             }
             Stage::Exited(status) => Some(status),
@@ -179,21 +190,21 @@ impl Inside {
     }
 
     /// Makes the client end, from whatever stage. Says whether it has.
-    pub(super) fn hang_up(&mut self, place: &mut Place<'_>, now: Mono) -> bool {
+    pub(super) fn hang_up(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> bool {
         self.stream.receive(now, TERMINAL_TURN_BYTES);
-        if self.step(place, now).is_err() || self.stream.endpoint().has_ended() {
+        if self.step(context, now).is_err() || self.stream.endpoint().has_ended() {
             // Its tty may be another client's by now, which is not to be detached.
             return true;
         }
-        if self.lent.take().is_some() {
+        if self.container_pty.take().is_some() {
             // Closing the master is the hang-up.
             self.stage = Stage::Detaching;
         }
-        let Some(engine) = place.engine.as_deref_mut() else { return true };
+        let Some(engine) = context.engine.as_deref_mut() else { return true };
         let named = self.attach.as_ref().filter(|_| self.stage != Stage::Detaching);
         let detach = named.and_then(|attach| attach.detach(engine.host()));
         if let Some((procedure, request)) = detach {
-            engine.call_aside(place.registry, now, request, Some(procedure));
+            engine.call_aside(context.registry, now, request, Some(procedure));
             self.stage = Stage::Detaching;
         }
         if self.stage == Stage::Detaching {
@@ -203,38 +214,43 @@ impl Inside {
         self.stream.endpoint().has_ended()
     }
 
-    pub(super) fn resize(&mut self, place: &mut Place<'_>, now: Mono, size: TerminalSize) {
-        if let Some(lent) = &self.lent {
+    pub(super) fn resize(
+        &mut self,
+        context: &mut TerminalContext<'_>,
+        now: Mono,
+        size: TerminalSize,
+    ) {
+        if let Some(container_pty) = &self.container_pty {
             // It cannot fail on a terminal that is open, and one that is not needs no size.
-            let _ = pty::resize(lent.stream(), cells(size));
+            let _ = pty::resize(container_pty.stream(), cells(size));
             return;
         }
         let request = self.attach.as_mut().and_then(|attach| attach.resize(size));
-        if let (Some(engine), Some(request)) = (place.engine.as_deref_mut(), request) {
-            engine.call_aside(place.registry, now, request, None);
+        if let (Some(engine), Some(request)) = (context.engine.as_deref_mut(), request) {
+            engine.call_aside(context.registry, now, request, None);
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let lent = self.lent.as_ref().and_then(Link::deadline);
+        let container_pty = self.container_pty.as_ref().and_then(Link::deadline);
         let ask = match self.stage {
             Stage::AskAgain(at, _) => Some(at),
             _ => None,
         };
-        self.stream.deadline().into_iter().chain(lent).chain(ask).min()
+        self.stream.deadline().into_iter().chain(container_pty).chain(ask).min()
     }
 
     pub(super) fn tick(&mut self, now: Mono) {
         self.stream.tick(now);
-        if let Some(lent) = &mut self.lent {
-            lent.tick(now);
+        if let Some(container_pty) = &mut self.container_pty {
+            container_pty.tick(now);
         }
     }
 
     // --- the steps before it is open ---
 
     /// Goes on as far as the stream has got.
-    fn step(&mut self, place: &mut Place<'_>, now: Mono) -> Result<Turn, WorkError> {
+    fn step(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Result<Turn, WorkError> {
         let mut turn = Turn::Quiet;
         while let Some(event) = self.stream.endpoint_mut().poll_event() {
             match event {
@@ -249,7 +265,7 @@ impl Inside {
                     return Err(error.unwrap_or(Error::Closed).into());
                 }
                 Event::Readable | Event::End if self.stage == Stage::Opening => {
-                    turn = self.name(place, now)?;
+                    turn = self.name(context, now)?;
                 }
                 _ => {}
             }
@@ -259,10 +275,10 @@ impl Inside {
                 // Of a process that runs it asks the same as of one that has ended.
                 let request = self.attach.as_ref().and_then(Attach::ended);
                 self.stage = Stage::Asked(until);
-                request.into_iter().for_each(|request| ask(place, now, request));
+                request.into_iter().for_each(|request| ask(context, now, request));
             }
             Stage::Found(pid) => {
-                self.lend(place, now, pid);
+                self.lend(context, now, pid);
                 turn = Turn::Opened;
             }
             _ => {}
@@ -276,7 +292,7 @@ impl Inside {
     }
 
     /// Reads the line that names the tty.
-    fn name(&mut self, place: &mut Place<'_>, now: Mono) -> Result<Turn, WorkError> {
+    fn name(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Result<Turn, WorkError> {
         let bytes = self.stream.endpoint().received();
         let (len, state) = (bytes.len(), self.attach.take().expect("a step leaves a state behind"));
         let (next, read) = state.read(bytes)?;
@@ -288,39 +304,39 @@ impl Inside {
             }
             Read::Named(taken, resize) => {
                 self.stream.endpoint_mut().consume(taken);
-                self.open_now(place, now, resize);
+                self.open_now(context, now, resize);
                 Ok(Turn::Opened)
             }
             Read::Lends(taken, request) => {
                 self.stream.endpoint_mut().consume(taken);
                 self.stage = Stage::Asked(now + DOCKER_PROCESS_ASKS_FOR);
-                ask(place, now, request);
+                ask(context, now, request);
                 Ok(Turn::Quiet)
             }
         }
     }
 
     /// Lends a terminal of the world of process `pid`, or tells that the stream is to be it.
-    fn lend(&mut self, place: &mut Place<'_>, now: Mono, pid: Option<u32>) {
+    fn lend(&mut self, context: &mut TerminalContext<'_>, now: Mono, pid: Option<u32>) {
         let state = self.attach.take().expect("a step leaves a state behind");
         let opened = pid.zip(state.wanted()).and_then(|(pid, size)| {
             let (master, name) = pty::open_inside(pid, cells(size)).ok()?;
-            let watched = place.registry.reactor.watch(&master, place.key, Interests::Both);
+            let watched = context.registry.reactor.watch(&master, context.key, Interests::Both);
             watched.is_ok().then_some((master, name))
         });
         let (master, name) = opened.unzip();
         let pipe = |master| Link::open(master, Pipe::new(TERMINAL_WINDOW_BYTES), LINK_LINGER);
-        self.lent = master.map(pipe);
+        self.container_pty = master.map(pipe);
         let (next, line, resize) = state.lend(name);
         self.attach = Some(next);
         let sent = self.stream.endpoint_mut().send(line.as_bytes());
         debug_assert_eq!(sent, line.len(), "nothing was sent before");
-        self.open_now(place, now, resize);
+        self.open_now(context, now, resize);
     }
 
-    fn open_now(&mut self, place: &mut Place<'_>, now: Mono, resize: Option<Request>) {
-        if let (Some(engine), Some(request)) = (place.engine.as_deref_mut(), resize) {
-            engine.call_aside(place.registry, now, request, None);
+    fn open_now(&mut self, context: &mut TerminalContext<'_>, now: Mono, resize: Option<Request>) {
+        if let (Some(engine), Some(request)) = (context.engine.as_deref_mut(), resize) {
+            engine.call_aside(context.registry, now, request, None);
         }
         self.stage = Stage::Open;
     }
@@ -332,10 +348,10 @@ impl Inside {
     }
 }
 
-/// Makes a call whose answer comes to [`Inside::answered`].
-fn ask(place: &mut Place<'_>, now: Mono, request: Request) {
-    if let Some(engine) = place.engine.as_deref_mut() {
-        engine.call_for_terminal(place.registry, now, place.key, request);
+/// Makes a call whose answer comes to [`ExecTerminal::answered`].
+fn ask(context: &mut TerminalContext<'_>, now: Mono, request: Request) {
+    if let Some(engine) = context.engine.as_deref_mut() {
+        engine.call_for_terminal(context.registry, now, context.key, request);
     }
 }
 

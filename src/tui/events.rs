@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::cluster::Hub;
 use super::dialog::Dialog;
 use super::form::Stage;
-use super::model::{Action, Happening, Model, Spot};
-use super::news::{HubLine, News, Ticket};
+use super::messages::{HubLine, News, Ticket};
+use super::model::{Action, EventRow, Model, Spot};
 use super::ops::{Request, Task};
 use crate::base::time::{Now, Wall};
 use crate::base::uuid::Uuid;
@@ -38,7 +38,7 @@ impl Model {
 
     fn ask_everybody_soon(&mut self) {
         let ids: Vec<_> = self.cluster.agents.values().map(|agent| agent.id.clone()).collect();
-        ids.iter().for_each(|id| self.cluster.hurry(id));
+        ids.iter().for_each(|id| self.cluster.reconnect_now(id));
     }
 
     fn hub_line(&mut self, line: &[u8]) {
@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    fn describe(&self, event: &EventLine<'_>) -> Happening {
+    fn describe(&self, event: &EventLine<'_>) -> EventRow {
         let agent = self.cluster.agents.get(event.agent_id);
         let host = agent.map_or(event.agent_id, |agent| agent.host()).to_owned();
         let told = event.data::<Session>().map(|session| session.name);
@@ -76,7 +76,7 @@ impl Model {
             text = format!("{text} {data}");
         }
         let at = Wall::parse_rfc3339(event.timestamp).unwrap_or(self.now.wall);
-        Happening { at, host, kind: event.kind.to_owned(), text: text.trim().to_owned() }
+        EventRow { at, host, kind: event.kind.to_owned(), text: text.trim().to_owned() }
     }
 
     fn answered(&mut self, ticket: Ticket, answer: Result<Value, String>) {
@@ -119,7 +119,7 @@ impl Model {
                 }
             }
         }
-        self.cluster.hurry(&task.agent);
+        self.cluster.reconnect_now(&task.agent);
     }
 
     /// What an operation has changed, as far as its answer tells; of the rest the agent is asked,

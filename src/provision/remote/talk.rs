@@ -12,7 +12,7 @@ use crate::base::lines::Lines;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::clock::Clock;
-use crate::io::dialogue::{Dialogue, Heard};
+use crate::io::line_process::{Heard, LineProcess};
 use crate::io::process::{Exit, Program};
 use crate::io::reactor::{Interests, Reactor, Ready};
 use crate::io::signals::Signals;
@@ -68,8 +68,8 @@ impl Talker {
         mut tell: impl FnMut(&[u8]) -> bool,
     ) -> Result<bool, RemoteError> {
         let (program, arguments) = words.split_first().expect("a command has a program");
-        let mut talk =
-            Dialogue::start(&Program::new(program, arguments)).map_err(RemoteError::NoProgram)?;
+        let mut talk = LineProcess::start(&Program::new(program, arguments))
+            .map_err(RemoteError::NoProgram)?;
         talk.watch(&self.reactor, TALK).map_err(RemoteError::NoSsh)?;
         talk.say(format!("{request}\n").as_bytes());
         let mut lines = Lines::new(PROVISION_OUTPUT_BYTES_MAX);

@@ -15,7 +15,7 @@ use crate::limits::{SHIP_DESCRIPTION_BYTES_MAX, SHIP_ENTRIES_MAX, SHIP_EXTENSION
 
 /// The archive that passes.
 #[derive(Debug)]
-pub struct Sieve {
+pub struct LayerFilter {
     layers: Layers,
     state: State,
     /// Headers of the entry that comes, which go where it goes.
@@ -58,10 +58,10 @@ enum Fate {
     Learn(String, usize, Vec<u8>),
 }
 
-impl Sieve {
+impl LayerFilter {
     /// For an image with these layers.
-    pub fn new(layers: Layers) -> Sieve {
-        Sieve {
+    pub fn new(layers: Layers) -> LayerFilter {
+        LayerFilter {
             layers,
             state: State::Head { from: 0 },
             held: Vec::new(),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn sift(input: &[u8], step: usize, held: usize) -> (Result<(), TarFault>, Vec<u8>, usize) {
-        let (mut sieve, mut out) = (Sieve::new(layers(held)), Vec::new());
+        let (mut sieve, mut out) = (LayerFilter::new(layers(held)), Vec::new());
         for piece in input.chunks(step) {
             if let Err(fault) = sieve.push(piece, &mut out) {
                 assert_eq!(sieve.push(b"x", &mut out), Err(fault));

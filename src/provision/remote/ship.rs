@@ -19,9 +19,9 @@ use super::talk::SSH_FAILED;
 use super::{Copied, Remote, spawn};
 use crate::exit::Exit;
 use crate::limits::{PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES};
-use crate::provision::run::send::{Cargo, ShipError, Shipped, Words};
+use crate::provision::run::send::{ImageSource, ShipError, Shipped, Words};
+use crate::provision::ship::messages::{Wanted, Word};
 use crate::provision::ship::progress::Progress;
-use crate::provision::ship::words::{Wanted, Word};
 
 /// The command of our programs that takes an image.
 pub const RECEIVER: &str = "receive-image";
@@ -70,7 +70,7 @@ pub fn ship(
     let begun = Instant::now();
     let mut once = |whole| match source {
         Source::Here(socket) => {
-            let cargo = Cargo::new(image, socket.clone())?;
+            let cargo = ImageSource::new(image, socket.clone())?;
             let (child, words, frames) = start(receiver)?;
             let shipped = cargo.ship(whole, (words, frames), &mut |progress| tell(Some(progress)));
             end(child, shipped)

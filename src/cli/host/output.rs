@@ -5,11 +5,11 @@ use std::sync::mpsc::Sender;
 use serde_json::{Value, json};
 
 use crate::cli::out::{Failure, Out};
-use crate::provision::report::{Line, StepResult};
+use crate::provision::report::{ReportLine, StepResult};
 
 /// Something to be written.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum OutputLine {
     /// A result for a person.
     Text(String),
     /// What a person is told besides.
@@ -18,13 +18,13 @@ pub(crate) enum Said {
     Json(Value),
 }
 
-impl Said {
+impl OutputLine {
     /// Writes it.
     pub(crate) fn write(&self, out: &mut Out<'_>) -> Result<(), Failure> {
         match self {
-            Said::Text(text) => out.text(text)?,
-            Said::Json(value) => out.json(value)?,
-            Said::Note(text) => out.note(text),
+            OutputLine::Text(text) => out.text(text)?,
+            OutputLine::Json(value) => out.json(value)?,
+            OutputLine::Note(text) => out.note(text),
         }
         out.flush()
     }
@@ -38,7 +38,7 @@ pub(crate) struct Report<'a> {
     /// Whether a program reads it.
     pub(crate) is_json: bool,
     /// Where to.
-    pub(crate) sayer: &'a Sender<Said>,
+    pub(crate) sender: &'a Sender<OutputLine>,
     /// Steps that were changed, or would be.
     pub(crate) changed: Vec<String>,
     /// What failed.
@@ -51,9 +51,9 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Nothing reported yet.
-    pub(crate) fn new(host: &'a str, is_json: bool, sayer: &'a Sender<Said>) -> Report<'a> {
+    pub(crate) fn new(host: &'a str, is_json: bool, sender: &'a Sender<OutputLine>) -> Report<'a> {
         let (changed, failed, agent) = (Vec::new(), None, None);
-        Report { host, is_json, sayer, changed, failed, has_ended: false, agent }
+        Report { host, is_json, sender, changed, failed, has_ended: false, agent }
     }
 
     /// Takes a line: whether anybody listens.
@@ -61,17 +61,17 @@ impl<'a> Report<'a> {
         let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
             // What a login shell says of itself is no report.
             let text = format!("[{}] {}", self.host, String::from_utf8_lossy(bytes));
-            return self.sayer.send(Said::Note(text)).is_ok();
+            return self.sender.send(OutputLine::Note(text)).is_ok();
         };
         if let Some(id) = value["agent"].as_str() {
             self.agent = Some(id.to_owned());
             return true;
         }
-        let Ok(line) = serde_json::from_value::<Line>(value.clone()) else { return true };
+        let Ok(line) = serde_json::from_value::<ReportLine>(value.clone()) else { return true };
         match &line {
-            Line::Begin { .. } => return true,
-            Line::End(_) => self.has_ended = true,
-            Line::Step(step) => match step.result {
+            ReportLine::Begin { .. } => return true,
+            ReportLine::End(_) => self.has_ended = true,
+            ReportLine::Step(step) => match step.result {
                 StepResult::Ok => {}
                 StepResult::Changed | StepResult::WouldChange => {
                     self.changed.push(step.step.clone());
@@ -84,13 +84,13 @@ impl<'a> Report<'a> {
         }
         if self.is_json {
             value["host"] = json!(self.host);
-            return self.sayer.send(Said::Json(value)).is_ok();
+            return self.sender.send(OutputLine::Json(value)).is_ok();
         }
         match &line {
-            Line::Step(step) if step.result == StepResult::Ok => true,
-            Line::Step(_) => {
+            ReportLine::Step(step) if step.result == StepResult::Ok => true,
+            ReportLine::Step(_) => {
                 let text = format!("[{}] {}", self.host, line.text().unwrap_or_default());
-                self.sayer.send(Said::Text(text)).is_ok()
+                self.sender.send(OutputLine::Text(text)).is_ok()
             }
             _ => true,
         }

@@ -33,18 +33,18 @@ type Reply = (Key, ChannelId, Vec<u8>);
 
 /// Answers of operations whose events are not on disk yet, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct PendingReplies {
     replies: VecDeque<(u64, Reply)>,
 }
 
-impl Held {
+impl PendingReplies {
     /// Holds an answer until this event is on disk.
     pub(super) fn hold(&mut self, seq: u64, reply: Reply) {
         self.replies.push_back((seq, reply));
     }
 
     /// The next answer that may go.
-    pub(super) fn release(&mut self, courier: &Courier) -> Option<Reply> {
+    pub(super) fn release(&mut self, courier: &EventUplink) -> Option<Reply> {
         let is_free = self.replies.front().is_some_and(|(seq, _)| courier.covers(*seq));
         is_free.then(|| self.replies.pop_front()).flatten().map(|(_, reply)| reply)
     }
@@ -55,7 +55,7 @@ impl Held {
 }
 
 /// The way to the shell host.
-pub(super) struct Courier {
+pub(super) struct EventUplink {
     shell: Arc<Shell>,
     emitter: Emitter,
     disk: LogWorker,
@@ -80,7 +80,7 @@ enum Line {
     },
 }
 
-impl Courier {
+impl EventUplink {
     /// Reads the spool and dials at once. `wakes` is the key of the reactor's waker.
     pub(super) fn start(
         shell: Shell,
@@ -88,7 +88,7 @@ impl Courier {
         paths: &Paths,
         (wakes, waker): (Key, &Waker),
         now: Now,
-    ) -> Result<Courier, ServeError> {
+    ) -> Result<EventUplink, ServeError> {
         let mut directory = LogDirectory::open(&paths.agent_spool(), PRIVATE_STATE_DIR.1)?;
         let mut rng = Rng::from_seed(entropy::seed());
         let mut recovery = Recovery::new(directory.files()?, spool::Tuning::default(), &mut rng);
@@ -98,7 +98,7 @@ impl Courier {
         let disk = LogWorker::start(directory, waker)
             .map_err(|error| ServeError::System("threads", error))?;
         let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), now);
-        Ok(Courier {
+        Ok(EventUplink {
             told: Some(String::new()),
             shell: Arc::new(shell),
             emitter,
@@ -266,7 +266,7 @@ impl Courier {
         match (found, &mut self.line) {
             (Ok(found), Line::Dialling { wire, .. }) => {
                 if found.is_some() {
-                    self.emitter.knocks(now);
+                    self.emitter.connects_started(now);
                 }
                 *wire = found;
             }

@@ -12,22 +12,22 @@ use super::process::{Exit, Process, Program, Signal, SpawnError};
 
 /// The program. Dropping it kills it.
 #[derive(Debug)]
-pub struct Servant {
+pub struct ChildDaemon {
     process: Process,
     _leash: Option<ChildStdin>,
 }
 
-impl Servant {
+impl ChildDaemon {
     /// Starts `program`, with its complaints in `errors`.
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn spawn(program: &Program, errors: File) -> Result<Servant, SpawnError> {
+    pub fn spawn(program: &Program, errors: File) -> Result<ChildDaemon, SpawnError> {
         let mut command = program.command();
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors);
         let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
-        let leash = process.pipes().stdin.take();
-        Ok(Servant { process, _leash: leash })
+        let parent_pipe = process.pipes().stdin.take();
+        Ok(ChildDaemon { process, _leash: parent_pipe })
     }
 
     /// How it ended, if it does within `patience`. Blocks until then: for those without a loop.

@@ -22,7 +22,7 @@ use crate::io::entropy;
 use crate::limits::{SHIP_FRAME_BYTES, TREE_WORD_BYTES_MAX};
 use crate::paths::{ARRIVAL_PREFIX, Paths};
 use crate::provision::migrate::archive::{Decoder, Manifest};
-use crate::provision::migrate::words::{There, Verdict, Wanted, Word};
+use crate::provision::migrate::messages::{There, Verdict, Wanted, Word};
 use crate::provision::ship::frame::{Unpacked, Unpacker};
 
 /// Does what is wanted, and says what comes of it on `output`: whether it was done. `pick_up` has
@@ -30,7 +30,7 @@ use crate::provision::ship::frame::{Unpacked, Unpacker};
 ///
 /// # Errors
 /// When nobody reads what is said. Everything else is said.
-pub fn arrive(
+pub fn receive_session(
     paths: &Paths,
     wanted: &Wanted,
     mut input: impl Read,

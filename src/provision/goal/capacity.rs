@@ -2,8 +2,8 @@
 
 use crate::provision::order::{Answer, Command, Question};
 use crate::provision::step::{Failure, Verdict};
-use crate::provision::vm::room::{Hypervisor, Promised};
-use crate::provision::vm::wish::Size;
+use crate::provision::vm::capacity::{Hypervisor, Promised};
+use crate::provision::vm::spec::Size;
 
 /// There is room for this one beside those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]

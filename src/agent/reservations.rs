@@ -14,7 +14,7 @@ use crate::rpc::field::{DnsName, PortChoice, Protocol};
 
 /// The table of claims. Every value is the claim's owner.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Reservations {
     ports: BTreeMap<(Protocol, u16), Uuid>,
     names: BTreeMap<DnsName, Uuid>,
 }
@@ -52,8 +52,8 @@ impl fmt::Display for ClaimError {
     }
 }
 
-impl Claims {
-    /// Claims what a session on disk has. Two sessions with the same port are somebody else's
+impl Reservations {
+    /// Reservations what a session on disk has. Two sessions with the same port are somebody else's
     /// doing: the first one keeps it, the other one lists and fails when it starts.
     pub(super) fn adopt(&mut self, record: &Record) {
         if record.port != 0 {
@@ -64,8 +64,8 @@ impl Claims {
         }
     }
 
-    /// Claims a port and a name for `owner`, both or neither. What it has already is no obstacle,
-    /// and stays claimed until [`Claims::keep_only`]. Returns the port; 0 for none.
+    /// Reservations a port and a name for `owner`, both or neither. What it has already is no obstacle,
+    /// and stays claimed until [`Reservations::keep_only`]. Returns the port; 0 for none.
     pub(super) fn claim(
         &mut self,
         owner: Uuid,
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn protocols_are_apart_and_the_owner_is_named() {
         let (first, second) = ids();
-        let mut claims = Claims::default();
+        let mut claims = Reservations::default();
         let fixed = PortChoice::Fixed(53);
         assert_eq!(claims.claim(first, fixed, Protocol::Udp, &none()), Ok(53));
         assert_eq!(claims.claim(second, fixed, Protocol::Tcp, &none()), Ok(53));
@@ -170,7 +170,7 @@ mod tests {
     fn both_or_neither() {
         let (first, second) = ids();
         let name = DnsName::parse("web").unwrap();
-        let mut claims = Claims::default();
+        let mut claims = Reservations::default();
         claims.claim(first, PortChoice::None, Protocol::Tcp, &name).unwrap();
         let before = claims.len();
         let error = claims.claim(second, PortChoice::Auto, Protocol::Tcp, &name).unwrap_err();
@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn automatic_ports_differ_and_are_used_again() {
         let mut rng = Rng::from_seed([2; 32]);
-        let mut claims = Claims::default();
+        let mut claims = Reservations::default();
         let owners: Vec<_> = (0..64).map(|_| Uuid::random(&mut rng)).collect();
-        let auto = |claims: &mut Claims, owner| {
+        let auto = |claims: &mut Reservations, owner| {
             claims.claim(owner, PortChoice::Auto, Protocol::Tcp, &none()).unwrap()
         };
         for (offset, owner) in (0..).zip(&owners) {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn running_out_is_an_error() {
         let (first, second) = ids();
-        let mut claims = Claims::default();
+        let mut claims = Reservations::default();
         for port in SESSION_AUTO_PORT_MIN..=u16::MAX {
             claims.claim(first, PortChoice::Fixed(port), Protocol::Tcp, &none()).unwrap();
         }

@@ -1,11 +1,11 @@
-//! What is behind one terminal: a tmux client on a pty here, or one in a container ([`Inside`]).
+//! What is behind one terminal: a tmux client on a pty here, or one in a container ([`ExecTerminal`]).
 //!
 //! Both are a stream of bytes each way with a bounded window.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::engine::Engine;
-use super::inside::Inside;
+use super::exec_terminal::ExecTerminal;
 use super::registry::Registry;
 use crate::agent::action::TerminalPlan;
 use crate::agent::docker::Reply;
@@ -21,11 +21,11 @@ use crate::rpc::attach::TerminalSize;
 
 /// A client of a session's tmux.
 #[derive(Debug)]
-pub(super) enum Screen {
+pub(super) enum TerminalBackend {
     /// On a pty of ours.
     Pty(Link<Pipe>, Process),
     /// In a container.
-    Inside(Box<Inside>),
+    ExecTerminal(Box<ExecTerminal>),
 }
 
 /// What a turn of a screen came to.
@@ -40,20 +40,20 @@ pub(super) enum Turn {
 }
 
 /// What a screen's steps may need of the rest of the server, and under which key they are watched.
-pub(super) struct Place<'a> {
+pub(super) struct TerminalContext<'a> {
     pub(super) registry: &'a mut Registry,
     pub(super) engine: Option<&'a mut Engine>,
     pub(super) key: Key,
 }
 
-impl Screen {
+impl TerminalBackend {
     /// A client on a pty. It is open at once.
     pub(super) fn on_pty(
         registry: &Registry,
         key: Key,
         program: &Program,
         size: TerminalSize,
-    ) -> Result<Screen, String> {
+    ) -> Result<TerminalBackend, String> {
         let Pty { master, process } =
             Pty::spawn(program, cells(size)).map_err(|error| error.to_string())?;
         let watch = |source: BorrowedFd<'_>, interests| {
@@ -63,7 +63,7 @@ impl Screen {
         watch(master.as_fd(), Interests::Both)?;
         watch(process.as_fd(), Interests::Read)?;
         let link = Link::open(master, Pipe::new(TERMINAL_WINDOW_BYTES), LINK_LINGER);
-        Ok(Screen::Pty(link, process))
+        Ok(TerminalBackend::Pty(link, process))
     }
 
     /// A client in a container. [`Turn::Opened`] tells when it is there.
@@ -74,65 +74,65 @@ impl Screen {
         now: Mono,
         plan: &TerminalPlan,
         size: TerminalSize,
-    ) -> Result<Screen, String> {
-        let inside = Inside::open(registry, engine, key, now, plan, size)?;
-        Ok(Screen::Inside(Box::new(inside)))
+    ) -> Result<TerminalBackend, String> {
+        let inside = ExecTerminal::open(registry, engine, key, now, plan, size)?;
+        Ok(TerminalBackend::ExecTerminal(Box::new(inside)))
     }
 
     pub(super) fn ready(&mut self, now: Mono, ready: Ready) {
         match self {
-            Screen::Pty(link, _) => link.ready(now, ready),
-            Screen::Inside(inside) => inside.ready(now, ready),
+            TerminalBackend::Pty(link, _) => link.ready(now, ready),
+            TerminalBackend::ExecTerminal(inside) => inside.ready(now, ready),
         }
     }
 
     /// Reads what there is, within a turn's budget.
-    pub(super) fn receive(&mut self, place: &mut Place<'_>, now: Mono) -> Turn {
+    pub(super) fn receive(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Turn {
         match self {
-            Screen::Pty(link, _) => {
+            TerminalBackend::Pty(link, _) => {
                 link.receive(now, TERMINAL_TURN_BYTES);
                 Turn::Quiet
             }
-            Screen::Inside(inside) => inside.receive(place, now),
+            TerminalBackend::ExecTerminal(inside) => inside.receive(context, now),
         }
     }
 
     /// Writes what there is, within a turn's budget.
     pub(super) fn flush(&mut self, now: Mono) -> Next {
         match self {
-            Screen::Pty(link, _) => link.send(now, TERMINAL_TURN_BYTES),
-            Screen::Inside(inside) => inside.flush(now),
+            TerminalBackend::Pty(link, _) => link.send(now, TERMINAL_TURN_BYTES),
+            TerminalBackend::ExecTerminal(inside) => inside.flush(now),
         }
     }
 
     /// What the session shows and nobody took yet.
     pub(super) fn received(&self) -> &[u8] {
         match self {
-            Screen::Pty(link, _) => link.endpoint().received(),
-            Screen::Inside(inside) => inside.received(),
+            TerminalBackend::Pty(link, _) => link.endpoint().received(),
+            TerminalBackend::ExecTerminal(inside) => inside.received(),
         }
     }
 
     pub(super) fn consume(&mut self, len: usize) {
         match self {
-            Screen::Pty(link, _) => link.endpoint_mut().consume(len),
-            Screen::Inside(inside) => inside.consume(len),
+            TerminalBackend::Pty(link, _) => link.endpoint_mut().consume(len),
+            TerminalBackend::ExecTerminal(inside) => inside.consume(len),
         }
     }
 
     /// Types. Takes as much as there is room for.
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
         match self {
-            Screen::Pty(link, _) => link.endpoint_mut().send(bytes),
-            Screen::Inside(inside) => inside.send(bytes),
+            TerminalBackend::Pty(link, _) => link.endpoint_mut().send(bytes),
+            TerminalBackend::ExecTerminal(inside) => inside.send(bytes),
         }
     }
 
-    /// How much [`Screen::send`] would take now.
+    /// How much [`TerminalBackend::send`] would take now.
     pub(super) fn send_space(&self) -> usize {
         match self {
-            Screen::Pty(link, _) => link.endpoint().send_space(),
-            Screen::Inside(inside) => inside.send_space(),
+            TerminalBackend::Pty(link, _) => link.endpoint().send_space(),
+            TerminalBackend::ExecTerminal(inside) => inside.send_space(),
         }
     }
 
@@ -140,70 +140,75 @@ impl Screen {
     /// wait for.
     pub(super) fn kill(&mut self) -> bool {
         match self {
-            Screen::Pty(_, process) => {
+            TerminalBackend::Pty(_, process) => {
                 // Its end is an event, and reaps it.
                 process.signal(Signal::KILL).is_err()
             }
-            Screen::Inside(..) => true,
+            TerminalBackend::ExecTerminal(..) => true,
         }
     }
 
     /// The exit status, once the client has ended and all that it showed was taken.
-    pub(super) fn ended(&mut self, place: &mut Place<'_>, now: Mono) -> Option<u32> {
+    pub(super) fn ended(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> Option<u32> {
         if !self.received().is_empty() {
             return None;
         }
         match self {
-            Screen::Pty(link, process) if link.endpoint().has_ended() => {
+            TerminalBackend::Pty(link, process) if link.endpoint().has_ended() => {
                 process.try_exit().unwrap_or(Some(Exit::Code(1))).map(status)
             }
-            Screen::Pty(..) => None,
-            Screen::Inside(inside) => inside.ended(place, now),
+            TerminalBackend::Pty(..) => None,
+            TerminalBackend::ExecTerminal(inside) => inside.ended(context, now),
         }
     }
 
     /// The Engine's answer to a call that was made for this terminal.
     pub(super) fn answered(&mut self, now: Mono, reply: Reply) {
-        if let Screen::Inside(inside) = self {
+        if let TerminalBackend::ExecTerminal(inside) = self {
             inside.answered(now, reply);
         }
     }
 
     /// Nobody looks any more: makes the client end. To be called until it has ended, which it
     /// says.
-    pub(super) fn hang_up(&mut self, place: &mut Place<'_>, now: Mono) -> bool {
+    pub(super) fn hang_up(&mut self, context: &mut TerminalContext<'_>, now: Mono) -> bool {
         match self {
-            Screen::Pty(link, process) => {
+            TerminalBackend::Pty(link, process) => {
                 // The hang-up is the closing of the master; the client's process is reaped here.
                 link.endpoint_mut().finish();
                 let _ = process.signal(Signal::HUP);
                 matches!(process.try_exit(), Ok(Some(_)) | Err(_))
             }
-            Screen::Inside(inside) => inside.hang_up(place, now),
+            TerminalBackend::ExecTerminal(inside) => inside.hang_up(context, now),
         }
     }
 
-    pub(super) fn resize(&mut self, place: &mut Place<'_>, now: Mono, size: TerminalSize) {
+    pub(super) fn resize(
+        &mut self,
+        context: &mut TerminalContext<'_>,
+        now: Mono,
+        size: TerminalSize,
+    ) {
         match self {
-            Screen::Pty(link, _) => {
+            TerminalBackend::Pty(link, _) => {
                 // It cannot fail on a terminal that is open, and one that is not needs no size.
                 let _ = pty::resize(link.stream(), cells(size));
             }
-            Screen::Inside(inside) => inside.resize(place, now, size),
+            TerminalBackend::ExecTerminal(inside) => inside.resize(context, now, size),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self {
-            Screen::Pty(link, _) => link.deadline(),
-            Screen::Inside(inside) => inside.deadline(),
+            TerminalBackend::Pty(link, _) => link.deadline(),
+            TerminalBackend::ExecTerminal(inside) => inside.deadline(),
         }
     }
 
     pub(super) fn tick(&mut self, now: Mono) {
         match self {
-            Screen::Pty(link, _) => link.tick(now),
-            Screen::Inside(inside) => inside.tick(now),
+            TerminalBackend::Pty(link, _) => link.tick(now),
+            TerminalBackend::ExecTerminal(inside) => inside.tick(now),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::limits::{
 /// A machine as it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+pub struct VmSpec {
     /// How large it is to be.
     pub size: Size,
     /// What its name ends with.

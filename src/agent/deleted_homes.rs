@@ -20,7 +20,7 @@ use crate::limits::{REMAINS_MAX, REMAINS_RETRY};
 
 /// The homes of deleted sessions.
 #[derive(Debug, Default)]
-pub(super) struct Remains {
+pub(super) struct DeletedHomes {
     stage: Stage,
     waiting: VecDeque<Uuid>,
     /// What could not be erased, and when that is tried again; in the order of the times.
@@ -100,7 +100,7 @@ fn go_on(world: &mut World) {
     }
 }
 
-impl Remains {
+impl DeletedHomes {
     /// When [`tick`] is wanted next.
     pub(super) fn deadline(&self) -> Option<Mono> {
         self.left.front().map(|(at, _)| *at)

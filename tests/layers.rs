@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "this binary needs only a part of it")]
 mod source;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use source::{Source, Token, tokens};
@@ -139,6 +140,70 @@ fn imports_point_down() {
     let violations: Vec<String> =
         sources.iter().flat_map(violations).map(|violation| violation.to_string()).collect();
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn files_do_not_import_in_circles() {
+    let circles = circles(&Source::all_below(&["src"]));
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
+}
+
+/// The shortest circle of imports through each file, each circle once. A directory's own file and
+/// the files below it count as well; what only unit tests import does not.
+fn circles(sources: &[Source]) -> Vec<String> {
+    let files: BTreeMap<Vec<String>, &str> =
+        sources.iter().map(|source| (Module::of(&source.path).names, &*source.path)).collect();
+    let imports: BTreeMap<&str, BTreeSet<&str>> =
+        sources.iter().map(|source| (&*source.path, imported_files(source, &files))).collect();
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for file in imports.keys() {
+        let Some(circle) = circle_through(file, &imports) else { continue };
+        if seen.insert(circle.iter().copied().collect::<BTreeSet<&str>>()) {
+            found.push(circle.join(" -> "));
+        }
+    }
+    found
+}
+
+/// The files that hold what one file names.
+fn imported_files<'a>(
+    source: &Source,
+    files: &BTreeMap<Vec<String>, &'a str>,
+) -> BTreeSet<&'a str> {
+    let module = Module::of(&source.path);
+    let named = paths(&tokens(&source.code), &module);
+    let names = named.iter().filter(|named| !named.in_tests && named.path[0] == "crate");
+    let holder =
+        |path: &[String]| (1..=path.len()).rev().find_map(|len| files.get(&path[..len]).copied());
+    let found = names.filter_map(|named| holder(&named.path[1..]));
+    found.filter(|file| *file != source.path).collect()
+}
+
+/// The shortest way from a file back to itself.
+fn circle_through<'a>(
+    start: &'a str,
+    imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> Option<Vec<&'a str>> {
+    let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut due = VecDeque::from([start]);
+    while let Some(file) = due.pop_front() {
+        for next in &imports[file] {
+            if *next == start {
+                let mut circle = vec![start, file];
+                while let Some(before) = came_from.get(circle[circle.len() - 1]) {
+                    circle.push(before);
+                }
+                circle.reverse();
+                return Some(circle);
+            }
+            if !came_from.contains_key(next) {
+                came_from.insert(next, file);
+                due.push_back(next);
+            }
+        }
+    }
+    None
 }
 
 /// All that one file does and may not.

@@ -208,7 +208,6 @@ pub const DOCKER_CONNECTIONS_MAX: usize = 32;
 pub const DOCKER_CONNECTIONS_IDLE_MAX: usize = 2;
 /// The first wait before Docker is dialled again.
 pub const DOCKER_REDIAL_FIRST: Duration = Duration::from_millis(200);
-/// The longest.
 pub const DOCKER_REDIAL_CAP: Duration = Duration::from_secs(5);
 /// How long operations in flight may go on after SIGTERM: as long as a stop takes.
 pub const AGENT_SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
@@ -261,7 +260,6 @@ pub const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
 /// What is read of one file of a control group. A `memory.stat` has some two thousand bytes.
 pub const CGROUP_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Between two heartbeats.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 
 const _: () = assert!(STATUS_CONNECT_TIMEOUT.as_secs() > SSH_LOGIN_GRACE.as_secs());
@@ -384,7 +382,6 @@ pub const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
 pub const EVENTS_REDIAL: Duration = Duration::from_millis(200);
 /// Lines about gaps and silences in the hub's log in one span; more are counted.
 pub const HUB_NOTICES_PER_SPAN: usize = 32;
-/// That span.
 pub const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Complaints about an agent's lines that wait to be logged.
 pub const LISTENER_NOTES_MAX: usize = 16;
@@ -467,7 +464,6 @@ pub const MESSAGES_MAX: usize = 500;
 pub const HAPPENINGS_MAX: usize = 2000;
 /// The narrowest terminal that gets a screen.
 pub const SCREEN_COLS_MIN: usize = 40;
-/// The lowest one.
 pub const SCREEN_ROWS_MIN: usize = 8;
 /// Rows of a message below the list; the rest is on the page of messages.
 pub const SCREEN_MESSAGE_ROWS_MAX: usize = 3;

@@ -20,7 +20,6 @@ pub enum Priority {
     Info = 6,
 }
 
-/// How lines begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// journald reads standard error (`JOURNAL_STREAM` names it): `<4>text`.

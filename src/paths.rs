@@ -36,7 +36,6 @@ pub const SHARED_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o755);
 pub const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
 /// The mode of the status socket: the group may listen.
 pub const STATUS_SOCKET_MODE: u32 = 0o660;
-/// A session's metadata.
 pub const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
 /// Where the Docker Engine of a host listens.
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -47,7 +46,6 @@ pub const SESSION_DIR: (Owner, u32) = (Owner::Claude, 0o700);
 pub const SERVICE_USER: &str = "claude";
 /// The number of both.
 pub const SERVICE_USER_ID: u32 = 1337;
-/// The agent's unit.
 pub const AGENT_UNIT: &str = "convocate-agent.service";
 /// The units that put a renewed certificate in its place on an agent's host, the trigger first.
 pub const CERTIFICATE_UNITS: [&str; 2] =
@@ -88,7 +86,6 @@ impl Paths {
         Paths { root: root.into() }
     }
 
-    /// The root itself.
     pub fn root(&self) -> &Path {
         &self.root
     }

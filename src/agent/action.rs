@@ -36,7 +36,6 @@ pub enum Action {
     },
     /// Answer a call. Each call gets exactly one answer, unless its caller is reported gone before.
     Reply {
-        /// Whom.
         caller: Caller,
         /// What the call came to, as it stands on the wire ([`crate::rpc::response`]).
         line: Vec<u8>,
@@ -47,26 +46,19 @@ pub enum Action {
     /// [`Agent::terminal_opened`]: super::core::Agent::terminal_opened
     /// [`Agent::terminal_failed`]: super::core::Agent::terminal_failed
     OpenTerminal {
-        /// Which.
         terminal: TerminalId,
         /// To what, and how.
         plan: TerminalPlan,
     },
     /// The terminal cannot be had: say why, and forget it.
     RefuseTerminal {
-        /// Which.
         terminal: TerminalId,
         /// One sentence for the peer.
         text: String,
     },
     /// What is behind these terminals has ended or was detached: let each deliver what it still
     /// has, then end it. The core has forgotten those of a session that ended.
-    CloseTerminals {
-        /// Whose they are.
-        session: Uuid,
-        /// Which, in order.
-        terminals: Vec<TerminalId>,
-    },
+    CloseTerminals { session: Uuid, terminals: Vec<TerminalId> },
     /// Tell the operator of this host, in the log.
     Warn(String),
     /// Append this event to the spool, which numbers it.
@@ -76,7 +68,6 @@ pub enum Action {
 /// How a terminal is attached. A resize that came since the header is the driver's to apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerminalPlan {
-    /// To which session.
     pub session: Uuid,
     /// Its size, from the header.
     pub size: TerminalSize,

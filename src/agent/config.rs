@@ -8,9 +8,7 @@ use crate::rpc::field::Caps;
 /// The agent's own facts. The driver reads them; the core never asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// This agent's id.
     pub agent_id: String,
-    /// This program's version.
     pub version: String,
     /// What runs sessions here.
     pub runtime: RuntimeKind,
@@ -27,7 +25,6 @@ pub struct Config {
     pub rebooted: bool,
 }
 
-/// What runs sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuntimeKind {
     /// Containers of the Docker Engine.
@@ -50,11 +47,9 @@ impl RuntimeKind {
 /// handed in too, with the missing home as the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The directory's name.
     pub id: Uuid,
     /// Its `session.json`, or why it cannot be read.
     pub metadata: Result<Vec<u8>, String>,
-    /// Its lock file.
     pub lock: Option<FoundLock>,
 }
 

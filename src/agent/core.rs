@@ -215,7 +215,6 @@ impl Agent {
         self.world.config.image = image;
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         deleted_homes::tick(&mut self.world, now.mono);
         self.world.tick(now);

@@ -13,7 +13,6 @@ use crate::limits::{RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT, RPC_RESPONSE_BYT
 use crate::rpc::call::Call;
 use crate::rpc::response;
 
-/// The channel's exchange.
 #[derive(Debug)]
 pub struct Exchange {
     state: State,
@@ -69,7 +68,6 @@ impl Exchange {
         }
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         if matches!(self.state, State::Reading { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();

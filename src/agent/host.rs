@@ -30,7 +30,6 @@ pub struct CommandLine {
     pub argv: Vec<String>,
     /// What is set in its environment, besides the driver's own without [`REMOVED_ENV`].
     pub env: Vec<(&'static str, String)>,
-    /// Where it runs.
     pub cwd: PathBuf,
 }
 
@@ -71,7 +70,6 @@ impl Tmux {
         Tmux { id, home: home.to_owned(), conf: conf.to_owned() }
     }
 
-    /// The socket's name.
     pub fn socket(&self) -> String {
         socket_name(self.id)
     }

@@ -12,14 +12,11 @@ pub const SOURCES: [Source; 3] = [
     Source { name: "tmux.conf", mode: 0o644, text: include_str!("image/tmux.conf") },
 ];
 
-/// One file.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     /// Its name in the context; shorter than 100 bytes.
     pub name: &'static str,
-    /// Its mode.
     pub mode: u32,
-    /// Its content.
     pub text: &'static str,
 }
 

@@ -14,20 +14,17 @@ use crate::base::uuid::Uuid;
 /// What the core counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Sessions on disk.
     pub sessions: usize,
     /// Sessions that run, as far as it is known.
     pub running: usize,
     /// Terminals that are attached.
     pub attached: usize,
-    /// Operations in flight.
     pub operations: usize,
 }
 
 /// What a session's container has used, as the driver read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// Which session.
     pub id: Uuid,
     /// Time on processors since the container started.
     pub cpu: Duration,

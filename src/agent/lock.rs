@@ -13,7 +13,6 @@ use crate::limits::LOCK_FILE_BYTES_MAX;
 /// The process that writes locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockOwner {
-    /// Its process id.
     pub pid: u32,
     /// The kernel's boot id: a pid means nothing after a reboot.
     pub boot: String,
@@ -22,13 +21,10 @@ pub struct LockOwner {
 /// What stands in a lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockFile {
-    /// The operation.
     pub op: String,
-    /// Its process.
     pub pid: u32,
     /// The boot that the pid belongs to.
     pub boot: String,
-    /// Since when.
     pub since: Wall,
 }
 

@@ -32,7 +32,6 @@ const EXIT_ANSWERED: u32 = 0;
 /// What they exit with when a terminal cannot be had, as our own client does.
 const EXIT_REFUSED: u32 = 255;
 
-/// One connection.
 #[derive(Debug)]
 pub struct Peer {
     conn: Conn,
@@ -56,51 +55,27 @@ pub enum PeerEvent {
     KeyOffered {
         /// As which user: not looked at, the key alone says who it is.
         user: String,
-        /// The key.
         key: PublicKey,
     },
     /// This key has proved itself.
-    Authenticated {
-        /// The key.
-        key: PublicKey,
-    },
+    Authenticated { key: PublicKey },
     /// A call, to be answered with [`Peer::answer`].
-    Call {
-        /// On which channel.
-        channel: ChannelId,
-        /// The call.
-        call: Call,
-    },
+    Call { channel: ChannelId, call: Call },
     /// A terminal wants in: [`Peer::terminal_opened`] or [`Peer::terminal_refused`] follows.
     Attach {
-        /// On which channel.
         channel: ChannelId,
         /// What it said of itself.
         header: AttachHeader,
     },
     /// A terminal has another size. May come before it is open.
-    Resize {
-        /// On which channel.
-        channel: ChannelId,
-        /// The size.
-        size: TerminalSize,
-    },
+    Resize { channel: ChannelId, size: TerminalSize },
     /// There are bytes in [`Peer::terminal_input`], where there were none.
-    TerminalInput {
-        /// On which channel.
-        channel: ChannelId,
-    },
+    TerminalInput { channel: ChannelId },
     /// There is room for [`Peer::terminal_output`] again.
-    TerminalSpace {
-        /// On which channel.
-        channel: ChannelId,
-    },
+    TerminalSpace { channel: ChannelId },
     /// The channel is gone; its id is dead. Comes for every channel that had a call or a header,
     /// but not after [`PeerEvent::Gone`].
-    ChannelGone {
-        /// Which.
-        channel: ChannelId,
-    },
+    ChannelGone { channel: ChannelId },
     /// The connection is gone, and all of its channels. The last event.
     Gone(Error),
 }

@@ -19,7 +19,6 @@ use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionNa
 pub struct Record {
     /// Its id; also the name of its directory.
     pub uuid: Uuid,
-    /// Its name.
     pub name: SessionName,
     /// When it was created.
     pub created_at: Wall,
@@ -31,7 +30,6 @@ pub struct Record {
     /// The protocol of its port.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Its DNS name.
     #[serde(default)]
     pub dns_name: DnsName,
     /// What runs in it; absent for the default.

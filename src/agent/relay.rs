@@ -13,7 +13,6 @@ use crate::rpc::response;
 
 use super::exchange::LastLine;
 
-/// The channel's relay.
 #[derive(Debug)]
 pub struct Relay {
     state: State,
@@ -46,7 +45,6 @@ enum State {
 pub enum Inflow {
     /// They are the terminal's.
     Pass,
-    /// They wait.
     Hold,
     /// Nobody wants them.
     Drop,
@@ -112,7 +110,6 @@ impl Relay {
         }
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         if matches!(self.state, State::Header { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();

@@ -54,7 +54,6 @@ impl Shell {
     }
 }
 
-/// The connection.
 #[derive(Debug)]
 pub struct Uplink {
     shell: Arc<Shell>,

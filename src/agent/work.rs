@@ -26,52 +26,27 @@ pub enum DiskWork {
     /// Makes a home from the skeleton, with this `session.json`. Whatever stood under the id is an
     /// error. The home appears whole or not at all: it is made beside and renamed, and what a crash
     /// left beside is removed at the next start.
-    Create {
-        /// Whose home.
-        id: Uuid,
-        /// The metadata file.
-        metadata: Vec<u8>,
-    },
+    Create { id: Uuid, metadata: Vec<u8> },
     /// Replaces a session's `session.json` atomically.
-    Save {
-        /// Whose.
-        id: Uuid,
-        /// The metadata file.
-        metadata: Vec<u8>,
-    },
+    Save { id: Uuid, metadata: Vec<u8> },
     /// Copies a home, without its `session.json`, and writes a new one. A failure leaves nothing,
     /// and the copy appears whole or not at all, as with [`DiskWork::Create`].
     Clone {
         /// The home that is copied.
         source: Uuid,
-        /// The new home.
         target: Uuid,
         /// The new home's metadata file.
         metadata: Vec<u8>,
     },
     /// Gives a home a name that is not listed, then removes its lock. What is not there is no
     /// error.
-    SetAside {
-        /// Whose home.
-        id: Uuid,
-    },
+    SetAside { id: Uuid },
     /// Removes a home that was set aside. What is not there is no error.
-    Erase {
-        /// Whose home.
-        id: Uuid,
-    },
+    Erase { id: Uuid },
     /// Writes the lock that says an operation is in flight.
-    Lock {
-        /// On which session.
-        id: Uuid,
-        /// The lock file.
-        content: Vec<u8>,
-    },
+    Lock { id: Uuid, content: Vec<u8> },
     /// Removes the lock. What is not there is no error.
-    Unlock {
-        /// Of which session.
-        id: Uuid,
-    },
+    Unlock { id: Uuid },
     /// Measures the file system of the homes.
     Measure,
 }
@@ -85,41 +60,31 @@ pub enum RuntimeWork {
     Start(Box<StartPlan>),
     /// Ends a session's command: asks, waits `grace`, kills. What does not run is no error.
     Stop {
-        /// Which session.
         id: Uuid,
         /// How long it may take to end by itself.
         grace: Duration,
     },
     /// Stops, and removes what the runtime keeps of a session. What is not there is no error.
-    Remove {
-        /// Which session.
-        id: Uuid,
-    },
+    Remove { id: Uuid },
     /// Removes, as root, all that is in a home that was set aside. Done when nothing is done to it
     /// any more, even if something is left.
     Empty {
-        /// Whose home.
         id: Uuid,
         /// The image that the container for it is made from.
         image: String,
     },
     /// Detaches every terminal of a session, ours and foreign ones.
-    Detach {
-        /// Which session.
-        id: Uuid,
-    },
+    Detach { id: Uuid },
 }
 
 /// All that a runtime must know to start a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartPlan {
-    /// Which session.
     pub id: Uuid,
     /// What runs in it.
     pub command: SessionCommand,
     /// The port that is published; 0 for none.
     pub port: u16,
-    /// The port's protocol.
     pub protocol: Protocol,
     /// Whether the host's Docker socket is mounted.
     pub docker: bool,
@@ -134,9 +99,7 @@ pub struct StartPlan {
 /// A session that runs, as the runtime tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// Which session.
     pub id: Uuid,
-    /// Since when.
     pub started_at: Wall,
     /// Its container's id; empty where the runtime has none.
     pub container: String,
@@ -167,7 +130,6 @@ pub enum Done {
     },
 }
 
-/// Why work failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkError {
     /// Docker refused, in its own words.
@@ -218,7 +180,6 @@ pub enum News {
     Started(Running),
     /// A session has ended.
     Ended {
-        /// Which session.
         id: Uuid,
         /// Its exit status, if it is known.
         exit_code: Option<i32>,

@@ -11,7 +11,6 @@ use crate::limits::HOST_NAME_CHARS_MAX;
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The host.
     pub host: Host,
     /// The port; 0 asks the system for a free one, which makes sense for a listener only.
     pub port: u16,
@@ -22,7 +21,6 @@ pub struct Address {
 pub enum Host {
     /// None was named: a listener takes every address of the machine.
     Any,
-    /// A number.
     Ip(IpAddr),
     /// A name, still to be looked up: 1 to 253 of letters, digits, `-`, `_` and `.`.
     Name(String),

@@ -129,7 +129,6 @@ pub struct Reserved<'a> {
 }
 
 impl Reserved<'_> {
-    /// The room.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer.bytes[self.start..]
     }

@@ -42,7 +42,6 @@ pub enum DiskOp {
     /// is durable (its name too) when this is done. After a failure the part behind `offset` may be
     /// anything; the core asks again for the same offset.
     Commit {
-        /// Which file.
         file: FileNo,
         /// Where the bytes go; what the file has behind it is cut off first.
         offset: u64,
@@ -51,9 +50,7 @@ pub enum DiskOp {
     },
     /// Reads up to `len` bytes; fewer only at the end of the file.
     Read {
-        /// Which file.
         file: FileNo,
-        /// From where.
         offset: u64,
         /// How many bytes at most.
         len: usize,
@@ -61,10 +58,7 @@ pub enum DiskOp {
         buffer: Vec<u8>,
     },
     /// Removes the file. What is not there is no error.
-    Remove {
-        /// Which file.
-        file: FileNo,
-    },
+    Remove { file: FileNo },
 }
 
 /// What became of a [`DiskOp`].
@@ -79,7 +73,6 @@ pub enum DiskDone {
     },
     /// Of [`DiskOp::Read`].
     Read {
-        /// What was read.
         buffer: Vec<u8>,
         /// Whether it could be read.
         result: Result<(), DiskError>,

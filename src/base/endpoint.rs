@@ -34,7 +34,6 @@ pub trait Endpoint {
     /// When [`Endpoint::tick`] is wanted next. Ticking earlier is harmless.
     fn deadline(&self) -> Option<Mono>;
 
-    /// Time has passed.
     fn tick(&mut self, now: Mono);
 
     /// Whether the stream may be closed: nothing more will be read, and the driver should write
@@ -44,10 +43,8 @@ pub trait Endpoint {
 
 /// Holds an endpoint and has no say in its bytes and times: then it is one itself.
 pub trait Wraps {
-    /// What it holds.
     type Inner: Endpoint;
 
-    /// The endpoint inside.
     fn inner(&self) -> &Self::Inner;
 
     /// The endpoint inside, to move its bytes.

@@ -39,9 +39,7 @@ pub fn put(out: &mut Vec<u8>, tag: u64, fill: impl FnOnce(&mut Vec<u8>)) {
 pub enum Split<'a> {
     /// A whole record, which takes `len` bytes.
     Record {
-        /// Its tag.
         tag: u64,
-        /// Its body.
         body: &'a [u8],
         /// Its bytes, overhead included.
         len: usize,
@@ -113,17 +111,9 @@ struct Current {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// A whole record.
-    Record {
-        /// In which file.
-        file: FileNo,
-        /// Its tag.
-        tag: u64,
-        /// Its body.
-        body: &'a [u8],
-    },
+    Record { file: FileNo, tag: u64, body: &'a [u8] },
     /// The end of a file.
     End {
-        /// Which file.
         file: FileNo,
         /// Its length up to and with its last whole record.
         valid: u64,

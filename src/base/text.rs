@@ -6,9 +6,7 @@ use std::time::Duration;
 
 /// Takes a value from a string of a serde format, which is only looked at.
 pub(super) struct Reading<F> {
-    /// What is expected.
     pub what: &'static str,
-    /// Reads it.
     pub read: F,
 }
 

@@ -14,7 +14,6 @@ use super::text::Reading;
 pub struct Mono(u64);
 
 impl Mono {
-    /// The clock's origin.
     pub const ZERO: Mono = Mono(0);
 
     /// The point `nanos` nanoseconds after the origin.
@@ -171,9 +170,7 @@ impl<'de> serde::Deserialize<'de> for Wall {
 /// Both clocks, read together: what a driver hands to a core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// For deadlines.
     pub mono: Mono,
-    /// For timestamps.
     pub wall: Wall,
 }
 

@@ -18,7 +18,6 @@ pub struct Timers<T, const N: usize> {
 }
 
 impl<T: Timer, const N: usize> Timers<T, N> {
-    /// All unset.
     pub const fn new() -> Self {
         Timers { deadlines: [None; N], names: PhantomData }
     }
@@ -28,7 +27,6 @@ impl<T: Timer, const N: usize> Timers<T, N> {
         self.deadlines[timer.index()] = Some(at);
     }
 
-    /// Unsets one.
     pub fn stop(&mut self, timer: T) {
         self.deadlines[timer.index()] = None;
     }
@@ -48,7 +46,6 @@ impl<T: Timer, const N: usize> Timers<T, N> {
         due
     }
 
-    /// The earliest deadline.
     pub fn next(&self) -> Option<Mono> {
         self.deadlines.iter().flatten().min().copied()
     }

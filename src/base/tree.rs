@@ -15,9 +15,7 @@ use crate::limits::TREE_NAME_BYTES_MAX;
 pub struct Attributes {
     /// The permission bits, 12 of them.
     pub mode: u32,
-    /// The owner's number.
     pub user: u32,
-    /// The group's.
     pub group: u32,
     /// When its content was changed, in seconds since 1970.
     pub seconds: i64,
@@ -34,7 +32,6 @@ pub enum Record<'a> {
     Top(Attributes),
     /// A directory, and what follows is in it.
     Directory {
-        /// Its name.
         name: &'a [u8],
         /// What it is like, once all is in it.
         attributes: Attributes,
@@ -43,7 +40,6 @@ pub enum Record<'a> {
     Up,
     /// A regular file. They are numbered from 0 as they come.
     File {
-        /// Its name.
         name: &'a [u8],
         /// Bytes of its content.
         size: u64,
@@ -53,31 +49,17 @@ pub enum Record<'a> {
         attributes: Attributes,
     },
     /// A piece of the content of the file before; between the pieces it is zero.
-    Data {
-        /// Where.
-        offset: u64,
-        /// What.
-        bytes: &'a [u8],
-    },
+    Data { offset: u64, bytes: &'a [u8] },
     /// One more name of a file.
-    Link {
-        /// The name.
-        name: &'a [u8],
-        /// The file's number.
-        to: u64,
-    },
+    Link { name: &'a [u8], to: u64 },
     /// A symbolic link.
     Symlink {
-        /// Its name.
         name: &'a [u8],
         /// What it points to, which nobody follows.
         target: &'a [u8],
-        /// Owner and time.
         attributes: Attributes,
     },
-    /// A FIFO.
     Fifo {
-        /// Its name.
         name: &'a [u8],
         /// What it is like.
         attributes: Attributes,

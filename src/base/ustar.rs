@@ -39,5 +39,4 @@ pub fn padding(length: u64) -> &'static [u8] {
     if over == 0 { &[] } else { &ZEROS[over..] }
 }
 
-/// Ends an archive.
 pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];

@@ -11,10 +11,8 @@ use lexopt::Arg;
 use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 
-/// One program.
 #[derive(Debug)]
 pub struct Program {
-    /// Its name.
     pub name: &'static str,
     /// What it is, in one line.
     pub summary: &'static str,
@@ -26,10 +24,8 @@ pub struct Program {
     pub epilogue: &'static str,
 }
 
-/// One command.
 #[derive(Debug)]
 pub struct Command {
-    /// Its name.
     pub name: &'static str,
     /// What it does, in one line; empty if only our own programs call it: then it is in no list.
     pub summary: &'static str,
@@ -39,7 +35,6 @@ pub struct Command {
     pub flags: &'static [Flag],
     /// What there is to know beyond summary and options.
     pub help: &'static str,
-    /// Does it.
     pub run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>,
 }
 
@@ -74,7 +69,6 @@ pub const ROOT: Flag = Flag {
     summary: "take every path below DIR instead of /",
     choices: &[],
 };
-/// For scripts.
 pub const JSON: Flag =
     Flag { name: "json", value: None, summary: "print JSON, for scripts", choices: &[] };
 

@@ -8,11 +8,8 @@ use crate::cli::command::{Command, Flag, Program};
 /// A shell that we have completions for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shell {
-    /// GNU Bash
     Bash,
-    /// Z shell
     Zsh,
-    /// fish
     Fish,
 }
 

@@ -23,17 +23,14 @@ use crate::cli::verbs::{attach, create, list, session};
 use crate::exit::Exit;
 use crate::io::tty::Tty;
 
-/// Only this agent.
 pub const AGENT: Flag = Flag {
     name: "agent",
     value: Some("A"),
     summary: "only this agent: its id, the start of its id, or its host",
     choices: &[],
 };
-/// A session's name.
 pub const NAME: Flag =
     Flag { name: "name", value: Some("NAME"), summary: "another name", choices: &[] };
-/// A session's port.
 pub const PORT: Flag = Flag {
     name: "port",
     value: Some("N"),
@@ -64,21 +61,18 @@ pub const DOCKER: Flag = Flag {
     summary: "yes gives it the host's Docker socket, which is root on the host",
     choices: &["yes", "no"],
 };
-/// A session's memory.
 pub const MEMORY: Flag = Flag {
     name: "memory",
     value: Some("SIZE"),
     summary: "memory that it may use at most, as 512m or 4g",
     choices: &[],
 };
-/// A session's processors.
 pub const CPUS: Flag = Flag {
     name: "cpus",
     value: Some("N"),
     summary: "processors that it may use at most, as 1.5",
     choices: &[],
 };
-/// A session's processes.
 pub const PIDS: Flag = Flag {
     name: "pids",
     value: Some("N"),
@@ -92,7 +86,6 @@ pub const ATTACH: Flag = Flag {
     summary: "attach the terminal to it at once",
     choices: &[],
 };
-/// Only look.
 pub const READ_ONLY: Flag = Flag {
     name: "read-only",
     value: None,
@@ -109,7 +102,6 @@ SESSION is the session's id, the start of its id, or its name. What could be mea
 twice is refused with a list of the candidates.
 ";
 
-/// The program.
 pub static PROGRAM: Program = Program {
     name: "convocate",
     summary: "see and drive coding-agent sessions on all agents",

@@ -162,7 +162,6 @@ fn words(session: &Session) -> String {
 /// An agent, and what it has answered to a ping, or why it has not.
 #[derive(Clone, Debug)]
 pub struct AgentLine {
-    /// The agent.
     pub agent: KnownAgent,
     /// Its answer with the time that it took, or the sentence.
     pub pong: Result<(Pong, Duration), String>,

@@ -5,7 +5,6 @@
 
 use crate::base::text::printable;
 
-/// One column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     /// What stands above it.
@@ -36,7 +35,6 @@ impl Table {
         Table { columns: columns.to_vec(), flexible, rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub fn push<const N: usize>(&mut self, cells: [String; N]) {
         assert_eq!(N, self.columns.len(), "a row has a cell for each column");
         self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());

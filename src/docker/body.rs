@@ -13,7 +13,6 @@ use crate::limits::{DOCKER_CHUNK_LINE_BYTES_MAX, DOCKER_TRAILER_BYTES_MAX};
 pub enum Body {
     /// So many bytes are still to come, at least one.
     Length(u64),
-    /// Chunks.
     Chunked(Chunk),
     /// Everything until the stream ends.
     UntilClose,
@@ -26,16 +25,13 @@ pub enum Body {
 pub enum Chunk {
     /// In the length's digits.
     Length {
-        /// Digits seen.
         digits: u8,
-        /// Their value.
         value: u64,
         /// Bytes of the line seen.
         line: usize,
     },
     /// Behind the length, up to the end of the line.
     Extension {
-        /// The length.
         value: u64,
         /// Bytes of the line seen.
         line: usize,

@@ -97,7 +97,6 @@ pub fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
 /// A process in a container, with a terminal of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecPlan<'a> {
-    /// Who runs it.
     pub user: &'a str,
     /// The program and its arguments.
     pub command: &'a [&'a str],
@@ -211,7 +210,6 @@ fn post(target: Target) -> Request {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct Version {
-    /// The Engine's version.
     pub version: String,
     /// The newest version of the API that it speaks.
     pub api_version: String,
@@ -234,7 +232,6 @@ pub struct Info {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
-    /// Its id.
     pub id: String,
     /// What it was made from: the name that was given, or the id if that name means another by now.
     pub image: String,
@@ -245,7 +242,6 @@ pub struct Container {
     pub state: String,
     /// When it was made, in seconds since 1970.
     pub created: i64,
-    /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
@@ -254,9 +250,7 @@ pub struct Container {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerDetail {
-    /// Its id.
     pub id: String,
-    /// How it is.
     pub state: ContainerState,
 }
 
@@ -279,7 +273,6 @@ pub struct ContainerState {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct Exec {
-    /// Whether it runs.
     pub running: bool,
     /// Its exit status, once it has one.
     pub exit_code: Option<i32>,
@@ -292,7 +285,6 @@ pub struct Exec {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct Image {
-    /// Its id.
     pub id: String,
     /// Its names; `null` where it has none.
     pub repo_tags: Option<Vec<String>>,

@@ -19,11 +19,9 @@ pub struct DockerEvent {
     pub kind: String,
     /// What happened: `start`, `die`, `oom`, …
     pub action: String,
-    /// The container's id.
     pub id: String,
     /// The container's labels, and particulars such as `exitCode`, in one table.
     pub attributes: BTreeMap<String, String>,
-    /// When.
     pub time: Wall,
 }
 
@@ -140,7 +138,6 @@ impl State {
     }
 }
 
-/// The wire's names.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]

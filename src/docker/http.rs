@@ -14,11 +14,8 @@ use crate::limits::{
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Looks.
     Get,
-    /// Changes.
     Post,
-    /// Removes.
     Delete,
 }
 
@@ -32,10 +29,8 @@ impl Method {
     }
 }
 
-/// One request, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What it does.
     pub method: Method,
     /// Path and query, percent-encoded where needed ([`Target`] does it).
     pub target: String,
@@ -142,19 +137,15 @@ fn escape(text: &str, target: &mut String) {
     }
 }
 
-/// A whole response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// HTTP status.
     pub status: u16,
-    /// The body, decoded.
     pub body: Vec<u8>,
 }
 
 /// What the head of a response says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// HTTP status.
     pub status: u16,
     /// How the body is framed.
     pub body: Body,

@@ -40,7 +40,6 @@ use crate::rpc::response;
 use crate::rpc::session::Session;
 use crate::ssh::{self, ChannelId};
 
-/// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The person has left and the session runs on, as far as is known.
@@ -285,7 +284,6 @@ impl Attach {
         }
     }
 
-    /// The agent.
     pub fn agent(&self) -> &Arc<KnownAgent> {
         self.member.agent()
     }

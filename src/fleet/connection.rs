@@ -80,7 +80,6 @@ pub enum Lost {
     Ssh {
         /// Where the agent was dialled.
         address: String,
-        /// Why.
         text: String,
     },
 }
@@ -297,7 +296,6 @@ impl Connection {
         self.mode
     }
 
-    /// Where it stands.
     pub fn status(&self) -> Status {
         match self.stage {
             Stage::Waiting { until, .. } => Status::Waiting(until),

@@ -18,13 +18,11 @@ use crate::rpc::call::Call;
 /// Names a request: whose, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
-    /// The member.
     pub member: Key,
     /// The request on it.
     pub request: Key,
 }
 
-/// All members.
 pub struct Fleet {
     mode: Mode,
     rng: Rng,
@@ -77,14 +75,12 @@ impl Fleet {
         self.members.iter().filter_map(|(_, member)| member.deadline()).min()
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         for (_, member) in self.members.iter_mut() {
             member.tick(now);
         }
     }
 
-    /// One member.
     pub fn member(&self, member: Key) -> Option<&Member> {
         self.members.get(member)
     }
@@ -94,7 +90,6 @@ impl Fleet {
         self.members.get_mut(member)
     }
 
-    /// All members.
     pub fn members(&self) -> impl Iterator<Item = (Key, &Member)> {
         self.members.iter()
     }

@@ -28,7 +28,6 @@ pub enum State {
 }
 
 impl State {
-    /// The character.
     pub const fn sign(self) -> char {
         match self {
             State::Stopped => '-',
@@ -55,7 +54,6 @@ impl State {
 /// What is known of one agent's sessions.
 #[derive(Clone, Debug)]
 pub struct AgentList {
-    /// The agent.
     pub id: AgentId,
     /// Its host, as people know it.
     pub host: String,
@@ -68,14 +66,12 @@ pub struct AgentList {
 pub enum News {
     /// It has answered.
     Fresh {
-        /// Its sessions.
         sessions: Vec<Session>,
         /// Sessions of its answer that could not be read.
         unread: usize,
     },
     /// It cannot be asked now.
     Silent {
-        /// Why.
         error: String,
         /// When it was last heard of, if ever.
         last_news: Option<Wall>,
@@ -110,7 +106,6 @@ impl News {
 /// A session directory that was found on the shell host.
 #[derive(Clone, Debug)]
 pub struct LocalHome {
-    /// Its name.
     pub id: Uuid,
     /// Its metadata, if that can be read.
     pub session: Option<Session>,
@@ -121,11 +116,9 @@ pub struct LocalHome {
 /// One line of the listing.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Its state.
     pub state: State,
     /// Whose it is; `None` for an orphan.
     pub agent: Option<(AgentId, String)>,
-    /// The session.
     pub id: Uuid,
     /// All that is known of it; `None` for an orphan without readable metadata.
     pub session: Option<Session>,
@@ -138,11 +131,8 @@ pub struct Row {
 /// An agent whose part of the listing is missing, old or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The agent.
     pub id: AgentId,
-    /// Its host.
     pub host: String,
-    /// What is wrong.
     pub what: String,
     /// When it was last heard of, if it is silent now.
     pub last_news: Option<Wall>,
@@ -153,9 +143,7 @@ pub struct Note {
 /// All rows, newest access first, and notes on what is missing.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// The sessions.
     pub rows: Vec<Row>,
-    /// What is missing.
     pub notes: Vec<Note>,
 }
 

@@ -33,7 +33,6 @@ pub enum Event {
     Ready,
     /// A request's one answer; its key is dead now.
     Answered {
-        /// Which request.
         request: Key,
         /// The result, or why there is none.
         answer: Result<Value, RequestError>,

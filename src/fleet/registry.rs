@@ -21,7 +21,6 @@ pub type FileContent = Result<Vec<u8>, String>;
 
 /// One directory of the registry, as the driver read it.
 pub struct EntryFiles {
-    /// The directory's name.
     pub name: String,
     /// Where its files are.
     pub entry: AgentEntry,
@@ -36,7 +35,6 @@ pub struct EntryFiles {
 /// An agent that can be dialled: where it is, who it must prove to be, and how we prove ourselves.
 #[derive(Clone, Debug)]
 pub struct KnownAgent {
-    /// Its id.
     pub id: AgentId,
     /// Where it is dialled.
     pub address: Address,
@@ -67,7 +65,6 @@ impl KnownAgent {
 pub struct Problem {
     /// The directory's name, as it was found.
     pub agent: String,
-    /// Which file.
     pub path: PathBuf,
     /// What is wrong with it.
     pub what: String,
@@ -86,7 +83,6 @@ impl fmt::Display for Problem {
 pub struct Registry {
     /// Those that can be dialled.
     pub agents: Vec<KnownAgent>,
-    /// Those that cannot.
     pub problems: Vec<Problem>,
 }
 

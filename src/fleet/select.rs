@@ -23,22 +23,17 @@ pub enum Care {
 /// A session with its agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selected {
-    /// Whose it is.
     pub agent: AgentId,
     /// That agent's host, as people know it.
     pub host: String,
-    /// The session.
     pub session: Session,
 }
 
 /// One of several that could be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The session.
     pub id: Uuid,
-    /// Its name.
     pub name: String,
-    /// Its agent's host.
     pub host: String,
 }
 
@@ -47,7 +42,6 @@ pub struct Candidate {
 pub enum SelectError {
     /// None matches on the agents that have answered; those that have not, each with its reason.
     NotFound(String, Vec<String>),
-    /// Several match.
     Ambiguous(String, Vec<Candidate>),
     /// One matches, but a silent agent could have another; the one, and the silent hosts.
     Unsure(String, Candidate, Vec<String>),

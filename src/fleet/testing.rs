@@ -57,7 +57,6 @@ pub fn agent(number: u8) -> KnownAgent {
 
 /// One connection of agent `number`, as the agent has it.
 pub struct Peer {
-    /// The transport.
     pub conn: Conn,
     /// Requests that are not answered yet.
     pub calls: Vec<(ChannelId, Value)>,

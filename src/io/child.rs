@@ -55,11 +55,8 @@ pub struct Collected {
 /// A program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How it ended.
     pub exit: Exit,
-    /// Its standard output.
     pub output: Collected,
-    /// Its standard error.
     pub errors: Collected,
 }
 
@@ -164,7 +161,6 @@ impl Child {
         self.process.signal(signal)
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }

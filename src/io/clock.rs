@@ -11,7 +11,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts counting.
     #[expect(clippy::new_without_default, reason = "a clock that starts unseen is a surprise")]
     pub fn new() -> Clock {
         Clock { origin: Instant::now() }
@@ -22,12 +21,10 @@ impl Clock {
         Mono::ZERO + self.origin.elapsed()
     }
 
-    /// The calendar.
     pub fn wall(&self) -> Wall {
         wall_from_system(SystemTime::now())
     }
 
-    /// Both.
     pub fn now(&self) -> Now {
         Now { mono: self.mono(), wall: self.wall() }
     }

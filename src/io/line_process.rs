@@ -27,7 +27,6 @@ pub struct LineProcess {
 pub enum Heard {
     /// So many bytes.
     Bytes(usize),
-    /// Nothing yet.
     Nothing,
     /// Nothing more will come.
     End,
@@ -58,7 +57,6 @@ impl LineProcess {
         }
     }
 
-    /// Closes its input.
     pub fn hang_up(&mut self) {
         self.input = None;
     }

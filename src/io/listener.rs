@@ -40,9 +40,7 @@ enum Name {
 /// A connection that was taken.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection.
     pub stream: Stream,
-    /// Who dialled.
     pub peer: Peer,
 }
 
@@ -80,7 +78,6 @@ impl Entrance {
         Entrance { listener, again_at: None }
     }
 
-    /// The listener.
     pub fn listener(&self) -> &Listener {
         &self.listener
     }

@@ -26,11 +26,9 @@ use super::stream::{Stream, descriptor_path};
 pub struct Pty {
     /// What the program writes can be read here, and what is written here it reads.
     pub master: Stream,
-    /// The program.
     pub process: Process,
 }
 
-/// A terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its width, in cells.

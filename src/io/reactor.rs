@@ -24,7 +24,6 @@ use crate::limits::REACTOR_EVENTS_PER_WAIT;
 /// A key fits into a token only where both have 64 bits.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
-/// Watches descriptors.
 #[derive(Debug)]
 pub struct Reactor {
     poll: mio::Poll,
@@ -53,7 +52,6 @@ pub enum Interests {
     Read,
     /// Only writing: a child's standard input.
     Write,
-    /// Streams.
     Both,
 }
 

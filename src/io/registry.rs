@@ -12,7 +12,6 @@ use crate::base::slots::{Key, Slots};
 /// The reactor and the owners of its keys.
 #[derive(Debug)]
 pub struct Registry<O> {
-    /// What waits.
     pub reactor: Reactor,
     owners: Slots<O>,
     descriptors_max: usize,

@@ -24,7 +24,6 @@ impl Scratch {
         Scratch { path }
     }
 
-    /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use super::{RPC_ANSWER_TIMEOUT, SESSION_STOP_GRACE};
 
-/// A response head.
 pub const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A response body that is kept whole: the list of all containers.
 pub const DOCKER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// An ordinary call.
 pub const DOCKER_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Header lines of a response; the Engine sends some ten.
 pub const DOCKER_HEADERS_MAX: usize = 64;

@@ -29,15 +29,10 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A step begins.
-    Started {
-        /// Its name.
-        name: String,
-    },
+    Started { name: String },
     /// A step has ended.
     Finished {
-        /// Its name.
         name: String,
-        /// How.
         outcome: Outcome,
         /// How long it took.
         took: Duration,
@@ -62,13 +57,10 @@ pub struct Tally {
     pub steps: usize,
     /// Those that were changed, or would be.
     pub changed: usize,
-    /// Those that held.
     pub ok: usize,
-    /// Those that failed.
     pub failed: usize,
 }
 
-/// The engine.
 #[derive(Debug)]
 pub struct Engine {
     mode: Mode,

@@ -57,7 +57,6 @@ pub struct Target {
 /// The operator's `ssh` to one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
-    /// The host.
     pub target: Target,
     /// The socket of the connection that is shared.
     pub control: PathBuf,

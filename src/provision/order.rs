@@ -17,9 +17,7 @@ use crate::provision::vm::spec::Sha256Hex;
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Find out.
     Ask(Question),
-    /// Change.
     Do(Action),
 }
 
@@ -41,25 +39,21 @@ pub enum Question {
 pub enum Action {
     /// Replace a file, or make it, atomically.
     Write {
-        /// Where.
         path: PathBuf,
         /// All of it, which may be a secret.
         bytes: Zeroizing<Vec<u8>>,
-        /// Owner and mode.
         access: Access,
     },
     /// Make a directory.
     MakeDirectory {
         /// Where; what is above it is there, or is made for anyone to look inside.
         path: PathBuf,
-        /// Owner and mode.
         access: Access,
     },
     /// Change owner and mode.
     SetAccess {
         /// Of what; never of what a link points to.
         path: PathBuf,
-        /// To these.
         access: Access,
     },
     /// Remove a file.
@@ -87,16 +81,13 @@ pub enum Action {
 pub struct Access {
     /// Its owner; whoever runs this if none.
     pub owner: Option<Account>,
-    /// Permission bits.
     pub mode: u32,
 }
 
 /// A user and a group, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The user's name.
     pub user: String,
-    /// The group's name.
     pub group: String,
 }
 
@@ -105,7 +96,6 @@ pub struct Account {
 pub struct Command {
     /// Its file; looked for in `PATH`.
     pub program: String,
-    /// Its arguments.
     pub arguments: Vec<String>,
     /// Variables that are added to the environment.
     pub environment: Vec<(String, String)>,
@@ -131,16 +121,13 @@ pub enum Answer {
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
     Missing,
     /// A regular file.
     File {
         /// Its content if that was asked for; empty otherwise.
         bytes: Vec<u8>,
-        /// Owner and mode.
         seen: Seen,
     },
-    /// A directory.
     Directory(Seen),
     /// Something else, as `a symbolic link`.
     Other(&'static str),
@@ -151,7 +138,6 @@ pub enum Entry {
 pub struct Seen {
     /// Its owner, by name where there is one.
     pub account: Account,
-    /// Permission bits.
     pub mode: u32,
     /// When it last changed, by the machine's clock.
     pub changed_at: Wall,
@@ -160,7 +146,6 @@ pub struct Seen {
 /// A program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// How.
     pub end: End,
     /// Its standard output, up to a bound.
     pub output: String,

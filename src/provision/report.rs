@@ -15,10 +15,7 @@ use crate::provision::step::Failure;
 #[serde(rename_all = "kebab-case", tag = "line")]
 pub enum ReportLine {
     /// A step has begun.
-    Begin {
-        /// Its name.
-        step: String,
-    },
+    Begin { step: String },
     /// A step has ended.
     Step(StepLine),
     /// The run has ended; the last line of it.
@@ -28,9 +25,7 @@ pub enum ReportLine {
 /// A step that has ended.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct StepLine {
-    /// Its name.
     pub step: String,
-    /// How.
     pub result: StepResult,
     /// How long it took.
     pub seconds: f64,
@@ -40,7 +35,6 @@ pub struct StepLine {
     /// What changed in a file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diff: Vec<String>,
-    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The last lines of what failed.
@@ -72,9 +66,7 @@ pub struct EndLine {
     pub steps: usize,
     /// Those that were changed, or would be.
     pub changed: usize,
-    /// Those that held.
     pub ok: usize,
-    /// Those that failed.
     pub failed: usize,
     /// How long it took.
     pub seconds: f64,
@@ -93,7 +85,6 @@ impl ReportLine {
         }
     }
 
-    /// The last line.
     pub fn end(tally: Tally, mode: Mode, took: Duration) -> ReportLine {
         ReportLine::End(EndLine {
             steps: tally.steps,

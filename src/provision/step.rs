@@ -32,9 +32,7 @@ pub enum Goal {
     Directory(Directory),
     /// Nothing at a path.
     Absent(Absent),
-    /// A group.
     Group(Group),
-    /// A user.
     User(User),
     /// Packages of the distribution.
     Packages(Packages),
@@ -44,7 +42,6 @@ pub enum Goal {
     Unit(Unit),
     /// A rule of ufw.
     Rule(Rule),
-    /// ufw itself.
     Firewall(Firewall),
     /// An image of the Docker Engine.
     Image(Image),
@@ -67,7 +64,6 @@ pub enum Goal {
 /// What a goal says to the answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It holds.
     Holds,
     /// It does not, and this would bring it about.
     Differs(Change),

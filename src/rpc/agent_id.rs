@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::base::rng::Rng;
 
-/// An agent id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(String);
 
@@ -46,7 +45,6 @@ impl AgentId {
         Ok(AgentId(text.to_owned()))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -27,12 +27,10 @@ impl TerminalSize {
         TerminalSize { cols: side(cols, 80), rows: side(rows, 24) }
     }
 
-    /// Columns.
     pub const fn cols(self) -> u16 {
         self.cols
     }
 
-    /// Rows.
     pub const fn rows(self) -> u16 {
         self.rows
     }
@@ -41,7 +39,6 @@ impl TerminalSize {
 /// Which session, and what the terminal is like. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachHeader {
-    /// The session.
     pub id: Uuid,
     /// Columns; 0 or absent is 80.
     #[serde(default)]
@@ -86,7 +83,6 @@ impl AttachHeader {
         line
     }
 
-    /// The terminal's size.
     pub fn size(&self) -> TerminalSize {
         TerminalSize::clamped(self.cols, self.rows)
     }

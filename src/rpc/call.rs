@@ -13,9 +13,7 @@ use crate::base::uuid::Uuid;
 pub enum Call {
     /// Who is there.
     Ping,
-    /// All sessions.
     List,
-    /// One session.
     Get(Id),
     /// A new session; nothing runs yet.
     Create(Create),
@@ -25,7 +23,6 @@ pub enum Call {
     Clone(CloneSession),
     /// Stop it and remove everything of it.
     Delete(Id),
-    /// Stop it.
     Kill(Id),
     /// Detach every terminal, leave it running.
     Background(Id),
@@ -66,7 +63,6 @@ pub const OP_NAMES: [&str; 15] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Id {
-    /// Which session.
     pub id: Uuid,
 }
 
@@ -74,15 +70,12 @@ pub struct Id {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
-    /// Its name.
     pub name: SessionName,
-    /// Its port.
     #[serde(default)]
     pub port: PortChoice,
     /// The protocol of its port.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Its DNS name.
     #[serde(default)]
     pub dns_name: DnsName,
     /// What runs in it; the agent's default if absent.
@@ -106,21 +99,17 @@ pub struct Create {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
-    /// Which session.
     pub id: Uuid,
     /// A new name; empty keeps the old one.
     #[serde(default, deserialize_with = "name_or_empty", skip_serializing_if = "Option::is_none")]
     pub name: Option<SessionName>,
-    /// A new port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortChoice>,
-    /// Another protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
     /// A new DNS name; the empty one removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_name: Option<DnsName>,
-    /// Another command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<SessionCommand>,
     /// With or without the host's Docker socket.
@@ -129,7 +118,6 @@ pub struct Edit {
     /// Another memory cap in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// Another processor cap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Cpus>,
     /// Another cap of processes.
@@ -143,7 +131,6 @@ pub struct Edit {
 pub struct CloneSession {
     /// Which session is copied.
     pub source_id: Uuid,
-    /// The copy's name.
     pub name: SessionName,
 }
 

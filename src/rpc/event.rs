@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EventType {
     /// The agent has connected. Data: `version`, `image_tag`.
@@ -57,10 +56,8 @@ impl fmt::Display for EventType {
 /// One event. `epoch` and `seq` are absent from agents that do not number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// What happened.
     #[serde(rename = "type")]
     pub kind: EventType,
-    /// On which agent.
     pub agent_id: String,
     /// To which session, if to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

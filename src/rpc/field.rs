@@ -22,7 +22,6 @@ impl std::error::Error for FieldError {}
 macro_rules! text_field {
     ($name:ident) => {
         impl $name {
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -146,7 +145,6 @@ impl Default for SessionCommand {
 /// Transport protocol of a session's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// The default.
     #[default]
     Tcp,
     /// The other one.
@@ -253,9 +251,7 @@ pub struct Cpus(u32);
 pub struct Caps {
     /// Memory, in bytes.
     pub memory: u64,
-    /// Processor time.
     pub cpus: Cpus,
-    /// Processes and threads.
     pub pids: u32,
 }
 

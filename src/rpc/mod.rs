@@ -16,7 +16,6 @@ pub mod values;
 pub const RPC_SUBSYSTEM: &str = "convocate-agent-rpc";
 /// A JSON header line, then raw terminal bytes.
 pub const ATTACH_SUBSYSTEM: &str = "convocate-agent-attach";
-/// Newline-delimited JSON events.
 pub const STATUS_SUBSYSTEM: &str = "convocate-status";
 /// The user name in every authentication between our own ends. The server does not look at it: the
 /// key alone says who it is.

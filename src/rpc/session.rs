@@ -9,7 +9,6 @@ use crate::base::uuid::Uuid;
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// Its id.
     pub uuid: Uuid,
     /// Its name, as the agent has it.
     pub name: String,
@@ -70,11 +69,8 @@ pub struct Session {
 /// What `ping` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    /// The agent's id.
     pub agent_id: String,
-    /// Its version.
     pub version: String,
-    /// Its clock.
     pub server_time: Wall,
     /// The ops that it knows, sorted.
     #[serde(default)]

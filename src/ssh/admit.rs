@@ -30,7 +30,6 @@ pub enum State {
     FirstNewKeys,
     /// The authentication service is not granted yet.
     Service,
-    /// Authentication.
     Auth,
     /// Authenticated. Our own KEXINIT may be out: until the peer's comes, all may come.
     Open,

@@ -25,10 +25,7 @@ pub struct ChannelId(pub(super) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Client: the channel is asked for, to start this subsystem.
-    Opening {
-        /// The subsystem's name.
-        subsystem: &'static str,
-    },
+    Opening { subsystem: &'static str },
     /// Client: the subsystem is asked for. Data may flow already.
     Asking,
     /// Server: no subsystem yet.
@@ -47,7 +44,6 @@ pub enum Purpose {
 /// How far one direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// Data flows.
     Open,
     /// EOF was sent.
     Ended,
@@ -67,7 +63,6 @@ pub enum Received {
 /// A terminal's size: columns and rows.
 pub type Size = (u32, u32);
 
-/// One channel.
 #[derive(Debug)]
 pub struct Channel {
     /// Our number, which the peer uses.
@@ -142,7 +137,6 @@ impl Channel {
         Ok(())
     }
 
-    /// The peer's number.
     pub const fn remote(&self) -> u32 {
         self.remote
     }
@@ -306,7 +300,6 @@ impl Channel {
         false
     }
 
-    /// Sends EOF, once.
     pub fn send_eof(&mut self, sender: &mut Sender) {
         if self.outward == Direction::Open && self.is_announced() {
             self.post(SSH_MSG_CHANNEL_EOF, sender);

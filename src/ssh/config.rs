@@ -16,7 +16,6 @@ pub struct ClientConfig {
     pub key: KeyPair,
     /// The only host key that is accepted.
     pub host_key: PublicKey,
-    /// Limits and preferences.
     pub tuning: Tuning,
 }
 
@@ -27,14 +26,12 @@ pub struct ServerConfig {
     pub host_key: KeyPair,
     /// What clients may ask for. Everything else is refused.
     pub subsystems: &'static [Subsystem],
-    /// Limits and preferences.
     pub tuning: Tuning,
 }
 
 /// Something that a client may start on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subsystem {
-    /// Its exact name.
     pub name: &'static str,
     /// Whether it has a terminal whose size may change.
     pub window_change: bool,

@@ -38,71 +38,34 @@ pub enum Event {
     KeyOffered {
         /// The user, at most [`limits::SSH_USER_BYTES_MAX`] bytes of anything.
         user: String,
-        /// The key.
         key: PublicKey,
     },
     /// Server: this key proved itself. Client: its own was accepted.
-    Authenticated {
-        /// The key.
-        key: PublicKey,
-    },
+    Authenticated { key: PublicKey },
     /// Client: the channel is there and may be sent to.
-    Opened {
-        /// Which.
-        channel: ChannelId,
-    },
+    Opened { channel: ChannelId },
     /// Client: there is no such channel, or it has no such subsystem. The id is dead.
-    Refused {
-        /// Which.
-        channel: ChannelId,
-        /// Why.
-        reason: Refusal,
-    },
+    Refused { channel: ChannelId, reason: Refusal },
     /// Server: a channel on which this subsystem was asked for.
     Subsystem {
-        /// Which.
         channel: ChannelId,
         /// The subsystem's name, as configured.
         name: &'static str,
     },
     /// Bytes were received where none were held.
-    Readable {
-        /// Which.
-        channel: ChannelId,
-    },
+    Readable { channel: ChannelId },
     /// There is room to send, where [`Conn::send`] took less than it was given or
     /// [`Conn::send_space`] was zero.
-    Writable {
-        /// Which.
-        channel: ChannelId,
-    },
+    Writable { channel: ChannelId },
     /// Server: the terminal has another size; anything from 0 to 2^32 − 1. Sizes that came before
     /// this was looked at are left out.
-    WindowChange {
-        /// Which.
-        channel: ChannelId,
-        /// Columns.
-        cols: u32,
-        /// Rows.
-        rows: u32,
-    },
+    WindowChange { channel: ChannelId, cols: u32, rows: u32 },
     /// Client: what the subsystem ended with.
-    ExitStatus {
-        /// Which.
-        channel: ChannelId,
-        /// Its code.
-        code: u32,
-    },
+    ExitStatus { channel: ChannelId, code: u32 },
     /// The peer sends no more data.
-    Eof {
-        /// Which.
-        channel: ChannelId,
-    },
+    Eof { channel: ChannelId },
     /// Both sides have closed it, and everything was consumed. The id is dead.
-    Closed {
-        /// Which.
-        channel: ChannelId,
-    },
+    Closed { channel: ChannelId },
     /// The connection has ended. The last event.
     Disconnected(Error),
 }
@@ -154,7 +117,6 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// One connection.
 pub struct Conn {
     inbox: Inbox,
     core: Core,

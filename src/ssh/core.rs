@@ -34,16 +34,13 @@ pub enum Stage {
     Identifying {
         /// What came so far.
         awaiting: Awaiting,
-        /// Our KEXINIT.
         kexinit: Vec<u8>,
     },
-    /// Packets.
     Running(Box<KeyExchange>),
     /// It has ended; the first reason is the one that was told.
     Ended,
 }
 
-/// Authentication, by role.
 pub enum Auth {
     /// Ours to prove.
     Client(ClientAuth),
@@ -54,7 +51,6 @@ pub enum Auth {
 /// What is waited for with a deadline.
 #[derive(Clone, Copy)]
 pub enum Deadline {
-    /// Authentication.
     Login,
     /// Something from the peer.
     Keepalive,
@@ -74,21 +70,15 @@ impl Timer for Deadline {
 
 /// A connection without its receive buffer.
 pub struct Core {
-    /// Role and keys.
     pub side: Side,
     /// How far it has come.
     pub stage: Stage,
-    /// Authentication.
     pub auth: Auth,
-    /// The way in.
     pub receiving: Receiving,
-    /// The way out.
     pub sender: Sender,
-    /// The channels.
     pub channels: Channels,
     /// What the owner has not been told yet.
     pub events: Events,
-    /// Deadlines.
     pub timers: Timers<Deadline, 5>,
     /// The last time that the driver has told.
     pub now: Mono,
@@ -189,7 +179,6 @@ impl Core {
         self.events.truncate(keep);
     }
 
-    /// Something came.
     pub fn heard(&mut self, now: Mono) {
         self.now = now;
         self.last_input = now;
@@ -463,7 +452,6 @@ impl Core {
 
     // --- time ---
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         self.now = now;
         if self.timers.expire(Deadline::Login, now) {

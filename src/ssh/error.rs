@@ -24,15 +24,9 @@ pub enum Error {
     /// Bytes that are no packet.
     Packet(PacketError),
     /// A message that is not well-formed.
-    Message {
-        /// The message.
-        number: u8,
-        /// What is wrong.
-        cause: WireError,
-    },
+    Message { number: u8, cause: WireError },
     /// A message that the state does not admit.
     Unexpected {
-        /// The message.
         number: u8,
         /// What was waited for.
         state: State,
@@ -49,7 +43,6 @@ pub enum Error {
     Kex(KexError),
     /// The server is not the one that was pinned. Fingerprints.
     HostKeyMismatch {
-        /// The pinned key's.
         expected: String,
         /// The server's, or what came instead of a key.
         got: String,
@@ -64,23 +57,14 @@ pub enum Error {
     AuthAttempts,
     /// A channel that there is not.
     NoChannel {
-        /// The message.
         number: u8,
         /// The channel that it names.
         channel: u32,
     },
     /// Channel data, EOF or an answer out of turn.
-    Channel {
-        /// The message.
-        number: u8,
-        /// What is wrong.
-        cause: ChannelFault,
-    },
+    Channel { number: u8, cause: ChannelFault },
     /// A reply that nobody asked for.
-    UnaskedReply {
-        /// The message.
-        number: u8,
-    },
+    UnaskedReply { number: u8 },
     /// More requests during a key exchange than are kept.
     Flood,
     /// The peer says why it goes.

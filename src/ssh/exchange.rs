@@ -61,7 +61,6 @@ struct Session {
 /// What a step of the exchange changed for the rest of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing yet.
     Going,
     /// Our NEWKEYS is out: what is put from now on goes under the new key.
     Sealed {
@@ -78,11 +77,8 @@ pub enum Progress {
 pub struct ExchangeContext<'a> {
     /// Our role and its keys.
     pub side: &'a Side,
-    /// The way out.
     pub sender: &'a mut Sender,
-    /// The way in.
     pub receiving: &'a mut Receiving,
-    /// Secrets and cookies.
     pub rng: &'a mut Rng,
 }
 
@@ -124,7 +120,6 @@ impl KeyExchange {
         true
     }
 
-    /// The peer's identification.
     pub fn peer(&self) -> &Identification {
         &self.peer
     }

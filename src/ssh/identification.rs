@@ -52,7 +52,6 @@ impl std::error::Error for IdentificationError {}
 pub struct Identification(String);
 
 impl Identification {
-    /// The line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -76,7 +75,6 @@ pub enum Found {
     Nothing,
     /// A line before the identification.
     Line(usize),
-    /// The identification.
     Identification(usize, Identification),
 }
 

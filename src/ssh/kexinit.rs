@@ -34,7 +34,6 @@ struct Proposal<'a> {
 /// What the two ends do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// The method.
     pub kex: KexName,
     /// From client to server.
     pub cipher_to_server: CipherName,
@@ -55,7 +54,6 @@ pub enum NegotiationError {
     Wire(WireError),
     /// Nothing that both have.
     NothingInCommon {
-        /// Of what.
         what: &'static str,
         /// What the peer offers, cut to a readable length.
         offered: String,

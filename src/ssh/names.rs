@@ -84,7 +84,6 @@ pub const SSH_DISCONNECT_PROTOCOL_ERROR: u32 = 2;
 pub const SSH_DISCONNECT_KEY_EXCHANGE_FAILED: u32 = 3;
 /// A tag that does not match: with AEAD ciphers the tag is the MAC.
 pub const SSH_DISCONNECT_MAC_ERROR: u32 = 5;
-/// Something was compressed.
 pub const SSH_DISCONNECT_COMPRESSION_ERROR: u32 = 6;
 /// A service other than authentication and connection.
 pub const SSH_DISCONNECT_SERVICE_NOT_AVAILABLE: u32 = 7;
@@ -94,7 +93,6 @@ pub const SSH_DISCONNECT_PROTOCOL_VERSION_NOT_SUPPORTED: u32 = 8;
 pub const SSH_DISCONNECT_HOST_KEY_NOT_VERIFIABLE: u32 = 9;
 /// The peer stopped answering.
 pub const SSH_DISCONNECT_CONNECTION_LOST: u32 = 10;
-/// We are done.
 pub const SSH_DISCONNECT_BY_APPLICATION: u32 = 11;
 /// The listener is full.
 pub const SSH_DISCONNECT_TOO_MANY_CONNECTIONS: u32 = 12;

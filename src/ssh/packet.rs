@@ -23,7 +23,6 @@ const CLEAR_LENGTH_MIN: usize = 12;
 pub enum PacketError {
     /// The length field is out of range or does not fit the cipher's block.
     Length {
-        /// What it says.
         got: u32,
         /// The largest that would do.
         max: usize,
@@ -143,7 +142,6 @@ pub struct Packet {
     pub payload: Range<usize>,
     /// All of the packet.
     pub wire_bytes: usize,
-    /// Its number.
     pub sequence: u32,
 }
 

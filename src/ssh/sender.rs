@@ -36,7 +36,6 @@ enum Sealing {
     Keyed(Sealer),
 }
 
-/// The outgoing direction.
 pub struct Sender {
     gate: Gate,
     sealing: Sealing,

@@ -17,33 +17,20 @@ pub enum WireError {
     Short {
         /// What the value takes.
         needed: usize,
-        /// What is left.
         left: usize,
     },
     /// Bytes behind the last value.
-    Trailing {
-        /// How many.
-        bytes: usize,
-    },
+    Trailing { bytes: usize },
     /// A text is not UTF-8.
     NotUtf8,
     /// A name of no characters.
     NameEmpty,
     /// A name longer than [`SSH_NAME_BYTES_MAX`].
-    NameLong {
-        /// Its length.
-        bytes: usize,
-    },
+    NameLong { bytes: usize },
     /// A name with a character that no name has.
-    NameCharacter {
-        /// The character.
-        byte: u8,
-    },
+    NameCharacter { byte: u8 },
     /// More than [`SSH_NAME_LIST_NAMES_MAX`] names.
-    NamesMany {
-        /// How many.
-        names: usize,
-    },
+    NamesMany { names: usize },
 }
 
 impl fmt::Display for WireError {
@@ -80,7 +67,6 @@ impl<'a> Reader<'a> {
         Reader { left: message }
     }
 
-    /// One byte.
     pub fn u8(&mut self) -> Result<u8, WireError> {
         self.array().map(|[byte]: [u8; 1]| byte)
     }
@@ -188,7 +174,6 @@ fn check_name(name: &str) -> Result<(), WireError> {
     }
 }
 
-/// Appends a boolean.
 pub fn put_boolean(out: &mut Vec<u8>, value: bool) {
     out.push(u8::from(value));
 }

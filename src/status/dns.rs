@@ -6,21 +6,17 @@ use std::net::IpAddr;
 
 use crate::base::time::Wall;
 
-/// Before our lines.
 const BEGIN: &str = "# convocate: names of sessions, written by convocate status-serve\n";
-/// Behind our lines.
 const END: &str = "# convocate: end\n";
 
 /// A session's DNS name and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a> {
-    /// One host label.
     pub name: &'a str,
     /// Whose session it is.
     pub agent_id: &'a str,
     /// When that session was created: the older one has the name, should two agents use it.
     pub created_at: Wall,
-    /// The agent's address.
     pub address: IpAddr,
 }
 

@@ -242,7 +242,6 @@ impl Hub {
         others.into_iter().flatten().chain(silence).min()
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         self.journal.tick(now.mono);
         self.notices.tick(now.mono);
@@ -263,7 +262,6 @@ impl Hub {
         self.agents.get(id)?.durable.as_ref()
     }
 
-    /// The recent events.
     pub const fn history(&self) -> &History {
         &self.history
     }
@@ -273,7 +271,6 @@ impl Hub {
         self.told_seq
     }
 
-    /// One agent.
     pub fn agent(&self, id: &str) -> Option<&Agent> {
         self.agents.get(id)
     }

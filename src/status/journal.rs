@@ -209,7 +209,6 @@ impl Journal {
         }
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         if let Commit::Failed { until, bytes } = &mut self.commit
             && *until <= now

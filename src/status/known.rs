@@ -11,7 +11,6 @@ use crate::rpc::event::EventType;
 use crate::rpc::field::Protocol;
 use crate::rpc::session::Session;
 
-/// One agent.
 #[derive(Debug, Default)]
 pub struct Agent {
     /// Whether it is there.
@@ -32,7 +31,6 @@ pub struct Agent {
     pub durable: Option<Position>,
     /// The commit that its newest event goes with.
     pub batch: u64,
-    /// Its sessions.
     pub sessions: Sessions,
 }
 
@@ -75,7 +73,6 @@ impl Presence {
 pub struct Position {
     /// Which spool numbered it.
     pub epoch: Text,
-    /// Its number.
     pub seq: u64,
 }
 

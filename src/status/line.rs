@@ -27,7 +27,6 @@ pub struct EventLine<'a> {
     /// Which spool numbered it.
     #[serde(default)]
     pub epoch: Option<&'a str>,
-    /// Its number there.
     #[serde(default)]
     pub seq: Option<u64>,
 }
@@ -70,7 +69,6 @@ impl<'a> EventLine<'a> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// What it does.
     pub fn kind(&self) -> Kind {
         match self.kind {
             "agent.started" => Kind::Event(EventType::AgentStarted),
@@ -120,7 +118,6 @@ pub struct AttachedData {
 /// Data of `agent.started`.
 #[derive(Debug, Default, Deserialize)]
 pub struct StartedData<'a> {
-    /// The agent's version.
     #[serde(default, borrow)]
     pub version: std::borrow::Cow<'a, str>,
     /// The image of its new sessions.

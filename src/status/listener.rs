@@ -44,7 +44,6 @@ enum State {
 pub enum Note {
     /// A line is no event.
     Undecodable {
-        /// Whose.
         agent_id: Box<str>,
         /// What is wrong with it.
         why: String,
@@ -57,10 +56,7 @@ pub enum Note {
         claimed: String,
     },
     /// A line is too long; the channel is to be closed.
-    TooLong {
-        /// Whose.
-        agent_id: Box<str>,
-    },
+    TooLong { agent_id: Box<str> },
     /// So many more of these.
     More(u64),
 }

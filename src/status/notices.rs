@@ -15,25 +15,17 @@ use crate::paths::AGENT_UNIT;
 pub enum Notice {
     /// Events are lost.
     Gap {
-        /// Whose.
         agent_id: Box<str>,
         /// The first of them.
         from: u64,
         /// The last of them.
         to: u64,
-        /// Who noticed.
         by: Finder,
     },
     /// A connected agent says nothing.
-    Silent {
-        /// Which.
-        agent_id: Box<str>,
-    },
+    Silent { agent_id: Box<str> },
     /// It says something again.
-    Back {
-        /// Which.
-        agent_id: Box<str>,
-    },
+    Back { agent_id: Box<str> },
     /// So many more of these.
     Unsaid(u64),
 }

@@ -26,7 +26,6 @@ use crate::ssh::{ChannelId, Conn, Event, ServerConfig, Subsystem};
 /// What the status listener offers.
 pub const SUBSYSTEMS: &[Subsystem] = &[Subsystem { name: STATUS_SUBSYSTEM, window_change: false }];
 
-/// One connection.
 #[derive(Debug)]
 pub struct Peer {
     conn: Conn,

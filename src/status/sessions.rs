@@ -7,10 +7,8 @@
 use super::known::Entry;
 use crate::base::uuid::Uuid;
 
-/// Sessions by id.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    /// By rising id.
     entries: Vec<(Uuid, Entry)>,
 }
 
@@ -48,7 +46,6 @@ impl Sessions {
         Some(&mut self.entries[index].1)
     }
 
-    /// One session.
     pub fn get(&self, uuid: Uuid) -> Option<&Entry> {
         Some(&self.entries[self.find(uuid).ok()?].1)
     }

@@ -13,14 +13,11 @@ use crate::rpc::session::Session;
 pub struct Snapshot {
     /// The number of the newest event.
     pub seq: u64,
-    /// All agents.
     pub agents: Vec<AgentNews>,
 }
 
-/// One agent.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AgentNews {
-    /// Its id.
     pub id: String,
     /// `connected`, `silent`, `lost`, `down` or `unseen`.
     pub state: String,
@@ -33,7 +30,6 @@ pub struct AgentNews {
     /// Why its connection is gone, if it was lost.
     #[serde(default)]
     pub error: Option<String>,
-    /// Its sessions.
     #[serde(default, deserialize_with = "readable")]
     pub sessions: Vec<Session>,
 }

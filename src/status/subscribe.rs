@@ -20,7 +20,6 @@ use super::known::{Agent, Presence};
 use crate::base::lines::{LineTooLong, Lines};
 use crate::limits::{SNAPSHOT_PART_BYTES, SUBSCRIBER_REQUEST_BYTES_MAX};
 
-/// A subscriber.
 #[derive(Debug)]
 pub struct Subscriber {
     mode: Mode,

@@ -25,13 +25,11 @@ pub enum Command {
     Kill,
     /// Ask whether to clear its lock.
     Override,
-    /// Start it.
     Restart,
     /// Show the sessions of the selected agent.
     OfAgent,
     /// Show all that is known of it, of its agent and of this program.
     Settings,
-    /// Leave.
     Quit,
     /// Show all keys.
     Help,
@@ -93,7 +91,6 @@ pub enum Place {
 /// What must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing.
     Nothing,
     /// At least one agent.
     Agent,
@@ -101,10 +98,8 @@ pub enum Need {
     Session,
 }
 
-/// One entry.
 #[derive(Debug)]
 pub struct Binding {
-    /// The keys.
     pub keys: &'static [Key],
     /// What the bar and the help call them.
     pub shown: &'static str,
@@ -112,13 +107,10 @@ pub struct Binding {
     pub name: &'static str,
     /// What the help says.
     pub help: &'static str,
-    /// Where.
     pub place: Place,
-    /// With what.
     pub need: Need,
     /// When it goes from the bar if there is no room: the highest first; `None` never stands there.
     pub bar: Option<u8>,
-    /// What they do.
     pub command: Command,
 }
 

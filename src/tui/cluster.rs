@@ -49,10 +49,8 @@ pub enum Hub {
     Absent(String),
 }
 
-/// One agent.
 #[derive(Debug)]
 pub struct Agent {
-    /// Its id.
     pub id: AgentId,
     /// What the registry says; `None` for one that only the hub knows.
     pub enrolled: Option<Enrolled>,
@@ -70,7 +68,6 @@ pub struct Agent {
     pub last_news: Option<Wall>,
     /// What its last heartbeat said.
     pub load: Option<Value>,
-    /// Its sessions.
     pub sessions: BTreeMap<Uuid, Session>,
     asking: Asking,
 }

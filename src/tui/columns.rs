@@ -11,7 +11,6 @@ use crate::fleet::listing::State;
 use crate::limits::TASK_PATIENCE;
 use crate::rpc::values::size;
 
-/// One column.
 pub struct Column {
     /// What stands above it.
     pub title: &'static str,

@@ -13,7 +13,6 @@ use crate::rpc::call::{Call, Id};
 pub enum Dialog {
     /// Yes or no.
     Confirm(Box<Confirm>),
-    /// Fields.
     Form(Box<Form>),
 }
 

@@ -13,16 +13,13 @@ use crate::rpc::call::{Call, CloneSession, Create, Edit};
 use crate::rpc::session::Session;
 use crate::rpc::values;
 
-/// A form.
 #[derive(Debug)]
 pub struct Form {
-    /// What it makes.
     pub kind: Kind,
     /// Its fields, at least one.
     pub fields: Vec<Field>,
     /// The field that is typed in.
     pub at: usize,
-    /// Where it stands.
     pub stage: Stage,
 }
 
@@ -51,13 +48,11 @@ pub enum Stage {
 pub enum What {
     /// On which agent.
     Agent,
-    /// The name.
     Name,
     /// What runs in it.
     Command,
     /// The published port.
     Port,
-    /// Its protocol.
     Protocol,
     /// The name in the cluster's DNS.
     Dns,
@@ -71,10 +66,8 @@ pub enum What {
     Docker,
 }
 
-/// A field.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// What it is.
     pub what: What,
     /// What stands in it.
     pub value: Value,
@@ -85,13 +78,10 @@ pub struct Field {
 /// What stands in a field.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Text.
     Text(Input),
     /// One of several.
     Choice {
-        /// All of them.
         options: Vec<String>,
-        /// Which.
         at: usize,
     },
 }
@@ -99,7 +89,6 @@ pub enum Value {
 /// What a form wants after a key.
 #[derive(Debug, PartialEq)]
 pub enum Wish {
-    /// Nothing.
     Nothing,
     /// To be closed.
     Close,
@@ -280,7 +269,6 @@ impl Form {
         }
     }
 
-    /// Takes a key.
     pub fn key(&mut self, key: &Key) -> Wish {
         if matches!(key, Key::Esc | Key::Ctrl('c')) {
             return Wish::Close;

@@ -10,7 +10,6 @@ use crate::base::text::{cells, cells_of, cut, printable};
 /// What a cell means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// Text.
     #[default]
     Plain,
     /// Text that can be missed.
@@ -25,13 +24,11 @@ pub enum Style {
     Cursor,
     /// The name of a key.
     Key,
-    /// It runs.
     Good,
     /// Somebody is in it, or something is under way.
     Busy,
     /// It is not known, or needs a look.
     Warn,
-    /// It failed.
     Bad,
     /// What is being typed.
     Input,
@@ -42,16 +39,13 @@ pub enum Style {
 /// One cell. The second cell of a wide character has [`CONTINUED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Its character.
     pub sign: char,
-    /// What it means.
     pub style: Style,
 }
 
 /// Stands in the second cell of a wide character.
 pub const CONTINUED: char = '\0';
 
-/// A blank cell.
 pub const BLANK: Cell = Cell { sign: ' ', style: Style::Plain };
 
 /// A place on the screen, from the top left.
@@ -66,9 +60,7 @@ pub struct Place {
 /// A rectangle of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
-    /// Its first column.
     pub col: usize,
-    /// Its first row.
     pub row: usize,
     /// How many columns it has.
     pub cols: usize,
@@ -76,7 +68,6 @@ pub struct Area {
     pub rows: usize,
 }
 
-/// A screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     cols: usize,
@@ -108,22 +99,18 @@ impl Area {
 }
 
 impl Grid {
-    /// A blank screen.
     pub fn new(cols: usize, rows: usize) -> Grid {
         Grid { cols, rows, cells: vec![BLANK; cols * rows], cursor: None }
     }
 
-    /// Its width.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Its height.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// All of it.
     pub fn area(&self) -> Area {
         Area { col: 0, row: 0, cols: self.cols, rows: self.rows }
     }

@@ -17,7 +17,6 @@ impl Input {
         Input { at: signs.len(), signs }
     }
 
-    /// The text.
     pub fn text(&self) -> String {
         self.signs.iter().collect()
     }

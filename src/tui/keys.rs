@@ -12,39 +12,26 @@ use crate::limits::{ESCAPE_PATIENCE, KEY_SEQUENCE_BYTES_MAX, PASTE_BYTES_MAX};
 /// A key that was pressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// A character.
     Char(char),
     /// Control and a letter, in lower case.
     Ctrl(char),
     /// Alt and a character.
     Alt(char),
-    /// Return.
     Enter,
-    /// Escape alone.
     Esc,
-    /// Tab.
     Tab,
     /// Shift and Tab.
     BackTab,
     /// The key above Return.
     Backspace,
-    /// Delete.
     Delete,
-    /// Home.
     Home,
-    /// End.
     End,
-    /// Page up.
     PageUp,
-    /// Page down.
     PageDown,
-    /// Arrow up.
     Up,
-    /// Arrow down.
     Down,
-    /// Arrow left.
     Left,
-    /// Arrow right.
     Right,
     /// A function key, from 1.
     Function(u8),

@@ -3,7 +3,6 @@
 /// A selected line and the first one that is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct List {
-    /// The selected line.
     pub at: usize,
     /// The first line that is shown.
     pub top: usize,

@@ -30,7 +30,6 @@ pub enum News {
     HubLine(Vec<u8>),
     /// An agent has answered, or will not.
     Answered {
-        /// Which request.
         ticket: Ticket,
         /// The result, or the whole sentence.
         answer: Result<Value, String>,
@@ -58,7 +57,6 @@ pub struct HostNews {
 /// An agent of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolled {
-    /// Its id.
     pub id: AgentId,
     /// Its host, as people know it.
     pub host: String,
@@ -82,11 +80,9 @@ pub enum HubLine<'a> {
 /// An agent in the hub's snapshot.
 #[derive(Debug, Deserialize)]
 pub struct HubAgent {
-    /// Its id.
     pub id: String,
     /// `connected`, `silent`, `lost`, `down` or `unseen`.
     pub state: String,
-    /// Its version.
     #[serde(default)]
     pub version: String,
     /// The image of its new sessions.
@@ -130,7 +126,6 @@ impl HubAgent {
 }
 
 impl HubLine<'_> {
-    /// Reads a line.
     pub fn parse(line: &[u8]) -> HubLine<'_> {
         match serde_json::from_slice::<Line<'_>>(line) {
             Ok(Line { snapshot: Some(snapshot), .. }) => HubLine::Snapshot(snapshot.agents),

@@ -29,7 +29,6 @@ use crate::rpc::session::Session;
 pub enum Page {
     /// The table of sessions.
     Sessions,
-    /// The agents.
     Agents,
     /// Events as they come.
     Events,
@@ -37,7 +36,6 @@ pub enum Page {
     Messages,
     /// All about one session, its agent and this program.
     Settings,
-    /// All keys.
     Help,
 }
 
@@ -51,7 +49,6 @@ impl Page {
         matches!(self, Page::Sessions | Page::Agents | Page::Events | Page::Messages)
     }
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Page::Sessions => "sessions",
@@ -69,7 +66,6 @@ impl Page {
 pub struct Spot {
     /// Whose it is; `None` for a directory on this host that no agent owns.
     pub agent: Option<AgentId>,
-    /// Its id.
     pub id: Uuid,
 }
 
@@ -83,20 +79,16 @@ pub enum Item {
         /// How many are shown.
         count: usize,
     },
-    /// A session.
     Session(Spot),
 }
 
 /// A session as the table shows it.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
-    /// Which it is.
     pub spot: Spot,
-    /// Its agent.
     pub agent: Option<&'a Agent>,
     /// What is known of it; `None` for a directory without readable metadata.
     pub session: Option<&'a Session>,
-    /// Its state.
     pub state: State,
     /// When it was last accessed.
     pub last_accessed: Wall,
@@ -118,7 +110,6 @@ pub struct Order {
 /// Something that was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// When.
     pub at: Wall,
     /// What: one sentence, whole.
     pub text: String,
@@ -131,9 +122,7 @@ pub struct Message {
 pub struct EventRow {
     /// When, by its agent's clock.
     pub at: Wall,
-    /// On which host.
     pub host: String,
-    /// Its type.
     pub kind: String,
     /// What it is about, and what else there is to say.
     pub text: String,
@@ -143,14 +132,7 @@ pub struct EventRow {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Ask an agent; the answer comes as [`super::messages::News::Answered`].
-    Ask {
-        /// The answer's name.
-        ticket: Ticket,
-        /// Whom.
-        agent: AgentId,
-        /// What.
-        call: Call,
-    },
+    Ask { ticket: Ticket, agent: AgentId, call: Call },
     /// Lend the terminal to a session, then tell [`super::messages::News::Returned`].
     Attach(Target),
     /// Paint all of the screen.
@@ -162,7 +144,6 @@ pub enum Action {
 /// How much was painted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Painted {
-    /// How often.
     pub frames: u64,
     /// In how many bytes.
     pub bytes: u64,
@@ -170,7 +151,6 @@ pub struct Painted {
     pub last: usize,
 }
 
-/// The model.
 #[derive(Debug)]
 pub struct Model {
     /// Columns and rows of the terminal.
@@ -179,11 +159,9 @@ pub struct Model {
     pub now: Now,
     /// What the terminal can show.
     pub look: Look,
-    /// What is known.
     pub cluster: Cluster,
     /// Which page is shown.
     pub page: Page,
-    /// Where Back leads.
     pub page_before: Page,
     /// Where one stands on each page.
     pub lists: BTreeMap<Page, List>,
@@ -193,17 +171,13 @@ pub struct Model {
     pub is_typing: bool,
     /// How the table is ordered.
     pub order: Order,
-    /// Its lines.
     pub items: Vec<Item>,
-    /// The selected session.
     pub spot: Option<Spot>,
-    /// The selected agent.
     pub agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
     pub counts: BTreeMap<State, usize>,
     /// Directories that no agent owns.
     pub orphans: BTreeMap<Uuid, State>,
-    /// The open dialog.
     pub dialog: Option<Dialog>,
     /// What is under way.
     pub requests: Requests,
@@ -232,7 +206,6 @@ impl Painted {
 }
 
 impl Row<'_> {
-    /// Its name.
     pub fn name(&self) -> &str {
         match self.session {
             Some(session) if !session.name.is_empty() => &session.name,
@@ -240,7 +213,6 @@ impl Row<'_> {
         }
     }
 
-    /// Its agent's host.
     pub fn host(&self) -> &str {
         self.agent.map_or("this host", Agent::host)
     }
@@ -388,7 +360,6 @@ impl Model {
 
     // --- changing ---
 
-    /// Says something.
     pub fn say(&mut self, text: String, is_trouble: bool) {
         if self.messages.len() == MESSAGES_MAX {
             self.messages.pop_front();

@@ -12,13 +12,10 @@ use crate::rpc::call::Call;
 /// and never looked up again: the list may move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Whose it is.
     pub agent: AgentId,
     /// That agent's host, as people know it.
     pub host: String,
-    /// Which session.
     pub id: Uuid,
-    /// Its name then.
     pub name: String,
 }
 
@@ -33,7 +30,6 @@ pub struct Task {
     pub subject: String,
     /// The op's name on the wire.
     pub op: &'static str,
-    /// Since when.
     pub since: Mono,
 }
 

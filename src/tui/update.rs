@@ -49,7 +49,6 @@ impl Model {
         self.end_update()
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         self.now = now;
         self.end_update()

@@ -161,12 +161,7 @@ pub enum IssueError {
     /// What is to be renewed is for another purpose.
     Purpose,
     /// Somebody else asks.
-    Asker {
-        /// Who should.
-        expected: DnsName,
-        /// Who does.
-        got: CommonName,
-    },
+    Asker { expected: DnsName, got: CommonName },
 }
 
 impl fmt::Display for IssueError {

@@ -61,18 +61,12 @@ pub enum Role {
     Authority,
     /// The collector of logs, at the shell host.
     Server {
-        /// The authority's key.
         issuer_key: KeyId,
         /// What the host is dialled by: one at least.
         names: Vec<AltName>,
     },
     /// An agent that sends logs.
-    Client {
-        /// The authority's key.
-        issuer_key: KeyId,
-        /// The agent id.
-        name: DnsName,
-    },
+    Client { issuer_key: KeyId, name: DnsName },
 }
 
 /// The identifier of a key.
@@ -82,9 +76,7 @@ pub struct KeyId(pub(super) [u8; 20]);
 /// From when to when, both included, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// The first second.
     pub not_before: Wall,
-    /// The last second.
     pub not_after: Wall,
 }
 
@@ -150,12 +142,10 @@ impl Certificate {
         &self.der
     }
 
-    /// Whose it is.
     pub fn subject(&self) -> &CommonName {
         &self.contents.subject
     }
 
-    /// Who issued it.
     pub fn issuer(&self) -> &CommonName {
         &self.contents.issuer
     }
@@ -165,12 +155,10 @@ impl Certificate {
         &self.contents.serial
     }
 
-    /// Its life.
     pub fn validity(&self) -> Validity {
         self.contents.validity
     }
 
-    /// Its key.
     pub fn key(&self) -> &PublicKey {
         &self.contents.key
     }

@@ -8,12 +8,7 @@ use super::name::NameError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum X509Error {
     /// Longer than its bound, in bytes.
-    Long {
-        /// Its length.
-        bytes: usize,
-        /// The bound.
-        max: usize,
-    },
+    Long { bytes: usize, max: usize },
     /// Text without the block that was looked for, which is named.
     NoBlock(&'static str),
     /// Text with more blocks of a kind than there may be.

@@ -55,7 +55,6 @@ impl KeyPair {
         Zeroizing::new(pem::print(pem::PRIVATE_KEY, der.as_bytes()))
     }
 
-    /// The public half.
     pub fn public(&self) -> PublicKey {
         PublicKey(*self.secret.verifying_key())
     }

@@ -19,9 +19,7 @@ pub struct CommonName(String);
 /// What a server is dialled by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AltName {
-    /// By name.
     Dns(DnsName),
-    /// By number.
     Address(IpAddr),
 }
 
@@ -49,7 +47,6 @@ impl DnsName {
         Ok(DnsName(name))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -74,7 +71,6 @@ impl CommonName {
         Ok(CommonName(text.to_owned()))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

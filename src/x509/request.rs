@@ -78,7 +78,6 @@ impl Request {
         &self.der
     }
 
-    /// Who asks.
     pub fn subject(&self) -> &CommonName {
         &self.subject
     }

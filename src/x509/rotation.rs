@@ -11,14 +11,11 @@ use super::certificate::{Certificate, Role};
 use super::error::X509Error;
 use crate::base::time::Wall;
 
-/// Who is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// One authority.
     One(Certificate),
     /// Two, for as long as a rotation lasts.
     Overlap {
-        /// The new one.
         current: Certificate,
         /// The one that goes.
         previous: Box<Certificate>,

@@ -34,7 +34,6 @@ pub enum Refusal {
     Time {
         /// Whose life it is.
         subject: CommonName,
-        /// That life.
         validity: Validity,
     },
     /// It is for something else.
@@ -43,7 +42,6 @@ pub enum Refusal {
     Name {
         /// The name that was looked for.
         expected: AltName,
-        /// Whose it is.
         got: CommonName,
     },
 }

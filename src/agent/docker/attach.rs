@@ -74,7 +74,6 @@ const TERM_DEFAULT: &str = "xterm-256color";
 pub enum Attach {
     /// Waits for the answer to the first call.
     Preparing {
-        /// Whose terminal.
         id: Uuid,
         /// The size that it is prepared with.
         prepared: TerminalSize,
@@ -83,9 +82,7 @@ pub enum Attach {
     },
     /// Waits for the stream, and then for the tty's line.
     Starting {
-        /// Whose terminal.
         id: Uuid,
-        /// The process.
         exec: String,
         /// The size that it is prepared with.
         prepared: TerminalSize,
@@ -96,9 +93,7 @@ pub enum Attach {
     },
     /// Waits for [`Attach::lend`].
     Lending {
-        /// Whose terminal.
         id: Uuid,
-        /// The process.
         exec: String,
         /// The size that it is prepared with.
         prepared: TerminalSize,
@@ -109,9 +104,7 @@ pub enum Attach {
     },
     /// Bytes are the terminal's.
     Attached {
-        /// Whose terminal.
         id: Uuid,
-        /// The process.
         exec: String,
         /// The tty's name inside the container.
         tty: String,

@@ -22,7 +22,6 @@ const LABEL_MEMORY: &str = "convocate.memory";
 const LABEL_CPUS: &str = "convocate.cpu-millis";
 const LABEL_PIDS: &str = "convocate.pids";
 
-/// The tmux session.
 pub const TMUX_SESSION: &str = "claude";
 /// A session's home, inside.
 const HOME: &str = "/home/claude";
@@ -31,11 +30,9 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    /// Where homes are.
     pub paths: Paths,
     /// The owner of the homes.
     pub uid: u32,
-    /// Their group.
     pub gid: u32,
     /// Those of [`read_only_binds`] whose source is there.
     pub binds: Vec<Bind>,
@@ -51,9 +48,7 @@ pub struct Host {
 /// Something of the host that a session sees and cannot change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// On the host.
     pub source: PathBuf,
-    /// In the container.
     pub target: &'static str,
 }
 

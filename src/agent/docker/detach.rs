@@ -16,15 +16,9 @@ pub enum Detach {
     /// Whether the process is prepared.
     Creating,
     /// What it says until it ends.
-    Running {
-        /// The process.
-        exec: String,
-    },
+    Running { exec: String },
     /// How it ended.
-    Looking {
-        /// What it said.
-        output: String,
-    },
+    Looking { output: String },
 }
 
 impl Detach {
@@ -49,7 +43,6 @@ impl Detach {
         (Detach::Creating, call::exec_create(&container_name(id), &exec))
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Detach> {
         match self {
             Detach::Creating => match reply.and_then(|response| response.created()) {

@@ -46,7 +46,6 @@ pub struct Plan {
 }
 
 impl Empty {
-    /// Creates the container.
     pub fn begin(id: Uuid, image: String, host: &Host) -> (Empty, Request) {
         let name = format!("convocate-emptying-{id}");
         let create = call::container_create(&name, &description(id, &image, host));
@@ -54,7 +53,6 @@ impl Empty {
         (Empty::Creating(Plan { name, image, create }), request)
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Empty> {
         let outcome = reply.and_then(|response| response.accepted());
         match (self, outcome) {

@@ -31,7 +31,6 @@ impl Stop {
         (Stop::Stopping(id), call::container_stop(&container_name(id), grace))
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Stop> {
         match (self, reply.and_then(|response| response.accepted())) {
             (Stop::Looking(id), Ok(_)) => {
@@ -66,7 +65,6 @@ impl Remove {
         (Remove::Stopping(id), request)
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Remove> {
         let outcome = reply.and_then(|response| response.accepted());
         match (self, outcome) {

@@ -39,14 +39,12 @@ pub struct Feed {
 /// What an event means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// For the core.
     pub news: News,
     /// A call to make first, if there is one. What comes of it does not matter.
     pub first: Option<Request>,
 }
 
 impl Feed {
-    /// Nothing is remembered.
     pub fn new() -> Feed {
         Feed::default()
     }

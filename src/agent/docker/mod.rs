@@ -52,7 +52,6 @@ pub enum Procedure {
     Detach(Detach),
 }
 
-/// What comes next.
 #[derive(Debug)]
 pub enum Step<P = Procedure> {
     /// Make this call ([`crate::docker::conn::Answer::Whole`]), and hand the answer to

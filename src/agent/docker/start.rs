@@ -42,7 +42,6 @@ pub struct Plan {
 }
 
 impl Start {
-    /// Creates the container.
     pub fn begin(plan: &StartPlan, host: &Host) -> (Start, Request) {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
@@ -51,7 +50,6 @@ impl Start {
         (Start::Creating(plan), request)
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Start> {
         match self {
             Start::Creating(plan) => match accepted(reply) {

@@ -22,7 +22,6 @@ pub enum Survey {
     Settling {
         /// What the survey will tell.
         running: Vec<Running>,
-        /// Container ids.
         restarting: Vec<String>,
     },
 }
@@ -33,7 +32,6 @@ impl Survey {
         (Survey::Listing, call::containers(LABEL_SESSION))
     }
 
-    /// Takes an answer.
     pub fn step(self, reply: Reply) -> Step<Survey> {
         match self {
             Survey::Listing => match reply.and_then(|response| response.containers()) {

@@ -43,9 +43,7 @@ use crate::rpc::event::{Event, EventType};
 /// Who the agent is, as it says in `agent.started`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The agent's id.
     pub agent_id: String,
-    /// Its version.
     pub version: String,
     /// The image of its new sessions.
     pub image_tag: String,
@@ -107,13 +105,17 @@ enum Link {
 /// What is known of the other end.
 #[derive(Debug)]
 enum Listener {
-    /// It acknowledges.
     Acknowledging,
     /// It has said nothing yet. A hello may be late, so what is written stays in the spool.
-    Mute { proven_at: Mono, written: Written },
+    Mute {
+        proven_at: Mono,
+        written: Written,
+    },
     /// It has answered keepalives, behind which a hello would have come: it is of the old kind, and
     /// written counts as delivered.
-    Old { written: Written },
+    Old {
+        written: Written,
+    },
 }
 
 /// How far the bytes of a connection have left. One mark at a time: when the bytes up to it have
@@ -346,7 +348,6 @@ impl Emitter {
         self.spool.deadline().into_iter().chain([link]).min()
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         self.wall = now.wall;
         self.spool.tick(now.mono);
@@ -396,7 +397,6 @@ impl Emitter {
         self.spool.acked() == self.spool.last_seq() && self.output.is_empty()
     }
 
-    /// Whether events flow.
     pub const fn is_live(&self) -> bool {
         matches!(self.link, Link::Live { .. })
     }

@@ -19,7 +19,6 @@ use crate::paths::{Paths, SESSION_DIR, SESSION_FILE};
 type Job = (WorkId, DiskWork);
 type Report = (WorkId, Outcome);
 
-/// The threads.
 #[derive(Debug)]
 pub(super) struct Disk {
     quick: Worker<Job, Report>,

@@ -111,7 +111,6 @@ impl EventUplink {
 
     // --- events ---
 
-    /// Takes an event.
     pub(super) fn emit(&mut self, event: &Event) {
         self.emitter.emit(event);
     }

@@ -80,17 +80,12 @@ use crate::ssh::{ChannelId, ServerConfig, Tuning};
 pub struct Options {
     /// Everything on disk that is not named below.
     pub paths: Paths,
-    /// Where to listen.
     pub listen: Address,
-    /// The host key.
     pub host_key: PathBuf,
     /// Who may come in.
     pub authorized_keys: PathBuf,
-    /// What runs sessions.
     pub runtime: RuntimeKind,
-    /// The Engine's socket.
     pub docker_socket: PathBuf,
-    /// Where events go.
     pub shell: ShellOptions,
     /// Whether the end of standard input ends the agent: it belongs to the process that holds the
     /// other end.
@@ -135,7 +130,6 @@ struct Server<W> {
     callers: Slots<Waiting>,
     /// The way of events to the shell host, if there is one.
     courier: Option<EventUplink>,
-    /// What heartbeats tell.
     gauge: Gauge,
     /// Answers whose events are not on disk yet.
     held: PendingReplies,

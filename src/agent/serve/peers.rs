@@ -63,7 +63,6 @@ impl Peers {
         self.entrance.listener()
     }
 
-    /// Somebody dials.
     pub(super) fn accept(
         &mut self,
         registry: &mut Registry,

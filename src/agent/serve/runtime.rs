@@ -26,7 +26,6 @@ pub(super) enum Told {
 pub(super) enum Runtime {
     /// tmux, without containers.
     Host(TmuxRuntime),
-    /// Containers.
     Docker(Box<Engine>),
 }
 

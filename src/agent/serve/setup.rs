@@ -35,7 +35,6 @@ pub enum ServeError {
     NotInstalled(DiskError),
     /// The agent's id.
     Id(PathBuf, NotAnAgentId),
-    /// A key.
     Key(PathBuf, KeyError),
     /// Where the shell host is.
     ShellHost(PathBuf, AddressError),

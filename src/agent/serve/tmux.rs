@@ -55,7 +55,6 @@ enum Task {
     Identify(WorkId, Uuid),
     /// What runs in a session that is to end.
     ListPanes(WorkId, Uuid, Duration),
-    /// Its end.
     Kill(WorkId, Uuid, Vec<u32>, Duration),
     /// The detaching of all its terminals.
     Detach(WorkId, Uuid),

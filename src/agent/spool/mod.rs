@@ -41,12 +41,10 @@ use crate::rpc::event::Event;
 pub struct Epoch(String);
 
 impl Epoch {
-    /// A new one.
     pub fn random(rng: &mut Rng) -> Epoch {
         Epoch(format!("{:016x}", u64::from_le_bytes(rng.bytes())))
     }
 
-    /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -117,7 +115,6 @@ struct Segment {
 #[derive(Debug, Default)]
 struct Tail {
     bytes: Vec<u8>,
-    /// Before this, dropped.
     head: usize,
     last: u64,
 }
@@ -220,7 +217,6 @@ impl Spool {
         commit.into_iter().chain(self.reader.deadline()).min()
     }
 
-    /// Time has passed.
     pub fn tick(&mut self, now: Mono) {
         if matches!(self.commit, Commit::Resting(until) if until <= now) {
             self.commit = Commit::Idle;
@@ -249,7 +245,6 @@ impl Spool {
         self.reader.advance();
     }
 
-    /// The spool's epoch.
     pub const fn epoch(&self) -> &Epoch {
         &self.epoch
     }

@@ -13,7 +13,6 @@ use crate::base::record::{self, RECORD_CHUNK_BYTES, RECORD_OVERHEAD_BYTES, Split
 use crate::base::time::Mono;
 use crate::limits::SPOOL_RETRY;
 
-/// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
     /// The events `from` to `to` are lost.
@@ -24,10 +23,7 @@ pub enum Peek {
         to: u64,
     },
     /// The line of this event is there.
-    Event {
-        /// Its number.
-        seq: u64,
-    },
+    Event { seq: u64 },
 }
 
 #[derive(Debug)]

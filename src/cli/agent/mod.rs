@@ -113,7 +113,6 @@ Runs until SIGTERM or SIGINT; sessions go on without it.
     run: serve,
 };
 
-/// The program.
 pub static PROGRAM: Program = Program {
     name: "convocate-agent",
     summary: "own the sessions of one host",

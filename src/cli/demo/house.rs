@@ -32,7 +32,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const AGENT_LOG: &str = "agent.log";
 const HUB_LOG: &str = "status.log";
 
-/// The house.
 pub(super) struct House {
     paths: Paths,
     agent_id: AgentId,

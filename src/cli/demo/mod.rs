@@ -38,7 +38,6 @@ pub const RUNTIME: Flag = Flag {
 /// The word by which the demo's own agent is started from the same file.
 pub const AGENT_WORD: &str = "demo-agent";
 
-/// Runs the demo.
 pub fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // Before any thread, and so that no signal ends this without taking everything down.
     let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;

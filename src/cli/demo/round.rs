@@ -31,7 +31,6 @@ const DETACH: &[u8] = b"\x02d";
 const SMALL: Size = Size { columns: 100, rows: 30 };
 const LARGE: Size = Size { columns: 120, rows: 40 };
 
-/// Makes the round.
 pub(super) fn run(house: &mut House, out: &mut Out<'_>) -> Result<Status, Failure> {
     let clock = &house.clock();
     step(out, clock, "status listener: start", || house.start_hub())?;

@@ -105,7 +105,6 @@ struct Work {
     check: bool,
 }
 
-/// Who issues certificates.
 struct Issuer {
     trust: Trust,
     key: std::path::PathBuf,

@@ -28,7 +28,6 @@ use crate::cli::host::uninstall::UNINSTALL;
 use crate::cli::host::update::UPDATE;
 use crate::exit::Exit;
 
-/// The program.
 pub static PROGRAM: Program = Program {
     name: "convocate-host",
     summary: "turn machines into hosts of a cluster",

@@ -19,7 +19,6 @@ pub(crate) enum OutputLine {
 }
 
 impl OutputLine {
-    /// Writes it.
     pub(crate) fn write(&self, out: &mut Out<'_>) -> Result<(), Failure> {
         match self {
             OutputLine::Text(text) => out.text(text)?,
@@ -33,15 +32,12 @@ impl OutputLine {
 /// What a host reports, as it is told here.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
-    /// The host.
     pub(crate) host: &'a str,
     /// Whether a program reads it.
     pub(crate) is_json: bool,
-    /// Where to.
     pub(crate) sender: &'a Sender<OutputLine>,
     /// Steps that were changed, or would be.
     pub(crate) changed: Vec<String>,
-    /// What failed.
     pub(crate) failed: Option<String>,
     /// Whether its last line has come.
     pub(crate) has_ended: bool,
@@ -50,7 +46,6 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Nothing reported yet.
     pub(crate) fn new(host: &'a str, is_json: bool, sender: &'a Sender<OutputLine>) -> Report<'a> {
         let (changed, failed, agent) = (Vec::new(), None, None);
         Report { host, is_json, sender, changed, failed, has_ended: false, agent }

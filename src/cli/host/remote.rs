@@ -24,14 +24,12 @@ use crate::provision::remote::talk::Talker;
 use crate::provision::remote::{Operator, Remote, RemoteError};
 use crate::provision::report::{EndLine, ReportLine, StepLine, beginning};
 
-/// Another host.
 pub const HOST: Flag = Flag {
     name: "host",
     value: Some("H"),
     summary: "the host, as ssh knows it; this machine if not given",
     choices: &[],
 };
-/// Who logs in.
 pub const USER: Flag = Flag {
     name: "user",
     value: Some("U"),
@@ -232,7 +230,6 @@ impl Report {
         self.write(&ReportLine::Begin { step: step.to_owned() }, out)
     }
 
-    /// It has ended.
     pub fn end(&mut self, line: StepLine, out: &mut Out<'_>) -> Result<(), Failure> {
         self.total.count(&line);
         self.write(&ReportLine::Step(line), out)
@@ -318,7 +315,6 @@ pub fn needs_root(command: &str) -> Result<(), Failure> {
     }
 }
 
-/// This machine's name.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()

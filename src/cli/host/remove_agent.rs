@@ -115,7 +115,6 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Who is meant.
 #[derive(Debug)]
 struct Chosen {
     id: AgentId,

@@ -132,7 +132,6 @@ impl<'a> Teller<'a> {
         })
     }
 
-    /// The end.
     pub(crate) fn done(&self, shipped: &Shipped) -> OutputLine {
         if !self.is_json {
             let text = shipped.text();

@@ -42,7 +42,6 @@ use crate::provision::remote::{Remote, RemoteError};
 use crate::rpc::call::Call;
 use crate::rpc::session::Pong;
 
-/// Which hosts.
 pub(crate) const HOSTS: Flag = Flag {
     name: "host",
     value: Some("H[,H]"),

@@ -36,7 +36,6 @@ impl HubLink {
         HubLink { path, state: State::Away { at: Mono::ZERO, is_told: false } }
     }
 
-    /// When it dials.
     pub fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Away { at, .. } => Some(at),

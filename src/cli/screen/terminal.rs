@@ -31,7 +31,6 @@ const MULTIPLEXED: ScreenCodes = ScreenCodes {
 const CONSOLE: ScreenCodes =
     ScreenCodes { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
 
-/// The terminal.
 pub struct Terminal {
     tty: Tty,
     signals: Signals,

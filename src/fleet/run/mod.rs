@@ -38,7 +38,6 @@ pub use terminal::Screen;
 /// One agent's part of a survey.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The agent.
     pub agent: Arc<KnownAgent>,
     /// What it answered to each call, in their order.
     pub answers: Vec<Result<Value, RequestError>>,
@@ -85,7 +84,6 @@ impl Runner {
         &self.registry
     }
 
-    /// The calendar.
     pub fn wall(&self) -> Wall {
         self.net.clock.wall()
     }

@@ -17,9 +17,7 @@ const RESOLVER: Key = Key::from_bits(u64::MAX);
 
 /// Clock, reactor and resolver.
 pub struct Net {
-    /// The time.
     pub clock: Clock,
-    /// What waits.
     pub reactor: Reactor,
     dialler: Dialler,
 }

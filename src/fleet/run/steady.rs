@@ -20,7 +20,6 @@ use crate::paths::Paths;
 use crate::rpc::call::Call;
 
 impl Runner {
-    /// Both clocks.
     pub fn now(&self) -> Now {
         Now { mono: self.net.clock.mono(), wall: self.net.clock.wall() }
     }

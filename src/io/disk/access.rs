@@ -15,20 +15,15 @@ use crate::base::time::Wall;
 /// A user and a group, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// The user's.
     pub user: u32,
-    /// The group's.
     pub group: u32,
 }
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
     pub kind: Kind,
-    /// Whose it is.
     pub ids: Ids,
-    /// Its permission bits.
     pub mode: u32,
     /// When its content, name, owner or mode last changed, by this machine's clock. No program can
     /// set it.
@@ -40,7 +35,6 @@ pub struct Found {
 pub enum Kind {
     /// A regular file.
     File,
-    /// A directory.
     Directory,
     /// A symbolic link.
     Link,

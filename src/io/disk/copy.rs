@@ -33,7 +33,6 @@ pub struct CopyOptions<'a> {
     pub without: &'a [&'a str],
 }
 
-/// What was copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Regular files, each name counted.
@@ -114,7 +113,6 @@ struct Level {
     found: Stat,
 }
 
-/// Device and inode.
 type Identity = (u64, u64);
 
 impl Level {

@@ -54,37 +54,30 @@ pub enum DiskError {
     System {
         /// What was being done, as a verb: `cannot <doing> <path>`.
         doing: &'static str,
-        /// With what.
         path: PathBuf,
-        /// The system's words.
         error: io::Error,
     },
     /// A file is longer than its bound.
     TooLong {
-        /// Which file.
         path: PathBuf,
         /// The bound, in bytes.
         limit: usize,
     },
     /// Not what it has to be.
     Unfit {
-        /// Which path.
         path: PathBuf,
         /// What is wrong with it, to stand behind the path.
         why: &'static str,
     },
     /// A private file that others could read.
     Exposed {
-        /// Which file.
         path: PathBuf,
-        /// Its mode.
         mode: u32,
         /// The mode that it should have.
         wanted: u32,
     },
     /// Another process holds a lock.
     Locked {
-        /// Which lock.
         path: PathBuf,
         /// The process, as far as the file tells.
         holder: Option<u32>,
@@ -94,7 +87,6 @@ pub enum DiskError {
 /// The size of a file system and what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    /// All of it.
     pub total_bytes: u64,
     /// In use by anyone; what is kept back for root counts as free.
     pub used_bytes: u64,

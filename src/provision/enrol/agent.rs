@@ -17,7 +17,6 @@ use crate::provision::step::Step;
 
 /// What the plan depends on.
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// Where the shell host is dialled.
     pub shell_host: String,

@@ -18,9 +18,7 @@ use crate::rpc::agent_id::AgentId;
 
 /// What the shell host's plan depends on.
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
-    /// Who leaves.
     pub id: AgentId,
     /// The agents whose logs are collected; this one may be among them. `None` if logs are not
     /// collected here.

@@ -35,7 +35,6 @@ pub enum RotationWanted {
     ForceFinish,
 }
 
-/// Its answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShellMade {
     /// The public host key of tcp/223, as a line.
@@ -55,9 +54,7 @@ pub struct AgentWanted {
 /// Its answer: who the agent is. While nothing is to be changed, who it could be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AgentMade {
-    /// Its id.
     pub id: String,
-    /// Its host name.
     pub host_name: String,
     /// The public host key of tcp/222, as a line.
     pub host_key: String,
@@ -77,7 +74,6 @@ pub struct AgentMade {
 pub struct EnrolAgent {
     /// Whether nothing is to be changed.
     pub check: bool,
-    /// Its id.
     pub id: String,
     /// Where it is dialled: `host` or `host:port`.
     pub host: String,
@@ -132,7 +128,6 @@ pub struct EnrolHere {
 pub struct ProveAgent {
     /// Whether nothing is to be changed: then nothing is proven either.
     pub check: bool,
-    /// Its id.
     pub id: String,
     /// Its certificate, as PEM, which it has by now.
     pub certificate: String,

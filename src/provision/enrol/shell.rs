@@ -26,9 +26,7 @@ const TELLING_KEY: &str = "agent to shell";
 
 /// What the plan depends on.
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
-    /// The agent.
     pub id: AgentId,
     /// Where it is dialled.
     pub host: String,
@@ -48,7 +46,6 @@ pub struct Facts {
 
 /// A key as a file, and its public half.
 pub struct DrivingKey {
-    /// The file.
     pub file: Zeroizing<Vec<u8>>,
     /// The public half as a line without a newline.
     pub public: String,

@@ -7,27 +7,20 @@
 use crate::provision::order::{Answer, Command, End, Question};
 use crate::provision::step::{Change, Verdict};
 
-/// A group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its name.
     pub name: String,
-    /// Its number.
     pub id: u32,
 }
 
-/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its name.
     pub name: String,
-    /// Its number.
     pub id: u32,
     /// The name of its group.
     pub group: String,
     /// Its home directory, which is not made here.
     pub home: String,
-    /// Its login shell.
     pub shell: Shell,
     /// Groups that it is a member of, too.
     pub groups: Vec<String>,
@@ -36,7 +29,6 @@ pub struct User {
 /// The login shell of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shell {
-    /// This one.
     Is(String),
     /// This one if the user is new; whatever it is else.
     AtFirst(String),

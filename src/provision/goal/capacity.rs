@@ -8,7 +8,6 @@ use crate::provision::vm::spec::Size;
 /// There is room for this one beside those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// What is wanted.
     pub wanted: Size,
     /// What the hypervisor has.
     pub hypervisor: Hypervisor,

@@ -35,7 +35,6 @@ pub enum Expect {
 /// Something that must hold before the next step can do its work.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// What is asked.
     pub ask: Question,
     /// What is wrong with the answer: one sentence.
     pub fault: fn(&Answer) -> Option<String>,

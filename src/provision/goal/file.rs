@@ -12,11 +12,9 @@ use crate::provision::step::{Change, Verdict};
 /// A file with content, owner and mode.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Where.
     pub path: PathBuf,
     /// What is in it.
     pub content: Content,
-    /// Owner and mode.
     pub access: Access,
 }
 
@@ -26,7 +24,6 @@ pub enum Content {
     /// This text. What stands there and does not begin with `mark` was not written by us, and is
     /// kept beside it under [`KEPT_SUFFIX`].
     Text {
-        /// All of it.
         text: String,
         /// How each file of ours begins.
         mark: &'static str,
@@ -45,7 +42,6 @@ pub enum Content {
     },
     /// Lines of others, and this one among them.
     Line {
-        /// The line.
         line: String,
         /// Other lines that make room for it.
         instead_of: Option<Others>,
@@ -64,9 +60,7 @@ pub enum Others {
 /// A directory with owner and mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// Where.
     pub path: PathBuf,
-    /// Owner and mode.
     pub access: Access,
 }
 

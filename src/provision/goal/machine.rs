@@ -13,7 +13,6 @@ use crate::provision::step::{Change, Failure, Verdict};
 /// A disk of this size, which grows as it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Where.
     pub path: PathBuf,
     /// How large the machine sees it.
     pub gib: u64,
@@ -26,7 +25,6 @@ pub struct Disk {
 /// A machine that libvirt knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defined {
-    /// Its name.
     pub name: String,
     /// What libvirt is told.
     pub xml: String,

@@ -12,7 +12,6 @@ use crate::provision::step::{Change, Verdict};
 pub struct Packages(pub Vec<String>);
 
 impl Packages {
-    /// These packages.
     pub fn new<const N: usize>(names: [&str; N]) -> Packages {
         Packages(names.map(str::to_owned).to_vec())
     }

@@ -27,29 +27,22 @@ use crate::x509::{
 /// The files as they are found; none where there is no file.
 #[derive(Default)]
 pub struct Found {
-    /// The authorities.
     pub authorities: Option<String>,
-    /// The authority's key.
     pub key: Option<Zeroizing<String>>,
     /// The key of the authority before.
     pub previous_key: Option<Zeroizing<String>>,
-    /// The collector's certificate.
     pub server_certificate: Option<String>,
-    /// The collector's key.
     pub server_key: Option<Zeroizing<String>>,
 }
 
 /// The files as they are to be.
 pub struct Wanted {
-    /// Who is trusted.
     pub trust: Trust,
     /// The authority's key; none where it is kept elsewhere.
     pub key: Option<Zeroizing<String>>,
     /// The key of the authority before, in a rotation; none where it is kept elsewhere.
     pub previous_key: Option<Zeroizing<String>>,
-    /// The collector's certificate.
     pub server_certificate: Certificate,
-    /// The collector's key.
     pub server_key: Zeroizing<String>,
 }
 
@@ -162,7 +155,6 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Those in files.
     pub(super) fn found(found: &'a Found) -> Keys<'a> {
         Keys { minted: None, found: [&found.key, &found.previous_key] }
     }

@@ -25,7 +25,6 @@ const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
 
 /// What the plan depends on.
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// The authority and the collector's certificate as they are to be.
     pub authority: Wanted,

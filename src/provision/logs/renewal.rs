@@ -63,7 +63,6 @@ pub fn due(
 
 /// What stands on an agent's host.
 pub struct Present<'a> {
-    /// The agent's id.
     pub id: &'a str,
     /// Whom it trusts, as PEM.
     pub authorities: &'a str,

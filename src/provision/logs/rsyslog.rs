@@ -42,7 +42,6 @@ pub struct LogToken(String);
 const TOKEN_DIGITS: usize = 32;
 
 impl LogToken {
-    /// A fresh one.
     pub fn random(rng: &mut Rng) -> LogToken {
         LogToken(format!("{:032x}", u128::from_be_bytes(rng.bytes())))
     }
@@ -72,7 +71,6 @@ impl fmt::Debug for LogToken {
 pub struct LogAgent {
     /// Its id, which its certificate names.
     pub id: AgentId,
-    /// Its secret.
     pub token: LogToken,
 }
 
@@ -81,16 +79,13 @@ pub struct LogAgent {
 pub struct LogDoor {
     /// At one address, or at all.
     pub address: Option<IpAddr>,
-    /// At this port.
     pub port: u16,
 }
 
 /// Where an agent forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTarget {
-    /// What is dialled.
     pub host: AltName,
-    /// At this port.
     pub port: u16,
     /// The common name of the collector's certificate.
     pub name: CommonName,

@@ -21,7 +21,6 @@ const READERS: &str = "adm";
 /// As whom `rsyslogd` runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogUser {
-    /// As root.
     Root,
     /// As a user with a group, whose names its configuration says.
     Other(Account),

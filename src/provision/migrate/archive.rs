@@ -28,7 +28,6 @@ pub enum ArchiveFault {
     Name,
 }
 
-/// Appends a record.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     let at = out.len();
     out.extend([0; HEAD_BYTES]);

@@ -12,7 +12,6 @@ pub enum Wanted {
     Look(Vec<Uuid>),
     /// Take the directory that follows.
     Take {
-        /// Whose it is.
         id: Uuid,
         /// Bytes that it needs at most.
         bytes: u64,
@@ -32,10 +31,7 @@ pub enum Word {
     /// It can come.
     Ready,
     /// It lies there whole, and this is its hash.
-    Whole {
-        /// In hexadecimal.
-        sha256: String,
-    },
+    Whole { sha256: String },
     /// It has its name.
     Registered,
     /// It is done.

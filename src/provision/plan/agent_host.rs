@@ -33,7 +33,6 @@ use crate::x509;
 /// What the plan depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// Processors of the machine.
     pub cores: usize,
@@ -294,13 +293,11 @@ pub fn read_by_systemd(name: &str) -> Step {
     Step::new(name, goal)
 }
 
-/// A directory.
 pub fn directory(paths: &Paths, path: &Path, right: (Owner, u32)) -> Step {
     let goal = Directory { path: path.to_owned(), access: access(paths, right) };
     Step::new(format!("directory {}", path.display()), goal)
 }
 
-/// A file.
 pub fn file(paths: &Paths, name: &str, path: &Path, content: Content, right: (Owner, u32)) -> Step {
     Step::new(name, File { path: path.to_owned(), content, access: access(paths, right) })
 }

@@ -20,7 +20,6 @@ use crate::provision::step::Step;
 /// What the plan depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// Whether there is a Docker that is not the distribution's, which stays.
     pub has_docker: bool,

@@ -29,7 +29,6 @@ use crate::provision::vm::spec::{ImageSource, VmSpec};
 /// What the plan of a hypervisor depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// Whether the machine that is wanted fits.
     pub room: Room,
@@ -38,9 +37,7 @@ pub struct Facts {
 /// What the plan of a machine depends on.
 #[derive(Debug)]
 pub struct Birth<'a> {
-    /// Where everything is.
     pub paths: &'a Paths,
-    /// The machine.
     pub machine: &'a Machine,
     /// What was asked for.
     pub wish: &'a VmSpec,

@@ -23,7 +23,6 @@ use crate::provision::vm::machine::CACHE;
 /// What the plan depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// Whether homes, logs and the user go, too.
     pub with_homes: bool,

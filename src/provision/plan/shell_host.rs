@@ -21,7 +21,6 @@ use crate::provision::step::Step;
 /// What the plan depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where everything is.
     pub paths: Paths,
     /// The program, to be put in its place.
     pub program: Vec<u8>,

@@ -7,7 +7,6 @@ pub const MARK: &str = "# Written by convocate";
 /// How a script of ours begins.
 pub const SCRIPT_MARK: &str = "#!/bin/sh\n# Written by convocate";
 
-/// The agent's service.
 pub const AGENT_SERVICE: &str = include_str!("units/convocate-agent.service");
 /// The status listener's service.
 pub const STATUS_SERVICE: &str = include_str!("units/convocate-status.service");

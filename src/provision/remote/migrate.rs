@@ -23,7 +23,6 @@ const RECEIVER: &str = "receive-session";
 /// A directory that lies on the other host under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// What was read.
     pub read: TreeRead,
     /// The hash of the tree at both ends.
     pub sha256: String,

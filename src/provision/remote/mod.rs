@@ -51,7 +51,6 @@ pub struct Remote {
 /// Whose ssh is used, when root runs this for somebody by sudo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// The user's name.
     pub name: String,
     /// The numbers of the user and of the group.
     pub ids: Ids,

@@ -14,7 +14,6 @@ use crate::limits::{DOCKER_BODY_BYTES_MAX, DOCKER_STREAM_BYTES};
 /// Where an Engine listens.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// Its socket.
     pub socket: PathBuf,
 }
 
@@ -95,7 +94,6 @@ impl Download {
         }
     }
 
-    /// The status.
     pub fn status(&self) -> u16 {
         self.status
     }

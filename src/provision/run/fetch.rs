@@ -26,7 +26,6 @@ pub(super) struct Wanted<'a> {
     pub(super) path: &'a Path,
 }
 
-/// Read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 pub(super) fn fetch(

@@ -53,7 +53,6 @@ pub(super) fn write(path: &Path, bytes: &[u8], access: &Access) -> Result<Answer
     Ok(Answer::Done)
 }
 
-/// Makes a directory.
 pub(super) fn make_directory(path: &Path, access: &Access) -> Result<Answer, String> {
     let owner = ids(access)?;
     make_parent(path)?;
@@ -68,7 +67,6 @@ pub(super) fn set_access(path: &Path, access: &Access) -> Result<Answer, String>
     Ok(Answer::Done)
 }
 
-/// Removes a file.
 pub(super) fn remove(path: &Path) -> Result<Answer, String> {
     disk::remove_file(path).map_err(text)?;
     Ok(Answer::Done)

@@ -40,7 +40,6 @@ pub fn receive(
 enum Trouble {
     /// Nobody reads.
     Output(io::Error),
-    /// One sentence.
     Told(String),
 }
 

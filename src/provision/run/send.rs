@@ -34,9 +34,7 @@ use crate::provision::ship::progress::{Progress, mib};
 /// An image that is on the host under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipped {
-    /// Its id here.
     pub id: String,
-    /// Its layers.
     pub layers: usize,
     /// Those that were sent.
     pub sent: usize,

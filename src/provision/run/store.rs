@@ -32,7 +32,6 @@ use crate::provision::ship::store::{
 /// The parts of an image that are to be sent.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// Configuration and list.
     head: Vec<u8>,
     layers: Vec<Layer>,
     left_out: usize,

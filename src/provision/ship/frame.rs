@@ -16,14 +16,12 @@ use crate::limits::SHIP_FRAME_BYTES;
 const HEAD_BYTES: usize = 8;
 const HASH_BYTES: usize = 32;
 
-/// Packs a stream.
 #[derive(Debug, Default)]
 pub struct Packer {
     hash: Sha256,
     plain_bytes: u64,
 }
 
-/// Unpacks one.
 #[derive(Debug)]
 pub struct Unpacker {
     hash: Sha256,

@@ -53,16 +53,12 @@ pub enum Word {
         bytes: u64,
     },
     /// It does not have the name: one sentence.
-    Failed {
-        /// Why.
-        error: String,
-    },
+    Failed { error: String },
 }
 
 /// What an Engine says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its id.
     pub id: String,
     /// Digests of its layers' archives, lowest first.
     pub layers: Vec<String>,

@@ -20,7 +20,6 @@ pub enum Piece {
     File {
         /// Its name in the archive.
         name: PathBuf,
-        /// Its length.
         length: u64,
     },
 }

@@ -30,7 +30,6 @@ const DRIVERS: [&str; 2] = ["overlay2", "fuse-overlayfs"];
 const MANIFEST: &str = "manifest.json";
 const FILE_MODE: u32 = 0o644;
 
-/// An Engine's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
@@ -42,7 +41,6 @@ pub struct Store {
 pub struct LayerFiles {
     /// Names the directory of its files.
     pub cache_id: PathBuf,
-    /// Its index, compressed.
     pub index: PathBuf,
 }
 

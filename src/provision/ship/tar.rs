@@ -9,7 +9,6 @@ use crate::limits::{SHIP_ENTRIES_MAX, SHIP_EXTENSION_BYTES_MAX, SHIP_NAME_BYTES_
 
 pub use crate::base::ustar::BLOCK_BYTES;
 
-/// One block.
 pub type Block = [u8; BLOCK_BYTES];
 
 /// What an entry is, as far as it matters here.
@@ -32,7 +31,6 @@ pub enum Kind {
 pub struct Header {
     /// Its name; one that stands in an entry before it counts instead.
     pub name: String,
-    /// What it is.
     pub kind: Kind,
     /// Bytes of data behind it, without those that fill its last block.
     pub size: u64,
@@ -96,9 +94,7 @@ impl Header {
 /// What an extended header says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// The name.
     pub name: Option<String>,
-    /// The size.
     pub size: Option<u64>,
 }
 

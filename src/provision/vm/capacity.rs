@@ -11,7 +11,6 @@ use crate::provision::vm::spec::Size;
 /// What a hypervisor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hypervisor {
-    /// Processors.
     pub cpus: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
@@ -26,7 +25,6 @@ pub struct Hypervisor {
 pub struct Promised {
     /// How many they are.
     pub machines: u64,
-    /// Virtual processors.
     pub cpus: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
@@ -36,7 +34,6 @@ pub struct Promised {
     pub disk_taken_bytes: u64,
 }
 
-/// One axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
     name: &'static str,
@@ -84,7 +81,6 @@ impl Promised {
         Ok(promised)
     }
 
-    /// Both together.
     #[must_use]
     pub fn and(self, other: Promised) -> Promised {
         Promised {

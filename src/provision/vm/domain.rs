@@ -20,7 +20,6 @@ pub enum Virtualisation {
 /// The serial number of its disk for `/var`, by which it finds that among its disks.
 pub const DATA_SERIAL: &str = "convocate-var";
 
-/// The whole definition.
 pub fn xml(machine: &Machine, virtualisation: Virtualisation) -> String {
     let (kind, processor) = match virtualisation {
         Virtualisation::Kvm => ("kvm", "  <cpu mode='host-passthrough'/>\n"),

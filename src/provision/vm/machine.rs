@@ -22,9 +22,7 @@ pub const CACHE: &str = "/var/lib/libvirt/images/convocate/cache";
 pub struct Machine {
     /// Its host name, which is libvirt's name for it, too.
     pub name: Name,
-    /// What follows that.
     pub domain: Domain,
-    /// Who logs in.
     pub user: UserName,
     /// How large it is.
     pub size: Size,
@@ -71,7 +69,6 @@ impl Machine {
         }
     }
 
-    /// Its whole name.
     pub fn host_name(&self) -> String {
         format!("{}.{}", self.name.0, self.domain)
     }
@@ -138,7 +135,6 @@ impl Name {
         Name(name)
     }
 
-    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -22,9 +22,7 @@ const MOVE_VAR: &str = include_str!("move-var.sh");
 
 /// The SSH host key that a machine is given.
 pub struct HostKey {
-    /// In OpenSSH's form.
     pub private: Zeroizing<String>,
-    /// As a line.
     pub public: String,
 }
 

@@ -20,7 +20,6 @@ pub struct VmSpec {
     pub size: Size,
     /// What its name ends with.
     pub domain: Domain,
-    /// Who logs in.
     pub user: UserName,
     /// Lines of public keys that let that user in.
     pub keys: Vec<String>,
@@ -32,7 +31,6 @@ pub struct VmSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Size {
-    /// Virtual processors.
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mib: u64,
@@ -48,14 +46,12 @@ pub struct Size {
 pub enum ImageSource {
     /// A file on the hypervisor.
     File {
-        /// Its absolute path.
         path: String,
         /// Its SHA-256, if that is to be compared.
         sha256: Option<Sha256Hex>,
     },
     /// A file that the hypervisor fetches and keeps.
     Url {
-        /// Its address.
         url: Url,
         /// Its SHA-256; what the list beside it says if none.
         sha256: Option<Sha256Hex>,
@@ -217,7 +213,6 @@ macro_rules! text_type {
     ($($name:ident),*) => {
         $(
             impl $name {
-                /// As text.
                 pub fn as_str(&self) -> &str {
                     &self.0
                 }

@@ -9,7 +9,6 @@ use super::super::sender::Sender;
 use super::super::wire::{Reader, put_string};
 use super::{put_signed_request, service_name};
 
-/// Where authentication stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// Nothing is asked yet, or the service is.
@@ -48,7 +47,6 @@ impl ClientAuth {
         *self = ClientAuth::Service { eager };
     }
 
-    /// SERVICE_ACCEPT.
     pub fn accepted(
         &mut self,
         payload: &[u8],
@@ -67,7 +65,6 @@ impl ClientAuth {
         Ok(())
     }
 
-    /// USERAUTH_SUCCESS.
     pub fn succeeded(&mut self, payload: &[u8]) -> Result<(), Error> {
         Reader::new(&payload[1..]).finish().map_err(Error::message(SSH_MSG_USERAUTH_SUCCESS))?;
         *self = ClientAuth::Done;

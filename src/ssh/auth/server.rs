@@ -16,7 +16,6 @@ use super::super::wire::{Reader, WireError, put_boolean, put_name_list, put_stri
 use super::service_name;
 use crate::limits;
 
-/// Where authentication stands.
 #[derive(Debug)]
 pub enum ServerAuth {
     /// The service is not asked for yet.
@@ -30,7 +29,6 @@ pub enum ServerAuth {
     Deciding {
         /// Requests so far, this one included.
         attempts: u32,
-        /// What is offered.
         offer: Offer,
     },
     /// Somebody is authenticated.
@@ -42,7 +40,6 @@ pub enum ServerAuth {
 pub struct Offer {
     /// Who it wants to be.
     pub user: String,
-    /// The key.
     pub key: PublicKey,
     proof: Proof,
 }
@@ -57,7 +54,6 @@ enum Proof {
 }
 
 impl ServerAuth {
-    /// SERVICE_REQUEST.
     pub fn service(&mut self, payload: &[u8], sender: &mut Sender) -> Result<(), Error> {
         let name = service_name(payload).map_err(Error::message(SSH_MSG_SERVICE_REQUEST))?;
         if name != SSH_USERAUTH.as_bytes() {

@@ -24,7 +24,6 @@ const BLOCK_BYTES: usize = 64;
 /// there.
 const FIRST_BYTES: usize = 4 * BLOCK_BYTES;
 
-/// One direction's keys.
 pub(super) struct ChaCha {
     /// K_2 of the document: for the data and the tag.
     main: Zeroizing<[u8; 32]>,

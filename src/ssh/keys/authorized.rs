@@ -25,10 +25,8 @@ pub struct AuthorizedKeys {
     pub problems: Vec<(usize, KeyError)>,
 }
 
-/// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizedKey {
-    /// The key.
     pub key: PublicKey,
     /// What stands before it: names in lower case, and their values without quotes.
     pub options: Vec<(String, Option<String>)>,

@@ -46,7 +46,6 @@ impl KeyPair {
         openssh::print(self, comment, check)
     }
 
-    /// The public half.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
@@ -79,12 +78,7 @@ impl fmt::Debug for KeyPair {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
     /// A file or a line that is longer than its bound, in bytes.
-    Long {
-        /// Its length.
-        bytes: usize,
-        /// The bound.
-        max: usize,
-    },
+    Long { bytes: usize, max: usize },
     /// More than one line where one key was expected.
     Lines,
     /// No key on the line, or none behind its type.

@@ -103,7 +103,6 @@ impl AgentConnections {
 
     // --- coming ---
 
-    /// Somebody dials.
     pub(super) fn accept(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
         let mut accepted = Vec::new();
         if let Err(error) = self.entrance.accept(now, &mut accepted) {

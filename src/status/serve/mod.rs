@@ -59,7 +59,6 @@ pub struct Options {
     pub known: fn(&Paths) -> Result<Known, String>,
     /// Where to listen for agents.
     pub listen: Address,
-    /// The host key.
     pub host_key: PathBuf,
     /// Which agents may come in, and by which key.
     pub authorized_keys: PathBuf,

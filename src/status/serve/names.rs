@@ -72,7 +72,6 @@ impl Names {
         }
     }
 
-    /// Names have changed.
     pub(super) fn want(&mut self, now: Mono) {
         self.due = Some(now);
     }

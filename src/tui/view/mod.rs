@@ -17,18 +17,14 @@ use crate::limits::{SCREEN_COLS_MIN, SCREEN_MESSAGE_ROWS_MAX, SCREEN_ROWS_MIN};
 
 pub use text::text_lines;
 
-/// Where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The first row.
     pub title: Area,
     /// The titles of the columns, or the page's name.
     pub head: Area,
-    /// The lines.
     pub body: Area,
     /// What was said, or the filter.
     pub message: Area,
-    /// The keys.
     pub bar: Area,
 }
 
@@ -47,7 +43,6 @@ pub fn layout(model: &Model) -> Layout {
     }
 }
 
-/// Draws the screen.
 pub fn draw(model: &Model) -> Grid {
     let (cols, rows) = model.size;
     let mut grid = Grid::new(cols, rows);

@@ -120,25 +120,19 @@ nothing else. Packages and the image stay for the next call.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 enum Request {
-    /// Make one.
     Create {
         /// Only say what would be changed.
         check: bool,
-        /// What is wanted.
         wish: VmSpec,
     },
     /// It has taken its host key.
     Finish {
-        /// Which one.
         machine: Machine,
         /// Whom it lets in.
         keys: Vec<String>,
     },
     /// It has not come up.
-    Remove {
-        /// Which one.
-        machine: Machine,
-    },
+    Remove { machine: Machine },
 }
 
 /// What it answers when it has made one.

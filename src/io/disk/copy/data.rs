@@ -18,7 +18,6 @@ enum Way {
     Clone,
     /// The kernel copies.
     Kernel,
-    /// We do.
     Ourselves,
 }
 

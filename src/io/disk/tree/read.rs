@@ -28,7 +28,6 @@ pub enum Contents {
     Skip,
 }
 
-/// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeRead {
     /// Names in it, at every depth.
@@ -74,7 +73,6 @@ struct Reader<'a> {
     contents: Contents,
     tell: &'a mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
     levels: Vec<Level>,
-    /// Of all levels.
     names_bytes: usize,
     files: u64,
     /// Files with several names, by device and inode.

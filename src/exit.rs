@@ -25,7 +25,7 @@ pub enum Exit {
 
 impl Exit {
     /// The number that the shell sees.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::Failed => 1,

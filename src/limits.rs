@@ -12,11 +12,11 @@ mod tree;
 mod vm;
 mod x509;
 
-pub use self::docker::*;
-pub use self::ship::*;
-pub use self::tree::*;
-pub use self::vm::*;
-pub use self::x509::*;
+pub(crate) use self::docker::*;
+pub(crate) use self::ship::*;
+pub(crate) use self::tree::*;
+pub(crate) use self::vm::*;
+pub(crate) use self::x509::*;
 
 // --- ssh: the transport ---
 
@@ -29,38 +29,38 @@ pub const SSH_PACKET_BYTES_MAX: usize = 35_000;
 /// A packet before authentication: KEXINIT and the hybrid reply fit several times.
 pub const SSH_PREAUTH_PACKET_BYTES_MAX: usize = 8 * 1024;
 /// All bytes that a peer may send before it is authenticated.
-pub const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
 /// Packets that a peer may send before it is authenticated.
-pub const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
+pub(crate) const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
 /// Time from connect to authenticated: a person with a passphrase is not on this path.
-pub const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
+pub(crate) const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
 /// Authentication requests of any kind on one connection.
-pub const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
+pub(crate) const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
 /// Silence before a keepalive is sent, and between unanswered ones.
-pub const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Intervals without a word, in a row, that end a connection: 45 s for a half-open peer. After each
 /// but the last a keepalive is sent.
-pub const SSH_KEEPALIVE_MISSES_MAX: u32 = 3;
+pub(crate) const SSH_KEEPALIVE_MISSES_MAX: u32 = 3;
 /// Bytes in one direction under one key (RFC 4253 §9).
-pub const SSH_REKEY_BYTES: u64 = 1 << 30;
+pub(crate) const SSH_REKEY_BYTES: u64 = 1 << 30;
 /// Packets in one direction under one key, far below where a sequence number would repeat.
-pub const SSH_REKEY_PACKETS: u64 = 1 << 31;
+pub(crate) const SSH_REKEY_PACKETS: u64 = 1 << 31;
 /// Age of a key (RFC 4253 §9).
-pub const SSH_REKEY_AGE: Duration = Duration::from_secs(3600);
+pub(crate) const SSH_REKEY_AGE: Duration = Duration::from_secs(3600);
 /// A rekey that takes longer than this ends the connection.
-pub const SSH_REKEY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const SSH_REKEY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels on one connection.
 pub const SSH_CHANNELS_MAX: usize = 128;
 /// A channel's receive window at most: one bandwidth-delay product of 1 Gbit/s at 16 ms.
-pub const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+pub(crate) const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Payload of one channel data message, in either direction.
-pub const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
+pub(crate) const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
 /// All that one connection may hold: receive windows, send queue, packet buffers.
 pub const SSH_CONNECTION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Receive buffer at its start: larger than any request; it grows only when a read fills it.
-pub const SSH_INBOX_FIRST_BYTES: usize = 4 * 1024;
+pub(crate) const SSH_INBOX_FIRST_BYTES: usize = 4 * 1024;
 /// Receive buffer before authentication: a packet and what came behind it.
-pub const SSH_INBOX_PREAUTH_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const SSH_INBOX_PREAUTH_BYTES_MAX: usize = 16 * 1024;
 /// Receive buffer while bulk flows: one read takes many packets.
 pub const SSH_INBOX_BYTES_MAX: usize = 256 * 1024;
 /// Packets of channel data that wait to be written: enough for one large write.
@@ -70,42 +70,42 @@ pub const SSH_REPLY_QUEUE_BYTES: usize = 64 * 1024;
 /// Replies that wait for the end of a rekey: over a thousand.
 pub const SSH_DEFERRED_BYTES_MAX: usize = 32 * 1024;
 /// Events that wait for the owner before no more input is taken.
-pub const SSH_EVENTS_MAX: usize = 1024;
+pub(crate) const SSH_EVENTS_MAX: usize = 1024;
 /// The receive window that each channel is sure to get.
-pub const SSH_WINDOW_FLOOR_BYTES: u32 = 8 * 1024;
+pub(crate) const SSH_WINDOW_FLOOR_BYTES: u32 = 8 * 1024;
 /// What all channels of a connection share above their floors: the first one gets a full window.
-pub const SSH_WINDOW_POOL_BYTES: u32 = 3 * 1024 * 1024;
+pub(crate) const SSH_WINDOW_POOL_BYTES: u32 = 3 * 1024 * 1024;
 /// A user name; the agents know one.
-pub const SSH_USER_BYTES_MAX: usize = 256;
+pub(crate) const SSH_USER_BYTES_MAX: usize = 256;
 /// Text of a peer that is kept for an error message.
-pub const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
+pub(crate) const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
 /// Buffers of one connection that are left alone; above it they are given back when they are empty.
 /// Most connections rest most of the time, so next to nothing: the list of channels.
-pub const SSH_REST_BYTES: usize = 1024;
+pub(crate) const SSH_REST_BYTES: usize = 1024;
 /// From a buffer's first use to its being given back if it is empty then.
-pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections of one listener.
-pub const SSH_CONNECTIONS_MAX: usize = 256;
+pub(crate) const SSH_CONNECTIONS_MAX: usize = 256;
 /// Connections of one listener that are not authenticated yet.
-pub const SSH_UNAUTHENTICATED_MAX: usize = 16;
+pub(crate) const SSH_UNAUTHENTICATED_MAX: usize = 16;
 /// Of those, from one address.
-pub const SSH_UNAUTHENTICATED_PER_ADDRESS_MAX: usize = 8;
+pub(crate) const SSH_UNAUTHENTICATED_PER_ADDRESS_MAX: usize = 8;
 /// What one connection that ended without authentication adds to its address's penalty.
-pub const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
+pub(crate) const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
 /// A penalty up to this is forgiven: half a dozen failures in a row are a person's.
-pub const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
+pub(crate) const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
 /// A penalty never exceeds this, so that a repaired client is let in again soon.
-pub const SSH_PENALTY_MAX: Duration = Duration::from_secs(60);
+pub(crate) const SSH_PENALTY_MAX: Duration = Duration::from_secs(60);
 /// Addresses that have a penalty; more are not remembered.
-pub const SSH_PENALIZED_ADDRESSES_MAX: usize = 4096;
+pub(crate) const SSH_PENALIZED_ADDRESSES_MAX: usize = 4096;
 /// One name in a list of algorithms or methods (RFC 4251 §6).
-pub const SSH_NAME_BYTES_MAX: usize = 64;
+pub(crate) const SSH_NAME_BYTES_MAX: usize = 64;
 /// Names in one list: the longest that real peers send has some 40.
-pub const SSH_NAME_LIST_NAMES_MAX: usize = 128;
+pub(crate) const SSH_NAME_LIST_NAMES_MAX: usize = 128;
 /// An OpenSSH key file or an `authorized_keys` line.
-pub const SSH_KEY_FILE_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const SSH_KEY_FILE_BYTES_MAX: usize = 16 * 1024;
 /// An `authorized_keys` file: some 10,000 keys.
-pub const SSH_AUTHORIZED_KEYS_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const SSH_AUTHORIZED_KEYS_BYTES_MAX: usize = 1024 * 1024;
 /// Options before one key of an `authorized_keys` file: OpenSSH knows some 25.
 pub const SSH_KEY_OPTIONS_MAX: usize = 32;
 /// Lines of an `authorized_keys` file that are reported as unreadable: enough to see what is wrong.
@@ -133,93 +133,93 @@ const _: () = assert!(
 // --- rpc: the wire of the subsystems ---
 
 /// A request line without its newline.
-pub const RPC_REQUEST_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const RPC_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// A response line without its newline: several thousand sessions.
-pub const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From the subsystem's start to a complete request.
-pub const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request to its answer, as the client waits for it.
 pub const RPC_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// An attach header line.
-pub const ATTACH_HEADER_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const ATTACH_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// An event line without its newline.
-pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024;
 
 // --- sessions ---
 
 /// A session's name, in characters (all of them are ASCII).
-pub const SESSION_NAME_CHARS_MAX: usize = 64;
+pub(crate) const SESSION_NAME_CHARS_MAX: usize = 64;
 /// A host label (RFC 1123 §2.1, RFC 1035 §2.3.4).
-pub const DNS_LABEL_CHARS_MAX: usize = 63;
+pub(crate) const DNS_LABEL_CHARS_MAX: usize = 63;
 /// The command of a session.
-pub const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
 /// Sessions of one agent.
-pub const SESSIONS_MAX: usize = 4096;
+pub(crate) const SESSIONS_MAX: usize = 4096;
 /// A `session.json` that is read; ours are below 2 KiB.
-pub const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
 /// The lowest port that `auto` picks.
-pub const SESSION_AUTO_PORT_MIN: u16 = 1001;
+pub(crate) const SESSION_AUTO_PORT_MIN: u16 = 1001;
 /// Operations that wait for their turn on one session.
 pub const SESSION_WAITING_OPS_MAX: usize = 16;
 /// From asking a session's command to end to killing it.
-pub const SESSION_STOP_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const SESSION_STOP_GRACE: Duration = Duration::from_secs(10);
 /// Terminals of one agent.
-pub const TERMINALS_MAX: usize = 1024;
+pub(crate) const TERMINALS_MAX: usize = 1024;
 /// A terminal's width or height, in cells: what tmux takes.
-pub const TERMINAL_CELLS_MAX: u32 = 10_000;
+pub(crate) const TERMINAL_CELLS_MAX: u32 = 10_000;
 /// The share of a host that sessions may pledge, in percent of each axis.
-pub const CAPACITY_PERCENT: u64 = 90;
+pub(crate) const CAPACITY_PERCENT: u64 = 90;
 
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
 
 // --- agent ---
 
 /// Descriptors that one agent watches: connections, terminals with their processes, Docker's.
-pub const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
+pub(crate) const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
 /// Calls that wait for their answers.
-pub const CALLERS_MAX: usize = 4096;
+pub(crate) const CALLERS_MAX: usize = 4096;
 /// How often `authorized_keys` is looked at while anything else happens; a login looks too.
-pub const KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes on their way between a terminal and its client, in one direction: one message of channel
 /// data, of eight whole pieces of what a terminal shows. The kernel gives it 4,095 bytes at a time
 /// (its line discipline's buffer, less one); room for a few bytes more would cost a ninth call.
-pub const TERMINAL_WINDOW_BYTES: usize = 8 * 4095;
+pub(crate) const TERMINAL_WINDOW_BYTES: usize = 8 * 4095;
 /// Bytes that one terminal may move in one turn, so that it slows no other's keystroke.
-pub const TERMINAL_TURN_BYTES: usize = 64 * 1024;
+pub(crate) const TERMINAL_TURN_BYTES: usize = 64 * 1024;
 /// How long a tmux client that was hung up on may take to end before it is killed.
-pub const CLIENT_HANG_UP_GRACE: Duration = Duration::from_secs(3);
+pub(crate) const CLIENT_HANG_UP_GRACE: Duration = Duration::from_secs(3);
 /// Disk jobs in flight; each belongs to an operation.
-pub const DISK_JOBS_MAX: usize = SESSIONS_MAX;
+pub(crate) const DISK_JOBS_MAX: usize = SESSIONS_MAX;
 /// Homes of deleted sessions that wait to be erased; further ones wait for the next start.
-pub const REMAINS_MAX: usize = SESSIONS_MAX;
+pub(crate) const REMAINS_MAX: usize = SESSIONS_MAX;
 /// From a home that could not be erased to the next try.
 pub const REMAINS_RETRY: Duration = Duration::from_secs(10 * 60);
 /// Memory of the container that empties a home as root; `find` takes some 20 MiB at most.
-pub const EMPTYING_MEMORY_BYTES: u64 = 256 << 20;
+pub(crate) const EMPTYING_MEMORY_BYTES: u64 = 256 << 20;
 /// Processes of that container: its init and `find`.
-pub const EMPTYING_PIDS: u32 = 8;
+pub(crate) const EMPTYING_PIDS: u32 = 8;
 /// How long that container may take: some ten million files.
-pub const EMPTYING_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const EMPTYING_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Threads that copy and remove homes.
-pub const DISK_LONG_THREADS: usize = 4;
+pub(crate) const DISK_LONG_THREADS: usize = 4;
 /// Connections to Docker's socket that carry calls.
-pub const DOCKER_CONNECTIONS_MAX: usize = 32;
+pub(crate) const DOCKER_CONNECTIONS_MAX: usize = 32;
 /// Those that are kept while nothing is called: one to call on, one for what is called meanwhile.
-pub const DOCKER_CONNECTIONS_IDLE_MAX: usize = 2;
+pub(crate) const DOCKER_CONNECTIONS_IDLE_MAX: usize = 2;
 /// The first wait before Docker is dialled again.
-pub const DOCKER_REDIAL_FIRST: Duration = Duration::from_millis(200);
-pub const DOCKER_REDIAL_CAP: Duration = Duration::from_secs(5);
+pub(crate) const DOCKER_REDIAL_FIRST: Duration = Duration::from_millis(200);
+pub(crate) const DOCKER_REDIAL_CAP: Duration = Duration::from_secs(5);
 /// How long operations in flight may go on after SIGTERM: as long as a stop takes.
-pub const AGENT_SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+pub(crate) const AGENT_SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 /// A one-line configuration file.
-pub const CONFIG_LINE_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const CONFIG_LINE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(AGENT_SHUTDOWN_GRACE.as_secs() > SESSION_STOP_GRACE.as_secs());
 
 /// A lock file that is read; ours are below 200 bytes.
-pub const LOCK_FILE_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const LOCK_FILE_BYTES_MAX: usize = 4 * 1024;
 /// How long `list` and `get` wait for the runtime before they tell what was last known.
-pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the event of an end that was seen waits for news of how it ended: the Engine tells of
 /// it within milliseconds, and an end is to be told within a second.
@@ -230,37 +230,37 @@ const _: () = assert!(SURVEY_PATIENCE.as_secs() < RPC_ANSWER_TIMEOUT.as_secs());
 // --- demo ---
 
 /// From starting the demo's agent to its listening.
-pub const DEMO_START_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEMO_START_TIMEOUT: Duration = Duration::from_secs(10);
 /// What one step of the demo's round waits for: a container's start, a redial.
-pub const DEMO_STEP_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const DEMO_STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the demo's round asks for something that was changed from outside.
-pub const DEMO_ASK_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const DEMO_ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the last event of an agent that ends may take to be delivered.
-pub const AGENT_FAREWELL_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const AGENT_FAREWELL_GRACE: Duration = Duration::from_secs(2);
 /// One file of the event spool.
-pub const SPOOL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+pub(crate) const SPOOL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// Files of the event spool: 64 MiB, some 200,000 events. One more while a new one is made.
-pub const SPOOL_SEGMENTS_MAX: usize = 16;
+pub(crate) const SPOOL_SEGMENTS_MAX: usize = 16;
 /// Events in memory that the disk has not taken yet: one commit's worth, far less than a segment.
-pub const SPOOL_TAIL_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const SPOOL_TAIL_BYTES_MAX: usize = 1024 * 1024;
 /// From a failed disk operation of the spool to the next try.
-pub const SPOOL_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// Bytes of a status channel that wait for the transport.
-pub const EMITTER_OUTPUT_BYTES: usize = 2 * EVENT_BYTES_MAX;
+pub(crate) const EMITTER_OUTPUT_BYTES: usize = 2 * EVENT_BYTES_MAX;
 /// A line from a status listener: a hello or an acknowledgement, with room for what is added.
-pub const STATUS_ANSWER_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const STATUS_ANSWER_BYTES_MAX: usize = 4 * 1024;
 /// From dialling to an open status channel: the login's grace and the connect before it.
-pub const STATUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
+pub(crate) const STATUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
 /// Silence after which a status listener is of the kind that never acknowledges.
-pub const STATUS_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const STATUS_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Age at which a connection to a listener that says nothing proves that it answers keepalives.
-pub const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
 /// What is read of one file of a control group. A `memory.stat` has some two thousand bytes.
-pub const CGROUP_FILE_BYTES_MAX: u64 = 16 * 1024;
+pub(crate) const CGROUP_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 
 const _: () = assert!(STATUS_CONNECT_TIMEOUT.as_secs() > SSH_LOGIN_GRACE.as_secs());
 const _: () = assert!(
@@ -277,48 +277,48 @@ pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a redial.
 pub const REDIAL_CAP: Duration = Duration::from_secs(30);
 /// Agents of one shell host.
-pub const AGENTS_MAX: usize = 1024;
+pub(crate) const AGENTS_MAX: usize = 1024;
 /// Where an agent listens unless its entry says otherwise.
-pub const AGENT_PORT: u16 = 222;
+pub(crate) const AGENT_PORT: u16 = 222;
 /// Where the shell host listens for status unless it is told otherwise.
-pub const STATUS_PORT: u16 = 223;
+pub(crate) const STATUS_PORT: u16 = 223;
 /// Where the shell host collects logs.
-pub const LOG_PORT: u16 = 514;
+pub(crate) const LOG_PORT: u16 = 514;
 /// An agent's `agent-host` file: the longest DNS name, a port and blanks fit.
-pub const AGENT_HOST_BYTES_MAX: usize = 512;
+pub(crate) const AGENT_HOST_BYTES_MAX: usize = 512;
 /// From a dial to an open stream, name resolution included; a dead host says nothing at all.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream that nobody has answered for so long is opened anew. The kernel asks again after one
 /// second, then after two, four, eight: it would find out late that a network is back.
-pub const KNOCK_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const KNOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// What that is drawn out by at most, so that many who wait do not fall into step.
-pub const KNOCK_JITTER: Duration = Duration::from_millis(500);
+pub(crate) const KNOCK_JITTER: Duration = Duration::from_millis(500);
 /// Requests to one agent that are not answered yet, those that wait for the connection included.
-pub const MEMBER_REQUESTS_MAX: usize = 256;
+pub(crate) const MEMBER_REQUESTS_MAX: usize = 256;
 /// How long a verb waits for lists and pings, dialling included; all dead hosts cost it once.
-pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const SURVEY_TIMEOUT: Duration = Duration::from_secs(12);
 /// The longest wait before a redial while a person looks at a lost terminal.
-pub const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
+pub(crate) const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
 /// How long a lost terminal is tried to be had back: a train ride through tunnels.
-pub const ATTACH_GIVE_UP: Duration = Duration::from_secs(15 * 60);
+pub(crate) const ATTACH_GIVE_UP: Duration = Duration::from_secs(15 * 60);
 /// How long a session whose terminal failed may take to end before that is told as a failure.
-pub const ATTACH_DOUBT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const ATTACH_DOUBT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between asking such a session whether it runs on.
-pub const ATTACH_DOUBT_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const ATTACH_DOUBT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a finished terminal waits to hear whether its session goes on.
-pub const ATTACH_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ATTACH_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// From asking for a terminal to saying that it takes time: most are there before one could read.
-pub const ATTACH_HINT_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const ATTACH_HINT_AFTER: Duration = Duration::from_millis(500);
 /// Host names that are looked up at the same time.
-pub const RESOLVER_THREADS: usize = 8;
+pub(crate) const RESOLVER_THREADS: usize = 8;
 /// Keys that are read from the person's terminal at once: a large paste goes in a few pieces.
-pub const TYPED_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const TYPED_BYTES_MAX: usize = 16 * 1024;
 /// How long the last words to an agent may take when a terminal has ended.
-pub const FAREWELL_LINGER: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL_LINGER: Duration = Duration::from_secs(1);
 /// A refusal line of the attach subsystem without its newline.
-pub const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
 /// Text of ours to a terminal that is not written yet: a few notices.
-pub const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SURVEY_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
 const _: () = assert!(KNOCK_PATIENCE.as_secs() + 1 < DIAL_TIMEOUT.as_secs());
@@ -326,65 +326,65 @@ const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
 const _: () = assert!(ATTACH_REDIAL_CAP.as_secs() <= REDIAL_CAP.as_secs());
 
 /// Silence after which an agent that is connected counts as silent: three heartbeats.
-pub const STATUS_SILENCE: Duration = Duration::from_secs(90);
+pub(crate) const STATUS_SILENCE: Duration = Duration::from_secs(90);
 /// Age of a file of the hub's journal: then a new one is begun and what is known is written anew.
-pub const JOURNAL_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const JOURNAL_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Events that wait for the hub's disk; beyond it agents are not read. Two such are in memory.
-pub const JOURNAL_PENDING_BYTES_MAX: usize = 512 * 1024;
+pub(crate) const JOURNAL_PENDING_BYTES_MAX: usize = 512 * 1024;
 /// What each of the journal's buffers keeps while nothing happens.
-pub const JOURNAL_REST_BYTES: usize = 16 * 1024;
+pub(crate) const JOURNAL_REST_BYTES: usize = 16 * 1024;
 /// What of the known state goes along with one commit while it is written anew.
-pub const JOURNAL_CHECKPOINT_BYTES: usize = 64 * 1024;
+pub(crate) const JOURNAL_CHECKPOINT_BYTES: usize = 64 * 1024;
 /// From a failed disk operation of the journal to the next try.
-pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 /// Recent events that subscribers read from: some 3,000.
-pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 /// The pieces in which recent events are forgotten.
-pub const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
 /// A piece of a snapshot in a subscriber's memory, give or take one session.
-pub const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
+pub(crate) const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 /// A request line of a subscriber.
-pub const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
+pub(crate) const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
 /// Texts that the hub keeps only once, and as many of what sessions have in common.
-pub const SHARED_VALUES_MAX: usize = 64;
+pub(crate) const SHARED_VALUES_MAX: usize = 64;
 /// What an agent may have sent that the hub has no room for is half of this; the rest waits with
 /// the agent. Enough for a line of 10 Mbit/s at 100 ms, and 40 MiB when 256 wait for a full disk.
-pub const STATUS_WINDOW_POOL_BYTES: u32 = 256 * 1024;
+pub(crate) const STATUS_WINDOW_POOL_BYTES: u32 = 256 * 1024;
 /// Connections whose buffers are kept for what comes next: more than a few are only busy at the
 /// same time when all are, and then each has little.
-pub const STATUS_WARM_MAX: usize = 8;
+pub(crate) const STATUS_WARM_MAX: usize = 8;
 /// How long agents are not read at all while the hub waits for its disk: what comes then waits in
 /// the kernel. Longer, and their keepalives would be missed.
-pub const STATUS_UNREAD_MAX: Duration = Duration::from_secs(5);
+pub(crate) const STATUS_UNREAD_MAX: Duration = Duration::from_secs(5);
 /// What a listener has for one agent: a hello and an acknowledgement.
-pub const LISTENER_OUTPUT_BYTES: usize = 1024;
+pub(crate) const LISTENER_OUTPUT_BYTES: usize = 1024;
 /// Descriptors that a status listener watches: two for each agent, and those who listen.
-pub const STATUS_DESCRIPTORS_MAX: usize = 4 * 1024;
+pub(crate) const STATUS_DESCRIPTORS_MAX: usize = 4 * 1024;
 /// Programs that listen to the hub.
-pub const SUBSCRIBERS_MAX: usize = 256;
+pub(crate) const SUBSCRIBERS_MAX: usize = 256;
 /// Bytes that one of them is told in one turn before the others have theirs.
-pub const SUBSCRIBER_TURN_BYTES: usize = 256 * 1024;
+pub(crate) const SUBSCRIBER_TURN_BYTES: usize = 256 * 1024;
 /// How often the registry of agents is read again while no entry of it came or left.
-pub const STATUS_REGISTRY_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const STATUS_REGISTRY_INTERVAL: Duration = Duration::from_secs(60);
 /// From a list that events have overtaken to the next one.
 pub const LIST_SETTLE: Duration = Duration::from_millis(500);
 /// From a list that was not answered to the next one.
 pub const LIST_RETRY: Duration = Duration::from_secs(5);
 /// The hosts file of dnsmasq: some 50,000 names.
-pub const DNS_HOSTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const DNS_HOSTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// From a hosts file that could not be written to the next try.
-pub const DNS_RETRY: Duration = Duration::from_secs(5);
+pub(crate) const DNS_RETRY: Duration = Duration::from_secs(5);
 /// How long a program that can do without it waits for the hub's snapshot.
-pub const HUB_PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const HUB_PATIENCE: Duration = Duration::from_millis(100);
 /// How long `ls` waits for an agent that the hub has lost.
-pub const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
+pub(crate) const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
 /// From losing the hub to looking for it again, while a person or a script reads events.
-pub const EVENTS_REDIAL: Duration = Duration::from_millis(200);
+pub(crate) const EVENTS_REDIAL: Duration = Duration::from_millis(200);
 /// Lines about gaps and silences in the hub's log in one span; more are counted.
-pub const HUB_NOTICES_PER_SPAN: usize = 32;
-pub const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
+pub(crate) const HUB_NOTICES_PER_SPAN: usize = 32;
+pub(crate) const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Complaints about an agent's lines that wait to be logged.
-pub const LISTENER_NOTES_MAX: usize = 16;
+pub(crate) const LISTENER_NOTES_MAX: usize = 16;
 
 const _: () = assert!(STATUS_DESCRIPTORS_MAX > SSH_CONNECTIONS_MAX + AGENTS_MAX + SUBSCRIBERS_MAX);
 const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
@@ -396,36 +396,36 @@ const _: () = assert!(4 * HISTORY_CHUNK_BYTES <= HISTORY_BYTES_MAX);
 // --- provision: setting hosts up ---
 
 /// A program that a step runs, unless it says otherwise.
-pub const PROVISION_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const PROVISION_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Starting or restarting a unit: systemd itself gives up after 90 s.
-pub const PROVISION_UNIT_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const PROVISION_UNIT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long apt waits for whoever holds dpkg's lock: a fresh machine's own first updates.
-pub const PROVISION_APT_LOCK_WAIT: Duration = Duration::from_secs(600);
+pub(crate) const PROVISION_APT_LOCK_WAIT: Duration = Duration::from_secs(600);
 /// A call of apt: a whole upgrade over a slow line, behind the wait for the lock.
-pub const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// From asking a program to end to killing it, when everything is to end.
-pub const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of each output of a program: apt tells of some thousand packages.
-pub const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const PROVISION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a run that was told to end may take to say where it stopped.
-pub const PROVISION_LAST_WORDS: Duration = Duration::from_secs(10);
+pub(crate) const PROVISION_LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a new agent may take to answer, to tell events and to send a line of its log: both
 /// ends dial again after a second.
-pub const PROVISION_PROOF_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PROVISION_PROOF_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
-pub const PROVISION_PROOF_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PROVISION_PROOF_PAUSE: Duration = Duration::from_millis(50);
 /// Lines of a failed program that are shown.
-pub const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
+pub(crate) const PROVISION_OUTPUT_LINES_SHOWN: usize = 12;
 /// A file that a step looks into: our own programs, some 70 MB with all for a debugger.
-pub const PROVISION_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const PROVISION_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Another program's settings that are looked at: rsyslog's have some 2 KiB.
-pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Lines of a difference that are shown.
-pub const PROVISION_DIFF_LINES_MAX: usize = 200;
+pub(crate) const PROVISION_DIFF_LINES_MAX: usize = 200;
 /// Lines of texts that are compared line by line; longer ones are shown as replaced.
-pub const PROVISION_DIFF_TEXT_LINES_MAX: usize = 1000;
+pub(crate) const PROVISION_DIFF_TEXT_LINES_MAX: usize = 1000;
 /// `/etc/passwd` or `/etc/group`: some 10,000 accounts.
-pub const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(PROVISION_LAST_WORDS.as_secs() > PROVISION_STOP_GRACE.as_secs());
 const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_WAIT.as_secs());
@@ -433,51 +433,51 @@ const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_W
 // --- tui ---
 
 /// How long a lone Escape waits for the rest of a sequence: less than a person notices.
-pub const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
 /// The parameters of one key's sequence; real ones have some six bytes.
-pub const KEY_SEQUENCE_BYTES_MAX: usize = 32;
+pub(crate) const KEY_SEQUENCE_BYTES_MAX: usize = 32;
 /// A text that is pasted: longer than any field.
-pub const PASTE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const PASTE_BYTES_MAX: usize = 8 * 1024;
 /// A line that is typed.
-pub const INPUT_CHARS_MAX: usize = 4 * 1024;
+pub(crate) const INPUT_CHARS_MAX: usize = 4 * 1024;
 /// Age at which a directory that no agent has told of counts as an orphan.
-pub const ORPHAN_AGE_MIN: Duration = Duration::from_secs(60);
+pub(crate) const ORPHAN_AGE_MIN: Duration = Duration::from_secs(60);
 /// Between two pictures that nobody waits for: many news are one picture.
-pub const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+pub(crate) const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 /// How often an agent that no hub tells of is asked for its list.
-pub const SCREEN_ASK_INTERVAL: Duration = Duration::from_secs(3);
+pub(crate) const SCREEN_ASK_INTERVAL: Duration = Duration::from_secs(3);
 /// How often one that did not answer is, in the end.
-pub const SCREEN_ASK_INTERVAL_MAX: Duration = Duration::from_secs(48);
+pub(crate) const SCREEN_ASK_INTERVAL_MAX: Duration = Duration::from_secs(48);
 /// How often a screen on which nothing happens is looked at: ages and the clock show minutes.
-pub const SCREEN_QUIET_TICK: Duration = Duration::from_secs(10);
+pub(crate) const SCREEN_QUIET_TICK: Duration = Duration::from_secs(10);
 /// How often while something is under way: its seconds are shown.
-pub const SCREEN_TASK_TICK: Duration = Duration::from_secs(1);
+pub(crate) const SCREEN_TASK_TICK: Duration = Duration::from_secs(1);
 /// From asking an agent to showing that it does not answer.
-pub const TASK_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TASK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a result stands below the list.
-pub const MESSAGE_SHOWN: Duration = Duration::from_secs(10);
+pub(crate) const MESSAGE_SHOWN: Duration = Duration::from_secs(10);
 /// How long a failure does.
-pub const TROUBLE_SHOWN: Duration = Duration::from_secs(60);
+pub(crate) const TROUBLE_SHOWN: Duration = Duration::from_secs(60);
 /// Results and failures that can be recalled.
-pub const MESSAGES_MAX: usize = 500;
+pub(crate) const MESSAGES_MAX: usize = 500;
 /// Events that the screen keeps.
-pub const HAPPENINGS_MAX: usize = 2000;
+pub(crate) const HAPPENINGS_MAX: usize = 2000;
 /// The narrowest terminal that gets a screen.
-pub const SCREEN_COLS_MIN: usize = 40;
-pub const SCREEN_ROWS_MIN: usize = 8;
+pub(crate) const SCREEN_COLS_MIN: usize = 40;
+pub(crate) const SCREEN_ROWS_MIN: usize = 8;
 /// Rows of a message below the list; the rest is on the page of messages.
-pub const SCREEN_MESSAGE_ROWS_MAX: usize = 3;
+pub(crate) const SCREEN_MESSAGE_ROWS_MAX: usize = 3;
 /// A line of the hub: a snapshot of some 100,000 sessions.
-pub const HUB_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const HUB_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What is read from the hub's socket at a time; on the stack.
-pub const HUB_READ_BYTES: usize = 16 * 1024;
+pub(crate) const HUB_READ_BYTES: usize = 16 * 1024;
 /// From a hub that is not there to the next look.
-pub const HUB_REDIAL: Duration = Duration::from_secs(2);
+pub(crate) const HUB_REDIAL: Duration = Duration::from_secs(2);
 /// How often the registry's directory is looked at for new agents by a screen, and by a status
 /// listener while an entry of it is wrong.
-pub const REGISTRY_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const REGISTRY_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// What is kept of the last words of a program that had the terminal.
-pub const GUEST_OUTPUT_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const GUEST_OUTPUT_BYTES_MAX: usize = 8 * 1024;
 
 const _: () = assert!(SCREEN_ASK_INTERVAL_MAX.as_secs() == 16 * SCREEN_ASK_INTERVAL.as_secs());
 const _: () = assert!(TASK_PATIENCE.as_secs() < RPC_ANSWER_TIMEOUT.as_secs());
@@ -487,49 +487,49 @@ const _: () = assert!(SCREEN_ROWS_MIN > SCREEN_MESSAGE_ROWS_MAX + 3);
 // --- provision: another host ---
 
 /// The port of sshd where nobody has chosen another.
-pub const SSH_STANDARD_PORT: u16 = 22;
+pub(crate) const SSH_STANDARD_PORT: u16 = 22;
 /// Seconds for a host to take a connection: a jump or two are on the way.
-pub const PROVISION_CONNECT_SECONDS: u64 = 15;
+pub(crate) const PROVISION_CONNECT_SECONDS: u64 = 15;
 /// Seconds of silence before ssh asks whether the host is there.
-pub const PROVISION_ALIVE_SECONDS: u64 = 15;
+pub(crate) const PROVISION_ALIVE_SECONDS: u64 = 15;
 /// Unanswered questions of that kind that end a connection: 45 s in all.
-pub const PROVISION_ALIVE_COUNT: u32 = 3;
+pub(crate) const PROVISION_ALIVE_COUNT: u32 = 3;
 /// Seconds for which the shared connection is kept when nobody has closed it.
-pub const PROVISION_KEEP_SECONDS: u64 = 60;
+pub(crate) const PROVISION_KEEP_SECONDS: u64 = 60;
 /// Minutes for which a copied program may be at work on a host: a day, with an image on its way.
-pub const PROVISION_COPY_MINUTES_MAX: u64 = 24 * 60;
+pub(crate) const PROVISION_COPY_MINUTES_MAX: u64 = 24 * 60;
 /// KiB that must be free below /var: Docker, an upgrade, and the session image.
-pub const PROVISION_FREE_KIB_MIN: u64 = 4 * 1024 * 1024;
+pub(crate) const PROVISION_FREE_KIB_MIN: u64 = 4 * 1024 * 1024;
 /// The line of JSON that tells the other end what to do.
-pub const PROVISION_REQUEST_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const PROVISION_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Age from which apt's lists are fetched anew.
-pub const PROVISION_LISTS_AGE_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const PROVISION_LISTS_AGE_MAX: Duration = Duration::from_secs(3600);
 /// How long a host may take to be back from a restart: servers test their memory.
-pub const PROVISION_RESTART_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PROVISION_RESTART_PATIENCE: Duration = Duration::from_secs(600);
 /// The longest pause between two questions whether it is back.
-pub const PROVISION_RESTART_ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const PROVISION_RESTART_ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Hosts that are worked on at the same time: each has an ssh, a copy and an image on its way.
-pub const PROVISION_HOSTS_AT_ONCE: usize = 8;
+pub(crate) const PROVISION_HOSTS_AT_ONCE: usize = 8;
 /// Hosts of one call: all agents of a shell host.
-pub const PROVISION_HOSTS_MAX: usize = AGENTS_MAX;
+pub(crate) const PROVISION_HOSTS_MAX: usize = AGENTS_MAX;
 
 // --- logs ---
 
 /// Messages that an agent's rsyslog holds in memory for the collector before it writes to disk.
-pub const LOG_FORWARD_QUEUE_MESSAGES: usize = 5_000;
+pub(crate) const LOG_FORWARD_QUEUE_MESSAGES: usize = 5_000;
 /// And on disk, in MiB: days of an agent's logs; what is over that is dropped.
-pub const LOG_FORWARD_QUEUE_DISK_MIB: usize = 256;
+pub(crate) const LOG_FORWARD_QUEUE_DISK_MIB: usize = 256;
 /// The longest pause between two tries to reach the collector, in seconds.
-pub const LOG_FORWARD_RESUME_SECONDS_MAX: u64 = 30;
+pub(crate) const LOG_FORWARD_RESUME_SECONDS_MAX: u64 = 30;
 /// How long the collector lets a connection be silent before it asks whether the agent's host is
 /// there, in seconds: longer than the kernel of that host goes on sending what is not acknowledged
 /// (`tcp_retries2`, some 15 minutes). Whoever forgets a connection sooner loses the lines that are
 /// under way on it, when the network between the two was away and comes back.
-pub const LOG_DOOR_SILENT_SECONDS_MAX: u64 = 1200;
+pub(crate) const LOG_DOOR_SILENT_SECONDS_MAX: u64 = 1200;
 const _: () = assert!(LOG_DOOR_SILENT_SECONDS_MAX > 925);
 /// Days for which the collector keeps an agent's logs.
-pub const LOG_KEEP_DAYS: u32 = 14;
+pub(crate) const LOG_KEEP_DAYS: u32 = 14;
 
 // --- io: the loop ---
 
@@ -538,33 +538,33 @@ pub const LINK_TURN_BYTES: usize = 1024 * 1024;
 /// What a peer has to take our last bytes and to close, once we are done with it.
 pub const LINK_LINGER: Duration = Duration::from_secs(5);
 /// Events taken from the kernel at once; what is left over comes with the next wait.
-pub const REACTOR_EVENTS_PER_WAIT: usize = 256;
+pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
 /// Connections that a listener takes in one turn.
 pub const ACCEPTS_PER_TURN: usize = 16;
 /// From being out of descriptors to the next try to accept: there is no event for it.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections that the kernel holds until we accept them; more wait at the peer's.
-pub const LISTENER_BACKLOG: i32 = 128;
+pub(crate) const LISTENER_BACKLOG: i32 = 128;
 /// Numbers of one host name that are dialled in turn.
-pub const RESOLVED_NUMBERS_MAX: usize = 8;
+pub(crate) const RESOLVED_NUMBERS_MAX: usize = 8;
 /// A host name (RFC 1035 §2.3.4, without the final dot).
-pub const HOST_NAME_CHARS_MAX: usize = 253;
+pub(crate) const HOST_NAME_CHARS_MAX: usize = 253;
 /// What is kept of each output of a program that runs in the background: a complaint, a listing.
-pub const CHILD_OUTPUT_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const CHILD_OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 // --- io: the disk ---
 
 /// Directories inside each other that are copied, each with two open files: homes have some 40.
-pub const COPY_LEVELS_MAX: usize = 128;
+pub(crate) const COPY_LEVELS_MAX: usize = 128;
 /// Files with several names that a copy remembers, 100 bytes each; others become several files.
-pub const COPY_HARD_LINKS_MAX: usize = 16 * 1024;
+pub(crate) const COPY_HARD_LINKS_MAX: usize = 16 * 1024;
 /// Left-out files that a copy names; further ones are counted.
-pub const COPY_NOTES_MAX: usize = 16;
+pub(crate) const COPY_NOTES_MAX: usize = 16;
 /// Directories that are open at once while a tree is removed; deeper ones are moved up first.
-pub const REMOVE_LEVELS_MAX: usize = 64;
+pub(crate) const REMOVE_LEVELS_MAX: usize = 64;
 
 /// Operations of a log that wait for its disk: one commit, one read, and the removals of a spool.
-pub const LOG_OPS_MAX: usize = 32;
+pub(crate) const LOG_OPS_MAX: usize = 32;
 
 const _: () = assert!(LOG_OPS_MAX > SPOOL_SEGMENTS_MAX + 2);
 const _: () = assert!(2 * COPY_LEVELS_MAX + REMOVE_LEVELS_MAX < 1024, "the usual open-file limit");

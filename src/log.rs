@@ -11,7 +11,7 @@ use crate::limits::LOG_LINE_BYTES_MAX;
 
 /// How much a line matters; the numbers are syslog's (RFC 5424 §6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
+pub(crate) enum Priority {
     /// Something does not work and someone must look.
     Error = 3,
     /// Something was refused or given up; the rest goes on.
@@ -21,7 +21,7 @@ pub enum Priority {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// journald reads standard error (`JOURNAL_STREAM` names it): `<4>text`.
     Journal,
     /// A person does: `warning: text`, and nothing before what is merely information.
@@ -30,7 +30,7 @@ pub enum Style {
 
 /// Writes lines to `out`.
 #[derive(Debug)]
-pub struct Log<W> {
+pub(crate) struct Log<W> {
     out: W,
     style: Style,
     line: String,
@@ -38,22 +38,22 @@ pub struct Log<W> {
 
 impl<W: io::Write> Log<W> {
     /// A log that writes to `out`, one `write` for each line.
-    pub fn new(out: W, style: Style) -> Log<W> {
+    pub(crate) fn new(out: W, style: Style) -> Log<W> {
         Log { out, style, line: String::with_capacity(LOG_LINE_BYTES_MAX) }
     }
 
     /// Something does not work and someone must look.
-    pub fn error(&mut self, event: impl Display) {
+    pub(crate) fn error(&mut self, event: impl Display) {
         self.write(Priority::Error, &event);
     }
 
     /// Something was refused or given up.
-    pub fn warning(&mut self, event: impl Display) {
+    pub(crate) fn warning(&mut self, event: impl Display) {
         self.write(Priority::Warning, &event);
     }
 
     /// What happens in the course of things.
-    pub fn info(&mut self, event: impl Display) {
+    pub(crate) fn info(&mut self, event: impl Display) {
         self.write(Priority::Info, &event);
     }
 

@@ -9,7 +9,7 @@ use crate::base::uuid::Uuid;
 
 /// Who owns a path on an installed host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// `root:root`
     Root,
     /// `root:claude`: the service reads, and cannot change
@@ -19,54 +19,55 @@ pub enum Owner {
 }
 
 /// Directories that hold configuration and keys: root writes, the services look inside.
-pub const CONFIG_DIR: (Owner, u32) = (Owner::RootClaude, 0o750);
+pub(crate) const CONFIG_DIR: (Owner, u32) = (Owner::RootClaude, 0o750);
 /// A private key that a service must read.
-pub const SERVICE_KEY: (Owner, u32) = (Owner::RootClaude, 0o640);
+pub(crate) const SERVICE_KEY: (Owner, u32) = (Owner::RootClaude, 0o640);
 /// A private key that only root reads, and every key of an ordinary user's own root.
-pub const PRIVATE_KEY: (Owner, u32) = (Owner::Root, 0o600);
+pub(crate) const PRIVATE_KEY: (Owner, u32) = (Owner::Root, 0o600);
 /// What anyone may read: public keys, ids, names.
-pub const PUBLIC_FILE: (Owner, u32) = (Owner::Root, 0o644);
+pub(crate) const PUBLIC_FILE: (Owner, u32) = (Owner::Root, 0o644);
 /// What the services keep for themselves.
-pub const STATE_DIR: (Owner, u32) = (Owner::Claude, 0o750);
+pub(crate) const STATE_DIR: (Owner, u32) = (Owner::Claude, 0o750);
 /// What a service keeps for itself alone: events on their way.
-pub const PRIVATE_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o700);
+pub(crate) const PRIVATE_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o700);
 /// What a service keeps and another user's program reads: the names of sessions, for dnsmasq.
-pub const SHARED_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o755);
+pub(crate) const SHARED_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o755);
 /// Where the status socket is.
-pub const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
+pub(crate) const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
 /// The mode of the status socket: the group may listen.
-pub const STATUS_SOCKET_MODE: u32 = 0o660;
-pub const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
+pub(crate) const STATUS_SOCKET_MODE: u32 = 0o660;
+pub(crate) const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
 /// Where the Docker Engine of a host listens.
-pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+pub(crate) const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// A session's home directory.
-pub const SESSION_DIR: (Owner, u32) = (Owner::Claude, 0o700);
+pub(crate) const SESSION_DIR: (Owner, u32) = (Owner::Claude, 0o700);
 
 /// The user and the group that the services run as on an installed host.
-pub const SERVICE_USER: &str = "claude";
+pub(crate) const SERVICE_USER: &str = "claude";
 /// The number of both.
-pub const SERVICE_USER_ID: u32 = 1337;
-pub const AGENT_UNIT: &str = "convocate-agent.service";
+pub(crate) const SERVICE_USER_ID: u32 = 1337;
+pub(crate) const AGENT_UNIT: &str = "convocate-agent.service";
 /// The units that put a renewed certificate in its place on an agent's host, the trigger first.
-pub const CERTIFICATE_UNITS: [&str; 2] =
+pub(crate) const CERTIFICATE_UNITS: [&str; 2] =
     ["convocate-certificate.path", "convocate-certificate.service"];
 /// The units that renew certificates from the shell host, the trigger first.
-pub const RENEWAL_UNITS: [&str; 2] = ["convocate-renewal.timer", "convocate-renewal.service"];
+pub(crate) const RENEWAL_UNITS: [&str; 2] =
+    ["convocate-renewal.timer", "convocate-renewal.service"];
 /// The status listener's unit.
-pub const STATUS_UNIT: &str = "convocate-status.service";
+pub(crate) const STATUS_UNIT: &str = "convocate-status.service";
 /// The unit that bounds all sessions together.
-pub const SESSIONS_SLICE: &str = "convocate-sessions.slice";
+pub(crate) const SESSIONS_SLICE: &str = "convocate-sessions.slice";
 
 /// How the name of an unfinished home begins.
-pub const DRAFT_PREFIX: &str = ".new-";
+pub(crate) const DRAFT_PREFIX: &str = ".new-";
 /// How the name of a deleted session's home begins, until it is erased.
-pub const REMAINS_PREFIX: &str = ".deleted-";
+pub(crate) const REMAINS_PREFIX: &str = ".deleted-";
 /// How the name of a home begins that comes from another host, until it is whole.
-pub const ARRIVAL_PREFIX: &str = ".arriving-";
+pub(crate) const ARRIVAL_PREFIX: &str = ".arriving-";
 /// How the name of a receipt for such a home begins.
-pub const RECEIPT_PREFIX: &str = ".arrived-";
+pub(crate) const RECEIPT_PREFIX: &str = ".arrived-";
 /// How the name of a lock ends.
-pub const LOCK_SUFFIX: &str = ".lock";
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
 /// All paths below one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +87,12 @@ impl Paths {
         Paths { root: root.into() }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Whether this is an installed host's own root.
-    pub fn is_system(&self) -> bool {
+    pub(crate) fn is_system(&self) -> bool {
         self.root == Path::new("/")
     }
 
@@ -102,54 +103,54 @@ impl Paths {
     // --- the system ---
 
     /// One of our programs (root, 0755).
-    pub fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.at("usr/local/bin").join(name)
     }
 
     /// The version of a program that was there before an update (root, 0755).
-    pub fn program_before(&self, name: &str) -> PathBuf {
+    pub(crate) fn program_before(&self, name: &str) -> PathBuf {
         self.at("usr/local/bin").join(format!("{name}.previous"))
     }
 
     /// A unit of systemd ([`PUBLIC_FILE`]).
-    pub fn unit(&self, name: &str) -> PathBuf {
+    pub(crate) fn unit(&self, name: &str) -> PathBuf {
         self.at("etc/systemd/system").join(name)
     }
 
     /// The bound of all virtual machines of a hypervisor together.
-    pub fn machines_bound(&self) -> PathBuf {
+    pub(crate) fn machines_bound(&self) -> PathBuf {
         self.unit("machine.slice.d/50-convocate.conf")
     }
 
     /// When a timer of systemd was last due, as systemd keeps it.
-    pub fn timer_stamp(&self, name: &str) -> PathBuf {
+    pub(crate) fn timer_stamp(&self, name: &str) -> PathBuf {
         self.at("var/lib/systemd/timers").join(format!("stamp-{name}"))
     }
 
     /// Removes old session images, once a day (root, 0755).
-    pub fn image_prune(&self) -> PathBuf {
+    pub(crate) fn image_prune(&self) -> PathBuf {
         self.at("etc/cron.daily/convocate-image-prune")
     }
 
     /// Which programs are login shells (root, 0644). Most of it is others'.
-    pub fn login_shells(&self) -> PathBuf {
+    pub(crate) fn login_shells(&self) -> PathBuf {
         self.at("etc/shells")
     }
 
     /// Tells dnsmasq where the names of sessions are ([`PUBLIC_FILE`]).
-    pub fn dnsmasq_drop_in(&self) -> PathBuf {
+    pub(crate) fn dnsmasq_drop_in(&self) -> PathBuf {
         self.at("etc/dnsmasq.d/10-convocate.conf")
     }
 
     /// The operator's own sources of the session image, if there are any.
-    pub fn image_sources(&self) -> PathBuf {
+    pub(crate) fn image_sources(&self) -> PathBuf {
         self.shell_config().join("image")
     }
 
     // --- the agent ---
 
     /// Configuration and keys of the agent ([`CONFIG_DIR`]).
-    pub fn agent_config(&self) -> PathBuf {
+    pub(crate) fn agent_config(&self) -> PathBuf {
         self.at("etc/convocate-agent")
     }
 
@@ -184,22 +185,22 @@ impl Paths {
     }
 
     /// The image that new containers use, one line ([`PUBLIC_FILE`]).
-    pub fn agent_current_image(&self) -> PathBuf {
+    pub(crate) fn agent_current_image(&self) -> PathBuf {
         self.agent_config().join("current-image")
     }
 
     /// The key and the certificates with which the agent sends its logs.
-    pub fn agent_tls(&self) -> AgentTls {
+    pub(crate) fn agent_tls(&self) -> AgentTls {
         AgentTls { dir: self.agent_config().join("rsyslog-tls") }
     }
 
     /// What rsyslog is told on an agent host; it holds a secret ([`PRIVATE_KEY`]).
-    pub fn rsyslog_forward(&self) -> PathBuf {
+    pub(crate) fn rsyslog_forward(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-client.conf")
     }
 
     /// Where the distribution's rsyslog keeps its queues.
-    pub fn rsyslog_spool(&self) -> PathBuf {
+    pub(crate) fn rsyslog_spool(&self) -> PathBuf {
         self.at("var/spool/rsyslog")
     }
 
@@ -209,12 +210,12 @@ impl Paths {
     }
 
     /// A certificate that the shell host has sent, until root has looked at it.
-    pub fn agent_renewed_certificate(&self) -> PathBuf {
+    pub(crate) fn agent_renewed_certificate(&self) -> PathBuf {
         self.agent_state().join("renewed.crt")
     }
 
     /// Events that the shell host does not have yet ([`PRIVATE_STATE_DIR`]).
-    pub fn agent_spool(&self) -> PathBuf {
+    pub(crate) fn agent_spool(&self) -> PathBuf {
         self.agent_state().join("spool")
     }
 
@@ -224,24 +225,24 @@ impl Paths {
     }
 
     /// The tmux configuration of the `host` runtime.
-    pub fn tmux_conf(&self) -> PathBuf {
+    pub(crate) fn tmux_conf(&self) -> PathBuf {
         self.agent_state().join("tmux.conf")
     }
 
     /// Where the agent that runs under this root listens, one line ([`PUBLIC_FILE`]).
-    pub fn agent_address(&self) -> PathBuf {
+    pub(crate) fn agent_address(&self) -> PathBuf {
         self.agent_state().join("address")
     }
 
     /// Held while an agent runs under this root, so that there is never a second one.
-    pub fn agent_lock(&self) -> PathBuf {
+    pub(crate) fn agent_lock(&self) -> PathBuf {
         self.agent_state().join("agent.lock")
     }
 
     // --- any host ---
 
     /// Which addresses dnsmasq takes ([`PUBLIC_FILE`]).
-    pub fn dnsmasq_binding(&self) -> PathBuf {
+    pub(crate) fn dnsmasq_binding(&self) -> PathBuf {
         self.at("etc/dnsmasq.d/00-convocate-binding.conf")
     }
 
@@ -258,34 +259,34 @@ impl Paths {
     }
 
     /// Where a session's home is made before it is whole. Not a UUID, so never listed.
-    pub fn session_draft(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn session_draft(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{DRAFT_PREFIX}{id}"))
     }
 
     /// Where a deleted session's home is until it is erased. Not a UUID, so never listed.
-    pub fn session_remains(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn session_remains(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{REMAINS_PREFIX}{id}"))
     }
 
     /// Where a home that comes from another host is made. Not a UUID, so never listed. Each try has
     /// a number of its own.
-    pub fn session_arrival(&self, id: Uuid, number: u64) -> PathBuf {
+    pub(crate) fn session_arrival(&self, id: Uuid, number: u64) -> PathBuf {
         self.sessions().join(format!("{ARRIVAL_PREFIX}{id}-{number:016x}"))
     }
 
     /// The hash of a home that came from another host, while it may lie there, too
     /// ([`PRIVATE_KEY`]).
-    pub fn session_receipt(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn session_receipt(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{RECEIPT_PREFIX}{id}"))
     }
 
     /// A session's metadata ([`SESSION_FILE`]).
-    pub fn session_file(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn session_file(&self, id: Uuid) -> PathBuf {
         self.session(id).join("session.json")
     }
 
     /// Present while an operation on the session is in flight ([`SESSION_FILE`]).
-    pub fn session_lock(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn session_lock(&self, id: Uuid) -> PathBuf {
         self.sessions().join(format!("{id}{LOCK_SUFFIX}"))
     }
 
@@ -297,7 +298,7 @@ impl Paths {
     // --- the shell host ---
 
     /// Configuration and keys of the shell host ([`CONFIG_DIR`]).
-    pub fn shell_config(&self) -> PathBuf {
+    pub(crate) fn shell_config(&self) -> PathBuf {
         self.at("etc/convocate")
     }
 
@@ -322,47 +323,47 @@ impl Paths {
     }
 
     /// The authority that issues the certificates for logs, and the collector's.
-    pub fn log_authority(&self) -> LogAuthority {
+    pub(crate) fn log_authority(&self) -> LogAuthority {
         LogAuthority { dir: self.shell_config().join("rsyslog-ca") }
     }
 
     /// Which agents send logs, by their secrets ([`PRIVATE_KEY`]).
-    pub fn log_agents(&self) -> PathBuf {
+    pub(crate) fn log_agents(&self) -> PathBuf {
         self.shell_config().join("rsyslog-agents.json")
     }
 
     /// What rsyslog is told on the shell host ([`PUBLIC_FILE`]).
-    pub fn rsyslog_collector(&self) -> PathBuf {
+    pub(crate) fn rsyslog_collector(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-server.conf")
     }
 
     /// What AppArmor lets rsyslogd read of the shell host's files ([`PUBLIC_FILE`]).
-    pub fn rsyslog_shell_confinement(&self) -> PathBuf {
+    pub(crate) fn rsyslog_shell_confinement(&self) -> PathBuf {
         self.rsyslog_confinements().join("convocate-server")
     }
 
     /// What AppArmor lets rsyslogd read of the agent's files ([`PUBLIC_FILE`]).
-    pub fn rsyslog_agent_confinement(&self) -> PathBuf {
+    pub(crate) fn rsyslog_agent_confinement(&self) -> PathBuf {
         self.rsyslog_confinements().join("convocate-client")
     }
 
     /// Where the profile of rsyslogd takes pieces of others from, on Ubuntu.
-    pub fn rsyslog_confinements(&self) -> PathBuf {
+    pub(crate) fn rsyslog_confinements(&self) -> PathBuf {
         self.at("etc/apparmor.d/rsyslog.d")
     }
 
     /// The distribution's settings of rsyslog.
-    pub fn rsyslog_settings(&self) -> PathBuf {
+    pub(crate) fn rsyslog_settings(&self) -> PathBuf {
         self.at("etc/rsyslog.conf")
     }
 
     /// What logrotate is told on the shell host ([`PUBLIC_FILE`]).
-    pub fn logrotate(&self) -> PathBuf {
+    pub(crate) fn logrotate(&self) -> PathBuf {
         self.at("etc/logrotate.d/convocate-agent-logs")
     }
 
     /// The collected logs, one file for each agent.
-    pub fn agent_logs(&self) -> PathBuf {
+    pub(crate) fn agent_logs(&self) -> PathBuf {
         self.at("var/log/convocate-agent")
     }
 
@@ -372,17 +373,17 @@ impl Paths {
     }
 
     /// What the hub knows, as a log ([`PRIVATE_STATE_DIR`]).
-    pub fn status_journal(&self) -> PathBuf {
+    pub(crate) fn status_journal(&self) -> PathBuf {
         self.shell_state().join("journal")
     }
 
     /// Held while a status listener runs under this root, so that there is never a second one.
-    pub fn status_lock(&self) -> PathBuf {
+    pub(crate) fn status_lock(&self) -> PathBuf {
         self.status_journal().join("lock")
     }
 
     /// Where the status listener that runs under this root listens, one line ([`PUBLIC_FILE`]).
-    pub fn status_address(&self) -> PathBuf {
+    pub(crate) fn status_address(&self) -> PathBuf {
         self.at("run/convocate/status.address")
     }
 
@@ -399,67 +400,67 @@ impl Paths {
 
 /// The files with which an agent proves itself to the collector of logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentTls {
+pub(crate) struct AgentTls {
     dir: PathBuf,
 }
 
 impl AgentTls {
     /// The directory ([`CONFIG_DIR`]).
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The authorities that it trusts ([`PUBLIC_FILE`]).
-    pub fn authorities(&self) -> PathBuf {
+    pub(crate) fn authorities(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
     /// Its certificate ([`PUBLIC_FILE`]).
-    pub fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.join("client.crt")
     }
 
     /// Its key ([`PRIVATE_KEY`]).
-    pub fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.dir.join("client.key")
     }
 }
 
 /// The files of the authority that issues the certificates for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogAuthority {
+pub(crate) struct LogAuthority {
     dir: PathBuf,
 }
 
 impl LogAuthority {
     /// The directory ([`CONFIG_DIR`]).
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The authority's certificate, and during a rotation that of the one before
     /// ([`PUBLIC_FILE`]).
-    pub fn authorities(&self) -> PathBuf {
+    pub(crate) fn authorities(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
     /// The authority's key ([`PRIVATE_KEY`]).
-    pub fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.dir.join("ca.key")
     }
 
     /// The key of the authority before, during a rotation ([`PRIVATE_KEY`]).
-    pub fn previous_key(&self) -> PathBuf {
+    pub(crate) fn previous_key(&self) -> PathBuf {
         self.dir.join("previous.key")
     }
 
     /// The collector's certificate ([`PUBLIC_FILE`]).
-    pub fn server_certificate(&self) -> PathBuf {
+    pub(crate) fn server_certificate(&self) -> PathBuf {
         self.dir.join("server.crt")
     }
 
     /// The collector's key ([`PRIVATE_KEY`]).
-    pub fn server_key(&self) -> PathBuf {
+    pub(crate) fn server_key(&self) -> PathBuf {
         self.dir.join("server.key")
     }
 }
@@ -492,7 +493,7 @@ impl AgentEntry {
     }
 
     /// Its public half ([`PUBLIC_FILE`]).
-    pub fn shell_to_agent_public_key(&self) -> PathBuf {
+    pub(crate) fn shell_to_agent_public_key(&self) -> PathBuf {
         self.dir.join("shell_to_agent_ed25519_key.pub")
     }
 
@@ -502,12 +503,12 @@ impl AgentEntry {
     }
 
     /// The certificate that was issued to it last ([`PUBLIC_FILE`]).
-    pub fn log_certificate(&self) -> PathBuf {
+    pub(crate) fn log_certificate(&self) -> PathBuf {
         self.dir.join("client.crt")
     }
 
     /// The secret that its log messages carry ([`PRIVATE_KEY`]).
-    pub fn log_token(&self) -> PathBuf {
+    pub(crate) fn log_token(&self) -> PathBuf {
         self.dir.join("log-token")
     }
 }

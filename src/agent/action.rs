@@ -68,11 +68,11 @@ pub enum Action {
 /// How a terminal is attached. A resize that came since the header is the driver's to apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerminalPlan {
-    pub session: Uuid,
+    pub(crate) session: Uuid,
     /// Its size, from the header.
-    pub size: TerminalSize,
+    pub(crate) size: TerminalSize,
     /// Its `TERM`; empty if the peer did not say.
-    pub term: String,
+    pub(crate) term: String,
     /// Whether nothing that is typed may reach the session.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
 }

@@ -8,21 +8,21 @@ use crate::rpc::field::Caps;
 /// The agent's own facts. The driver reads them; the core never asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    pub agent_id: String,
-    pub version: String,
+    pub(crate) agent_id: String,
+    pub(crate) version: String,
     /// What runs sessions here.
-    pub runtime: RuntimeKind,
+    pub(crate) runtime: RuntimeKind,
     /// The image that new containers use; empty where the runtime has none.
-    pub image: String,
+    pub(crate) image: String,
     /// What a session may use if it was not asked for otherwise.
-    pub caps: Caps,
+    pub(crate) caps: Caps,
     /// What the host has.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// Who this process is, for the locks it writes.
-    pub owner: LockOwner,
+    pub(crate) owner: LockOwner,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again
     /// are told as started.
-    pub rebooted: bool,
+    pub(crate) rebooted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum RuntimeKind {
 
 impl RuntimeKind {
     /// Its name in `ping` and on the command line.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             RuntimeKind::Docker => "docker",
             RuntimeKind::Host => "host",
@@ -47,17 +47,17 @@ impl RuntimeKind {
 /// handed in too, with the missing home as the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    pub id: Uuid,
+    pub(crate) id: Uuid,
     /// Its `session.json`, or why it cannot be read.
-    pub metadata: Result<Vec<u8>, String>,
-    pub lock: Option<FoundLock>,
+    pub(crate) metadata: Result<Vec<u8>, String>,
+    pub(crate) lock: Option<FoundLock>,
 }
 
 /// A lock file that was there when the agent started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundLock {
     /// What stands in it, whatever that is.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     /// Whether the process that wrote it lives: same boot, same pid, not this process.
-    pub is_alive: bool,
+    pub(crate) is_alive: bool,
 }

@@ -159,7 +159,7 @@ impl Agent {
 
     /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
     /// runtime is asked whether the session still runs.
-    pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
+    pub(crate) fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
         if self.world.terminals.contains_key(&terminal) {
             self.world.refuse(terminal, text);
             self.survey.want(&mut self.world, now.mono, None);
@@ -211,7 +211,7 @@ impl Agent {
     }
 
     /// New containers use another image from now on.
-    pub fn set_image(&mut self, image: String) {
+    pub(crate) fn set_image(&mut self, image: String) {
         self.world.config.image = image;
     }
 
@@ -233,7 +233,7 @@ impl Agent {
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
     /// goes on until [`Agent::is_idle`], for as long as it likes.
-    pub fn shutdown(&mut self) {
+    pub(crate) fn shutdown(&mut self) {
         self.mode = Mode::Closing;
         for (job, _) in self.jobs.values_mut() {
             for request in job.behind.drain(..) {
@@ -253,7 +253,7 @@ impl Agent {
     }
 
     /// The load, for heartbeats.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         let sessions = self.world.sessions.values();
         Load {
             sessions: sessions.len(),
@@ -264,7 +264,7 @@ impl Agent {
     }
 
     /// The sessions that run in a container, and its id.
-    pub fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
+    pub(crate) fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
         self.world.sessions.values().filter_map(|session| match &session.run_state {
             RunState::Running { running, .. } if !running.container.is_empty() => {
                 Some((session.id, running.container.as_str()))

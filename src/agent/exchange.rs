@@ -14,7 +14,7 @@ use crate::rpc::call::Call;
 use crate::rpc::response;
 
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     state: State,
 }
 
@@ -32,14 +32,14 @@ enum State {
 
 impl Exchange {
     /// An exchange whose channel was opened `now`.
-    pub fn new(now: Mono) -> Exchange {
+    pub(crate) fn new(now: Mono) -> Exchange {
         let line = Lines::new(RPC_REQUEST_BYTES_MAX);
         Exchange { state: State::Reading { line, until: now + RPC_REQUEST_TIMEOUT } }
     }
 
     /// Takes bytes of the peer, all of them. Returns the call that they complete, which is to be
     /// answered with [`Exchange::answer`].
-    pub fn input(&mut self, bytes: &[u8]) -> Option<Call> {
+    pub(crate) fn input(&mut self, bytes: &[u8]) -> Option<Call> {
         let State::Reading { line, .. } = &mut self.state else {
             return None;
         };
@@ -53,7 +53,7 @@ impl Exchange {
     }
 
     /// The peer sends nothing more. That completes a request too.
-    pub fn input_end(&mut self) -> Option<Call> {
+    pub(crate) fn input_end(&mut self) -> Option<Call> {
         let State::Reading { line, .. } = &mut self.state else {
             return None;
         };
@@ -62,13 +62,13 @@ impl Exchange {
     }
 
     /// The line that answers the call that was returned. Ignored if none is waited for.
-    pub fn answer(&mut self, line: Vec<u8>) {
+    pub(crate) fn answer(&mut self, line: Vec<u8>) {
         if matches!(self.state, State::Waiting) {
             self.state = State::Answering(LastLine::new(bounded(line)));
         }
     }
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         if matches!(self.state, State::Reading { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();
             self.refuse(format!("no complete request within {seconds} s"));
@@ -76,7 +76,7 @@ impl Exchange {
     }
 
     /// When [`Exchange::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Reading { until, .. } => Some(until),
             State::Waiting | State::Answering(_) | State::Done => None,
@@ -84,7 +84,7 @@ impl Exchange {
     }
 
     /// Bytes for the peer.
-    pub fn output(&self) -> &[u8] {
+    pub(crate) fn output(&self) -> &[u8] {
         match &self.state {
             State::Answering(line) => line.rest(),
             State::Reading { .. } | State::Waiting | State::Done => &[],
@@ -92,7 +92,7 @@ impl Exchange {
     }
 
     /// The first `len` bytes of [`Exchange::output`] were sent.
-    pub fn output_sent(&mut self, len: usize) {
+    pub(crate) fn output_sent(&mut self, len: usize) {
         if let State::Answering(line) = &mut self.state
             && line.advance(len)
         {
@@ -101,7 +101,7 @@ impl Exchange {
     }
 
     /// Whether the answer was sent whole: EOF and close are due.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 

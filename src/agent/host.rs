@@ -18,44 +18,44 @@ use crate::rpc::field::shown;
 
 /// What a server is configured with: colours, mouse, clipboard, modified keys and UTF-8 go through
 /// unharmed, and nothing of it is in the way of the command.
-pub const TMUX_CONF: &str = include_str!("image/tmux.conf");
+pub(crate) const TMUX_CONF: &str = include_str!("image/tmux.conf");
 
 /// The environment that must not reach a session's server or a terminal's client.
-pub const REMOVED_ENV: [&str; 4] = ["TMUX", "TMUX_PANE", "CONVOCATE_ROOT", "SSH_AUTH_SOCK"];
+pub(crate) const REMOVED_ENV: [&str; 4] = ["TMUX", "TMUX_PANE", "CONVOCATE_ROOT", "SSH_AUTH_SOCK"];
 
 /// A process to run, without a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     /// The program and its arguments.
-    pub argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// What is set in its environment, besides the driver's own without [`REMOVED_ENV`].
-    pub env: Vec<(&'static str, String)>,
-    pub cwd: PathBuf,
+    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) cwd: PathBuf,
 }
 
 /// What a process came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finished<'a> {
+pub(crate) struct Finished<'a> {
     /// Whether its exit status was 0.
-    pub is_success: bool,
+    pub(crate) is_success: bool,
     /// What it wrote, bounded by the driver.
-    pub stdout: &'a [u8],
+    pub(crate) stdout: &'a [u8],
     /// What it complained about, bounded by the driver.
-    pub stderr: &'a [u8],
+    pub(crate) stderr: &'a [u8],
 }
 
 /// A server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its process, whose end is the session's.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// The session, as the core wants it told.
-    pub running: Running,
+    pub(crate) running: Running,
 }
 
 /// The tmux server of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tmux {
+pub(crate) struct Tmux {
     id: Uuid,
     home: PathBuf,
     conf: PathBuf,
@@ -66,17 +66,17 @@ const TARGET: &str = "=claude:";
 
 impl Tmux {
     /// The server of session `id`, whose home is `home`. `conf` is a file with [`TMUX_CONF`].
-    pub fn new(id: Uuid, home: &Path, conf: &Path) -> Tmux {
+    pub(crate) fn new(id: Uuid, home: &Path, conf: &Path) -> Tmux {
         Tmux { id, home: home.to_owned(), conf: conf.to_owned() }
     }
 
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         socket_name(self.id)
     }
 
     /// Starts the server, detached. When it has exited with success the server runs; ask for it
     /// with [`Tmux::query`].
-    pub fn start(&self, plan: &StartPlan) -> CommandLine {
+    pub(crate) fn start(&self, plan: &StartPlan) -> CommandLine {
         let (cols, rows) = (plan.size.cols().to_string(), plan.size.rows().to_string());
         let home = self.home.display().to_string();
         self.tmux(&[
@@ -96,17 +96,17 @@ impl Tmux {
     }
 
     /// Asks for the server's process and start. Understood by [`Tmux::server`].
-    pub fn query(&self) -> CommandLine {
+    pub(crate) fn query(&self) -> CommandLine {
         self.tmux(&["display-message", "-p", "-t", TARGET, "#{pid} #{session_created}"])
     }
 
     /// Asks for the process groups in the session. Understood by [`Tmux::pane_pids`].
-    pub fn panes(&self) -> CommandLine {
+    pub(crate) fn panes(&self) -> CommandLine {
         self.tmux(&["list-panes", "-s", "-t", TARGET, "-F", "#{pane_pid}"])
     }
 
     /// A terminal's client, to be run on a pty.
-    pub fn attach(&self, term: &str, is_read_only: bool) -> CommandLine {
+    pub(crate) fn attach(&self, term: &str, is_read_only: bool) -> CommandLine {
         let mut args = vec!["attach-session", "-t", TARGET];
         if is_read_only {
             args.push("-r");
@@ -118,12 +118,12 @@ impl Tmux {
     }
 
     /// Detaches every terminal, ours and foreign ones.
-    pub fn detach(&self) -> CommandLine {
+    pub(crate) fn detach(&self) -> CommandLine {
         self.tmux(&["detach-client", "-s", TARGET])
     }
 
     /// Asks everything in the session to end, and ends the server.
-    pub fn stop(&self) -> CommandLine {
+    pub(crate) fn stop(&self) -> CommandLine {
         self.tmux(&["kill-server"])
     }
 
@@ -131,7 +131,7 @@ impl Tmux {
     ///
     /// # Errors
     /// tmux's own words, if it complains about anything else.
-    pub fn server(&self, finished: Finished<'_>) -> Result<Option<Server>, WorkError> {
+    pub(crate) fn server(&self, finished: Finished<'_>) -> Result<Option<Server>, WorkError> {
         if !self.is_there(finished)? {
             return Ok(None);
         }
@@ -151,7 +151,7 @@ impl Tmux {
     ///
     /// # Errors
     /// tmux's own words, if it complains about anything else.
-    pub fn pane_pids(&self, finished: Finished<'_>) -> Result<Vec<u32>, WorkError> {
+    pub(crate) fn pane_pids(&self, finished: Finished<'_>) -> Result<Vec<u32>, WorkError> {
         if !self.is_there(finished)? {
             return Ok(Vec::new());
         }
@@ -164,7 +164,7 @@ impl Tmux {
     ///
     /// # Errors
     /// tmux's own words, if it complains about anything else.
-    pub fn detached(&self, finished: Finished<'_>) -> Result<(), WorkError> {
+    pub(crate) fn detached(&self, finished: Finished<'_>) -> Result<(), WorkError> {
         match self.is_there(finished) {
             Err(WorkError::Tmux(text)) if text.contains("no current client") => Ok(()),
             other => other.map(drop),
@@ -175,7 +175,7 @@ impl Tmux {
     ///
     /// # Errors
     /// tmux's own words, if it complains about anything else.
-    pub fn is_there(&self, finished: Finished<'_>) -> Result<bool, WorkError> {
+    pub(crate) fn is_there(&self, finished: Finished<'_>) -> Result<bool, WorkError> {
         if finished.is_success {
             return Ok(true);
         }
@@ -200,12 +200,12 @@ const NO_SERVER: [&str; 4] =
     ["no server running on", "error connecting to", "can't find session", "server exited"];
 
 /// What a failed start came to.
-pub fn start_error(finished: Finished<'_>) -> WorkError {
+pub(crate) fn start_error(finished: Finished<'_>) -> WorkError {
     WorkError::Tmux(complaint(finished))
 }
 
 /// The socket's name of a session's server.
-pub fn socket_name(id: Uuid) -> String {
+pub(crate) fn socket_name(id: Uuid) -> String {
     format!("convocate-{id}")
 }
 

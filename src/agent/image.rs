@@ -6,18 +6,18 @@
 use crate::base::ustar;
 
 /// What the image is built from.
-pub const SOURCES: [Source; 3] = [
+pub(crate) const SOURCES: [Source; 3] = [
     Source { name: "Dockerfile", mode: 0o644, text: include_str!("image/Dockerfile") },
     Source { name: "entrypoint.sh", mode: 0o755, text: include_str!("image/entrypoint.sh") },
     Source { name: "tmux.conf", mode: 0o644, text: include_str!("image/tmux.conf") },
 ];
 
 #[derive(Clone, Copy, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its name in the context; shorter than 100 bytes.
-    pub name: &'static str,
-    pub mode: u32,
-    pub text: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) mode: u32,
+    pub(crate) text: &'static str,
 }
 
 /// The image of this version of the program.
@@ -26,7 +26,7 @@ pub fn tag() -> String {
 }
 
 /// The sources as one tar archive. The same program always makes the same bytes.
-pub fn context() -> Vec<u8> {
+pub(crate) fn context() -> Vec<u8> {
     let mut archive = Vec::new();
     for source in SOURCES {
         let length = source.text.len() as u64;

@@ -13,41 +13,41 @@ use crate::base::uuid::Uuid;
 
 /// What the core counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    pub sessions: usize,
+pub(crate) struct Load {
+    pub(crate) sessions: usize,
     /// Sessions that run, as far as it is known.
-    pub running: usize,
+    pub(crate) running: usize,
     /// Terminals that are attached.
-    pub attached: usize,
-    pub operations: usize,
+    pub(crate) attached: usize,
+    pub(crate) operations: usize,
 }
 
 /// What a session's container has used, as the driver read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Used {
-    pub id: Uuid,
+pub(crate) struct Used {
+    pub(crate) id: Uuid,
     /// Time on processors since the container started.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Memory that it has now and that cannot be taken from it, in bytes.
-    pub memory: u64,
+    pub(crate) memory: u64,
 }
 
 /// Everything that stands in a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     /// What the core counts.
-    pub load: Load,
+    pub(crate) load: Load,
     /// By session: thousandths of a processor since the last heartbeat, if there was one, and bytes
     /// of memory.
-    pub usage: BTreeMap<Uuid, (Option<u64>, u64)>,
+    pub(crate) usage: BTreeMap<Uuid, (Option<u64>, u64)>,
     /// Whole days until the certificate for logs ends, less than none if it has; `None` if there is
     /// no certificate.
-    pub certificate_days_left: Option<i64>,
+    pub(crate) certificate_days_left: Option<i64>,
 }
 
 impl Heartbeat {
     /// As it goes over the wire.
-    pub fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let Load { sessions, running, attached, operations } = self.load;
         let mut value = json!({
             "sessions": sessions, "running": running, "attached": attached,
@@ -66,13 +66,13 @@ impl Heartbeat {
 
 /// Makes shares of processors out of counters that only grow.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     read: BTreeMap<Uuid, (Mono, Duration)>,
 }
 
 impl Meter {
     /// Takes what has been read at `now`, for all sessions that run.
-    pub fn measure(
+    pub(crate) fn measure(
         &mut self,
         now: Mono,
         used: impl Iterator<Item = Used>,

@@ -13,29 +13,29 @@ use crate::limits::LOCK_FILE_BYTES_MAX;
 /// The process that writes locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockOwner {
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// The kernel's boot id: a pid means nothing after a reboot.
-    pub boot: String,
+    pub(crate) boot: String,
 }
 
 /// What stands in a lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockFile {
-    pub op: String,
-    pub pid: u32,
+pub(crate) struct LockFile {
+    pub(crate) op: String,
+    pub(crate) pid: u32,
     /// The boot that the pid belongs to.
-    pub boot: String,
-    pub since: Wall,
+    pub(crate) boot: String,
+    pub(crate) since: Wall,
 }
 
 impl LockFile {
     /// The lock of an operation that begins.
-    pub fn new(op: &str, owner: &LockOwner, since: Wall) -> LockFile {
+    pub(crate) fn new(op: &str, owner: &LockOwner, since: Wall) -> LockFile {
         LockFile { op: op.to_owned(), pid: owner.pid, boot: owner.boot.clone(), since }
     }
 
     /// Reads a lock file; `None` if it is torn, too long or something else.
-    pub fn parse(content: &[u8]) -> Option<LockFile> {
+    pub(crate) fn parse(content: &[u8]) -> Option<LockFile> {
         if content.len() > LOCK_FILE_BYTES_MAX {
             return None;
         }
@@ -43,7 +43,7 @@ impl LockFile {
     }
 
     /// The file, with a final newline.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("a lock has only strings and numbers");
         bytes.push(b'\n');
         bytes

@@ -82,7 +82,7 @@ pub enum PeerEvent {
 
 impl Peer {
     /// A connection that was accepted `now`. `config` offers [`SUBSYSTEMS`].
-    pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
+    pub(crate) fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
         Peer {
             conn: Conn::server(config, seed, now),
             channels: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Peer {
     }
 
     /// What has happened, oldest first.
-    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+    pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
         while self.events.is_empty() {
             let event = self.conn.poll_event()?;
             self.heard(event);
@@ -101,17 +101,17 @@ impl Peer {
     }
 
     /// Answers [`PeerEvent::KeyOffered`].
-    pub fn authorize(&mut self, verdict: bool) {
+    pub(crate) fn authorize(&mut self, verdict: bool) {
         self.conn.authorize(verdict);
     }
 
     /// Ends the connection, in words.
-    pub fn disconnect(&mut self, text: &'static str) {
+    pub(crate) fn disconnect(&mut self, text: &'static str) {
         self.conn.disconnect(text);
     }
 
     /// Answers [`PeerEvent::Call`] with a response line. On a channel that is gone it is dropped.
-    pub fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
+    pub(crate) fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
         if let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&channel) {
             exchange.answer(line);
             self.flush(channel);
@@ -121,7 +121,7 @@ impl Peer {
     // --- terminals ---
 
     /// The terminal of [`PeerEvent::Attach`] is attached: bytes flow.
-    pub fn terminal_opened(&mut self, channel: ChannelId) {
+    pub(crate) fn terminal_opened(&mut self, channel: ChannelId) {
         if let Some(relay) = self.relay_mut(channel) {
             relay.opened();
             self.read(channel);
@@ -129,7 +129,7 @@ impl Peer {
     }
 
     /// The terminal of [`PeerEvent::Attach`] cannot be had: the peer gets one line and the end.
-    pub fn terminal_refused(&mut self, channel: ChannelId, text: String) {
+    pub(crate) fn terminal_refused(&mut self, channel: ChannelId, text: String) {
         if let Some(relay) = self.relay_mut(channel) {
             relay.refuse(text);
             self.flush(channel);
@@ -138,7 +138,7 @@ impl Peer {
 
     /// The terminal has ended, and the last of its output was taken by [`Peer::terminal_output`]:
     /// exit status, EOF and close follow behind it.
-    pub fn terminal_ended(&mut self, channel: ChannelId, exit_status: u32) {
+    pub(crate) fn terminal_ended(&mut self, channel: ChannelId, exit_status: u32) {
         if let Some(relay) = self.relay_mut(channel) {
             relay.ended(exit_status);
             self.flush(channel);
@@ -146,7 +146,7 @@ impl Peer {
     }
 
     /// What was typed and not consumed yet. Empty unless the terminal is open and may be typed in.
-    pub fn terminal_input(&self, channel: ChannelId) -> &[u8] {
+    pub(crate) fn terminal_input(&self, channel: ChannelId) -> &[u8] {
         match self.channels.get(&channel) {
             Some(Channel::Relay(relay)) if relay.inflow() == Inflow::Pass => {
                 self.conn.received(channel)
@@ -156,12 +156,12 @@ impl Peer {
     }
 
     /// The first `len` bytes of [`Peer::terminal_input`] have reached the terminal.
-    pub fn terminal_consumed(&mut self, channel: ChannelId, len: usize) {
+    pub(crate) fn terminal_consumed(&mut self, channel: ChannelId, len: usize) {
         self.conn.consume(channel, len);
     }
 
     /// How much output would be taken now.
-    pub fn terminal_space(&self, channel: ChannelId) -> usize {
+    pub(crate) fn terminal_space(&self, channel: ChannelId) -> usize {
         match self.channels.get(&channel) {
             Some(Channel::Relay(relay)) if relay.is_open() => self.conn.send_space(channel),
             _ => 0,
@@ -171,7 +171,7 @@ impl Peer {
     /// Output of the terminal. Returns how much was taken; [`PeerEvent::TerminalSpace`] says when
     /// there is room for the rest.
     #[must_use = "what was not taken is still the caller's"]
-    pub fn terminal_output(&mut self, channel: ChannelId, bytes: &[u8]) -> usize {
+    pub(crate) fn terminal_output(&mut self, channel: ChannelId, bytes: &[u8]) -> usize {
         match self.channels.get(&channel) {
             Some(Channel::Relay(relay)) if relay.is_open() => self.conn.send(channel, bytes),
             _ => 0,

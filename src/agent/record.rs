@@ -16,45 +16,45 @@ use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionNa
 
 /// The metadata of one session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Its id; also the name of its directory.
-    pub uuid: Uuid,
-    pub name: SessionName,
+    pub(crate) uuid: Uuid,
+    pub(crate) name: SessionName,
     /// When it was created.
-    pub created_at: Wall,
+    pub(crate) created_at: Wall,
     /// When a terminal was last attached, or it was created.
-    pub last_accessed: Wall,
+    pub(crate) last_accessed: Wall,
     /// Its port; 0 for none.
     #[serde(default)]
-    pub port: u16,
+    pub(crate) port: u16,
     /// The protocol of its port.
     #[serde(default)]
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     #[serde(default)]
-    pub dns_name: DnsName,
+    pub(crate) dns_name: DnsName,
     /// What runs in it; absent for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<SessionCommand>,
+    pub(crate) command: Option<SessionCommand>,
     /// Whether it gets the host's Docker socket.
     #[serde(default)]
-    pub docker: bool,
+    pub(crate) docker: bool,
     /// Memory cap in bytes; absent for the agent's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Processor cap; absent for the agent's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<Cpus>,
+    pub(crate) cpus: Option<Cpus>,
     /// Cap of processes; absent for the agent's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u32>,
+    pub(crate) pids: Option<u32>,
     /// Fields of a newer version.
     #[serde(flatten)]
-    pub unknown: Map<String, Value>,
+    pub(crate) unknown: Map<String, Value>,
 }
 
 /// Why a `session.json` is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// It has no bytes.
     Empty,
     /// It is longer than [`SESSION_FILE_BYTES_MAX`]: its length.
@@ -90,7 +90,7 @@ impl Record {
     ///
     /// # Errors
     /// Why the session is broken. The text has no control characters.
-    pub fn parse(id: Uuid, bytes: &[u8]) -> Result<Record, RecordError> {
+    pub(crate) fn parse(id: Uuid, bytes: &[u8]) -> Result<Record, RecordError> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(RecordError::Empty);
         }
@@ -113,7 +113,7 @@ impl Record {
     }
 
     /// The file, indented for people, with a final newline.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes =
             serde_json::to_vec_pretty(self).expect("a record has only string keys and numbers");
         bytes.push(b'\n');
@@ -121,7 +121,7 @@ impl Record {
     }
 
     /// What it may use at most, where `default` stands for what was not chosen.
-    pub fn caps(&self, default: Caps) -> Caps {
+    pub(crate) fn caps(&self, default: Caps) -> Caps {
         Caps {
             memory: self.memory.unwrap_or(default.memory),
             cpus: self.cpus.unwrap_or(default.cpus),
@@ -130,7 +130,7 @@ impl Record {
     }
 
     /// What runs in it.
-    pub fn command(&self) -> SessionCommand {
+    pub(crate) fn command(&self) -> SessionCommand {
         self.command.clone().unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use crate::rpc::response;
 use super::exchange::LastLine;
 
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     state: State,
 }
 
@@ -42,7 +42,7 @@ enum State {
 
 /// What becomes of the bytes that the peer has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inflow {
+pub(crate) enum Inflow {
     /// They are the terminal's.
     Pass,
     Hold,
@@ -52,19 +52,19 @@ pub enum Inflow {
 
 impl Relay {
     /// A relay whose channel was opened `now`.
-    pub fn new(now: Mono) -> Relay {
+    pub(crate) fn new(now: Mono) -> Relay {
         let line = Lines::new(ATTACH_HEADER_BYTES_MAX);
         Relay { state: State::Header { line, until: now + RPC_REQUEST_TIMEOUT } }
     }
 
     /// Whether bytes are to be given to [`Relay::header`] now.
-    pub fn wants_header(&self) -> bool {
+    pub(crate) fn wants_header(&self) -> bool {
         matches!(self.state, State::Header { .. })
     }
 
     /// Takes bytes of the header up to its newline. Returns how many it took, and the header that
     /// they complete, which is to be answered with [`Relay::opened`] or [`Relay::refuse`].
-    pub fn header(&mut self, bytes: &[u8]) -> (usize, Option<AttachHeader>) {
+    pub(crate) fn header(&mut self, bytes: &[u8]) -> (usize, Option<AttachHeader>) {
         let State::Header { line, .. } = &mut self.state else {
             return (0, None);
         };
@@ -81,14 +81,14 @@ impl Relay {
     }
 
     /// The peer sends nothing more. A terminal that is open stays: its output is still wanted.
-    pub fn input_end(&mut self) {
+    pub(crate) fn input_end(&mut self) {
         if self.wants_header() {
             self.refuse("no header line before the end of input".to_owned());
         }
     }
 
     /// The terminal is attached.
-    pub fn opened(&mut self) {
+    pub(crate) fn opened(&mut self) {
         if let State::Opening { is_read_only } = self.state {
             self.state = State::Open { is_read_only };
         }
@@ -96,7 +96,7 @@ impl Relay {
 
     /// The terminal cannot be had: the peer gets one line that says why, then the end. Ignored once
     /// the terminal is open or the end has begun: its bytes are the terminal's then.
-    pub fn refuse(&mut self, text: String) {
+    pub(crate) fn refuse(&mut self, text: String) {
         if matches!(self.state, State::Header { .. } | State::Opening { .. }) {
             let line = LastLine::new(response::refusal(&text));
             self.state = State::Ending { line, exit_status: None };
@@ -104,13 +104,13 @@ impl Relay {
     }
 
     /// The terminal has ended and all of its output was taken.
-    pub fn ended(&mut self, exit_status: u32) {
+    pub(crate) fn ended(&mut self, exit_status: u32) {
         if matches!(self.state, State::Opening { .. } | State::Open { .. }) {
             self.state = State::Done { exit_status: Some(exit_status) };
         }
     }
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         if matches!(self.state, State::Header { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();
             self.refuse(format!("no complete header within {seconds} s"));
@@ -118,7 +118,7 @@ impl Relay {
     }
 
     /// When [`Relay::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Header { until, .. } => Some(until),
             _ => None,
@@ -126,7 +126,7 @@ impl Relay {
     }
 
     /// What becomes of what the peer has typed. Read-only means that none of it goes on.
-    pub fn inflow(&self) -> Inflow {
+    pub(crate) fn inflow(&self) -> Inflow {
         match self.state {
             State::Opening { is_read_only: false } => Inflow::Hold,
             State::Open { is_read_only: false } => Inflow::Pass,
@@ -136,12 +136,12 @@ impl Relay {
     }
 
     /// Whether the terminal's output may be sent.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
     /// Bytes for the peer that are not the terminal's.
-    pub fn output(&self) -> &[u8] {
+    pub(crate) fn output(&self) -> &[u8] {
         match &self.state {
             State::Ending { line, .. } => line.rest(),
             _ => &[],
@@ -149,7 +149,7 @@ impl Relay {
     }
 
     /// The first `len` bytes of [`Relay::output`] were sent.
-    pub fn output_sent(&mut self, len: usize) {
+    pub(crate) fn output_sent(&mut self, len: usize) {
         if let State::Ending { line, exit_status } = &mut self.state
             && line.advance(len)
         {
@@ -158,7 +158,7 @@ impl Relay {
     }
 
     /// Whether it is over: exit status if there is one, EOF and close are due.
-    pub fn end(&self) -> Option<Option<u32>> {
+    pub(crate) fn end(&self) -> Option<Option<u32>> {
         match self.state {
             State::Done { exit_status } => Some(exit_status),
             _ => None,

@@ -36,7 +36,7 @@ const REPAIR: &str = "convocate-host init-agent --host THIS-HOST";
 
 impl Shell {
     /// What an end of the connection means, one sentence that says what to do.
-    pub fn why(&self, error: &ssh::Error) -> String {
+    pub(crate) fn why(&self, error: &ssh::Error) -> String {
         let Shell { address, key, known_host, .. } = self;
         match error {
             ssh::Error::HostKeyMismatch { expected, got } => format!(
@@ -93,7 +93,7 @@ impl Uplink {
     }
 
     /// Says goodbye. The emitter is told nothing.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.state = State::Over;
         self.conn.disconnect("done");
     }

@@ -82,31 +82,31 @@ pub enum RuntimeWork {
 pub struct StartPlan {
     pub id: Uuid,
     /// What runs in it.
-    pub command: SessionCommand,
+    pub(crate) command: SessionCommand,
     /// The port that is published; 0 for none.
-    pub port: u16,
-    pub protocol: Protocol,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
     /// Whether the host's Docker socket is mounted.
-    pub docker: bool,
+    pub(crate) docker: bool,
     /// What it may use at most.
     pub caps: Caps,
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
     /// The first size of its terminal, before anyone attaches.
-    pub size: TerminalSize,
+    pub(crate) size: TerminalSize,
 }
 
 /// A session that runs, as the runtime tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    pub id: Uuid,
-    pub started_at: Wall,
+    pub(crate) id: Uuid,
+    pub(crate) started_at: Wall,
     /// Its container's id; empty where the runtime has none.
-    pub container: String,
+    pub(crate) container: String,
     /// The image that it was started with; empty where the runtime has none.
     pub image: String,
     /// What it may use at most, as it was started; `None` where the runtime does not enforce.
-    pub caps: Option<Caps>,
+    pub(crate) caps: Option<Caps>,
 }
 
 /// What a piece of work came to.
@@ -148,7 +148,7 @@ pub enum WorkError {
 
 impl WorkError {
     /// Whether the runtime may have done some of the work.
-    pub fn is_of_runtime(&self) -> bool {
+    pub(crate) fn is_of_runtime(&self) -> bool {
         matches!(self, WorkError::Docker(_) | WorkError::DockerGone(_) | WorkError::Tmux(_))
     }
 }

@@ -11,14 +11,14 @@ use crate::limits::HOST_NAME_CHARS_MAX;
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    pub host: Host,
+    pub(crate) host: Host,
     /// The port; 0 asks the system for a free one, which makes sense for a listener only.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// The host part of an [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub(crate) enum Host {
     /// None was named: a listener takes every address of the machine.
     Any,
     Ip(IpAddr),
@@ -51,7 +51,7 @@ impl Address {
     ///
     /// # Errors
     /// [`AddressError`], with the text in it.
-    pub fn parse_or_port(text: &str, port: u16) -> Result<Address, AddressError> {
+    pub(crate) fn parse_or_port(text: &str, port: u16) -> Result<Address, AddressError> {
         if let Ok(number) = text.parse::<Ipv6Addr>() {
             return Ok(Address { host: Host::Ip(IpAddr::V6(number)), port });
         }

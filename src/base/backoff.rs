@@ -9,7 +9,7 @@ use super::rng::Rng;
 
 /// The delays of one thing that is tried again and again. Retrying never stops.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     cap: Duration,
     next: Duration,
@@ -17,25 +17,25 @@ pub struct Backoff {
 
 impl Backoff {
     /// Delays that start at `first` and double up to `cap`.
-    pub const fn new(first: Duration, cap: Duration) -> Backoff {
+    pub(crate) const fn new(first: Duration, cap: Duration) -> Backoff {
         Backoff { first, cap, next: first }
     }
 
     /// The delay before the next try: between half of the current step and all of it.
-    pub fn delay(&mut self, rng: &mut Rng) -> Duration {
+    pub(crate) fn delay(&mut self, rng: &mut Rng) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.cap);
         jittered(step, rng)
     }
 
     /// The delay before the next try where nobody has answered: a first one, however often.
-    pub fn brief(&self, rng: &mut Rng) -> Duration {
+    pub(crate) fn brief(&self, rng: &mut Rng) -> Duration {
         jittered(self.first, rng)
     }
 
     /// Starts again at the first delay. To be called when the peer has answered something, not when
     /// a connection merely opened.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 }

@@ -6,7 +6,7 @@
 
 /// Bytes on their way from one place to another. `head <= bytes.len() <= limit` always holds.
 #[derive(Debug)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     head: usize,
     limit: usize,
@@ -17,13 +17,13 @@ const FIRST_CAPACITY_BYTES: usize = 1024;
 
 impl Buffer {
     /// An empty buffer that will hold at most `limit` bytes. Allocates nothing.
-    pub const fn new(limit: usize) -> Buffer {
+    pub(crate) const fn new(limit: usize) -> Buffer {
         Buffer { bytes: Vec::new(), head: 0, limit }
     }
 
     /// Appends as much of `bytes` as there is room for, and returns how much that was.
     #[must_use = "what did not fit is still the caller's"]
-    pub fn push(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.space());
         self.make_room(count);
         self.bytes.extend_from_slice(&bytes[..count]);
@@ -32,7 +32,7 @@ impl Buffer {
 
     /// Room for up to `wanted` more bytes at the back, to be filled in place and then announced
     /// with [`Reserved::commit`]. The slice may be shorter than `wanted`; its content is arbitrary.
-    pub fn reserve(&mut self, wanted: usize) -> Reserved<'_> {
+    pub(crate) fn reserve(&mut self, wanted: usize) -> Reserved<'_> {
         let count = wanted.min(self.space());
         self.make_room(count);
         let start = self.bytes.len();
@@ -41,7 +41,7 @@ impl Buffer {
     }
 
     /// Drops `count` bytes from the front. Asserts that they are there.
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than the buffer holds");
         self.head += count;
         if self.head == self.bytes.len() {
@@ -50,13 +50,13 @@ impl Buffer {
     }
 
     /// Drops everything, keeps the memory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.head = 0;
     }
 
     /// Gives the memory back if nothing is held.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
             self.head = 0;
@@ -64,32 +64,32 @@ impl Buffer {
     }
 
     /// What is held, oldest first.
-    pub fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
 
     /// What is held, for changing in place.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes[self.head..]
     }
 
     /// How many bytes are held.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
     /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many more bytes would be taken.
-    pub fn space(&self) -> usize {
+    pub(crate) fn space(&self) -> usize {
         self.limit - self.len()
     }
 
     /// Memory held now, in bytes.
-    pub fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.bytes.capacity()
     }
 
@@ -123,18 +123,18 @@ impl Buffer {
 
 /// Room at the back of a [`Buffer`]. What is not committed is taken away again.
 #[derive(Debug)]
-pub struct Reserved<'a> {
+pub(crate) struct Reserved<'a> {
     buffer: &'a mut Buffer,
     start: usize,
 }
 
 impl Reserved<'_> {
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer.bytes[self.start..]
     }
 
     /// Keeps the first `count` bytes of the room. Asserts that there are so many.
-    pub fn commit(self, count: usize) {
+    pub(crate) fn commit(self, count: usize) {
         let end = self.start + count;
         assert!(end <= self.buffer.bytes.len(), "committed more than was reserved");
         self.buffer.bytes.truncate(end);

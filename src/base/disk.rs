@@ -18,17 +18,17 @@ const NAME_DIGITS: usize = 16;
 
 impl FileNo {
     /// The file that comes after this one.
-    pub const fn next(self) -> FileNo {
+    pub(crate) const fn next(self) -> FileNo {
         FileNo(self.0 + 1)
     }
 
     /// The file's name in the log's directory.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         format!("{:0NAME_DIGITS$x}{NAME_SUFFIX}", self.0)
     }
 
     /// The number of a file that [`FileNo::name`] named; `None` for any other file.
-    pub fn parse(name: &str) -> Option<FileNo> {
+    pub(crate) fn parse(name: &str) -> Option<FileNo> {
         let digits = name.strip_suffix(NAME_SUFFIX)?;
         let number = u64::from_str_radix(digits, 16).ok().map(FileNo)?;
         (number.name() == name).then_some(number)
@@ -98,7 +98,7 @@ impl std::error::Error for DiskError {}
 
 /// A disk for the tests of cores.
 #[cfg(test)]
-pub(crate) mod memory {
+pub mod memory {
     use std::collections::BTreeMap;
 
     use super::{DiskDone, DiskError, DiskOp, FileNo};

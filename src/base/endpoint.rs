@@ -42,7 +42,7 @@ pub trait Endpoint {
 }
 
 /// Holds an endpoint and has no say in its bytes and times: then it is one itself.
-pub trait Wraps {
+pub(crate) trait Wraps {
     type Inner: Endpoint;
 
     fn inner(&self) -> &Self::Inner;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// `bytes` as text, two lower-case digits each.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _written = write!(text, "{byte:02x}");
@@ -13,7 +13,7 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// The bytes of `text`, for test vectors.
 #[cfg(test)]
-pub fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).expect("a hexadecimal digit");
     let (pairs, odd) = text.as_bytes().as_chunks::<2>();
     assert!(odd.is_empty(), "half a byte");

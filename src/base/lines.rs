@@ -22,7 +22,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineTooLong {
     /// The limit, in bytes without the newline.
-    pub limit: usize,
+    pub(crate) limit: usize,
 }
 
 impl std::fmt::Display for LineTooLong {
@@ -35,7 +35,7 @@ impl std::error::Error for LineTooLong {}
 
 impl Lines {
     /// Framing for lines of at most `limit` bytes.
-    pub const fn new(limit: usize) -> Lines {
+    pub(crate) const fn new(limit: usize) -> Lines {
         Lines { line: Vec::new(), limit, state: State::Collecting }
     }
 
@@ -44,7 +44,7 @@ impl Lines {
     ///
     /// # Errors
     /// [`LineTooLong`] as soon as a line exceeds the limit, and on every call after that.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<usize, LineTooLong> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<usize, LineTooLong> {
         match self.state {
             State::TooLong => return Err(LineTooLong { limit: self.limit }),
             State::Complete => return Ok(0),
@@ -65,7 +65,7 @@ impl Lines {
     }
 
     /// The line, if it is complete. A carriage return before the newline is part of it.
-    pub fn next_line(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
         if self.state != State::Complete {
             return None;
         }
@@ -74,7 +74,7 @@ impl Lines {
     }
 
     /// What the end of the stream left without a newline, if anything.
-    pub fn take_rest(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take_rest(&mut self) -> Option<Vec<u8>> {
         let rest = std::mem::take(&mut self.line);
         (!rest.is_empty()).then_some(rest)
     }

@@ -12,7 +12,7 @@ use super::time::Mono;
 
 /// The window of one direction. Memory for it is taken when the first byte comes.
 #[derive(Debug)]
-pub struct Pipe {
+pub(crate) struct Pipe {
     /// Either empty or `window` bytes long; `taken <= filled <= room.len()`.
     room: Vec<u8>,
     taken: usize,
@@ -31,7 +31,7 @@ enum State {
 
 impl Pipe {
     /// A pipe that holds at most `window` bytes in each direction.
-    pub const fn new(window: usize) -> Pipe {
+    pub(crate) const fn new(window: usize) -> Pipe {
         Pipe {
             room: Vec::new(),
             taken: 0,
@@ -43,12 +43,12 @@ impl Pipe {
     }
 
     /// What came and was not consumed.
-    pub fn received(&self) -> &[u8] {
+    pub(crate) fn received(&self) -> &[u8] {
         &self.room[self.taken..self.filled]
     }
 
     /// Drops the first `len` bytes of [`Pipe::received`]. Asserts that they are there.
-    pub fn consume(&mut self, len: usize) {
+    pub(crate) fn consume(&mut self, len: usize) {
         assert!(len <= self.filled - self.taken, "consumed more than was received");
         self.taken += len;
         if self.taken == self.filled {
@@ -58,22 +58,22 @@ impl Pipe {
 
     /// Takes as much of `bytes` as there is room for, to be written, and says how much.
     #[must_use = "what was not taken is still the caller's"]
-    pub fn send(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
         self.outgoing.push(bytes)
     }
 
     /// How much [`Pipe::send`] would take now.
-    pub fn send_space(&self) -> usize {
+    pub(crate) fn send_space(&self) -> usize {
         self.outgoing.space()
     }
 
     /// Whether nothing more will come than [`Pipe::received`] has.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.state != State::Open
     }
 
     /// Nothing more is wanted: the stream may be closed.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.state = State::Finished;
     }
 }

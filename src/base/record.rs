@@ -11,17 +11,17 @@ use super::disk::{DiskOp, FileNo};
 const PREFIX_BYTES: usize = 8;
 const TAG_BYTES: usize = 8;
 /// What a record takes beside its body.
-pub const RECORD_OVERHEAD_BYTES: usize = PREFIX_BYTES + TAG_BYTES;
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = PREFIX_BYTES + TAG_BYTES;
 /// A body at most: an event line of the longest kind, wrapped. Longer is damage.
-pub const RECORD_BODY_BYTES_MAX: usize = 512 * 1024 - RECORD_OVERHEAD_BYTES;
+pub(crate) const RECORD_BODY_BYTES_MAX: usize = 512 * 1024 - RECORD_OVERHEAD_BYTES;
 /// How much is read at once: at least one whole record, so that a chunk which starts at a record
 /// and has not even one is damaged.
-pub const RECORD_CHUNK_BYTES: usize = 512 * 1024;
+pub(crate) const RECORD_CHUNK_BYTES: usize = 512 * 1024;
 
 const _: () = assert!(RECORD_BODY_BYTES_MAX + RECORD_OVERHEAD_BYTES <= RECORD_CHUNK_BYTES);
 
 /// Appends a record to `out`; `fill` writes its body. Asserts that the body is not too long.
-pub fn put(out: &mut Vec<u8>, tag: u64, fill: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put(out: &mut Vec<u8>, tag: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     out.extend_from_slice(&tag.to_le_bytes());
@@ -36,7 +36,7 @@ pub fn put(out: &mut Vec<u8>, tag: u64, fill: impl FnOnce(&mut Vec<u8>)) {
 
 /// What stands at the start of some bytes of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split<'a> {
+pub(crate) enum Split<'a> {
     /// A whole record, which takes `len` bytes.
     Record {
         tag: u64,
@@ -54,7 +54,7 @@ pub enum Split<'a> {
 }
 
 /// Looks at the start of `bytes`.
-pub fn split(bytes: &[u8]) -> Split<'_> {
+pub(crate) fn split(bytes: &[u8]) -> Split<'_> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX_BYTES>() else {
         return Split::Short;
     };
@@ -79,7 +79,7 @@ pub fn split(bytes: &[u8]) -> Split<'_> {
 ///
 /// Give what [`Scan::poll`] asks for to [`Scan::read`], until `poll` asks for nothing.
 #[derive(Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     files: std::vec::IntoIter<(FileNo, u64)>,
     current: Option<Current>,
     newest: Newest,
@@ -88,7 +88,7 @@ pub struct Scan {
 /// What becomes of whole records behind a damaged one in the newest file. They may be of a commit
 /// that was torn; in older files they are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Newest {
+pub(crate) enum Newest {
     /// They are kept: the log's reader sees by itself what is missing.
     Kept,
     /// They count as torn: keeping one would say that those before it are there.
@@ -109,7 +109,7 @@ struct Current {
 
 /// What a [`Scan`] comes upon, in the order of the log.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// A whole record.
     Record { file: FileNo, tag: u64, body: &'a [u8] },
     /// The end of a file.
@@ -126,13 +126,13 @@ pub enum Found<'a> {
 
 impl Scan {
     /// A scan over `files` with their lengths in bytes; it sorts them.
-    pub fn new(mut files: Vec<(FileNo, u64)>, newest: Newest) -> Scan {
+    pub(crate) fn new(mut files: Vec<(FileNo, u64)>, newest: Newest) -> Scan {
         files.sort_unstable();
         Scan { files: files.into_iter(), current: None, newest }
     }
 
     /// What is to be read next, into `buffer`; `None` when everything was.
-    pub fn poll(&mut self, buffer: Vec<u8>) -> Option<DiskOp> {
+    pub(crate) fn poll(&mut self, buffer: Vec<u8>) -> Option<DiskOp> {
         if self.current.is_none() {
             let (file, len) = self.files.next()?;
             self.current = Some(Current { file, len, at: 0, valid: 0, damaged: 0 });
@@ -143,7 +143,7 @@ impl Scan {
 
     /// The chunk that [`Scan::poll`] asked for, or fewer bytes if the file has no more or cannot be
     /// read on.
-    pub fn read(&mut self, chunk: &[u8], visit: &mut dyn FnMut(Found<'_>)) {
+    pub(crate) fn read(&mut self, chunk: &[u8], visit: &mut dyn FnMut(Found<'_>)) {
         let Some(mut current) = self.current.take() else { return };
         let complete = chunk.len() < RECORD_CHUNK_BYTES;
         let cut = self.newest == Newest::Cut && self.files.len() == 0;

@@ -20,7 +20,7 @@ impl Rng {
     }
 
     /// Fills `bytes`.
-    pub fn fill(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         bytes.fill(0);
         self.stream.apply_keystream(bytes);
     }

@@ -88,7 +88,7 @@ impl<T> Slots<T> {
     }
 
     /// The entry, if it is still there.
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let entry = self.entries.get(key.index as usize)?;
         entry.value.as_ref().filter(|_| entry.generation == key.generation)
     }
@@ -101,24 +101,24 @@ impl<T> Slots<T> {
     }
 
     /// Every entry with its key, by index, for changing.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         (0_u32..).zip(&mut self.entries).filter_map(|(index, entry)| {
             Some((Key { index, generation: entry.generation }, entry.value.as_mut()?))
         })
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether no further entry would be taken.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.limit
     }
 

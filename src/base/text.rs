@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Takes a value from a string of a serde format, which is only looked at.
 pub(super) struct Reading<F> {
-    pub what: &'static str,
-    pub read: F,
+    pub(crate) what: &'static str,
+    pub(crate) read: F,
 }
 
 impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> serde::de::Visitor<'_> for Reading<F> {
@@ -23,7 +23,7 @@ impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> serde::de::Visitor<'_>
 }
 
 /// Text without anything that moves a cursor or hides itself; such characters become `\u{…}`.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
@@ -40,7 +40,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Text without the sequences that colour it or move a cursor (ECMA-48 §5.4: CSI, parameters and
 /// intermediates, and a final byte), as a console says it.
-pub fn without_sequences(text: &str) -> String {
+pub(crate) fn without_sequences(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -53,7 +53,7 @@ pub fn without_sequences(text: &str) -> String {
 }
 
 /// Control characters, line separators, and the format characters that reorder or hide text.
-pub fn is_hostile(sign: char) -> bool {
+pub(crate) fn is_hostile(sign: char) -> bool {
     sign.is_control()
         || matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(sign, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
@@ -61,7 +61,7 @@ pub fn is_hostile(sign: char) -> bool {
 
 /// How many cells of a terminal a character takes: 0 if it joins the one before it, 2 if it is one
 /// of the wide ones (Unicode's East Asian Width W and F, and pictures), else 1.
-pub fn cells_of(sign: char) -> usize {
+pub(crate) fn cells_of(sign: char) -> usize {
     match u32::from(sign) {
         0x20..0x300 => 1,
         0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff => 0,
@@ -75,12 +75,12 @@ pub fn cells_of(sign: char) -> usize {
 }
 
 /// How many cells a text takes that is [`printable`].
-pub fn cells(text: &str) -> usize {
+pub(crate) fn cells(text: &str) -> usize {
     text.chars().map(cells_of).sum()
 }
 
 /// The text if it has room in so many cells, else its beginning and `…`.
-pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if cells(text) <= width {
         return Cow::Borrowed(text);
     }
@@ -100,7 +100,7 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
 
 /// The text in lines of so many cells at most, broken at blanks where there are any. At least one
 /// line.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(2);
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -124,7 +124,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// A span in one unit: `5s`, `3m`, `2h`, `4d`.
-pub fn age(span: Duration) -> String {
+pub(crate) fn age(span: Duration) -> String {
     match span.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds @ 60..3600 => format!("{}m", seconds / 60),

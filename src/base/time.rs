@@ -70,14 +70,14 @@ impl Wall {
     }
 
     /// The time from `earlier` to this point; zero if `earlier` is later.
-    pub fn since(self, earlier: Wall) -> Duration {
+    pub(crate) fn since(self, earlier: Wall) -> Duration {
         let nanos = |wall: Wall| i128::from(wall.seconds) * 1_000_000_000 + i128::from(wall.nanos);
         let span = (nanos(self) - nanos(earlier)).max(0);
         Duration::from_nanos(u64::try_from(span).unwrap_or(u64::MAX))
     }
 
     /// Year, month (1–12), day (1–31), hour, minute, second in the proleptic Gregorian calendar.
-    pub fn civil(self) -> (i64, u32, u32, u32, u32, u32) {
+    pub(crate) fn civil(self) -> (i64, u32, u32, u32, u32, u32) {
         let days = self.seconds.div_euclid(SECONDS_PER_DAY);
         let second_of_day = small(self.seconds.rem_euclid(SECONDS_PER_DAY));
         let (year, month, day) = date_from_days(days);
@@ -102,7 +102,7 @@ impl Wall {
 
     /// Reads an RFC 3339 timestamp; any offset is taken into account, digits of the second beyond
     /// the ninth are cut. `None` if the text is not one.
-    pub fn parse_rfc3339(text: &str) -> Option<Wall> {
+    pub(crate) fn parse_rfc3339(text: &str) -> Option<Wall> {
         let bytes = text.as_bytes();
         if bytes.len() < 20 || !text.is_ascii() {
             return None;

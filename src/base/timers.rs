@@ -5,40 +5,40 @@ use std::marker::PhantomData;
 use super::time::Mono;
 
 /// An enum whose variants name timers: `index` is below `N` and differs between variants.
-pub trait Timer: Copy {
+pub(crate) trait Timer: Copy {
     /// The variant's place in the table.
     fn index(self) -> usize;
 }
 
 /// `N` deadlines, each set or not.
 #[derive(Debug)]
-pub struct Timers<T, const N: usize> {
+pub(crate) struct Timers<T, const N: usize> {
     deadlines: [Option<Mono>; N],
     names: PhantomData<T>,
 }
 
 impl<T: Timer, const N: usize> Timers<T, N> {
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Timers { deadlines: [None; N], names: PhantomData }
     }
 
     /// Sets or moves one.
-    pub fn set(&mut self, timer: T, at: Mono) {
+    pub(crate) fn set(&mut self, timer: T, at: Mono) {
         self.deadlines[timer.index()] = Some(at);
     }
 
-    pub fn stop(&mut self, timer: T) {
+    pub(crate) fn stop(&mut self, timer: T) {
         self.deadlines[timer.index()] = None;
     }
 
     /// Whether one is set.
-    pub fn is_set(&self, timer: T) -> bool {
+    pub(crate) fn is_set(&self, timer: T) -> bool {
         self.deadlines[timer.index()].is_some()
     }
 
     /// If one is due at `now`, unsets it and says so.
     #[must_use = "the timer is unset by asking"]
-    pub fn expire(&mut self, timer: T, now: Mono) -> bool {
+    pub(crate) fn expire(&mut self, timer: T, now: Mono) -> bool {
         let due = self.deadlines[timer.index()].is_some_and(|at| at <= now);
         if due {
             self.stop(timer);
@@ -46,7 +46,7 @@ impl<T: Timer, const N: usize> Timers<T, N> {
         due
     }
 
-    pub fn next(&self) -> Option<Mono> {
+    pub(crate) fn next(&self) -> Option<Mono> {
         self.deadlines.iter().flatten().min().copied()
     }
 }

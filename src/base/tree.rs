@@ -12,22 +12,22 @@ use crate::limits::TREE_NAME_BYTES_MAX;
 
 /// What a file is like besides its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// The permission bits, 12 of them.
-    pub mode: u32,
-    pub user: u32,
-    pub group: u32,
+    pub(crate) mode: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
     /// When its content was changed, in seconds since 1970.
-    pub seconds: i64,
+    pub(crate) seconds: i64,
     /// And nanoseconds.
-    pub nanos: u32,
+    pub(crate) nanos: u32,
     /// Its extended attributes, by name.
-    pub extended: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) extended: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// One step through a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record<'a> {
+pub(crate) enum Record<'a> {
     /// The directory itself.
     Top(Attributes),
     /// A directory, and what follows is in it.
@@ -67,7 +67,7 @@ pub enum Record<'a> {
 }
 
 /// Whether this names something in a directory: no path, and neither `.` nor `..`.
-pub fn is_name(name: &[u8]) -> bool {
+pub(crate) fn is_name(name: &[u8]) -> bool {
     (1..=TREE_NAME_BYTES_MAX).contains(&name.len())
         && !matches!(name, b"." | b"..")
         && !name.iter().any(|byte| matches!(byte, b'/' | 0))

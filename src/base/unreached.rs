@@ -28,7 +28,7 @@ impl std::error::Error for Unreached {}
 impl Unreached {
     /// The same with other words.
     #[must_use]
-    pub fn map(self, words: impl FnOnce(String) -> String) -> Unreached {
+    pub(crate) fn map(self, words: impl FnOnce(String) -> String) -> Unreached {
         match self {
             Unreached::Refused(text) => Unreached::Refused(words(text)),
             Unreached::Silent(text) => Unreached::Silent(words(text)),
@@ -36,7 +36,7 @@ impl Unreached {
     }
 
     /// Whether nobody has answered.
-    pub const fn is_silence(&self) -> bool {
+    pub(crate) const fn is_silence(&self) -> bool {
         matches!(self, Unreached::Silent(_))
     }
 }

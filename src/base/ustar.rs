@@ -4,17 +4,17 @@
 //! blocks of zeros end it. Owners are root, times are 0: the same files are the same archive.
 
 /// The unit of which an archive is made.
-pub const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 /// What a name may have at most.
-pub const NAME_BYTES_MAX: usize = 100;
+pub(crate) const NAME_BYTES_MAX: usize = 100;
 /// What a file may have at most: its length is eleven octal digits.
-pub const FILE_BYTES_MAX: u64 = (1 << 33) - 1;
+pub(crate) const FILE_BYTES_MAX: u64 = (1 << 33) - 1;
 
 /// The header of a plain file.
 ///
 /// # Panics
 /// If the name or the length is beyond what a header holds.
-pub fn header(name: &str, mode: u32, length: u64) -> [u8; BLOCK_BYTES] {
+pub(crate) fn header(name: &str, mode: u32, length: u64) -> [u8; BLOCK_BYTES] {
     assert!(name.len() <= NAME_BYTES_MAX && length <= FILE_BYTES_MAX, "{name}: no such header");
     let mut block = [0; BLOCK_BYTES];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
@@ -33,10 +33,10 @@ pub fn header(name: &str, mode: u32, length: u64) -> [u8; BLOCK_BYTES] {
 }
 
 /// Fills the last block of a file of this length.
-pub fn padding(length: u64) -> &'static [u8] {
+pub(crate) fn padding(length: u64) -> &'static [u8] {
     const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
     let over = usize::try_from(length % BLOCK_BYTES as u64).expect("less than a block");
     if over == 0 { &[] } else { &ZEROS[over..] }
 }
 
-pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
+pub(crate) const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];

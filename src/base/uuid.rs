@@ -13,7 +13,7 @@ use super::text::Reading;
 pub struct Uuid([u8; 16]);
 
 /// Length of the text form.
-pub const UUID_TEXT_BYTES: usize = 36;
+pub(crate) const UUID_TEXT_BYTES: usize = 36;
 
 /// The text is not a UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]

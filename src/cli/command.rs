@@ -12,69 +12,69 @@ use crate::cli::out::{Failure, Out};
 use crate::exit::Exit;
 
 #[derive(Debug)]
-pub struct Program {
-    pub name: &'static str,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
     /// What it is, in one line.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What it can be told to do, in the order of the help.
-    pub commands: &'static [Command],
+    pub(crate) commands: &'static [Command],
     /// The command that is meant where none is named, if there is one.
-    pub fallback: Option<&'static str>,
+    pub(crate) fallback: Option<&'static str>,
     /// What stands below the list of commands in its help.
-    pub epilogue: &'static str,
+    pub(crate) epilogue: &'static str,
 }
 
 #[derive(Debug)]
-pub struct Command {
-    pub name: &'static str,
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
     /// What it does, in one line; empty if only our own programs call it: then it is in no list.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What stands behind it without dashes.
-    pub operands: &'static [Operand],
+    pub(crate) operands: &'static [Operand],
     /// Its options, without `--help`, which all have.
-    pub flags: &'static [Flag],
+    pub(crate) flags: &'static [Flag],
     /// What there is to know beyond summary and options.
-    pub help: &'static str,
-    pub run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>,
+    pub(crate) help: &'static str,
+    pub(crate) run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>,
 }
 
 /// A word that a command expects.
 #[derive(Clone, Copy, Debug)]
-pub struct Operand {
+pub(crate) struct Operand {
     /// What the help calls it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it may be left out. Only the last may.
-    pub is_optional: bool,
+    pub(crate) is_optional: bool,
     /// All that it can be, if that is known.
-    pub choices: &'static [&'static str],
+    pub(crate) choices: &'static [&'static str],
 }
 
 /// An option of a command.
 #[derive(Clone, Copy, Debug)]
-pub struct Flag {
+pub(crate) struct Flag {
     /// Its name, without dashes.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What the help calls its value; `None` if it has none.
-    pub value: Option<&'static str>,
+    pub(crate) value: Option<&'static str>,
     /// What it is for, in one line; empty if only our own programs give it: then it is in no list.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// All that its value can be, if that is known.
-    pub choices: &'static [&'static str],
+    pub(crate) choices: &'static [&'static str],
 }
 
 /// Where every path is.
-pub const ROOT: Flag = Flag {
+pub(crate) const ROOT: Flag = Flag {
     name: "root",
     value: Some("DIR"),
     summary: "take every path below DIR instead of /",
     choices: &[],
 };
-pub const JSON: Flag =
+pub(crate) const JSON: Flag =
     Flag { name: "json", value: None, summary: "print JSON, for scripts", choices: &[] };
 
 /// A command line as plain values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     flags: Vec<(&'static str, String)>,
     operands: Vec<String>,
     wants_help: bool,
@@ -82,23 +82,23 @@ pub struct Parsed {
 
 impl Parsed {
     /// Whether a flag was given.
-    pub fn has(&self, flag: &Flag) -> bool {
+    pub(crate) fn has(&self, flag: &Flag) -> bool {
         self.value(flag).is_some()
     }
 
     /// A flag's value; empty for one that has none.
-    pub fn value(&self, flag: &Flag) -> Option<&str> {
+    pub(crate) fn value(&self, flag: &Flag) -> Option<&str> {
         let found = self.flags.iter().find(|(name, _)| *name == flag.name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// The operand in this place, if it was given.
-    pub fn operand(&self, place: usize) -> Option<&str> {
+    pub(crate) fn operand(&self, place: usize) -> Option<&str> {
         self.operands.get(place).map(String::as_str)
     }
 
     /// An operand that the table demands in this place.
-    pub fn required(&self, place: usize) -> &str {
+    pub(crate) fn required(&self, place: usize) -> &str {
         self.operand(place).expect("parsing has checked that each demanded operand is there")
     }
 }
@@ -108,7 +108,7 @@ impl Command {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(&self, words: Vec<OsString>) -> Result<Parsed, String> {
+    pub(crate) fn parse(&self, words: Vec<OsString>) -> Result<Parsed, String> {
         let mut parser = lexopt::Parser::from_args(words);
         let mut parsed = Parsed::default();
         while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
@@ -146,7 +146,7 @@ impl Command {
     }
 
     /// Its synopsis, without the program's name.
-    pub fn synopsis(&self) -> String {
+    pub(crate) fn synopsis(&self) -> String {
         let mut words = vec![self.name.to_owned()];
         words.extend(self.operands.iter().map(|operand| match operand.is_optional {
             true => format!("[{}]", operand.name),
@@ -157,12 +157,12 @@ impl Command {
     }
 
     /// Whether people call it.
-    pub fn is_shown(&self) -> bool {
+    pub(crate) fn is_shown(&self) -> bool {
         !self.summary.is_empty()
     }
 
     /// The options that people give.
-    pub fn shown_flags(&self) -> impl Iterator<Item = &'static Flag> {
+    pub(crate) fn shown_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().filter(|flag| !flag.summary.is_empty())
     }
 
@@ -179,7 +179,7 @@ impl Command {
 
 impl Flag {
     /// The flag as the help writes it: `--agent A`.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.value {
             Some(value) => format!("--{} {value}", self.name),
             None => format!("--{}", self.name),
@@ -189,7 +189,7 @@ impl Flag {
 
 impl Program {
     /// Does what the words behind the program's name say, and says what went wrong.
-    pub fn run(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Exit {
+    pub(crate) fn run(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Exit {
         let result = self.dispatch(words, out).and_then(|exit| out.flush().map(|()| exit));
         let (exit, text) = match result {
             Ok(exit) => return exit,
@@ -261,12 +261,12 @@ impl Program {
     }
 
     /// The commands that people call.
-    pub fn shown_commands(&self) -> impl Iterator<Item = &'static Command> {
+    pub(crate) fn shown_commands(&self) -> impl Iterator<Item = &'static Command> {
         self.commands.iter().filter(|command| command.is_shown())
     }
 
     /// The command of this name.
-    pub fn find(&self, name: &str) -> Option<&'static Command> {
+    pub(crate) fn find(&self, name: &str) -> Option<&'static Command> {
         self.commands.iter().find(|command| command.name == name)
     }
 
@@ -318,7 +318,7 @@ impl Program {
     }
 
     /// All there is to say about a command.
-    pub fn command_help(&self, command: &Command) -> String {
+    pub(crate) fn command_help(&self, command: &Command) -> String {
         let mut text = format!("Usage: {} {}\n\n", self.name, command.synopsis());
         if command.is_shown() {
             text.push_str(&format!("{}.\n", capitalised(command.summary)));

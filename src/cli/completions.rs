@@ -7,18 +7,18 @@ use crate::cli::command::{Command, Flag, Program};
 
 /// A shell that we have completions for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shell {
+pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
 /// The names of all.
-pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 impl Shell {
     /// The shell of this name.
-    pub fn parse(text: &str) -> Option<Shell> {
+    pub(crate) fn parse(text: &str) -> Option<Shell> {
         match text {
             "bash" => Some(Shell::Bash),
             "zsh" => Some(Shell::Zsh),
@@ -29,7 +29,7 @@ impl Shell {
 }
 
 /// The script that a shell is to read.
-pub fn script(program: &Program, shell: Shell) -> String {
+pub(crate) fn script(program: &Program, shell: Shell) -> String {
     match shell {
         Shell::Bash => bash(program),
         Shell::Zsh => zsh(program),

@@ -23,70 +23,70 @@ use crate::cli::verbs::{attach, create, list, session};
 use crate::exit::Exit;
 use crate::io::tty::Tty;
 
-pub const AGENT: Flag = Flag {
+pub(crate) const AGENT: Flag = Flag {
     name: "agent",
     value: Some("A"),
     summary: "only this agent: its id, the start of its id, or its host",
     choices: &[],
 };
-pub const NAME: Flag =
+pub(crate) const NAME: Flag =
     Flag { name: "name", value: Some("NAME"), summary: "another name", choices: &[] };
-pub const PORT: Flag = Flag {
+pub(crate) const PORT: Flag = Flag {
     name: "port",
     value: Some("N"),
     summary: "port that is published: a number, auto or none",
     choices: &["auto", "none"],
 };
 /// The protocol of the port.
-pub const PROTO: Flag = Flag {
+pub(crate) const PROTO: Flag = Flag {
     name: "proto",
     value: Some("P"),
     summary: "protocol of the port: tcp or udp",
     choices: &["tcp", "udp"],
 };
 /// A session's DNS name.
-pub const DNS: Flag = Flag {
+pub(crate) const DNS: Flag = Flag {
     name: "dns",
     value: Some("LABEL"),
     summary: "name in the DNS of the cluster, one host label",
     choices: &[],
 };
 /// What runs in a session.
-pub const COMMAND: Flag =
+pub(crate) const COMMAND: Flag =
     Flag { name: "command", value: Some("TEXT"), summary: "what runs in it", choices: &[] };
 /// The host's Docker socket.
-pub const DOCKER: Flag = Flag {
+pub(crate) const DOCKER: Flag = Flag {
     name: "docker",
     value: Some("WHETHER"),
     summary: "yes gives it the host's Docker socket, which is root on the host",
     choices: &["yes", "no"],
 };
-pub const MEMORY: Flag = Flag {
+pub(crate) const MEMORY: Flag = Flag {
     name: "memory",
     value: Some("SIZE"),
     summary: "memory that it may use at most, as 512m or 4g",
     choices: &[],
 };
-pub const CPUS: Flag = Flag {
+pub(crate) const CPUS: Flag = Flag {
     name: "cpus",
     value: Some("N"),
     summary: "processors that it may use at most, as 1.5",
     choices: &[],
 };
-pub const PIDS: Flag = Flag {
+pub(crate) const PIDS: Flag = Flag {
     name: "pids",
     value: Some("N"),
     summary: "processes that it may have at most",
     choices: &[],
 };
 /// Attach when it is there.
-pub const ATTACH: Flag = Flag {
+pub(crate) const ATTACH: Flag = Flag {
     name: "attach",
     value: None,
     summary: "attach the terminal to it at once",
     choices: &[],
 };
-pub const READ_ONLY: Flag = Flag {
+pub(crate) const READ_ONLY: Flag = Flag {
     name: "read-only",
     value: None,
     summary: "only look: no key reaches the session; Ctrl-C leaves",
@@ -102,7 +102,7 @@ SESSION is the session's id, the start of its id, or its name. What could be mea
 twice is refused with a list of the candidates.
 ";
 
-pub static PROGRAM: Program = Program {
+pub(crate) static PROGRAM: Program = Program {
     name: "convocate",
     summary: "see and drive coding-agent sessions on all agents",
     commands: &[
@@ -285,7 +285,7 @@ SESSION is an id, the start of one, or a name. Every command takes --help; most 
 };
 
 /// `version`, the same in every program.
-pub const VERSION: Command = Command {
+pub(crate) const VERSION: Command = Command {
     name: "version",
     summary: "print the version",
     operands: &[],
@@ -306,7 +306,7 @@ pub fn main() -> Exit {
 }
 
 /// Runs a program with the process's own streams.
-pub fn run_with_streams(program: &Program, words: Result<Vec<OsString>, String>) -> Exit {
+pub(crate) fn run_with_streams(program: &Program, words: Result<Vec<OsString>, String>) -> Exit {
     let output = std::io::stdout();
     let width = if output.is_terminal() { terminal_width() } else { None };
     let mut output = std::io::BufWriter::new(output.lock());

@@ -21,7 +21,7 @@ const SINCE: Flag = Flag {
 };
 
 /// `events`.
-pub const EVENTS: Command = Command {
+pub(crate) const EVENTS: Command = Command {
     name: "events",
     summary: "show what happens on all agents, as it happens",
     operands: &[],

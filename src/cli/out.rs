@@ -14,7 +14,7 @@ use crate::log::{Log, Style};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The command line makes no sense: one sentence.
     Usage(String),
     /// It failed: one sentence.
@@ -36,7 +36,7 @@ impl From<io::Error> for Failure {
 
 /// The log of a program that stays: on standard error, in journald's form if journald reads that
 /// (systemd.exec(5), `JOURNAL_STREAM`).
-pub fn service_log() -> Log<io::Stderr> {
+pub(crate) fn service_log() -> Log<io::Stderr> {
     let style = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => Style::Journal,
         None => Style::Plain,
@@ -45,7 +45,7 @@ pub fn service_log() -> Log<io::Stderr> {
 }
 
 /// The two streams of a program.
-pub struct Out<'a> {
+pub(crate) struct Out<'a> {
     output: &'a mut dyn Write,
     errors: &'a mut dyn Write,
     width: Option<usize>,
@@ -53,7 +53,7 @@ pub struct Out<'a> {
 
 impl<'a> Out<'a> {
     /// Writes to these. `width` is the terminal's in cells, `None` where `output` is no terminal.
-    pub fn new(
+    pub(crate) fn new(
         output: &'a mut dyn Write,
         errors: &'a mut dyn Write,
         width: Option<usize>,
@@ -62,7 +62,7 @@ impl<'a> Out<'a> {
     }
 
     /// How wide lines may be; `None` where nobody looks.
-    pub fn width(&self) -> Option<usize> {
+    pub(crate) fn width(&self) -> Option<usize> {
         self.width
     }
 
@@ -70,7 +70,7 @@ impl<'a> Out<'a> {
     ///
     /// # Errors
     /// [`Failure::NobodyReads`], or [`Failure::Failed`] with the system's words.
-    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         for line in text.lines() {
             writeln!(self.output, "{}", printable(line))?;
         }
@@ -81,7 +81,7 @@ impl<'a> Out<'a> {
     ///
     /// # Errors
     /// As [`Out::text`].
-    pub fn part(&mut self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn part(&mut self, text: &str) -> Result<(), Failure> {
         Ok(write!(self.output, "{}", printable(text))?)
     }
 
@@ -89,13 +89,13 @@ impl<'a> Out<'a> {
     ///
     /// # Errors
     /// As [`Out::text`].
-    pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
         writeln!(self.output, "{}", json_line(value))?;
         Ok(())
     }
 
     /// Tells the person something that is not the result. Nobody minds if it is not heard.
-    pub fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         for line in text.lines() {
             let _ = writeln!(self.errors, "{}", printable(line));
         }
@@ -105,7 +105,7 @@ impl<'a> Out<'a> {
     ///
     /// # Errors
     /// As [`Out::text`].
-    pub fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.output.flush()?)
     }
 }

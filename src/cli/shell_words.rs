@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The command line ends inside a quote or behind a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WordsError {
+pub(crate) enum WordsError {
     /// A quote of this kind has no second one.
     OpenQuote(char),
     /// A backslash has nothing behind it.
@@ -37,7 +37,7 @@ enum Quote {
 ///
 /// # Errors
 /// [`WordsError`]
-pub fn split(line: &str) -> Result<Vec<String>, WordsError> {
+pub(crate) fn split(line: &str) -> Result<Vec<String>, WordsError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = Quote::None;

@@ -19,7 +19,7 @@ const fn column(title: &'static str, goes: u8) -> Column {
 }
 
 /// The sessions as a table, for a terminal of this width; whole ids where there is none.
-pub fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
+pub(crate) fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
     let columns = [
         column("S", 0),
         column("NAME", 0),
@@ -56,7 +56,7 @@ fn state(row: &Row, now: Wall) -> String {
 }
 
 /// What a listing lacks, one sentence.
-pub fn note_line(note: &Note, now: Wall) -> String {
+pub(crate) fn note_line(note: &Note, now: Wall) -> String {
     let Note { id, host, what, last_news, is_silent } = note;
     match (is_silent, last_news) {
         (false, _) => format!("agent {id} ({host}): {what}"),
@@ -68,7 +68,7 @@ pub fn note_line(note: &Note, now: Wall) -> String {
 }
 
 /// The sessions and what is missing, for scripts.
-pub fn listing_json(listing: &Listing, problems: &[Problem]) -> Value {
+pub(crate) fn listing_json(listing: &Listing, problems: &[Problem]) -> Value {
     let sessions: Vec<_> = listing.rows.iter().map(row_json).collect();
     let silent: Vec<_> = listing.notes.iter().map(note_json).collect();
     let problems: Vec<_> = problems.iter().map(problem_json).collect();
@@ -104,7 +104,7 @@ fn session_value(session: &Session) -> Value {
 }
 
 /// A session with its agent, for scripts.
-pub fn session_json(selected: &Selected) -> Value {
+pub(crate) fn session_json(selected: &Selected) -> Value {
     let mut value = session_value(&selected.session);
     value["state"] = json!(crate::fleet::listing::State::of(&selected.session).sign());
     value["agent_id"] = json!(selected.agent.as_str());
@@ -113,7 +113,7 @@ pub fn session_json(selected: &Selected) -> Value {
 }
 
 /// A session's fields, one a line.
-pub fn session_fields(selected: &Selected, now: Wall) -> String {
+pub(crate) fn session_fields(selected: &Selected, now: Wall) -> String {
     let session = &selected.session;
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let mut fields = vec![
@@ -161,18 +161,18 @@ fn words(session: &Session) -> String {
 
 /// An agent, and what it has answered to a ping, or why it has not.
 #[derive(Clone, Debug)]
-pub struct AgentLine {
-    pub agent: KnownAgent,
+pub(crate) struct AgentLine {
+    pub(crate) agent: KnownAgent,
     /// Its answer with the time that it took, or the sentence.
-    pub pong: Result<(Pong, Duration), String>,
+    pub(crate) pong: Result<(Pong, Duration), String>,
     /// Its sessions, if it has told: all, and those that run.
-    pub sessions: Option<(usize, usize)>,
+    pub(crate) sessions: Option<(usize, usize)>,
     /// What the hub knows of its events, if there is one and it knows it.
-    pub status: Option<AgentNews>,
+    pub(crate) status: Option<AgentNews>,
 }
 
 /// The agents as a table.
-pub fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String {
+pub(crate) fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String {
     let columns = [
         column("ID", 0),
         column("HOST", 0),
@@ -215,7 +215,7 @@ fn events_state(news: &AgentNews, now: Wall) -> String {
 }
 
 /// The agents for scripts.
-pub fn agents_json(agents: &[AgentLine], problems: &[Problem]) -> Value {
+pub(crate) fn agents_json(agents: &[AgentLine], problems: &[Problem]) -> Value {
     let lines: Vec<_> = agents.iter().map(agent_json).collect();
     let problems: Vec<_> = problems.iter().map(problem_json).collect();
     json!({ "agents": lines, "problems": problems })

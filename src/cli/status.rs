@@ -37,7 +37,7 @@ const UNTIL_STDIN_ENDS: Flag = Flag {
 };
 
 /// `status-serve`.
-pub const STATUS_SERVE: Command = Command {
+pub(crate) const STATUS_SERVE: Command = Command {
     name: "status-serve",
     summary: "listen for the agents' events and tell them to whoever asks on this host",
     operands: &[],

@@ -15,7 +15,7 @@ use crate::provision::run::{Options, run};
 use crate::provision::step::Step;
 
 /// Say what would be changed.
-pub const CHECK: Flag = Flag {
+pub(crate) const CHECK: Flag = Flag {
     name: "check",
     value: None,
     summary: "only say what would be changed, and change nothing",
@@ -24,7 +24,7 @@ pub const CHECK: Flag = Flag {
 
 /// How events are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// To a person, who sees each step begin on a terminal.
     Text,
     /// To a program: one object a line.
@@ -33,20 +33,20 @@ pub enum Format {
 
 /// How the steps are to be taken.
 #[derive(Clone, Debug)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Whether anything is changed.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// How events are told.
-    pub tone: Format,
+    pub(crate) tone: Format,
     /// Where the Docker Engine listens.
-    pub docker_socket: PathBuf,
+    pub(crate) docker_socket: PathBuf,
     /// Whether the end of standard input ends it.
-    pub until_stdin_ends: bool,
+    pub(crate) until_stdin_ends: bool,
 }
 
 impl RunOptions {
     /// With `--check` and `--json` as they were given.
-    pub fn new(check: bool, json: bool) -> RunOptions {
+    pub(crate) fn new(check: bool, json: bool) -> RunOptions {
         RunOptions {
             mode: if check { Mode::Check } else { Mode::Apply },
             tone: if json { Format::Json } else { Format::Text },
@@ -56,7 +56,7 @@ impl RunOptions {
     }
 
     /// For `convocate-host`, which reads the report and whose end ends the run.
-    pub fn of_request(check: bool) -> RunOptions {
+    pub(crate) fn of_request(check: bool) -> RunOptions {
         RunOptions { until_stdin_ends: true, ..RunOptions::new(check, true) }
     }
 }
@@ -65,7 +65,11 @@ impl RunOptions {
 ///
 /// # Errors
 /// [`Failure::Exit`] without a text of its own when a step has failed: that has been told.
-pub fn take(steps: Vec<Step>, manner: &RunOptions, out: &mut Out<'_>) -> Result<Tally, Failure> {
+pub(crate) fn take(
+    steps: Vec<Step>,
+    manner: &RunOptions,
+    out: &mut Out<'_>,
+) -> Result<Tally, Failure> {
     let clock = Clock::new();
     let begun = clock.mono();
     let options = Options {

@@ -6,16 +6,16 @@
 use crate::base::text::printable;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+pub(crate) struct Column {
     /// What stands above it.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// When it goes if there is no room: the highest first, 0 never.
-    pub goes: u8,
+    pub(crate) goes: u8,
 }
 
 /// A table. Each row has a cell for each column.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     /// The column that is cut when nothing more can go.
     flexible: usize,
@@ -31,17 +31,17 @@ const FLEXIBLE_CELLS_FAIR: usize = 20;
 
 impl Table {
     /// A table without rows, whose column `flexible` is the one to be cut.
-    pub fn new(columns: &[Column], flexible: usize) -> Table {
+    pub(crate) fn new(columns: &[Column], flexible: usize) -> Table {
         Table { columns: columns.to_vec(), flexible, rows: Vec::new() }
     }
 
-    pub fn push<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn push<const N: usize>(&mut self, cells: [String; N]) {
         assert_eq!(N, self.columns.len(), "a row has a cell for each column");
         self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
     }
 
     /// The whole as text, for a terminal of this width.
-    pub fn render(&self, width: Option<usize>) -> String {
+    pub(crate) fn render(&self, width: Option<usize>) -> String {
         let mut widths = self.natural_widths();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         if let Some(width) = width {

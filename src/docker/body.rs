@@ -10,7 +10,7 @@ use crate::limits::{DOCKER_CHUNK_LINE_BYTES_MAX, DOCKER_TRAILER_BYTES_MAX};
 
 /// A body's framing, and how far it has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// So many bytes are still to come, at least one.
     Length(u64),
     Chunked(Chunk),
@@ -22,7 +22,7 @@ pub enum Body {
 
 /// Where in a chunked body the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
+pub(crate) enum Chunk {
     /// In the length's digits.
     Length {
         digits: u8,
@@ -57,11 +57,11 @@ pub enum Chunk {
 
 /// What [`Body::decode`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Bytes of the input that are done with.
-    pub taken: usize,
+    pub(crate) taken: usize,
     /// Where in the input the data is; within what was taken.
-    pub data: Range<usize>,
+    pub(crate) data: Range<usize>,
 }
 
 impl Body {
@@ -70,7 +70,7 @@ impl Body {
     ///
     /// # Errors
     /// Chunks that are none.
-    pub fn decode(&mut self, input: &[u8], data_max: usize) -> Result<Piece, HttpError> {
+    pub(crate) fn decode(&mut self, input: &[u8], data_max: usize) -> Result<Piece, HttpError> {
         let available = input.len().min(data_max);
         let piece = |length: usize| Piece { taken: length, data: 0..length };
         match self {
@@ -95,7 +95,7 @@ impl Body {
     }
 
     /// The stream has ended: whether the body may end there.
-    pub fn may_end(&self) -> bool {
+    pub(crate) fn may_end(&self) -> bool {
         matches!(self, Body::UntilClose | Body::Ended)
     }
 }
@@ -134,7 +134,7 @@ fn decode_chunks(
 
 impl Chunk {
     /// Before the first chunk's length, and before every other one.
-    pub const START: Chunk = Chunk::Length { digits: 0, value: 0, line: 0 };
+    pub(crate) const START: Chunk = Chunk::Length { digits: 0, value: 0, line: 0 };
 
     /// The state after one byte of framing; `None` at the end of the body.
     fn after(self, byte: u8) -> Result<Option<Chunk>, HttpError> {

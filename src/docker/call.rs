@@ -18,44 +18,44 @@ use crate::limits::{
 };
 
 /// Asks whether the Engine answers at all.
-pub fn ping() -> Request {
+pub(crate) fn ping() -> Request {
     get(&["_ping"])
 }
 
 /// Asks for [`Response::version`].
-pub fn version() -> Request {
+pub(crate) fn version() -> Request {
     get(&["version"])
 }
 
 /// Asks for [`Response::info`].
-pub fn info() -> Request {
+pub(crate) fn info() -> Request {
     get(&["info"])
 }
 
 /// Asks for [`Response::containers`]: all with the label, running or not.
-pub fn containers(label: &str) -> Request {
+pub(crate) fn containers(label: &str) -> Request {
     let target = Target::path(&["containers", "json"]).query("all", "1");
     Request::new(Method::Get, target.query("filters", &json!({"label": [label]}).to_string()))
 }
 
 /// Asks for [`Response::containers`]: all that there are, running or not.
-pub fn all_containers() -> Request {
+pub(crate) fn all_containers() -> Request {
     Request::new(Method::Get, Target::path(&["containers", "json"]).query("all", "1"))
 }
 
 /// Creates a container; [`Response::created`] has its id.
-pub fn container_create(name: &str, description: &Value) -> Request {
+pub(crate) fn container_create(name: &str, description: &Value) -> Request {
     let target = Target::path(&["containers", "create"]).query("name", name);
     Request::new(Method::Post, target).with_json(description)
 }
 
 /// Starts a container. One that runs already is no error (304).
-pub fn container_start(container: &str) -> Request {
+pub(crate) fn container_start(container: &str) -> Request {
     post(Target::path(&["containers", container, "start"]))
 }
 
 /// Asks a container to end, and kills it after `grace`. One that does not run is no error (304).
-pub fn container_stop(container: &str, grace: Duration) -> Request {
+pub(crate) fn container_stop(container: &str, grace: Duration) -> Request {
     let target = Target::path(&["containers", container, "stop"]);
     post(target.query("t", &grace.as_secs().to_string())).with_timeout(grace + DOCKER_STOP_MARGIN)
 }
@@ -67,12 +67,12 @@ pub fn container_remove(container: &str) -> Request {
 }
 
 /// Removes a container that does not run. One that does is an error (409).
-pub fn container_remove_stopped(container: &str) -> Request {
+pub(crate) fn container_remove_stopped(container: &str) -> Request {
     Request::new(Method::Delete, Target::path(&["containers", container]).query("v", "1"))
 }
 
 /// Waits until a container that empties a home has ended; the answer's body is not read.
-pub fn container_wait(container: &str) -> Request {
+pub(crate) fn container_wait(container: &str) -> Request {
     post(Target::path(&["containers", container, "wait"])).with_timeout(EMPTYING_TIMEOUT)
 }
 
@@ -82,7 +82,7 @@ pub fn container_inspect(container: &str) -> Request {
 }
 
 /// Prepares a process in a container; [`Response::created`] has its id.
-pub fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
+pub(crate) fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
     post(Target::path(&["containers", container, "exec"])).with_json(&json!({
         "AttachStdin": exec.stdin,
         "AttachStdout": true,
@@ -96,49 +96,49 @@ pub fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
 
 /// A process in a container, with a terminal of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecPlan<'a> {
-    pub user: &'a str,
+pub(crate) struct ExecPlan<'a> {
+    pub(crate) user: &'a str,
     /// The program and its arguments.
-    pub command: &'a [&'a str],
+    pub(crate) command: &'a [&'a str],
     /// `NAME=value`, added to the container's own.
-    pub env: &'a [String],
+    pub(crate) env: &'a [String],
     /// Whether it can be written to.
-    pub stdin: bool,
+    pub(crate) stdin: bool,
 }
 
 /// Starts a prepared process. Its terminal is the answer's body until the stream ends, or the
 /// stream itself if that is taken over.
-pub fn exec_start(exec: &str) -> Request {
+pub(crate) fn exec_start(exec: &str) -> Request {
     post(Target::path(&["exec", exec, "start"])).with_json(&json!({"Detach": false, "Tty": true}))
 }
 
 /// Tells a started process the size of its terminal, in cells.
-pub fn exec_resize(exec: &str, cols: u16, rows: u16) -> Request {
+pub(crate) fn exec_resize(exec: &str, cols: u16, rows: u16) -> Request {
     let target = Target::path(&["exec", exec, "resize"]);
     post(target.query("h", &rows.to_string()).query("w", &cols.to_string()))
 }
 
 /// Asks for [`Response::exec`].
-pub fn exec_inspect(exec: &str) -> Request {
+pub(crate) fn exec_inspect(exec: &str) -> Request {
     get(&["exec", exec, "json"])
 }
 
 /// Follows the events of containers with the label, from now on. The answer is a stream for
 /// [`super::events::Events`].
-pub fn events(label: &str, actions: &[&str]) -> Request {
+pub(crate) fn events(label: &str, actions: &[&str]) -> Request {
     let filters = json!({"type": ["container"], "label": [label], "event": actions});
     let target = Target::path(&["events"]).query("filters", &filters.to_string());
     Request::new(Method::Get, target)
 }
 
 /// Asks for [`Response::images`] of one name.
-pub fn images(reference: &str) -> Request {
+pub(crate) fn images(reference: &str) -> Request {
     let filters = json!({"reference": [reference]}).to_string();
     Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
 }
 
 /// Asks for [`Response::images`] that have a label and no name any more.
-pub fn nameless_images(label: &str) -> Request {
+pub(crate) fn nameless_images(label: &str) -> Request {
     let filters = json!({"dangling": ["true"], "label": [label]}).to_string();
     Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
 }
@@ -152,35 +152,35 @@ pub fn image_inspect(image: &str) -> Request {
 }
 
 /// Asks for an image as an archive. The answer is a stream.
-pub fn image_save(id: &str) -> Request {
+pub(crate) fn image_save(id: &str) -> Request {
     get(&["images", id, "get"]).with_timeout(SHIP_ENGINE_PATIENCE)
 }
 
 /// Brings images in an archive, which is the request's streamed body; [`Response::built`] tells
 /// whether it went well.
-pub fn image_load() -> Request {
+pub(crate) fn image_load() -> Request {
     let target = Target::path(&["images", "load"]).query("quiet", "1");
     post(target).with_timeout(SHIP_ENGINE_PATIENCE)
 }
 
 /// Gives an image a name, which may have been another's.
-pub fn image_tag(id: &str, name: &str, tag: &str) -> Request {
+pub(crate) fn image_tag(id: &str, name: &str, tag: &str) -> Request {
     post(Target::path(&["images", id, "tag"]).query("repo", name).query("tag", tag))
 }
 
 /// Asks what each step of an image's making added.
-pub fn image_history(id: &str) -> Request {
+pub(crate) fn image_history(id: &str) -> Request {
     get(&["images", id, "history"])
 }
 
 /// Asks for [`Response::images`]: all, those without a name too.
-pub fn all_images() -> Request {
+pub(crate) fn all_images() -> Request {
     Request::new(Method::Get, Target::path(&["images", "json"]).query("all", "1"))
 }
 
 /// Takes a name from an image, and removes it if that was its last one. An image that a container
 /// needs is refused (409).
-pub fn image_remove(image: &str) -> Request {
+pub(crate) fn image_remove(image: &str) -> Request {
     let mut segments = vec!["images"];
     segments.extend(image.split('/'));
     Request::new(Method::Delete, Target::path(&segments))
@@ -189,7 +189,12 @@ pub fn image_remove(image: &str) -> Request {
 /// Builds an image from a tar archive of its sources; [`Response::built`] tells whether it went
 /// well, and no container is left either way. Arguments and labels are objects of names and their
 /// texts.
-pub fn image_build(tag: &str, arguments: &Value, labels: &Value, context: Vec<u8>) -> Request {
+pub(crate) fn image_build(
+    tag: &str,
+    arguments: &Value,
+    labels: &Value,
+    context: Vec<u8>,
+) -> Request {
     let target = Target::path(&["build"]).query("t", tag).query("rm", "1").query("forcerm", "1");
     let target = target.query("buildargs", &arguments.to_string());
     let target = target.query("labels", &labels.to_string());
@@ -209,85 +214,85 @@ fn post(target: Target) -> Request {
 /// What the Engine is.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Version {
-    pub version: String,
+pub(crate) struct Version {
+    pub(crate) version: String,
     /// The newest version of the API that it speaks.
-    pub api_version: String,
+    pub(crate) api_version: String,
 }
 
 /// What the Engine runs on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Info {
+pub(crate) struct Info {
     /// `systemd` or `cgroupfs`: whether a slice can be a parent.
-    pub cgroup_driver: String,
+    pub(crate) cgroup_driver: String,
     /// `1` or `2`.
     #[serde(default)]
-    pub cgroup_version: String,
+    pub(crate) cgroup_version: String,
     /// Where the Engine keeps its data.
-    pub docker_root_dir: String,
+    pub(crate) docker_root_dir: String,
 }
 
 /// A container in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Container {
-    pub id: String,
+pub(crate) struct Container {
+    pub(crate) id: String,
     /// What it was made from: the name that was given, or the id if that name means another by now.
-    pub image: String,
+    pub(crate) image: String,
     /// The id of that image.
     #[serde(default, rename = "ImageID")]
-    pub image_id: String,
+    pub(crate) image_id: String,
     /// `created`, `running`, `restarting`, `exited`, …
-    pub state: String,
+    pub(crate) state: String,
     /// When it was made, in seconds since 1970.
-    pub created: i64,
+    pub(crate) created: i64,
     #[serde(default)]
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// A container by itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct ContainerDetail {
-    pub id: String,
-    pub state: ContainerState,
+pub(crate) struct ContainerDetail {
+    pub(crate) id: String,
+    pub(crate) state: ContainerState,
 }
 
 /// How a container is.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct ContainerState {
+pub(crate) struct ContainerState {
     /// Whether it runs, or is about to again.
-    pub running: bool,
+    pub(crate) running: bool,
     /// Whether the Engine is about to start it again by its policy.
     #[serde(default)]
-    pub restarting: bool,
+    pub(crate) restarting: bool,
     /// Its last exit status.
-    pub exit_code: i32,
+    pub(crate) exit_code: i32,
     /// Since when, RFC 3339.
-    pub started_at: String,
+    pub(crate) started_at: String,
 }
 
 /// A process in a container.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Exec {
-    pub running: bool,
+pub(crate) struct Exec {
+    pub(crate) running: bool,
     /// Its exit status, once it has one.
-    pub exit_code: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
     /// Its number on the Engine's host; 0 if the Engine does not say.
     #[serde(default)]
-    pub pid: u32,
+    pub(crate) pid: u32,
 }
 
 /// An image in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Image {
-    pub id: String,
+pub(crate) struct Image {
+    pub(crate) id: String,
     /// Its names; `null` where it has none.
-    pub repo_tags: Option<Vec<String>>,
+    pub(crate) repo_tags: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -315,7 +320,7 @@ impl Response {
     ///
     /// # Errors
     /// [`Error::Refused`] with the Engine's own words.
-    pub fn accepted(self) -> Result<Response, Error> {
+    pub(crate) fn accepted(self) -> Result<Response, Error> {
         match self.status {
             200..=299 | 304 => Ok(self),
             status => Err(Error::Refused { status, message: self.message() }),
@@ -326,7 +331,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::accepted`], or what is wrong with the body; so do all below.
-    pub fn version(self) -> Result<Version, Error> {
+    pub(crate) fn version(self) -> Result<Version, Error> {
         self.json()
     }
 
@@ -334,7 +339,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn info(self) -> Result<Info, Error> {
+    pub(crate) fn info(self) -> Result<Info, Error> {
         self.json()
     }
 
@@ -342,7 +347,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn containers(self) -> Result<Vec<Container>, Error> {
+    pub(crate) fn containers(self) -> Result<Vec<Container>, Error> {
         self.json()
     }
 
@@ -350,7 +355,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn container(self) -> Result<ContainerDetail, Error> {
+    pub(crate) fn container(self) -> Result<ContainerDetail, Error> {
         self.json()
     }
 
@@ -358,7 +363,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn created(self) -> Result<String, Error> {
+    pub(crate) fn created(self) -> Result<String, Error> {
         self.json().map(|created: Created| created.id)
     }
 
@@ -366,7 +371,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn exec(self) -> Result<Exec, Error> {
+    pub(crate) fn exec(self) -> Result<Exec, Error> {
         self.json()
     }
 
@@ -374,7 +379,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`].
-    pub fn images(self) -> Result<Vec<Image>, Error> {
+    pub(crate) fn images(self) -> Result<Vec<Image>, Error> {
         self.json()
     }
 
@@ -382,7 +387,7 @@ impl Response {
     ///
     /// # Errors
     /// As of [`Response::version`], or the build's own words.
-    pub fn built(self) -> Result<(), Error> {
+    pub(crate) fn built(self) -> Result<(), Error> {
         let response = self.accepted()?;
         let lines = serde_json::Deserializer::from_slice(&response.body).into_iter::<Progress>();
         for line in lines {
@@ -396,7 +401,7 @@ impl Response {
     }
 
     /// Answer of [`image_build`]: what the build printed until it ended, however it did.
-    pub fn build_output(&self) -> String {
+    pub(crate) fn build_output(&self) -> String {
         let lines = serde_json::Deserializer::from_slice(&self.body).into_iter::<Progress>();
         lines.map_while(Result::ok).filter_map(|line| line.stream).collect()
     }

@@ -51,7 +51,7 @@ pub enum Event {
 
 /// A call was made while the connection was busy or over; or it was too long to be made at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotNow;
+pub(crate) struct NotNow;
 
 /// One connection. See [`Endpoint`] for how its bytes are moved.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Default for Conn {
 
 impl Conn {
     /// A connection on which nothing was said yet. Allocates nothing.
-    pub const fn new() -> Conn {
+    pub(crate) const fn new() -> Conn {
         Conn {
             state: State::Idle,
             room: Vec::new(),
@@ -139,7 +139,12 @@ impl Conn {
     /// # Errors
     /// [`NotNow`] unless [`Conn::is_idle`], or if the request exceeds
     /// [`DOCKER_REQUEST_BYTES_MAX`]; then nothing was done.
-    pub fn call(&mut self, request: &Request, answer: Answer, now: Mono) -> Result<(), NotNow> {
+    pub(crate) fn call(
+        &mut self,
+        request: &Request,
+        answer: Answer,
+        now: Mono,
+    ) -> Result<(), NotNow> {
         let bytes = request.to_bytes(answer == Answer::TakeOver);
         if !self.is_idle() || bytes.len() > self.output.space() {
             return Err(NotNow);
@@ -151,7 +156,7 @@ impl Conn {
 
     /// Sends on a stream that was taken over, as much as there is room for, and says how much.
     #[must_use = "what did not fit is still the caller's"]
-    pub fn send(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
         let space = self.send_space();
         let State::TakenOver(sink) = &mut self.state else {
             return 0;
@@ -165,7 +170,7 @@ impl Conn {
 
     /// Drops the first `len` bytes of [`Conn::received`] and so makes room for more. Asserts that
     /// they are there.
-    pub fn consume(&mut self, len: usize) {
+    pub(crate) fn consume(&mut self, len: usize) {
         match &mut self.state {
             State::Streaming { stream, .. }
             | State::Draining { stream, .. }
@@ -177,7 +182,7 @@ impl Conn {
     }
 
     /// Ends the connection from this side. What is still to be written may be.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if !matches!(self.state, State::Over) {
             self.state = State::Over;
             self.input.clear();
@@ -186,17 +191,17 @@ impl Conn {
     }
 
     /// What happened, oldest first.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     /// Whether a call can be made.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
 
     /// Bytes of the streamed body or of the stream taken over that are not consumed yet.
-    pub fn received(&self) -> &[u8] {
+    pub(crate) fn received(&self) -> &[u8] {
         match &self.state {
             State::Streaming { stream, .. }
             | State::Draining { stream, .. }
@@ -207,12 +212,12 @@ impl Conn {
     }
 
     /// Whether nothing more comes than [`Conn::received`] has.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended { .. } | State::Over)
     }
 
     /// How much [`Conn::send`] would take now.
-    pub fn send_space(&self) -> usize {
+    pub(crate) fn send_space(&self) -> usize {
         match self.state {
             State::TakenOver(_) => DOCKER_STREAM_BYTES.saturating_sub(self.output.len()),
             _ => 0,

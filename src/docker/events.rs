@@ -14,20 +14,20 @@ use crate::limits::DOCKER_EVENT_BYTES_MAX;
 
 /// One event, as far as the agent looks at it. What an event does not have is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DockerEvent {
+pub(crate) struct DockerEvent {
     /// What it is about: `container`, `image`, …
-    pub kind: String,
+    pub(crate) kind: String,
     /// What happened: `start`, `die`, `oom`, …
-    pub action: String,
-    pub id: String,
+    pub(crate) action: String,
+    pub(crate) id: String,
     /// The container's labels, and particulars such as `exitCode`, in one table.
-    pub attributes: BTreeMap<String, String>,
-    pub time: Wall,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) time: Wall,
 }
 
 /// Why no more events can be read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventsError {
+pub(crate) enum EventsError {
     /// Something between two objects, or an object that is none.
     NotJson(String),
     /// An object that does not end.
@@ -75,7 +75,7 @@ enum State {
 
 impl Events {
     /// At the start of a stream.
-    pub fn new() -> Events {
+    pub(crate) fn new() -> Events {
         Events::default()
     }
 
@@ -84,7 +84,10 @@ impl Events {
     ///
     /// # Errors
     /// The first thing that was wrong, now and on every later call.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<DockerEvent>), EventsError> {
+    pub(crate) fn read(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<(usize, Option<DockerEvent>), EventsError> {
         let outcome = self.scan(bytes);
         if let Err(error) = &outcome {
             self.state = State::Failed(error.clone());

@@ -31,35 +31,35 @@ impl Method {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    pub method: Method,
+    pub(crate) method: Method,
     /// Path and query, percent-encoded where needed ([`Target`] does it).
-    pub target: String,
+    pub(crate) target: String,
     /// The body and its content type.
-    pub body: Option<(&'static str, Vec<u8>)>,
+    pub(crate) body: Option<(&'static str, Vec<u8>)>,
     /// From the request to the end of a whole answer, or to the head of a streamed one.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Request {
     /// A request without a body that may take [`DOCKER_CALL_TIMEOUT`].
-    pub fn new(method: Method, target: Target) -> Request {
+    pub(crate) fn new(method: Method, target: Target) -> Request {
         Request { method, target: target.0, body: None, timeout: DOCKER_CALL_TIMEOUT }
     }
 
     /// The same with a JSON body.
-    pub fn with_json(mut self, body: &serde_json::Value) -> Request {
+    pub(crate) fn with_json(mut self, body: &serde_json::Value) -> Request {
         self.body = Some(("application/json", body.to_string().into_bytes()));
         self
     }
 
     /// The same with another time limit.
-    pub fn with_timeout(mut self, timeout: Duration) -> Request {
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Request {
         self.timeout = timeout;
         self
     }
 
     /// The request as it goes over the wire. `upgrade` asks for the stream to be taken over.
-    pub fn to_bytes(&self, upgrade: bool) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, upgrade: bool) -> Vec<u8> {
         let connection = if upgrade { "Connection: Upgrade\r\nUpgrade: tcp\r\n" } else { "" };
         let (content_type, body) = match &self.body {
             Some((kind, body)) => (format!("Content-Type: {kind}\r\n"), body.as_slice()),
@@ -80,7 +80,7 @@ impl Request {
 impl Request {
     /// The head of a request whose body follows in chunks ([`chunk_head`]), and which is the last
     /// one on its connection.
-    pub fn streamed_head(&self, content_type: &str) -> Vec<u8> {
+    pub(crate) fn streamed_head(&self, content_type: &str) -> Vec<u8> {
         let (method, target) = (self.method.as_str(), &self.target);
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\
@@ -91,20 +91,20 @@ impl Request {
 }
 
 /// What stands before a chunk of a body (RFC 9112 §7.1); CR and LF stand behind it.
-pub fn chunk_head(length: usize) -> String {
+pub(crate) fn chunk_head(length: usize) -> String {
     format!("{length:x}\r\n")
 }
 
 /// What stands behind the last chunk.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Path and query of a request, made from parts of unknown content.
 #[derive(Clone, Debug)]
-pub struct Target(String);
+pub(crate) struct Target(String);
 
 impl Target {
     /// The path of these segments, each escaped.
-    pub fn path(segments: &[&str]) -> Target {
+    pub(crate) fn path(segments: &[&str]) -> Target {
         let mut target = String::new();
         for segment in segments {
             target.push('/');
@@ -114,7 +114,7 @@ impl Target {
     }
 
     /// The same with one more `name=value` in its query.
-    pub fn query(mut self, name: &str, value: &str) -> Target {
+    pub(crate) fn query(mut self, name: &str, value: &str) -> Target {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(name);
         self.0.push('=');
@@ -139,18 +139,18 @@ fn escape(text: &str, target: &mut String) {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    pub status: u16,
-    pub body: Vec<u8>,
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What the head of a response says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub status: u16,
+pub(crate) struct Head {
+    pub(crate) status: u16,
     /// How the body is framed.
-    pub body: Body,
+    pub(crate) body: Body,
     /// Whether another call may follow on the connection.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 /// What is wrong with what the Engine sent.
@@ -197,7 +197,7 @@ impl std::error::Error for HttpError {}
 ///
 /// # Errors
 /// What is not a response, or is longer than [`DOCKER_HEAD_BYTES_MAX`].
-pub fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
+pub(crate) fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; DOCKER_HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let window = &input[..input.len().min(DOCKER_HEAD_BYTES_MAX)];

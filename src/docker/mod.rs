@@ -22,7 +22,7 @@ pub mod http;
 
 use std::fmt;
 
-pub use conn::{Conn, Event};
+pub(crate) use conn::{Conn, Event};
 pub use http::{Method, Request, Response};
 
 /// Why a call, or a whole connection, failed.
@@ -47,12 +47,12 @@ pub enum Error {
 
 impl Error {
     /// Whether the Engine said that what the call names is not there.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Refused { status: 404, .. })
     }
 
     /// Whether the Engine refused because of the state that something is in.
-    pub fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Error::Refused { status: 409, .. })
     }
 }

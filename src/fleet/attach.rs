@@ -41,7 +41,7 @@ use crate::rpc::session::Session;
 use crate::ssh::{self, ChannelId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The person has left and the session runs on, as far as is known.
     Detached,
     /// The session has ended.
@@ -129,7 +129,7 @@ impl Parting {
 }
 
 /// A terminal with its connection.
-pub struct Attach {
+pub(crate) struct Attach {
     member: Member,
     header: AttachHeader,
     state: State,
@@ -143,7 +143,7 @@ const CTRL_C: u8 = 3;
 impl Attach {
     /// A terminal on `member`'s session `header.id`. The member may be connected already; its
     /// pending events are taken as this terminal's.
-    pub fn new(mut member: Member, header: AttachHeader, now: Mono) -> Attach {
+    pub(crate) fn new(mut member: Member, header: AttachHeader, now: Mono) -> Attach {
         member.set_mode(Mode::Once);
         let state = State::Connecting { absence: None };
         let notice = Buffer::new(ATTACH_NOTICE_BYTES_MAX);
@@ -155,28 +155,28 @@ impl Attach {
     }
 
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
-    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+    pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
         self.member.connected(now, seed);
     }
 
     /// The stream could not be opened, in the system's words.
-    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+    pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
         self.member.dial_failed(now, why);
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn connects_started(&mut self, now: Mono) {
+    pub(crate) fn connects_started(&mut self, now: Mono) {
         self.member.connects_started(now);
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.member.poll_action()
     }
 
     /// Acts on what has happened. To be called after every other call; output, deadline and end may
     /// have changed then.
-    pub fn work(&mut self, now: Mono) {
+    pub(crate) fn work(&mut self, now: Mono) {
         loop {
             self.look(now);
             // The rest of an ended terminal's output is delivered before its channel may die.
@@ -195,7 +195,7 @@ impl Attach {
 
     /// Takes what was typed, and returns how much of it. Zero means: ask again after the next
     /// [`Attach::work`].
-    pub fn typed(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn typed(&mut self, bytes: &[u8]) -> usize {
         match &mut self.state {
             State::Open { channel, .. } if !self.header.read_only => {
                 self.member.conn().map_or(0, |conn| conn.send(*channel, bytes))
@@ -213,7 +213,7 @@ impl Attach {
     }
 
     /// The person's terminal has another size now.
-    pub fn resized(&mut self, size: TerminalSize) {
+    pub(crate) fn resized(&mut self, size: TerminalSize) {
         self.header.cols = u32::from(size.cols());
         self.header.rows = u32::from(size.rows());
         if let State::Listening { channel, .. } | State::Open { channel, .. } = self.state
@@ -224,7 +224,7 @@ impl Attach {
     }
 
     /// Ends it as the person's wish; the session runs on.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         let end = match &self.state {
             State::Ended(_) => return,
             State::Connecting { absence: Some(absence) }
@@ -239,7 +239,7 @@ impl Attach {
     }
 
     /// Bytes for the person's terminal, oldest first; empty if there are none.
-    pub fn terminal_output(&self) -> &[u8] {
+    pub(crate) fn terminal_output(&self) -> &[u8] {
         if !self.notice.is_empty() {
             return self.notice.as_slice();
         }
@@ -252,7 +252,7 @@ impl Attach {
     }
 
     /// The first `len` bytes of [`Attach::terminal_output`] have been written.
-    pub fn terminal_output_sent(&mut self, len: usize) {
+    pub(crate) fn terminal_output_sent(&mut self, len: usize) {
         if !self.notice.is_empty() {
             self.notice.consume(len);
         } else if let State::Open { channel, .. } | State::Draining { channel, .. } = self.state
@@ -263,7 +263,7 @@ impl Attach {
     }
 
     /// Whether the person's terminal belongs to the session now, so that it should be raw.
-    pub fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         match &self.state {
             State::Open { .. }
             | State::Draining { .. }
@@ -277,14 +277,14 @@ impl Attach {
     }
 
     /// How it ended, once all output is written; the connection is closing then.
-    pub fn ended(&self) -> Option<&End> {
+    pub(crate) fn ended(&self) -> Option<&End> {
         match &self.state {
             State::Ended(end) if self.notice.is_empty() => Some(end),
             _ => None,
         }
     }
 
-    pub fn agent(&self) -> &Arc<KnownAgent> {
+    pub(crate) fn agent(&self) -> &Arc<KnownAgent> {
         self.member.agent()
     }
 
@@ -516,7 +516,7 @@ impl Attach {
     }
 
     /// Which session this is.
-    pub fn session(&self) -> Uuid {
+    pub(crate) fn session(&self) -> Uuid {
         self.header.id
     }
 }

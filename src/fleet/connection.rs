@@ -123,7 +123,7 @@ pub enum Status {
 
 /// News from a connection.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Both ends have proven themselves.
     Ready,
     /// It is gone.
@@ -151,7 +151,7 @@ enum Stage {
 }
 
 /// A connection that is kept up, or made once.
-pub struct Connection {
+pub(crate) struct Connection {
     agent: Arc<KnownAgent>,
     mode: Mode,
     backoff: Backoff,
@@ -165,7 +165,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that wants to be dialled at once. `seed` is for the jitter of its waits.
-    pub fn new(agent: Arc<KnownAgent>, mode: Mode, seed: [u8; 32], now: Mono) -> Connection {
+    pub(crate) fn new(agent: Arc<KnownAgent>, mode: Mode, seed: [u8; 32], now: Mono) -> Connection {
         Connection {
             agent,
             mode,
@@ -179,13 +179,13 @@ impl Connection {
     }
 
     /// Changes what happens after the next loss.
-    pub fn set_mode(&mut self, mode: Mode) {
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
         self.backoff = backoff(mode);
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn connects_started(&mut self, now: Mono) {
+    pub(crate) fn connects_started(&mut self, now: Mono) {
         if let Stage::Dialling { knock_at, .. } = &mut self.stage {
             let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// There is news of the agent from elsewhere: a wait is over.
-    pub fn reconnect_now(&mut self, now: Mono) {
+    pub(crate) fn reconnect_now(&mut self, now: Mono) {
         if matches!(self.stage, Stage::Waiting { .. }) {
             self.stage = dialling(now);
             self.action = Some(Action::Dial);
@@ -202,7 +202,7 @@ impl Connection {
     }
 
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
-    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+    pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
         if matches!(self.stage, Stage::Dialling { .. }) {
             let conn = Conn::client(Arc::clone(&self.agent.config), seed, now);
             self.stage = Stage::Handshake(Box::new(conn));
@@ -210,7 +210,7 @@ impl Connection {
     }
 
     /// The stream could not be opened.
-    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+    pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
         if matches!(self.stage, Stage::Dialling { .. }) {
             let wait = match why.is_silence() {
                 true => self.backoff.brief(&mut self.rng),
@@ -221,12 +221,12 @@ impl Connection {
     }
 
     /// The agent has answered something: the next wait is short again.
-    pub fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.backoff.reset();
     }
 
     /// Ends it for good, with a word to the agent if there is one to hear it.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
             Stage::Handshake(mut conn) | Stage::Ready(mut conn) => {
                 conn.disconnect("done");
@@ -242,7 +242,7 @@ impl Connection {
     }
 
     /// What has happened. To be asked until it says `None`, after every other call.
-    pub fn poll(&mut self, now: Mono) -> Option<Step> {
+    pub(crate) fn poll(&mut self, now: Mono) -> Option<Step> {
         if let Some(lost) = self.untold.take() {
             return Some(Step::Lost(lost));
         }
@@ -266,12 +266,12 @@ impl Connection {
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.action.take()
     }
 
     /// The transport, once both ends have proven themselves.
-    pub fn conn(&mut self) -> Option<&mut Conn> {
+    pub(crate) fn conn(&mut self) -> Option<&mut Conn> {
         match &mut self.stage {
             Stage::Ready(conn) => Some(conn),
             _ => None,
@@ -279,7 +279,7 @@ impl Connection {
     }
 
     /// The transport for looking, once both ends have proven themselves.
-    pub fn ready(&self) -> Option<&Conn> {
+    pub(crate) fn ready(&self) -> Option<&Conn> {
         match &self.stage {
             Stage::Ready(conn) => Some(conn),
             _ => None,
@@ -287,16 +287,16 @@ impl Connection {
     }
 
     /// Whom it connects to.
-    pub fn agent(&self) -> &Arc<KnownAgent> {
+    pub(crate) fn agent(&self) -> &Arc<KnownAgent> {
         &self.agent
     }
 
     /// What happens after a loss.
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match self.stage {
             Stage::Waiting { until, .. } => Status::Waiting(until),
             Stage::Dialling { .. } => Status::Dialling,
@@ -307,7 +307,7 @@ impl Connection {
     }
 
     /// The last loss; kept while connected, too.
-    pub fn last_error(&self) -> Option<&Lost> {
+    pub(crate) fn last_error(&self) -> Option<&Lost> {
         self.last_error.as_ref()
     }
 

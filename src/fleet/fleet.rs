@@ -18,9 +18,9 @@ use crate::rpc::call::Call;
 /// Names a request: whose, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
-    pub member: Key,
+    pub(crate) member: Key,
     /// The request on it.
-    pub request: Key,
+    pub(crate) request: Key,
 }
 
 pub struct Fleet {
@@ -31,18 +31,18 @@ pub struct Fleet {
 
 impl Fleet {
     /// No members yet. `seed` is for the jitter of their waits.
-    pub fn new(mode: Mode, seed: [u8; 32]) -> Fleet {
+    pub(crate) fn new(mode: Mode, seed: [u8; 32]) -> Fleet {
         Fleet { mode, rng: Rng::from_seed(seed), members: Slots::new(AGENTS_MAX) }
     }
 
     /// Adds an agent, which wants to be dialled at once. `None` if there are [`AGENTS_MAX`].
-    pub fn add(&mut self, agent: Arc<KnownAgent>, now: Mono) -> Option<Key> {
+    pub(crate) fn add(&mut self, agent: Arc<KnownAgent>, now: Mono) -> Option<Key> {
         let member = Member::new(agent, self.mode, self.rng.bytes(), now);
         self.members.insert(member).ok()
     }
 
     /// Takes a member out, its connection alive.
-    pub fn take(&mut self, member: Key) -> Option<Member> {
+    pub(crate) fn take(&mut self, member: Key) -> Option<Member> {
         self.members.remove(member)
     }
 
@@ -50,7 +50,7 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Member::request`]; the key must be a live one.
-    pub fn request(
+    pub(crate) fn request(
         &mut self,
         member: Key,
         call: &Call,
@@ -61,36 +61,36 @@ impl Fleet {
     }
 
     /// What has happened, and to whom. To be asked until it says `None`, after every other call.
-    pub fn poll_event(&mut self, now: Mono) -> Option<(Key, Event)> {
+    pub(crate) fn poll_event(&mut self, now: Mono) -> Option<(Key, Event)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_event(now)?)))
     }
 
     /// What the driver is to do with whose stream. To be asked until it says `None`.
-    pub fn poll_action(&mut self) -> Option<(Key, Action)> {
+    pub(crate) fn poll_action(&mut self) -> Option<(Key, Action)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_action()?)))
     }
 
     /// When [`Fleet::tick`] is wanted next.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.members.iter().filter_map(|(_, member)| member.deadline()).min()
     }
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         for (_, member) in self.members.iter_mut() {
             member.tick(now);
         }
     }
 
-    pub fn member(&self, member: Key) -> Option<&Member> {
+    pub(crate) fn member(&self, member: Key) -> Option<&Member> {
         self.members.get(member)
     }
 
     /// One member, for its stream.
-    pub fn member_mut(&mut self, member: Key) -> Option<&mut Member> {
+    pub(crate) fn member_mut(&mut self, member: Key) -> Option<&mut Member> {
         self.members.get_mut(member)
     }
 
-    pub fn members(&self) -> impl Iterator<Item = (Key, &Member)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Key, &Member)> {
         self.members.iter()
     }
 }

@@ -12,7 +12,7 @@ use crate::rpc::session::Session;
 
 /// A session's state, the first column of every listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub(crate) enum State {
     /// `-`: its command does not run
     Stopped,
     /// `L`: an operation was in flight when the agent died
@@ -28,7 +28,7 @@ pub enum State {
 }
 
 impl State {
-    pub const fn sign(self) -> char {
+    pub(crate) const fn sign(self) -> char {
         match self {
             State::Stopped => '-',
             State::Locked => 'L',
@@ -40,7 +40,7 @@ impl State {
     }
 
     /// The state of a session that its agent has just told.
-    pub fn of(session: &Session) -> State {
+    pub(crate) fn of(session: &Session) -> State {
         match session {
             Session { stale: Some(_), .. } => State::Unknown,
             Session { locked: true, .. } => State::Locked,
@@ -53,12 +53,12 @@ impl State {
 
 /// What is known of one agent's sessions.
 #[derive(Clone, Debug)]
-pub struct AgentList {
-    pub id: AgentId,
+pub(crate) struct AgentList {
+    pub(crate) id: AgentId,
     /// Its host, as people know it.
-    pub host: String,
+    pub(crate) host: String,
     /// Its answer just now, or what was known before it became silent.
-    pub news: News,
+    pub(crate) news: News,
 }
 
 /// How good the news of an agent is.
@@ -85,7 +85,7 @@ impl News {
     ///
     /// # Errors
     /// The result is no list at all.
-    pub fn from_result(result: Value) -> Result<News, String> {
+    pub(crate) fn from_result(result: Value) -> Result<News, String> {
         let Value::Array(items) = result else {
             return Err("the agent's list is not a list".to_owned());
         };
@@ -96,7 +96,7 @@ impl News {
     }
 
     /// Its sessions, fresh or not.
-    pub fn sessions(&self) -> &[Session] {
+    pub(crate) fn sessions(&self) -> &[Session] {
         match self {
             News::Fresh { sessions, .. } | News::Silent { sessions, .. } => sessions,
         }
@@ -106,51 +106,51 @@ impl News {
 /// A session directory that was found on the shell host.
 #[derive(Clone, Debug)]
 pub struct LocalHome {
-    pub id: Uuid,
+    pub(crate) id: Uuid,
     /// Its metadata, if that can be read.
-    pub session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// When it was last changed.
-    pub changed: Wall,
+    pub(crate) changed: Wall,
 }
 
 /// One line of the listing.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub state: State,
+pub(crate) struct Row {
+    pub(crate) state: State,
     /// Whose it is; `None` for an orphan.
-    pub agent: Option<(AgentId, String)>,
-    pub id: Uuid,
+    pub(crate) agent: Option<(AgentId, String)>,
+    pub(crate) id: Uuid,
     /// All that is known of it; `None` for an orphan without readable metadata.
-    pub session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// When it was last accessed.
-    pub last_accessed: Wall,
+    pub(crate) last_accessed: Wall,
     /// The age of this line's news, if it is not fresh: when the agent was last heard of.
-    pub last_news: Option<Wall>,
+    pub(crate) last_news: Option<Wall>,
 }
 
 /// An agent whose part of the listing is missing, old or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    pub id: AgentId,
-    pub host: String,
-    pub what: String,
+pub(crate) struct Note {
+    pub(crate) id: AgentId,
+    pub(crate) host: String,
+    pub(crate) what: String,
     /// When it was last heard of, if it is silent now.
-    pub last_news: Option<Wall>,
+    pub(crate) last_news: Option<Wall>,
     /// Whether it has not answered at all.
-    pub is_silent: bool,
+    pub(crate) is_silent: bool,
 }
 
 /// All rows, newest access first, and notes on what is missing.
 #[derive(Clone, Debug, Default)]
-pub struct Listing {
-    pub rows: Vec<Row>,
-    pub notes: Vec<Note>,
+pub(crate) struct Listing {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Listing {
     /// Merges all agents' parts. A local home is an orphan only if every agent has answered and
     /// none owns it; while one is silent it may be that one's, and so is unknown.
-    pub fn merge(agents: &[AgentList], local: Vec<LocalHome>) -> Listing {
+    pub(crate) fn merge(agents: &[AgentList], local: Vec<LocalHome>) -> Listing {
         let mut listing = Listing::default();
         for agent in agents {
             listing.add(agent);
@@ -212,7 +212,7 @@ pub mod tests {
     use super::*;
 
     /// A session named `name` whose id starts with `prefix`, accessed `age` seconds before 10:00.
-    pub fn session(prefix: &str, name: &str, age: i64) -> Session {
+    pub(crate) fn session(prefix: &str, name: &str, age: i64) -> Session {
         let id = format!("{prefix}{}", &"00000000-0000-4000-8000-000000000000"[prefix.len()..]);
         serde_json::from_value(serde_json::json!({
             "uuid": id, "name": name,
@@ -227,13 +227,13 @@ pub mod tests {
     }
 
     /// What agent `number` has answered.
-    pub fn fresh(number: u8, sessions: Vec<Session>) -> AgentList {
+    pub(crate) fn fresh(number: u8, sessions: Vec<Session>) -> AgentList {
         let news = News::Fresh { sessions, unread: 0 };
         AgentList { id: id(number), host: format!("web-{number}"), news }
     }
 
     /// What is left of agent `number`, which does not answer.
-    pub fn silent(number: u8, sessions: Vec<Session>) -> AgentList {
+    pub(crate) fn silent(number: u8, sessions: Vec<Session>) -> AgentList {
         let news = News::Silent {
             error: format!("cannot connect to web-{number}:222: connection refused"),
             last_news: (!sessions.is_empty()).then(|| Wall::new(1_767_347_940, 0)),

@@ -117,7 +117,7 @@ enum Use {
 }
 
 /// One agent's connection with its requests.
-pub struct Member {
+pub(crate) struct Member {
     connection: Connection,
     requests: Slots<Request>,
     /// Live channels; one that is not here is on its way out and nobody's.
@@ -127,7 +127,7 @@ pub struct Member {
 
 impl Member {
     /// A member that wants to be dialled at once. `seed` is for the jitter of its waits.
-    pub fn new(agent: Arc<KnownAgent>, mode: Mode, seed: [u8; 32], now: Mono) -> Member {
+    pub(crate) fn new(agent: Arc<KnownAgent>, mode: Mode, seed: [u8; 32], now: Mono) -> Member {
         Member {
             connection: Connection::new(agent, mode, seed, now),
             requests: Slots::new(MEMBER_REQUESTS_MAX),
@@ -140,7 +140,7 @@ impl Member {
     ///
     /// # Errors
     /// [`RequestError::Full`], or [`RequestError::Unreachable`] if the connection is over.
-    pub fn request(&mut self, call: &Call, deadline: Mono) -> Result<Key, RequestError> {
+    pub(crate) fn request(&mut self, call: &Call, deadline: Mono) -> Result<Key, RequestError> {
         if let (Status::Over, Some(lost)) = (self.status(), self.connection.last_error()) {
             return Err(RequestError::Unreachable(lost.clone()));
         }
@@ -151,7 +151,7 @@ impl Member {
     }
 
     /// Forgets a request: no answer will come. What the agent does with it is its own affair.
-    pub fn cancel(&mut self, request: Key) {
+    pub(crate) fn cancel(&mut self, request: Key) {
         if let Some(gone) = self.requests.remove(request) {
             self.abandon(gone.stage.channel());
         }
@@ -159,54 +159,54 @@ impl Member {
 
     /// Opens a channel whose events come as [`Event::Channel`]. `None` unless the connection is
     /// ready and has room.
-    pub fn open(&mut self, subsystem: &'static str) -> Option<ChannelId> {
+    pub(crate) fn open(&mut self, subsystem: &'static str) -> Option<ChannelId> {
         let channel = self.connection.conn()?.open_subsystem(subsystem).ok()?;
         self.channels.insert(channel, Use::Owner);
         Some(channel)
     }
 
     /// The transport, for the owner's own channels; `None` unless the connection is ready.
-    pub fn conn(&mut self) -> Option<&mut Conn> {
+    pub(crate) fn conn(&mut self) -> Option<&mut Conn> {
         self.connection.conn()
     }
 
     /// The transport for looking; `None` unless the connection is ready.
-    pub fn ready(&self) -> Option<&Conn> {
+    pub(crate) fn ready(&self) -> Option<&Conn> {
         self.connection.ready()
     }
 
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
-    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+    pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
         self.connection.connected(now, seed);
     }
 
     /// The address is known, and a stream to it is being opened.
-    pub fn connects_started(&mut self, now: Mono) {
+    pub(crate) fn connects_started(&mut self, now: Mono) {
         self.connection.connects_started(now);
     }
 
     /// The stream could not be opened.
-    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+    pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
         self.connection.dial_failed(now, why);
     }
 
     /// There is news of the agent from elsewhere: a wait is over.
-    pub fn reconnect_now(&mut self, now: Mono) {
+    pub(crate) fn reconnect_now(&mut self, now: Mono) {
         self.connection.reconnect_now(now);
     }
 
     /// Changes what happens after the next loss.
-    pub fn set_mode(&mut self, mode: Mode) {
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
         self.connection.set_mode(mode);
     }
 
     /// Ends the connection for good.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.connection.close();
     }
 
     /// What has happened. To be asked until it says `None`, after every other call.
-    pub fn poll_event(&mut self, now: Mono) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self, now: Mono) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -223,27 +223,27 @@ impl Member {
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.connection.poll_action()
     }
 
     /// Which agent this is.
-    pub fn agent(&self) -> &Arc<KnownAgent> {
+    pub(crate) fn agent(&self) -> &Arc<KnownAgent> {
         self.connection.agent()
     }
 
     /// Where the connection stands.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.connection.status()
     }
 
     /// The last loss; kept while connected, too.
-    pub fn last_error(&self) -> Option<&Lost> {
+    pub(crate) fn last_error(&self) -> Option<&Lost> {
         self.connection.last_error()
     }
 
     /// Requests that have no answer yet.
-    pub fn requests_open(&self) -> usize {
+    pub(crate) fn requests_open(&self) -> usize {
         self.requests.len()
     }
 

@@ -17,36 +17,36 @@ use crate::ssh::keys::{KeyPair, PublicKey};
 use crate::ssh::{ClientConfig, Tuning};
 
 /// What was read from one file, or the system's words about why it could not be.
-pub type FileContent = Result<Vec<u8>, String>;
+pub(crate) type FileContent = Result<Vec<u8>, String>;
 
 /// One directory of the registry, as the driver read it.
-pub struct EntryFiles {
-    pub name: String,
+pub(crate) struct EntryFiles {
+    pub(crate) name: String,
     /// Where its files are.
-    pub entry: AgentEntry,
+    pub(crate) entry: AgentEntry,
     /// `agent-host`.
-    pub host: FileContent,
+    pub(crate) host: FileContent,
     /// `host_key.pub`.
-    pub host_key: FileContent,
+    pub(crate) host_key: FileContent,
     /// `shell_to_agent_ed25519_key`.
-    pub key: FileContent,
+    pub(crate) key: FileContent,
 }
 
 /// An agent that can be dialled: where it is, who it must prove to be, and how we prove ourselves.
 #[derive(Clone, Debug)]
 pub struct KnownAgent {
-    pub id: AgentId,
+    pub(crate) id: AgentId,
     /// Where it is dialled.
-    pub address: Address,
+    pub(crate) address: Address,
     /// The host key that it must have, and the key that we prove to it.
-    pub config: Arc<ClientConfig>,
+    pub(crate) config: Arc<ClientConfig>,
     /// Its files, for messages.
-    pub entry: AgentEntry,
+    pub(crate) entry: AgentEntry,
 }
 
 impl KnownAgent {
     /// The host as people know it: its name or number, without the port.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         match &self.address.host {
             Host::Any => "localhost".to_owned(),
             Host::Ip(number) => number.to_string(),
@@ -55,21 +55,21 @@ impl KnownAgent {
     }
 
     /// The command that enrols this agent again and so repairs its keys on both ends.
-    pub fn repair(&self) -> String {
+    pub(crate) fn repair(&self) -> String {
         repair(Some(&self.host()))
     }
 }
 
 /// Why an entry of the registry cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The directory's name, as it was found.
-    pub agent: String,
-    pub path: PathBuf,
+    pub(crate) agent: String,
+    pub(crate) path: PathBuf,
     /// What is wrong with it.
-    pub what: String,
+    pub(crate) what: String,
     /// The command that repairs it.
-    pub repair: String,
+    pub(crate) repair: String,
 }
 
 impl fmt::Display for Problem {
@@ -80,15 +80,15 @@ impl fmt::Display for Problem {
 
 /// All known agents, sorted by id, and what is wrong with the other entries.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     /// Those that can be dialled.
-    pub agents: Vec<KnownAgent>,
-    pub problems: Vec<Problem>,
+    pub(crate) agents: Vec<KnownAgent>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Registry {
     /// Reads all entries. Their number was bounded by the driver.
-    pub fn parse(entries: Vec<EntryFiles>) -> Registry {
+    pub(crate) fn parse(entries: Vec<EntryFiles>) -> Registry {
         let mut registry = Registry::default();
         for files in entries {
             match parse_entry(files) {
@@ -105,7 +105,7 @@ impl Registry {
     ///
     /// # Errors
     /// One sentence: nothing matches, or several do.
-    pub fn find(&self, text: &str) -> Result<&KnownAgent, String> {
+    pub(crate) fn find(&self, text: &str) -> Result<&KnownAgent, String> {
         if let Some(problem) = self.problems.iter().find(|problem| problem.agent == text) {
             return Err(problem.to_string());
         }

@@ -12,7 +12,7 @@ use crate::rpc::session::Session;
 
 /// How sure the choice must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
+pub(crate) enum Care {
     /// UUID, prefix or name among the agents that answer.
     Usual,
     /// UUID or whole name, and a name only if every agent has answered: what follows cannot be
@@ -22,24 +22,24 @@ pub enum Care {
 
 /// A session with its agent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Selected {
-    pub agent: AgentId,
+pub(crate) struct Selected {
+    pub(crate) agent: AgentId,
     /// That agent's host, as people know it.
-    pub host: String,
-    pub session: Session,
+    pub(crate) host: String,
+    pub(crate) session: Session,
 }
 
 /// One of several that could be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    pub id: Uuid,
-    pub name: String,
-    pub host: String,
+pub(crate) struct Candidate {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) host: String,
 }
 
 /// Why no session is selected. Each carries the operator's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SelectError {
+pub(crate) enum SelectError {
     /// None matches on the agents that have answered; those that have not, each with its reason.
     NotFound(String, Vec<String>),
     Ambiguous(String, Vec<Candidate>),
@@ -90,7 +90,11 @@ impl fmt::Display for Candidate {
 ///
 /// # Errors
 /// [`SelectError`]
-pub fn select(text: &str, agents: &[AgentList], care: Care) -> Result<Selected, SelectError> {
+pub(crate) fn select(
+    text: &str,
+    agents: &[AgentList],
+    care: Care,
+) -> Result<Selected, SelectError> {
     let found = matches(text, agents);
     let silent = || silent_hosts(agents);
     let [(agent, session)] = found[..] else {
@@ -115,7 +119,7 @@ pub fn select(text: &str, agents: &[AgentList], care: Care) -> Result<Selected, 
 }
 
 /// Whether `text` is a whole UUID, so that one answer that has it settles the matter.
-pub fn is_whole_id(text: &str) -> bool {
+pub(crate) fn is_whole_id(text: &str) -> bool {
     text.len() == UUID_TEXT_BYTES && Uuid::parse(text).is_ok()
 }
 

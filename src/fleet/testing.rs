@@ -23,17 +23,17 @@ static SUBSYSTEMS: [Subsystem; 2] = [
 ];
 
 /// The point `second` seconds after the origin.
-pub fn at(second: u64) -> Mono {
+pub(crate) fn at(second: u64) -> Mono {
     Mono::ZERO + Duration::from_secs(second)
 }
 
 /// A dial that a peer has refused.
-pub fn refused(text: &str) -> Unreached {
+pub(crate) fn refused(text: &str) -> Unreached {
     Unreached::Refused(text.to_owned())
 }
 
 /// A dial that nobody has answered.
-pub fn silent(text: &str) -> Unreached {
+pub(crate) fn silent(text: &str) -> Unreached {
     Unreached::Silent(text.to_owned())
 }
 
@@ -42,7 +42,7 @@ fn host_key(number: u8) -> KeyPair {
 }
 
 /// Agent `number` (1 to 8), reachable at `web-<number>`.
-pub fn agent(number: u8) -> KnownAgent {
+pub(crate) fn agent(number: u8) -> KnownAgent {
     let name = format!("abcdefghjkm{}", number + 1);
     let entry = Paths::below("/r").agent_entry(&name);
     let files = EntryFiles {
@@ -56,22 +56,22 @@ pub fn agent(number: u8) -> KnownAgent {
 }
 
 /// One connection of agent `number`, as the agent has it.
-pub struct Peer {
-    pub conn: Conn,
+pub(crate) struct Peer {
+    pub(crate) conn: Conn,
     /// Requests that are not answered yet.
-    pub calls: Vec<(ChannelId, Value)>,
+    pub(crate) calls: Vec<(ChannelId, Value)>,
     /// Everything else that happened.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// What came on attach channels.
-    pub typed: Vec<u8>,
+    pub(crate) typed: Vec<u8>,
     /// The attach channel that was opened last.
-    pub terminal: Option<ChannelId>,
+    pub(crate) terminal: Option<ChannelId>,
     rpc: Vec<(ChannelId, Lines)>,
 }
 
 impl Peer {
     /// A connection that was just accepted.
-    pub fn new(number: u8) -> Peer {
+    pub(crate) fn new(number: u8) -> Peer {
         let config = ServerConfig {
             host_key: host_key(number),
             subsystems: &SUBSYSTEMS,
@@ -88,19 +88,19 @@ impl Peer {
     }
 
     /// Answers a call as an agent does: line, end, close.
-    pub fn answer(&mut self, channel: ChannelId, answer: Answer) {
+    pub(crate) fn answer(&mut self, channel: ChannelId, answer: Answer) {
         self.send(channel, &response::to_line(&answer));
         self.conn.send_eof(channel);
         self.conn.close(channel);
     }
 
     /// Sends bytes, all of which must fit.
-    pub fn send(&mut self, channel: ChannelId, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, channel: ChannelId, bytes: &[u8]) {
         assert_eq!(self.conn.send(channel, bytes), bytes.len());
     }
 
     /// The channel of the first waiting call of this op, which then waits no more.
-    pub fn take_call(&mut self, op: &str) -> ChannelId {
+    pub(crate) fn take_call(&mut self, op: &str) -> ChannelId {
         let found = self.calls.iter().position(|(_, call)| call["op"] == op);
         self.calls.remove(found.expect("such a call is waiting")).0
     }
@@ -140,7 +140,7 @@ impl Peer {
 }
 
 /// Moves bytes both ways until neither end has any.
-pub fn pump<E: Endpoint>(now: Mono, client: &mut E, peer: &mut Peer) {
+pub(crate) fn pump<E: Endpoint>(now: Mono, client: &mut E, peer: &mut Peer) {
     loop {
         let moved = shift(now, client, &mut peer.conn);
         peer.work();

@@ -10,17 +10,17 @@ use crate::limits::ACCOUNTS_BYTES_MAX;
 
 /// A table of names and numbers. Where one has several entries the first counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     entries: Vec<(String, u32)>,
 }
 
 /// Users and groups as they are now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     /// User names and ids.
-    pub users: Names,
+    pub(crate) users: Names,
     /// Group names and ids.
-    pub groups: Names,
+    pub(crate) groups: Names,
 }
 
 impl Accounts {
@@ -28,7 +28,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn read() -> Result<Accounts, DiskError> {
+    pub(crate) fn read() -> Result<Accounts, DiskError> {
         let table = |path: &str| -> Result<Names, DiskError> {
             let bytes = read_bounded(Path::new(path), ACCOUNTS_BYTES_MAX, Links::Follow)?;
             Ok(Names::parse(&String::from_utf8_lossy(&bytes)))
@@ -39,7 +39,7 @@ impl Accounts {
 
 impl Names {
     /// Reads lines of `name:password:number:…`; what is no such line is passed over.
-    pub fn parse(text: &str) -> Names {
+    pub(crate) fn parse(text: &str) -> Names {
         let entry = |line: &str| {
             let mut fields = line.split(':');
             let name = fields.next()?;
@@ -50,12 +50,12 @@ impl Names {
     }
 
     /// The number of a name.
-    pub fn number(&self, name: &str) -> Option<u32> {
+    pub(crate) fn number(&self, name: &str) -> Option<u32> {
         self.entries.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
     }
 
     /// The name of a number; the number itself if it has none.
-    pub fn name(&self, number: u32) -> String {
+    pub(crate) fn name(&self, number: u32) -> String {
         let found = self.entries.iter().find(|entry| entry.1 == number);
         found.map_or_else(|| number.to_string(), |entry| entry.0.clone())
     }

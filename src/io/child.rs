@@ -21,7 +21,7 @@ const CHUNKS_PER_TURN: usize = 4;
 
 /// A running program with its pipes. Dropping it kills its process group.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     process: Process,
     input: Option<Input>,
     output: Pipe,
@@ -45,25 +45,25 @@ struct Pipe {
 
 /// What a program said on one of its outputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
+pub(crate) struct Collected {
     /// The beginning, up to the bound.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Whether it said more.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// A program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    pub exit: Exit,
-    pub output: Collected,
-    pub errors: Collected,
+pub(crate) struct Report {
+    pub(crate) exit: Exit,
+    pub(crate) output: Collected,
+    pub(crate) errors: Collected,
 }
 
 /// How it goes on with a child.
 #[must_use = "a child that is to go again gets no event for it"]
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// After the next event.
     Wait,
     /// In the next turn: it says more than one turn takes.
@@ -78,7 +78,11 @@ impl Child {
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn spawn(program: &Program, input: Vec<u8>, limit: usize) -> Result<Child, SpawnError> {
+    pub(crate) fn spawn(
+        program: &Program,
+        input: Vec<u8>,
+        limit: usize,
+    ) -> Result<Child, SpawnError> {
         let mut command = program.command();
         command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -91,7 +95,7 @@ impl Child {
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn lend_terminal(program: &Program, limit: usize) -> Result<Child, SpawnError> {
+    pub(crate) fn lend_terminal(program: &Program, limit: usize) -> Result<Child, SpawnError> {
         let mut command = program.command();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let process = Process::spawn_beside(&mut command);
@@ -120,7 +124,7 @@ impl Child {
     ///
     /// # Errors
     /// When the kernel has no room.
-    pub fn watch(&self, reactor: &Reactor, key: Key) -> io::Result<()> {
+    pub(crate) fn watch(&self, reactor: &Reactor, key: Key) -> io::Result<()> {
         let mut watched = vec![reactor.watch(&self.process, key, Interests::Read)?];
         if let Some(input) = &self.input {
             watched.push(reactor.watch(&input.fd, key, Interests::Write)?);
@@ -137,7 +141,7 @@ impl Child {
     ///
     /// # Errors
     /// If a pipe or the process cannot be asked, which is a bug.
-    pub fn turn(&mut self) -> io::Result<Next> {
+    pub(crate) fn turn(&mut self) -> io::Result<Next> {
         // First, so that all that was said before the end is in the pipes by now.
         let exit = self.process.try_exit()?;
         self.feed();
@@ -157,11 +161,11 @@ impl Child {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         self.process.signal(signal)
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
@@ -184,7 +188,7 @@ impl Child {
 impl Report {
     /// What the program complained about: its standard error as text, or how it ended if it said
     /// nothing.
-    pub fn complaint(&self) -> String {
+    pub(crate) fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.errors.bytes);
         match text.trim() {
             "" => self.exit.to_string(),

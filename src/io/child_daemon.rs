@@ -12,7 +12,7 @@ use super::process::{Exit, Process, Program, Signal, SpawnError};
 
 /// The program. Dropping it kills it.
 #[derive(Debug)]
-pub struct ChildDaemon {
+pub(crate) struct ChildDaemon {
     process: Process,
     _leash: Option<ChildStdin>,
 }
@@ -22,7 +22,7 @@ impl ChildDaemon {
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn spawn(program: &Program, errors: File) -> Result<ChildDaemon, SpawnError> {
+    pub(crate) fn spawn(program: &Program, errors: File) -> Result<ChildDaemon, SpawnError> {
         let mut command = program.command();
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors);
         let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
@@ -34,7 +34,7 @@ impl ChildDaemon {
     ///
     /// # Errors
     /// If somebody else reaped it, which is a bug.
-    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<Exit>> {
+    pub(crate) fn wait(&mut self, patience: Duration) -> io::Result<Option<Exit>> {
         self.process.wait(patience)
     }
 
@@ -42,7 +42,7 @@ impl ChildDaemon {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         self.process.signal(signal)
     }
 }

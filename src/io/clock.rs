@@ -21,7 +21,7 @@ impl Clock {
         Mono::ZERO + self.origin.elapsed()
     }
 
-    pub fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> Wall {
         wall_from_system(SystemTime::now())
     }
 
@@ -31,7 +31,7 @@ impl Clock {
 }
 
 /// The calendar time of a file's timestamp or of the system.
-pub fn wall_from_system(time: SystemTime) -> Wall {
+pub(crate) fn wall_from_system(time: SystemTime) -> Wall {
     let seconds = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => Wall::new(seconds(after), after.subsec_nanos()),

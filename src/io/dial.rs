@@ -26,7 +26,7 @@ struct Found {
 }
 
 /// Opens streams, and watches them.
-pub struct Dialler {
+pub(crate) struct Dialler {
     /// Under which the reactor tells that a name was looked up, unless its waker has a key already.
     wakes: Key,
     resolver: Option<Worker<Lookup, Found>>,
@@ -34,7 +34,7 @@ pub struct Dialler {
 
 impl Dialler {
     /// A dialler without threads. `wakes` is the key of the reactor's waker if it has none yet.
-    pub const fn new(wakes: Key) -> Dialler {
+    pub(crate) const fn new(wakes: Key) -> Dialler {
         Dialler { wakes, resolver: None }
     }
 
@@ -43,7 +43,7 @@ impl Dialler {
     ///
     /// # Errors
     /// What is known at once.
-    pub fn dial(
+    pub(crate) fn dial(
         &mut self,
         reactor: &mut Reactor,
         key: Key,
@@ -59,7 +59,10 @@ impl Dialler {
     }
 
     /// The next name that was looked up, and the wire that came of it.
-    pub fn next_found(&mut self, reactor: &Reactor) -> Option<(Key, Result<Wire, Unreached>)> {
+    pub(crate) fn next_found(
+        &mut self,
+        reactor: &Reactor,
+    ) -> Option<(Key, Result<Wire, Unreached>)> {
         let Found { key, numbers } = self.resolver.as_mut()?.next_result()?;
         Some((key, numbers.and_then(|numbers| connect(reactor, key, numbers))))
     }

@@ -16,7 +16,7 @@ use crate::base::slots::Key;
 
 /// A running program, its input and its output. Dropping it kills its process group.
 #[derive(Debug)]
-pub struct LineProcess {
+pub(crate) struct LineProcess {
     process: Process,
     input: Option<ChildStdin>,
     output: OwnedFd,
@@ -24,7 +24,7 @@ pub struct LineProcess {
 
 /// What came of listening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// So many bytes.
     Bytes(usize),
     Nothing,
@@ -37,7 +37,7 @@ impl LineProcess {
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
-    pub fn start(program: &Program) -> Result<LineProcess, SpawnError> {
+    pub(crate) fn start(program: &Program) -> Result<LineProcess, SpawnError> {
         let mut command = program.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
@@ -51,13 +51,13 @@ impl LineProcess {
 
     /// Tells it something. Blocks while its pipe is full; one that does not listen any more is no
     /// error, its status tells.
-    pub fn say(&mut self, bytes: &[u8]) {
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
         if let Some(input) = &mut self.input {
             let _unheard = input.write_all(bytes);
         }
     }
 
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         self.input = None;
     }
 
@@ -65,7 +65,7 @@ impl LineProcess {
     ///
     /// # Errors
     /// When the kernel has no room.
-    pub fn watch(&self, reactor: &Reactor, key: Key) -> io::Result<()> {
+    pub(crate) fn watch(&self, reactor: &Reactor, key: Key) -> io::Result<()> {
         let _ = reactor.watch(&self.output, key, Interests::Read)?;
         let _ = reactor.watch(&self.process, key, Interests::Read)?;
         Ok(())
@@ -75,7 +75,7 @@ impl LineProcess {
     ///
     /// # Errors
     /// When the pipe cannot be read, which is a bug.
-    pub fn hear(&mut self, space: &mut [u8]) -> io::Result<Heard> {
+    pub(crate) fn hear(&mut self, space: &mut [u8]) -> io::Result<Heard> {
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.output, &mut *space)) {
             Ok(0) => Ok(Heard::End),
             Ok(count) => Ok(Heard::Bytes(count)),
@@ -88,7 +88,7 @@ impl LineProcess {
     ///
     /// # Errors
     /// If somebody else reaped it, which is a bug.
-    pub fn try_exit(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn try_exit(&mut self) -> io::Result<Option<Exit>> {
         self.process.try_exit()
     }
 }

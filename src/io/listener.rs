@@ -41,12 +41,12 @@ enum Name {
 #[derive(Debug)]
 pub struct Accepted {
     pub stream: Stream,
-    pub peer: Peer,
+    pub(crate) peer: Peer,
 }
 
 /// The other side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// At this address.
     Tcp(SocketAddr),
     /// A process on this machine.
@@ -67,18 +67,18 @@ pub enum Next {
 
 /// A listener with the time at which accepting goes on without an event.
 #[derive(Debug)]
-pub struct Entrance {
+pub(crate) struct Entrance {
     listener: Listener,
     again_at: Option<Mono>,
 }
 
 impl Entrance {
     /// Around a listener that the reactor watches.
-    pub fn new(listener: Listener) -> Entrance {
+    pub(crate) fn new(listener: Listener) -> Entrance {
         Entrance { listener, again_at: None }
     }
 
-    pub fn listener(&self) -> &Listener {
+    pub(crate) fn listener(&self) -> &Listener {
         &self.listener
     }
 
@@ -88,7 +88,7 @@ impl Entrance {
     /// # Errors
     /// None can be taken now, for want of descriptors or memory; it is due again after
     /// [`ACCEPT_PAUSE`]. What was taken before stands in `accepted`.
-    pub fn accept(&mut self, now: Mono, accepted: &mut Vec<Accepted>) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, now: Mono, accepted: &mut Vec<Accepted>) -> io::Result<()> {
         let (again_at, outcome) = match self.listener.accept(ACCEPTS_PER_TURN, accepted) {
             Next::Wait => (None, Ok(())),
             Next::Again => (Some(now), Ok(())),
@@ -99,12 +99,12 @@ impl Entrance {
     }
 
     /// When accepting goes on without an event.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.again_at
     }
 
     /// Whether that time has come.
-    pub fn is_due(&self, now: Mono) -> bool {
+    pub(crate) fn is_due(&self, now: Mono) -> bool {
         self.again_at.is_some_and(|at| at <= now)
     }
 }
@@ -148,7 +148,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`BindError`], which names the path.
-    pub fn bind_unix(path: &Path, mode: u32) -> Result<Listener, BindError> {
+    pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<Listener, BindError> {
         let fail = |error| BindError { address: path.display().to_string(), error };
         remove_stale(path).map_err(fail)?;
         let fd = bind_unix_socket(path, mode).map_err(fail)?;

@@ -4,22 +4,22 @@ use rustix::process::{getegid, geteuid};
 use rustix::system::sysinfo;
 
 /// The user as whom files are made.
-pub fn uid() -> u32 {
+pub(crate) fn uid() -> u32 {
     geteuid().as_raw()
 }
 
 /// The group as which files are made.
-pub fn gid() -> u32 {
+pub(crate) fn gid() -> u32 {
     getegid().as_raw()
 }
 
 /// Processors that this process may use; at least one.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// All memory of the machine, used or not.
-pub fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let info = sysinfo();
     info.totalram * u64::from(info.mem_unit)
 }

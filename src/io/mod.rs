@@ -39,7 +39,7 @@ pub mod reactor;
 pub mod registry;
 pub mod resolve;
 #[cfg(test)]
-pub(crate) mod scratch;
+pub mod scratch;
 pub mod signals;
 pub mod stream;
 pub mod tty;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// When there is such a socket and it does not take the message.
-pub fn ready() -> io::Result<()> {
+pub(crate) fn ready() -> io::Result<()> {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match name.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -22,6 +22,6 @@ pub fn ready() -> io::Result<()> {
 }
 
 /// The directory that systemd has made for this service below `/run`; none if it was not asked to.
-pub fn runtime_directory() -> Option<PathBuf> {
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
     std::env::var_os("RUNTIME_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
 }

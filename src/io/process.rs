@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-pub use rustix::process::Signal;
+pub(crate) use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, kill_process_group, pidfd_open, pidfd_send_signal};
 use rustix::time::Timespec;
 
@@ -25,20 +25,20 @@ use super::signals;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// The file; looked for in `PATH` if it has no slash.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Its arguments, without its own name.
-    pub arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
     /// Variables that are added to our environment, or replace what is there.
-    pub environment: Vec<(OsString, OsString)>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
     /// Variables of our environment that it does not get.
-    pub without: Vec<OsString>,
+    pub(crate) without: Vec<OsString>,
     /// Where it starts; where we are if none.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// By itself, with this status.
     Code(i32),
     /// By this signal.
@@ -47,7 +47,7 @@ pub enum Exit {
 
 /// A child. The reactor watches it for reading. Dropping one that runs kills its group.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     child: std::process::Child,
     pidfd: OwnedFd,
     exit: Option<Exit>,
@@ -57,7 +57,7 @@ pub struct Process {
 
 /// A process that is not our child. The reactor watches it for reading.
 #[derive(Debug)]
-pub struct ProcessWatch {
+pub(crate) struct ProcessWatch {
     pid: Pid,
     pidfd: OwnedFd,
 }
@@ -132,7 +132,7 @@ impl Process {
     ///
     /// # Errors
     /// If somebody else reaped it, which is a bug.
-    pub fn try_exit(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn try_exit(&mut self) -> io::Result<Option<Exit>> {
         if self.exit.is_none() {
             self.exit = self.child.try_wait()?.map(Exit::from);
         }
@@ -143,7 +143,7 @@ impl Process {
     ///
     /// # Errors
     /// If somebody else reaped it, which is a bug.
-    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<Exit>> {
+    pub(crate) fn wait(&mut self, patience: Duration) -> io::Result<Option<Exit>> {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let patience = Timespec::try_from(patience).ok();
         // A signal of ours that cuts this short makes the answer an early one.
@@ -156,7 +156,7 @@ impl Process {
     ///
     /// # Errors
     /// When the system refuses: the child runs as somebody else by now.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         if self.exit.is_some() {
             // Reaped: the number may be somebody else's.
             return Ok(());
@@ -172,7 +172,7 @@ impl Process {
     }
 
     /// Its process id, which is its group's id too if it leads one.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -203,7 +203,7 @@ impl ProcessWatch {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn open(id: u32) -> io::Result<Option<ProcessWatch>> {
+    pub(crate) fn open(id: u32) -> io::Result<Option<ProcessWatch>> {
         let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
             return Ok(None);
         };
@@ -215,7 +215,7 @@ impl ProcessWatch {
     }
 
     /// Its process id, which may be somebody else's once it has ended.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
@@ -224,7 +224,7 @@ impl ProcessWatch {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn kill_group(&self) -> io::Result<()> {
+    pub(crate) fn kill_group(&self) -> io::Result<()> {
         if self.has_ended() {
             return Ok(());
         }
@@ -235,7 +235,7 @@ impl ProcessWatch {
     }
 
     /// Whether it has ended.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
@@ -244,7 +244,7 @@ impl ProcessWatch {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
@@ -260,7 +260,7 @@ impl AsFd for ProcessWatch {
 
 impl Exit {
     /// Whether it ended by itself with status 0.
-    pub fn is_success(self) -> bool {
+    pub(crate) fn is_success(self) -> bool {
         self == Exit::Code(0)
     }
 }
@@ -297,7 +297,7 @@ impl std::error::Error for SpawnError {
 
 impl SpawnError {
     /// Whether the program is not installed.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.error.kind() == io::ErrorKind::NotFound
     }
 }

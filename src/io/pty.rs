@@ -26,15 +26,15 @@ use super::stream::{Stream, descriptor_path};
 pub struct Pty {
     /// What the program writes can be read here, and what is written here it reads.
     pub master: Stream,
-    pub process: Process,
+    pub(crate) process: Process,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its width, in cells.
-    pub columns: u16,
+    pub(crate) columns: u16,
     /// Its height, in cells.
-    pub rows: u16,
+    pub(crate) rows: u16,
 }
 
 impl Pty {
@@ -54,7 +54,7 @@ impl Pty {
     ///
     /// # Errors
     /// Never on a terminal that is open.
-    pub fn resize(&self, size: Size) -> io::Result<()> {
+    pub(crate) fn resize(&self, size: Size) -> io::Result<()> {
         resize(&self.master, size)
     }
 }
@@ -63,7 +63,7 @@ impl Pty {
 ///
 /// # Errors
 /// Never on a terminal that is open.
-pub fn resize(master: &Stream, size: Size) -> io::Result<()> {
+pub(crate) fn resize(master: &Stream, size: Size) -> io::Result<()> {
     Ok(tcsetwinsize(master, size.into())?)
 }
 
@@ -102,7 +102,7 @@ const TERMINALS_MAGIC: u64 = 0x1cd1;
 ///
 /// # Errors
 /// There is no such process, it is none of ours, or it has no terminals of its own.
-pub fn open_inside(pid: u32, size: Size) -> io::Result<(Stream, String)> {
+pub(crate) fn open_inside(pid: u32, size: Size) -> io::Result<(Stream, String)> {
     let path = OFlags::PATH | OFlags::CLOEXEC;
     let root = openat(CWD, format!("/proc/{pid}/root"), path | OFlags::DIRECTORY, Mode::empty())?;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

@@ -38,9 +38,9 @@ pub struct Ready {
     /// The owner's name for it; it may be gone by now.
     pub key: Key,
     /// There is something to read, or an end or an error to be found by reading.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// There is room to write, or an error to be found by writing.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// The peer will send nothing more: reading goes on up to the end.
     pub closed: bool,
 }
@@ -98,7 +98,7 @@ impl Reactor {
     ///
     /// # Errors
     /// When the source was not watched.
-    pub fn forget(&self, source: &impl AsFd) -> io::Result<()> {
+    pub(crate) fn forget(&self, source: &impl AsFd) -> io::Result<()> {
         let fd = source.as_fd().as_raw_fd();
         self.poll.registry().deregister(&mut SourceFd(&fd))
     }

@@ -11,8 +11,8 @@ use crate::base::slots::{Key, Slots};
 
 /// The reactor and the owners of its keys.
 #[derive(Debug)]
-pub struct Registry<O> {
-    pub reactor: Reactor,
+pub(crate) struct Registry<O> {
+    pub(crate) reactor: Reactor,
     owners: Slots<O>,
     descriptors_max: usize,
 }
@@ -22,7 +22,7 @@ impl<O: Copy> Registry<O> {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn new(descriptors_max: usize) -> io::Result<Registry<O>> {
+    pub(crate) fn new(descriptors_max: usize) -> io::Result<Registry<O>> {
         Ok(Registry {
             reactor: Reactor::new()?,
             owners: Slots::new(descriptors_max),
@@ -34,7 +34,7 @@ impl<O: Copy> Registry<O> {
     ///
     /// # Errors
     /// When there are too many.
-    pub fn reserve(&mut self, owner: O) -> io::Result<Key> {
+    pub(crate) fn reserve(&mut self, owner: O) -> io::Result<Key> {
         let full = |_| io::Error::other(format!("{} descriptors are in use", self.descriptors_max));
         self.owners.insert(owner).map_err(full)
     }
@@ -43,7 +43,7 @@ impl<O: Copy> Registry<O> {
     ///
     /// # Errors
     /// As [`Registry::watch_for`].
-    pub fn watch(&mut self, source: &impl AsFd, owner: O) -> io::Result<Key> {
+    pub(crate) fn watch(&mut self, source: &impl AsFd, owner: O) -> io::Result<Key> {
         self.watch_for(source, owner, Interests::Both)
     }
 
@@ -51,7 +51,7 @@ impl<O: Copy> Registry<O> {
     ///
     /// # Errors
     /// When there are too many, or what [`Reactor::watch`] says.
-    pub fn watch_for(
+    pub(crate) fn watch_for(
         &mut self,
         source: &impl AsFd,
         owner: O,
@@ -68,12 +68,12 @@ impl<O: Copy> Registry<O> {
     }
 
     /// Forgets a key. Its descriptors are closed by whoever holds them, which ends the watching.
-    pub fn release(&mut self, key: Key) {
+    pub(crate) fn release(&mut self, key: Key) {
         self.owners.remove(key);
     }
 
     /// Whose a key is; `None` if it was released.
-    pub fn owner(&self, key: Key) -> Option<O> {
+    pub(crate) fn owner(&self, key: Key) -> Option<O> {
         self.owners.get(key).copied()
     }
 }

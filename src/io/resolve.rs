@@ -12,7 +12,7 @@ use crate::limits::RESOLVED_NUMBERS_MAX;
 
 /// A name that could not be resolved.
 #[derive(Debug)]
-pub struct ResolveError {
+pub(crate) struct ResolveError {
     name: String,
     error: Option<io::Error>,
 }
@@ -23,7 +23,7 @@ pub struct ResolveError {
 ///
 /// # Errors
 /// [`ResolveError`], with the name in it; also when the address names no host.
-pub fn resolve(address: &Address) -> Result<Vec<SocketAddr>, ResolveError> {
+pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>, ResolveError> {
     if let (Some(number), false) = (address.as_socket_addr(), address.host == Host::Any) {
         return Ok(vec![number]);
     }

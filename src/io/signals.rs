@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 /// What the program is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// SIGTERM: end in good order.
     Terminate,
     /// SIGINT: the operator pressed Ctrl-C.
@@ -37,7 +37,7 @@ const SIGNALS: [(libc::c_int, Signal); 5] = [
 
 /// The descriptor that signals come out of. The reactor watches it for reading.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     fd: OwnedFd,
 }
 
@@ -49,7 +49,7 @@ impl Signals {
     /// # Errors
     /// When the process is out of descriptors.
     #[expect(unsafe_code, reason = "neither std nor rustix has signalfd")]
-    pub fn block() -> io::Result<Signals> {
+    pub(crate) fn block() -> io::Result<Signals> {
         let set = signal_set(SIGNALS.iter().map(|(number, _)| *number));
         // SAFETY: `set` is initialised and outlives both calls; a null old set is allowed.
         let fd = unsafe {
@@ -69,7 +69,7 @@ impl Signals {
     }
 
     /// The next signal that has come; to be called until there is none.
-    pub fn next_signal(&mut self) -> Option<Signal> {
+    pub(crate) fn next_signal(&mut self) -> Option<Signal> {
         const RECORD_BYTES: usize = size_of::<libc::signalfd_siginfo>();
         let mut record = [0; RECORD_BYTES];
         let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut record));
@@ -94,7 +94,7 @@ impl AsFd for Signals {
 
 /// Lets a command start with no signal blocked, and with none of [`Signal`] ignored.
 #[expect(unsafe_code, reason = "std lets the child inherit both, and has no other way in")]
-pub fn reset_in_child(command: &mut Command) {
+pub(crate) fn reset_in_child(command: &mut Command) {
     let none = signal_set([]);
     // SAFETY: between fork and exec; both calls are async-signal-safe and allocate nothing, and no
     // handler of ours is replaced, as there is none.

@@ -75,7 +75,7 @@ impl Stream {
     ///
     /// # Errors
     /// Nobody listens there, or so many wait already that there is no more room (`WouldBlock`).
-    pub fn connect_unix(path: &Path) -> io::Result<Stream> {
+    pub(crate) fn connect_unix(path: &Path) -> io::Result<Stream> {
         let fd = new_socket(AddressFamily::UNIX)?;
         let address = UnixAddress::new(path)?;
         connect(&fd, &address.address)?;
@@ -86,7 +86,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn pair() -> io::Result<(Stream, Stream)> {
+    pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (one, other) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -97,7 +97,7 @@ impl Stream {
     ///
     /// # Errors
     /// When it is closed.
-    pub fn stdin() -> io::Result<Stream> {
+    pub(crate) fn stdin() -> io::Result<Stream> {
         Stream::inherited(io::stdin().as_fd())
     }
 
@@ -105,7 +105,7 @@ impl Stream {
     ///
     /// # Errors
     /// When it is closed.
-    pub fn stdout() -> io::Result<Stream> {
+    pub(crate) fn stdout() -> io::Result<Stream> {
         Stream::inherited(io::stdout().as_fd())
     }
 
@@ -127,7 +127,7 @@ impl Stream {
     ///
     /// # Errors
     /// Why it will not.
-    pub fn finish_connect(&self) -> io::Result<bool> {
+    pub(crate) fn finish_connect(&self) -> io::Result<bool> {
         sockopt::socket_error(&self.fd)??;
         match getpeername(&self.fd) {
             Ok(_) => Ok(true),
@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// Reads what is there, at most `space`, which must not be empty.
-    pub fn read(&self, space: &mut [u8]) -> Moved {
+    pub(crate) fn read(&self, space: &mut [u8]) -> Moved {
         debug_assert!(!space.is_empty(), "an empty read looks like an end");
         if self.kind == Kind::Inherited && !self.is_ready(PollFlags::IN) {
             return Moved::Blocked;
@@ -150,7 +150,7 @@ impl Stream {
     }
 
     /// Writes as much of `bytes` as fits; `bytes` must not be empty.
-    pub fn write(&self, bytes: &[u8]) -> Moved {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Moved {
         debug_assert!(!bytes.is_empty(), "an empty write moves nothing");
         moved(rustix::io::retry_on_intr(|| match self.kind {
             Kind::Socket => send(&self.fd, bytes, SendFlags::NOSIGNAL),
@@ -163,14 +163,14 @@ impl Stream {
     }
 
     /// Whether a socket's peer has closed both directions: it hears nothing more.
-    pub fn is_hung_up(&self) -> bool {
+    pub(crate) fn is_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 
     /// Tells a socket's peer that nothing more comes. Others have no half of an end.
-    pub fn end_output(&self) {
+    pub(crate) fn end_output(&self) {
         if self.kind == Kind::Socket {
             // The peer may be gone already, and reading will tell.
             let _ = shutdown(&self.fd, Shutdown::Write);

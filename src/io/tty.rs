@@ -33,15 +33,15 @@ static HOOK: Once = Once::new();
 
 /// The operator's terminal. The reactor watches its stream for both directions.
 #[derive(Debug)]
-pub struct Tty {
+pub(crate) struct Tty {
     /// Keys and the screen.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
 }
 
 /// Raw mode, for as long as this lives.
 #[derive(Debug)]
 #[must_use = "dropping it leaves raw mode"]
-pub struct RawMode {
+pub(crate) struct RawMode {
     _private: (),
 }
 
@@ -50,7 +50,7 @@ impl Tty {
     ///
     /// # Errors
     /// When there is none: started by cron, by a service, or in a pipeline without one.
-    pub fn open() -> io::Result<Tty> {
+    pub(crate) fn open() -> io::Result<Tty> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(Tty::from_fd(rustix::fs::open("/dev/tty", flags, Mode::empty())?))
     }
@@ -63,7 +63,7 @@ impl Tty {
     ///
     /// # Errors
     /// When it has hung up.
-    pub fn size(&self) -> io::Result<Size> {
+    pub(crate) fn size(&self) -> io::Result<Size> {
         Ok(tcgetwinsize(&self.stream)?.into())
     }
 
@@ -73,7 +73,7 @@ impl Tty {
     ///
     /// # Errors
     /// When it has hung up, or a terminal of this process is in raw mode already.
-    pub fn enter_raw_mode(&self, reset: &'static [u8]) -> io::Result<RawMode> {
+    pub(crate) fn enter_raw_mode(&self, reset: &'static [u8]) -> io::Result<RawMode> {
         HOOK.call_once(restore_on_panic);
         let mut raw = held();
         if raw.is_some() {
@@ -97,14 +97,14 @@ impl AsFd for Tty {
 
 impl RawMode {
     /// Changes what is written when raw mode ends, however it ends.
-    pub fn set_reset(&self, reset: &'static [u8]) {
+    pub(crate) fn set_reset(&self, reset: &'static [u8]) {
         if let Some(raw) = held().as_mut() {
             raw.reset = reset;
         }
     }
 
     /// Leaves raw mode: before the terminal is lent to another program, or to print an error.
-    pub fn leave(self) {}
+    pub(crate) fn leave(self) {}
 }
 
 impl Drop for RawMode {

@@ -55,7 +55,7 @@ impl Wire {
     ///
     /// # Errors
     /// What is known at once about each of them; the last is told.
-    pub fn dial(mut numbers: Vec<SocketAddr>) -> io::Result<Wire> {
+    pub(crate) fn dial(mut numbers: Vec<SocketAddr>) -> io::Result<Wire> {
         loop {
             let first = numbers.remove(0);
             match Stream::connect_tcp(first) {

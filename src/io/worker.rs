@@ -13,18 +13,18 @@ use super::reactor::Waker;
 
 /// What the threads of a worker run on, and how many jobs it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
+pub(crate) struct Crew {
     /// The threads' name, at most 15 bytes of it seen by the system.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How many threads: one keeps the order.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Jobs that are given and whose result has not been fetched.
-    pub jobs_max: usize,
+    pub(crate) jobs_max: usize,
 }
 
 /// Threads that turn jobs into results. Dropping it lets what was given be finished, unattended.
 #[derive(Debug)]
-pub struct Worker<J, R> {
+pub(crate) struct Worker<J, R> {
     jobs: Sender<J>,
     results: Receiver<R>,
     threads: Vec<JoinHandle<()>>,
@@ -37,7 +37,7 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start<F>(crew: Crew, waker: &Waker, run: F) -> io::Result<Worker<J, R>>
+    pub(crate) fn start<F>(crew: Crew, waker: &Waker, run: F) -> io::Result<Worker<J, R>>
     where
         F: Fn(J) -> R + Send + Sync + 'static,
     {
@@ -59,7 +59,7 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     ///
     /// # Errors
     /// The job itself, when as many as allowed are in flight.
-    pub fn submit(&mut self, job: J) -> Result<(), J> {
+    pub(crate) fn submit(&mut self, job: J) -> Result<(), J> {
         if self.is_full() {
             return Err(job);
         }
@@ -69,7 +69,7 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     }
 
     /// The next result that is there; to be called until there is none.
-    pub fn next_result(&mut self) -> Option<R> {
+    pub(crate) fn next_result(&mut self) -> Option<R> {
         match self.results.try_recv() {
             Ok(result) => {
                 self.in_flight -= 1;
@@ -80,18 +80,18 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     }
 
     /// Whether a job would be refused now.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.in_flight >= self.jobs_max
     }
 
     /// Jobs whose result has not been fetched.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     /// Waits for all that was given, and returns the results that were not fetched. Blocks; for the
     /// end of a program.
-    pub fn finish(self) -> Vec<R> {
+    pub(crate) fn finish(self) -> Vec<R> {
         drop(self.jobs);
         for thread in self.threads {
             // A job that panicked has ended the process already, except in tests.

@@ -4,39 +4,39 @@ use std::time::Duration;
 
 use super::{RPC_ANSWER_TIMEOUT, SESSION_STOP_GRACE};
 
-pub const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A response body that is kept whole: the list of all containers.
-pub const DOCKER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-pub const DOCKER_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const DOCKER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const DOCKER_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Header lines of a response; the Engine sends some ten.
-pub const DOCKER_HEADERS_MAX: usize = 64;
+pub(crate) const DOCKER_HEADERS_MAX: usize = 64;
 /// The line that opens a chunk: sixteen digits and an extension that nobody sends.
-pub const DOCKER_CHUNK_LINE_BYTES_MAX: usize = 256;
+pub(crate) const DOCKER_CHUNK_LINE_BYTES_MAX: usize = 256;
 /// All lines after the last chunk.
-pub const DOCKER_TRAILER_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const DOCKER_TRAILER_BYTES_MAX: usize = 4 * 1024;
 /// A request with its body: a container's description, or the sources of the session image.
-pub const DOCKER_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const DOCKER_REQUEST_BYTES_MAX: usize = 1024 * 1024;
 /// One direction of a stream that is taken over: a screen of tmux several times.
-pub const DOCKER_STREAM_BYTES: usize = 64 * 1024;
+pub(crate) const DOCKER_STREAM_BYTES: usize = 64 * 1024;
 /// What is read from the Engine's socket at a time.
-pub const DOCKER_READ_BYTES: usize = 16 * 1024;
+pub(crate) const DOCKER_READ_BYTES: usize = 16 * 1024;
 /// One object of the event stream; labels of a container are in it.
-pub const DOCKER_EVENT_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const DOCKER_EVENT_BYTES_MAX: usize = 64 * 1024;
 /// What a call that stops a container may take beyond the grace of the stop.
-pub const DOCKER_STOP_MARGIN: Duration = Duration::from_secs(15);
+pub(crate) const DOCKER_STOP_MARGIN: Duration = Duration::from_secs(15);
 /// A build of the session image, packages fetched over a slow line included.
-pub const DOCKER_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+pub(crate) const DOCKER_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The line with which an attached terminal tells its name inside the container.
-pub const DOCKER_TTY_LINE_BYTES_MAX: usize = 256;
+pub(crate) const DOCKER_TTY_LINE_BYTES_MAX: usize = 256;
 /// How long the Engine is asked for the number of a process that it has just started: it knows it
 /// once the start has come back to it, which takes a busy machine its time.
-pub const DOCKER_PROCESS_ASKS_FOR: Duration = Duration::from_secs(5);
+pub(crate) const DOCKER_PROCESS_ASKS_FOR: Duration = Duration::from_secs(5);
 /// Between two of these questions.
-pub const DOCKER_PROCESS_ASKS_AFTER: Duration = Duration::from_millis(2);
+pub(crate) const DOCKER_PROCESS_ASKS_AFTER: Duration = Duration::from_millis(2);
 /// From a kill for memory to the end of the container that it belongs to.
-pub const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// A container's log on disk where the host has no syslog, in MiB, twice.
-pub const DOCKER_LOG_FILE_MIB: u32 = 10;
+pub(crate) const DOCKER_LOG_FILE_MIB: u32 = 10;
 
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DOCKER_CALL_TIMEOUT.as_secs());
 const _: () = assert!(DOCKER_CALL_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs());

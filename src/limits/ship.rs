@@ -5,29 +5,29 @@ use std::time::Duration;
 use super::PROVISION_REQUEST_BYTES_MAX;
 
 /// Plain bytes in one frame: large enough to compress well, small enough for four in memory.
-pub const SHIP_FRAME_BYTES: usize = 256 * 1024;
+pub(crate) const SHIP_FRAME_BYTES: usize = 256 * 1024;
 /// Pieces that are read from the Engine before they are sent.
-pub const SHIP_PIECES_AHEAD: usize = 4;
+pub(crate) const SHIP_PIECES_AHEAD: usize = 4;
 /// Layers of an image: the kernel mounts no more than some 125.
-pub const SHIP_LAYERS_MAX: usize = 256;
+pub(crate) const SHIP_LAYERS_MAX: usize = 256;
 /// Images of an Engine that are asked for their layers; at 1 ms each.
-pub const SHIP_IMAGES_MAX: usize = 2048;
+pub(crate) const SHIP_IMAGES_MAX: usize = 2048;
 /// Silence of the Engine while it packs an image or unpacks one: minutes for many GB.
-pub const SHIP_ENGINE_PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const SHIP_ENGINE_PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// The shortest time between two reports of progress.
-pub const SHIP_PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const SHIP_PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Entries of an image's archive: four for each layer in one layout, one in the other.
-pub const SHIP_ENTRIES_MAX: usize = 16 * 1024;
+pub(crate) const SHIP_ENTRIES_MAX: usize = 16 * 1024;
 /// A name in it: PATH_MAX.
-pub const SHIP_NAME_BYTES_MAX: usize = 4096;
+pub(crate) const SHIP_NAME_BYTES_MAX: usize = 4096;
 /// The data of an extended header (POSIX.1-2017, pax), which is held until its entry comes.
-pub const SHIP_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SHIP_EXTENSION_BYTES_MAX: usize = 64 * 1024;
 /// A layer's description, which is looked into; one that is longer is only passed on.
-pub const SHIP_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const SHIP_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
 /// An image's configuration; the Engine's own bound is 8 MiB.
-pub const SHIP_CONFIGURATION_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const SHIP_CONFIGURATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A line of a layer's index: the headers of one entry with its extended ones, in base64.
-pub const SHIP_INDEX_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const SHIP_INDEX_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(SHIP_LAYERS_MAX * 80 < PROVISION_REQUEST_BYTES_MAX);
 const _: () = assert!(4 * SHIP_LAYERS_MAX < SHIP_ENTRIES_MAX);

@@ -5,7 +5,7 @@ use crate::limits::{PROVISION_DIFF_LINES_MAX, PROVISION_DIFF_TEXT_LINES_MAX};
 /// Lines of both texts: `-` is gone, `+` is new, a blank is in both and next to a change. Empty if
 /// they are the same. Never longer than [`PROVISION_DIFF_LINES_MAX`] lines; the last one then says
 /// how many are left out.
-pub fn diff(old: &str, new: &str) -> Vec<String> {
+pub(crate) fn diff(old: &str, new: &str) -> Vec<String> {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let start = old.iter().zip(&new).take_while(|(left, right)| left == right).count();
     let (old_rest, new_rest) = (&old[start..], &new[start..]);

@@ -18,7 +18,7 @@ use crate::provision::step::{Change, Failure, Step, Verdict};
 
 /// Whether anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Make it hold.
     Apply,
     /// Only say what would be changed.
@@ -27,7 +27,7 @@ pub enum Mode {
 
 /// What the operator is told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A step begins.
     Started { name: String },
     /// A step has ended.
@@ -41,7 +41,7 @@ pub enum Event {
 
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It held already.
     Ok,
     /// It holds now, or with [`Mode::Check`] would be made to.
@@ -52,17 +52,17 @@ pub enum Outcome {
 
 /// How many steps ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// All that were taken.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Those that were changed, or would be.
-    pub changed: usize,
-    pub ok: usize,
-    pub failed: usize,
+    pub(crate) changed: usize,
+    pub(crate) ok: usize,
+    pub(crate) failed: usize,
 }
 
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     mode: Mode,
     steps: VecDeque<Step>,
     state: State,
@@ -107,7 +107,7 @@ impl Asked {
 
 impl Engine {
     /// An engine at its first step.
-    pub fn new(steps: Vec<Step>, mode: Mode) -> Engine {
+    pub(crate) fn new(steps: Vec<Step>, mode: Mode) -> Engine {
         Engine {
             mode,
             steps: steps.into(),
@@ -120,7 +120,7 @@ impl Engine {
     /// What is to be done now; its answer goes to [`Engine::handle`] before this is called again.
     /// `None`: it is over.
     #[must_use]
-    pub fn next(&mut self, now: Mono) -> Option<Order> {
+    pub(crate) fn next(&mut self, now: Mono) -> Option<Order> {
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::Between => {
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Takes the answer to the last order.
-    pub fn handle(&mut self, answer: Answer, now: Mono) {
+    pub(crate) fn handle(&mut self, answer: Answer, now: Mono) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(current, mut asked) => {
                 asked.answers.push(answer);
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Ends it where it is: the operator wants so, or cannot be reached any more.
-    pub fn stop(&mut self, why: &str, now: Mono) {
+    pub(crate) fn stop(&mut self, why: &str, now: Mono) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(current, _)
             | State::Changing(current, ..)
@@ -197,12 +197,12 @@ impl Engine {
 
     /// What the operator is to be told next.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     /// How many steps ended how, so far.
-    pub fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 

@@ -49,35 +49,35 @@ $as sha256sum "$directory/program"
 
 /// Which host, and who is to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     host: String,
     user: Option<String>,
 }
 
 /// The operator's `ssh` to one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ssh {
-    pub target: Target,
+pub(crate) struct Ssh {
+    pub(crate) target: Target,
     /// The socket of the connection that is shared.
-    pub control: PathBuf,
+    pub(crate) control: PathBuf,
     /// Whose ssh it is, when root runs this for somebody by sudo.
-    pub operator: Option<String>,
+    pub(crate) operator: Option<String>,
 }
 
 /// What a host is, before anything is changed on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// Its processor, as `uname -m` names it.
-    pub machine: String,
+    pub(crate) machine: String,
     /// Which boot it is in.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// The port that its sshd was reached on.
-    pub ssh_port: u16,
+    pub(crate) ssh_port: u16,
 }
 
 /// Why a host is not provisioned. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostFault {
+pub(crate) enum HostFault {
     /// It did not say what it was asked.
     Silent(&'static str),
     /// No program of ours runs on it.
@@ -95,7 +95,7 @@ impl Target {
     ///
     /// # Errors
     /// One sentence, if `ssh` would take it for something else.
-    pub fn new(host: &str, user: Option<&str>) -> Result<Target, String> {
+    pub(crate) fn new(host: &str, user: Option<&str>) -> Result<Target, String> {
         let is_word = |text: &str, max: usize| {
             !text.is_empty()
                 && text.len() <= max
@@ -112,7 +112,7 @@ impl Target {
     }
 
     /// The host as the operator gave it.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 }
@@ -126,23 +126,23 @@ impl Ssh {
     }
 
     /// Asks the host what it is: [`Probe::parse`].
-    pub fn probe(&self) -> Vec<String> {
+    pub(crate) fn probe(&self) -> Vec<String> {
         self.call(PROBE)
     }
 
     /// Copies the program that comes on standard input: [`parse_upload`].
-    pub fn upload(&self) -> Vec<String> {
+    pub(crate) fn upload(&self) -> Vec<String> {
         self.call(&format!("{RIGHTS}age={PROVISION_COPY_MINUTES_MAX}\n{UPLOAD}"))
     }
 
     /// Opens the connection and nothing on it, in the background. The operator may be asked what
     /// his ssh asks.
-    pub fn open(&self) -> Vec<String> {
+    pub(crate) fn open(&self) -> Vec<String> {
         self.words(&["-f", "-N"], &[])
     }
 
     /// Runs a command of the copied program, and then does with the copy as is wanted.
-    pub fn run(&self, copy: &Copied, command: &str, then: Then) -> Vec<String> {
+    pub(crate) fn run(&self, copy: &Copied, command: &str, then: Then) -> Vec<String> {
         let directory = copy.directory.display();
         let is_needless = match then {
             Then::Remove => "true",
@@ -155,14 +155,14 @@ impl Ssh {
     }
 
     /// Runs a command of a program that is installed there.
-    pub fn run_installed(&self, program: Installed, command: &str) -> Vec<String> {
+    pub(crate) fn run_installed(&self, program: Installed, command: &str) -> Vec<String> {
         let Installed(name) = program;
         self.call(&format!("{RIGHTS}$as /usr/local/bin/{name} {command}"))
     }
 
     /// Says how the operator's configuration understands the host: [`parse_host_name`]. Nothing is
     /// dialled.
-    pub fn settings(&self) -> Vec<String> {
+    pub(crate) fn settings(&self) -> Vec<String> {
         let mut words = self.program();
         words.push("-G".to_owned());
         words.extend(self.destination());
@@ -170,23 +170,23 @@ impl Ssh {
     }
 
     /// Runs a command of the copied program, which stays for further ones until [`Ssh::clean`].
-    pub fn run_on(&self, copy: &Copied, command: &str) -> Vec<String> {
+    pub(crate) fn run_on(&self, copy: &Copied, command: &str) -> Vec<String> {
         let directory = copy.directory.display();
         self.call(&format!("{RIGHTS}exec $as {directory}/program {command}"))
     }
 
     /// Removes the copied program.
-    pub fn clean(&self, copy: &Copied) -> Vec<String> {
+    pub(crate) fn clean(&self, copy: &Copied) -> Vec<String> {
         self.call(&format!("{RIGHTS}$as rm -rf {}", copy.directory.display()))
     }
 
     /// Restarts the host. The connection may be gone before there is an answer.
-    pub fn restart(&self) -> Vec<String> {
+    pub(crate) fn restart(&self) -> Vec<String> {
         self.call(&format!("{RIGHTS}$as systemctl reboot"))
     }
 
     /// Asks which boot the host is in, over a connection of its own and without asking a person.
-    pub fn boot_id(&self) -> Vec<String> {
+    pub(crate) fn boot_id(&self) -> Vec<String> {
         let mut words = self.program();
         words.extend(["-T", "-o", "ControlPath=none", "-o", "BatchMode=yes"].map(String::from));
         words.extend(self.patience());
@@ -196,7 +196,7 @@ impl Ssh {
     }
 
     /// Closes the shared connection.
-    pub fn close(&self) -> Vec<String> {
+    pub(crate) fn close(&self) -> Vec<String> {
         self.words(&["-O", "exit"], &[])
     }
 
@@ -214,7 +214,7 @@ impl Ssh {
 
     /// What the operator's shell runs to reach another host through the open connection: a
     /// `ProxyCommand`, in which ssh itself puts that host's name.
-    pub fn relay(&self) -> String {
+    pub(crate) fn relay(&self) -> String {
         // The outer ssh is the operator's already.
         let own = Ssh { operator: None, ..self.clone() };
         let words = own.words(&["-q", "-W", RELAYED], &[]);
@@ -226,7 +226,7 @@ impl Ssh {
     }
 
     /// `ssh`, as the operator.
-    pub fn program(&self) -> Vec<String> {
+    pub(crate) fn program(&self) -> Vec<String> {
         match &self.operator {
             Some(user) => ["sudo", "-n", "-H", "-u", user, "--", "ssh"].map(String::from).to_vec(),
             None => vec!["ssh".to_owned()],
@@ -234,7 +234,7 @@ impl Ssh {
     }
 
     /// A host that says nothing is given up, before and after the connection is there.
-    pub fn patience(&self) -> Vec<String> {
+    pub(crate) fn patience(&self) -> Vec<String> {
         vec![
             "-o".to_owned(),
             format!("ConnectTimeout={PROVISION_CONNECT_SECONDS}"),
@@ -260,7 +260,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`HostFault`], if the host cannot be provisioned.
-    pub fn parse(text: &str) -> Result<Probe, HostFault> {
+    pub(crate) fn parse(text: &str) -> Result<Probe, HostFault> {
         let value = |name: &'static str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             let found = lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim());
@@ -301,7 +301,7 @@ fn quoted(word: &str) -> String {
 ///
 /// # Errors
 /// [`HostFault::System`], if not.
-pub fn check_system(id: &str, version: &str) -> Result<(), HostFault> {
+pub(crate) fn check_system(id: &str, version: &str) -> Result<(), HostFault> {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let version_number: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     let is_known = match id {
@@ -313,14 +313,14 @@ pub fn check_system(id: &str, version: &str) -> Result<(), HostFault> {
 }
 
 /// The name that is dialled for a host, out of what `ssh -G` says: an alias stands for it.
-pub fn parse_host_name(settings: &str) -> Option<&str> {
+pub(crate) fn parse_host_name(settings: &str) -> Option<&str> {
     let mut lines = settings.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(key, _)| *key == "hostname").map(|(_, name)| name.trim())
 }
 
 /// What is to become of a copied program when it has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     /// It is removed, whatever came of the run.
     Remove,
     /// It stays if the run went well, for the next one.
@@ -329,18 +329,18 @@ pub enum Then {
 
 /// A program of ours in its installed place, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Installed(pub &'static str);
+pub(crate) struct Installed(pub(crate) &'static str);
 
 /// The program on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub(crate) struct Copied {
     directory: PathBuf,
     /// Its SHA-256 in hexadecimal, as the host sees it.
-    pub hash: String,
+    pub(crate) hash: String,
 }
 
 /// Reads where the program lies, and what arrived. `None` if that was not said.
-pub fn parse_upload(text: &str) -> Option<Copied> {
+pub(crate) fn parse_upload(text: &str) -> Option<Copied> {
     let directory = text.lines().find_map(|line| line.strip_prefix("directory "))?;
     let suffix = directory.strip_prefix(COPY_PREFIX)?;
     let is_plain = suffix.len() == COPY_SUFFIX_CHARS

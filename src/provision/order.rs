@@ -16,14 +16,14 @@ use crate::provision::vm::spec::Sha256Hex;
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     Ask(Question),
     Do(Action),
 }
 
 /// What is to be found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// What stands at a path; a link is not followed.
     Look(PathBuf),
     /// The same, with the content of a file.
@@ -36,7 +36,7 @@ pub enum Question {
 
 /// What is to be changed.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Replace a file, or make it, atomically.
     Write {
         path: PathBuf,
@@ -78,34 +78,34 @@ pub enum Action {
 
 /// Who owns something, and what its permission bits are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// Its owner; whoever runs this if none.
-    pub owner: Option<Account>,
-    pub mode: u32,
+    pub(crate) owner: Option<Account>,
+    pub(crate) mode: u32,
 }
 
 /// A user and a group, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    pub user: String,
-    pub group: String,
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) group: String,
 }
 
 /// A program with its arguments. Its standard input is empty, its words are English.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub(crate) struct Command {
     /// Its file; looked for in `PATH`.
-    pub program: String,
-    pub arguments: Vec<String>,
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
     /// Variables that are added to the environment.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// How long it may take.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// To [`Question::Look`] and [`Question::Read`].
     Looked(Entry),
     /// To [`Question::Run`] and [`Action::Run`].
@@ -120,7 +120,7 @@ pub enum Answer {
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     Missing,
     /// A regular file.
     File {
@@ -135,27 +135,27 @@ pub enum Entry {
 
 /// Owner and mode as they are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Its owner, by name where there is one.
-    pub account: Account,
-    pub mode: u32,
+    pub(crate) account: Account,
+    pub(crate) mode: u32,
     /// When it last changed, by the machine's clock.
-    pub changed_at: Wall,
+    pub(crate) changed_at: Wall,
 }
 
 /// A program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran {
-    pub end: End,
+pub(crate) struct Ran {
+    pub(crate) end: End,
     /// Its standard output, up to a bound.
-    pub output: String,
+    pub(crate) output: String,
     /// Its standard error, up to a bound.
-    pub errors: String,
+    pub(crate) errors: String,
 }
 
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// By itself, with this status.
     Code(i32),
     /// By this signal.
@@ -172,7 +172,7 @@ pub enum End {
 
 impl Command {
     /// `program` with `arguments`, which may take [`PROVISION_COMMAND_TIMEOUT`].
-    pub fn new<const N: usize>(program: &str, arguments: [&str; N]) -> Command {
+    pub(crate) fn new<const N: usize>(program: &str, arguments: [&str; N]) -> Command {
         Command {
             program: program.to_owned(),
             arguments: arguments.map(str::to_owned).to_vec(),
@@ -183,7 +183,7 @@ impl Command {
 
     /// The same with further arguments.
     #[must_use]
-    pub fn with<I, A>(mut self, arguments: I) -> Command
+    pub(crate) fn with<I, A>(mut self, arguments: I) -> Command
     where
         I: IntoIterator<Item = A>,
         A: Into<String>,
@@ -194,7 +194,7 @@ impl Command {
 
     /// The same with another time limit.
     #[must_use]
-    pub fn within(mut self, patience: Duration) -> Command {
+    pub(crate) fn within(mut self, patience: Duration) -> Command {
         self.patience = patience;
         self
     }
@@ -251,18 +251,18 @@ impl fmt::Debug for Action {
 
 impl Ran {
     /// Whether it ended with status 0.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.end == End::Code(0)
     }
 
     /// The last lines of what it complained about, or of what it said if it did not complain.
-    pub fn last_lines(&self, count: usize) -> Vec<String> {
+    pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
         last_lines(if self.errors.trim().is_empty() { &self.output } else { &self.errors }, count)
     }
 }
 
 /// The last lines of what a program said, without empty ones.
-pub fn last_lines(said: &str, count: usize) -> Vec<String> {
+pub(crate) fn last_lines(said: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
 }

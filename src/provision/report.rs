@@ -13,7 +13,7 @@ use crate::provision::step::Failure;
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case", tag = "line")]
-pub enum ReportLine {
+pub(crate) enum ReportLine {
     /// A step has begun.
     Begin { step: String },
     /// A step has ended.
@@ -24,31 +24,31 @@ pub enum ReportLine {
 
 /// A step that has ended.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct StepLine {
-    pub step: String,
-    pub result: StepResult,
+pub(crate) struct StepLine {
+    pub(crate) step: String,
+    pub(crate) result: StepResult,
     /// How long it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// What was changed, or would be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<String>,
+    pub(crate) changes: Vec<String>,
     /// What changed in a file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub diff: Vec<String>,
+    pub(crate) diff: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The last lines of what failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub output: Vec<String>,
+    pub(crate) output: Vec<String>,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub(crate) advice: Option<String>,
 }
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepResult {
+pub(crate) enum StepResult {
     /// It held already.
     Ok,
     /// It was made to hold.
@@ -61,22 +61,22 @@ pub enum StepResult {
 
 /// A run that has ended.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
-pub struct EndLine {
+pub(crate) struct EndLine {
     /// All steps that were taken.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Those that were changed, or would be.
-    pub changed: usize,
-    pub ok: usize,
-    pub failed: usize,
+    pub(crate) changed: usize,
+    pub(crate) ok: usize,
+    pub(crate) failed: usize,
     /// How long it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether nothing was to be changed.
-    pub check: bool,
+    pub(crate) check: bool,
 }
 
 impl ReportLine {
     /// An event as a line.
-    pub fn of(event: &Event, mode: Mode) -> ReportLine {
+    pub(crate) fn of(event: &Event, mode: Mode) -> ReportLine {
         match event {
             Event::Started { name } => ReportLine::Begin { step: name.clone() },
             Event::Finished { name, outcome, took } => {
@@ -85,7 +85,7 @@ impl ReportLine {
         }
     }
 
-    pub fn end(tally: Tally, mode: Mode, took: Duration) -> ReportLine {
+    pub(crate) fn end(tally: Tally, mode: Mode, took: Duration) -> ReportLine {
         ReportLine::End(EndLine {
             steps: tally.steps,
             changed: tally.changed,
@@ -97,7 +97,7 @@ impl ReportLine {
     }
 
     /// The line for a person. `None` for a beginning, which is [`beginning`] on a terminal.
-    pub fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         match self {
             ReportLine::Begin { .. } => None,
             ReportLine::Step(line) => Some(format!("{}{}", beginning(&line.step), line.ending())),
@@ -107,7 +107,7 @@ impl ReportLine {
 }
 
 /// How the line of a step begins: on a terminal it stands there while the step is taken.
-pub fn beginning(step: &str) -> String {
+pub(crate) fn beginning(step: &str) -> String {
     format!("{step} … ")
 }
 
@@ -147,20 +147,25 @@ impl StepLine {
     }
 
     /// Something that is told like a step: it holds, or here is why not and what to do.
-    pub fn shown(name: &str, error: Option<&String>, advice: &str, took: Duration) -> StepLine {
+    pub(crate) fn shown(
+        name: &str,
+        error: Option<&String>,
+        advice: &str,
+        took: Duration,
+    ) -> StepLine {
         let failure = error.map(|what| Failure::of(what.clone()).advise(advice));
         let outcome = failure.map_or(Outcome::Ok, Outcome::Failed);
         StepLine::of(name, &outcome, took, Mode::Apply)
     }
 
     /// That it was brought about, or would be.
-    pub fn has_changed(&mut self, effect: &str, check: bool) {
+    pub(crate) fn has_changed(&mut self, effect: &str, check: bool) {
         self.result = if check { StepResult::WouldChange } else { StepResult::Changed };
         self.changes.push(effect.to_owned());
     }
 
     /// The rest of the line behind its [`beginning`], and the lines below it.
-    pub fn ending(&self) -> String {
+    pub(crate) fn ending(&self) -> String {
         let mut text = match (self.result, &self.error) {
             (StepResult::Ok, _) => "ok".to_owned(),
             (StepResult::Changed, _) if self.seconds >= 1.0 => {
@@ -182,7 +187,7 @@ impl StepLine {
 
 impl EndLine {
     /// Counts something that was shown as a step.
-    pub fn count(&mut self, line: &StepLine) {
+    pub(crate) fn count(&mut self, line: &StepLine) {
         self.steps += 1;
         match line.result {
             StepResult::Ok => self.ok += 1,
@@ -193,7 +198,7 @@ impl EndLine {
     }
 
     /// Both runs as one.
-    pub fn add(&mut self, other: &EndLine) {
+    pub(crate) fn add(&mut self, other: &EndLine) {
         self.steps += other.steps;
         self.changed += other.changed;
         self.ok += other.ok;
@@ -203,7 +208,7 @@ impl EndLine {
     }
 
     /// `31 steps, 9 changed, 22 ok, 0 failed in 48 s`
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let changed = if self.check { "would change" } else { "changed" };
         format!(
             "{} steps, {} {changed}, {} ok, {} failed in {:.0} s",

@@ -16,16 +16,16 @@ use crate::provision::order::{Action, Answer, Command, Question};
 
 /// One step of a plan.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// What it is called in reports: `user claude`.
-    pub name: String,
+    pub(crate) name: String,
     /// What is to hold.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
 }
 
 /// What is to hold on the machine.
 #[derive(Clone, Debug)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// A file with content, owner and mode.
     File(File),
     /// A directory with owner and mode.
@@ -63,7 +63,7 @@ pub enum Goal {
 
 /// What a goal says to the answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Holds,
     /// It does not, and this would bring it about.
     Differs(Change),
@@ -73,36 +73,36 @@ pub enum Verdict {
 
 /// How the machine would get there.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Change {
+pub(crate) struct Change {
     /// What it amounts to, a few words each: `mode 0644 → 0640`.
-    pub effects: Vec<String>,
+    pub(crate) effects: Vec<String>,
     /// What changes in a file: lines that begin with `-`, `+` or a blank.
-    pub diff: Vec<String>,
+    pub(crate) diff: Vec<String>,
     /// The way, in this order.
-    pub actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
 }
 
 /// Why a step failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What happened, to what: one sentence.
-    pub what: String,
+    pub(crate) what: String,
     /// The last lines of the program that failed.
-    pub output: Vec<String>,
+    pub(crate) output: Vec<String>,
     /// What to do next: one sentence, or nothing beyond calling again.
-    pub advice: String,
+    pub(crate) advice: String,
 }
 
 impl Step {
     /// A step of this name.
-    pub fn new(name: impl Into<String>, goal: impl Into<Goal>) -> Step {
+    pub(crate) fn new(name: impl Into<String>, goal: impl Into<Goal>) -> Step {
         Step { name: name.into(), goal: goal.into() }
     }
 }
 
 impl Goal {
     /// What it needs to know. Asked before a change and after it.
-    pub fn questions(&self) -> Vec<Question> {
+    pub(crate) fn questions(&self) -> Vec<Question> {
         match self {
             Goal::File(goal) => goal.questions(),
             Goal::Directory(goal) => goal.questions(),
@@ -126,7 +126,7 @@ impl Goal {
     }
 
     /// What it says to the answers, one for each question.
-    pub fn judge(&self, answers: &[Answer]) -> Verdict {
+    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
         let unanswered = answers.iter().find_map(|answer| match answer {
             Answer::Failed(what) => Some(Failure::of(what.clone())),
             _ => None,
@@ -157,7 +157,7 @@ impl Goal {
     }
 
     /// Where to look for the cause when an action of it has failed.
-    pub fn examination(&self) -> Option<Question> {
+    pub(crate) fn examination(&self) -> Option<Question> {
         match self {
             Goal::Unit(goal) => Some(goal.examination()),
             _ => None,
@@ -167,13 +167,13 @@ impl Goal {
 
 impl Failure {
     /// A failure with nothing more to say than what happened.
-    pub fn of(what: impl Into<String>) -> Failure {
+    pub(crate) fn of(what: impl Into<String>) -> Failure {
         Failure { what: what.into(), ..Failure::default() }
     }
 
     /// The same with what to do next.
     #[must_use]
-    pub fn advise(mut self, advice: impl Into<String>) -> Failure {
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Failure {
         self.advice = advice.into();
         self
     }
@@ -181,7 +181,7 @@ impl Failure {
 
 impl Verdict {
     /// A refusal: what is wrong, and what to do.
-    pub fn refuse(what: impl Into<String>, advice: impl Into<String>) -> Verdict {
+    pub(crate) fn refuse(what: impl Into<String>, advice: impl Into<String>) -> Verdict {
         Verdict::Refused(Failure::of(what).advise(advice))
     }
 

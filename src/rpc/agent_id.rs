@@ -8,7 +8,7 @@ use crate::base::rng::Rng;
 pub struct AgentId(String);
 
 /// Characters of an agent id.
-pub const AGENT_ID_CHARS: usize = 12;
+pub(crate) const AGENT_ID_CHARS: usize = 12;
 /// What an agent id is made of.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 
@@ -27,7 +27,7 @@ impl std::error::Error for NotAnAgentId {}
 
 impl AgentId {
     /// A fresh one, made once per agent host.
-    pub fn random(rng: &mut Rng) -> AgentId {
+    pub(crate) fn random(rng: &mut Rng) -> AgentId {
         let count = u32::try_from(ALPHABET.len()).expect("an alphabet is short");
         let pick = |_| char::from(ALPHABET[rng.below(count) as usize]);
         AgentId((0..AGENT_ID_CHARS).map(pick).collect())
@@ -45,7 +45,7 @@ impl AgentId {
         Ok(AgentId(text.to_owned()))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -8,7 +8,7 @@ use crate::limits::TERMINAL_CELLS_MAX;
 
 /// The exit status of a terminal that ended because its session did, as of a command that was hung
 /// up on (SIGHUP). A detach is 0.
-pub const SESSION_ENDED_STATUS: u32 = 129;
+pub(crate) const SESSION_ENDED_STATUS: u32 = 129;
 
 /// A terminal's size in cells, both 1 to [`TERMINAL_CELLS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct TerminalSize {
 
 impl TerminalSize {
     /// A size, brought into range: zero becomes the default of that side, too much the maximum.
-    pub fn clamped(cols: u32, rows: u32) -> TerminalSize {
+    pub(crate) fn clamped(cols: u32, rows: u32) -> TerminalSize {
         let side = |cells: u32, default: u16| match cells {
             0 => default,
             _ => u16::try_from(cells.min(TERMINAL_CELLS_MAX)).unwrap_or(u16::MAX),
@@ -27,11 +27,11 @@ impl TerminalSize {
         TerminalSize { cols: side(cols, 80), rows: side(rows, 24) }
     }
 
-    pub const fn cols(self) -> u16 {
+    pub(crate) const fn cols(self) -> u16 {
         self.cols
     }
 
-    pub const fn rows(self) -> u16 {
+    pub(crate) const fn rows(self) -> u16 {
         self.rows
     }
 }
@@ -39,19 +39,19 @@ impl TerminalSize {
 /// Which session, and what the terminal is like. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachHeader {
-    pub id: Uuid,
+    pub(crate) id: Uuid,
     /// Columns; 0 or absent is 80.
     #[serde(default)]
-    pub cols: u32,
+    pub(crate) cols: u32,
     /// Rows; 0 or absent is 24.
     #[serde(default)]
-    pub rows: u32,
+    pub(crate) rows: u32,
     /// The terminal's `TERM`; checked by [`AttachHeader::parse`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub term: String,
+    pub(crate) term: String,
     /// Nothing that is typed reaches the session.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
+    pub(crate) read_only: bool,
 }
 
 impl AttachHeader {
@@ -83,7 +83,7 @@ impl AttachHeader {
         line
     }
 
-    pub fn size(&self) -> TerminalSize {
+    pub(crate) fn size(&self) -> TerminalSize {
         TerminalSize::clamped(self.cols, self.rows)
     }
 }

@@ -72,27 +72,27 @@ pub struct Id {
 pub struct Create {
     pub name: SessionName,
     #[serde(default)]
-    pub port: PortChoice,
+    pub(crate) port: PortChoice,
     /// The protocol of its port.
     #[serde(default)]
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     #[serde(default)]
-    pub dns_name: DnsName,
+    pub(crate) dns_name: DnsName,
     /// What runs in it; the agent's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<SessionCommand>,
+    pub(crate) command: Option<SessionCommand>,
     /// Whether it gets the host's Docker socket, which is root on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub docker: Option<bool>,
+    pub(crate) docker: Option<bool>,
     /// Memory cap in bytes; the agent's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Processor cap; the agent's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<Cpus>,
+    pub(crate) cpus: Option<Cpus>,
     /// Cap of processes; the agent's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u32>,
+    pub(crate) pids: Option<u32>,
 }
 
 /// Parameters of `edit`: an absent field keeps its value.
@@ -102,27 +102,27 @@ pub struct Edit {
     pub id: Uuid,
     /// A new name; empty keeps the old one.
     #[serde(default, deserialize_with = "name_or_empty", skip_serializing_if = "Option::is_none")]
-    pub name: Option<SessionName>,
+    pub(crate) name: Option<SessionName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<PortChoice>,
+    pub(crate) port: Option<PortChoice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Protocol>,
+    pub(crate) protocol: Option<Protocol>,
     /// A new DNS name; the empty one removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns_name: Option<DnsName>,
+    pub(crate) dns_name: Option<DnsName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<SessionCommand>,
+    pub(crate) command: Option<SessionCommand>,
     /// With or without the host's Docker socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub docker: Option<bool>,
+    pub(crate) docker: Option<bool>,
     /// Another memory cap in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<Cpus>,
+    pub(crate) cpus: Option<Cpus>,
     /// Another cap of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u32>,
+    pub(crate) pids: Option<u32>,
 }
 
 /// Parameters of `clone`.
@@ -130,7 +130,7 @@ pub struct Edit {
 #[serde(deny_unknown_fields)]
 pub struct CloneSession {
     /// Which session is copied.
-    pub source_id: Uuid,
+    pub(crate) source_id: Uuid,
     pub name: SessionName,
 }
 
@@ -139,7 +139,7 @@ pub struct CloneSession {
 #[serde(deny_unknown_fields)]
 pub struct RenewCertificate {
     /// As PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
 }
 
 /// Why a request line is not a call.
@@ -175,7 +175,7 @@ struct Envelope {
 
 impl Call {
     /// Whether it changes nothing and so tells no event.
-    pub const fn only_reads(&self) -> bool {
+    pub(crate) const fn only_reads(&self) -> bool {
         matches!(
             self,
             Call::Ping

@@ -77,7 +77,7 @@ pub struct Event {
 
 /// An event in one line, for a log.
 #[derive(Debug)]
-pub struct Summary<'a>(pub &'a Event);
+pub(crate) struct Summary<'a>(pub(crate) &'a Event);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

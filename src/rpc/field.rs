@@ -22,7 +22,7 @@ impl std::error::Error for FieldError {}
 macro_rules! text_field {
     ($name:ident) => {
         impl $name {
-            pub fn as_str(&self) -> &str {
+            pub(crate) fn as_str(&self) -> &str {
                 &self.0
             }
         }
@@ -59,7 +59,7 @@ impl SessionName {
     ///
     /// # Errors
     /// A sentence that shows the name, cut to a screen's width and with control characters escaped.
-    pub fn parse(text: &str) -> Result<SessionName, FieldError> {
+    pub(crate) fn parse(text: &str) -> Result<SessionName, FieldError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.".contains(&byte);
         if text.is_empty() || text.bytes().all(|byte| byte == b' ') {
             return Err(FieldError("name must not be empty".to_owned()));
@@ -77,7 +77,7 @@ impl SessionName {
 
 /// No DNS name, or one lowercase RFC 1123 host label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsName(String);
+pub(crate) struct DnsName(String);
 
 text_field!(DnsName);
 
@@ -86,7 +86,7 @@ impl DnsName {
     ///
     /// # Errors
     /// A sentence that shows the name and the rule.
-    pub fn parse(text: &str) -> Result<DnsName, FieldError> {
+    pub(crate) fn parse(text: &str) -> Result<DnsName, FieldError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_label = text.len() <= DNS_LABEL_CHARS_MAX
             && text.bytes().all(allowed)
@@ -103,7 +103,7 @@ impl DnsName {
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -119,7 +119,7 @@ impl SessionCommand {
     ///
     /// # Errors
     /// A sentence that says which of these it is.
-    pub fn parse(text: &str) -> Result<SessionCommand, FieldError> {
+    pub(crate) fn parse(text: &str) -> Result<SessionCommand, FieldError> {
         if text.trim().is_empty() {
             return Err(FieldError("command must not be empty".to_owned()));
         }
@@ -156,7 +156,7 @@ impl Protocol {
     ///
     /// # Errors
     /// A sentence that shows the text.
-    pub fn parse(text: &str) -> Result<Protocol, FieldError> {
+    pub(crate) fn parse(text: &str) -> Result<Protocol, FieldError> {
         match text {
             "tcp" => Ok(Protocol::Tcp),
             "udp" => Ok(Protocol::Udp),
@@ -165,7 +165,7 @@ impl Protocol {
     }
 
     /// `tcp` or `udp`.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
@@ -198,7 +198,7 @@ impl<'de> Deserialize<'de> for Protocol {
 
 /// The port that a session is asked to have: `0`, `-1` or a number in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PortChoice {
+pub(crate) enum PortChoice {
     /// `0`: no port
     #[default]
     None,
@@ -213,7 +213,7 @@ impl PortChoice {
     ///
     /// # Errors
     /// A sentence that shows the number and the range.
-    pub fn from_number(number: i64) -> Result<PortChoice, FieldError> {
+    pub(crate) fn from_number(number: i64) -> Result<PortChoice, FieldError> {
         match number {
             0 => Ok(PortChoice::None),
             -1 => Ok(PortChoice::Auto),
@@ -250,20 +250,20 @@ pub struct Cpus(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Memory, in bytes.
-    pub memory: u64,
-    pub cpus: Cpus,
-    pub pids: u32,
+    pub(crate) memory: u64,
+    pub(crate) cpus: Cpus,
+    pub(crate) pids: u32,
 }
 
 impl Caps {
     /// The least memory with which a container starts: Docker itself demands 6 MiB.
-    pub const MEMORY_MIN: u64 = 16 * 1024 * 1024;
+    pub(crate) const MEMORY_MIN: u64 = 16 * 1024 * 1024;
 
     /// Checks a memory cap in bytes.
     ///
     /// # Errors
     /// A sentence that shows the number and the least allowed.
-    pub fn check_memory(bytes: u64) -> Result<u64, FieldError> {
+    pub(crate) fn check_memory(bytes: u64) -> Result<u64, FieldError> {
         if bytes < Caps::MEMORY_MIN {
             let least = Caps::MEMORY_MIN;
             return Err(FieldError(format!("memory {bytes} must be at least {least} bytes")));
@@ -275,7 +275,7 @@ impl Caps {
     ///
     /// # Errors
     /// A sentence that shows the number and the range.
-    pub fn check_pids(pids: u32) -> Result<u32, FieldError> {
+    pub(crate) fn check_pids(pids: u32) -> Result<u32, FieldError> {
         if !(8..=4_194_304).contains(&pids) {
             return Err(FieldError(format!("pids {pids} must be 8 to 4194304")));
         }
@@ -290,7 +290,7 @@ impl Cpus {
     }
 
     /// In thousandths of a core.
-    pub const fn as_millis(self) -> u32 {
+    pub(crate) const fn as_millis(self) -> u32 {
         self.0
     }
 
@@ -303,7 +303,7 @@ impl Cpus {
         clippy::cast_sign_loss,
         reason = "the value is in range when it is cast"
     )]
-    pub fn from_cores(cores: f64) -> Result<Cpus, FieldError> {
+    pub(crate) fn from_cores(cores: f64) -> Result<Cpus, FieldError> {
         let in_range = (0.01..=1024.0).contains(&cores);
         if !in_range {
             return Err(FieldError(format!("cpus {cores} must be 0.01 to 1024")));
@@ -337,7 +337,7 @@ pub(super) fn is_object(line: &[u8]) -> bool {
 }
 
 /// Text of unknown origin, quoted, escaped and cut, as it may stand in a sentence.
-pub fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 80;
     let mut quoted = format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>());
     if text.chars().count() > SHOWN_CHARS_MAX {

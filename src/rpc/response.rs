@@ -44,7 +44,7 @@ pub fn success<T: Serialize>(result: &T) -> Vec<u8> {
 }
 
 /// The line of a call that did not.
-pub fn refusal(error: &str) -> Vec<u8> {
+pub(crate) fn refusal(error: &str) -> Vec<u8> {
     line(&Refusal { ok: false, error })
 }
 

@@ -9,73 +9,73 @@ use crate::base::uuid::Uuid;
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    pub uuid: Uuid,
+    pub(crate) uuid: Uuid,
     /// Its name, as the agent has it.
-    pub name: String,
+    pub(crate) name: String,
     /// When it was created.
-    pub created_at: Wall,
+    pub(crate) created_at: Wall,
     /// When a terminal was last attached, or it was created.
-    pub last_accessed: Wall,
+    pub(crate) last_accessed: Wall,
     /// Its port; 0 if it has none.
     #[serde(default)]
-    pub port: u16,
+    pub(crate) port: u16,
     /// The protocol of its port.
     #[serde(default)]
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Its DNS name; empty if it has none.
     #[serde(default)]
-    pub dns_name: String,
+    pub(crate) dns_name: String,
     /// Whether its command runs.
     #[serde(default)]
-    pub running: bool,
+    pub(crate) running: bool,
     /// Whether at least one terminal is attached.
     #[serde(default)]
-    pub attached: bool,
+    pub(crate) attached: bool,
     /// How many terminals are attached.
     #[serde(default)]
-    pub attached_count: u32,
+    pub(crate) attached_count: u32,
     /// Whether an operation was in flight when its agent died.
     #[serde(default)]
-    pub locked: bool,
+    pub(crate) locked: bool,
     /// The image that it runs, or would run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub image: String,
+    pub(crate) image: String,
     /// Since when it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Wall>,
+    pub(crate) started_at: Option<Wall>,
     /// What runs in it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub command: String,
+    pub(crate) command: String,
     /// Whether it has the host's Docker socket.
     #[serde(default)]
-    pub docker: bool,
+    pub(crate) docker: bool,
     /// Its memory cap in bytes; 0 if the agent did not say.
     #[serde(default)]
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Its processor cap in cores; 0 if the agent did not say.
     #[serde(default)]
-    pub cpus: f64,
+    pub(crate) cpus: f64,
     /// Its cap of processes; 0 if the agent did not say.
     #[serde(default)]
-    pub pids: u32,
+    pub(crate) pids: u32,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broken: Option<String>,
+    pub(crate) broken: Option<String>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stale: Option<String>,
+    pub(crate) stale: Option<String>,
 }
 
 /// What `ping` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    pub agent_id: String,
-    pub version: String,
-    pub server_time: Wall,
+    pub(crate) agent_id: String,
+    pub(crate) version: String,
+    pub(crate) server_time: Wall,
     /// The ops that it knows, sorted.
     #[serde(default)]
-    pub ops: Vec<String>,
+    pub(crate) ops: Vec<String>,
     /// `docker` or `host`; empty if the agent did not say.
     #[serde(default)]
-    pub runtime: String,
+    pub(crate) runtime: String,
 }

@@ -9,7 +9,7 @@ use super::field::{Caps, Cpus, DnsName, PortChoice, Protocol, SessionCommand, Se
 ///
 /// # Errors
 /// One sentence.
-pub fn memory(text: &str) -> Result<u64, String> {
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
     let bad = || format!("memory {} must be a size like 512m or 4g", shown(text));
     let (digits, factor) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
@@ -24,7 +24,7 @@ pub fn memory(text: &str) -> Result<u64, String> {
 }
 
 /// A size as `512m` or `4g`, which [`memory`] takes back; empty for 0.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(u32, &str); 4] = [(40, "t"), (30, "g"), (20, "m"), (10, "k")];
     if bytes == 0 {
         return String::new();
@@ -37,7 +37,7 @@ pub fn size(bytes: u64) -> String {
 ///
 /// # Errors
 /// One sentence.
-pub fn cpus(text: &str) -> Result<Cpus, String> {
+pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number = text.parse().ok().filter(|_| plain);
     let number = number.ok_or_else(|| format!("cpus {} must be a number like 1.5", shown(text)))?;
@@ -48,7 +48,7 @@ pub fn cpus(text: &str) -> Result<Cpus, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn pids(text: &str) -> Result<u32, String> {
+pub(crate) fn pids(text: &str) -> Result<u32, String> {
     let number = whole_number(text).and_then(|number| u32::try_from(number).ok());
     let number = number.ok_or_else(|| format!("pids {} must be a number", shown(text)))?;
     Caps::check_pids(number).map_err(|error| error.to_string())
@@ -58,7 +58,7 @@ pub fn pids(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn port(text: &str) -> Result<PortChoice, String> {
+pub(crate) fn port(text: &str) -> Result<PortChoice, String> {
     match text {
         "auto" | "-1" => return Ok(PortChoice::Auto),
         "none" | "0" => return Ok(PortChoice::None),
@@ -73,7 +73,7 @@ pub fn port(text: &str) -> Result<PortChoice, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn protocol(text: &str) -> Result<Protocol, String> {
+pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
     Protocol::parse(text).map_err(|error| error.to_string())
 }
 
@@ -81,7 +81,7 @@ pub fn protocol(text: &str) -> Result<Protocol, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn yes_no(text: &str) -> Result<bool, String> {
+pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -93,7 +93,7 @@ pub fn yes_no(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn name(text: &str) -> Result<SessionName, String> {
+pub(crate) fn name(text: &str) -> Result<SessionName, String> {
     SessionName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -101,7 +101,7 @@ pub fn name(text: &str) -> Result<SessionName, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn dns_name(text: &str) -> Result<DnsName, String> {
+pub(crate) fn dns_name(text: &str) -> Result<DnsName, String> {
     DnsName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -109,7 +109,7 @@ pub fn dns_name(text: &str) -> Result<DnsName, String> {
 ///
 /// # Errors
 /// One sentence.
-pub fn command(text: &str) -> Result<SessionCommand, String> {
+pub(crate) fn command(text: &str) -> Result<SessionCommand, String> {
     SessionCommand::parse(text).map_err(|error| error.to_string())
 }
 

@@ -40,7 +40,7 @@ pub enum State {
 }
 
 /// All states, in the order of the table's columns.
-pub const STATES: [State; 8] = [
+pub(crate) const STATES: [State; 8] = [
     State::FirstKexInit,
     State::FirstKex,
     State::FirstNewKeys,
@@ -53,7 +53,7 @@ pub const STATES: [State; 8] = [
 
 /// What is done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// It is looked at.
     Handle,
     /// It is dropped.
@@ -142,7 +142,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// What happens to a message with this number.
-pub fn admit(role: Role, state: State, number: u8) -> Admission {
+pub(crate) fn admit(role: Role, state: State, number: u8) -> Admission {
     let fits = |row: &&Row| row.numbers.contains(&number) && row.role.is_none_or(|of| of == role);
     let row = TABLE.iter().find(fits);
     row.map_or(Admission::Refuse, |row| row.admissions[state as usize])

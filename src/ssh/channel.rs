@@ -23,7 +23,7 @@ pub struct ChannelId(pub(super) u32);
 
 /// What a channel is for, and how far that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Client: the channel is asked for, to start this subsystem.
     Opening { subsystem: &'static str },
     /// Client: the subsystem is asked for. Data may flow already.
@@ -43,7 +43,7 @@ pub enum Purpose {
 
 /// How far one direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
+pub(crate) enum Direction {
     Open,
     /// EOF was sent.
     Ended,
@@ -53,7 +53,7 @@ pub enum Direction {
 
 /// What became of incoming data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
+pub(crate) enum Received {
     /// It was kept where nothing was held before: the owner should be told.
     First,
     /// It was kept, or it does not concern the owner.
@@ -61,18 +61,18 @@ pub enum Received {
 }
 
 /// A terminal's size: columns and rows.
-pub type Size = (u32, u32);
+pub(crate) type Size = (u32, u32);
 
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     /// Our number, which the peer uses.
-    pub id: ChannelId,
+    pub(crate) id: ChannelId,
     /// What it is for.
-    pub purpose: Purpose,
+    pub(crate) purpose: Purpose,
     /// What we have sent.
-    pub outward: Direction,
+    pub(crate) outward: Direction,
     /// What the peer has sent.
-    pub inward: Direction,
+    pub(crate) inward: Direction,
     /// The peer's number, which we use; arbitrary while opening, when nothing is sent.
     remote: u32,
     /// What the peer lets us send; zero while opening.
@@ -84,9 +84,9 @@ pub struct Channel {
     /// A size that could not be sent because of a key exchange.
     pending_size: Option<Size>,
     /// A size that the owner has not been told yet. Server.
-    pub untold_size: Option<Size>,
+    pub(crate) untold_size: Option<Size>,
     /// Whether an exit status came. Client.
-    pub exited: bool,
+    pub(crate) exited: bool,
     /// Received and not consumed.
     buffer: Buffer,
     /// What the peer was granted at the start.
@@ -99,7 +99,7 @@ pub struct Channel {
 
 impl Channel {
     /// A channel whose peer may send `window` bytes.
-    pub fn new(id: ChannelId, purpose: Purpose, window: u32) -> Channel {
+    pub(crate) fn new(id: ChannelId, purpose: Purpose, window: u32) -> Channel {
         // A quarter more than can be held, so that the buffer moves instead of allocating.
         let limit = window as usize / 4 * 5;
         Channel {
@@ -122,7 +122,7 @@ impl Channel {
     }
 
     /// What the peer's half of opening says.
-    pub fn connect(
+    pub(crate) fn connect(
         &mut self,
         remote: u32,
         window: u32,
@@ -137,22 +137,22 @@ impl Channel {
         Ok(())
     }
 
-    pub const fn remote(&self) -> u32 {
+    pub(crate) const fn remote(&self) -> u32 {
         self.remote
     }
 
     /// What the peer was granted at the start.
-    pub const fn window(&self) -> u32 {
+    pub(crate) const fn window(&self) -> u32 {
         self.window
     }
 
     /// Whether the owner is told what happens on it.
-    pub const fn is_announced(&self) -> bool {
+    pub(crate) const fn is_announced(&self) -> bool {
         matches!(self.purpose, Purpose::Asking | Purpose::Running { .. })
     }
 
     /// Whether nothing more can happen on it.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let closed = Direction::Closed;
         self.inward == closed && self.outward == closed && self.buffer.is_empty()
     }
@@ -160,7 +160,7 @@ impl Channel {
     // --- in ---
 
     /// Data from the peer. It counts against the window whether anybody wants it or not.
-    pub fn receive(&mut self, data: &[u8]) -> Result<Received, ChannelFault> {
+    pub(crate) fn receive(&mut self, data: &[u8]) -> Result<Received, ChannelFault> {
         let len = self.charge(data)?;
         if let Purpose::Bare | Purpose::Spoiled = self.purpose {
             self.purpose = Purpose::Spoiled;
@@ -176,7 +176,11 @@ impl Channel {
     }
 
     /// Data of a kind that nobody reads: checked like any other, and granted again.
-    pub fn receive_unread(&mut self, data: &[u8], sender: &mut Sender) -> Result<(), ChannelFault> {
+    pub(crate) fn receive_unread(
+        &mut self,
+        data: &[u8],
+        sender: &mut Sender,
+    ) -> Result<(), ChannelFault> {
         self.window_used += self.charge(data)?;
         self.grant(sender);
         Ok(())
@@ -196,12 +200,12 @@ impl Channel {
     }
 
     /// Received and not consumed.
-    pub fn received(&self) -> &[u8] {
+    pub(crate) fn received(&self) -> &[u8] {
         self.buffer.as_slice()
     }
 
     /// The owner has dealt with the first `len` bytes.
-    pub fn consume(&mut self, len: usize, sender: &mut Sender) {
+    pub(crate) fn consume(&mut self, len: usize, sender: &mut Sender) {
         self.buffer.consume(len);
         self.window_used += u32::try_from(len).expect("a window's worth of bytes fits 32 bits");
         self.grant(sender);
@@ -209,7 +213,7 @@ impl Channel {
 
     /// Grants what was consumed once it is half of the window. Not during a key exchange: then it
     /// is done at the end of it.
-    pub fn grant(&mut self, sender: &mut Sender) {
+    pub(crate) fn grant(&mut self, sender: &mut Sender) {
         let wanted = self.inward == Direction::Open && self.outward != Direction::Closed;
         if !wanted || self.window_used < self.window / 2 || !sender.is_open() {
             return;
@@ -225,7 +229,7 @@ impl Channel {
     }
 
     /// EOF from the peer.
-    pub fn receive_eof(&mut self) -> Result<(), ChannelFault> {
+    pub(crate) fn receive_eof(&mut self) -> Result<(), ChannelFault> {
         if self.inward != Direction::Open {
             return Err(ChannelFault::AfterEnd);
         }
@@ -234,7 +238,7 @@ impl Channel {
     }
 
     /// CLOSE from the peer, which is answered. Says whether this ended the data too.
-    pub fn receive_close(&mut self, sender: &mut Sender) -> Result<bool, ChannelFault> {
+    pub(crate) fn receive_close(&mut self, sender: &mut Sender) -> Result<bool, ChannelFault> {
         if self.inward == Direction::Closed {
             return Err(ChannelFault::AfterEnd);
         }
@@ -250,7 +254,7 @@ impl Channel {
     // --- out ---
 
     /// How many bytes [`Channel::send`] would take now.
-    pub fn send_space(&self, sender: &Sender) -> usize {
+    pub(crate) fn send_space(&self, sender: &Sender) -> usize {
         if self.inward == Direction::Closed {
             return limits::SSH_CHANNEL_DATA_BYTES_MAX as usize; // taken and dropped
         }
@@ -266,7 +270,7 @@ impl Channel {
     }
 
     /// Sends what fits, and says how much that was.
-    pub fn send(&mut self, bytes: &[u8], sender: &mut Sender) -> usize {
+    pub(crate) fn send(&mut self, bytes: &[u8], sender: &mut Sender) -> usize {
         if self.inward == Direction::Closed {
             return bytes.len();
         }
@@ -282,7 +286,7 @@ impl Channel {
     }
 
     /// WINDOW_ADJUST from the peer.
-    pub fn widen(&mut self, count: u32) -> Result<(), ChannelFault> {
+    pub(crate) fn widen(&mut self, count: u32) -> Result<(), ChannelFault> {
         let window = self.send_window.checked_add(count);
         self.send_window = window.ok_or(ChannelFault::WindowOverflow)?;
         Ok(())
@@ -290,7 +294,7 @@ impl Channel {
 
     /// Whether an owner who was told that there is no room should hear that there is some. Says so
     /// once.
-    pub fn has_room_again(&self, sender: &Sender) -> bool {
+    pub(crate) fn has_room_again(&self, sender: &Sender) -> bool {
         let told = self.told_full.replace(false);
         let heard = told && self.is_announced() && self.outward != Direction::Ended;
         if heard && self.send_space(sender) > 0 {
@@ -300,7 +304,7 @@ impl Channel {
         false
     }
 
-    pub fn send_eof(&mut self, sender: &mut Sender) {
+    pub(crate) fn send_eof(&mut self, sender: &mut Sender) {
         if self.outward == Direction::Open && self.is_announced() {
             self.post(SSH_MSG_CHANNEL_EOF, sender);
             self.outward = Direction::Ended;
@@ -309,7 +313,7 @@ impl Channel {
 
     /// Sends CLOSE, once, and forgets what was received. While opening it is kept for the end of
     /// that.
-    pub fn close(&mut self, sender: &mut Sender) {
+    pub(crate) fn close(&mut self, sender: &mut Sender) {
         if self.outward != Direction::Closed && !matches!(self.purpose, Purpose::Opening { .. }) {
             self.post(SSH_MSG_CHANNEL_CLOSE, sender);
         }
@@ -319,7 +323,7 @@ impl Channel {
     }
 
     /// Tells the peer the size of the terminal; during a key exchange only the last one counts.
-    pub fn send_size(&mut self, size: Size, sender: &mut Sender) {
+    pub(crate) fn send_size(&mut self, size: Size, sender: &mut Sender) {
         if self.outward == Direction::Closed || !self.is_announced() {
             return;
         }
@@ -340,7 +344,7 @@ impl Channel {
     }
 
     /// A key exchange is through: what was held back for it goes out.
-    pub fn catch_up(&mut self, sender: &mut Sender) {
+    pub(crate) fn catch_up(&mut self, sender: &mut Sender) {
         self.grant(sender);
         if let Some(size) = self.pending_size.take() {
             self.send_size(size, sender);
@@ -348,7 +352,7 @@ impl Channel {
     }
 
     /// A message that has nothing but its number and the channel's.
-    pub fn post(&self, number: u8, sender: &mut Sender) {
+    pub(crate) fn post(&self, number: u8, sender: &mut Sender) {
         let remote = self.remote;
         sender.post(|out| {
             out.push(number);
@@ -357,12 +361,12 @@ impl Channel {
     }
 
     /// Gives memory back if nothing is held.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         self.buffer.trim();
     }
 
     /// Memory held now, in bytes.
-    pub fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.buffer.allocated()
     }
 }

@@ -21,11 +21,11 @@ use super::wire::{Reader, WireError, put_boolean, put_string, put_u32};
 use crate::limits;
 
 /// Where a connection's events wait for its owner.
-pub type Events = VecDeque<Event>;
+pub(crate) type Events = VecDeque<Event>;
 
 /// The channels of one connection.
 #[derive(Debug)]
-pub struct Channels {
+pub(crate) struct Channels {
     /// By rising number: numbers are given once and in order.
     list: Vec<Channel>,
     next: u32,
@@ -35,29 +35,29 @@ pub struct Channels {
 
 impl Channels {
     /// None; `pool` is what all windows may have above their floors.
-    pub const fn new(pool: u32) -> Channels {
+    pub(crate) const fn new(pool: u32) -> Channels {
         Channels { list: Vec::new(), next: 0, pool }
     }
 
     /// The channel, if it is still there.
-    pub fn get(&self, id: ChannelId) -> Option<&Channel> {
+    pub(crate) fn get(&self, id: ChannelId) -> Option<&Channel> {
         self.index(id).map(|index| &self.list[index])
     }
 
     /// The channel, if it is still there.
-    pub fn get_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
+    pub(crate) fn get_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
         self.index(id).map(|index| &mut self.list[index])
     }
 
     /// A key exchange is through: what was held back for it goes out.
-    pub fn catch_up(&mut self, sender: &mut Sender) {
+    pub(crate) fn catch_up(&mut self, sender: &mut Sender) {
         for channel in &mut self.list {
             channel.catch_up(sender);
         }
     }
 
     /// Gives back memory that is not in use.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         self.list.shrink_to_fit();
         for channel in &mut self.list {
             channel.trim();
@@ -65,13 +65,13 @@ impl Channels {
     }
 
     /// Memory held now, in bytes.
-    pub fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         let buffers: usize = self.list.iter().map(Channel::allocated).sum();
         buffers + self.list.capacity() * size_of::<Channel>()
     }
 
     /// Asks for a channel with this subsystem on it. Client.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         subsystem: &'static str,
         sender: &mut Sender,
@@ -89,7 +89,7 @@ impl Channels {
     }
 
     /// Closes our side of a channel; its end may come with it.
-    pub fn close(&mut self, id: ChannelId, sender: &mut Sender, events: &mut Events) {
+    pub(crate) fn close(&mut self, id: ChannelId, sender: &mut Sender, events: &mut Events) {
         if let Some(index) = self.index(id) {
             self.list[index].close(sender);
             self.settle(index, events);
@@ -97,7 +97,13 @@ impl Channels {
     }
 
     /// The owner has dealt with the first `len` bytes of what a channel received.
-    pub fn consume(&mut self, id: ChannelId, len: usize, sender: &mut Sender, events: &mut Events) {
+    pub(crate) fn consume(
+        &mut self,
+        id: ChannelId,
+        len: usize,
+        sender: &mut Sender,
+        events: &mut Events,
+    ) {
         if let Some(index) = self.index(id) {
             self.list[index].consume(len, sender);
             self.settle(index, events);
@@ -106,12 +112,12 @@ impl Channels {
 
     /// The size of a terminal that its owner has not been told, if it is not the one it was going
     /// to be told.
-    pub fn take_size(&mut self, id: ChannelId) -> Option<Size> {
+    pub(crate) fn take_size(&mut self, id: ChannelId) -> Option<Size> {
         self.get_mut(id)?.untold_size.take()
     }
 
     /// Tells the owners who wait for it that there is room to send.
-    pub fn wake_senders(&self, sender: &Sender, events: &mut Events) {
+    pub(crate) fn wake_senders(&self, sender: &Sender, events: &mut Events) {
         for channel in &self.list {
             if channel.has_room_again(sender) {
                 events.push_back(Event::Writable { channel: channel.id });
@@ -120,7 +126,7 @@ impl Channels {
     }
 
     /// A message with a number from 90 to 100. `subsystems` are a server's, `None` makes a client.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         payload: &[u8],
         subsystems: Option<&'static [Subsystem]>,

@@ -182,7 +182,7 @@ impl Conn {
 
     /// Gives back the buffers that are empty, which would be kept for a while. For an owner of many
     /// connections that burst at the same time.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.inbox.trim();
         self.core.trim();
     }

@@ -29,7 +29,7 @@ use crate::base::timers::{Timer, Timers};
 use crate::limits;
 
 /// How far the connection has come.
-pub enum Stage {
+pub(crate) enum Stage {
     /// The peer's identification is waited for; our first KEXINIT is out.
     Identifying {
         /// What came so far.
@@ -41,7 +41,7 @@ pub enum Stage {
     Ended,
 }
 
-pub enum Auth {
+pub(crate) enum Auth {
     /// Ours to prove.
     Client(ClientAuth),
     /// Ours to check.
@@ -50,7 +50,7 @@ pub enum Auth {
 
 /// What is waited for with a deadline.
 #[derive(Clone, Copy)]
-pub enum Deadline {
+pub(crate) enum Deadline {
     Login,
     /// Something from the peer.
     Keepalive,
@@ -69,19 +69,19 @@ impl Timer for Deadline {
 }
 
 /// A connection without its receive buffer.
-pub struct Core {
-    pub side: Side,
+pub(crate) struct Core {
+    pub(crate) side: Side,
     /// How far it has come.
-    pub stage: Stage,
-    pub auth: Auth,
-    pub receiving: Receiving,
-    pub sender: Sender,
-    pub channels: Channels,
+    pub(crate) stage: Stage,
+    pub(crate) auth: Auth,
+    pub(crate) receiving: Receiving,
+    pub(crate) sender: Sender,
+    pub(crate) channels: Channels,
     /// What the owner has not been told yet.
-    pub events: Events,
-    pub timers: Timers<Deadline, 5>,
+    pub(crate) events: Events,
+    pub(crate) timers: Timers<Deadline, 5>,
     /// The last time that the driver has told.
-    pub now: Mono,
+    pub(crate) now: Mono,
     /// When something came last.
     last_input: Mono,
     rng: Rng,
@@ -98,7 +98,7 @@ pub struct Core {
 
 impl Core {
     /// The start: identification and KEXINIT are ready to be sent.
-    pub fn new(side: Side, seed: [u8; 32], now: Mono) -> Core {
+    pub(crate) fn new(side: Side, seed: [u8; 32], now: Mono) -> Core {
         let mut rng = Rng::from_seed(seed);
         let mut sender = Sender::new(Rng::from_seed(rng.bytes()));
         let kexinit = exchange::start(&side, &mut sender, &mut rng);
@@ -130,23 +130,23 @@ impl Core {
     }
 
     /// Key exchanges that are over, the first one included.
-    pub fn exchanges(&self) -> u64 {
+    pub(crate) fn exchanges(&self) -> u64 {
         self.exchanges
     }
 
     /// Whether somebody is authenticated.
-    pub fn is_authenticated(&self) -> bool {
+    pub(crate) fn is_authenticated(&self) -> bool {
         matches!(self.auth, Auth::Client(ClientAuth::Done) | Auth::Server(ServerAuth::Done))
     }
 
     /// Whether the connection has ended.
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
     }
 
     /// Whether no input is taken now: the owner is asked about a key, or has events to look at, or
     /// the peer does not read what it asked for.
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.is_ended()
             || matches!(self.auth, Auth::Server(ServerAuth::Deciding { .. }))
             || self.events.len() >= limits::SSH_EVENTS_MAX
@@ -154,7 +154,7 @@ impl Core {
     }
 
     /// The connection ends, with a word to the peer if there is one to say.
-    pub fn end(&mut self, error: Error) {
+    pub(crate) fn end(&mut self, error: Error) {
         if self.is_ended() {
             return;
         }
@@ -173,13 +173,13 @@ impl Core {
     }
 
     /// Takes back what the owner's own doing has added behind the last event.
-    pub fn forget_events_after_the_last(&mut self) {
+    pub(crate) fn forget_events_after_the_last(&mut self) {
         let is_last = |event: &Event| matches!(event, Event::Disconnected(_));
         let keep = self.events.iter().position(is_last).map_or(0, |index| index + 1);
         self.events.truncate(keep);
     }
 
-    pub fn heard(&mut self, now: Mono) {
+    pub(crate) fn heard(&mut self, now: Mono) {
         self.now = now;
         self.last_input = now;
         self.silent_keepalives = 0;
@@ -187,7 +187,7 @@ impl Core {
 
     /// Takes one line or packet from the start of `held`, and says how many bytes it was; zero if
     /// there is none yet.
-    pub fn step(&mut self, held: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn step(&mut self, held: &mut [u8]) -> Result<usize, Error> {
         match &mut self.stage {
             Stage::Ended => Ok(0),
             Stage::Identifying { .. } => self.step_line(held),
@@ -245,7 +245,7 @@ impl Core {
     }
 
     /// What is waited for now.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let exchange = match &self.stage {
             Stage::Identifying { .. } => Some(State::FirstKexInit),
             Stage::Running(exchange) => exchange.state(),
@@ -366,7 +366,7 @@ impl Core {
     }
 
     /// Starts a key exchange if the keys have served long enough and none is under way.
-    pub fn rekey_if_due(&mut self) {
+    pub(crate) fn rekey_if_due(&mut self) {
         let tuning = self.side.tuning();
         let bytes = self.sender.key_bytes.max(self.receiving.key_bytes);
         let packets = self.sender.key_packets.max(self.receiving.key_packets);
@@ -429,7 +429,7 @@ impl Core {
     }
 
     /// The owner's answer to an offered key.
-    pub fn decide(&mut self, verdict: bool) {
+    pub(crate) fn decide(&mut self, verdict: bool) {
         let Auth::Server(auth @ ServerAuth::Deciding { .. }) = &mut self.auth else { return };
         if let Stage::Ended = self.stage {
             return;
@@ -452,7 +452,7 @@ impl Core {
 
     // --- time ---
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         self.now = now;
         if self.timers.expire(Deadline::Login, now) {
             self.end(Error::LoginGrace);
@@ -496,17 +496,17 @@ impl Core {
     // --- memory ---
 
     /// Whether buffers that have grown will be looked at.
-    pub fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.is_ended() || self.timers.is_set(Deadline::Trim)
     }
 
     /// Sees to it that buffers which have grown are looked at.
-    pub fn watch_buffers(&mut self) {
+    pub(crate) fn watch_buffers(&mut self) {
         self.timers.set(Deadline::Trim, self.now + limits::SSH_TRIM_INTERVAL);
     }
 
     /// Gives back what is not in use.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         self.sender.trim();
         self.channels.trim();
         if self.events.is_empty() {

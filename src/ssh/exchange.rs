@@ -60,7 +60,7 @@ struct Session {
 
 /// What a step of the exchange changed for the rest of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     Going,
     /// Our NEWKEYS is out: what is put from now on goes under the new key.
     Sealed {
@@ -74,23 +74,23 @@ pub enum Progress {
 }
 
 /// What the exchange works with but does not own.
-pub struct ExchangeContext<'a> {
+pub(crate) struct ExchangeContext<'a> {
     /// Our role and its keys.
-    pub side: &'a Side,
-    pub sender: &'a mut Sender,
-    pub receiving: &'a mut Receiving,
-    pub rng: &'a mut Rng,
+    pub(crate) side: &'a Side,
+    pub(crate) sender: &'a mut Sender,
+    pub(crate) receiving: &'a mut Receiving,
+    pub(crate) rng: &'a mut Rng,
 }
 
 /// The key exchanges of one connection, from the peer's identification on.
-pub struct KeyExchange {
+pub(crate) struct KeyExchange {
     peer: Identification,
     session: Option<Session>,
     exchange: Exchange,
 }
 
 /// Our first KEXINIT goes out with our identification, before the peer has said anything.
-pub fn start(side: &Side, sender: &mut Sender, rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn start(side: &Side, sender: &mut Sender, rng: &mut Rng) -> Vec<u8> {
     sender.put_plain(identification::OURS.as_bytes());
     sender.put_plain(b"\r\n");
     let ours = kexinit::write(side.role(), true, side.tuning(), rng.bytes());
@@ -106,12 +106,12 @@ fn put_proposal(sender: &mut Sender, ours: &[u8]) {
 
 impl KeyExchange {
     /// The first exchange; `ours` is what [`start`] returned.
-    pub fn new(peer: Identification, ours: Vec<u8>) -> KeyExchange {
+    pub(crate) fn new(peer: Identification, ours: Vec<u8>) -> KeyExchange {
         KeyExchange { peer, session: None, exchange: Exchange::Proposed { ours } }
     }
 
     /// Starts a new exchange unless one is under way. Says whether it did.
-    pub fn propose(&mut self, context: &mut ExchangeContext<'_>) -> bool {
+    pub(crate) fn propose(&mut self, context: &mut ExchangeContext<'_>) -> bool {
         let Exchange::Idle = self.exchange else { return false };
         let side = context.side;
         let ours = kexinit::write(side.role(), false, side.tuning(), context.rng.bytes());
@@ -120,23 +120,23 @@ impl KeyExchange {
         true
     }
 
-    pub fn peer(&self) -> &Identification {
+    pub(crate) fn peer(&self) -> &Identification {
         &self.peer
     }
 
     /// Identifies this connection in what is signed; zeros until the first exchange is through.
-    pub fn session_id(&self) -> [u8; 32] {
+    pub(crate) fn session_id(&self) -> [u8; 32] {
         self.session.map_or([0; 32], |session| session.id)
     }
 
     /// Whether no exchange is under way.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         matches!(self.exchange, Exchange::Idle)
     }
 
     /// What the exchange waits for; `None` while it leaves that to authentication: there is none,
     /// or the peer has not taken notice of ours yet.
-    pub fn state(&self) -> Option<State> {
+    pub(crate) fn state(&self) -> Option<State> {
         match (&self.exchange, self.session) {
             (Exchange::Idle, _) | (Exchange::Proposed { .. }, Some(_)) => None,
             (Exchange::Proposed { .. }, None) => Some(State::FirstKexInit),
@@ -149,7 +149,7 @@ impl KeyExchange {
 
     /// Whether IGNORE and the like end the connection in the first exchange. Before the peer's
     /// KEXINIT that is not known; then the number of that packet tells.
-    pub fn is_strict(&self) -> bool {
+    pub(crate) fn is_strict(&self) -> bool {
         match &self.exchange {
             Exchange::Reply { terms, .. } | Exchange::Init { terms } => terms.agreed.strict,
             _ => self.session.is_some_and(|session| session.strict),
@@ -158,7 +158,7 @@ impl KeyExchange {
 
     /// Whether a message of this number is the peer's wrong guess, which is dropped. Asked once for
     /// each message, for only the first one after KEXINIT can be it.
-    pub fn drops_guess(&mut self, number: u8) -> bool {
+    pub(crate) fn drops_guess(&mut self, number: u8) -> bool {
         let (Exchange::Reply { terms, .. } | Exchange::Init { terms }) = &mut self.exchange else {
             return false;
         };
@@ -167,7 +167,7 @@ impl KeyExchange {
     }
 
     /// A message that [`super::admit`] admitted in this phase. `sequence` is its packet's number.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         payload: &[u8],
         sequence: u32,

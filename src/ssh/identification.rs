@@ -9,7 +9,7 @@ use super::Role;
 use crate::limits::{SSH_IDENTIFICATION_BYTES_MAX, SSH_PRELINES_MAX};
 
 /// Our own, without its CR LF.
-pub const OURS: &str = concat!("SSH-2.0-convocate_", env!("CARGO_PKG_VERSION"));
+pub(crate) const OURS: &str = concat!("SSH-2.0-convocate_", env!("CARGO_PKG_VERSION"));
 
 /// What all versions of our own start with.
 const OUR_KIND: &str = "SSH-2.0-convocate";
@@ -57,7 +57,7 @@ impl Identification {
     }
 
     /// Whether the peer is one of ours, of whatever version.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.0.strip_prefix(OUR_KIND).is_some_and(|rest| rest.starts_with('_'))
     }
 }

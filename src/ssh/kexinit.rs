@@ -80,7 +80,7 @@ impl From<WireError> for NegotiationError {
 }
 
 /// Our KEXINIT. The markers that are no methods belong into the first one only.
-pub fn write(role: Role, first: bool, tuning: &Tuning, cookie: [u8; 16]) -> Vec<u8> {
+pub(crate) fn write(role: Role, first: bool, tuning: &Tuning, cookie: [u8; 16]) -> Vec<u8> {
     let mut kex: Vec<&str> = tuning.kex.iter().map(|kex| kex.name()).collect();
     match (first, role) {
         (true, Role::Client) => kex.extend([EXT_INFO_CLIENT, KEX_STRICT_CLIENT]),

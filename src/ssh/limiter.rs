@@ -27,7 +27,7 @@ pub struct ConnectionLimiter {
 
 /// Why a connection is closed before a word was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// Too many connections.
     Full,
     /// Too many that are not authenticated.
@@ -40,7 +40,7 @@ pub enum Refused {
 
 impl ConnectionLimiter {
     /// Nobody is there.
-    pub fn new() -> ConnectionLimiter {
+    pub(crate) fn new() -> ConnectionLimiter {
         ConnectionLimiter::default()
     }
 
@@ -49,7 +49,7 @@ impl ConnectionLimiter {
     ///
     /// # Errors
     /// [`Refused`]; then it is not counted.
-    pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), Refused> {
+    pub(crate) fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), Refused> {
         let penalty = self.penalty(now, address);
         let strangers: usize = self.strangers.values().sum();
         let from_there = self.strangers.get(&address).copied().unwrap_or(0);
@@ -70,19 +70,19 @@ impl ConnectionLimiter {
     }
 
     /// A stranger from `address` has authenticated.
-    pub fn recognize(&mut self, address: IpAddr) {
+    pub(crate) fn recognize(&mut self, address: IpAddr) {
         self.forget_stranger(address);
         self.penalties.remove(&address);
         self.inside += 1;
     }
 
     /// One who had authenticated is gone.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.inside = self.inside.saturating_sub(1);
     }
 
     /// One from `address` is gone without having authenticated.
-    pub fn leave_stranger(&mut self, now: Mono, address: IpAddr) {
+    pub(crate) fn leave_stranger(&mut self, now: Mono, address: IpAddr) {
         self.forget_stranger(address);
         self.penalties.retain(|_, until| *until > now);
         if self.penalties.len() >= SSH_PENALIZED_ADDRESSES_MAX

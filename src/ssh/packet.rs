@@ -14,7 +14,7 @@ use crate::limits;
 /// The least padding (RFC 4253 §6).
 pub const PADDING_BYTES_MIN: usize = 4;
 /// Packets without a cipher are padded to this (RFC 4253 §6).
-pub const CLEAR_BLOCK_BYTES: usize = 8;
+pub(crate) const CLEAR_BLOCK_BYTES: usize = 8;
 /// What the smallest packet without a cipher has behind its length field (RFC 4253 §6).
 const CLEAR_LENGTH_MIN: usize = 12;
 
@@ -104,7 +104,7 @@ impl Inbox {
     }
 
     /// Gives the memory back if nothing is held.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if self.start == self.end {
             *self = Inbox::default();
         }
@@ -130,9 +130,9 @@ pub struct Receiving {
     expected: Option<usize>,
     packet_bytes_max: usize,
     /// Bytes under this key.
-    pub key_bytes: u64,
+    pub(crate) key_bytes: u64,
     /// Packets under this key.
-    pub key_packets: u64,
+    pub(crate) key_packets: u64,
 }
 
 /// An opened packet, as places in what was held.

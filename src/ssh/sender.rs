@@ -36,7 +36,7 @@ enum Sealing {
     Keyed(Sealer),
 }
 
-pub struct Sender {
+pub(crate) struct Sender {
     gate: Gate,
     sealing: Sealing,
     sequence: u32,
@@ -46,14 +46,14 @@ pub struct Sender {
     /// Padding should be random (RFC 4253 §6).
     rng: Rng,
     /// Bytes under this key.
-    pub key_bytes: u64,
+    pub(crate) key_bytes: u64,
     /// Packets under this key.
-    pub key_packets: u64,
+    pub(crate) key_packets: u64,
 }
 
 impl Sender {
     /// The start: no cipher, an open gate.
-    pub fn new(rng: Rng) -> Sender {
+    pub(crate) fn new(rng: Rng) -> Sender {
         Sender {
             gate: Gate::Open,
             sealing: Sealing::Clear,
@@ -67,13 +67,13 @@ impl Sender {
     }
 
     /// Bytes that are no packet: the identification.
-    pub fn put_plain(&mut self, text: &[u8]) {
+    pub(crate) fn put_plain(&mut self, text: &[u8]) {
         self.make_room(text.len());
         self.bytes.extend_from_slice(text);
     }
 
     /// A message that waits while the gate is shut. `write` appends its payload.
-    pub fn post(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn post(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let Gate::Shut { deferred } = &mut self.gate else { return self.put(0, write) };
         let start = deferred.len();
         deferred.extend_from_slice(&[0; LENGTH_BYTES]);
@@ -85,7 +85,7 @@ impl Sender {
 
     /// A message of the transport itself, which goes out at once. `write` appends its payload,
     /// which is about `hint` bytes long.
-    pub fn put(&mut self, hint: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn put(&mut self, hint: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.make_room(hint + DATA_OVERHEAD_BYTES);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH_BYTES + 1]);
@@ -94,7 +94,7 @@ impl Sender {
     }
 
     /// Channel data, as one packet.
-    pub fn put_data(&mut self, channel: u32, data: &[u8]) {
+    pub(crate) fn put_data(&mut self, channel: u32, data: &[u8]) {
         self.put(data.len(), |out| {
             out.push(SSH_MSG_CHANNEL_DATA);
             put_u32(out, channel);
@@ -103,7 +103,7 @@ impl Sender {
     }
 
     /// How many bytes of data can be put now, in packets of up to `packet_bytes`.
-    pub fn data_room(&self, packet_bytes: usize) -> usize {
+    pub(crate) fn data_room(&self, packet_bytes: usize) -> usize {
         if !self.is_open() {
             return 0;
         }
@@ -114,14 +114,14 @@ impl Sender {
     }
 
     /// Our KEXINIT is about to be put: from here on messages wait.
-    pub fn shut(&mut self) {
+    pub(crate) fn shut(&mut self) {
         if self.is_open() {
             self.gate = Gate::Shut { deferred: Vec::new() };
         }
     }
 
     /// Our NEWKEYS was put: the next packet is sealed with the new key, and what waited follows it.
-    pub fn rekey(&mut self, sealer: Sealer, strict: bool) {
+    pub(crate) fn rekey(&mut self, sealer: Sealer, strict: bool) {
         self.sealing = Sealing::Keyed(sealer);
         self.key_bytes = 0;
         self.key_packets = 0;
@@ -131,7 +131,7 @@ impl Sender {
     }
 
     /// Opens the gate and seals what waited.
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         let Gate::Shut { deferred } = std::mem::replace(&mut self.gate, Gate::Open) else { return };
         let mut left = &deferred[..];
         while let Some((head, rest)) = left.split_first_chunk::<LENGTH_BYTES>() {
@@ -142,12 +142,12 @@ impl Sender {
     }
 
     /// Whether ordinary messages go out at once.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.gate, Gate::Open)
     }
 
     /// Whether more messages wait for the gate than a decent peer can have asked for.
-    pub fn is_flooded(&self) -> bool {
+    pub(crate) fn is_flooded(&self) -> bool {
         match &self.gate {
             Gate::Open => false,
             Gate::Shut { deferred } => deferred.len() > limits::SSH_DEFERRED_BYTES_MAX,
@@ -155,17 +155,17 @@ impl Sender {
     }
 
     /// Whether so much waits to be written that no more input should be answered.
-    pub fn is_over_mark(&self) -> bool {
+    pub(crate) fn is_over_mark(&self) -> bool {
         self.len() > limits::SSH_SEND_QUEUE_BYTES + limits::SSH_REPLY_QUEUE_BYTES
     }
 
     /// What waits to be written.
-    pub fn output(&self) -> &[u8] {
+    pub(crate) fn output(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
 
     /// The first `len` bytes have been written.
-    pub fn sent(&mut self, len: usize) {
+    pub(crate) fn sent(&mut self, len: usize) {
         assert!(len <= self.len(), "sent more than there was to send");
         self.head += len;
         if self.head == self.bytes.len() {
@@ -175,19 +175,19 @@ impl Sender {
     }
 
     /// How many bytes wait to be written.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
     /// Gives the memory back if nothing waits.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
     }
 
     /// Memory held now, in bytes.
-    pub fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         let deferred = match &self.gate {
             Gate::Open => 0,
             Gate::Shut { deferred } => deferred.capacity(),

@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A boolean: everything but zero is true (RFC 4251 §5).
-    pub fn boolean(&mut self) -> Result<bool, WireError> {
+    pub(crate) fn boolean(&mut self) -> Result<bool, WireError> {
         Ok(self.u8()? != 0)
     }
 
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `N` bytes without a length before them.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let short = WireError::Short { needed: N, left: self.left.len() };
         let (bytes, left) = self.left.split_first_chunk().ok_or(short)?;
         self.left = left;
@@ -100,17 +100,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A string in UTF-8.
-    pub fn text(&mut self) -> Result<&'a str, WireError> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.string()?).map_err(|_| WireError::NotUtf8)
     }
 
     /// A list of names, each checked.
-    pub fn name_list(&mut self) -> Result<NameList<'a>, WireError> {
+    pub(crate) fn name_list(&mut self) -> Result<NameList<'a>, WireError> {
         NameList::parse(self.string()?)
     }
 
     /// Everything that is left; the reader is then at the end.
-    pub fn rest(&mut self) -> &'a [u8] {
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.left)
     }
 
@@ -125,13 +125,13 @@ impl<'a> Reader<'a> {
 
 /// Names with commas between them (RFC 4251 §5), each one well-formed; possibly none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameList<'a> {
+pub(crate) struct NameList<'a> {
     text: &'a str,
 }
 
 impl<'a> NameList<'a> {
     /// Checks what stands in a name-list's string.
-    pub fn parse(bytes: &'a [u8]) -> Result<NameList<'a>, WireError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<NameList<'a>, WireError> {
         let text = std::str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
         let list = NameList { text };
         let names = list.iter().count();
@@ -143,19 +143,19 @@ impl<'a> NameList<'a> {
     }
 
     /// The names, the most wanted first.
-    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         // Splitting nothing gives one empty name where the list has none at all.
         let some = (!self.text.is_empty()).then(|| self.text.split(','));
         some.into_iter().flatten()
     }
 
     /// The most wanted name.
-    pub fn first(&self) -> Option<&'a str> {
+    pub(crate) fn first(&self) -> Option<&'a str> {
         self.iter().next()
     }
 
     /// Whether `name` is one of them.
-    pub fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.iter().any(|other| other == name)
     }
 }
@@ -191,7 +191,7 @@ pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Appends the number whose big-endian digits are `magnitude`: no leading zeros, and one zero byte
 /// before a digit that would make it negative (RFC 4251 §5).
-pub fn put_mpint(out: &mut Vec<u8>, magnitude: &[u8]) {
+pub(crate) fn put_mpint(out: &mut Vec<u8>, magnitude: &[u8]) {
     let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
     let digits = &magnitude[zeros..];
     let negative = digits.first().is_some_and(|first| first & 0x80 != 0);

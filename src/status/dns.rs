@@ -11,17 +11,17 @@ const END: &str = "# convocate: end\n";
 
 /// A session's DNS name and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name<'a> {
-    pub name: &'a str,
+pub(crate) struct Name<'a> {
+    pub(crate) name: &'a str,
     /// Whose session it is.
-    pub agent_id: &'a str,
+    pub(crate) agent_id: &'a str,
     /// When that session was created: the older one has the name, should two agents use it.
-    pub created_at: Wall,
-    pub address: IpAddr,
+    pub(crate) created_at: Wall,
+    pub(crate) address: IpAddr,
 }
 
 /// Our lines, in the order of the names.
-pub fn records(mut names: Vec<Name<'_>>) -> String {
+pub(crate) fn records(mut names: Vec<Name<'_>>) -> String {
     names.sort_unstable_by_key(|name| (name.name, name.created_at, name.agent_id));
     names.dedup_by_key(|name| name.name);
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub fn records(mut names: Vec<Name<'_>>) -> String {
 
 /// The file's new text, or `None` if it need not be written. `old` is what it has now, empty if it
 /// is not there; `records` are our lines ([`records`]).
-pub fn hosts(old: &str, records: &str) -> Option<String> {
+pub(crate) fn hosts(old: &str, records: &str) -> Option<String> {
     let (before, after) = foreign(old);
     let marks = BEGIN.len() + END.len();
     let mut text = String::with_capacity(old.len() + records.len() + marks);

@@ -11,7 +11,7 @@ use crate::limits::{HISTORY_BYTES_MAX, HISTORY_CHUNK_BYTES};
 
 /// Recent lines, each `{"seq":N,"event":…}` with its newline.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     chunks: VecDeque<Chunk>,
     /// Behind the newest line.
     end: u64,
@@ -33,7 +33,7 @@ struct Chunk {
 const LINE_START: &[u8] = b"{\"seq\":";
 
 /// Writes the line of an event under a number of the hub.
-pub fn write_line(out: &mut Vec<u8>, seq: u64, event: &[u8]) {
+pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, event: &[u8]) {
     out.extend_from_slice(LINE_START);
     write!(out, "{seq},\"event\":").expect("memory takes every write");
     out.extend_from_slice(event);
@@ -42,13 +42,13 @@ pub fn write_line(out: &mut Vec<u8>, seq: u64, event: &[u8]) {
 
 impl History {
     /// A history that starts behind the event `seq`.
-    pub fn starting_after(seq: u64) -> History {
+    pub(crate) fn starting_after(seq: u64) -> History {
         History { forgotten: seq, ..History::default() }
     }
 
     /// Appends a line, which may not be told yet. An event without a number of its own has that of
     /// the event before it.
-    pub fn push(&mut self, seq: u64, line: &[u8]) {
+    pub(crate) fn push(&mut self, seq: u64, line: &[u8]) {
         let chunk = match self.chunks.back_mut() {
             Some(chunk) if chunk.bytes.len() + line.len() <= HISTORY_CHUNK_BYTES => chunk,
             _ => self.open_chunk(line.len()),
@@ -60,28 +60,28 @@ impl History {
     }
 
     /// Everything up to the place `end` may be told.
-    pub fn show(&mut self, end: u64) {
+    pub(crate) fn show(&mut self, end: u64) {
         self.visible = self.visible.max(end);
     }
 
     /// Behind the newest line.
-    pub const fn end(&self) -> u64 {
+    pub(crate) const fn end(&self) -> u64 {
         self.end
     }
 
     /// The number of the newest line.
-    pub fn last_seq(&self) -> u64 {
+    pub(crate) fn last_seq(&self) -> u64 {
         self.chunks.back().map_or(self.forgotten, |chunk| chunk.last_seq)
     }
 
     /// Behind the newest line that may be told.
-    pub const fn visible(&self) -> u64 {
+    pub(crate) const fn visible(&self) -> u64 {
         self.visible
     }
 
     /// The lines that may be told from the place `at` on, as many as lie together; empty if there
     /// are none. `None` if the place is gone.
-    pub fn lines(&self, at: u64) -> Option<&[u8]> {
+    pub(crate) fn lines(&self, at: u64) -> Option<&[u8]> {
         if at >= self.visible {
             return Some(&[]);
         }
@@ -96,7 +96,7 @@ impl History {
     ///
     /// # Errors
     /// That number.
-    pub fn place_after(&self, seq: u64) -> Result<u64, u64> {
+    pub(crate) fn place_after(&self, seq: u64) -> Result<u64, u64> {
         if seq < self.forgotten {
             return Err(self.forgotten);
         }
@@ -113,7 +113,7 @@ impl History {
     }
 
     /// The place of the oldest line.
-    pub fn start(&self) -> u64 {
+    pub(crate) fn start(&self) -> u64 {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 

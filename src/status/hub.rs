@@ -58,7 +58,7 @@ pub(super) struct Flight {
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is new.
     New,
     /// The hub has it already.
@@ -79,11 +79,11 @@ pub enum Want {
 /// A place in a walk over all agents and their sessions. What comes or goes meanwhile is met or
 /// not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(Option<(Box<str>, Option<Uuid>)>);
+pub(crate) struct Cursor(Option<(Box<str>, Option<Uuid>)>);
 
 /// What a walk comes upon.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// An agent; its sessions follow.
     Agent(&'a str, &'a Agent),
     /// A session of the last agent.
@@ -93,7 +93,7 @@ pub enum Step<'a> {
 impl Hub {
     /// An agent has connected, and proved who it is. False if there are too many.
     #[must_use = "a refused agent must be hung up on"]
-    pub fn connected(&mut self, now: Now, id: &str) -> bool {
+    pub(crate) fn connected(&mut self, now: Now, id: &str) -> bool {
         if !self.agents.contains_key(id) {
             if self.agents.len() >= AGENTS_MAX {
                 return false;
@@ -109,7 +109,7 @@ impl Hub {
     }
 
     /// An agent's connection is gone.
-    pub fn lost(&mut self, now: Now, id: &str, why: &str) {
+    pub(crate) fn lost(&mut self, now: Now, id: &str, why: &str) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.presence = match agent.presence {
             Presence::Leaving => Presence::Down,
@@ -119,7 +119,7 @@ impl Hub {
     }
 
     /// An agent is not of this cluster any more.
-    pub fn forget(&mut self, now: Now, id: &str) {
+    pub(crate) fn forget(&mut self, now: Now, id: &str) {
         if self.agents.remove(id).is_some() {
             self.names_changed = true;
             self.asks.remove(id);
@@ -128,13 +128,19 @@ impl Hub {
     }
 
     /// Whether an event would be taken. While not, agents are not read.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.journal.has_room()
     }
 
     /// An event of the agent `id`, whose line (without newline) `event` was read from. The caller
     /// has checked [`Hub::has_room`] and that the event is this agent's.
-    pub fn event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) -> Verdict {
+    pub(crate) fn event(
+        &mut self,
+        now: Now,
+        id: &str,
+        line: &[u8],
+        event: &EventLine<'_>,
+    ) -> Verdict {
         let Some(agent) = self.agents.get_mut(id) else { return Verdict::UnknownAgent };
         if hear(agent, now) {
             self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
@@ -162,7 +168,7 @@ impl Hub {
     }
 
     /// The sessions of an agent, as it told them when it was asked. Differences become events.
-    pub fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
+    pub(crate) fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
         let Some(agent) = self.agents.get(id) else { return };
         let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
         let gone: Vec<Uuid> =
@@ -181,7 +187,7 @@ impl Hub {
     }
 
     /// What the driver is to do.
-    pub fn poll_want(&mut self) -> Option<Want> {
+    pub(crate) fn poll_want(&mut self) -> Option<Want> {
         if std::mem::take(&mut self.names_changed) {
             return Some(Want::Names);
         }
@@ -189,12 +195,12 @@ impl Hub {
     }
 
     /// Something for the log. Call until `None`, after every other call.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
+    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.poll()
     }
 
     /// What the journal wants of its disk next. Call until `None`, after every other call.
-    pub fn poll_disk(&mut self) -> Option<DiskOp> {
+    pub(crate) fn poll_disk(&mut self) -> Option<DiskOp> {
         let waiting = self.journal.poll_removal().or_else(|| self.journal.poll_again());
         if waiting.is_some() || !self.journal.is_due() {
             return waiting;
@@ -218,7 +224,7 @@ impl Hub {
 
     /// What became of the oldest disk operation without an answer. True if something has become
     /// durable: then [`Hub::durable`] of any agent and the visible history may have moved.
-    pub fn disk_done(&mut self, now: Mono, done: DiskDone) -> bool {
+    pub(crate) fn disk_done(&mut self, now: Mono, done: DiskDone) -> bool {
         let DiskDone::Committed { bytes, result } = done else { return false };
         if !self.journal.committed(now, bytes, result) {
             return false;
@@ -235,14 +241,14 @@ impl Hub {
     }
 
     /// When [`Hub::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         let heard = self.agents.values().filter(|agent| is_heard(agent));
         let silence = heard.map(|agent| agent.news_at + STATUS_SILENCE).min();
         let others = [self.journal.deadline(), self.notices.deadline()];
         others.into_iter().flatten().chain(silence).min()
     }
 
-    pub fn tick(&mut self, now: Now) {
+    pub(crate) fn tick(&mut self, now: Now) {
         self.journal.tick(now.mono);
         self.notices.tick(now.mono);
         let due = |agent: &Agent| is_heard(agent) && agent.news_at + STATUS_SILENCE <= now.mono;
@@ -258,30 +264,30 @@ impl Hub {
     }
 
     /// The newest event of an agent that will never be forgotten: what may be acknowledged.
-    pub fn durable(&self, id: &str) -> Option<&Position> {
+    pub(crate) fn durable(&self, id: &str) -> Option<&Position> {
         self.agents.get(id)?.durable.as_ref()
     }
 
-    pub const fn history(&self) -> &History {
+    pub(crate) const fn history(&self) -> &History {
         &self.history
     }
 
     /// The number of the newest event that may be told.
-    pub const fn told(&self) -> u64 {
+    pub(crate) const fn told(&self) -> u64 {
         self.told_seq
     }
 
-    pub fn agent(&self, id: &str) -> Option<&Agent> {
+    pub(crate) fn agent(&self, id: &str) -> Option<&Agent> {
         self.agents.get(id)
     }
 
     /// Goes one step on a walk over everything that is known.
-    pub fn step(&self, cursor: &mut Cursor) -> Option<Step<'_>> {
+    pub(crate) fn step(&self, cursor: &mut Cursor) -> Option<Step<'_>> {
         step(&self.agents, cursor)
     }
 
     /// All DNS names: the name, whose it is, and when its session was created.
-    pub fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
         self.agents.iter().flat_map(|(id, agent)| {
             let entries = agent.sessions.iter().map(|(_, entry)| entry);
             let named = entries.filter(|entry| !entry.dns_name().is_empty());
@@ -290,7 +296,7 @@ impl Hub {
     }
 
     /// What the disk said last, if it did not do what it was asked.
-    pub const fn trouble(&self) -> Option<&DiskError> {
+    pub(crate) const fn trouble(&self) -> Option<&DiskError> {
         self.journal.trouble()
     }
 

@@ -24,9 +24,9 @@ use crate::limits::{
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Age of a file in bytes, at which a new one is begun.
-    pub file_bytes: u64,
+    pub(crate) file_bytes: u64,
     /// What of a checkpoint goes along with one commit, in bytes.
-    pub checkpoint_bytes: usize,
+    pub(crate) checkpoint_bytes: usize,
 }
 
 impl Default for Tuning {
@@ -37,7 +37,7 @@ impl Default for Tuning {
 
 /// The journal's end that is written.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     tuning: Tuning,
     /// Files that the checkpoint will replace.
     older: VecDeque<FileNo>,
@@ -80,7 +80,7 @@ const EVENT_OVERHEAD_BYTES: usize = 1024;
 impl Journal {
     /// A journal that goes on in `file`, whose first `len` bytes are good. Older files are replaced
     /// by a checkpoint.
-    pub fn new(tuning: Tuning, older: VecDeque<FileNo>, file: FileNo, len: u64) -> Journal {
+    pub(crate) fn new(tuning: Tuning, older: VecDeque<FileNo>, file: FileNo, len: u64) -> Journal {
         let walk = if older.is_empty() {
             Checkpoint::Idle
         } else {
@@ -102,28 +102,28 @@ impl Journal {
     }
 
     /// Whether there is room for another event. While there is none, agents are not read.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.pending.len() + EVENT_BYTES_MAX + EVENT_OVERHEAD_BYTES <= JOURNAL_PENDING_BYTES_MAX
     }
 
     /// Adds a record, and says which commit it goes with.
-    pub fn append(&mut self, tag: u64, body: &[u8]) -> u64 {
+    pub(crate) fn append(&mut self, tag: u64, body: &[u8]) -> u64 {
         record::put(&mut self.pending, tag, |out| out.extend_from_slice(body));
         self.batch
     }
 
     /// Whether everything that was added is durable.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.pending.is_empty() && matches!(self.commit, Commit::Idle)
     }
 
     /// A file that is to be removed.
-    pub fn poll_removal(&mut self) -> Option<DiskOp> {
+    pub(crate) fn poll_removal(&mut self) -> Option<DiskOp> {
         self.removals.pop_front().map(|file| DiskOp::Remove { file })
     }
 
     /// A commit that failed, once more.
-    pub fn poll_again(&mut self) -> Option<DiskOp> {
+    pub(crate) fn poll_again(&mut self) -> Option<DiskOp> {
         match std::mem::replace(&mut self.commit, Commit::Flying) {
             Commit::Again(bytes) => {
                 Some(DiskOp::Commit { file: self.file, offset: self.len, bytes })
@@ -136,14 +136,14 @@ impl Journal {
     }
 
     /// Whether [`Journal::begin`] may be called and has something to do.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let walking = matches!(self.checkpoint, Checkpoint::Walking(_));
         matches!(self.commit, Commit::Idle) && (walking || !self.pending.is_empty())
     }
 
     /// Starts a commit of all that was added. `header` writes what a new file begins with; `piece`
     /// writes a piece of what is known, of about so many bytes, and says whether that was the last.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         header: impl FnOnce(&mut Vec<u8>),
         piece: impl FnOnce(&mut Vec<u8>, &mut Cursor, usize) -> bool,
@@ -174,7 +174,12 @@ impl Journal {
 
     /// What became of the commit. Whether it is durable.
     #[must_use = "nothing may be acknowledged before this is true"]
-    pub fn committed(&mut self, now: Mono, bytes: Vec<u8>, result: Result<(), DiskError>) -> bool {
+    pub(crate) fn committed(
+        &mut self,
+        now: Mono,
+        bytes: Vec<u8>,
+        result: Result<(), DiskError>,
+    ) -> bool {
         self.trouble = result.err();
         if self.trouble.is_some() {
             self.commit = Commit::Failed { until: now + JOURNAL_RETRY, bytes };
@@ -202,14 +207,14 @@ impl Journal {
     }
 
     /// When [`Journal::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.commit {
             Commit::Failed { until, .. } => Some(until),
             Commit::Idle | Commit::Flying | Commit::Again(_) => None,
         }
     }
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         if let Commit::Failed { until, bytes } = &mut self.commit
             && *until <= now
         {
@@ -218,7 +223,7 @@ impl Journal {
     }
 
     /// What the disk said last, if it did not do what it was asked.
-    pub const fn trouble(&self) -> Option<&DiskError> {
+    pub(crate) const fn trouble(&self) -> Option<&DiskError> {
         self.trouble.as_ref()
     }
 }

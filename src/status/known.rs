@@ -12,34 +12,34 @@ use crate::rpc::field::Protocol;
 use crate::rpc::session::Session;
 
 #[derive(Debug, Default)]
-pub struct Agent {
+pub(crate) struct Agent {
     /// Whether it is there.
-    pub presence: Presence,
+    pub(crate) presence: Presence,
     /// When it said something last, by the hub's calendar.
-    pub last_news: Wall,
+    pub(crate) last_news: Wall,
     /// The same on the monotonic clock; the hub's start, if it has said nothing since.
-    pub news_at: Mono,
+    pub(crate) news_at: Mono,
     /// Its version; empty if it never said.
-    pub version: Text,
+    pub(crate) version: Text,
     /// The image of its new sessions; empty if it never said.
-    pub image: Text,
+    pub(crate) image: Text,
     /// What its last heartbeat said, as it came.
-    pub load: Option<Box<str>>,
+    pub(crate) load: Option<Box<str>>,
     /// The newest event of it that the hub has.
-    pub position: Option<Position>,
+    pub(crate) position: Option<Position>,
     /// The newest event of it that the hub will never forget.
-    pub durable: Option<Position>,
+    pub(crate) durable: Option<Position>,
     /// The commit that its newest event goes with.
-    pub batch: u64,
-    pub sessions: Sessions,
+    pub(crate) batch: u64,
+    pub(crate) sessions: Sessions,
 }
 
 /// A text that many entries share.
-pub type Text = Arc<str>;
+pub(crate) type Text = Arc<str>;
 
 /// Whether an agent is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// Not since the hub has started.
     #[default]
     Unseen,
@@ -57,7 +57,7 @@ pub enum Presence {
 
 impl Presence {
     /// One word for the wire.
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Presence::Unseen => "unseen",
             Presence::Connected | Presence::Leaving => "connected",
@@ -72,13 +72,13 @@ impl Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Which spool numbered it.
-    pub epoch: Text,
-    pub seq: u64,
+    pub(crate) epoch: Text,
+    pub(crate) seq: u64,
 }
 
 /// One session, without its id.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its name, and behind that its DNS name.
     names: Box<str>,
     shape: Arc<Shape>,
@@ -136,7 +136,7 @@ struct Rare {
 /// Texts and shapes that were used lately, so that equal ones are kept once. Bounded: what falls
 /// out is merely kept twice.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     texts: Recent<str>,
     shapes: Recent<Shape>,
 }
@@ -171,7 +171,7 @@ impl<T: ?Sized + PartialEq> Recent<T> {
 
 impl Shared {
     /// The shared form of `text`.
-    pub fn text(&mut self, text: &str) -> Text {
+    pub(crate) fn text(&mut self, text: &str) -> Text {
         self.texts.find(text).unwrap_or_else(|| self.texts.keep(text.into()))
     }
 
@@ -191,7 +191,7 @@ impl Shared {
 
 impl Entry {
     /// The small form of a session.
-    pub fn new(session: Session, shared: &mut Shared) -> Entry {
+    pub(crate) fn new(session: Session, shared: &mut Shared) -> Entry {
         let shape = shared.shape(&session);
         let rare = (session.broken.is_some() || session.stale.is_some())
             .then(|| Box::new(Rare { broken: session.broken, stale: session.stale }));
@@ -211,7 +211,7 @@ impl Entry {
     }
 
     /// The session as it goes over the wire.
-    pub fn session(&self, uuid: Uuid) -> Session {
+    pub(crate) fn session(&self, uuid: Uuid) -> Session {
         let (rare, shape) = (self.rare.as_deref(), &*self.shape);
         Session {
             uuid,
@@ -238,29 +238,29 @@ impl Entry {
     }
 
     /// Its DNS name; empty if it has none.
-    pub fn dns_name(&self) -> &str {
+    pub(crate) fn dns_name(&self) -> &str {
         &self.names[self.name_bytes as usize..]
     }
 
     /// When it was created.
-    pub fn created_at(&self) -> Wall {
+    pub(crate) fn created_at(&self) -> Wall {
         self.created_at.into()
     }
 }
 
 /// What an event has changed beside the state itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// The DNS names of the agent's sessions.
-    pub names: bool,
+    pub(crate) names: bool,
     /// What is known may be wrong; the agent should be asked.
-    pub doubtful: bool,
+    pub(crate) doubtful: bool,
 }
 
 impl Agent {
     /// Applies an event that is new. The same for an event as it comes and as it is read again from
     /// the journal.
-    pub fn apply(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
+    pub(crate) fn apply(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
         match event.kind() {
             Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
             | Kind::Session => self.put_session(event, shared),

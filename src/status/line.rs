@@ -10,30 +10,30 @@ use crate::rpc::event::EventType;
 
 /// The parts of an event line that the hub looks at, borrowed from it.
 #[derive(Debug, Deserialize)]
-pub struct EventLine<'a> {
+pub(crate) struct EventLine<'a> {
     /// What happened, as text.
     #[serde(rename = "type")]
-    pub kind: &'a str,
+    pub(crate) kind: &'a str,
     /// Which agent it claims to be from.
-    pub agent_id: &'a str,
+    pub(crate) agent_id: &'a str,
     /// Which session it is about.
     #[serde(default)]
-    pub session_id: Option<&'a str>,
+    pub(crate) session_id: Option<&'a str>,
     /// When, RFC 3339.
-    pub timestamp: &'a str,
+    pub(crate) timestamp: &'a str,
     /// What else there is, as it came.
     #[serde(default, borrow)]
-    pub data: Option<&'a RawValue>,
+    pub(crate) data: Option<&'a RawValue>,
     /// Which spool numbered it.
     #[serde(default)]
-    pub epoch: Option<&'a str>,
+    pub(crate) epoch: Option<&'a str>,
     #[serde(default)]
-    pub seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
 }
 
 /// What an event does to the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// One of the wire's own types.
     Event(EventType),
     /// The hub learned of a session by asking.
@@ -47,29 +47,29 @@ pub enum Kind {
 }
 
 /// The type of [`Kind::Session`] on the wire of the status socket.
-pub const HUB_SESSION: &str = "hub.session";
+pub(crate) const HUB_SESSION: &str = "hub.session";
 /// The type of [`Kind::Removed`].
-pub const HUB_REMOVED: &str = "hub.removed";
+pub(crate) const HUB_REMOVED: &str = "hub.removed";
 /// The type of [`Kind::Forgotten`].
-pub const HUB_FORGOTTEN: &str = "hub.forgotten";
+pub(crate) const HUB_FORGOTTEN: &str = "hub.forgotten";
 /// The hub has a connection of the agent, or hears it again after silence.
-pub const HUB_CONNECTED: &str = "hub.connected";
+pub(crate) const HUB_CONNECTED: &str = "hub.connected";
 /// The connection is gone. Data: `error`.
-pub const HUB_LOST: &str = "hub.lost";
+pub(crate) const HUB_LOST: &str = "hub.lost";
 /// The connection is there, but nothing comes.
-pub const HUB_SILENT: &str = "hub.silent";
+pub(crate) const HUB_SILENT: &str = "hub.silent";
 
 impl<'a> EventLine<'a> {
     /// Reads a line without its newline.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn parse(line: &'a [u8]) -> Result<EventLine<'a>, String> {
+    pub(crate) fn parse(line: &'a [u8]) -> Result<EventLine<'a>, String> {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self.kind {
             "agent.started" => Kind::Event(EventType::AgentStarted),
             "agent.heartbeat" => Kind::Event(EventType::AgentHeartbeat),
@@ -90,39 +90,39 @@ impl<'a> EventLine<'a> {
     }
 
     /// The data, if it is of the expected form.
-    pub fn data<T: Deserialize<'a>>(&self) -> Option<T> {
+    pub(crate) fn data<T: Deserialize<'a>>(&self) -> Option<T> {
         serde_json::from_str(self.data?.get()).ok()
     }
 
     /// What an `agent.gap` says; `None` if it is none.
-    pub fn gap(&self) -> Option<GapData> {
+    pub(crate) fn gap(&self) -> Option<GapData> {
         (self.kind() == Kind::Event(EventType::AgentGap)).then(|| self.data()).flatten()
     }
 }
 
 /// `from` of an `agent.gap`.
 #[derive(Debug, Deserialize)]
-pub struct GapData {
+pub(crate) struct GapData {
     /// The first lost event.
-    pub from: u64,
+    pub(crate) from: u64,
 }
 
 /// Data of `session.attached` and `session.detached`.
 #[derive(Debug, Deserialize)]
-pub struct AttachedData {
+pub(crate) struct AttachedData {
     /// Terminals that are attached now.
     #[serde(default)]
-    pub attached_count: u32,
+    pub(crate) attached_count: u32,
 }
 
 /// Data of `agent.started`.
 #[derive(Debug, Default, Deserialize)]
-pub struct StartedData<'a> {
+pub(crate) struct StartedData<'a> {
     #[serde(default, borrow)]
-    pub version: std::borrow::Cow<'a, str>,
+    pub(crate) version: std::borrow::Cow<'a, str>,
     /// The image of its new sessions.
     #[serde(default, borrow)]
-    pub image_tag: std::borrow::Cow<'a, str>,
+    pub(crate) image_tag: std::borrow::Cow<'a, str>,
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ enum State {
 
 /// Something about an agent's lines that is worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// A line is no event.
     Undecodable {
         agent_id: Box<str>,
@@ -85,7 +85,7 @@ impl fmt::Display for Note {
 
 impl Listener {
     /// A channel of this agent, which is connected to the hub ([`Hub::connected`]).
-    pub fn new(agent_id: &str, hub: &Hub) -> Listener {
+    pub(crate) fn new(agent_id: &str, hub: &Hub) -> Listener {
         let mut listener = Listener {
             agent_id: agent_id.into(),
             state: State::Open { partial: Vec::new() },
@@ -108,7 +108,7 @@ impl Listener {
     /// Bytes from the agent. Returns how many were taken: fewer when the hub has no room, then the
     /// rest is to be offered again after the hub's disk has answered.
     #[must_use = "what was not taken must be offered again"]
-    pub fn input(&mut self, now: Now, bytes: &[u8], hub: &mut Hub) -> usize {
+    pub(crate) fn input(&mut self, now: Now, bytes: &[u8], hub: &mut Hub) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && hub.has_room() {
             let State::Open { partial } = &mut self.state else { return bytes.len() };
@@ -137,7 +137,7 @@ impl Listener {
 
     /// Acknowledges what has become durable. To be called after [`Hub::disk_done`] said that
     /// something has.
-    pub fn settle(&mut self, hub: &Hub) {
+    pub(crate) fn settle(&mut self, hub: &Hub) {
         let durable = hub.durable(&self.agent_id);
         let Some(position) = durable.filter(|durable| self.acked.as_ref() != Some(durable)) else {
             return;
@@ -149,19 +149,19 @@ impl Listener {
     }
 
     /// Bytes for the agent.
-    pub fn output(&self) -> &[u8] {
+    pub(crate) fn output(&self) -> &[u8] {
         self.output.as_slice()
     }
 
     /// The first `len` bytes of [`Listener::output`] have left.
-    pub fn output_sent(&mut self, len: usize, hub: &Hub) {
+    pub(crate) fn output_sent(&mut self, len: usize, hub: &Hub) {
         self.output.consume(len);
         self.output.trim();
         self.settle(hub);
     }
 
     /// Something for the log.
-    pub fn poll_note(&mut self) -> Option<Note> {
+    pub(crate) fn poll_note(&mut self) -> Option<Note> {
         let more = std::mem::take(&mut self.unnoted);
         self.notes
             .pop_front()
@@ -170,12 +170,12 @@ impl Listener {
     }
 
     /// Whether the channel is to be closed.
-    pub const fn is_failed(&self) -> bool {
+    pub(crate) const fn is_failed(&self) -> bool {
         matches!(self.state, State::Failed)
     }
 
     /// Whose channel it is.
-    pub fn agent_id(&self) -> &str {
+    pub(crate) fn agent_id(&self) -> &str {
         &self.agent_id
     }
 

@@ -12,7 +12,7 @@ use crate::paths::AGENT_UNIT;
 
 /// Something that the operator of the shell host may want to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// Events are lost.
     Gap {
         agent_id: Box<str>,
@@ -32,7 +32,7 @@ pub enum Notice {
 
 /// Who noticed that events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finder {
+pub(crate) enum Finder {
     /// The agent, whose spool was full.
     Agent,
     /// The hub, from the numbers.
@@ -41,7 +41,7 @@ pub enum Finder {
 
 impl Notice {
     /// Whether it is good news.
-    pub const fn is_good(&self) -> bool {
+    pub(crate) const fn is_good(&self) -> bool {
         matches!(self, Notice::Back { .. })
     }
 }
@@ -81,7 +81,7 @@ impl fmt::Display for Notice {
 
 /// Notices that wait to be logged.
 #[derive(Debug, Default)]
-pub struct Notices {
+pub(crate) struct Notices {
     waiting: VecDeque<Notice>,
     /// When the span that is under way ends; `None` before the first notice of one.
     ends: Option<Mono>,
@@ -93,7 +93,7 @@ pub struct Notices {
 
 impl Notices {
     /// Takes a notice, or only counts it.
-    pub fn put(&mut self, now: Mono, notice: Notice) {
+    pub(crate) fn put(&mut self, now: Mono, notice: Notice) {
         self.tick(now);
         self.ends.get_or_insert(now + HUB_NOTICES_SPAN);
         if self.taken < HUB_NOTICES_PER_SPAN && self.waiting.len() < HUB_NOTICES_PER_SPAN {
@@ -105,17 +105,17 @@ impl Notices {
     }
 
     /// The next one to be logged.
-    pub fn poll(&mut self) -> Option<Notice> {
+    pub(crate) fn poll(&mut self) -> Option<Notice> {
         self.waiting.pop_front()
     }
 
     /// When [`Notices::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.ends
     }
 
     /// Time has passed: at the end of a span the count is said, once there is room.
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         if self.ends.is_none_or(|at| at > now) {
             return;
         }

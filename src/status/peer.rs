@@ -27,7 +27,7 @@ use crate::ssh::{ChannelId, Conn, Event, ServerConfig, Subsystem};
 pub const SUBSYSTEMS: &[Subsystem] = &[Subsystem { name: STATUS_SUBSYSTEM, window_change: false }];
 
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     conn: Conn,
     state: State,
     events: VecDeque<PeerEvent>,
@@ -57,7 +57,7 @@ const CHANNEL_CLOSED: &str = "status channel is closed";
 
 /// What a connection tells its driver.
 #[derive(Debug)]
-pub enum PeerEvent {
+pub(crate) enum PeerEvent {
     /// May this key log in? Input stops until [`Peer::authorize`].
     KeyOffered(PublicKey),
     /// This key has proved itself.
@@ -71,13 +71,13 @@ pub enum PeerEvent {
 
 impl Peer {
     /// A connection that was accepted `now`. `config` offers [`SUBSYSTEMS`].
-    pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
+    pub(crate) fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
         let conn = Conn::server(config, seed, now);
         Peer { conn, state: State::Proving, events: VecDeque::new() }
     }
 
     /// What has happened, oldest first. To be asked until there is nothing, after every other call.
-    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+    pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
         while self.events.is_empty() {
             let event = self.conn.poll_event()?;
             self.heard(event);
@@ -86,23 +86,23 @@ impl Peer {
     }
 
     /// Answers [`PeerEvent::KeyOffered`].
-    pub fn authorize(&mut self, verdict: bool) {
+    pub(crate) fn authorize(&mut self, verdict: bool) {
         self.conn.authorize(verdict);
     }
 
     /// Answers [`PeerEvent::Subsystem`].
-    pub fn listen(&mut self, channel: ChannelId, listener: Listener) {
+    pub(crate) fn listen(&mut self, channel: ChannelId, listener: Listener) {
         self.state = State::Listening { channel, listener: Box::new(listener) };
     }
 
     /// Ends the connection, in words.
-    pub fn disconnect(&mut self, text: &'static str) {
+    pub(crate) fn disconnect(&mut self, text: &'static str) {
         self.conn.disconnect(text);
     }
 
     /// Moves what can be moved between the channel and the hub. To be called when bytes have come
     /// or left, and when something has become durable or the hub has room again.
-    pub fn work(&mut self, now: Now, hub: &mut Hub) {
+    pub(crate) fn work(&mut self, now: Now, hub: &mut Hub) {
         let (State::Listening { channel, listener } | State::Ending { channel, listener }) =
             &mut self.state
         else {
@@ -127,17 +127,17 @@ impl Peer {
     }
 
     /// Whether it tells events, or could.
-    pub fn is_telling(&self) -> bool {
+    pub(crate) fn is_telling(&self) -> bool {
         matches!(self.state, State::Listening { .. } | State::Ending { .. })
     }
 
     /// Gives back the memory that is not in use now.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.conn.rest();
     }
 
     /// Something for the log.
-    pub fn poll_note(&mut self) -> Option<Note> {
+    pub(crate) fn poll_note(&mut self) -> Option<Note> {
         match &mut self.state {
             State::Listening { listener, .. }
             | State::Ending { listener, .. }

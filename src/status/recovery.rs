@@ -123,7 +123,7 @@ impl Recovery {
     }
 
     /// Bytes of the journal that were in no record, for the log.
-    pub const fn damaged_bytes(&self) -> u64 {
+    pub(crate) const fn damaged_bytes(&self) -> u64 {
         self.damaged + self.end.1
     }
 

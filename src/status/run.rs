@@ -12,7 +12,7 @@ use crate::paths::Paths;
 
 /// A connection to the hub.
 #[derive(Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     stream: BufReader<UnixStream>,
     line: Vec<u8>,
 }
@@ -22,7 +22,7 @@ impl Feed {
     ///
     /// # Errors
     /// A hub may run, and cannot be reached: one sentence.
-    pub fn open(paths: &Paths) -> Result<Option<Feed>, String> {
+    pub(crate) fn open(paths: &Paths) -> Result<Option<Feed>, String> {
         let path = paths.status_socket();
         match UnixStream::connect(&path) {
             Ok(stream) => Ok(Some(Feed {
@@ -40,7 +40,7 @@ impl Feed {
     ///
     /// # Errors
     /// When this process cannot wait: one sentence.
-    pub fn open_again(paths: &Paths) -> Result<Feed, String> {
+    pub(crate) fn open_again(paths: &Paths) -> Result<Feed, String> {
         let cannot = |error: io::Error| format!("cannot wait for the status hub: {error}");
         let (clock, mut reactor) = (Clock::new(), Reactor::new().map_err(cannot)?);
         loop {
@@ -58,7 +58,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the hub is gone.
-    pub fn ask_since(&mut self, seq: u64) -> io::Result<()> {
+    pub(crate) fn ask_since(&mut self, seq: u64) -> io::Result<()> {
         self.stream.get_mut().write_all(format!("{{\"since\":{seq}}}\n").as_bytes())
     }
 
@@ -66,7 +66,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the hub is gone in another way, or a line is too long.
-    pub fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         let most = u64::try_from(HUB_LINE_BYTES_MAX).unwrap_or(u64::MAX);
         let count = (&mut self.stream).take(most).read_until(b'\n', &mut self.line)?;
@@ -81,7 +81,7 @@ impl Feed {
     }
 
     /// Whether the next line has come already, so that nothing need be flushed before it.
-    pub fn has_line(&self) -> bool {
+    pub(crate) fn has_line(&self) -> bool {
         self.stream.buffer().contains(&b'\n')
     }
 
@@ -89,14 +89,14 @@ impl Feed {
     ///
     /// # Errors
     /// When the system does not take the span.
-    pub fn wait_at_most(&self, span: Duration) -> io::Result<()> {
+    pub(crate) fn wait_at_most(&self, span: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(span))
     }
 }
 
 /// All that the hub of this host knows; `None` if none runs here, or it does not answer at once.
 /// Whoever asks can do without it.
-pub fn snapshot(paths: &Paths) -> Option<Snapshot> {
+pub(crate) fn snapshot(paths: &Paths) -> Option<Snapshot> {
     let mut feed = Feed::open(paths).ok().flatten()?;
     feed.wait_at_most(HUB_PATIENCE).ok()?;
     let line = feed.next_line().ok().flatten()?;

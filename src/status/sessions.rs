@@ -8,7 +8,7 @@ use super::known::Entry;
 use crate::base::uuid::Uuid;
 
 #[derive(Debug, Default)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     entries: Vec<(Uuid, Entry)>,
 }
 
@@ -17,7 +17,7 @@ const GROWTH_MIN: usize = 4;
 
 impl Sessions {
     /// Adds a session or takes the place of one, which is returned.
-    pub fn insert(&mut self, uuid: Uuid, entry: Entry) -> Option<Entry> {
+    pub(crate) fn insert(&mut self, uuid: Uuid, entry: Entry) -> Option<Entry> {
         match self.find(uuid) {
             Ok(index) => Some(std::mem::replace(&mut self.entries[index].1, entry)),
             Err(index) => {
@@ -31,7 +31,7 @@ impl Sessions {
     }
 
     /// Takes a session away.
-    pub fn remove(&mut self, uuid: Uuid) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, uuid: Uuid) -> Option<Entry> {
         let index = self.find(uuid).ok()?;
         let (_, entry) = self.entries.remove(index);
         if self.entries.len() < self.entries.capacity() / 2 {
@@ -41,17 +41,17 @@ impl Sessions {
     }
 
     /// One session, to be changed.
-    pub fn get_mut(&mut self, uuid: Uuid) -> Option<&mut Entry> {
+    pub(crate) fn get_mut(&mut self, uuid: Uuid) -> Option<&mut Entry> {
         let index = self.find(uuid).ok()?;
         Some(&mut self.entries[index].1)
     }
 
-    pub fn get(&self, uuid: Uuid) -> Option<&Entry> {
+    pub(crate) fn get(&self, uuid: Uuid) -> Option<&Entry> {
         Some(&self.entries[self.find(uuid).ok()?].1)
     }
 
     /// The first session behind `after`; the very first one if that is `None`.
-    pub fn next_after(&self, after: Option<Uuid>) -> Option<(Uuid, &Entry)> {
+    pub(crate) fn next_after(&self, after: Option<Uuid>) -> Option<(Uuid, &Entry)> {
         let index = match after.map(|uuid| self.find(uuid)) {
             None => 0,
             Some(Ok(index)) => index + 1,
@@ -61,17 +61,17 @@ impl Sessions {
     }
 
     /// All of them, by rising id.
-    pub fn iter(&self) -> impl Iterator<Item = (Uuid, &Entry)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Uuid, &Entry)> {
         self.entries.iter().map(|(uuid, entry)| (*uuid, entry))
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 

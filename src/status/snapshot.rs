@@ -10,28 +10,28 @@ use crate::rpc::session::Session;
 
 /// All agents, as the hub knew them after its event `seq`.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The number of the newest event.
-    pub seq: u64,
-    pub agents: Vec<AgentNews>,
+    pub(crate) seq: u64,
+    pub(crate) agents: Vec<AgentNews>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct AgentNews {
-    pub id: String,
+pub(crate) struct AgentNews {
+    pub(crate) id: String,
     /// `connected`, `silent`, `lost`, `down` or `unseen`.
-    pub state: String,
+    pub(crate) state: String,
     /// Its version; empty if it never said.
     #[serde(default)]
-    pub version: String,
+    pub(crate) version: String,
     /// When it said something last.
     #[serde(default)]
-    pub last_news: Wall,
+    pub(crate) last_news: Wall,
     /// Why its connection is gone, if it was lost.
     #[serde(default)]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     #[serde(default, deserialize_with = "readable")]
-    pub sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// What is wrong with it, one sentence.
-    pub fn parse(line: &[u8]) -> Result<Snapshot, String> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Snapshot, String> {
         match serde_json::from_slice(line) {
             Ok(Line { snapshot }) => Ok(snapshot),
             Err(error) => Err(format!("decode snapshot: {error}")),
@@ -52,24 +52,24 @@ impl Snapshot {
     }
 
     /// Reads the line if it is a snapshot, as far as can be seen from its start.
-    pub fn parse_if_any(line: &[u8]) -> Option<Snapshot> {
+    pub(crate) fn parse_if_any(line: &[u8]) -> Option<Snapshot> {
         line.starts_with(b"{\"snapshot\"").then(|| Snapshot::parse(line).ok()).flatten()
     }
 
     /// What is known of one agent.
-    pub fn agent(&self, id: &str) -> Option<&AgentNews> {
+    pub(crate) fn agent(&self, id: &str) -> Option<&AgentNews> {
         self.agents.iter().find(|agent| agent.id == id)
     }
 }
 
 impl AgentNews {
     /// Whether the agent tells its events.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.state == "connected"
     }
 
     /// When it was last heard of; `None` if it never was.
-    pub fn heard(&self) -> Option<Wall> {
+    pub(crate) fn heard(&self) -> Option<Wall> {
         Some(self.last_news).filter(|at| *at != Wall::default())
     }
 }

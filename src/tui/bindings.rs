@@ -8,7 +8,7 @@ use super::model::{Model, Page};
 
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Attach the terminal to the session.
     Attach,
     /// Open the form for a new session.
@@ -75,7 +75,7 @@ pub enum Command {
 
 /// Where a key does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// On every page.
     Everywhere,
     /// On the page of sessions.
@@ -90,7 +90,7 @@ pub enum Place {
 
 /// What must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     Nothing,
     /// At least one agent.
     Agent,
@@ -99,19 +99,19 @@ pub enum Need {
 }
 
 #[derive(Debug)]
-pub struct Binding {
-    pub keys: &'static [Key],
+pub(crate) struct Binding {
+    pub(crate) keys: &'static [Key],
     /// What the bar and the help call them.
-    pub shown: &'static str,
+    pub(crate) shown: &'static str,
     /// What the bar calls what they do.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What the help says.
-    pub help: &'static str,
-    pub place: Place,
-    pub need: Need,
+    pub(crate) help: &'static str,
+    pub(crate) place: Place,
+    pub(crate) need: Need,
     /// When it goes from the bar if there is no room: the highest first; `None` never stands there.
-    pub bar: Option<u8>,
-    pub command: Command,
+    pub(crate) bar: Option<u8>,
+    pub(crate) command: Command,
 }
 
 const fn binding(
@@ -130,7 +130,7 @@ const ON_LISTS: (Place, Need) = (Place::Lists, Need::Nothing);
 const ON_SESSIONS: (Place, Need) = (Place::Sessions, Need::Nothing);
 
 /// All of them, in the order of the help and the bar.
-pub static BINDINGS: &[Binding] = &[
+pub(crate) static BINDINGS: &[Binding] = &[
     binding(
         (&[Key::Enter], "Enter", "attach"),
         "attach this terminal to the session; a stopped one is started; C-b d comes back",
@@ -341,7 +341,7 @@ pub static BINDINGS: &[Binding] = &[
 
 impl Binding {
     /// Whether it belongs to a page.
-    pub fn is_on(&self, page: Page) -> bool {
+    pub(crate) fn is_on(&self, page: Page) -> bool {
         match self.place {
             Place::Everywhere => true,
             Place::Sessions => page == Page::Sessions,
@@ -352,7 +352,7 @@ impl Binding {
     }
 
     /// Whether what it needs is there.
-    pub fn is_ready(&self, model: &Model) -> bool {
+    pub(crate) fn is_ready(&self, model: &Model) -> bool {
         match self.need {
             Need::Nothing => true,
             Need::Agent => model.cluster.agents.values().any(|agent| agent.enrolled.is_some()),
@@ -362,7 +362,7 @@ impl Binding {
 }
 
 /// What a key means on a page: itself first, then the letter in lower case.
-pub fn meaning(key: &Key, page: Page) -> Option<&'static Binding> {
+pub(crate) fn meaning(key: &Key, page: Page) -> Option<&'static Binding> {
     let exact = |wanted: &Key| {
         BINDINGS.iter().find(|binding| binding.is_on(page) && binding.keys.contains(wanted))
     };

@@ -24,20 +24,20 @@ use crate::status::line::{
 
 /// All that is known.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// By id. An orphan's directory belongs to none.
-    pub agents: BTreeMap<String, Agent>,
+    pub(crate) agents: BTreeMap<String, Agent>,
     /// Session directories on this host that no agent owns, as far as is known.
-    pub homes: Vec<LocalHome>,
+    pub(crate) homes: Vec<LocalHome>,
     /// What is wrong with entries of the registry.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Where news come from.
-    pub hub: Hub,
+    pub(crate) hub: Hub,
 }
 
 /// The hub of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Hub {
+pub(crate) enum Hub {
     /// Not looked for yet.
     #[default]
     Unknown,
@@ -50,31 +50,31 @@ pub enum Hub {
 }
 
 #[derive(Debug)]
-pub struct Agent {
-    pub id: AgentId,
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
     /// What the registry says; `None` for one that only the hub knows.
-    pub enrolled: Option<Enrolled>,
+    pub(crate) enrolled: Option<Enrolled>,
     /// Whether it can be reached.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
     /// Whether the hub tells of it.
-    pub is_in_hub: bool,
+    pub(crate) is_in_hub: bool,
     /// Its version; empty if it has not told.
-    pub version: String,
+    pub(crate) version: String,
     /// What runs its sessions; empty if it has not told.
-    pub runtime: String,
+    pub(crate) runtime: String,
     /// The image of its new sessions; empty if it has not told.
-    pub image: String,
+    pub(crate) image: String,
     /// When it was last heard of.
-    pub last_news: Option<Wall>,
+    pub(crate) last_news: Option<Wall>,
     /// What its last heartbeat said.
-    pub load: Option<Value>,
-    pub sessions: BTreeMap<Uuid, Session>,
+    pub(crate) load: Option<Value>,
+    pub(crate) sessions: BTreeMap<Uuid, Session>,
     asking: Asking,
 }
 
 /// Whether an agent can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Nothing has come yet.
     Awaited,
     /// It has answered, or the hub hears it.
@@ -108,12 +108,12 @@ impl Agent {
     }
 
     /// Its host as people know it, or its id.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.enrolled.as_ref().map_or(self.id.as_str(), |enrolled| &enrolled.host)
     }
 
     /// The state of one of its sessions.
-    pub fn state_of(&self, session: &Session) -> State {
+    pub(crate) fn state_of(&self, session: &Session) -> State {
         match self.reach {
             Reach::Here => State::of(session),
             Reach::Awaited | Reach::Away(_) => State::Unknown,
@@ -121,7 +121,7 @@ impl Agent {
     }
 
     /// Since when it has answered nothing, if it was asked and should have.
-    pub fn asked_since(&self) -> Option<Mono> {
+    pub(crate) fn asked_since(&self) -> Option<Mono> {
         match self.asking {
             Asking::UnderWay { since, .. } => Some(since),
             Asking::At { .. } => None,
@@ -136,7 +136,7 @@ impl Agent {
 
 impl Cluster {
     /// What the files of this host say.
-    pub fn host_news(&mut self, news: HostNews) {
+    pub(crate) fn host_news(&mut self, news: HostNews) {
         for agent in self.agents.values_mut() {
             agent.enrolled = None;
         }
@@ -150,7 +150,7 @@ impl Cluster {
     }
 
     /// The hub has come or gone. Without it everybody is asked again, at once.
-    pub fn set_hub(&mut self, hub: Hub) {
+    pub(crate) fn set_hub(&mut self, hub: Hub) {
         if matches!(hub, Hub::Absent(_)) && self.hub != hub {
             for agent in self.agents.values_mut() {
                 agent.is_in_hub = false;
@@ -165,7 +165,7 @@ impl Cluster {
     }
 
     /// The hub has told all that it knows.
-    pub fn snapshot(&mut self, agents: Vec<HubAgent>) {
+    pub(crate) fn snapshot(&mut self, agents: Vec<HubAgent>) {
         self.hub = Hub::Live;
         for agent in self.agents.values_mut() {
             agent.is_in_hub = false;
@@ -189,7 +189,7 @@ impl Cluster {
     }
 
     /// An event of the hub's stream. Applying one twice changes nothing.
-    pub fn event(&mut self, now: Now, event: &EventLine<'_>) {
+    pub(crate) fn event(&mut self, now: Now, event: &EventLine<'_>) {
         if event.kind == HUB_FORGOTTEN {
             self.agents.remove(event.agent_id);
             return;
@@ -213,7 +213,7 @@ impl Cluster {
 
     /// The agents that are to be asked for their lists now, and whether for a ping, too. Each is
     /// taken as asked.
-    pub fn due(&mut self, now: Mono) -> Vec<(AgentId, bool)> {
+    pub(crate) fn due(&mut self, now: Mono) -> Vec<(AgentId, bool)> {
         let mut due = Vec::new();
         for agent in self.agents.values_mut() {
             let is_asked = agent.enrolled.is_some() && !agent.is_in_hub;
@@ -230,7 +230,7 @@ impl Cluster {
     }
 
     /// When [`Cluster::due`] has somebody next.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         if matches!(self.hub, Hub::Unknown | Hub::Found) {
             return None;
         }
@@ -243,7 +243,7 @@ impl Cluster {
     }
 
     /// An agent that is asked for its list anyway is asked now.
-    pub fn reconnect_now(&mut self, id: &AgentId) {
+    pub(crate) fn reconnect_now(&mut self, id: &AgentId) {
         if let Some(agent) = self.agents.get_mut(id.as_str())
             && let Asking::At { when, .. } = &mut agent.asking
         {
@@ -252,7 +252,7 @@ impl Cluster {
     }
 
     /// An agent has told its list, or has not.
-    pub fn listed(&mut self, now: Now, id: &AgentId, answer: Result<Value, String>) {
+    pub(crate) fn listed(&mut self, now: Now, id: &AgentId, answer: Result<Value, String>) {
         let Some(agent) = self.agents.get_mut(id.as_str()) else { return };
         let (Asking::At { wait, .. } | Asking::UnderWay { wait, .. }) = agent.asking;
         let items = answer.and_then(|value| match value {
@@ -278,42 +278,42 @@ impl Cluster {
     }
 
     /// An agent has said who it is.
-    pub fn ponged(&mut self, id: &AgentId, pong: Pong) {
+    pub(crate) fn ponged(&mut self, id: &AgentId, pong: Pong) {
         if let Some(agent) = self.agents.get_mut(id.as_str()) {
             (agent.version, agent.runtime) = (pong.version, pong.runtime);
         }
     }
 
     /// An agent has answered with a session as it is now.
-    pub fn put(&mut self, id: &AgentId, session: Session) {
+    pub(crate) fn put(&mut self, id: &AgentId, session: Session) {
         if let Some(agent) = self.agents.get_mut(id.as_str()) {
             agent.sessions.insert(session.uuid, session);
         }
     }
 
     /// An agent has answered that a session is gone.
-    pub fn remove(&mut self, id: &AgentId, session: Uuid) {
+    pub(crate) fn remove(&mut self, id: &AgentId, session: Uuid) {
         if let Some(agent) = self.agents.get_mut(id.as_str()) {
             agent.sessions.remove(&session);
         }
     }
 
     /// How many agents there are, and how many can be reached.
-    pub fn reachable(&self) -> (usize, usize) {
+    pub(crate) fn reachable(&self) -> (usize, usize) {
         let here = self.agents.values().filter(|agent| agent.reach == Reach::Here).count();
         (here, self.agents.len())
     }
 
     /// Forgets the directories of this host that turn out to be an agent's: when such a session
     /// goes later, it leaves no orphan.
-    pub fn forget_owned_homes(&mut self) {
+    pub(crate) fn forget_owned_homes(&mut self) {
         let agents = &self.agents;
         self.homes.retain(|home| !agents.values().any(|it| it.sessions.contains_key(&home.id)));
     }
 
     /// Session directories of this host that no agent has told of, and whether that is sure:
     /// while an agent is away they may be its own. One that was just made is about to be told of.
-    pub fn orphans(&self, now: Wall) -> (Vec<&LocalHome>, bool) {
+    pub(crate) fn orphans(&self, now: Wall) -> (Vec<&LocalHome>, bool) {
         let is_sure = self.agents.values().all(|agent| agent.reach == Reach::Here);
         let is_old = |home: &&LocalHome| now.since(home.changed) >= ORPHAN_AGE_MIN;
         (self.homes.iter().filter(is_old).collect(), is_sure)

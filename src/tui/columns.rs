@@ -11,23 +11,23 @@ use crate::fleet::listing::State;
 use crate::limits::TASK_PATIENCE;
 use crate::rpc::values::size;
 
-pub struct Column {
+pub(crate) struct Column {
     /// What stands above it.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// Its width in cells, and what it takes where there is room.
-    pub cells: (usize, usize),
+    pub(crate) cells: (usize, usize),
     /// When it goes if there is no room: the highest first, 0 never.
-    pub goes: u8,
+    pub(crate) goes: u8,
     /// The text of a cell.
-    pub text: fn(&Row<'_>, Now) -> String,
+    pub(crate) text: fn(&Row<'_>, Now) -> String,
     /// What a cell means.
-    pub style: fn(&Row<'_>, Now) -> Style,
+    pub(crate) style: fn(&Row<'_>, Now) -> Style,
     /// The order that one expects when sorting by it.
-    pub order: fn(&Row<'_>, &Row<'_>) -> Ordering,
+    pub(crate) order: fn(&Row<'_>, &Row<'_>) -> Ordering,
 }
 
 /// All of them, from left to right.
-pub static COLUMNS: &[Column] = &[
+pub(crate) static COLUMNS: &[Column] = &[
     Column {
         title: "S",
         cells: (5, 6),
@@ -129,13 +129,13 @@ pub static COLUMNS: &[Column] = &[
 ];
 
 /// The column that the table is sorted by until somebody says otherwise: the newest access first.
-pub const ACCESS: usize = COLUMNS.len() - 1;
+pub(crate) const ACCESS: usize = COLUMNS.len() - 1;
 
 /// Cells between two columns.
 const GAP: usize = 1;
 
 /// Which columns have room in so many cells, and how wide each is.
-pub fn fit(width: usize) -> Vec<(&'static Column, usize)> {
+pub(crate) fn fit(width: usize) -> Vec<(&'static Column, usize)> {
     let mut shown: Vec<&'static Column> = COLUMNS.iter().collect();
     let least = |shown: &[&Column]| shown.iter().map(|it| it.cells.0 + GAP).sum::<usize>();
     while least(&shown) > width + GAP {
@@ -155,7 +155,7 @@ pub fn fit(width: usize) -> Vec<(&'static Column, usize)> {
 }
 
 /// What is being done, for how long, and whether that is too long.
-pub fn progress(task: &Task, now: Now) -> String {
+pub(crate) fn progress(task: &Task, now: Now) -> String {
     let more = if is_late(task, now) { ", no answer yet" } else { "" };
     format!("{}{more}", doing(task, now))
 }
@@ -170,7 +170,7 @@ fn is_late(task: &Task, now: Now) -> bool {
 }
 
 /// What a state looks like.
-pub fn state_style(state: State) -> Style {
+pub(crate) fn state_style(state: State) -> Style {
     match state {
         State::Stopped => Style::Plain,
         State::Running => Style::Good,
@@ -181,13 +181,13 @@ pub fn state_style(state: State) -> Style {
 }
 
 /// An age that does not change every second, so that a quiet screen is quiet.
-pub fn coarse_age(then: Wall, now: Wall) -> String {
+pub(crate) fn coarse_age(then: Wall, now: Wall) -> String {
     let span = now.since(then);
     if span.as_secs() < 60 { "now".to_owned() } else { age(span) }
 }
 
 /// Processors and memory that a session may use; empty if its agent did not say.
-pub fn caps(cpus: f64, memory: u64) -> String {
+pub(crate) fn caps(cpus: f64, memory: u64) -> String {
     // Whole mebibytes: a share of a host's memory is rarely a round number.
     let memory = size(memory >> 20 << 20);
     if cpus > 0.0 || !memory.is_empty() { format!("{cpus} {memory}") } else { String::new() }

@@ -10,7 +10,7 @@ use crate::rpc::call::{Call, Id};
 
 /// What is open above the page.
 #[derive(Debug)]
-pub enum Dialog {
+pub(crate) enum Dialog {
     /// Yes or no.
     Confirm(Box<Confirm>),
     Form(Box<Form>),
@@ -18,20 +18,20 @@ pub enum Dialog {
 
 /// A question before something that cannot be undone, or ends work.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Confirm {
+pub(crate) struct Confirm {
     /// What it is about.
-    pub target: Target,
+    pub(crate) target: Target,
     /// The verb: `Delete`.
-    pub verb: &'static str,
+    pub(crate) verb: &'static str,
     /// What follows from yes.
-    pub consequence: &'static str,
+    pub(crate) consequence: &'static str,
     /// What is asked of the agent.
-    pub call: Call,
+    pub(crate) call: Call,
 }
 
 impl Confirm {
     /// The question for a command; `None` if it asks none.
-    pub fn new(command: Command, target: Target) -> Option<Confirm> {
+    pub(crate) fn new(command: Command, target: Target) -> Option<Confirm> {
         let id = Id { id: target.id };
         let (verb, consequence, call) = match command {
             Command::Delete => (
@@ -53,7 +53,7 @@ impl Confirm {
     }
 
     /// The question: it names the session and its agent.
-    pub fn question(&self) -> String {
+    pub(crate) fn question(&self) -> String {
         let Target { agent, host, id, name } = &self.target;
         format!("{} session {name:?} ({}) on {host} ({agent})?", self.verb, id.short())
     }

@@ -14,18 +14,18 @@ use crate::rpc::session::Session;
 use crate::rpc::values;
 
 #[derive(Debug)]
-pub struct Form {
-    pub kind: Kind,
+pub(crate) struct Form {
+    pub(crate) kind: Kind,
     /// Its fields, at least one.
-    pub fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
     /// The field that is typed in.
-    pub at: usize,
-    pub stage: Stage,
+    pub(crate) at: usize,
+    pub(crate) stage: Stage,
 }
 
 /// What a form makes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A session on the agent that its first field, or the only one, names.
     New(Vec<Enrolled>),
     /// Other settings of a session.
@@ -36,7 +36,7 @@ pub enum Kind {
 
 /// Where a form stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// It is typed in. What the agent said the last time, if it was asked already.
     Typing(Option<String>),
     /// The agent is asked.
@@ -45,7 +45,7 @@ pub enum Stage {
 
 /// What a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// On which agent.
     Agent,
     Name,
@@ -67,17 +67,17 @@ pub enum What {
 }
 
 #[derive(Clone, Debug)]
-pub struct Field {
-    pub what: What,
+pub(crate) struct Field {
+    pub(crate) what: What,
     /// What stands in it.
-    pub value: Value,
+    pub(crate) value: Value,
     /// What stood in it when the form opened.
     before: String,
 }
 
 /// What stands in a field.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub(crate) enum Value {
     Text(Input),
     /// One of several.
     Choice {
@@ -88,7 +88,7 @@ pub enum Value {
 
 /// What a form wants after a key.
 #[derive(Debug, PartialEq)]
-pub enum Wish {
+pub(crate) enum Wish {
     Nothing,
     /// To be closed.
     Close,
@@ -98,7 +98,7 @@ pub enum Wish {
 
 impl What {
     /// What stands before the field.
-    pub const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             What::Agent => "agent",
             What::Name => "name",
@@ -114,7 +114,7 @@ impl What {
     }
 
     /// What stands behind it while nothing is wrong.
-    pub const fn hint(self) -> &'static str {
+    pub(crate) const fn hint(self) -> &'static str {
         match self {
             What::Agent | What::Protocol => "← → or its first letter",
             What::Name => "letters, digits, blanks, _ - .",
@@ -160,7 +160,7 @@ impl Field {
     }
 
     /// What stands in it.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match &self.value {
             Value::Text(input) => input.text(),
             Value::Choice { options, at } => options.get(*at).cloned().unwrap_or_default(),
@@ -195,7 +195,7 @@ impl Field {
 impl Form {
     /// A new session on one of these agents; `on` is the one that is meant until somebody says
     /// otherwise.
-    pub fn new_session(agents: Vec<Enrolled>, on: Option<&AgentId>) -> Form {
+    pub(crate) fn new_session(agents: Vec<Enrolled>, on: Option<&AgentId>) -> Form {
         let mut fields = Vec::new();
         if agents.len() > 1 {
             let options =
@@ -216,7 +216,7 @@ impl Form {
     }
 
     /// Other settings of a session.
-    pub fn edit(target: Target, session: &Session) -> Form {
+    pub(crate) fn edit(target: Target, session: &Session) -> Form {
         let port = if session.port == 0 { "none".to_owned() } else { session.port.to_string() };
         let number = |value: f64| if value > 0.0 { value.to_string() } else { String::new() };
         let protocol = protocols().iter().position(|name| name == session.protocol.as_str());
@@ -235,14 +235,14 @@ impl Form {
     }
 
     /// A copy of a session.
-    pub fn clone_of(target: Target) -> Form {
+    pub(crate) fn clone_of(target: Target) -> Form {
         let name = format!("{} copy", target.name);
         let fields = vec![Field::text(What::Name, &name)];
         Form { kind: Kind::Clone(target), fields, at: 0, stage: Stage::Typing(None) }
     }
 
     /// What it is, for its border.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match &self.kind {
             Kind::New(agents) => match &agents[..] {
                 [only] => format!("new session on {} ({})", only.host, only.id),
@@ -258,7 +258,7 @@ impl Form {
     }
 
     /// What is wrong with a field.
-    pub fn error(&self, field: &Field) -> Option<String> {
+    pub(crate) fn error(&self, field: &Field) -> Option<String> {
         let text = field.shown();
         let is_default = text.is_empty() && field.what.has_default();
         match &self.kind {
@@ -269,7 +269,7 @@ impl Form {
         }
     }
 
-    pub fn key(&mut self, key: &Key) -> Wish {
+    pub(crate) fn key(&mut self, key: &Key) -> Wish {
         if matches!(key, Key::Esc | Key::Ctrl('c')) {
             return Wish::Close;
         }
@@ -371,7 +371,7 @@ impl Form {
     }
 
     /// The name that stands in it.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.text_of(What::Name)
     }
 }

@@ -9,7 +9,7 @@ use crate::base::text::{cells, cells_of, cut, printable};
 
 /// What a cell means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     #[default]
     Plain,
     /// Text that can be missed.
@@ -38,34 +38,34 @@ pub enum Style {
 
 /// One cell. The second cell of a wide character has [`CONTINUED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell {
-    pub sign: char,
-    pub style: Style,
+pub(crate) struct Cell {
+    pub(crate) sign: char,
+    pub(crate) style: Style,
 }
 
 /// Stands in the second cell of a wide character.
-pub const CONTINUED: char = '\0';
+pub(crate) const CONTINUED: char = '\0';
 
-pub const BLANK: Cell = Cell { sign: ' ', style: Style::Plain };
+pub(crate) const BLANK: Cell = Cell { sign: ' ', style: Style::Plain };
 
 /// A place on the screen, from the top left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The column, from 0.
-    pub col: usize,
+    pub(crate) col: usize,
     /// The row, from 0.
-    pub row: usize,
+    pub(crate) row: usize,
 }
 
 /// A rectangle of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Area {
-    pub col: usize,
-    pub row: usize,
+pub(crate) struct Area {
+    pub(crate) col: usize,
+    pub(crate) row: usize,
     /// How many columns it has.
-    pub cols: usize,
+    pub(crate) cols: usize,
     /// How many rows it has.
-    pub rows: usize,
+    pub(crate) rows: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,24 +74,24 @@ pub struct Grid {
     rows: usize,
     cells: Vec<Cell>,
     /// Where the person types; the cursor is hidden if nowhere.
-    pub cursor: Option<Place>,
+    pub(crate) cursor: Option<Place>,
 }
 
 impl Area {
     /// Row `row` of it; empty below its end.
-    pub fn line(self, row: usize) -> Area {
+    pub(crate) fn line(self, row: usize) -> Area {
         let rows = usize::from(row < self.rows);
         Area { row: self.row + row, rows, ..self }
     }
 
     /// Without `count` cells at its left.
-    pub fn indented(self, count: usize) -> Area {
+    pub(crate) fn indented(self, count: usize) -> Area {
         let count = count.min(self.cols);
         Area { col: self.col + count, cols: self.cols - count, ..self }
     }
 
     /// An area of this size in the middle of this one, or as much of it as fits.
-    pub fn middle(self, cols: usize, rows: usize) -> Area {
+    pub(crate) fn middle(self, cols: usize, rows: usize) -> Area {
         let (cols, rows) = (cols.min(self.cols), rows.min(self.rows));
         let col = self.col + (self.cols - cols) / 2;
         Area { col, row: self.row + (self.rows - rows) / 2, cols, rows }
@@ -99,24 +99,24 @@ impl Area {
 }
 
 impl Grid {
-    pub fn new(cols: usize, rows: usize) -> Grid {
+    pub(crate) fn new(cols: usize, rows: usize) -> Grid {
         Grid { cols, rows, cells: vec![BLANK; cols * rows], cursor: None }
     }
 
-    pub fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub fn area(&self) -> Area {
+    pub(crate) fn area(&self) -> Area {
         Area { col: 0, row: 0, cols: self.cols, rows: self.rows }
     }
 
     /// One row of cells.
-    pub fn row(&self, row: usize) -> &[Cell] {
+    pub(crate) fn row(&self, row: usize) -> &[Cell] {
         &self.cells[row * self.cols..(row + 1) * self.cols]
     }
 
@@ -126,7 +126,7 @@ impl Grid {
 
     /// Writes text into the first row of `area`, cut to its width, and returns the column behind
     /// it.
-    pub fn text(&mut self, area: Area, text: &str, style: Style) -> usize {
+    pub(crate) fn text(&mut self, area: Area, text: &str, style: Style) -> usize {
         if area.rows == 0 || area.row >= self.rows || area.col >= self.cols {
             return area.col;
         }
@@ -149,13 +149,13 @@ impl Grid {
     }
 
     /// Writes text so that it ends where the first row of `area` does.
-    pub fn text_right(&mut self, area: Area, text: &str, style: Style) {
+    pub(crate) fn text_right(&mut self, area: Area, text: &str, style: Style) {
         let width = cells(&printable(text));
         self.text(area.indented(area.cols.saturating_sub(width)), text, style);
     }
 
     /// Makes all of `area` blank, in this style.
-    pub fn fill(&mut self, area: Area, style: Style) {
+    pub(crate) fn fill(&mut self, area: Area, style: Style) {
         let end = (area.col + area.cols).min(self.cols);
         for row in area.row..(area.row + area.rows).min(self.rows) {
             self.row_mut(row)[area.col.min(end)..end].fill(Cell { sign: ' ', style });
@@ -163,7 +163,7 @@ impl Grid {
     }
 
     /// Gives all of `area` this style and leaves its characters.
-    pub fn restyle(&mut self, area: Area, style: Style) {
+    pub(crate) fn restyle(&mut self, area: Area, style: Style) {
         let end = (area.col + area.cols).min(self.cols);
         for row in area.row..(area.row + area.rows).min(self.rows) {
             for cell in &mut self.row_mut(row)[area.col.min(end)..end] {
@@ -173,7 +173,7 @@ impl Grid {
     }
 
     /// Empties `area`, draws a border along its edge, and returns what is inside.
-    pub fn frame(&mut self, area: Area, title: &str) -> Area {
+    pub(crate) fn frame(&mut self, area: Area, title: &str) -> Area {
         self.fill(area, Style::Plain);
         if area.cols < 4 || area.rows < 2 {
             return Area { rows: 0, ..area };

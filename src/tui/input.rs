@@ -5,34 +5,34 @@ use crate::limits::INPUT_CHARS_MAX;
 
 /// A line with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Input {
+pub(crate) struct Input {
     signs: Vec<char>,
     at: usize,
 }
 
 impl Input {
     /// This text, with the cursor behind it.
-    pub fn new(text: &str) -> Input {
+    pub(crate) fn new(text: &str) -> Input {
         let signs: Vec<char> = text.chars().take(INPUT_CHARS_MAX).collect();
         Input { at: signs.len(), signs }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.signs.iter().collect()
     }
 
     /// Whether nothing is typed.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.signs.is_empty()
     }
 
     /// How many characters stand before the cursor.
-    pub fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Takes a key, and says whether it was one for a line.
-    pub fn key(&mut self, key: &Key) -> bool {
+    pub(crate) fn key(&mut self, key: &Key) -> bool {
         match key {
             Key::Char(sign) => self.insert(*sign),
             Key::Paste(text) => text.chars().for_each(|sign| self.insert(sign)),

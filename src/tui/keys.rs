@@ -74,14 +74,14 @@ enum State {
 
 impl Decoder {
     /// Takes bytes and appends the keys that they are.
-    pub fn feed(&mut self, now: Mono, bytes: &[u8], keys: &mut Vec<Key>) {
+    pub(crate) fn feed(&mut self, now: Mono, bytes: &[u8], keys: &mut Vec<Key>) {
         for &byte in bytes {
             self.state = self.step(now, byte, keys);
         }
     }
 
     /// When [`Decoder::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Escape { since } | State::Sequence { since, .. } | State::Single { since } => {
                 Some(since + ESCAPE_PATIENCE)
@@ -91,7 +91,7 @@ impl Decoder {
     }
 
     /// Time has passed: an Escape that nothing has followed was one.
-    pub fn tick(&mut self, now: Mono, keys: &mut Vec<Key>) {
+    pub(crate) fn tick(&mut self, now: Mono, keys: &mut Vec<Key>) {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }

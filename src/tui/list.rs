@@ -2,20 +2,20 @@
 
 /// A selected line and the first one that is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct List {
-    pub at: usize,
+pub(crate) struct List {
+    pub(crate) at: usize,
     /// The first line that is shown.
-    pub top: usize,
+    pub(crate) top: usize,
 }
 
 impl List {
     /// Selects the line so many further, or the end.
-    pub fn step(&mut self, by: isize, len: usize) {
+    pub(crate) fn step(&mut self, by: isize, len: usize) {
         self.at = self.at.saturating_add_signed(by).min(len.saturating_sub(1));
     }
 
     /// Brings the selected line into a window of so many rows.
-    pub fn show(&mut self, len: usize, rows: usize) {
+    pub(crate) fn show(&mut self, len: usize, rows: usize) {
         self.at = self.at.min(len.saturating_sub(1));
         let highest = self.at.min(len.saturating_sub(rows));
         let lowest = (self.at + 1).saturating_sub(rows);
@@ -23,7 +23,7 @@ impl List {
     }
 
     /// Moves the window itself, for text without a selected line.
-    pub fn scroll(&mut self, by: isize, len: usize, rows: usize) {
+    pub(crate) fn scroll(&mut self, by: isize, len: usize, rows: usize) {
         self.top = self.top.saturating_add_signed(by).min(len.saturating_sub(rows));
         self.at = self.top;
     }

@@ -47,28 +47,28 @@ pub enum News {
 #[derive(Clone, Debug, Default)]
 pub struct HostNews {
     /// The agents of the registry.
-    pub agents: Vec<Enrolled>,
+    pub(crate) agents: Vec<Enrolled>,
     /// What is wrong with other entries, a sentence each.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Session directories that lie on this host.
-    pub homes: Vec<LocalHome>,
+    pub(crate) homes: Vec<LocalHome>,
 }
 
 /// An agent of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolled {
-    pub id: AgentId,
+    pub(crate) id: AgentId,
     /// Its host, as people know it.
-    pub host: String,
+    pub(crate) host: String,
     /// Where it is dialled.
-    pub address: String,
+    pub(crate) address: String,
     /// The command that enrols it again.
-    pub repair: String,
+    pub(crate) repair: String,
 }
 
 /// A line of the hub.
 #[derive(Debug)]
-pub enum HubLine<'a> {
+pub(crate) enum HubLine<'a> {
     /// All that it knows.
     Snapshot(Vec<HubAgent>),
     /// An event, as it came.
@@ -79,27 +79,27 @@ pub enum HubLine<'a> {
 
 /// An agent in the hub's snapshot.
 #[derive(Debug, Deserialize)]
-pub struct HubAgent {
-    pub id: String,
+pub(crate) struct HubAgent {
+    pub(crate) id: String,
     /// `connected`, `silent`, `lost`, `down` or `unseen`.
-    pub state: String,
+    pub(crate) state: String,
     #[serde(default)]
-    pub version: String,
+    pub(crate) version: String,
     /// The image of its new sessions.
     #[serde(default)]
-    pub image: String,
+    pub(crate) image: String,
     /// When it said something last.
     #[serde(default)]
-    pub last_news: Wall,
+    pub(crate) last_news: Wall,
     /// Why its connection is gone.
     #[serde(default)]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// What its last heartbeat said.
     #[serde(default)]
-    pub load: Option<Value>,
+    pub(crate) load: Option<Value>,
     /// Its sessions; what cannot be read hides no other.
     #[serde(default)]
-    pub sessions: Vec<Value>,
+    pub(crate) sessions: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +118,7 @@ struct Snapshot {
 
 impl HubAgent {
     /// Its sessions by id.
-    pub fn take_sessions(&mut self) -> impl Iterator<Item = (Uuid, Session)> + use<> {
+    pub(crate) fn take_sessions(&mut self) -> impl Iterator<Item = (Uuid, Session)> + use<> {
         let sessions = std::mem::take(&mut self.sessions).into_iter();
         let read = |value| serde_json::from_value::<Session>(value).ok();
         sessions.filter_map(read).map(|session| (session.uuid, session))
@@ -126,7 +126,7 @@ impl HubAgent {
 }
 
 impl HubLine<'_> {
-    pub fn parse(line: &[u8]) -> HubLine<'_> {
+    pub(crate) fn parse(line: &[u8]) -> HubLine<'_> {
         match serde_json::from_slice::<Line<'_>>(line) {
             Ok(Line { snapshot: Some(snapshot), .. }) => HubLine::Snapshot(snapshot.agents),
             Ok(Line { event: Some(event), .. }) => HubLine::Event(event),

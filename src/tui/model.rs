@@ -41,15 +41,15 @@ pub enum Page {
 
 impl Page {
     /// All pages; the first ones in the order of Tab.
-    pub const ALL: [Page; 6] =
+    pub(crate) const ALL: [Page; 6] =
         [Page::Sessions, Page::Agents, Page::Events, Page::Messages, Page::Settings, Page::Help];
 
     /// Whether it has lines, one of which is selected, and that can be filtered.
-    pub const fn is_list(self) -> bool {
+    pub(crate) const fn is_list(self) -> bool {
         matches!(self, Page::Sessions | Page::Agents | Page::Events | Page::Messages)
     }
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Page::Sessions => "sessions",
             Page::Agents => "agents",
@@ -63,15 +63,15 @@ impl Page {
 
 /// Which session: an id is unique on an agent only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub(crate) struct Spot {
     /// Whose it is; `None` for a directory on this host that no agent owns.
-    pub agent: Option<AgentId>,
-    pub id: Uuid,
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) id: Uuid,
 }
 
 /// A line of the sessions' page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// The sessions of an agent follow.
     Group {
         /// The agent; `None` for this host.
@@ -84,48 +84,48 @@ pub enum Item {
 
 /// A session as the table shows it.
 #[derive(Clone, Debug)]
-pub struct Row<'a> {
-    pub spot: Spot,
-    pub agent: Option<&'a Agent>,
+pub(crate) struct Row<'a> {
+    pub(crate) spot: Spot,
+    pub(crate) agent: Option<&'a Agent>,
     /// What is known of it; `None` for a directory without readable metadata.
-    pub session: Option<&'a Session>,
-    pub state: State,
+    pub(crate) session: Option<&'a Session>,
+    pub(crate) state: State,
     /// When it was last accessed.
-    pub last_accessed: Wall,
+    pub(crate) last_accessed: Wall,
     /// What is being done to it.
-    pub task: Option<&'a Task>,
+    pub(crate) task: Option<&'a Task>,
 }
 
 /// How the table is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub(crate) struct Order {
     /// By which of [`COLUMNS`].
-    pub column: usize,
+    pub(crate) column: usize,
     /// Whether the other way round.
-    pub is_inverted: bool,
+    pub(crate) is_inverted: bool,
     /// Whether by agent first.
-    pub is_grouped: bool,
+    pub(crate) is_grouped: bool,
 }
 
 /// Something that was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub at: Wall,
+pub(crate) struct Message {
+    pub(crate) at: Wall,
     /// What: one sentence, whole.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether something has failed.
-    pub is_trouble: bool,
+    pub(crate) is_trouble: bool,
 }
 
 /// An event as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventRow {
+pub(crate) struct EventRow {
     /// When, by its agent's clock.
-    pub at: Wall,
-    pub host: String,
-    pub kind: String,
+    pub(crate) at: Wall,
+    pub(crate) host: String,
+    pub(crate) kind: String,
     /// What it is about, and what else there is to say.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// What the driver is to do.
@@ -143,52 +143,52 @@ pub enum Action {
 
 /// How much was painted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Painted {
-    pub frames: u64,
+pub(crate) struct Painted {
+    pub(crate) frames: u64,
     /// In how many bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// How many the last one took.
-    pub last: usize,
+    pub(crate) last: usize,
 }
 
 #[derive(Debug)]
 pub struct Model {
     /// Columns and rows of the terminal.
-    pub size: (usize, usize),
+    pub(crate) size: (usize, usize),
     /// The time of the last update.
-    pub now: Now,
+    pub(crate) now: Now,
     /// What the terminal can show.
-    pub look: Look,
-    pub cluster: Cluster,
+    pub(crate) look: Look,
+    pub(crate) cluster: Cluster,
     /// Which page is shown.
-    pub page: Page,
-    pub page_before: Page,
+    pub(crate) page: Page,
+    pub(crate) page_before: Page,
     /// Where one stands on each page.
-    pub lists: BTreeMap<Page, List>,
+    pub(crate) lists: BTreeMap<Page, List>,
     /// What each page is filtered by.
-    pub filters: BTreeMap<Page, Input>,
+    pub(crate) filters: BTreeMap<Page, Input>,
     /// Whether the filter is being typed.
-    pub is_typing: bool,
+    pub(crate) is_typing: bool,
     /// How the table is ordered.
-    pub order: Order,
-    pub items: Vec<Item>,
-    pub spot: Option<Spot>,
-    pub agent: Option<String>,
+    pub(crate) order: Order,
+    pub(crate) items: Vec<Item>,
+    pub(crate) spot: Option<Spot>,
+    pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
-    pub counts: BTreeMap<State, usize>,
+    pub(crate) counts: BTreeMap<State, usize>,
     /// Directories that no agent owns.
-    pub orphans: BTreeMap<Uuid, State>,
-    pub dialog: Option<Dialog>,
+    pub(crate) orphans: BTreeMap<Uuid, State>,
+    pub(crate) dialog: Option<Dialog>,
     /// What is under way.
-    pub requests: Requests,
+    pub(crate) requests: Requests,
     /// What was said, the newest last.
-    pub messages: VecDeque<Message>,
+    pub(crate) messages: VecDeque<Message>,
     /// Until when the newest message is shown below the list.
-    pub message_until: Mono,
+    pub(crate) message_until: Mono,
     /// The events, the newest last.
-    pub happenings: VecDeque<EventRow>,
+    pub(crate) happenings: VecDeque<EventRow>,
     /// How much was painted.
-    pub painted: Painted,
+    pub(crate) painted: Painted,
     pub(super) actions: Vec<Action>,
     /// Whether the lines of the table are to be found anew.
     pub(super) is_stale: bool,
@@ -196,7 +196,7 @@ pub struct Model {
 
 impl Painted {
     /// A picture took so many bytes; none are no picture.
-    pub fn note(&mut self, bytes: usize) {
+    pub(crate) fn note(&mut self, bytes: usize) {
         if bytes > 0 {
             self.frames += 1;
             self.bytes += bytes as u64;
@@ -206,19 +206,19 @@ impl Painted {
 }
 
 impl Row<'_> {
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self.session {
             Some(session) if !session.name.is_empty() => &session.name,
             _ => "(no name)",
         }
     }
 
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.agent.map_or("this host", Agent::host)
     }
 
     /// When its agent was last heard of, if that is why its state is not known.
-    pub fn last_news(&self) -> Option<Wall> {
+    pub(crate) fn last_news(&self) -> Option<Wall> {
         match self.state {
             State::Unknown => self.agent.and_then(|agent| agent.last_news),
             _ => None,
@@ -228,7 +228,7 @@ impl Row<'_> {
 
 impl Model {
     /// A screen that knows nothing yet.
-    pub fn new(size: (usize, usize), look: Look, now: Now) -> Model {
+    pub(crate) fn new(size: (usize, usize), look: Look, now: Now) -> Model {
         Model {
             size,
             now,
@@ -259,7 +259,7 @@ impl Model {
     // --- looking ---
 
     /// A session as it is known now.
-    pub fn row(&self, spot: &Spot) -> Option<Row<'_>> {
+    pub(crate) fn row(&self, spot: &Spot) -> Option<Row<'_>> {
         let Some(id) = &spot.agent else { return self.orphan_row(spot) };
         let agent = self.cluster.agents.get(id.as_str())?;
         let session = agent.sessions.get(&spot.id)?;
@@ -291,7 +291,7 @@ impl Model {
     }
 
     /// The selected session, if an agent owns it: what something can be done to.
-    pub fn selected_target(&self) -> Option<Target> {
+    pub(crate) fn selected_target(&self) -> Option<Target> {
         let row = self.row(self.spot.as_ref()?)?;
         let agent = row.agent?;
         Some(Target {
@@ -303,7 +303,7 @@ impl Model {
     }
 
     /// The agents that the page of agents shows.
-    pub fn shown_agents(&self) -> Vec<&Agent> {
+    pub(crate) fn shown_agents(&self) -> Vec<&Agent> {
         let words = self.filter_words(Page::Agents);
         let agents = self.cluster.agents.values();
         let fits = |agent: &&Agent| {
@@ -314,7 +314,7 @@ impl Model {
     }
 
     /// The events that are shown, the newest first.
-    pub fn shown_happenings(&self) -> Vec<&EventRow> {
+    pub(crate) fn shown_happenings(&self) -> Vec<&EventRow> {
         let words = self.filter_words(Page::Events);
         let fits = |it: &&EventRow| {
             words.is_empty() || matches(&words, &format!("{} {} {}", it.host, it.kind, it.text))
@@ -323,23 +323,23 @@ impl Model {
     }
 
     /// The messages that are shown, the newest first.
-    pub fn shown_messages(&self) -> Vec<&Message> {
+    pub(crate) fn shown_messages(&self) -> Vec<&Message> {
         let words = self.filter_words(Page::Messages);
         self.messages.iter().rev().filter(|message| matches(&words, &message.text)).collect()
     }
 
     /// Where one stands on a page.
-    pub fn list(&self, page: Page) -> List {
+    pub(crate) fn list(&self, page: Page) -> List {
         self.lists.get(&page).copied().unwrap_or_default()
     }
 
     /// The message that is shown below the list.
-    pub fn current_message(&self) -> Option<&Message> {
+    pub(crate) fn current_message(&self) -> Option<&Message> {
         self.messages.back().filter(|_| self.now.mono < self.message_until)
     }
 
     /// What a page is filtered by; empty if by nothing.
-    pub fn filter(&self, page: Page) -> String {
+    pub(crate) fn filter(&self, page: Page) -> String {
         self.filters.get(&page).map_or_else(String::new, Input::text)
     }
 
@@ -348,7 +348,7 @@ impl Model {
     }
 
     /// How many lines a page has.
-    pub fn len_of(&self, page: Page) -> usize {
+    pub(crate) fn len_of(&self, page: Page) -> usize {
         match page {
             Page::Sessions => self.items.len(),
             Page::Agents => self.shown_agents().len(),
@@ -360,7 +360,7 @@ impl Model {
 
     // --- changing ---
 
-    pub fn say(&mut self, text: String, is_trouble: bool) {
+    pub(crate) fn say(&mut self, text: String, is_trouble: bool) {
         if self.messages.len() == MESSAGES_MAX {
             self.messages.pop_front();
         }
@@ -383,13 +383,13 @@ impl Model {
     }
 
     /// Whether news have come that are not drawn yet.
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         self.is_stale
     }
 
     /// Finds the lines of the table anew if news have come. To be called before it is drawn: a
     /// thousand news cost one search.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         if std::mem::take(&mut self.is_stale) {
             self.rebuild();
             self.settle();
@@ -521,7 +521,7 @@ fn haystack(row: &Row<'_>) -> String {
 }
 
 /// A state in one word.
-pub const fn state_word(state: State) -> &'static str {
+pub(crate) const fn state_word(state: State) -> &'static str {
     match state {
         State::Stopped => "stopped",
         State::Locked => "locked",

@@ -12,30 +12,30 @@ use crate::rpc::call::Call;
 /// and never looked up again: the list may move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub agent: AgentId,
+    pub(crate) agent: AgentId,
     /// That agent's host, as people know it.
-    pub host: String,
-    pub id: Uuid,
-    pub name: String,
+    pub(crate) host: String,
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
 }
 
 /// An operation under way.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub(crate) struct Task {
     /// The agent that does it.
-    pub agent: AgentId,
+    pub(crate) agent: AgentId,
     /// The session that it is done to; `None` for one that is not there yet.
-    pub id: Option<Uuid>,
+    pub(crate) id: Option<Uuid>,
     /// The session, for a sentence: `"web" on host-1`.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The op's name on the wire.
-    pub op: &'static str,
-    pub since: Mono,
+    pub(crate) op: &'static str,
+    pub(crate) since: Mono,
 }
 
 /// A question under way.
 #[derive(Clone, Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// For an agent's list.
     List(AgentId),
     /// Who it is.
@@ -48,7 +48,7 @@ pub enum Request {
 
 /// All that is under way.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub(crate) struct Requests {
     next: u64,
     open: BTreeMap<Ticket, Request>,
 }
@@ -67,7 +67,7 @@ const WORDS: &[(&str, &str, &str)] = &[
 
 impl Task {
     /// What is done to this session by this call.
-    pub fn new(target: &Target, call: &Call, now: Mono) -> Task {
+    pub(crate) fn new(target: &Target, call: &Call, now: Mono) -> Task {
         let subject = format!("{:?} on {}", target.name, target.host);
         Task {
             agent: target.agent.clone(),
@@ -79,12 +79,12 @@ impl Task {
     }
 
     /// `deleting`.
-    pub fn doing(&self) -> &'static str {
+    pub(crate) fn doing(&self) -> &'static str {
         self.words().0
     }
 
     /// `deleted`.
-    pub fn done(&self) -> &'static str {
+    pub(crate) fn done(&self) -> &'static str {
         self.words().1
     }
 
@@ -96,7 +96,7 @@ impl Task {
 
 impl Requests {
     /// Takes note of a request and names it.
-    pub fn open(&mut self, request: Request) -> Ticket {
+    pub(crate) fn open(&mut self, request: Request) -> Ticket {
         self.next += 1;
         let ticket = Ticket(self.next);
         self.open.insert(ticket, request);
@@ -104,12 +104,12 @@ impl Requests {
     }
 
     /// It has its answer.
-    pub fn close(&mut self, ticket: Ticket) -> Option<Request> {
+    pub(crate) fn close(&mut self, ticket: Ticket) -> Option<Request> {
         self.open.remove(&ticket)
     }
 
     /// The operations, the oldest first.
-    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.open.values().filter_map(|request| match request {
             Request::Do(task) => Some(task),
             Request::List(_) | Request::Ping(_) | Request::Get(_) => None,
@@ -117,7 +117,7 @@ impl Requests {
     }
 
     /// The newest operation on a session.
-    pub fn task_on(&self, agent: &AgentId, id: Uuid) -> Option<&Task> {
+    pub(crate) fn task_on(&self, agent: &AgentId, id: Uuid) -> Option<&Task> {
         self.tasks().filter(|task| task.id == Some(id) && task.agent == *agent).last()
     }
 }

@@ -15,14 +15,14 @@ use crate::base::text::cells_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// Whether colours are wanted; else bold, underlined and inverse must do.
-    pub has_colour: bool,
+    pub(crate) has_colour: bool,
     /// Whether it takes UTF-8.
-    pub has_unicode: bool,
+    pub(crate) has_unicode: bool,
 }
 
 impl Look {
     /// What the environment's variables say: `NO_COLOR`, `TERM`, `LC_ALL`, `LC_CTYPE`, `LANG`.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Look {
+    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Look {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let term = set("TERM").unwrap_or_default();
         let is_monochrome = term.starts_with("vt1") || term.starts_with("vt2");
@@ -86,17 +86,17 @@ pub struct Painter {
 
 impl Painter {
     /// Knows nothing yet: the first grid is painted whole.
-    pub const fn new(look: Look) -> Painter {
+    pub(crate) const fn new(look: Look) -> Painter {
         Painter { look, shown: None }
     }
 
     /// Forgets what is shown: the next grid is painted whole.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.shown = None;
     }
 
     /// The bytes that make the terminal show `grid`; none if it does already.
-    pub fn paint(&mut self, grid: Grid) -> Vec<u8> {
+    pub(crate) fn paint(&mut self, grid: Grid) -> Vec<u8> {
         let same_size = |shown: &Grid| shown.cols() == grid.cols() && shown.rows() == grid.rows();
         let mut brush = Brush::new(self.look);
         let mut shown = match self.shown.take().filter(same_size) {

@@ -19,7 +19,7 @@ use crate::rpc::call::{Call, Id};
 
 impl Model {
     /// A key was pressed.
-    pub fn key(&mut self, now: Now, key: &Key) -> Vec<Action> {
+    pub(crate) fn key(&mut self, now: Now, key: &Key) -> Vec<Action> {
         self.now = now;
         match key {
             // Nothing is bound to Alt, so it was Escape and, soon after it, a key.
@@ -43,19 +43,19 @@ impl Model {
     }
 
     /// The terminal has another size now.
-    pub fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<Action> {
+    pub(crate) fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<Action> {
         (self.now, self.size) = (now, size);
         self.actions.push(Action::Repaint);
         self.end_update()
     }
 
-    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+    pub(crate) fn tick(&mut self, now: Now) -> Vec<Action> {
         self.now = now;
         self.end_update()
     }
 
     /// When [`Model::tick`] is wanted: for ages, for whom to ask, for messages that go.
-    pub fn deadline(&self) -> Mono {
+    pub(crate) fn deadline(&self) -> Mono {
         let quiet = self.now.mono + SCREEN_QUIET_TICK;
         let is_busy = self.requests.tasks().next().is_some();
         let busy = is_busy.then(|| self.now.mono + SCREEN_TASK_TICK);
@@ -309,7 +309,7 @@ impl Model {
     }
 
     /// Whether a line of the table is a session or a group's title.
-    pub fn item(&self, at: usize) -> Option<&Item> {
+    pub(crate) fn item(&self, at: usize) -> Option<&Item> {
         self.items.get(at)
     }
 }

@@ -44,7 +44,7 @@ impl Authority {
     /// # Errors
     /// [`X509Error::Profile`] if the certificate is not an authority's own, and [`X509Error::Key`]
     /// if the key is not the one in it.
-    pub fn load(certificate: Certificate, key: KeyPair) -> Result<Authority, X509Error> {
+    pub(crate) fn load(certificate: Certificate, key: KeyPair) -> Result<Authority, X509Error> {
         if *certificate.role() != Role::Authority {
             return Err(X509Error::Profile("role"));
         }

@@ -76,8 +76,8 @@ pub struct KeyId(pub(super) [u8; 20]);
 /// From when to when, both included, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    pub not_before: Wall,
-    pub not_after: Wall,
+    pub(crate) not_before: Wall,
+    pub(crate) not_after: Wall,
 }
 
 impl Certificate {
@@ -98,7 +98,7 @@ impl Certificate {
     ///
     /// # Errors
     /// [`X509Error`] if it is damaged, or in any byte not of the profile.
-    pub fn parse_der(der: &[u8]) -> Result<Certificate, X509Error> {
+    pub(crate) fn parse_der(der: &[u8]) -> Result<Certificate, X509Error> {
         if der.len() > X509_DER_BYTES_MAX {
             return Err(X509Error::Long { bytes: der.len(), max: X509_DER_BYTES_MAX });
         }
@@ -127,7 +127,7 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`Certificate::parse_der`], for the first that is wrong.
-    pub fn parse_all_pem(text: &str) -> Result<Vec<Certificate>, X509Error> {
+    pub(crate) fn parse_all_pem(text: &str) -> Result<Vec<Certificate>, X509Error> {
         let blocks = pem::parse(text, pem::CERTIFICATE, X509_PEM_BLOCKS_MAX)?;
         blocks.iter().map(|der| Certificate::parse_der(der)).collect()
     }
@@ -146,12 +146,12 @@ impl Certificate {
         &self.contents.subject
     }
 
-    pub fn issuer(&self) -> &CommonName {
+    pub(crate) fn issuer(&self) -> &CommonName {
         &self.contents.issuer
     }
 
     /// Its number, which no other certificate has.
-    pub fn serial(&self) -> &[u8; X509_SERIAL_BYTES] {
+    pub(crate) fn serial(&self) -> &[u8; X509_SERIAL_BYTES] {
         &self.contents.serial
     }
 
@@ -204,7 +204,7 @@ impl Contents {
 
 impl Role {
     /// The key of whoever issued it; an authority does not name its own.
-    pub fn issuer_key(&self) -> Option<KeyId> {
+    pub(crate) fn issuer_key(&self) -> Option<KeyId> {
         match self {
             Role::Authority => None,
             Role::Server { issuer_key, .. } | Role::Client { issuer_key, .. } => Some(*issuer_key),
@@ -261,7 +261,7 @@ impl Role {
 
 impl Validity {
     /// Whether `now` is within it.
-    pub fn contains(&self, now: Wall) -> bool {
+    pub(crate) fn contains(&self, now: Wall) -> bool {
         self.not_before.seconds() <= now.seconds() && now.seconds() <= self.not_after.seconds()
     }
 

@@ -42,7 +42,7 @@ impl KeyPair {
     ///
     /// # Errors
     /// [`X509Error`] if it is damaged or of another curve.
-    pub fn parse_pem(text: &str) -> Result<KeyPair, X509Error> {
+    pub(crate) fn parse_pem(text: &str) -> Result<KeyPair, X509Error> {
         let der = pem::parse_one(text, pem::PRIVATE_KEY)?;
         let secret = p256::SecretKey::from_pkcs8_der(&der).map_err(|_| X509Error::Key)?;
         Ok(KeyPair { secret: secret.into() })

@@ -8,7 +8,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Where in its life a certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// It has not begun: a clock is wrong.
     Early,
     /// There is nothing to do.
@@ -23,7 +23,7 @@ pub enum Stage {
 
 impl Stage {
     /// The stage at `now`.
-    pub fn at(validity: Validity, now: Wall) -> Stage {
+    pub(crate) fn at(validity: Validity, now: Wall) -> Stage {
         if now.seconds() > validity.not_after.seconds() {
             Stage::Ended
         } else if now.seconds() < validity.not_before.seconds() {
@@ -38,13 +38,13 @@ impl Stage {
     }
 
     /// Whether a new certificate is wanted.
-    pub fn wants_renewal(self) -> bool {
+    pub(crate) fn wants_renewal(self) -> bool {
         matches!(self, Stage::Due | Stage::Ending | Stage::Ended)
     }
 }
 
 /// When two thirds of a life are over.
-pub fn renew_at(validity: Validity) -> Wall {
+pub(crate) fn renew_at(validity: Validity) -> Wall {
     let life = validity.not_after.seconds().saturating_sub(validity.not_before.seconds()).max(0);
     Wall::new(validity.not_after.seconds().saturating_sub(life / 3), 0)
 }

@@ -30,8 +30,8 @@ mod verify;
 
 pub use authority::{Authority, IssueError};
 pub use certificate::{Certificate, KeyId, Role, Validity};
-pub use error::X509Error;
+pub(crate) use error::X509Error;
 pub use key::{KeyPair, PublicKey};
 pub use name::{AltName, CommonName, DnsName, NameError};
 pub use request::Request;
-pub use verify::{Purpose, Refusal, verify};
+pub(crate) use verify::{Purpose, Refusal, verify};

@@ -47,7 +47,7 @@ impl DnsName {
         Ok(DnsName(name))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -63,7 +63,7 @@ impl CommonName {
     ///
     /// # Errors
     /// [`NameError`] if it is empty, too long, or not printable.
-    pub fn parse(text: &str) -> Result<CommonName, NameError> {
+    pub(crate) fn parse(text: &str) -> Result<CommonName, NameError> {
         let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         if text.is_empty() || text.len() > X509_COMMON_NAME_CHARS_MAX || !printable {
             return Err(NameError::new(text, "a common name"));
@@ -71,7 +71,7 @@ impl CommonName {
         Ok(CommonName(text.to_owned()))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -40,7 +40,7 @@ impl Request {
     ///
     /// # Errors
     /// [`X509Error`] if it is damaged, of another kind than ours, or signed with another key.
-    pub fn parse_der(der: &[u8]) -> Result<Request, X509Error> {
+    pub(crate) fn parse_der(der: &[u8]) -> Result<Request, X509Error> {
         if der.len() > X509_DER_BYTES_MAX {
             return Err(X509Error::Long { bytes: der.len(), max: X509_DER_BYTES_MAX });
         }
@@ -64,7 +64,7 @@ impl Request {
     ///
     /// # Errors
     /// As there, and if there is none or more than one.
-    pub fn parse_pem(text: &str) -> Result<Request, X509Error> {
+    pub(crate) fn parse_pem(text: &str) -> Result<Request, X509Error> {
         Request::parse_der(&pem::parse_one(text, pem::REQUEST)?)
     }
 
@@ -74,16 +74,16 @@ impl Request {
     }
 
     /// The request as bytes.
-    pub fn der(&self) -> &[u8] {
+    pub(crate) fn der(&self) -> &[u8] {
         &self.der
     }
 
-    pub fn subject(&self) -> &CommonName {
+    pub(crate) fn subject(&self) -> &CommonName {
         &self.subject
     }
 
     /// The key to certify.
-    pub fn key(&self) -> &PublicKey {
+    pub(crate) fn key(&self) -> &PublicKey {
         &self.key
     }
 }

@@ -12,7 +12,7 @@ use super::error::X509Error;
 use crate::base::time::Wall;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub(crate) enum Trust {
     One(Certificate),
     /// Two, for as long as a rotation lasts.
     Overlap {
@@ -24,7 +24,7 @@ pub enum Trust {
 
 /// What a shell host is to do about its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// There is none: make one.
     Mint,
     /// It is good.
@@ -37,7 +37,7 @@ pub enum Need {
 
 /// Why a rotation does not begin or end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RotationError {
+pub(crate) enum RotationError {
     /// The one before has not been finished.
     Open,
     /// None has begun.
@@ -51,7 +51,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`X509Error`] if it has none, more than two, or something else than an authority.
-    pub fn parse_pem(text: &str) -> Result<Trust, X509Error> {
+    pub(crate) fn parse_pem(text: &str) -> Result<Trust, X509Error> {
         let mut found = Certificate::parse_all_pem(text)?;
         if found.iter().any(|certificate| *certificate.role() != Role::Authority) {
             return Err(X509Error::Profile("role"));
@@ -66,7 +66,7 @@ impl Trust {
     }
 
     /// The file of the authorities.
-    pub fn to_pem(&self) -> String {
+    pub(crate) fn to_pem(&self) -> String {
         self.authorities().iter().map(|certificate| certificate.to_pem()).collect()
     }
 
@@ -74,7 +74,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`RotationError::Open`] in the middle of another.
-    pub fn rotate(self, next: Certificate) -> Result<Trust, RotationError> {
+    pub(crate) fn rotate(self, next: Certificate) -> Result<Trust, RotationError> {
         match self {
             Trust::One(previous) => {
                 Ok(Trust::Overlap { current: next, previous: Box::new(previous) })
@@ -88,7 +88,10 @@ impl Trust {
     ///
     /// # Errors
     /// [`RotationError::None`] outside of one, [`RotationError::Outstanding`] too early.
-    pub fn finish(self, agents: &[(String, Option<Certificate>)]) -> Result<Trust, RotationError> {
+    pub(crate) fn finish(
+        self,
+        agents: &[(String, Option<Certificate>)],
+    ) -> Result<Trust, RotationError> {
         let outstanding = self.outstanding(agents);
         match self {
             Trust::One(_) => Err(RotationError::None),
@@ -100,7 +103,7 @@ impl Trust {
     }
 
     /// The ids of the agents whose certificate is not by the current authority.
-    pub fn outstanding(&self, agents: &[(String, Option<Certificate>)]) -> Vec<String> {
+    pub(crate) fn outstanding(&self, agents: &[(String, Option<Certificate>)]) -> Vec<String> {
         let by_current = |certificate: &Certificate| {
             certificate.role().issuer_key() == Some(self.agents_issuer().key().id())
         };
@@ -109,7 +112,7 @@ impl Trust {
     }
 
     /// All that is trusted, the current one first.
-    pub fn authorities(&self) -> Vec<&Certificate> {
+    pub(crate) fn authorities(&self) -> Vec<&Certificate> {
         match self {
             Trust::One(current) => vec![current],
             Trust::Overlap { current, previous } => vec![current, previous.as_ref()],
@@ -117,14 +120,14 @@ impl Trust {
     }
 
     /// Who issues to agents.
-    pub fn agents_issuer(&self) -> &Certificate {
+    pub(crate) fn agents_issuer(&self) -> &Certificate {
         match self {
             Trust::One(current) | Trust::Overlap { current, .. } => current,
         }
     }
 
     /// Who issues to the collector: of two, the one that every agent knows, while it lives.
-    pub fn collector_issuer(&self, now: Wall) -> &Certificate {
+    pub(crate) fn collector_issuer(&self, now: Wall) -> &Certificate {
         match self {
             Trust::Overlap { previous, .. } if previous.validity().contains(now) => {
                 previous.as_ref()
@@ -139,7 +142,7 @@ impl Need {
     ///
     /// # Errors
     /// [`RotationError::Open`] if one is asked for in the middle of another.
-    pub fn of(there: Option<&Trust>, asked: bool, now: Wall) -> Result<Need, RotationError> {
+    pub(crate) fn of(there: Option<&Trust>, asked: bool, now: Wall) -> Result<Need, RotationError> {
         match there {
             None => Ok(Need::Mint),
             Some(trust) if now > trust.agents_issuer().validity().not_after => Ok(Need::Replace),

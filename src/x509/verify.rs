@@ -11,7 +11,7 @@ use crate::base::time::Wall;
 
 /// What a certificate should be good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Purpose<'a> {
+pub(crate) enum Purpose<'a> {
     /// To collect logs at this name or address.
     Server(&'a AltName),
     /// To send logs as this agent.
@@ -20,7 +20,7 @@ pub enum Purpose<'a> {
 
 /// Why a certificate is not good. The first reason found: issuer, signature, time, purpose, name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// None of the trusted authorities issued it.
     Issuer {
         /// Who it says did.
@@ -50,7 +50,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`], if not.
-pub fn verify(
+pub(crate) fn verify(
     certificate: &Certificate,
     authorities: &[Certificate],
     purpose: &Purpose<'_>,

@@ -126,7 +126,7 @@ pub enum Read {
 
 impl Attach {
     /// Prepares a terminal: the first call, whose answer goes to [`Attach::prepared`].
-    pub fn begin(header: &AttachHeader, host: &Host) -> (Attach, Request) {
+    pub(crate) fn begin(header: &AttachHeader, host: &Host) -> (Attach, Request) {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
@@ -149,7 +149,7 @@ impl Attach {
     ///
     /// # Errors
     /// Why there is no terminal.
-    pub fn prepared(self, reply: Reply) -> Result<(Attach, Request), WorkError> {
+    pub(crate) fn prepared(self, reply: Reply) -> Result<(Attach, Request), WorkError> {
         let Attach::Preparing { id, prepared, wanted } = self else {
             let _accepted = reply.and_then(|response| response.accepted())?;
             return Err(WorkError::Docker("the terminal's stream was not given".to_owned()));
@@ -165,7 +165,7 @@ impl Attach {
     ///
     /// # Errors
     /// What came instead of a tty's name.
-    pub fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
+    pub(crate) fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
         let Attach::Starting { id, exec, prepared, wanted, mut line } = self else {
             return Ok((self, Read::Named(0, None)));
         };
@@ -191,7 +191,7 @@ impl Attach {
     /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
     /// sent on the stream, and the call that tells the stream's terminal its size if that is the
     /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
-    pub fn lend(self, lent: Option<String>) -> (Attach, String, Option<Request>) {
+    pub(crate) fn lend(self, lent: Option<String>) -> (Attach, String, Option<Request>) {
         let Attach::Lending { id, exec, prepared, wanted, tty } = self else {
             return (self, String::new(), None);
         };
@@ -203,7 +203,7 @@ impl Attach {
     }
 
     /// The size that the terminal shall have, while it is not attached.
-    pub fn wanted(&self) -> Option<TerminalSize> {
+    pub(crate) fn wanted(&self) -> Option<TerminalSize> {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
@@ -215,7 +215,7 @@ impl Attach {
     /// The terminal has another size: the call that tells it, if there is someone to be told; else
     /// it is told with [`Read::Named`]. The call may fail when the terminal has just ended.
     #[must_use = "the call tells the size"]
-    pub fn resize(&mut self, size: TerminalSize) -> Option<Request> {
+    pub(crate) fn resize(&mut self, size: TerminalSize) -> Option<Request> {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
@@ -232,7 +232,7 @@ impl Attach {
     /// Ends the client of an attached terminal and no other; then the stream ends, if it is read
     /// on: a client that cannot write cannot leave. `None` while its name is not known: go on
     /// reading, and ask again.
-    pub fn detach(&self, host: &Host) -> Option<(Procedure, Request)> {
+    pub(crate) fn detach(&self, host: &Host) -> Option<(Procedure, Request)> {
         let Attach::Attached { id, tty, .. } = self else {
             return None;
         };
@@ -242,7 +242,7 @@ impl Attach {
 
     /// After the end of the stream: asks how the client ended. The answer goes to
     /// [`exit_status`]. `None` if none was started.
-    pub fn ended(&self) -> Option<Request> {
+    pub(crate) fn ended(&self) -> Option<Request> {
         match self {
             Attach::Preparing { .. } => None,
             Attach::Starting { exec, .. }
@@ -257,14 +257,14 @@ impl Attach {
 ///
 /// # Errors
 /// No answer, or the Engine's refusal.
-pub fn exit_status(reply: Reply) -> Result<Option<i32>, Error> {
+pub(crate) fn exit_status(reply: Reply) -> Result<Option<i32>, Error> {
     let exec = reply.and_then(|response| response.exec())?;
     Ok(exec.exit_code.filter(|_| !exec.running))
 }
 
 /// Who waits to be lent a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Borrower {
+pub(crate) enum Borrower {
     /// This process, as the Engine's host counts them.
     Is(u32),
     /// It has just been started, and the Engine does not know its number yet: ask again.
@@ -274,7 +274,7 @@ pub enum Borrower {
 }
 
 /// Reads the answer to the call of [`Read::Lends`].
-pub fn borrower(reply: Reply) -> Borrower {
+pub(crate) fn borrower(reply: Reply) -> Borrower {
     match reply.and_then(|response| response.exec()) {
         Ok(exec) if exec.running && exec.pid > 0 => Borrower::Is(exec.pid),
         Ok(exec) if exec.running => Borrower::Nameless,

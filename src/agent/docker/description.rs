@@ -16,13 +16,13 @@ use crate::paths::Paths;
 use crate::rpc::field::{Caps, Cpus};
 
 /// The label that makes a container a session's; its value is the id.
-pub const LABEL_SESSION: &str = "convocate.session";
+pub(crate) const LABEL_SESSION: &str = "convocate.session";
 const LABEL_IMAGE: &str = "convocate.image";
 const LABEL_MEMORY: &str = "convocate.memory";
 const LABEL_CPUS: &str = "convocate.cpu-millis";
 const LABEL_PIDS: &str = "convocate.pids";
 
-pub const TMUX_SESSION: &str = "claude";
+pub(crate) const TMUX_SESSION: &str = "claude";
 /// A session's home, inside.
 const HOME: &str = "/home/claude";
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -30,38 +30,38 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    pub paths: Paths,
+    pub(crate) paths: Paths,
     /// The owner of the homes.
-    pub uid: u32,
-    pub gid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Those of [`read_only_binds`] whose source is there.
-    pub binds: Vec<Bind>,
+    pub(crate) binds: Vec<Bind>,
     /// The address of the resolver that sessions use; the Engine's own choice if there is none.
-    pub dns: Option<String>,
+    pub(crate) dns: Option<String>,
     /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
     /// leaves control groups to systemd.
-    pub cgroup_parent: Option<String>,
+    pub(crate) cgroup_parent: Option<String>,
     /// Whether the host takes messages on `/dev/log`.
-    pub has_syslog: bool,
+    pub(crate) has_syslog: bool,
 }
 
 /// Something of the host that a session sees and cannot change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
-    pub source: PathBuf,
-    pub target: &'static str,
+pub(crate) struct Bind {
+    pub(crate) source: PathBuf,
+    pub(crate) target: &'static str,
 }
 
 impl Host {
     /// User `claude` of a container, as numbers: its entrypoint gives the name its numbers, and a
     /// process may be asked for before that.
-    pub fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         format!("{}:{}", self.uid, self.gid)
     }
 }
 
 /// What sessions get to see of the host, as far as it is there.
-pub fn read_only_binds(paths: &Paths) -> Vec<Bind> {
+pub(crate) fn read_only_binds(paths: &Paths) -> Vec<Bind> {
     let home = paths.sessions();
     vec![
         Bind { source: paths.root().join("usr/local/bin/claude"), target: "/usr/local/bin/claude" },
@@ -81,7 +81,7 @@ pub fn container_name(id: Uuid) -> String {
 /// The command is the entrypoint's argument and nobody's shell text until the session's own shell
 /// reads it. The Engine starts the container again after a restart of the host or of itself; the
 /// agent cancels that when the command ends by itself ([`super::feed`]).
-pub fn container(plan: &StartPlan, host: &Host) -> Value {
+pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
     let mut description = json!({
         "Image": plan.image,
         "Hostname": format!("convocate-{}", plan.id.short()),
@@ -174,12 +174,12 @@ fn port_key(plan: &StartPlan) -> Option<String> {
 }
 
 /// The session that a container's labels name. `None` if the container is not one of ours.
-pub fn session_id(labels: &BTreeMap<String, String>) -> Option<Uuid> {
+pub(crate) fn session_id(labels: &BTreeMap<String, String>) -> Option<Uuid> {
     Uuid::parse(labels.get(LABEL_SESSION)?).ok()
 }
 
 /// A session that runs, from its container's id and labels.
-pub fn running(
+pub(crate) fn running(
     container: &str,
     labels: &BTreeMap<String, String>,
     started_at: Wall,
@@ -210,18 +210,18 @@ pub(crate) fn label_table(labels: &serde_json::Map<String, Value>) -> BTreeMap<S
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub mod tests {
     use super::*;
     use crate::rpc::attach::TerminalSize;
     use crate::rpc::field::{Protocol, SessionCommand};
 
-    pub const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
+    pub(crate) const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
 
-    pub fn id() -> Uuid {
+    pub(crate) fn id() -> Uuid {
         Uuid::parse(ID).unwrap()
     }
 
-    pub fn plan() -> StartPlan {
+    pub(crate) fn plan() -> StartPlan {
         StartPlan {
             id: id(),
             command: SessionCommand::parse("echo 'a b'; exit 3").unwrap(),
@@ -234,7 +234,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub fn host() -> Host {
+    pub(crate) fn host() -> Host {
         Host { paths: Paths::below("/r"), uid: 1000, gid: 1001, ..Host::default() }
     }
 

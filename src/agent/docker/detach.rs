@@ -23,12 +23,12 @@ pub enum Detach {
 
 impl Detach {
     /// Detaches every terminal of a session.
-    pub fn all_of(id: Uuid, host: &Host) -> (Detach, Request) {
+    pub(crate) fn all_of(id: Uuid, host: &Host) -> (Detach, Request) {
         Detach::begin(id, host, ["-s", &format!("={TMUX_SESSION}")])
     }
 
     /// Detaches the terminal on one tty, as it is called inside the container.
-    pub fn one_of(id: Uuid, host: &Host, tty: &str) -> (Detach, Request) {
+    pub(crate) fn one_of(id: Uuid, host: &Host, tty: &str) -> (Detach, Request) {
         Detach::begin(id, host, ["-t", tty])
     }
 
@@ -43,7 +43,7 @@ impl Detach {
         (Detach::Creating, call::exec_create(&container_name(id), &exec))
     }
 
-    pub fn step(self, reply: Reply) -> Step<Detach> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Detach> {
         match self {
             Detach::Creating => match reply.and_then(|response| response.created()) {
                 Ok(exec) => {

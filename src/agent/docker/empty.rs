@@ -46,14 +46,14 @@ pub struct Plan {
 }
 
 impl Empty {
-    pub fn begin(id: Uuid, image: String, host: &Host) -> (Empty, Request) {
+    pub(crate) fn begin(id: Uuid, image: String, host: &Host) -> (Empty, Request) {
         let name = format!("convocate-emptying-{id}");
         let create = call::container_create(&name, &description(id, &image, host));
         let request = create.clone();
         (Empty::Creating(Plan { name, image, create }), request)
     }
 
-    pub fn step(self, reply: Reply) -> Step<Empty> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Empty> {
         let outcome = reply.and_then(|response| response.accepted());
         match (self, outcome) {
             (Empty::Creating(plan), Err(error)) if error.is_conflict() => {

@@ -27,11 +27,11 @@ pub enum Stop {
 
 impl Stop {
     /// Asks the container to end, and has it killed after `grace`.
-    pub fn begin(id: Uuid, grace: Duration) -> (Stop, Request) {
+    pub(crate) fn begin(id: Uuid, grace: Duration) -> (Stop, Request) {
         (Stop::Stopping(id), call::container_stop(&container_name(id), grace))
     }
 
-    pub fn step(self, reply: Reply) -> Step<Stop> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Stop> {
         match (self, reply.and_then(|response| response.accepted())) {
             (Stop::Looking(id), Ok(_)) => {
                 let request = call::containers(&format!("{LABEL_SESSION}={id}"));
@@ -60,12 +60,12 @@ pub enum Remove {
 
 impl Remove {
     /// Asks the container to end first, so that its command can save what it has.
-    pub fn begin(id: Uuid) -> (Remove, Request) {
+    pub(crate) fn begin(id: Uuid) -> (Remove, Request) {
         let request = call::container_stop(&container_name(id), SESSION_STOP_GRACE);
         (Remove::Stopping(id), request)
     }
 
-    pub fn step(self, reply: Reply) -> Step<Remove> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Remove> {
         let outcome = reply.and_then(|response| response.accepted());
         match (self, outcome) {
             (Remove::Stopping(_), Err(error)) if error.is_not_found() => Step::Done(Ok(Done::Done)),

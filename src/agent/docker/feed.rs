@@ -22,7 +22,7 @@ use crate::limits::{DOCKER_OOM_ENDS_WITHIN, SESSIONS_MAX};
 
 /// The entrypoint's exit status after SIGTERM: by an operator, or by an Engine that shuts down and
 /// will start the session again.
-pub const EXIT_ASKED: i32 = 143;
+pub(crate) const EXIT_ASKED: i32 = 143;
 
 /// Remembers kills for memory until the container's end tells whether they were its end, and
 /// containers that ended by themselves: an Engine that is slow to clean up after them starts them
@@ -39,24 +39,24 @@ pub struct Feed {
 /// What an event means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    pub news: News,
+    pub(crate) news: News,
     /// A call to make first, if there is one. What comes of it does not matter.
-    pub first: Option<Request>,
+    pub(crate) first: Option<Request>,
 }
 
 impl Feed {
-    pub fn new() -> Feed {
+    pub(crate) fn new() -> Feed {
         Feed::default()
     }
 
     /// Follows the events that [`Feed::notice`] understands. What was before the first of them is a
     /// survey's to tell, made after the stream is open.
-    pub fn request() -> Request {
+    pub(crate) fn request() -> Request {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }
 
     /// Takes one event. `None` if it is no news of a session.
-    pub fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
+    pub(crate) fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
         if event.kind != "container" {
             return None;
         }

@@ -63,7 +63,7 @@ pub enum Step<P = Procedure> {
 
 impl Procedure {
     /// The first call of a piece of work.
-    pub fn begin(work: RuntimeWork, host: &Host) -> (Procedure, Request) {
+    pub(crate) fn begin(work: RuntimeWork, host: &Host) -> (Procedure, Request) {
         match work {
             RuntimeWork::Survey => wrap(Survey::begin(), Procedure::Survey),
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
@@ -78,7 +78,7 @@ impl Procedure {
 
     /// Takes the answer to the last call. No answer ([`Error`]) fails the work at once.
     #[must_use = "the next call, or the outcome"]
-    pub fn step(self, reply: Reply) -> Step {
+    pub(crate) fn step(self, reply: Reply) -> Step {
         match self {
             Procedure::Survey(survey) => survey.step(reply).map(Procedure::Survey),
             Procedure::Start(start) => start.step(reply).map(Procedure::Start),
@@ -120,19 +120,19 @@ impl From<Error> for WorkError {
 }
 
 #[cfg(test)]
-pub(crate) mod script {
+pub mod script {
     //! A scripted Engine for tests of procedures.
 
     use super::*;
 
     /// An answer with this status and body.
-    pub fn reply(status: u16, body: &str) -> Reply {
+    pub(crate) fn reply(status: u16, body: &str) -> Reply {
         Ok(Response { status, body: body.as_bytes().to_vec() })
     }
 
     /// Runs work against answers, and gives back what was called (method and target) and the
     /// outcome. Asserts that exactly the answers given were needed.
-    pub fn run(
+    pub(crate) fn run(
         (mut procedure, mut request): (Procedure, Request),
         replies: Vec<Reply>,
     ) -> (Vec<String>, Outcome) {

@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 impl Start {
-    pub fn begin(plan: &StartPlan, host: &Host) -> (Start, Request) {
+    pub(crate) fn begin(plan: &StartPlan, host: &Host) -> (Start, Request) {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
         let (image, caps) = (plan.image.clone(), plan.caps);
@@ -50,7 +50,7 @@ impl Start {
         (Start::Creating(plan), request)
     }
 
-    pub fn step(self, reply: Reply) -> Step<Start> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Start> {
         match self {
             Start::Creating(plan) => match accepted(reply) {
                 Err(error) if error.is_conflict() => {

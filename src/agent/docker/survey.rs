@@ -28,11 +28,11 @@ pub enum Survey {
 
 impl Survey {
     /// Asks for the list.
-    pub fn begin() -> (Survey, Request) {
+    pub(crate) fn begin() -> (Survey, Request) {
         (Survey::Listing, call::containers(LABEL_SESSION))
     }
 
-    pub fn step(self, reply: Reply) -> Step<Survey> {
+    pub(crate) fn step(self, reply: Reply) -> Step<Survey> {
         match self {
             Survey::Listing => match reply.and_then(|response| response.containers()) {
                 Ok(list) => listed(&list),

@@ -217,7 +217,7 @@ impl Emitter {
     }
 
     /// The agent is going down: the last event. Wait for [`Emitter::is_drained`], but not long.
-    pub fn shutdown(&mut self, now: Now, reason: &str) {
+    pub(crate) fn shutdown(&mut self, now: Now, reason: &str) {
         self.wall = now.wall;
         let event = self.event(EventType::AgentShutdown, json!({ "reason": reason }));
         self.spool.append(&event);

@@ -35,8 +35,8 @@ mod tmux;
 use std::io;
 use std::path::PathBuf;
 
-pub use probe::has_image;
-pub use setup::ServeError;
+pub(crate) use probe::has_image;
+pub(crate) use setup::ServeError;
 
 use self::disk::Disk;
 use self::engine::Engine;
@@ -77,39 +77,39 @@ use crate::ssh::{ChannelId, ServerConfig, Tuning};
 
 /// How an agent is to serve.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Everything on disk that is not named below.
-    pub paths: Paths,
-    pub listen: Address,
-    pub host_key: PathBuf,
+    pub(crate) paths: Paths,
+    pub(crate) listen: Address,
+    pub(crate) host_key: PathBuf,
     /// Who may come in.
-    pub authorized_keys: PathBuf,
-    pub runtime: RuntimeKind,
-    pub docker_socket: PathBuf,
-    pub shell: ShellOptions,
+    pub(crate) authorized_keys: PathBuf,
+    pub(crate) runtime: RuntimeKind,
+    pub(crate) docker_socket: PathBuf,
+    pub(crate) shell: ShellOptions,
     /// Whether the end of standard input ends the agent: it belongs to the process that holds the
     /// other end.
-    pub until_stdin_ends: bool,
+    pub(crate) until_stdin_ends: bool,
 }
 
 /// Where events go, and the keys for it.
 #[derive(Clone, Debug)]
-pub struct ShellOptions {
+pub(crate) struct ShellOptions {
     /// The shell host; what stands in its file if not given. Without both, events go nowhere.
-    pub host: Option<Address>,
+    pub(crate) host: Option<Address>,
     /// Its port, instead of the one that comes with the host.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// The key that is proved to it.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Its pinned host key.
-    pub known_host: PathBuf,
+    pub(crate) known_host: PathBuf,
 }
 
 /// Serves until a signal says otherwise. Must be called before the process has other threads.
 ///
 /// # Errors
 /// [`ServeError`], if serving could not begin.
-pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
+pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
     let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
     setup::agent_id(&options.paths)?;
     setup::prepare(&options.paths)?;

@@ -18,7 +18,7 @@ const ENGINE: Key = Key::from_bits(1);
 ///
 /// # Errors
 /// Why it cannot be used: one sentence.
-pub fn has_image(socket: &Path, image: &str) -> Result<(), String> {
+pub(crate) fn has_image(socket: &Path, image: &str) -> Result<(), String> {
     match ask(socket, image) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) if error.is_not_found() => {

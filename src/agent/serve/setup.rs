@@ -28,7 +28,7 @@ use crate::ssh::{ClientConfig, Tuning};
 
 /// Why an agent does not serve.
 #[derive(Debug)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// A file that it needs.
     Disk(DiskError),
     /// A file that it needs and that an installation makes.

@@ -41,7 +41,7 @@ use crate::rpc::event::Event;
 pub struct Epoch(String);
 
 impl Epoch {
-    pub fn random(rng: &mut Rng) -> Epoch {
+    pub(crate) fn random(rng: &mut Rng) -> Epoch {
         Epoch(format!("{:016x}", u64::from_le_bytes(rng.bytes())))
     }
 
@@ -64,7 +64,7 @@ pub struct Tuning {
     /// Files at most; one more for a moment.
     pub segments_max: usize,
     /// Events in memory that the disk has not taken yet, in bytes.
-    pub tail_bytes_max: usize,
+    pub(crate) tail_bytes_max: usize,
 }
 
 impl Default for Tuning {
@@ -153,7 +153,7 @@ impl Spool {
     /// Takes an event and gives it its number. It is durable when [`Spool::synced`] has reached
     /// that number. `epoch` and `seq` of the event are not looked at. Data that would make the line
     /// too long is left out.
-    pub fn append(&mut self, event: &Event) -> u64 {
+    pub(crate) fn append(&mut self, event: &Event) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
         let mut line = std::mem::take(&mut self.line);
@@ -170,7 +170,7 @@ impl Spool {
     }
 
     /// The shell host has everything up to `seq`. Numbers of another epoch are ignored.
-    pub fn acknowledge(&mut self, epoch: &str, seq: u64) {
+    pub(crate) fn acknowledge(&mut self, epoch: &str, seq: u64) {
         if epoch == self.epoch.0 {
             self.deliver(seq);
         }
@@ -189,7 +189,7 @@ impl Spool {
     }
 
     /// What the disk is to do next. Call until it says `None`, after every other call.
-    pub fn poll_disk(&mut self) -> Option<DiskOp> {
+    pub(crate) fn poll_disk(&mut self) -> Option<DiskOp> {
         if let Some(file) = self.removals.pop_front() {
             return Some(DiskOp::Remove { file });
         }
@@ -197,7 +197,7 @@ impl Spool {
     }
 
     /// What became of the oldest operation that is not answered yet.
-    pub fn disk_done(&mut self, now: Mono, done: DiskDone) {
+    pub(crate) fn disk_done(&mut self, now: Mono, done: DiskDone) {
         match done {
             DiskDone::Committed { bytes, result } => self.committed(now, bytes, result),
             DiskDone::Read { buffer, result } => {
@@ -209,7 +209,7 @@ impl Spool {
     }
 
     /// When [`Spool::tick`] is wanted.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         let commit = match self.commit {
             Commit::Resting(until) => Some(until),
             Commit::Idle | Commit::Flying(_) => None,
@@ -217,7 +217,7 @@ impl Spool {
         commit.into_iter().chain(self.reader.deadline()).min()
     }
 
-    pub fn tick(&mut self, now: Mono) {
+    pub(crate) fn tick(&mut self, now: Mono) {
         if matches!(self.commit, Commit::Resting(until) if until <= now) {
             self.commit = Commit::Idle;
         }
@@ -225,23 +225,23 @@ impl Spool {
     }
 
     /// Starts reading again behind the last acknowledged event.
-    pub fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         self.reader.rewind(self.acked + 1);
     }
 
     /// The next durable event to send, if it is in memory. If it is not, [`Spool::poll_disk`] asks
     /// for it, if there is one.
-    pub fn peek(&mut self) -> Option<Peek> {
+    pub(crate) fn peek(&mut self) -> Option<Peek> {
         self.reader.peek(&self.segments, self.synced)
     }
 
     /// The line, with its newline, of the event that [`Spool::peek`] has just shown.
-    pub fn line(&self) -> &[u8] {
+    pub(crate) fn line(&self) -> &[u8] {
         self.reader.line()
     }
 
     /// Goes past what [`Spool::peek`] has just shown: first past a hole, then past the event.
-    pub fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.reader.advance();
     }
 
@@ -265,12 +265,12 @@ impl Spool {
     }
 
     /// What the disk said last, if it did not do what it was asked.
-    pub const fn trouble(&self) -> Option<&DiskError> {
+    pub(crate) const fn trouble(&self) -> Option<&DiskError> {
         self.trouble.as_ref()
     }
 
     /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.len).sum()
     }
 

@@ -14,7 +14,7 @@ use crate::base::time::Mono;
 use crate::limits::SPOOL_RETRY;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peek {
+pub(crate) enum Peek {
     /// The events `from` to `to` are lost.
     Hole {
         /// The first that is lost.

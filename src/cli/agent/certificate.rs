@@ -16,7 +16,7 @@ use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
 /// `install-certificate`.
-pub const INSTALL_CERTIFICATE: Command = Command {
+pub(crate) const INSTALL_CERTIFICATE: Command = Command {
     name: "install-certificate",
     summary: "put a renewed certificate for logs in its place, if it is one",
     operands: &[],

@@ -23,7 +23,7 @@ use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
 /// `check`.
-pub const CHECK_HOST: Command = Command {
+pub(crate) const CHECK_HOST: Command = Command {
     name: "check",
     summary: "say what is wrong with this host, and how to mend it",
     operands: &[],

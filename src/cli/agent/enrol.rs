@@ -25,7 +25,7 @@ use crate::ssh::keys;
 use crate::x509::{AltName, CommonName, KeyPair, Request};
 
 /// `enrol`.
-pub const ENROL: Command = Command {
+pub(crate) const ENROL: Command = Command {
     name: "enrol",
     summary: "",
     operands: &[],
@@ -38,7 +38,7 @@ about the shell host on standard input.
 };
 
 /// `install --request`: everything that the agent host can do alone, but for the start.
-pub fn install_wanted(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn install_wanted(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let wanted: AgentWanted = read_request()?;
     let mut rng = Rng::from_seed(entropy::seed());
     let steps = preparation(&facts(paths, None)?, &mut rng);

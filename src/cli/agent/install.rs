@@ -39,7 +39,7 @@ pub(crate) const NO_IMAGE: Flag = Flag {
 };
 
 /// `install`.
-pub const INSTALL: Command = Command {
+pub(crate) const INSTALL: Command = Command {
     name: "install",
     summary: "make this machine an agent host, or mend one",
     operands: &[],
@@ -61,7 +61,7 @@ the user who runs it: to try things out, without root.
 };
 
 /// `prune-images`.
-pub const PRUNE_IMAGES: Command = Command {
+pub(crate) const PRUNE_IMAGES: Command = Command {
     name: "prune-images",
     summary: "remove session images that nothing uses any more",
     operands: &[],

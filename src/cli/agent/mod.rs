@@ -86,7 +86,7 @@ const UNTIL_STDIN_ENDS: Flag = Flag {
 };
 
 /// `serve`.
-pub const SERVE: Command = Command {
+pub(crate) const SERVE: Command = Command {
     name: "serve",
     summary: "own the sessions of this host and let the shell host drive them",
     operands: &[],
@@ -113,7 +113,7 @@ Runs until SIGTERM or SIGINT; sessions go on without it.
     run: serve,
 };
 
-pub static PROGRAM: Program = Program {
+pub(crate) static PROGRAM: Program = Program {
     name: "convocate-agent",
     summary: "own the sessions of one host",
     commands: &[
@@ -131,7 +131,7 @@ pub static PROGRAM: Program = Program {
 };
 
 /// Runs the program with the process's own words and streams.
-pub fn main() -> Exit {
+pub(crate) fn main() -> Exit {
     run_with_streams(&PROGRAM, Ok(std::env::args_os().skip(1).collect()))
 }
 

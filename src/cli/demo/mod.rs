@@ -21,14 +21,14 @@ use crate::rpc::session::Session;
 use house::House;
 
 /// Make the round without a person.
-pub const SCRIPT: Flag = Flag {
+pub(crate) const SCRIPT: Flag = Flag {
     name: "script",
     value: None,
     summary: "make the round by itself, print each step with its time",
     choices: &[],
 };
 /// What runs the sessions.
-pub const RUNTIME: Flag = Flag {
+pub(crate) const RUNTIME: Flag = Flag {
     name: "runtime",
     value: Some("KIND"),
     summary: "docker or host; docker if an engine answers and the image is there",
@@ -36,9 +36,9 @@ pub const RUNTIME: Flag = Flag {
 };
 
 /// The word by which the demo's own agent is started from the same file.
-pub const AGENT_WORD: &str = "demo-agent";
+pub(crate) const AGENT_WORD: &str = "demo-agent";
 
-pub fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // Before any thread, and so that no signal ends this without taking everything down.
     let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut house = House::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;

@@ -63,7 +63,7 @@ const CA_KEY: Flag = Flag {
 };
 
 /// `init-agent`.
-pub const INIT_AGENT: Command = Command {
+pub(crate) const INIT_AGENT: Command = Command {
     name: "init-agent",
     summary: "make a prepared host an agent of a shell host, or mend one",
     operands: &[],

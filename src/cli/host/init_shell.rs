@@ -29,7 +29,7 @@ const FORCE: Flag = Flag {
 };
 
 /// `init-shell`.
-pub const INIT_SHELL: Command = Command {
+pub(crate) const INIT_SHELL: Command = Command {
     name: "init-shell",
     summary: "make a prepared host the shell host, where the operator works",
     operands: &[],

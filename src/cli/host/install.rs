@@ -24,7 +24,7 @@ use crate::provision::openssh::{Target, Then};
 use crate::provision::plan::base_host::{Facts, plan, restart_reason};
 
 /// `install`.
-pub const INSTALL: Command = Command {
+pub(crate) const INSTALL: Command = Command {
     name: "install",
     summary: "prepare a vanilla Ubuntu or Debian host for any role",
     operands: &[],

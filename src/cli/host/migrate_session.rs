@@ -50,7 +50,7 @@ const ALL: Flag =
     Flag { name: "all", value: None, summary: "every orphan of this host", choices: &[] };
 
 /// `migrate-session`.
-pub const MIGRATE_SESSION: Command = Command {
+pub(crate) const MIGRATE_SESSION: Command = Command {
     name: "migrate-session",
     summary: "move a session's directory that no agent owns from here to an agent",
     operands: &[],
@@ -77,7 +77,7 @@ if that is not where the shell host dials it.
 };
 
 /// `receive-session`.
-pub const RECEIVE_SESSION: Command = Command {
+pub(crate) const RECEIVE_SESSION: Command = Command {
     name: "receive-session",
     summary: "",
     operands: &[],

@@ -28,7 +28,7 @@ use crate::cli::host::uninstall::UNINSTALL;
 use crate::cli::host::update::UPDATE;
 use crate::exit::Exit;
 
-pub static PROGRAM: Program = Program {
+pub(crate) static PROGRAM: Program = Program {
     name: "convocate-host",
     summary: "turn machines into hosts of a cluster",
     commands: &[

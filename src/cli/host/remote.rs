@@ -24,32 +24,32 @@ use crate::provision::remote::talk::Talker;
 use crate::provision::remote::{Operator, Remote, RemoteError};
 use crate::provision::report::{EndLine, ReportLine, StepLine, beginning};
 
-pub const HOST: Flag = Flag {
+pub(crate) const HOST: Flag = Flag {
     name: "host",
     value: Some("H"),
     summary: "the host, as ssh knows it; this machine if not given",
     choices: &[],
 };
-pub const USER: Flag = Flag {
+pub(crate) const USER: Flag = Flag {
     name: "user",
     value: Some("U"),
     summary: "who logs in there; what ~/.ssh/config says, or $USER, if not given",
     choices: &[],
 };
 /// Where the programs are that are brought to hosts.
-pub const BIN: Flag = Flag {
+pub(crate) const BIN: Flag = Flag {
     name: "bin",
     value: Some("DIR"),
     summary: "where the programs are that are brought there; beside this one if not given",
     choices: &[],
 };
 /// How a program runs for `convocate-host`: it takes what to do from standard input.
-pub const REQUEST: Flag = Flag { name: "request", value: None, summary: "", choices: &[] };
+pub(crate) const REQUEST: Flag = Flag { name: "request", value: None, summary: "", choices: &[] };
 
 /// A host with one of our programs at hand.
-pub struct Worker {
+pub(crate) struct Worker {
     /// As the operator calls it.
-    pub name: String,
+    pub(crate) name: String,
     way: Way,
 }
 
@@ -63,7 +63,7 @@ enum Way {
 }
 
 /// What the operator is shown of a host's work.
-pub struct Report {
+pub(crate) struct Report {
     host: String,
     is_json: bool,
     total: EndLine,
@@ -74,7 +74,7 @@ pub struct Report {
 
 impl Worker {
     /// This machine, with a program from `bin` or from beside this one.
-    pub fn here(program: &str, bin: Option<&str>) -> Result<Worker, Failure> {
+    pub(crate) fn here(program: &str, bin: Option<&str>) -> Result<Worker, Failure> {
         let path = sibling(program, bin)?;
         if !path.is_file() {
             let text = format!("{} is not there; say where it is with --bin DIR", path.display());
@@ -84,7 +84,7 @@ impl Worker {
     }
 
     /// This machine, with a program in its installed place.
-    pub fn at(program: &Path) -> Result<Worker, Failure> {
+    pub(crate) fn at(program: &Path) -> Result<Worker, Failure> {
         if !program.is_file() {
             let text = "this machine is no shell host yet; make it one with: sudo convocate-host \
                         init-shell";
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// Another host, which gets a copy of the program for its processor. And what it is.
-    pub fn reach(
+    pub(crate) fn reach(
         target: Target,
         program: &str,
         bin: Option<&str>,
@@ -108,14 +108,14 @@ impl Worker {
     }
 
     /// Another host, where the program is installed.
-    pub fn installed(target: Target, program: &'static str) -> Result<Worker, Failure> {
+    pub(crate) fn installed(target: Target, program: &'static str) -> Result<Worker, Failure> {
         let name = target.host().to_owned();
         let remote = Remote::open(target, operator()).map_err(|error| failure(&name, error))?;
         Ok(Worker { name, way: Way::There(remote, Installed(program)) })
     }
 
     /// The connection to it, if it is another host.
-    pub fn remote(&self) -> Option<&Remote> {
+    pub(crate) fn remote(&self) -> Option<&Remote> {
         match &self.way {
             Way::Here(_) => None,
             Way::Copy(remote, _) | Way::There(remote, _) => Some(remote),
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     /// The words that run a command of the program beside what else is run of it.
-    pub fn call(&self, command: &str) -> Vec<String> {
+    pub(crate) fn call(&self, command: &str) -> Vec<String> {
         match &self.way {
             Way::Copy(remote, Some(copy)) => remote.ssh().run_on(copy, command),
             _ => self.words(command, Then::KeepForMore),
@@ -134,7 +134,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`Failure`], when a step failed or the run did not come to its end.
-    pub fn run<A: DeserializeOwned>(
+    pub(crate) fn run<A: DeserializeOwned>(
         &mut self,
         talker: &mut Talker,
         (command, then): (&str, Then),
@@ -194,7 +194,7 @@ impl Drop for Worker {
 
 impl Report {
     /// Nothing has been reported yet.
-    pub fn new(host: &str, is_json: bool) -> Report {
+    pub(crate) fn new(host: &str, is_json: bool) -> Report {
         let total = EndLine { steps: 0, changed: 0, ok: 0, failed: 0, seconds: 0.0, check: false };
         let host = host.to_owned();
         Report { host, is_json, total, has_ended: false, current: None, answer: None }
@@ -226,11 +226,11 @@ impl Report {
     }
 
     /// Something begins that is shown as a step.
-    pub fn begin(&mut self, step: &str, out: &mut Out<'_>) -> Result<(), Failure> {
+    pub(crate) fn begin(&mut self, step: &str, out: &mut Out<'_>) -> Result<(), Failure> {
         self.write(&ReportLine::Begin { step: step.to_owned() }, out)
     }
 
-    pub fn end(&mut self, line: StepLine, out: &mut Out<'_>) -> Result<(), Failure> {
+    pub(crate) fn end(&mut self, line: StepLine, out: &mut Out<'_>) -> Result<(), Failure> {
         self.total.count(&line);
         self.write(&ReportLine::Step(line), out)
     }
@@ -261,7 +261,7 @@ impl Report {
     }
 
     /// Tells of all runs together.
-    pub fn finish(&self, out: &mut Out<'_>) -> Result<(), Failure> {
+    pub(crate) fn finish(&self, out: &mut Out<'_>) -> Result<(), Failure> {
         if self.is_json {
             let mut value = json!(ReportLine::End(self.total));
             value["host"] = json!(self.host);
@@ -284,7 +284,7 @@ impl Report {
 }
 
 /// What ends a call when something is wrong with a host.
-pub fn failure(host: &str, error: RemoteError) -> Failure {
+pub(crate) fn failure(host: &str, error: RemoteError) -> Failure {
     match error {
         RemoteError::NobodyListens => Failure::NobodyReads,
         error => Failure::Failed(format!("{host}: {error}")),
@@ -292,12 +292,12 @@ pub fn failure(host: &str, error: RemoteError) -> Failure {
 }
 
 /// From here on signals end what runs, which then says where it stopped.
-pub fn talker() -> Result<Talker, Failure> {
+pub(crate) fn talker() -> Result<Talker, Failure> {
     Talker::new().map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")))
 }
 
 /// Under sudo, whoever called it: the keys and the configuration are that person's.
-pub fn operator() -> Option<Operator> {
+pub(crate) fn operator() -> Option<Operator> {
     let name = env::var("SUDO_USER").ok().filter(|name| !name.is_empty() && name != "root")?;
     let number = |variable| env::var(variable).ok()?.parse().ok();
     let ids = Ids { user: number("SUDO_UID")?, group: number("SUDO_GID")? };
@@ -308,21 +308,25 @@ pub fn operator() -> Option<Operator> {
 ///
 /// # Errors
 /// What to run instead.
-pub fn needs_root(command: &str) -> Result<(), Failure> {
+pub(crate) fn needs_root(command: &str) -> Result<(), Failure> {
     match machine::uid() {
         0 => Ok(()),
         _ => Err(Failure::Failed(format!("this needs root; run: sudo {command}"))),
     }
 }
 
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
 /// One of our programs for a processor: the file of that name, or the one beside it that says the
 /// processor in its name.
-pub fn program_for(machine: &str, name: &str, bin: Option<&str>) -> Result<Vec<u8>, Failure> {
+pub(crate) fn program_for(
+    machine: &str,
+    name: &str,
+    bin: Option<&str>,
+) -> Result<Vec<u8>, Failure> {
     let path = sibling(name, bin)?;
     if machine == env::consts::ARCH && bin.is_none() && name == "convocate-host" {
         return own_program();
@@ -352,7 +356,7 @@ fn sibling(name: &str, bin: Option<&str>) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// [`Failure::Usage`], if it is no request of this kind.
-pub fn read_request<R: DeserializeOwned>() -> Result<R, Failure> {
+pub(crate) fn read_request<R: DeserializeOwned>() -> Result<R, Failure> {
     let mut line = Vec::new();
     let mut input = std::io::stdin().lock();
     let mut byte = [0];

@@ -34,7 +34,7 @@ const AGENT: Flag = Flag {
 };
 
 /// `remove-agent`.
-pub const REMOVE_AGENT: Command = Command {
+pub(crate) const REMOVE_AGENT: Command = Command {
     name: "remove-agent",
     summary: "take an agent out of the cluster, also one whose host is dead",
     operands: &[],

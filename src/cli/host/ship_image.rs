@@ -28,7 +28,7 @@ const ENGINE: Flag = Flag {
 };
 
 /// `ship-image`.
-pub const SHIP_IMAGE: Command = Command {
+pub(crate) const SHIP_IMAGE: Command = Command {
     name: "ship-image",
     summary: "send an image to a host, without the layers that it has",
     operands: &[Operand { name: "IMAGE", is_optional: true, choices: &[] }],
@@ -48,7 +48,7 @@ the report says why.
 };
 
 /// `receive-image`.
-pub const RECEIVE_IMAGE: Command = Command {
+pub(crate) const RECEIVE_IMAGE: Command = Command {
     name: "receive-image",
     summary: "",
     operands: &[],
@@ -60,7 +60,7 @@ How a call of ship-image, init-agent or update runs on the host. It is not for h
 };
 
 /// `send-image`.
-pub const SEND_IMAGE: Command = Command {
+pub(crate) const SEND_IMAGE: Command = Command {
     name: "send-image",
     summary: "send an image to standard output: how init-agent fetches it from a shell host",
     operands: &[],

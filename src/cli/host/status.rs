@@ -31,7 +31,7 @@ use crate::x509::life::days_left;
 use crate::x509::rotation::Trust;
 
 /// `status`.
-pub const STATUS: Command = Command {
+pub(crate) const STATUS: Command = Command {
     name: "status",
     summary: "look at every host of the cluster: versions, drift, certificates",
     operands: &[],

@@ -33,7 +33,7 @@ const HOMES: Flag = Flag {
 };
 
 /// `uninstall`.
-pub const UNINSTALL: Command = Command {
+pub(crate) const UNINSTALL: Command = Command {
     name: "uninstall",
     summary: "take from a host what these programs have put there",
     operands: &[],

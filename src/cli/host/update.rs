@@ -62,7 +62,7 @@ const NO_IMAGE: Flag = Flag {
 };
 
 /// `update`.
-pub const UPDATE: Command = Command {
+pub(crate) const UPDATE: Command = Command {
     name: "update",
     summary: "bring the agents of hosts to this version, with their image",
     operands: &[],

@@ -12,7 +12,7 @@ use crate::limits::{HUB_LINE_BYTES_MAX, HUB_READ_BYTES, LINK_TURN_BYTES};
 use crate::tui::messages::News;
 
 /// A connection to the hub that is made again when it is lost.
-pub struct HubLink {
+pub(crate) struct HubLink {
     path: PathBuf,
     state: State,
 }
@@ -32,11 +32,11 @@ enum State {
 
 impl HubLink {
     /// A link that dials at once.
-    pub fn new(path: PathBuf) -> HubLink {
+    pub(crate) fn new(path: PathBuf) -> HubLink {
         HubLink { path, state: State::Away { at: Mono::ZERO, is_told: false } }
     }
 
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Away { at, .. } => Some(at),
             State::Open { .. } => None,
@@ -44,12 +44,12 @@ impl HubLink {
     }
 
     /// Whether there may be more to read at once.
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         matches!(self.state, State::Open { may_read: true, .. })
     }
 
     /// There is something to read.
-    pub fn note(&mut self) {
+    pub(crate) fn note(&mut self) {
         if let State::Open { may_read, .. } = &mut self.state {
             *may_read = true;
         }
@@ -60,7 +60,7 @@ impl HubLink {
     ///
     /// # Errors
     /// When the kernel has no room to watch it.
-    pub fn turn(
+    pub(crate) fn turn(
         &mut self,
         now: Mono,
         again: Mono,

@@ -40,13 +40,13 @@ const HUB: Key = Key::from_bits(u64::MAX - 3);
 const GUEST: Key = Key::from_bits(u64::MAX - 4);
 
 /// `screen`, and no command at all.
-pub fn screen(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn screen(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     run(&paths(parsed)?, parsed.value(&ROOT), &[], out)
 }
 
 /// Shows the screen until the person leaves. `root` is what is handed on to `attach`; `greetings`
 /// are the first messages.
-pub fn run(
+pub(crate) fn run(
     paths: &Paths,
     root: Option<&str>,
     greetings: &[String],

@@ -31,7 +31,7 @@ const MULTIPLEXED: ScreenCodes = ScreenCodes {
 const CONSOLE: ScreenCodes =
     ScreenCodes { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
 
-pub struct Terminal {
+pub(crate) struct Terminal {
     tty: Tty,
     signals: Signals,
     manners: &'static ScreenCodes,
@@ -48,7 +48,7 @@ impl Terminal {
     ///
     /// # Errors
     /// There is none, or it cannot move its cursor: one sentence.
-    pub fn open() -> Result<Terminal, String> {
+    pub(crate) fn open() -> Result<Terminal, String> {
         let signals =
             Signals::block().map_err(|error| format!("cannot take signals over: {error}"))?;
         let tty = Tty::open().map_err(|error| format!("there is no terminal: {error}"))?;
@@ -74,7 +74,7 @@ impl Terminal {
     }
 
     /// Its size now, in columns and rows; the usual one if it does not tell.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         const USUAL: (usize, usize) = (80, 24);
         let most = usize::try_from(TERMINAL_CELLS_MAX).unwrap_or(usize::MAX) / 10;
         match self.tty.size() {
@@ -86,17 +86,17 @@ impl Terminal {
     }
 
     /// The terminal, for the reactor.
-    pub fn tty(&self) -> &Tty {
+    pub(crate) fn tty(&self) -> &Tty {
         &self.tty
     }
 
     /// The signals, for the reactor.
-    pub fn signals(&self) -> &Signals {
+    pub(crate) fn signals(&self) -> &Signals {
         &self.signals
     }
 
     /// The next signal that has come.
-    pub fn next_signal(&mut self) -> Option<Signal> {
+    pub(crate) fn next_signal(&mut self) -> Option<Signal> {
         self.signals.next_signal()
     }
 
@@ -104,7 +104,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When it has hung up.
-    pub fn take(&mut self) -> io::Result<()> {
+    pub(crate) fn take(&mut self) -> io::Result<()> {
         self.raw = Some(self.tty.enter_raw_mode(self.manners.leave.as_bytes())?);
         (self.output, self.written) = (self.manners.enter.as_bytes().to_vec(), 0);
         (self.is_readable, self.is_writable) = (true, true);
@@ -112,19 +112,19 @@ impl Terminal {
     }
 
     /// Puts everything back as it was.
-    pub fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.finish_output();
         self.raw = None;
     }
 
     /// Takes note of what became possible.
-    pub fn note(&mut self, ready: Ready) {
+    pub(crate) fn note(&mut self, ready: Ready) {
         self.is_readable |= ready.readable || ready.closed;
         self.is_writable |= ready.writable;
     }
 
     /// Hands over what was typed. True when the terminal is gone.
-    pub fn read(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+    pub(crate) fn read(&mut self, mut take: impl FnMut(&[u8])) -> bool {
         let mut space = [0; TYPED_BYTES_MAX];
         if !self.is_readable {
             return false;
@@ -141,18 +141,18 @@ impl Terminal {
     }
 
     /// Whether all that was to be written is.
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.written == self.output.len()
     }
 
     /// Takes bytes to be written, when all before them are.
-    pub fn write(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn write(&mut self, bytes: Vec<u8>) {
         debug_assert!(self.is_flushed(), "a picture is painted when the last one is there");
         (self.output, self.written) = (bytes, 0);
     }
 
     /// Writes what the terminal takes.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while self.is_writable && !self.is_flushed() {
             match self.tty.stream.write(&self.output[self.written..]) {
                 Moved::Bytes(count) => self.written += count,
@@ -163,7 +163,7 @@ impl Terminal {
     }
 
     /// Whether something can be done at once.
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.raw.is_some() && (self.is_readable || (self.is_writable && !self.is_flushed()))
     }
 

@@ -36,7 +36,7 @@ use crate::x509::rotation::Trust;
 use crate::x509::{AltName, Certificate, Purpose, verify};
 
 /// `enrol`.
-pub const ENROL: Command = Command {
+pub(crate) const ENROL: Command = Command {
     name: "enrol",
     summary: "",
     operands: &[],
@@ -49,7 +49,7 @@ the agent on standard input, and gives the agent what it answers.
 };
 
 /// `prove`.
-pub const PROVE: Command = Command {
+pub(crate) const PROVE: Command = Command {
     name: "prove",
     summary: "",
     operands: &[],

@@ -28,7 +28,7 @@ use crate::x509::rotation::Trust;
 use crate::x509::{AltName, Certificate};
 
 /// `install`.
-pub const INSTALL_SHELL: Command = Command {
+pub(crate) const INSTALL_SHELL: Command = Command {
     name: "install",
     summary: "make this machine the shell host, or mend it",
     operands: &[],

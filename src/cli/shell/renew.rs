@@ -28,7 +28,7 @@ use crate::x509::rotation::Trust;
 use crate::x509::{Certificate, Role};
 
 /// `renew-certificates`.
-pub const RENEW_CERTIFICATES: Command = Command {
+pub(crate) const RENEW_CERTIFICATES: Command = Command {
     name: "renew-certificates",
     summary: "renew the certificates for logs that have lived two thirds of their life",
     operands: &[],

@@ -12,7 +12,7 @@ use crate::fleet::select::{Care, Selected};
 use crate::rpc::attach::AttachHeader;
 
 /// Attaches, and comes back when the person has left or there is nothing to come back to.
-pub fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let screen = take_screen()?;
     let mut runner = open(parsed, out).map_err(could_not)?;
     let found = chosen(parsed, &mut runner, Care::Usual).map_err(could_not)?;
@@ -21,18 +21,18 @@ pub fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// How the person who has left a session is back in it.
-pub fn come_back(parsed: &Parsed, id: Uuid) -> String {
+pub(crate) fn come_back(parsed: &Parsed, id: Uuid) -> String {
     let root = parsed.value(&ROOT).map(|root| format!(" --{} {root}", ROOT.name));
     format!("; come back with: convocate attach {id}{}", root.unwrap_or_default())
 }
 
 /// The person's terminal. Taken before anything else, because its signals must be.
-pub fn take_screen() -> Result<Screen, Failure> {
+pub(crate) fn take_screen() -> Result<Screen, Failure> {
     Screen::open().map_err(|text| Failure::Exit(Exit::NotAttached, text))
 }
 
 /// Whatever fails on the way to a terminal means that there was none.
-pub fn could_not(failure: Failure) -> Failure {
+pub(crate) fn could_not(failure: Failure) -> Failure {
     match failure {
         Failure::Failed(text) => Failure::Exit(Exit::NotAttached, text),
         other => other,
@@ -41,7 +41,7 @@ pub fn could_not(failure: Failure) -> Failure {
 
 /// Gives the session's terminal to the screen and says how it ended; where one can come back, with
 /// `come_back` behind it.
-pub fn run(
+pub(crate) fn run(
     runner: Runner,
     screen: Screen,
     selected: &Selected,

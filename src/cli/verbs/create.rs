@@ -13,7 +13,7 @@ use crate::rpc::call::{Call, CloneSession, Create};
 use crate::rpc::values;
 
 /// `new`: a session on the agent that is named, or on the only one.
-pub fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let create = read(parsed).map_err(Failure::Usage)?;
     paths(parsed)?;
     // The terminal comes first: without one, nothing is created for nothing.
@@ -35,7 +35,7 @@ pub fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// `clone`: a copy of a session's home.
-pub fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let name = values::name(parsed.required(1)).map_err(Failure::Usage)?;
     let mut runner = open(parsed, out)?;
     let source = chosen(parsed, &mut runner, Care::Usual)?;

@@ -14,7 +14,7 @@ use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
 /// `ls`: what all agents have, and who did not answer.
-pub fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = paths(parsed)?;
     let mut runner = open(parsed, out)?;
     let agents = scope(parsed, &runner)?;
@@ -47,7 +47,7 @@ pub fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// `agents`: who is known, and how they answer.
-pub fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut runner = open(parsed, out)?;
     let all = scope(parsed, &runner)?;
     let calls = [Call::List, Call::Ping];

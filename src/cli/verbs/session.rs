@@ -13,7 +13,7 @@ use crate::rpc::call::{Call, Edit, Id};
 use crate::rpc::values;
 
 /// `show`: every field, as the agent has it now.
-pub fn show(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn show(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut runner = open(parsed, out)?;
     let found = chosen(parsed, &mut runner, Care::Usual)?;
     let call = Call::Get(Id { id: found.session.uuid });
@@ -27,7 +27,7 @@ pub fn show(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// `edit`: what is named changes.
-pub fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let flags = [&NAME, &PORT, &PROTO, &DNS, &COMMAND, &DOCKER, &MEMORY, &CPUS, &PIDS];
     if !flags.iter().any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
@@ -60,27 +60,27 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, String> {
 }
 
 /// `restart`: starts it, detached.
-pub fn restart(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn restart(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     act(parsed, out, Care::Usual, Call::Restart, "started")
 }
 
 /// `background`: detaches every terminal.
-pub fn background(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn background(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     act(parsed, out, Care::Usual, Call::Background, "detached every terminal of")
 }
 
 /// `kill`: stops it.
-pub fn kill(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn kill(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     act(parsed, out, Care::Usual, Call::Kill, "stopped")
 }
 
 /// `override`: clears a stale lock.
-pub fn clear_lock(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn clear_lock(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     act(parsed, out, Care::Usual, Call::Override, "cleared the lock of")
 }
 
 /// `rm`: removes everything of it.
-pub fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     act(parsed, out, Care::Exact, Call::Delete, "removed")
 }
 

@@ -16,7 +16,7 @@ use crate::paths::Paths;
 ///
 /// # Errors
 /// The directory cannot be read, or has too many entries: one sentence.
-pub fn load(paths: &Paths) -> Result<Registry, String> {
+pub(crate) fn load(paths: &Paths) -> Result<Registry, String> {
     let directory = paths.agent_keys();
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", directory.display());
     let entries = match std::fs::read_dir(&directory) {
@@ -59,7 +59,7 @@ fn read_entry(paths: &Paths, name: String) -> EntryFiles {
 }
 
 /// The session directories on this host, whosever they are. What cannot be looked at is left out.
-pub fn local_homes(paths: &Paths) -> Vec<LocalHome> {
+pub(crate) fn local_homes(paths: &Paths) -> Vec<LocalHome> {
     let Ok(entries) = std::fs::read_dir(paths.sessions()) else { return Vec::new() };
     let homes = entries.flatten().filter_map(|entry| {
         let id = Uuid::parse(entry.file_name().to_str()?).ok()?;

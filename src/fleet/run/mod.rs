@@ -32,21 +32,21 @@ use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::Call;
 use net::Net;
 
-pub use load::{load, local_homes};
-pub use terminal::Screen;
+pub(crate) use load::{load, local_homes};
+pub(crate) use terminal::Screen;
 
 /// One agent's part of a survey.
 #[derive(Clone, Debug)]
-pub struct Reply {
-    pub agent: Arc<KnownAgent>,
+pub(crate) struct Reply {
+    pub(crate) agent: Arc<KnownAgent>,
     /// What it answered to each call, in their order.
-    pub answers: Vec<Result<Value, RequestError>>,
+    pub(crate) answers: Vec<Result<Value, RequestError>>,
     /// How long its last answer took, from when it could be asked.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// The fleet of one call of the command line.
-pub struct Runner {
+pub(crate) struct Runner {
     registry: Registry,
     net: Net,
     fleet: Fleet,
@@ -65,7 +65,7 @@ impl Runner {
     ///
     /// # Errors
     /// One sentence.
-    pub fn open(paths: &Paths) -> Result<Runner, String> {
+    pub(crate) fn open(paths: &Paths) -> Result<Runner, String> {
         Ok(Runner {
             registry: load(paths)?,
             net: Net::new().map_err(|error| format!("cannot wait for events: {error}"))?,
@@ -80,11 +80,11 @@ impl Runner {
     }
 
     /// The agents that are known, and what is wrong with the others.
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    pub fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> Wall {
         self.net.clock.wall()
     }
 
@@ -94,7 +94,7 @@ impl Runner {
     ///
     /// # Errors
     /// Only what makes any asking impossible: one sentence.
-    pub fn survey(
+    pub(crate) fn survey(
         &mut self,
         agents: &[AgentId],
         calls: &[Call],
@@ -139,7 +139,7 @@ impl Runner {
     ///
     /// # Errors
     /// The agent's own words, or why there are none.
-    pub fn ask(&mut self, agent: &AgentId, call: &Call) -> Result<Value, String> {
+    pub(crate) fn ask(&mut self, agent: &AgentId, call: &Call) -> Result<Value, String> {
         let deadline = self.net.clock.mono() + RPC_ANSWER_TIMEOUT;
         let member = self.member(agent)?;
         let asked =
@@ -157,7 +157,7 @@ impl Runner {
     ///
     /// # Errors
     /// The screen or the loop failed: one sentence.
-    pub fn attach(
+    pub(crate) fn attach(
         mut self,
         agent: &AgentId,
         header: AttachHeader,

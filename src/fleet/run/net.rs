@@ -16,16 +16,16 @@ use crate::io::wire::Wire;
 const RESOLVER: Key = Key::from_bits(u64::MAX);
 
 /// Clock, reactor and resolver.
-pub struct Net {
-    pub clock: Clock,
-    pub reactor: Reactor,
+pub(crate) struct Net {
+    pub(crate) clock: Clock,
+    pub(crate) reactor: Reactor,
     dialler: Dialler,
 }
 
 impl Net {
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn new() -> io::Result<Net> {
+    pub(crate) fn new() -> io::Result<Net> {
         Ok(Net { clock: Clock::new(), reactor: Reactor::new()?, dialler: Dialler::new(RESOLVER) })
     }
 
@@ -33,7 +33,7 @@ impl Net {
     ///
     /// # Errors
     /// What is known at once.
-    pub fn dial(&mut self, key: Key, address: &Address) -> Result<Option<Wire>, Unreached> {
+    pub(crate) fn dial(&mut self, key: Key, address: &Address) -> Result<Option<Wire>, Unreached> {
         self.dialler.dial(&mut self.reactor, key, address)
     }
 
@@ -41,12 +41,12 @@ impl Net {
     ///
     /// # Errors
     /// What the system says about the last of them.
-    pub fn connect(&self, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, Unreached> {
+    pub(crate) fn connect(&self, key: Key, numbers: Vec<SocketAddr>) -> Result<Wire, Unreached> {
         dial::connect(&self.reactor, key, numbers)
     }
 
     /// As [`Dialler::next_found`].
-    pub fn next_found(&mut self) -> Option<(Key, Result<Wire, Unreached>)> {
+    pub(crate) fn next_found(&mut self) -> Option<(Key, Result<Wire, Unreached>)> {
         self.dialler.next_found(&self.reactor)
     }
 
@@ -54,7 +54,7 @@ impl Net {
     ///
     /// # Errors
     /// Only if epoll itself fails.
-    pub fn wait(
+    pub(crate) fn wait(
         &mut self,
         deadline: Option<Mono>,
         has_more: bool,

@@ -20,12 +20,12 @@ use crate::paths::Paths;
 use crate::rpc::call::Call;
 
 impl Runner {
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now { mono: self.net.clock.mono(), wall: self.net.clock.wall() }
     }
 
     /// What waits, for what the caller watches with it.
-    pub fn reactor(&self) -> &Reactor {
+    pub(crate) fn reactor(&self) -> &Reactor {
         &self.net.reactor
     }
 
@@ -34,7 +34,12 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Reactor::watch`].
-    pub fn watch(&self, source: &impl AsFd, key: Key, interests: Interests) -> io::Result<Watch> {
+    pub(crate) fn watch(
+        &self,
+        source: &impl AsFd,
+        key: Key,
+        interests: Interests,
+    ) -> io::Result<Watch> {
         self.net.reactor.watch(source, key, interests)
     }
 
@@ -42,7 +47,7 @@ impl Runner {
     ///
     /// # Errors
     /// One sentence; what was known is kept.
-    pub fn reload(&mut self, paths: &Paths) -> Result<(), String> {
+    pub(crate) fn reload(&mut self, paths: &Paths) -> Result<(), String> {
         self.registry = load(paths)?;
         Ok(())
     }
@@ -51,7 +56,7 @@ impl Runner {
     ///
     /// # Errors
     /// Why it cannot even be asked: one sentence.
-    pub fn submit(&mut self, agent: &AgentId, call: &Call) -> Result<RequestId, String> {
+    pub(crate) fn submit(&mut self, agent: &AgentId, call: &Call) -> Result<RequestId, String> {
         // A member that is replaced takes what it has not told along.
         self.gather();
         let patience = match call {
@@ -68,7 +73,7 @@ impl Runner {
     ///
     /// # Errors
     /// Only if waiting itself fails.
-    pub fn step(&mut self, deadline: Option<Mono>, own: &mut Vec<Ready>) -> io::Result<()> {
+    pub(crate) fn step(&mut self, deadline: Option<Mono>, own: &mut Vec<Ready>) -> io::Result<()> {
         own.clear();
         self.gather();
         let deadline = if self.replies.is_empty() { deadline } else { Some(Mono::ZERO) };
@@ -78,7 +83,7 @@ impl Runner {
     }
 
     /// The next answer that has come.
-    pub fn next_reply(&mut self) -> Option<(RequestId, Result<Value, RequestError>)> {
+    pub(crate) fn next_reply(&mut self) -> Option<(RequestId, Result<Value, RequestError>)> {
         self.replies.pop_front()
     }
 

@@ -71,7 +71,7 @@ enum Hint {
 }
 
 /// The person's terminal, before it is given to a session.
-pub struct Screen {
+pub(crate) struct Screen {
     tty: Tty,
     signals: Signals,
 }
@@ -82,7 +82,7 @@ impl Screen {
     ///
     /// # Errors
     /// There is no terminal: one sentence.
-    pub fn open() -> Result<Screen, String> {
+    pub(crate) fn open() -> Result<Screen, String> {
         let signals =
             Signals::block().map_err(|error| format!("cannot take signals over: {error}"))?;
         let tty = Tty::open().map_err(|error| {
@@ -92,7 +92,7 @@ impl Screen {
     }
 
     /// Its size now; the default one if it does not tell.
-    pub fn size(&self) -> TerminalSize {
+    pub(crate) fn size(&self) -> TerminalSize {
         let (cols, rows) = self.tty.size().map_or((0, 0), |size| (size.columns, size.rows));
         TerminalSize::clamped(u32::from(cols), u32::from(rows))
     }

@@ -14,25 +14,25 @@ use crate::base::time::Wall;
 
 /// A user and a group, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    pub user: u32,
-    pub group: u32,
+pub(crate) struct Ids {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
 }
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub kind: Kind,
-    pub ids: Ids,
-    pub mode: u32,
+pub(crate) struct Found {
+    pub(crate) kind: Kind,
+    pub(crate) ids: Ids,
+    pub(crate) mode: u32,
     /// When its content, name, owner or mode last changed, by this machine's clock. No program can
     /// set it.
-    pub changed_at: Wall,
+    pub(crate) changed_at: Wall,
 }
 
 /// What something on the disk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     Directory,
@@ -46,7 +46,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// When the system does not let us look.
-pub fn look(path: &Path) -> Result<Option<Found>, DiskError> {
+pub(crate) fn look(path: &Path) -> Result<Option<Found>, DiskError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) => {
@@ -76,7 +76,7 @@ fn changed_at(found: &std::fs::Metadata) -> Wall {
 ///
 /// # Errors
 /// [`DiskError`]; a link is refused.
-pub fn set_access(path: &Path, owner: Option<Ids>, mode: u32) -> Result<(), DiskError> {
+pub(crate) fn set_access(path: &Path, owner: Option<Ids>, mode: u32) -> Result<(), DiskError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(failed("open", path))?;
     if let Some(ids) = owner {
@@ -90,7 +90,7 @@ pub fn set_access(path: &Path, owner: Option<Ids>, mode: u32) -> Result<(), Disk
 ///
 /// # Errors
 /// [`DiskError`]
-pub fn remove_file(path: &Path) -> Result<(), DiskError> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), DiskError> {
     match std::fs::remove_file(path).map_err(failed("remove", path)) {
         Err(error) if !error.is_missing() => Err(error),
         _ => Ok(()),

@@ -11,7 +11,7 @@ use super::{DiskError, failed};
 /// An open directory. Names in it are as in a root directory of its own: a leading `/` is itself,
 /// and nothing is above it.
 #[derive(Debug)]
-pub struct Beneath {
+pub(crate) struct Beneath {
     directory: OwnedFd,
     path: PathBuf,
 }
@@ -21,7 +21,7 @@ impl Beneath {
     ///
     /// # Errors
     /// The system's.
-    pub fn open(path: &Path) -> Result<Beneath, DiskError> {
+    pub(crate) fn open(path: &Path) -> Result<Beneath, DiskError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(path, flags, Mode::empty()).map_err(failed("open", path))?;
         Ok(Beneath { directory, path: path.to_owned() })
@@ -31,7 +31,7 @@ impl Beneath {
     ///
     /// # Errors
     /// The system's: `ELOOP` for a link.
-    pub fn file(&self, name: &Path) -> Result<File, DiskError> {
+    pub(crate) fn file(&self, name: &Path) -> Result<File, DiskError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let inside =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

@@ -28,21 +28,21 @@ pub(super) use data::next_data;
 
 /// What to leave out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CopyOptions<'a> {
+pub(crate) struct CopyOptions<'a> {
     /// Names directly below the source that are not copied.
-    pub without: &'a [&'a str],
+    pub(crate) without: &'a [&'a str],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Copied {
+pub(crate) struct Copied {
     /// Regular files, each name counted.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Their bytes, holes included.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What was left out: sockets, devices, mounted places.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
     /// The first of those, each `<path> is <what>`.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Copies the directory `source` to `target`, which must not exist yet. Durable when it returns.
@@ -50,7 +50,7 @@ pub struct Copied {
 /// # Errors
 /// [`DiskError`], naming what could not be read or written; `target` is gone then, unless removing
 /// it failed too.
-pub fn copy_tree(
+pub(crate) fn copy_tree(
     source: &Path,
     target: &Path,
     options: CopyOptions<'_>,

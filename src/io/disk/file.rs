@@ -14,7 +14,7 @@ use crate::io::entropy;
 
 /// Whether the last step of a path may be a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// As the operator wishes: configuration.
     Follow,
     /// Where somebody else may write: a session's home.
@@ -29,7 +29,7 @@ pub enum Links {
 ///
 /// # Errors
 /// [`DiskError`]; the old file is untouched then.
-pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
     write_atomic_as(path, bytes, mode, None)
 }
 
@@ -38,7 +38,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskErro
 ///
 /// # Errors
 /// As of [`write_atomic`].
-pub fn write_atomic_as(
+pub(crate) fn write_atomic_as(
     path: &Path,
     bytes: &[u8],
     mode: u32,
@@ -80,7 +80,7 @@ fn fill(file: &mut File, bytes: &[u8], mode: u32, owner: Option<Ids>) -> io::Res
 ///
 /// # Errors
 /// [`DiskError`]; nothing has moved then.
-pub fn rename_new(from: &Path, to: &Path) -> Result<(), DiskError> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), DiskError> {
     rustix::fs::renameat_with(
         rustix::fs::CWD,
         from,
@@ -96,7 +96,7 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// [`DiskError`]
-pub fn make_directory(path: &Path, mode: u32) -> Result<(), DiskError> {
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), DiskError> {
     rustix::fs::mkdir(path, Mode::RWXU).map_err(failed("make", path))?;
     rustix::fs::chmod(path, Mode::from_raw_mode(mode))
         .map_err(failed("change the mode of", path))?;
@@ -108,7 +108,7 @@ pub fn make_directory(path: &Path, mode: u32) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// [`DiskError`]
-pub fn make_directories(path: &Path, mode: u32) -> Result<(), DiskError> {
+pub(crate) fn make_directories(path: &Path, mode: u32) -> Result<(), DiskError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
     for path in missing.into_iter().rev() {
@@ -130,7 +130,7 @@ fn sync_parent(path: &Path) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// [`DiskError`]; that it is not there is one for which [`DiskError::is_missing`] holds.
-pub fn read_bounded(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, DiskError> {
+pub(crate) fn read_bounded(path: &Path, limit: usize, links: Links) -> Result<Vec<u8>, DiskError> {
     let (mut file, _) = open_regular(path, links)?;
     let mut bytes = Vec::new();
     read_up_to(&mut file, limit, &mut bytes, path)?;

@@ -15,7 +15,7 @@ const HOLDER_BYTES_MAX: u64 = 32;
 /// A lock that is held for as long as this lives; the kernel lets go of it when the process dies,
 /// however that happens. The file stays: removing it would let two processes hold "the" lock.
 #[derive(Debug)]
-pub struct LockFile {
+pub(crate) struct LockFile {
     _file: File,
 }
 
@@ -24,7 +24,7 @@ impl LockFile {
     ///
     /// # Errors
     /// [`DiskError::Locked`] with the holder's process id, or what the disk says.
-    pub fn take(path: &Path) -> Result<LockFile, DiskError> {
+    pub(crate) fn take(path: &Path) -> Result<LockFile, DiskError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed("open", path))?;
         let mut file = File::from(fd);

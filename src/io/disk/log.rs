@@ -182,7 +182,7 @@ impl LogWorker {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(directory: LogDirectory, waker: &Waker) -> io::Result<LogWorker> {
+    pub(crate) fn start(directory: LogDirectory, waker: &Waker) -> io::Result<LogWorker> {
         let directory = Mutex::new(directory);
         let crew = Crew { name: "log", threads: 1, jobs_max: LOG_OPS_MAX };
         let work = move |op| directory.lock().unwrap_or_else(PoisonError::into_inner).execute(op);
@@ -191,7 +191,7 @@ impl LogWorker {
 
     /// Takes operations from a core, as many as there is room for. To be called whenever the core
     /// may have one, and after each answer.
-    pub fn feed(&mut self, mut next: impl FnMut() -> Option<DiskOp>) {
+    pub(crate) fn feed(&mut self, mut next: impl FnMut() -> Option<DiskOp>) {
         while !self.worker.is_full() {
             let Some(op) = next() else { return };
             // There is room: it was just looked at. A thread that is gone has ended the process.
@@ -201,12 +201,12 @@ impl LogWorker {
 
     /// The next answer that is there, in the order of the operations; to be called until there is
     /// none.
-    pub fn next_done(&mut self) -> Option<DiskDone> {
+    pub(crate) fn next_done(&mut self) -> Option<DiskDone> {
         self.worker.next_result()
     }
 
     /// Waits for all that was given. Blocks; for the end of a program.
-    pub fn finish(self) -> Vec<DiskDone> {
+    pub(crate) fn finish(self) -> Vec<DiskDone> {
         self.worker.finish()
     }
 }

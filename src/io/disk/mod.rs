@@ -33,19 +33,19 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use access::{Found, Ids, Kind, look, remove_file, set_access};
-pub use beneath::Beneath;
-pub use copy::{Copied, CopyOptions, copy_tree};
-pub use file::{
+pub(crate) use access::{Found, Ids, Kind, look, remove_file, set_access};
+pub(crate) use beneath::Beneath;
+pub(crate) use copy::{Copied, CopyOptions, copy_tree};
+pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,
     write_atomic_as,
 };
-pub use lock::LockFile;
+pub(crate) use lock::LockFile;
 pub use log::{LogDirectory, LogWorker};
-pub use remove::remove_tree;
-pub use secret::{SecretPolicy, read_secret};
-pub use tree::{Contents, TreeRead, TreeWriter, read_tree};
-pub use watched::{Look, WatchedDirectory, WatchedFile};
+pub(crate) use remove::remove_tree;
+pub(crate) use secret::{SecretPolicy, read_secret};
+pub(crate) use tree::{Contents, TreeRead, TreeWriter, read_tree};
+pub(crate) use watched::{Look, WatchedDirectory, WatchedFile};
 
 /// What went wrong on the disk. Each names the path.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ pub enum DiskError {
 /// The size of a file system and what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    pub total_bytes: u64,
+    pub(crate) total_bytes: u64,
     /// In use by anyone; what is kept back for root counts as free.
-    pub used_bytes: u64,
+    pub(crate) used_bytes: u64,
     /// What this process could still write.
-    pub available_bytes: u64,
+    pub(crate) available_bytes: u64,
 }
 
 /// Measures the file system that `path` is on.
@@ -110,7 +110,7 @@ pub fn measure(path: &Path) -> Result<FileSystem, DiskError> {
 
 impl DiskError {
     /// Whether the path is simply not there.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, DiskError::System { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 }

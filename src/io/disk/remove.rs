@@ -21,7 +21,7 @@ use crate::limits::REMOVE_LEVELS_MAX;
 ///
 /// # Errors
 /// [`DiskError`], naming what could not be removed; what was removed before stays removed.
-pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
+pub(crate) fn remove_tree(path: &Path) -> Result<(), DiskError> {
     let (parent, name) = match open_parent(path) {
         Err(error) if error.is_missing() => return Ok(()),
         other => other?,

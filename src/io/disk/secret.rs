@@ -11,7 +11,7 @@ use super::{DiskError, failed};
 
 /// Who besides its owner may read a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretPolicy {
+pub(crate) enum SecretPolicy {
     /// Nobody.
     OwnerOnly,
     /// Also a group that this process is in, if root owns the file: how a service is given a key
@@ -33,7 +33,7 @@ struct Access {
 /// [`DiskError::Exposed`], naming the file, its mode and what to run, if the group (unless the
 /// policy allows it) or anyone may read or write it; [`DiskError::Unfit`] if it belongs to neither
 /// this user nor root.
-pub fn read_secret(
+pub(crate) fn read_secret(
     path: &Path,
     limit: usize,
     policy: SecretPolicy,

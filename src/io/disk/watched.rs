@@ -8,7 +8,7 @@ use super::{DiskError, Links, read_bounded};
 
 /// The file and what the last look saw.
 #[derive(Debug)]
-pub struct WatchedFile {
+pub(crate) struct WatchedFile {
     path: PathBuf,
     bytes_max: usize,
     /// Nothing before the first look; nothing inside of it when there was no file.
@@ -27,7 +27,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 /// What one look gave.
 #[derive(Debug)]
-pub enum Look {
+pub(crate) enum Look {
     /// It is as it was.
     Same,
     /// It is new or has changed: all of it.
@@ -38,12 +38,12 @@ pub enum Look {
 
 impl WatchedFile {
     /// A file of at most `bytes_max`, which nobody has looked at yet.
-    pub const fn new(path: PathBuf, bytes_max: usize) -> WatchedFile {
+    pub(crate) const fn new(path: PathBuf, bytes_max: usize) -> WatchedFile {
         WatchedFile { path, bytes_max, seen: None }
     }
 
     /// Looks, and reads if there is something new.
-    pub fn look(&mut self) -> Look {
+    pub(crate) fn look(&mut self) -> Look {
         let stamp = stamp(&self.path);
         if self.seen.replace(stamp) == Some(stamp) {
             return Look::Same;
@@ -54,26 +54,26 @@ impl WatchedFile {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 /// A directory, to see whether something came into it or left it; what its files hold is not seen.
 #[derive(Debug)]
-pub struct WatchedDirectory {
+pub(crate) struct WatchedDirectory {
     path: PathBuf,
     seen: Option<Stamp>,
 }
 
 impl WatchedDirectory {
     /// The directory as it is now, if there is one.
-    pub fn new(path: PathBuf) -> WatchedDirectory {
+    pub(crate) fn new(path: PathBuf) -> WatchedDirectory {
         WatchedDirectory { seen: stamp(&path), path }
     }
 
     /// Whether something came or left since it was last looked at.
-    pub fn has_changed(&mut self) -> bool {
+    pub(crate) fn has_changed(&mut self) -> bool {
         let stamp = stamp(&self.path);
         std::mem::replace(&mut self.seen, stamp) != stamp
     }

@@ -16,32 +16,32 @@ use crate::provision::plan::agent_host::{current_image, file, start};
 use crate::provision::step::Step;
 
 /// What the plan depends on.
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// Where the shell host is dialled.
-    pub shell_host: String,
+    pub(crate) shell_host: String,
     /// The public key that drives this agent, as a line.
-    pub driving_key: String,
+    pub(crate) driving_key: String,
     /// The public host key of the shell host's listener, as a line.
-    pub status_host_key: String,
+    pub(crate) status_host_key: String,
     /// The authorities of the certificates for logs, as PEM.
-    pub authorities: String,
+    pub(crate) authorities: String,
     /// This agent's certificate, as PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// Where its logs go.
-    pub target: LogTarget,
+    pub(crate) target: LogTarget,
     /// The secret that they carry.
-    pub token: LogToken,
+    pub(crate) token: LogToken,
     /// The image that new containers use.
-    pub image: String,
+    pub(crate) image: String,
     /// Whether it is brought here later: nothing is changed yet.
-    pub image_comes: bool,
+    pub(crate) image_comes: bool,
     /// Whether AppArmor's profile of rsyslogd takes pieces of others.
-    pub is_confined: bool,
+    pub(crate) is_confined: bool,
 }
 
 /// All steps, in their order.
-pub fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let Facts { paths, .. } = facts;
     let tls = paths.agent_tls();
     let line = format!("{} {DRIVING_KEY}", key_alone(&facts.driving_key));

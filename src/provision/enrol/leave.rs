@@ -17,17 +17,17 @@ use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
 
 /// What the shell host's plan depends on.
-pub struct Facts {
-    pub paths: Paths,
-    pub id: AgentId,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
+    pub(crate) id: AgentId,
     /// The agents whose logs are collected; this one may be among them. `None` if logs are not
     /// collected here.
-    pub collected: Option<(Vec<LogAgent>, LogUser)>,
+    pub(crate) collected: Option<(Vec<LogAgent>, LogUser)>,
 }
 
 /// What the shell host forgets. The agent's own directory goes last: until then the same call
 /// knows where it was.
-pub fn shell_side(facts: &Facts) -> Vec<Step> {
+pub(crate) fn shell_side(facts: &Facts) -> Vec<Step> {
     let Facts { paths, id, collected } = facts;
     let telling = paths.status_authorized_keys().display().to_string();
     let line = format!("^{}", telling_beginning(id));
@@ -42,7 +42,7 @@ pub fn shell_side(facts: &Facts) -> Vec<Step> {
 }
 
 /// What the agent's host gives back. Its sessions, its id and its own keys stay.
-pub fn agent_side(paths: &Paths) -> Vec<Step> {
+pub(crate) fn agent_side(paths: &Paths) -> Vec<Step> {
     let tls = paths.agent_tls();
     let driver = paths.agent_authorized_keys().display().to_string();
     let absent = |name: &str, path| Step::new(name, Absent(path));

@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 /// To `convocate install`: become a shell host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShellWanted {
+pub(crate) struct ShellWanted {
     /// Whether nothing is to be changed.
-    pub check: bool,
+    pub(crate) check: bool,
     /// What the session image is built on.
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
     /// Whether the session image is left to others.
-    pub no_image: bool,
+    pub(crate) no_image: bool,
     /// What else this host is dialled by.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// What is to become of the authority of the logs, beyond being mended.
-    pub rotation: Option<RotationWanted>,
+    pub(crate) rotation: Option<RotationWanted>,
 }
 
 /// A part of the way from one authority to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RotationWanted {
+pub(crate) enum RotationWanted {
     /// A new one, beside the one that is there.
     Begin,
     /// Only the new one, once every agent has its certificate from it.
@@ -36,108 +36,108 @@ pub enum RotationWanted {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ShellMade {
+pub(crate) struct ShellMade {
     /// The public host key of tcp/223, as a line.
-    pub status_host_key: String,
+    pub(crate) status_host_key: String,
     /// In a rotation, the agents that have no certificate of the new authority yet.
-    pub outstanding: Option<Vec<String>>,
+    pub(crate) outstanding: Option<Vec<String>>,
 }
 
 /// To `convocate-agent install`: become an agent host, as far as that can be done alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AgentWanted {
+pub(crate) struct AgentWanted {
     /// Whether nothing is to be changed.
-    pub check: bool,
+    pub(crate) check: bool,
 }
 
 /// Its answer: who the agent is. While nothing is to be changed, who it could be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AgentMade {
-    pub id: String,
-    pub host_name: String,
+pub(crate) struct AgentMade {
+    pub(crate) id: String,
+    pub(crate) host_name: String,
     /// The public host key of tcp/222, as a line.
-    pub host_key: String,
+    pub(crate) host_key: String,
     /// The public key that it dials the shell host with, as a line.
-    pub agent_to_shell_key: String,
+    pub(crate) agent_to_shell_key: String,
     /// Its request for a certificate, as PEM.
-    pub certificate_request: String,
+    pub(crate) certificate_request: String,
     /// The certificate that it has, as PEM.
-    pub certificate: Option<String>,
+    pub(crate) certificate: Option<String>,
     /// The layers of the session image that it has, if it has it.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
 }
 
 /// To `convocate enrol`: know this agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EnrolAgent {
+pub(crate) struct EnrolAgent {
     /// Whether nothing is to be changed.
-    pub check: bool,
-    pub id: String,
+    pub(crate) check: bool,
+    pub(crate) id: String,
     /// Where it is dialled: `host` or `host:port`.
-    pub host: String,
+    pub(crate) host: String,
     /// Its public host key, as a line.
-    pub host_key: String,
+    pub(crate) host_key: String,
     /// The public key that it dials with, as a line.
-    pub agent_to_shell_key: String,
+    pub(crate) agent_to_shell_key: String,
     /// Its certificate, as PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
 }
 
 /// Its answer: what the agent must know of the shell host.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct AgentKnown {
+pub(crate) struct AgentKnown {
     /// The public key that drives the agent, as a line.
-    pub shell_to_agent_key: String,
+    pub(crate) shell_to_agent_key: String,
     /// The public host key of tcp/223, as a line.
-    pub status_host_key: String,
+    pub(crate) status_host_key: String,
     /// The common name of the collector's certificate.
-    pub collector: String,
+    pub(crate) collector: String,
     /// The authorities that the collector's and the agents' certificates are from, as PEM.
-    pub authorities: String,
+    pub(crate) authorities: String,
     /// The secret that the agent's log messages carry.
-    pub log_token: String,
+    pub(crate) log_token: String,
     /// The layers of the session image that this host has, if it has it.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
 }
 
 /// To `convocate-agent enrol`: belong to this shell host, and start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EnrolHere {
+pub(crate) struct EnrolHere {
     /// Whether nothing is to be changed.
-    pub check: bool,
+    pub(crate) check: bool,
     /// Where the shell host is dialled: `host`.
-    pub shell_host: String,
+    pub(crate) shell_host: String,
     /// What the shell host said.
-    pub known: AgentKnown,
+    pub(crate) known: AgentKnown,
     /// The agent's certificate, as PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// The image that new containers use.
-    pub image: String,
+    pub(crate) image: String,
     /// The layers that it must have.
-    pub layers: Option<String>,
+    pub(crate) layers: Option<String>,
     /// The words of a log line that is written at the end.
-    pub mark: String,
+    pub(crate) mark: String,
 }
 
 /// To `convocate prove`: show that this agent works, and write down what certificate it has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProveAgent {
+pub(crate) struct ProveAgent {
     /// Whether nothing is to be changed: then nothing is proven either.
-    pub check: bool,
-    pub id: String,
+    pub(crate) check: bool,
+    pub(crate) id: String,
     /// Its certificate, as PEM, which it has by now.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// The words of the log line that must arrive.
-    pub mark: String,
+    pub(crate) mark: String,
 }
 
 /// An answer that says nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Done {}
+pub(crate) struct Done {}
 
 /// There is a secret in it.
 impl fmt::Debug for AgentKnown {

@@ -20,41 +20,41 @@ use zeroize::Zeroizing;
 /// How a public key's file begins.
 const KEY_MARK: &str = "ssh-ed25519 ";
 /// The comment of the key that drives an agent, on both ends.
-pub const DRIVING_KEY: &str = "shell to agent";
+pub(crate) const DRIVING_KEY: &str = "shell to agent";
 /// The comment of the key that an agent tells events with.
 const TELLING_KEY: &str = "agent to shell";
 
 /// What the plan depends on.
-pub struct Facts {
-    pub paths: Paths,
-    pub id: AgentId,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
+    pub(crate) id: AgentId,
     /// Where it is dialled.
-    pub host: String,
+    pub(crate) host: String,
     /// Its public host key, as a line.
-    pub host_key: String,
+    pub(crate) host_key: String,
     /// The public key that it dials with, as a line.
-    pub agent_to_shell_key: String,
+    pub(crate) agent_to_shell_key: String,
     /// The key that drives it.
-    pub driving: DrivingKey,
+    pub(crate) driving: DrivingKey,
     /// The secret of its log messages.
-    pub token: LogToken,
+    pub(crate) token: LogToken,
     /// The other agents whose logs are collected; this one may be among them.
-    pub others: Vec<LogAgent>,
+    pub(crate) others: Vec<LogAgent>,
     /// As whom rsyslogd runs.
-    pub log_user: LogUser,
+    pub(crate) log_user: LogUser,
 }
 
 /// A key as a file, and its public half.
-pub struct DrivingKey {
-    pub file: Zeroizing<Vec<u8>>,
+pub(crate) struct DrivingKey {
+    pub(crate) file: Zeroizing<Vec<u8>>,
     /// The public half as a line without a newline.
-    pub public: String,
+    pub(crate) public: String,
 }
 
 impl DrivingKey {
     /// The one that is there, or a new one. A file that is no key is replaced by nothing: its step
     /// refuses it.
-    pub fn of(found: Option<&[u8]>, rng: &mut Rng) -> DrivingKey {
+    pub(crate) fn of(found: Option<&[u8]>, rng: &mut Rng) -> DrivingKey {
         let there = found.and_then(|bytes| {
             let pair = KeyPair::parse_openssh(bytes).ok()?;
             Some((pair, Zeroizing::new(bytes.to_vec())))
@@ -71,7 +71,7 @@ impl DrivingKey {
 }
 
 /// All steps, in their order.
-pub fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let Facts { paths, id, log_user, .. } = facts;
     let entry = paths.agent_entry(id.as_str());
     let public = |name: &str, path: &std::path::Path, line: &str, mark| {
@@ -118,7 +118,7 @@ pub fn plan(facts: &Facts) -> Vec<Step> {
 
 /// The step that writes down which certificate an agent has: what is renewed, and who is shut out
 /// at the end of a rotation, is told by it. So it comes behind the agent's own, and not before.
-pub fn issued(paths: &Paths, id: &AgentId, pem: String) -> Step {
+pub(crate) fn issued(paths: &Paths, id: &AgentId, pem: String) -> Step {
     let path = paths.agent_entry(id.as_str()).log_certificate();
     certificate(paths, "agent's certificate", &path, pem)
 }
@@ -129,7 +129,7 @@ pub(super) fn telling_beginning(id: &AgentId) -> String {
 }
 
 /// A public key's line without its comment.
-pub fn key_alone(line: &str) -> String {
+pub(crate) fn key_alone(line: &str) -> String {
     line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 

@@ -8,27 +8,27 @@ use crate::provision::order::{Answer, Command, End, Question};
 use crate::provision::step::{Change, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    pub name: String,
-    pub id: u32,
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) id: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    pub name: String,
-    pub id: u32,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) id: u32,
     /// The name of its group.
-    pub group: String,
+    pub(crate) group: String,
     /// Its home directory, which is not made here.
-    pub home: String,
-    pub shell: Shell,
+    pub(crate) home: String,
+    pub(crate) shell: Shell,
     /// Groups that it is a member of, too.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
 /// The login shell of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shell {
+pub(crate) enum Shell {
     Is(String),
     /// This one if the user is new; whatever it is else.
     AtFirst(String),

@@ -7,12 +7,12 @@ use crate::provision::vm::spec::Size;
 
 /// There is room for this one beside those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    pub wanted: Size,
+pub(crate) struct Room {
+    pub(crate) wanted: Size,
     /// What the hypervisor has.
-    pub hypervisor: Hypervisor,
+    pub(crate) hypervisor: Hypervisor,
     /// The machines that libvirt knows, by their UUIDs.
-    pub machines: Vec<String>,
+    pub(crate) machines: Vec<String>,
 }
 
 impl Room {
@@ -71,7 +71,7 @@ impl Room {
 
 /// libvirt's own tool, for the machines of the system: without `--connect` it may see those of one
 /// user, which are none.
-pub fn virsh<const N: usize>(arguments: [&str; N]) -> Command {
+pub(crate) fn virsh<const N: usize>(arguments: [&str; N]) -> Command {
     Command::new("virsh", ["--connect", "qemu:///system"]).with(arguments)
 }
 

@@ -6,20 +6,20 @@ use crate::provision::step::{Change, Failure, Verdict};
 
 /// Something that one program tells and others bring about: a time zone, a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// Tells how it is, and changes nothing.
-    pub ask: Command,
+    pub(crate) ask: Command,
     /// How it is when nothing is to do.
-    pub expect: Expect,
+    pub(crate) expect: Expect,
     /// What the change amounts to.
-    pub effect: String,
+    pub(crate) effect: String,
     /// Brings it about, in this order.
-    pub make: Vec<Command>,
+    pub(crate) make: Vec<Command>,
 }
 
 /// What a program says when it is as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// It ends with status 0.
     Success,
     /// It prints this and nothing else, blanks at both ends aside.
@@ -34,12 +34,12 @@ pub enum Expect {
 
 /// Something that must hold before the next step can do its work.
 #[derive(Clone, Debug)]
-pub struct Condition {
-    pub ask: Question,
+pub(crate) struct Condition {
+    pub(crate) ask: Question,
     /// What is wrong with the answer: one sentence.
-    pub fault: fn(&Answer) -> Option<String>,
+    pub(crate) fault: fn(&Answer) -> Option<String>,
     /// What to do about it: one sentence.
-    pub advice: String,
+    pub(crate) advice: String,
 }
 
 impl Settled {

@@ -9,18 +9,18 @@ use crate::provision::vm::spec::{Sha256Hex, Url};
 
 /// A file, in its place, with a checksum that is known or listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Download {
+pub(crate) struct Download {
     /// Where it comes from; from nowhere, if it must be there already.
-    pub url: Option<Url>,
+    pub(crate) url: Option<Url>,
     /// Its checksum; what the list beside it says if none.
-    pub sha256: Option<Sha256Hex>,
+    pub(crate) sha256: Option<Sha256Hex>,
     /// Where it is to be.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// How curl is called for whatever it is: a server that does not answer, that answers with an error
 /// or stands still for a minute is a failure.
-pub fn curl() -> Command {
+pub(crate) fn curl() -> Command {
     Command::new("curl", ["--fail", "--location", "--silent", "--show-error"])
         .with(["--connect-timeout", "20", "--speed-limit", "1", "--speed-time", "60"])
         .with(["--proto", "=http,https"])

@@ -11,16 +11,16 @@ use crate::provision::step::{Change, Verdict};
 
 /// A file with content, owner and mode.
 #[derive(Clone, Debug)]
-pub struct File {
-    pub path: PathBuf,
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
     /// What is in it.
-    pub content: Content,
-    pub access: Access,
+    pub(crate) content: Content,
+    pub(crate) access: Access,
 }
 
 /// What is in a file.
 #[derive(Clone)]
-pub enum Content {
+pub(crate) enum Content {
     /// This text. What stands there and does not begin with `mark` was not written by us, and is
     /// kept beside it under [`KEPT_SUFFIX`].
     Text {
@@ -50,7 +50,7 @@ pub enum Content {
 
 /// Lines of a file that another one takes the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Others {
+pub(crate) enum Others {
     /// Those that begin so.
     Beginning(String),
     /// Those that end so.
@@ -59,18 +59,18 @@ pub enum Others {
 
 /// A directory with owner and mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    pub path: PathBuf,
-    pub access: Access,
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) access: Access,
 }
 
 /// A path where no file is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absent(pub PathBuf);
+pub(crate) struct Absent(pub(crate) PathBuf);
 
 /// What is appended to the name of somebody else's file that we replace: dnsmasq, run-parts,
 /// logrotate, rsyslog and systemd all pass over such names.
-pub const KEPT_SUFFIX: &str = ".dpkg-old";
+pub(crate) const KEPT_SUFFIX: &str = ".dpkg-old";
 
 impl File {
     pub(crate) fn questions(&self) -> Vec<Question> {

@@ -8,11 +8,11 @@ use crate::provision::step::{Change, Verdict};
 
 /// A port that is let in: `222/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule(pub String);
+pub(crate) struct Rule(pub(crate) String);
 
 /// ufw is on, now and after a boot, and lets in what a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Firewall;
+pub(crate) struct Firewall;
 
 impl Rule {
     pub(crate) fn questions(&self) -> Vec<Question> {

@@ -10,19 +10,19 @@ use crate::provision::order::{Action, Answer, Question};
 use crate::provision::step::{Change, Verdict};
 
 /// The label that tells what an image was built from.
-pub const LABEL_SOURCES: &str = "convocate.sources";
+pub(crate) const LABEL_SOURCES: &str = "convocate.sources";
 
 /// An image that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub(crate) struct Image {
     /// Its name with its tag.
-    pub tag: String,
+    pub(crate) tag: String,
     /// The image that it is built on; the sources' own choice if none.
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
     /// Its sources as a tar archive.
-    pub context: Vec<u8>,
+    pub(crate) context: Vec<u8>,
     /// What tells these sources from others.
-    pub hash: String,
+    pub(crate) hash: String,
 }
 
 impl Image {

@@ -12,26 +12,26 @@ use crate::provision::step::{Change, Failure, Verdict};
 
 /// A disk of this size, which grows as it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
-    pub path: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
     /// How large the machine sees it.
-    pub gib: u64,
+    pub(crate) gib: u64,
     /// What it begins as; empty if nothing.
-    pub image: Option<PathBuf>,
+    pub(crate) image: Option<PathBuf>,
     /// Who may read it while no machine runs on it; libvirt sees to the rest.
-    pub access: Access,
+    pub(crate) access: Access,
 }
 
 /// A machine that libvirt knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defined {
-    pub name: String,
+pub(crate) struct Defined {
+    pub(crate) name: String,
     /// What libvirt is told.
-    pub xml: String,
+    pub(crate) xml: String,
     /// Where that stands while libvirt reads it.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Who may read it there.
-    pub access: Access,
+    pub(crate) access: Access,
 }
 
 impl Disk {

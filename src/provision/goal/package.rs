@@ -9,10 +9,10 @@ use crate::provision::step::{Change, Verdict};
 
 /// Packages that are to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packages(pub Vec<String>);
+pub(crate) struct Packages(pub(crate) Vec<String>);
 
 impl Packages {
-    pub fn new<const N: usize>(names: [&str; N]) -> Packages {
+    pub(crate) fn new<const N: usize>(names: [&str; N]) -> Packages {
         Packages(names.map(str::to_owned).to_vec())
     }
 
@@ -43,7 +43,7 @@ impl Packages {
 }
 
 /// `apt-get`, told to ask nothing and to wait for its lock.
-pub fn apt<const N: usize>(arguments: [&str; N]) -> Command {
+pub(crate) fn apt<const N: usize>(arguments: [&str; N]) -> Command {
     let lock = format!("DPkg::Lock::Timeout={}", PROVISION_APT_LOCK_WAIT.as_secs());
     let mut command = Command::new("apt-get", ["--option", &lock])
         .with(["--option", "Dpkg::Options::=--force-confdef"])

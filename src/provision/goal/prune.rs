@@ -13,11 +13,11 @@ use crate::provision::step::{Change, Verdict};
 
 /// The images of sessions are those that some container or `keep` names, and no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoOldImages {
+pub(crate) struct NoOldImages {
     /// The images' name, without a tag.
-    pub name: String,
+    pub(crate) name: String,
     /// Names with tags that stay in any case.
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
 }
 
 impl NoOldImages {

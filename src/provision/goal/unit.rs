@@ -13,13 +13,13 @@ use crate::provision::step::{Change, Verdict};
 
 /// A unit that is loaded as its file is, and active.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// Its name, with its kind: `convocate-agent.service`.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether it is started at boot by its own wish (`systemctl enable`).
-    pub is_enabled: bool,
+    pub(crate) is_enabled: bool,
     /// What it was started from: newer ones restart it.
-    pub made_from: Vec<PathBuf>,
+    pub(crate) made_from: Vec<PathBuf>,
 }
 
 /// What systemd says about a unit.

@@ -12,9 +12,9 @@ use crate::provision::step::{Change, Failure, Verdict};
 
 /// No package has a newer version in its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     /// Lists that were fetched after this time are new enough, in seconds since 1970.
-    pub lists_after: i64,
+    pub(crate) lists_after: i64,
 }
 
 /// Written each time when the lists have been fetched.

@@ -26,29 +26,29 @@ use crate::x509::{
 
 /// The files as they are found; none where there is no file.
 #[derive(Default)]
-pub struct Found {
-    pub authorities: Option<String>,
-    pub key: Option<Zeroizing<String>>,
+pub(crate) struct Found {
+    pub(crate) authorities: Option<String>,
+    pub(crate) key: Option<Zeroizing<String>>,
     /// The key of the authority before.
-    pub previous_key: Option<Zeroizing<String>>,
-    pub server_certificate: Option<String>,
-    pub server_key: Option<Zeroizing<String>>,
+    pub(crate) previous_key: Option<Zeroizing<String>>,
+    pub(crate) server_certificate: Option<String>,
+    pub(crate) server_key: Option<Zeroizing<String>>,
 }
 
 /// The files as they are to be.
-pub struct Wanted {
-    pub trust: Trust,
+pub(crate) struct Wanted {
+    pub(crate) trust: Trust,
     /// The authority's key; none where it is kept elsewhere.
-    pub key: Option<Zeroizing<String>>,
+    pub(crate) key: Option<Zeroizing<String>>,
     /// The key of the authority before, in a rotation; none where it is kept elsewhere.
-    pub previous_key: Option<Zeroizing<String>>,
-    pub server_certificate: Certificate,
-    pub server_key: Zeroizing<String>,
+    pub(crate) previous_key: Option<Zeroizing<String>>,
+    pub(crate) server_certificate: Certificate,
+    pub(crate) server_key: Zeroizing<String>,
 }
 
 /// What the operator wants of the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// What is good stays.
     Mend,
     /// Another one follows it.
@@ -66,7 +66,7 @@ pub enum Ask {
 ///
 /// # Errors
 /// A file that nobody can use, or an authority that is wanted and whose key is elsewhere.
-pub fn wanted(
+pub(crate) fn wanted(
     found: &Found,
     files: &LogAuthority,
     names: &[AltName],
@@ -173,12 +173,12 @@ impl<'a> Keys<'a> {
 ///
 /// # Errors
 /// What is wrong with its key.
-pub fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
+pub(crate) fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
     Authority::load(trust.agents_issuer().clone(), KeyPair::parse_pem(key)?)
 }
 
 /// An agent that wants a certificate for its logs.
-pub struct Client {
+pub(crate) struct Client {
     id: DnsName,
     request: Request,
 }
@@ -188,7 +188,7 @@ impl Client {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(id: &str, request: &str) -> Result<Client, String> {
+    pub(crate) fn parse(id: &str, request: &str) -> Result<Client, String> {
         let wrong = |error: &dyn fmt::Display| format!("the agent's request: {error}");
         Ok(Client {
             id: DnsName::parse(id).map_err(|error| wrong(&error))?,
@@ -198,7 +198,7 @@ impl Client {
 
     /// The certificate that the agent has, if it can stay: for its key, from the authority that
     /// issues now, and not old.
-    pub fn kept(&self, pem: &str, trust: &Trust, now: Wall) -> Option<Certificate> {
+    pub(crate) fn kept(&self, pem: &str, trust: &Trust, now: Wall) -> Option<Certificate> {
         let certificate = Certificate::parse_pem(pem).ok()?;
         let issuers = [trust.agents_issuer().clone()];
         let name = AltName::Dns(self.id.clone());
@@ -212,7 +212,7 @@ impl Client {
     ///
     /// # Errors
     /// [`IssueError`].
-    pub fn issued(
+    pub(crate) fn issued(
         &self,
         authority: &Authority,
         now: Wall,

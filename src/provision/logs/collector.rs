@@ -24,20 +24,20 @@ use crate::x509::rotation::Trust;
 const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
 
 /// What the plan depends on.
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// The authority and the collector's certificate as they are to be.
-    pub authority: Wanted,
+    pub(crate) authority: Wanted,
     /// Whose logs are collected.
-    pub agents: Vec<LogAgent>,
+    pub(crate) agents: Vec<LogAgent>,
     /// As whom rsyslogd runs.
-    pub log_user: LogUser,
+    pub(crate) log_user: LogUser,
     /// Whether AppArmor's profile of rsyslogd takes pieces of others.
-    pub is_confined: bool,
+    pub(crate) is_confined: bool,
 }
 
 /// All steps, in their order.
-pub fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let Facts { paths, log_user, authority, .. } = facts;
     let tls = paths.log_authority();
     let mut steps = vec![Step::new("packages for logs", packages())];
@@ -93,7 +93,7 @@ fn renewal(paths: &Paths) -> [Step; 4] {
 }
 
 /// The steps that put a renewed certificate of the collector in its place.
-pub fn renewed(paths: &Paths, authority: &Wanted) -> [Step; 2] {
+pub(crate) fn renewed(paths: &Paths, authority: &Wanted) -> [Step; 2] {
     [server_certificate(paths, authority), service(paths)]
 }
 
@@ -104,7 +104,7 @@ fn server_certificate(paths: &Paths, authority: &Wanted) -> Step {
 }
 
 /// What changes when an agent comes or goes, but for the restart of [`service`].
-pub fn members(paths: &Paths, agents: &[LogAgent], log_user: &LogUser) -> [Step; 2] {
+pub(crate) fn members(paths: &Paths, agents: &[LogAgent], log_user: &LogUser) -> [Step; 2] {
     let table = agents_table(agents);
     let door = LogDoor { address: None, port: LOG_PORT };
     let text = collector(paths, door, agents);
@@ -117,7 +117,7 @@ pub fn members(paths: &Paths, agents: &[LogAgent], log_user: &LogUser) -> [Step;
 }
 
 /// rsyslog, restarted when something that the collector reads is newer.
-pub fn service(paths: &Paths) -> Step {
+pub(crate) fn service(paths: &Paths) -> Step {
     let tls = paths.log_authority();
     let made_from = vec![
         paths.rsyslog_collector(),
@@ -133,24 +133,24 @@ pub fn service(paths: &Paths) -> Step {
 // --- steps that the forwarder has, too ---
 
 /// rsyslog, restarted when one of these files is newer.
-pub fn rsyslog(made_from: Vec<PathBuf>) -> Step {
+pub(crate) fn rsyslog(made_from: Vec<PathBuf>) -> Step {
     let name = "rsyslog.service".to_owned();
     Step::new(name.clone(), Unit { name, is_enabled: true, made_from })
 }
 
 /// What logs need of the distribution.
-pub fn packages() -> Packages {
+pub(crate) fn packages() -> Packages {
     Packages::new(["rsyslog", "rsyslog-gnutls", "logrotate"])
 }
 
 /// A certificate, which anybody may read.
-pub fn certificate(paths: &Paths, name: &str, path: &Path, text: String) -> Step {
+pub(crate) fn certificate(paths: &Paths, name: &str, path: &Path, text: String) -> Step {
     let content = Content::Text { text, mark: CERTIFICATE_MARK };
     file(paths, name, path, content, PUBLIC_FILE)
 }
 
 /// A file of which nothing is shown.
-pub fn secret(name: &str, path: &Path, bytes: &[u8], access: Access) -> Step {
+pub(crate) fn secret(name: &str, path: &Path, bytes: &[u8], access: Access) -> Step {
     let content = Content::Secret(Zeroizing::new(bytes.to_vec()));
     Step::new(name, File { path: path.to_owned(), content, access })
 }

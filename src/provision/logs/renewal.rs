@@ -24,7 +24,7 @@ use crate::x509::{AltName, Certificate, KeyPair, Purpose, verify};
 
 /// What the shell host does about one agent's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// Nothing: so many days are left.
     Keep(i64),
     /// Send it this one.
@@ -36,7 +36,7 @@ pub enum Due {
 ///
 /// # Errors
 /// One sentence; a new enrolment mends each of these.
-pub fn due(
+pub(crate) fn due(
     present: &Certificate,
     issued: &Certificate,
     trust: &Trust,
@@ -62,14 +62,14 @@ pub fn due(
 }
 
 /// What stands on an agent's host.
-pub struct Present<'a> {
-    pub id: &'a str,
+pub(crate) struct Present<'a> {
+    pub(crate) id: &'a str,
     /// Whom it trusts, as PEM.
-    pub authorities: &'a str,
+    pub(crate) authorities: &'a str,
     /// Its key, as PEM.
-    pub key: &'a str,
+    pub(crate) key: &'a str,
     /// Its certificate, as PEM; none if there is none.
-    pub certificate: Option<&'a str>,
+    pub(crate) certificate: Option<&'a str>,
 }
 
 impl Present<'_> {
@@ -77,7 +77,7 @@ impl Present<'_> {
     ///
     /// # Errors
     /// Why not: one sentence.
-    pub fn takes(&self, renewed: &str, now: Wall) -> Result<Certificate, String> {
+    pub(crate) fn takes(&self, renewed: &str, now: Wall) -> Result<Certificate, String> {
         let renewed = Certificate::parse_pem(renewed).map_err(|error| error.to_string())?;
         let trust = Trust::parse_pem(self.authorities)
             .map_err(|error| format!("the authorities that are trusted here: {error}"))?;

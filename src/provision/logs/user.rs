@@ -20,7 +20,7 @@ const READERS: &str = "adm";
 
 /// As whom `rsyslogd` runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogUser {
+pub(crate) enum LogUser {
     Root,
     /// As a user with a group, whose names its configuration says.
     Other(Account),
@@ -28,7 +28,7 @@ pub enum LogUser {
 
 impl LogUser {
     /// Reads it from `/etc/rsyslog.conf`.
-    pub fn parse(configuration: &str) -> LogUser {
+    pub(crate) fn parse(configuration: &str) -> LogUser {
         let value = |old: &str, new: &str| {
             let mut lines = configuration.lines().map(str::trim);
             lines.find_map(|line| {
@@ -57,7 +57,7 @@ impl LogUser {
     }
 
     /// Owner and mode of a directory with configuration, above or around what `rsyslogd` reads.
-    pub fn config_dir(&self) -> (Owner, u32) {
+    pub(crate) fn config_dir(&self) -> (Owner, u32) {
         match self {
             LogUser::Root => CONFIG_DIR,
             LogUser::Other(_) => (CONFIG_DIR.0, CONFIG_DIR.1 | PASS_THROUGH),
@@ -65,7 +65,7 @@ impl LogUser {
     }
 
     /// Owner and mode of a secret that `rsyslogd` reads and cannot change.
-    pub fn secret(&self, paths: &Paths) -> Access {
+    pub(crate) fn secret(&self, paths: &Paths) -> Access {
         match self {
             LogUser::Other(Account { group, .. }) if paths.is_system() => {
                 let owner = Account { user: "root".to_owned(), group: group.clone() };
@@ -76,7 +76,7 @@ impl LogUser {
     }
 
     /// A directory in which `rsyslogd` makes files.
-    pub fn log_directory(&self, paths: &Paths, path: &Path) -> Step {
+    pub(crate) fn log_directory(&self, paths: &Paths, path: &Path) -> Step {
         let user = match self {
             LogUser::Root => "root",
             LogUser::Other(account) => &account.user,
@@ -90,7 +90,7 @@ impl LogUser {
 
 /// The piece of AppArmor's profile that lets `rsyslogd` read `readable`. Its service loads the
 /// profile again at each start, so a restart puts it into force.
-pub fn confinement(paths: &Paths, path: &Path, readable: &[PathBuf]) -> Step {
+pub(crate) fn confinement(paths: &Paths, path: &Path, readable: &[PathBuf]) -> Step {
     let mut text = format!("{MARK}.\n");
     for path in readable {
         text.push_str(&format!("{} r,\n", path.display()));

@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 4;
 
 /// What is wrong with an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveFault {
+pub(crate) enum ArchiveFault {
     /// A record that is longer than any.
     Long,
     /// A record that is none.
@@ -28,7 +28,7 @@ pub enum ArchiveFault {
     Name,
 }
 
-pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     let at = out.len();
     out.extend([0; HEAD_BYTES]);
     match record {
@@ -98,7 +98,7 @@ fn number(length: usize) -> [u8; 4] {
 
 /// Reads records as their bytes come.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     held: Vec<u8>,
     /// Whether what is held was handed out.
     is_read: bool,
@@ -109,7 +109,10 @@ impl Decoder {
     ///
     /// # Errors
     /// [`ArchiveFault`]; nothing good comes after that.
-    pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Record<'_>>), ArchiveFault> {
+    pub(crate) fn push(
+        &mut self,
+        input: &[u8],
+    ) -> Result<(usize, Option<Record<'_>>), ArchiveFault> {
         if std::mem::take(&mut self.is_read) {
             self.held.clear();
         }
@@ -130,7 +133,7 @@ impl Decoder {
     }
 
     /// Whether it is between two records.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_read || self.held.is_empty()
     }
 
@@ -222,14 +225,14 @@ impl<'a> Body<'a> {
 
 /// The hash of a tree: the same for the same tree, on whatever disk it lies.
 #[derive(Debug, Default)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     hash: Sha256,
     record: Vec<u8>,
 }
 
 impl Manifest {
     /// Takes the next record of the tree.
-    pub fn add(&mut self, record: &Record<'_>) {
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
         self.record.clear();
         match record {
             // Other names of it may lie outside of the tree, where nobody looks.
@@ -244,7 +247,7 @@ impl Manifest {
     }
 
     /// The hash, in hexadecimal.
-    pub fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         hex::text(&self.hash.finalize())
     }
 }

@@ -7,7 +7,7 @@ use crate::base::uuid::Uuid;
 /// What the agent host is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// Say what is there of these.
     Look(Vec<Uuid>),
     /// Take the directory that follows.
@@ -25,7 +25,7 @@ pub enum Wanted {
 /// What the agent host says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Word {
+pub(crate) enum Word {
     /// What is there, in the order of the question.
     There(Vec<There>),
     /// It can come.
@@ -42,17 +42,17 @@ pub enum Word {
 
 /// What an agent host has of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct There {
+pub(crate) struct There {
     /// Whether it has its directory.
-    pub home: bool,
+    pub(crate) home: bool,
     /// The hash of what has arrived from another host and may still lie there, too.
-    pub receipt: Option<String>,
+    pub(crate) receipt: Option<String>,
 }
 
 /// What the sender says when the hashes are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Give it its name.
     Register,
 }

@@ -12,7 +12,7 @@ use crate::provision::step::Step;
 use crate::ssh::keys::{AuthorizedKeys, PublicKey};
 
 /// The conditions, in the order in which they are told.
-pub fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
+pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
     let homes = disk("disk of the homes", &paths.sessions().display().to_string());
     let own = vec![drivers(paths), shell_host(paths), clock(), homes];
     if !paths.is_system() {

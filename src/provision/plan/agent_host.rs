@@ -32,22 +32,22 @@ use crate::x509;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// Processors of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// Memory of the machine.
-    pub memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// This very program, to be put in its place.
-    pub program: Vec<u8>,
+    pub(crate) program: Vec<u8>,
     /// The session image; none where it is brought from elsewhere.
-    pub image: Option<Image>,
+    pub(crate) image: Option<Image>,
     /// As whom rsyslogd runs, which reads what stands below the configuration.
-    pub log_user: LogUser,
+    pub(crate) log_user: LogUser,
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
-pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     let mut steps = preparation(facts, rng);
     if facts.paths.is_system() {
         steps.extend(start(&facts.paths));
@@ -56,7 +56,7 @@ pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
 }
 
 /// The steps before the service is started.
-pub fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
         let steps = [directories(facts), identity(paths, rng)];
@@ -77,7 +77,7 @@ pub fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
 }
 
 /// The steps that start the service.
-pub fn start(paths: &Paths) -> [Step; 4] {
+pub(crate) fn start(paths: &Paths) -> [Step; 4] {
     let name = SESSIONS_SLICE.to_owned();
     let slice = Unit { name, is_enabled: false, made_from: Vec::new() };
     let [trigger, triggered] = CERTIFICATE_UNITS;
@@ -92,7 +92,7 @@ pub fn start(paths: &Paths) -> [Step; 4] {
 }
 
 /// The service, restarted when something that it reads only at its start is newer.
-pub fn service(paths: &Paths) -> Unit {
+pub(crate) fn service(paths: &Paths) -> Unit {
     Unit {
         name: AGENT_UNIT.to_owned(),
         is_enabled: true,
@@ -110,13 +110,13 @@ pub fn service(paths: &Paths) -> Unit {
 }
 
 /// The step that removes images which nothing names.
-pub fn prune(current_image: String) -> Step {
+pub(crate) fn prune(current_image: String) -> Step {
     let name = "convocate".to_owned();
     Step::new("old session images", NoOldImages { name, keep: vec![current_image] })
 }
 
 /// systemd runs this machine.
-pub fn systemd() -> Step {
+pub(crate) fn systemd() -> Step {
     Step::new(
         "systemd",
         Condition {
@@ -131,7 +131,7 @@ pub fn systemd() -> Step {
 }
 
 /// The Docker Engine answers.
-pub fn docker() -> Step {
+pub(crate) fn docker() -> Step {
     Step::new(
         "docker",
         Condition {
@@ -149,7 +149,7 @@ pub fn docker() -> Step {
 }
 
 /// The Engine leaves control groups to systemd: else the slice bounds nothing.
-pub fn cgroup_driver() -> Step {
+pub(crate) fn cgroup_driver() -> Step {
     Step::new(
         "docker leaves control groups to systemd",
         Condition {
@@ -171,7 +171,7 @@ pub fn cgroup_driver() -> Step {
 }
 
 /// The user that the services run as.
-pub fn account(shell: Shell, in_docker: bool) -> [Step; 2] {
+pub(crate) fn account(shell: Shell, in_docker: bool) -> [Step; 2] {
     let (name, id) = (SERVICE_USER.to_owned(), SERVICE_USER_ID);
     let groups = if in_docker { vec!["docker".to_owned()] } else { Vec::new() };
     let home = "/home/claude".to_owned();
@@ -238,7 +238,7 @@ fn log_identity(facts: &Facts, rng: &mut Rng) -> [Step; 2] {
 }
 
 /// The image that new containers use.
-pub fn current_image(paths: &Paths, tag: &str) -> Step {
+pub(crate) fn current_image(paths: &Paths, tag: &str) -> Step {
     let path = paths.agent_current_image();
     let content = Content::Text { text: format!("{tag}\n"), mark: "convocate:" };
     file(paths, "current image", &path, content, PUBLIC_FILE)
@@ -275,7 +275,7 @@ fn system_files(facts: &Facts) -> [Step; 5] {
 // --- steps that other plans have, too ---
 
 /// One of our programs, where the system's programs are.
-pub fn program(paths: &Paths, name: &str, bytes: &[u8]) -> Step {
+pub(crate) fn program(paths: &Paths, name: &str, bytes: &[u8]) -> Step {
     let path = paths.program(name);
     let content = Content::Binary(bytes.to_vec());
     file(paths, &format!("program {}", path.display()), &path, content, (Owner::Root, 0o755))
@@ -283,7 +283,7 @@ pub fn program(paths: &Paths, name: &str, bytes: &[u8]) -> Step {
 
 /// systemd has the file of a unit as it is: one that only another starts, and that nothing here
 /// looks at otherwise.
-pub fn read_by_systemd(name: &str) -> Step {
+pub(crate) fn read_by_systemd(name: &str) -> Step {
     let goal = Settled {
         ask: Command::new("systemctl", ["show", "--property", "NeedDaemonReload", "--value", name]),
         expect: Expect::Output("no".to_owned()),
@@ -293,17 +293,23 @@ pub fn read_by_systemd(name: &str) -> Step {
     Step::new(name, goal)
 }
 
-pub fn directory(paths: &Paths, path: &Path, right: (Owner, u32)) -> Step {
+pub(crate) fn directory(paths: &Paths, path: &Path, right: (Owner, u32)) -> Step {
     let goal = Directory { path: path.to_owned(), access: access(paths, right) };
     Step::new(format!("directory {}", path.display()), goal)
 }
 
-pub fn file(paths: &Paths, name: &str, path: &Path, content: Content, right: (Owner, u32)) -> Step {
+pub(crate) fn file(
+    paths: &Paths,
+    name: &str,
+    path: &Path,
+    content: Content,
+    right: (Owner, u32),
+) -> Step {
     Step::new(name, File { path: path.to_owned(), content, access: access(paths, right) })
 }
 
 /// A file that is made once.
-pub fn once(
+pub(crate) fn once(
     paths: &Paths,
     name: &str,
     path: &Path,
@@ -315,7 +321,7 @@ pub fn once(
 }
 
 /// A private key that a service reads, made here and once.
-pub fn key(paths: &Paths, name: &str, path: &Path, comment: &str, rng: &mut Rng) -> Step {
+pub(crate) fn key(paths: &Paths, name: &str, path: &Path, comment: &str, rng: &mut Rng) -> Step {
     let pair = KeyPair::from_seed(rng.bytes());
     let text = pair.to_openssh(comment, rng.below(u32::MAX));
     // An ordinary user's own key is nobody else's.
@@ -326,7 +332,7 @@ pub fn key(paths: &Paths, name: &str, path: &Path, comment: &str, rng: &mut Rng)
 }
 
 /// Owner and mode; below a root of one's own everything belongs to oneself.
-pub fn access(paths: &Paths, (owner, mode): (Owner, u32)) -> Access {
+pub(crate) fn access(paths: &Paths, (owner, mode): (Owner, u32)) -> Access {
     let account = |user: &str, group: &str| Account { user: user.into(), group: group.into() };
     let owner = match owner {
         Owner::Root => account("root", "root"),
@@ -340,7 +346,7 @@ pub fn access(paths: &Paths, (owner, mode): (Owner, u32)) -> Access {
 ///
 /// # Errors
 /// One sentence.
-pub fn public_line(file: &[u8], comment: &str) -> Result<String, String> {
+pub(crate) fn public_line(file: &[u8], comment: &str) -> Result<String, String> {
     let pair = KeyPair::parse_openssh(file).map_err(|error| error.to_string())?;
     let public: &PublicKey = pair.public();
     Ok(public.to_line(comment).trim_end().to_owned())

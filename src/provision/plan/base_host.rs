@@ -19,14 +19,14 @@ use crate::provision::step::Step;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// Whether there is a Docker that is not the distribution's, which stays.
-    pub has_docker: bool,
+    pub(crate) has_docker: bool,
     /// The port through which the operator has come in; none on the machine itself.
-    pub ssh_port: Option<u16>,
+    pub(crate) ssh_port: Option<u16>,
     /// Lists of packages that were fetched after this time are new enough, in seconds since 1970.
-    pub lists_after: i64,
+    pub(crate) lists_after: i64,
 }
 
 /// How dnsmasq's drop-in begins.
@@ -36,7 +36,7 @@ const DNSMASQ: &str = "# Written by convocate: leaves port 53 of 127.0.0.53 to s
                        bind-dynamic\n";
 
 /// All steps, in their order.
-pub fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let dnsmasq = facts.paths.dnsmasq_binding();
     let mut steps = vec![system(), systemd(), first_boot()];
     steps.push(Step::new("packages up to date", Upgrade { lists_after: facts.lists_after }));
@@ -54,7 +54,7 @@ pub fn plan(facts: &Facts) -> Vec<Step> {
 }
 
 /// A distribution that the packages are known of.
-pub fn system() -> Step {
+pub(crate) fn system() -> Step {
     let ask = Command::new("sed", ["-n", "s/^ID=/os /p; s/^VERSION_ID=/version /p"]);
     let fault = |answer: &Answer| {
         let Answer::Ran(ran) = answer else { return Some("nobody asked".to_owned()) };
@@ -71,7 +71,7 @@ pub fn system() -> Step {
 }
 
 /// A machine in its first minutes is still being set up by cloud-init; it is waited for.
-pub fn first_boot() -> Step {
+pub(crate) fn first_boot() -> Step {
     let ask = Command::new("cloud-init", ["status", "--wait"]).within(PROVISION_APT_TIMEOUT);
     let fault = |answer: &Answer| match answer {
         // Its other statuses say how the first boot went, which is not ours to judge.
@@ -128,7 +128,7 @@ fn doors(ssh_port: Option<u16>) -> Vec<Step> {
 
 /// Why the host must be restarted: the system asks for it, or it would boot another kernel than it
 /// runs. `default_kernel` is what the link of the boot loader points to.
-pub fn restart_reason(
+pub(crate) fn restart_reason(
     is_asked: bool,
     default_kernel: Option<&str>,
     running: &str,

@@ -28,25 +28,25 @@ use crate::provision::vm::spec::{ImageSource, VmSpec};
 
 /// What the plan of a hypervisor depends on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// Whether the machine that is wanted fits.
-    pub room: Room,
+    pub(crate) room: Room,
 }
 
 /// What the plan of a machine depends on.
 #[derive(Debug)]
-pub struct Birth<'a> {
-    pub paths: &'a Paths,
-    pub machine: &'a Machine,
+pub(crate) struct Birth<'a> {
+    pub(crate) paths: &'a Paths,
+    pub(crate) machine: &'a Machine,
     /// What was asked for.
-    pub wish: &'a VmSpec,
+    pub(crate) wish: &'a VmSpec,
     /// What the machine proves to be itself with.
-    pub host_key: &'a HostKey,
+    pub(crate) host_key: &'a HostKey,
     /// How its instructions are run.
-    pub virtualisation: Virtualisation,
+    pub(crate) virtualisation: Virtualisation,
     /// Whether a dnsmasq tells the hypervisor's names to others.
-    pub has_dnsmasq: bool,
+    pub(crate) has_dnsmasq: bool,
 }
 
 /// Only root and those who know the name: libvirt's own directory of disks is like this.
@@ -62,7 +62,7 @@ const HOSTS: &str = "/etc/hosts";
 
 /// A host becomes a hypervisor, with the image at hand. Whether the machine fits comes before
 /// anything that changes something.
-pub fn prepare(facts: &Facts, image: &ImageSource) -> Vec<Step> {
+pub(crate) fn prepare(facts: &Facts, image: &ImageSource) -> Vec<Step> {
     let paths = &facts.paths;
     let room = &facts.room;
     let mut steps = vec![system(), systemd(), first_boot()];
@@ -82,7 +82,7 @@ pub fn prepare(facts: &Facts, image: &ImageSource) -> Vec<Step> {
 }
 
 /// A machine is made and started.
-pub fn create(birth: &Birth<'_>) -> Vec<Step> {
+pub(crate) fn create(birth: &Birth<'_>) -> Vec<Step> {
     let Birth { paths, machine, wish, .. } = birth;
     let name = machine.name.as_str();
     let seed = seed::disk(machine, &wish.keys, Some(birth.host_key));
@@ -129,12 +129,12 @@ pub fn create(birth: &Birth<'_>) -> Vec<Step> {
 }
 
 /// A machine that has taken its host key: it is nowhere else any more.
-pub fn finish(paths: &Paths, machine: &Machine, keys: &[String]) -> Vec<Step> {
+pub(crate) fn finish(paths: &Paths, machine: &Machine, keys: &[String]) -> Vec<Step> {
     vec![seed_step(paths, machine, seed::disk(machine, keys, None))]
 }
 
 /// Nothing is left of a machine, however far it had come. No other is touched.
-pub fn remove(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
+pub(crate) fn remove(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
     let name = machine.name.as_str();
     let id = machine.id.to_string();
     // By its id: a name could have been given to another.
@@ -254,7 +254,7 @@ fn image(image: &ImageSource) -> Option<Step> {
 
 /// Where the image is on the hypervisor. One that is fetched has its address in its name: two of
 /// the same file name are two.
-pub fn image_path(image: &ImageSource) -> PathBuf {
+pub(crate) fn image_path(image: &ImageSource) -> PathBuf {
     match image {
         ImageSource::File { path, .. } => PathBuf::from(path),
         ImageSource::Url { url, .. } => Path::new(CACHE).join(url.cache_name()),

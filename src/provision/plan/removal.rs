@@ -22,18 +22,18 @@ use crate::provision::vm::machine::CACHE;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// Whether homes, logs and the user go, too.
-    pub with_homes: bool,
+    pub(crate) with_homes: bool,
     /// Whether a Docker Engine can be asked.
-    pub has_docker: bool,
+    pub(crate) has_docker: bool,
     /// The label that containers of sessions have.
-    pub session_label: &'static str,
+    pub(crate) session_label: &'static str,
 }
 
 /// All steps, in their order.
-pub fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let paths = &facts.paths;
     let mut steps = Vec::new();
     steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));

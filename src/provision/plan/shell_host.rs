@@ -20,20 +20,20 @@ use crate::provision::step::Step;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub paths: Paths,
+pub(crate) struct Facts {
+    pub(crate) paths: Paths,
     /// The program, to be put in its place.
-    pub program: Vec<u8>,
+    pub(crate) program: Vec<u8>,
     /// The session image that agents are given; none where there is no Docker to build it.
-    pub image: Option<Image>,
+    pub(crate) image: Option<Image>,
     /// Whether dnsmasq is installed: without it the names of sessions do not resolve.
-    pub has_dnsmasq: bool,
+    pub(crate) has_dnsmasq: bool,
     /// As whom rsyslogd runs, which reads what stands below the configuration.
-    pub log_user: LogUser,
+    pub(crate) log_user: LogUser,
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
-pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
         return own_files(paths, &facts.log_user, rng);
@@ -61,7 +61,7 @@ pub fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
 }
 
 /// The service, restarted when something that it reads only at its start is newer.
-pub fn service(paths: &Paths) -> Unit {
+pub(crate) fn service(paths: &Paths) -> Unit {
     Unit {
         name: STATUS_UNIT.to_owned(),
         is_enabled: true,

@@ -3,29 +3,29 @@
 use crate::limits::CAPACITY_PERCENT;
 
 /// How each file of ours begins that belongs to somebody else's directory.
-pub const MARK: &str = "# Written by convocate";
+pub(crate) const MARK: &str = "# Written by convocate";
 /// How a script of ours begins.
-pub const SCRIPT_MARK: &str = "#!/bin/sh\n# Written by convocate";
+pub(crate) const SCRIPT_MARK: &str = "#!/bin/sh\n# Written by convocate";
 
-pub const AGENT_SERVICE: &str = include_str!("units/convocate-agent.service");
+pub(crate) const AGENT_SERVICE: &str = include_str!("units/convocate-agent.service");
 /// The status listener's service.
-pub const STATUS_SERVICE: &str = include_str!("units/convocate-status.service");
+pub(crate) const STATUS_SERVICE: &str = include_str!("units/convocate-status.service");
 /// Triggers [`CERTIFICATE_SERVICE`].
-pub const CERTIFICATE_PATH: &str = include_str!("units/convocate-certificate.path");
+pub(crate) const CERTIFICATE_PATH: &str = include_str!("units/convocate-certificate.path");
 /// Puts a renewed certificate in its place on an agent's host.
-pub const CERTIFICATE_SERVICE: &str = include_str!("units/convocate-certificate.service");
+pub(crate) const CERTIFICATE_SERVICE: &str = include_str!("units/convocate-certificate.service");
 /// Triggers [`RENEWAL_SERVICE`].
-pub const RENEWAL_TIMER: &str = include_str!("units/convocate-renewal.timer");
+pub(crate) const RENEWAL_TIMER: &str = include_str!("units/convocate-renewal.timer");
 /// Renews certificates from the shell host.
-pub const RENEWAL_SERVICE: &str = include_str!("units/convocate-renewal.service");
+pub(crate) const RENEWAL_SERVICE: &str = include_str!("units/convocate-renewal.service");
 /// Lets dnsmasq know the names of sessions.
-pub const DNSMASQ: &str = include_str!("units/10-convocate.conf");
+pub(crate) const DNSMASQ: &str = include_str!("units/10-convocate.conf");
 /// Removes old images, once a day.
-pub const IMAGE_PRUNE: &str = include_str!("units/convocate-image-prune");
+pub(crate) const IMAGE_PRUNE: &str = include_str!("units/convocate-image-prune");
 
 /// The slice of all sessions on a machine like this: what admission pledges at most, held by the
 /// kernel.
-pub fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
+pub(crate) fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
     let percent = CAPACITY_PERCENT;
     let quota = cores as u64 * percent;
     let memory = memory_bytes / 100 * percent;

@@ -12,10 +12,10 @@ use crate::provision::plan::agent_host::{self, Facts, current_image, file, progr
 use crate::provision::step::Step;
 
 /// The agent's program, as its file is called.
-pub const PROGRAM: &str = "convocate-agent";
+pub(crate) const PROGRAM: &str = "convocate-agent";
 
 /// Everything that a newer version installs; `before` is the program that is there now.
-pub fn replace(facts: &Facts, before: Option<Vec<u8>>, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn replace(facts: &Facts, before: Option<Vec<u8>>, rng: &mut Rng) -> Vec<Step> {
     let mut steps = vec![is_agent_host(&facts.paths)];
     let kept = before.filter(|before| *before != facts.program);
     steps.extend(kept.map(|before| {
@@ -27,12 +27,12 @@ pub fn replace(facts: &Facts, before: Option<Vec<u8>>, rng: &mut Rng) -> Vec<Ste
 }
 
 /// The program from before in its place again, and started.
-pub fn back(paths: &Paths, before: &[u8]) -> Vec<Step> {
+pub(crate) fn back(paths: &Paths, before: &[u8]) -> Vec<Step> {
     vec![program(paths, PROGRAM, before), Step::new(AGENT_UNIT, service(paths))]
 }
 
 /// New sessions get this image: the agent reads that at its start.
-pub fn stamp(paths: &Paths, tag: &str) -> Vec<Step> {
+pub(crate) fn stamp(paths: &Paths, tag: &str) -> Vec<Step> {
     vec![current_image(paths, tag), Step::new(AGENT_UNIT, service(paths))]
 }
 

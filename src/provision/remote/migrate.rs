@@ -22,19 +22,19 @@ const RECEIVER: &str = "receive-session";
 
 /// A directory that lies on the other host under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
-    pub read: TreeRead,
+pub(crate) struct Moved {
+    pub(crate) read: TreeRead,
     /// The hash of the tree at both ends.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// Bytes that went to the host.
-    pub wire_bytes: u64,
+    pub(crate) wire_bytes: u64,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Why a directory is not there under its name.
 #[derive(Debug)]
-pub enum MoveError {
+pub(crate) enum MoveError {
     /// It cannot be read here.
     Here(DiskError),
     /// The host: its words.
@@ -55,7 +55,7 @@ impl From<RemoteError> for MoveError {
 ///
 /// # Errors
 /// [`MoveError::Here`].
-pub fn hash(home: &Path) -> Result<String, MoveError> {
+pub(crate) fn hash(home: &Path) -> Result<String, MoveError> {
     let mut manifest = Manifest::default();
     let read = read_tree(home, Contents::Read, |record| {
         manifest.add(record);
@@ -70,7 +70,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`MoveError`].
-    pub fn sessions(&self, copy: &Copied, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
+    pub(crate) fn sessions(&self, copy: &Copied, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
         let count = ids.len();
         match self.tell_sessions(copy, &Wanted::Look(ids))? {
             Word::There(all) if all.len() == count => Ok(all),
@@ -82,7 +82,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`MoveError`].
-    pub fn tell_sessions(&self, copy: &Copied, wanted: &Wanted) -> Result<Word, MoveError> {
+    pub(crate) fn tell_sessions(&self, copy: &Copied, wanted: &Wanted) -> Result<Word, MoveError> {
         let mut talk = Talk::start(&self.ssh.run_on(copy, RECEIVER), wanted)?;
         let word = talk.word()?;
         talk.end().map(|()| word)
@@ -93,7 +93,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`MoveError`]; the same call again begins anew.
-    pub fn send_session(
+    pub(crate) fn send_session(
         &self,
         copy: &Copied,
         id: Uuid,

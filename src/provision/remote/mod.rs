@@ -42,7 +42,7 @@ use crate::provision::openssh::{
 
 /// A host behind an open connection, which is closed when this is dropped.
 #[derive(Debug)]
-pub struct Remote {
+pub(crate) struct Remote {
     ssh: Ssh,
     /// Held for the socket of the connection, and removed behind it.
     _room: Room,
@@ -50,10 +50,10 @@ pub struct Remote {
 
 /// Whose ssh is used, when root runs this for somebody by sudo.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
-    pub name: String,
+pub(crate) struct Operator {
+    pub(crate) name: String,
     /// The numbers of the user and of the group.
-    pub ids: Ids,
+    pub(crate) ids: Ids,
 }
 
 /// A directory that only the operator enters, gone when this is dropped.
@@ -64,7 +64,7 @@ struct Room {
 
 /// Why the work on a host ended.
 #[derive(Debug)]
-pub enum RemoteError {
+pub(crate) enum RemoteError {
     /// There is no place for the connection's socket.
     NoRoom(DiskError),
     /// `ssh` could not be started.
@@ -94,7 +94,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError`]; nothing was changed.
-    pub fn open(target: Target, operator: Option<Operator>) -> Result<Remote, RemoteError> {
+    pub(crate) fn open(target: Target, operator: Option<Operator>) -> Result<Remote, RemoteError> {
         let remote = Remote::new(target, operator)?;
         match silent_call(&remote.ssh.open())? {
             true => Ok(remote),
@@ -106,7 +106,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError`]; nothing was changed.
-    pub fn connect(
+    pub(crate) fn connect(
         target: Target,
         operator: Option<Operator>,
     ) -> Result<(Remote, Probe), RemoteError> {
@@ -128,7 +128,7 @@ impl Remote {
     }
 
     /// The words with which the operator's ssh does things on this host.
-    pub fn ssh(&self) -> &Ssh {
+    pub(crate) fn ssh(&self) -> &Ssh {
         &self.ssh
     }
 
@@ -136,7 +136,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError::NoSsh`].
-    pub fn host_name(&self) -> Result<String, RemoteError> {
+    pub(crate) fn host_name(&self) -> Result<String, RemoteError> {
         let said = Remote::settings(&self.ssh)?;
         Ok(parse_host_name(&said).unwrap_or(self.ssh.target.host()).to_owned())
     }
@@ -145,7 +145,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError::NoSsh`].
-    pub fn settings(ssh: &Ssh) -> Result<String, RemoteError> {
+    pub(crate) fn settings(ssh: &Ssh) -> Result<String, RemoteError> {
         quiet_call(&ssh.settings()).map(|(_, said)| said)
     }
 
@@ -153,7 +153,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError::Copy`].
-    pub fn copy(&self, program: &[u8]) -> Result<Copied, RemoteError> {
+    pub(crate) fn copy(&self, program: &[u8]) -> Result<Copied, RemoteError> {
         let (is_done, said) = call(&self.ssh.upload(), program)?;
         let copy = parse_upload(&said).filter(|_| is_done);
         let copy = copy.ok_or(RemoteError::Copy("it could not be written"))?;
@@ -170,7 +170,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError::Cut`] if the connection was lost, [`RemoteError::NobodyListens`] when `tell`
     /// says no.
-    pub fn run_on(
+    pub(crate) fn run_on(
         &self,
         copy: &Copied,
         command: &str,
@@ -185,7 +185,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError::NoSsh`].
-    pub fn clean(&self, copy: &Copied) -> Result<(), RemoteError> {
+    pub(crate) fn clean(&self, copy: &Copied) -> Result<(), RemoteError> {
         quiet_call(&self.ssh.clean(copy)).map(drop)
     }
 
@@ -194,7 +194,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError::Restart`] when it has not come back in time.
-    pub fn restart(&self, probe: &Probe) -> Result<Duration, RemoteError> {
+    pub(crate) fn restart(&self, probe: &Probe) -> Result<Duration, RemoteError> {
         let begun = Instant::now();
         let _gone_before_it_could_answer = call(&self.ssh.restart(), &[])?;
         self.close();
@@ -245,7 +245,7 @@ impl Drop for Room {
 ///
 /// # Errors
 /// [`RemoteError`]; [`RemoteError::NobodyListens`] when `tell` says no.
-pub fn run_here(
+pub(crate) fn run_here(
     words: &[String],
     request: &str,
     tell: impl FnMut(&[u8]) -> bool,

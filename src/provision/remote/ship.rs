@@ -24,13 +24,13 @@ use crate::provision::ship::messages::{Wanted, Word};
 use crate::provision::ship::progress::Progress;
 
 /// The command of our programs that takes an image.
-pub const RECEIVER: &str = "receive-image";
+pub(crate) const RECEIVER: &str = "receive-image";
 /// The one that sends it.
-pub const SENDER: &str = "send-image";
+pub(crate) const SENDER: &str = "send-image";
 
 /// Where an image comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// The Engine here, by its socket.
     Here(PathBuf),
     /// Another host's: the words that run [`SENDER`] there.
@@ -43,7 +43,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`ShipError`]; the same call again begins anew.
-    pub fn ship(
+    pub(crate) fn ship(
         &self,
         copy: &Copied,
         image: &str,
@@ -61,7 +61,7 @@ impl Remote {
 ///
 /// # Errors
 /// [`ShipError`]; the same call again begins anew.
-pub fn ship(
+pub(crate) fn ship(
     source: &Source,
     receiver: &[String],
     image: &str,

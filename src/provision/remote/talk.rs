@@ -25,7 +25,7 @@ pub(super) const SSH_FAILED: i32 = 255;
 
 /// Talks with one program at a time, and hears when the operator wants it to end.
 #[derive(Debug)]
-pub struct Talker {
+pub(crate) struct Talker {
     clock: Clock,
     reactor: Reactor,
     signals: Signals,
@@ -48,7 +48,7 @@ impl Talker {
     ///
     /// # Errors
     /// When the process cannot wait for anything, which no machine in order does.
-    pub fn new() -> io::Result<Talker> {
+    pub(crate) fn new() -> io::Result<Talker> {
         let signals = Signals::block()?;
         let reactor = Reactor::new()?;
         let _ = reactor.watch(&signals, SIGNALS, Interests::Read)?;
@@ -61,7 +61,7 @@ impl Talker {
     /// # Errors
     /// [`RemoteError::Cut`] if the connection was lost, [`RemoteError::Interrupted`] if the
     /// operator wants it to end, [`RemoteError::NobodyListens`] when `tell` says no.
-    pub fn talk(
+    pub(crate) fn talk(
         &mut self,
         words: &[String],
         request: &str,
@@ -113,7 +113,7 @@ impl Talker {
     ///
     /// # Errors
     /// When the process cannot wait, which is a bug.
-    pub fn pause(&mut self, length: Duration) -> io::Result<bool> {
+    pub(crate) fn pause(&mut self, length: Duration) -> io::Result<bool> {
         let until = self.clock.mono() + length;
         while self.clock.mono() < until {
             if self.is_told_to_end() {
@@ -125,7 +125,7 @@ impl Talker {
     }
 
     /// Whether the operator wants everything to end.
-    pub fn is_told_to_end(&mut self) -> bool {
+    pub(crate) fn is_told_to_end(&mut self) -> bool {
         let mut is_told = false;
         while let Some(signal) = self.signals.next_signal() {
             is_told |= signal != crate::io::signals::Signal::WindowChange;

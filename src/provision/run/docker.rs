@@ -13,13 +13,13 @@ use crate::limits::{DOCKER_BODY_BYTES_MAX, DOCKER_STREAM_BYTES};
 
 /// Where an Engine listens.
 #[derive(Clone, Debug)]
-pub struct Engine {
-    pub socket: PathBuf,
+pub(crate) struct Engine {
+    pub(crate) socket: PathBuf,
 }
 
 /// A response as it comes.
 #[derive(Debug)]
-pub struct Download {
+pub(crate) struct Download {
     stream: UnixStream,
     status: u16,
     body: Body,
@@ -29,7 +29,7 @@ pub struct Download {
 
 /// A request whose body is being sent. Dropped before its end, it was none.
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     stream: UnixStream,
 }
 
@@ -38,7 +38,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error`]; a refusal is an answer.
-    pub fn ask(&self, request: &Request) -> Result<Response, Error> {
+    pub(crate) fn ask(&self, request: &Request) -> Result<Response, Error> {
         self.open(request)?.whole()
     }
 
@@ -46,7 +46,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error`]; a refusal is an answer.
-    pub fn open(&self, request: &Request) -> Result<Download, Error> {
+    pub(crate) fn open(&self, request: &Request) -> Result<Download, Error> {
         let mut stream = self.connect(request)?;
         write(&mut stream, &request.to_bytes(false))?;
         Download::begin(stream)
@@ -56,7 +56,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn send(&self, request: &Request, content_type: &str) -> Result<Upload, Error> {
+    pub(crate) fn send(&self, request: &Request, content_type: &str) -> Result<Upload, Error> {
         let mut stream = self.connect(request)?;
         write(&mut stream, &request.streamed_head(content_type))?;
         Ok(Upload { stream })
@@ -94,7 +94,7 @@ impl Download {
         }
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
@@ -102,7 +102,7 @@ impl Download {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
         loop {
             let piece = self.body.decode(&self.held[self.at..], space.len())?;
             let length = piece.data.len();
@@ -121,7 +121,7 @@ impl Download {
     ///
     /// # Errors
     /// [`Error`], also for a body that is too long to be kept.
-    pub fn whole(mut self) -> Result<Response, Error> {
+    pub(crate) fn whole(mut self) -> Result<Response, Error> {
         let mut body = Vec::new();
         let mut space = [0; 8 * 1024];
         loop {
@@ -158,7 +158,7 @@ impl Upload {
     ///
     /// # Errors
     /// The Engine's own words if it has refused already, or [`Error`].
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`Error`]; a refusal is an answer.
-    pub fn finish(mut self) -> Result<Response, Error> {
+    pub(crate) fn finish(mut self) -> Result<Response, Error> {
         write(&mut self.stream, LAST_CHUNK)?;
         Download::begin(self.stream)?.whole()
     }

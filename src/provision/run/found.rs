@@ -25,7 +25,7 @@ use crate::x509::Certificate;
 ///
 /// # Errors
 /// One sentence, if it cannot be read.
-pub fn text(path: &Path, limit: usize) -> Result<Option<Zeroizing<String>>, String> {
+pub(crate) fn text(path: &Path, limit: usize) -> Result<Option<Zeroizing<String>>, String> {
     match disk::read_bounded(path, limit, Links::Refuse) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(Zeroizing::new(text))),
@@ -38,7 +38,7 @@ pub fn text(path: &Path, limit: usize) -> Result<Option<Zeroizing<String>>, Stri
 
 /// The layers of an image by their hashes, as JSON; `None` if the Engine of this machine does not
 /// have it, or is not there.
-pub fn image_layers(image: &str) -> Option<String> {
+pub(crate) fn image_layers(image: &str) -> Option<String> {
     let engine = Engine { socket: PathBuf::from(DOCKER_SOCKET) };
     let found = engine.ask(&call::image_inspect(image)).and_then(known).ok()??;
     serde_json::to_string(&found.layers).ok()
@@ -48,7 +48,7 @@ pub fn image_layers(image: &str) -> Option<String> {
 ///
 /// # Errors
 /// One sentence, if one cannot be read.
-pub fn authority(paths: &Paths) -> Result<authority::Found, String> {
+pub(crate) fn authority(paths: &Paths) -> Result<authority::Found, String> {
     let files = paths.log_authority();
     let read = |path: &Path| text(path, X509_PEM_BYTES_MAX);
     let public = |path: &Path| Ok::<_, String>(read(path)?.map(|text| text.to_string()));
@@ -65,7 +65,7 @@ pub fn authority(paths: &Paths) -> Result<authority::Found, String> {
 ///
 /// # Errors
 /// One sentence, if the registry cannot be read.
-pub fn agents(paths: &Paths) -> Result<Vec<AgentId>, String> {
+pub(crate) fn agents(paths: &Paths) -> Result<Vec<AgentId>, String> {
     let directory = paths.agent_keys();
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -80,7 +80,7 @@ pub fn agents(paths: &Paths) -> Result<Vec<AgentId>, String> {
 ///
 /// # Errors
 /// One sentence, if the registry cannot be read.
-pub fn log_agents(paths: &Paths) -> Result<Vec<LogAgent>, String> {
+pub(crate) fn log_agents(paths: &Paths) -> Result<Vec<LogAgent>, String> {
     let mut found = Vec::new();
     for id in agents(paths)? {
         let path = paths.agent_entry(id.as_str()).log_token();
@@ -95,7 +95,9 @@ pub fn log_agents(paths: &Paths) -> Result<Vec<LogAgent>, String> {
 ///
 /// # Errors
 /// One sentence, if a file cannot be read.
-pub fn agent_certificates(paths: &Paths) -> Result<Vec<(String, Option<Certificate>)>, String> {
+pub(crate) fn agent_certificates(
+    paths: &Paths,
+) -> Result<Vec<(String, Option<Certificate>)>, String> {
     let mut found = Vec::new();
     for id in agents(paths)? {
         let path = paths.agent_entry(id.as_str()).log_certificate();
@@ -111,7 +113,7 @@ pub fn agent_certificates(paths: &Paths) -> Result<Vec<(String, Option<Certifica
 ///
 /// # Errors
 /// One sentence, if there is one that does not answer.
-pub fn machines() -> Result<Vec<String>, String> {
+pub(crate) fn machines() -> Result<Vec<String>, String> {
     if !["/usr/sbin/libvirtd", "/usr/sbin/virtqemud"].iter().any(|it| Path::new(it).exists()) {
         return Ok(Vec::new());
     }
@@ -128,7 +130,7 @@ pub fn machines() -> Result<Vec<String>, String> {
 ///
 /// # Errors
 /// Its own complaint.
-pub fn virsh(arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn virsh(arguments: &[&str]) -> Result<String, String> {
     let mut call = std::process::Command::new("virsh");
     call.args(["--connect", "qemu:///system"]).args(arguments).env("LC_ALL", "C.UTF-8");
     signals::reset_in_child(&mut call);
@@ -143,7 +145,7 @@ pub fn virsh(arguments: &[&str]) -> Result<String, String> {
 ///
 /// # Errors
 /// One sentence, if its settings cannot be read.
-pub fn log_user(paths: &Paths) -> Result<LogUser, String> {
+pub(crate) fn log_user(paths: &Paths) -> Result<LogUser, String> {
     if let Some(settings) = text(&paths.rsyslog_settings(), CONFIG_FILE_BYTES_MAX)? {
         return Ok(LogUser::parse(&settings));
     }

@@ -16,7 +16,7 @@
 //! | [`store`] | what of it is to be sent, from the Engine's own files |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
-pub(crate) mod docker;
+pub mod docker;
 mod fetch;
 mod files;
 pub mod found;
@@ -38,13 +38,13 @@ use crate::provision::step::Step;
 
 /// How a run is to be.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Whether anything is changed.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Where the Docker Engine listens.
-    pub docker_socket: PathBuf,
+    pub(crate) docker_socket: PathBuf,
     /// Whether the end of standard input ends the run.
-    pub until_stdin_ends: bool,
+    pub(crate) until_stdin_ends: bool,
 }
 
 /// Takes all steps on this machine and hands each event to `tell`, which ends the run by an error:
@@ -52,7 +52,7 @@ pub struct Options {
 ///
 /// # Errors
 /// When the process cannot wait for anything, which no machine in order does.
-pub fn run<E: std::fmt::Display>(
+pub(crate) fn run<E: std::fmt::Display>(
     steps: Vec<Step>,
     options: &Options,
     mut tell: impl FnMut(&Event) -> Result<(), E>,

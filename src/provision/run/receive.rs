@@ -21,7 +21,7 @@ use crate::provision::ship::messages::{Known, Offer, Word, is_containerd_store, 
 ///
 /// # Errors
 /// When nobody reads what is said. Everything else is said.
-pub fn receive(
+pub(crate) fn receive(
     offer: &Offer,
     docker_socket: PathBuf,
     mut input: impl Read,

@@ -30,7 +30,7 @@ use crate::provision::ship::frame::{Unpacked, Unpacker};
 ///
 /// # Errors
 /// When nobody reads what is said. Everything else is said.
-pub fn receive_session(
+pub(crate) fn receive_session(
     paths: &Paths,
     wanted: &Wanted,
     mut input: impl Read,

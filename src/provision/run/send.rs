@@ -33,26 +33,26 @@ use crate::provision::ship::progress::{Progress, mib};
 
 /// An image that is on the host under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shipped {
-    pub id: String,
-    pub layers: usize,
+pub(crate) struct Shipped {
+    pub(crate) id: String,
+    pub(crate) layers: usize,
     /// Those that were sent.
-    pub sent: usize,
+    pub(crate) sent: usize,
     /// Bytes of the archive that was sent.
-    pub plain_bytes: u64,
+    pub(crate) plain_bytes: u64,
     /// Bytes that went to the host.
-    pub wire_bytes: u64,
+    pub(crate) wire_bytes: u64,
     /// SHA-256 of the archive at both ends; empty if none was sent.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// Why layers that are there were sent all the same, if they were.
-    pub why_whole: Option<String>,
+    pub(crate) why_whole: Option<String>,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Why an image is not on the host under its name, which means what it did before.
 #[derive(Debug)]
-pub enum ShipError {
+pub(crate) enum ShipError {
     /// A program at one of the ends could not be started.
     Start(String),
     /// The Engine here: its words.
@@ -75,7 +75,7 @@ pub enum ShipError {
 }
 
 /// An image that is to be sent.
-pub struct ImageSource {
+pub(crate) struct ImageSource {
     engine: Engine,
     offer: Offer,
     /// Bytes of each layer, where that is known.
@@ -98,7 +98,7 @@ struct Receiving<R, W> {
 }
 
 /// What a receiver says.
-pub struct Words<R> {
+pub(crate) struct Words<R> {
     input: R,
     lines: Lines,
 }
@@ -108,7 +108,7 @@ impl ImageSource {
     ///
     /// # Errors
     /// [`ShipError::Here`].
-    pub fn new(image: &str, socket: PathBuf) -> Result<ImageSource, ShipError> {
+    pub(crate) fn new(image: &str, socket: PathBuf) -> Result<ImageSource, ShipError> {
         let here = |error: Error| ShipError::Here(format!("docker: {error}"));
         let engine = Engine { socket };
         let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
@@ -129,7 +129,7 @@ impl ImageSource {
     ///
     /// # Errors
     /// [`ShipError`]; the same call with another receiver begins anew.
-    pub fn ship(
+    pub(crate) fn ship(
         &self,
         whole: bool,
         (input, output): (impl Read, impl Write),
@@ -303,7 +303,7 @@ impl<R: Read, W: Write> Receiving<R, W> {
 
 impl<R: Read> Words<R> {
     /// None has been heard yet.
-    pub fn new(input: R) -> Words<R> {
+    pub(crate) fn new(input: R) -> Words<R> {
         Words { input, lines: Lines::new(PROVISION_REQUEST_BYTES_MAX) }
     }
 
@@ -311,7 +311,7 @@ impl<R: Read> Words<R> {
     ///
     /// # Errors
     /// [`ShipError`].
-    pub fn hear(&mut self) -> Result<Word, ShipError> {
+    pub(crate) fn hear(&mut self) -> Result<Word, ShipError> {
         loop {
             let line = self.line()?;
             match serde_json::from_slice(&line) {
@@ -343,7 +343,7 @@ impl<R: Read> Words<R> {
 
 impl ShipError {
     /// The same, when that many layers were left out.
-    pub fn without(self, held: usize) -> ShipError {
+    pub(crate) fn without(self, held: usize) -> ShipError {
         match self {
             ShipError::There(text) if held > 0 => ShipError::Without(text),
             other => other,
@@ -353,7 +353,7 @@ impl ShipError {
 
 impl Shipped {
     /// What happened, in a line.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let seconds = self.took.as_secs_f64();
         let mut text = match self.sent {
             0 if self.sha256.is_empty() => format!("is there ({seconds:.1} s)"),

@@ -17,13 +17,13 @@ const HEAD_BYTES: usize = 8;
 const HASH_BYTES: usize = 32;
 
 #[derive(Debug, Default)]
-pub struct Packer {
+pub(crate) struct Packer {
     hash: Sha256,
     plain_bytes: u64,
 }
 
 #[derive(Debug)]
-pub struct Unpacker {
+pub(crate) struct Unpacker {
     hash: Sha256,
     plain_bytes: u64,
     /// The frame that comes, as far as it has come.
@@ -34,7 +34,7 @@ pub struct Unpacker {
 
 /// What was wrong with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameFault {
+pub(crate) enum FrameFault {
     /// A frame that is none.
     Broken,
     /// All frames are good, and what arrived is not what was sent.
@@ -45,7 +45,7 @@ pub enum FrameFault {
 
 /// What came of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unpacked<'a> {
+pub(crate) enum Unpacked<'a> {
     /// Nothing whole yet.
     More,
     /// The next plain bytes.
@@ -56,7 +56,7 @@ pub enum Unpacked<'a> {
 
 impl Packer {
     /// Appends the frames of these plain bytes to `out`.
-    pub fn pack(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn pack(&mut self, plain: &[u8], out: &mut Vec<u8>) {
         self.hash.update(plain);
         self.plain_bytes += plain.len() as u64;
         for piece in plain.chunks(SHIP_FRAME_BYTES) {
@@ -76,7 +76,7 @@ impl Packer {
     }
 
     /// Appends the end. The SHA-256 in hexadecimal.
-    pub fn finish(self, out: &mut Vec<u8>) -> String {
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> String {
         let hash = self.hash.finalize();
         out.extend_from_slice(&head(0, HASH_BYTES));
         out.extend_from_slice(&hash);
@@ -84,7 +84,7 @@ impl Packer {
     }
 
     /// Plain bytes so far.
-    pub fn plain_bytes(&self) -> u64 {
+    pub(crate) fn plain_bytes(&self) -> u64 {
         self.plain_bytes
     }
 }
@@ -101,7 +101,7 @@ impl Unpacker {
     ///
     /// # Errors
     /// [`FrameFault`]; nothing good comes after that.
-    pub fn push(&mut self, input: &[u8]) -> Result<(usize, Unpacked<'_>), FrameFault> {
+    pub(crate) fn push(&mut self, input: &[u8]) -> Result<(usize, Unpacked<'_>), FrameFault> {
         if self.has_ended {
             return if input.is_empty() {
                 Ok((0, Unpacked::More))
@@ -137,12 +137,12 @@ impl Unpacker {
     }
 
     /// The SHA-256 of what has come, in hexadecimal.
-    pub fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         hex::text(&self.hash.clone().finalize())
     }
 
     /// Plain bytes so far.
-    pub fn plain_bytes(&self) -> u64 {
+    pub(crate) fn plain_bytes(&self) -> u64 {
         self.plain_bytes
     }
 

@@ -15,7 +15,7 @@ use crate::limits::{SHIP_DESCRIPTION_BYTES_MAX, SHIP_ENTRIES_MAX, SHIP_EXTENSION
 
 /// The archive that passes.
 #[derive(Debug)]
-pub struct LayerFilter {
+pub(crate) struct LayerFilter {
     layers: Layers,
     state: State,
     /// Headers of the entry that comes, which go where it goes.
@@ -60,7 +60,7 @@ enum Fate {
 
 impl LayerFilter {
     /// For an image with these layers.
-    pub fn new(layers: Layers) -> LayerFilter {
+    pub(crate) fn new(layers: Layers) -> LayerFilter {
         LayerFilter {
             layers,
             state: State::Head { from: 0 },
@@ -75,7 +75,7 @@ impl LayerFilter {
     ///
     /// # Errors
     /// [`TarFault`], from then on always.
-    pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), TarFault> {
+    pub(crate) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), TarFault> {
         while !input.is_empty() {
             let state = std::mem::replace(&mut self.state, State::End);
             match self.step(state, input, out) {
@@ -96,7 +96,7 @@ impl LayerFilter {
     ///
     /// # Errors
     /// [`TarFault::Cut`], if that is too early.
-    pub fn finish(&self) -> Result<(), TarFault> {
+    pub(crate) fn finish(&self) -> Result<(), TarFault> {
         match self.state {
             State::End => Ok(()),
             State::Failed(fault) => Err(fault),
@@ -105,7 +105,7 @@ impl LayerFilter {
     }
 
     /// How many layers were left out so far.
-    pub fn left_out(&self) -> usize {
+    pub(crate) fn left_out(&self) -> usize {
         self.left_out
     }
 

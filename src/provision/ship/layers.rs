@@ -17,7 +17,7 @@ use crate::base::hex;
 
 /// The layers of an image, and which of them are not to be sent.
 #[derive(Debug)]
-pub struct Layers {
+pub(crate) struct Layers {
     /// Digests of the layers' archives, `sha256:HEX`, lowest first.
     digests: Vec<String>,
     /// How many of the lowest the other side has.
@@ -28,7 +28,7 @@ pub struct Layers {
 
 impl Layers {
     /// Of an image with these layers, the lowest `held` of which are there.
-    pub fn new(digests: Vec<String>, held: usize) -> Layers {
+    pub(crate) fn new(digests: Vec<String>, held: usize) -> Layers {
         let held = held.min(digests.len());
         let mut layers = Layers { digests, held, left_out: BTreeSet::new() };
         let plain = (0..layers.held).filter(|&at| !layers.is_needed_above(at));
@@ -37,19 +37,19 @@ impl Layers {
     }
 
     /// Whether the file of this name is a layer that is there.
-    pub fn is_held(&self, name: &str) -> bool {
+    pub(crate) fn is_held(&self, name: &str) -> bool {
         self.left_out.contains(name)
     }
 
     /// The directory whose description this file is, if there is anything to learn from it.
-    pub fn described_by(&self, name: &str) -> Option<String> {
+    pub(crate) fn described_by(&self, name: &str) -> Option<String> {
         let directory = name.strip_suffix("/json")?;
         let is_plain = directory.len() == 64 && directory.bytes().all(is_hex);
         (self.held > 0 && is_plain).then(|| directory.to_owned())
     }
 
     /// Learns from the description of a directory's layer.
-    pub fn learn(&mut self, directory: &str, description: &[u8]) {
+    pub(crate) fn learn(&mut self, directory: &str, description: &[u8]) {
         // Engines name a directory before or after they add the system to its description.
         for without in [&["id", "parent", "os"][..], &["id", "parent"]] {
             let names = names(&self.digests, self.held, description, without).unwrap_or_default();
@@ -103,12 +103,12 @@ pub(super) mod tests {
     use super::*;
 
     /// What Docker 20.10 wrote for an image of three layers.
-    pub const DIGESTS: [&str; 3] = [
+    pub(crate) const DIGESTS: [&str; 3] = [
         "sha256:5530d9f82c2a234fc0c36a2e9f4acba7076ab3e78255764be41d44a9c9ab1356",
         "sha256:c203b3702b2c38954c823c3810d8cf8c6e1d6809f0eb191633d640384c67df85",
         "sha256:e248d4fcdb6dd1d87d724de30e50056960d3cff6e431846d3fe9437ff6049245",
     ];
-    pub const DIRECTORIES: [&str; 3] = [
+    pub(crate) const DIRECTORIES: [&str; 3] = [
         "c0eaf8d4d00eb863d9652cd95906c246f843b45ca6635533ae6ba916549d7049",
         "e0c6cd72e61f702bc14f9a93b3594c3e077fa16395f705e4986dd6d82706157d",
         "24b61b3a52397f1623b82efe625dd359d4bf2322a4832a6d0a426d45af3d90c7",
@@ -121,7 +121,7 @@ pub(super) mod tests {
         \"os\":\"linux\"}";
 
     /// The description of one of the two lower layers.
-    pub fn description(at: usize) -> String {
+    pub(crate) fn description(at: usize) -> String {
         match at {
             0 => format!("{{\"id\":\"{}\",{FIELDS}", DIRECTORIES[0]),
             _ => {
@@ -131,7 +131,7 @@ pub(super) mod tests {
         }
     }
 
-    pub fn layers(held: usize) -> Layers {
+    pub(crate) fn layers(held: usize) -> Layers {
         Layers::new(DIGESTS.map(str::to_owned).to_vec(), held)
     }
 

@@ -11,31 +11,31 @@ use crate::limits::SHIP_LAYERS_MAX;
 /// An image that is offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// Its id at the source.
-    pub id: String,
+    pub(crate) id: String,
     /// The name that it is to have.
-    pub name: String,
+    pub(crate) name: String,
     /// Digests of its layers' archives, lowest first.
-    pub layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
     /// Whether all of it comes, whatever is there: a try without has failed.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Which image a sender is to send, as another program tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its name with its tag.
-    pub image: String,
+    pub(crate) image: String,
     /// Whether all of it is to be sent, whatever is there.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// What the receiver says, a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Word {
+pub(crate) enum Word {
     /// What is there.
     Have {
         /// So many of the lowest layers.
@@ -58,12 +58,12 @@ pub enum Word {
 
 /// What an Engine says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub id: String,
+pub(crate) struct Known {
+    pub(crate) id: String,
     /// Digests of its layers' archives, lowest first.
-    pub layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
     /// Bytes of all layers.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 impl Offer {
@@ -71,7 +71,7 @@ impl Offer {
     ///
     /// # Errors
     /// One sentence, if it is no name that we give, or has no layers or too many.
-    pub fn check(&self) -> Result<(&str, &str), String> {
+    pub(crate) fn check(&self) -> Result<(&str, &str), String> {
         let is_digest = |text: &str| {
             let hex = text.strip_prefix("sha256:").unwrap_or_default();
             hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -86,7 +86,7 @@ impl Offer {
     }
 
     /// How many of the lowest layers an image has in common with the offered one.
-    pub fn common(&self, layers: &[String]) -> usize {
+    pub(crate) fn common(&self, layers: &[String]) -> usize {
         self.layers.iter().zip(layers).take_while(|(ours, theirs)| ours == theirs).count()
     }
 }
@@ -95,7 +95,7 @@ impl Offer {
 ///
 /// # Errors
 /// One sentence, if it has no tag or is no name.
-pub fn split_name(name: &str) -> Result<(&str, &str), String> {
+pub(crate) fn split_name(name: &str) -> Result<(&str, &str), String> {
     let is_good = |part: &str, more: &str, max: usize| {
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte);
         let begins = part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
@@ -113,7 +113,7 @@ pub fn split_name(name: &str) -> Result<(&str, &str), String> {
 ///
 /// # Errors
 /// The Engine's words, or what is wrong with them.
-pub fn known(response: Response) -> Result<Option<Known>, Error> {
+pub(crate) fn known(response: Response) -> Result<Option<Known>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Image {
@@ -146,7 +146,7 @@ pub fn known(response: Response) -> Result<Option<Known>, Error> {
 ///
 /// # Errors
 /// As of [`known`].
-pub fn is_containerd_store(info: Response) -> Result<bool, Error> {
+pub(crate) fn is_containerd_store(info: Response) -> Result<bool, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {
@@ -161,7 +161,7 @@ pub fn is_containerd_store(info: Response) -> Result<bool, Error> {
 
 /// Bytes of each layer, lowest first, by the answer to a question after an image's history; `None`
 /// if that does not tell.
-pub fn layer_sizes(history: Response, layers: usize) -> Option<Vec<u64>> {
+pub(crate) fn layer_sizes(history: Response, layers: usize) -> Option<Vec<u64>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Entry {
@@ -174,7 +174,7 @@ pub fn layer_sizes(history: Response, layers: usize) -> Option<Vec<u64>> {
 }
 
 /// The id of the image that an Engine has just taken, if its answer says so.
-pub fn loaded_id(answer: &[u8]) -> Option<String> {
+pub(crate) fn loaded_id(answer: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Progress {
         #[serde(default)]

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Bytes of the archive that have been sent, before they were packed.
-    pub plain_bytes: u64,
+    pub(crate) plain_bytes: u64,
     /// Bytes on the wire.
-    pub wire_bytes: u64,
+    pub(crate) wire_bytes: u64,
     /// What the archive will have, about; `None` if that is not known.
-    pub expected_bytes: Option<u64>,
+    pub(crate) expected_bytes: Option<u64>,
     /// Since the first byte.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Progress {
     /// Bytes of the archive a second; 0 before there is anything to tell.
-    pub fn rate(&self) -> u64 {
+    pub(crate) fn rate(&self) -> u64 {
         let seconds = self.took.as_secs_f64();
         // A rate is a rough figure, and no line moves 2^63 bytes a second.
         #[expect(clippy::cast_possible_truncation, reason = "a rate is far below 2^52")]
@@ -28,13 +28,13 @@ impl Progress {
     }
 
     /// Seconds that are left at this rate, if that can be told.
-    pub fn rest_seconds(&self) -> Option<u64> {
+    pub(crate) fn rest_seconds(&self) -> Option<u64> {
         let left = self.expected_bytes?.saturating_sub(self.plain_bytes);
         left.checked_div(self.rate())
     }
 
     /// `120 of 303 MiB, 95 MiB/s, 2 s left`
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = match self.expected_bytes {
             Some(expected) => format!("{} of {} MiB", mib(self.plain_bytes), mib(expected)),
             None => format!("{} MiB", mib(self.plain_bytes)),
@@ -48,7 +48,7 @@ impl Progress {
 }
 
 /// Whole MiB, rounded up.
-pub fn mib(bytes: u64) -> u64 {
+pub(crate) fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1024 * 1024)
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 /// A piece of a layer's archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// These bytes: headers, and what fills blocks.
     Bytes(Vec<u8>),
     /// So many bytes, which are the content of this file of the layer.
@@ -48,7 +48,7 @@ impl Piece {
     ///
     /// # Errors
     /// One sentence, if it is no line of this format.
-    pub fn parse(line: &[u8]) -> Result<Option<Piece>, String> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Option<Piece>, String> {
         let line: Line =
             serde_json::from_slice(line).map_err(|error| format!("a layer's index: {error}"))?;
         let bytes = |text: &str| {
@@ -70,7 +70,7 @@ impl Piece {
     }
 
     /// What it has of the archive, in bytes.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::File { length, .. } => *length,

@@ -31,22 +31,22 @@ const MANIFEST: &str = "manifest.json";
 const FILE_MODE: u32 = 0o644;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+pub(crate) struct Store {
     root: PathBuf,
     driver: String,
 }
 
 /// The files of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerFiles {
+pub(crate) struct LayerFiles {
     /// Names the directory of its files.
-    pub cache_id: PathBuf,
-    pub index: PathBuf,
+    pub(crate) cache_id: PathBuf,
+    pub(crate) index: PathBuf,
 }
 
 impl Store {
     /// By what an Engine says of itself; `None` if its store is laid out in another way.
-    pub fn of(info: Response) -> Option<Store> {
+    pub(crate) fn of(info: Response) -> Option<Store> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Info {
@@ -60,12 +60,12 @@ impl Store {
     }
 
     /// The configuration of an image.
-    pub fn configuration(&self, id: &str) -> PathBuf {
+    pub(crate) fn configuration(&self, id: &str) -> PathBuf {
         self.image().join("imagedb/content/sha256").join(digits(id))
     }
 
     /// The files of a layer, by its place in the chain.
-    pub fn layer(&self, chain: &str) -> LayerFiles {
+    pub(crate) fn layer(&self, chain: &str) -> LayerFiles {
         let directory = self.image().join("layerdb/sha256").join(digits(chain));
         LayerFiles {
             cache_id: directory.join("cache-id"),
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// The directory of a layer's files, by the content of its `cache-id`; `None` if that is none.
-    pub fn files(&self, cache_id: &[u8]) -> Option<PathBuf> {
+    pub(crate) fn files(&self, cache_id: &[u8]) -> Option<PathBuf> {
         let name = std::str::from_utf8(cache_id).ok()?.trim_end();
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_name.then(|| self.root.join(&self.driver).join(name).join("diff"))
@@ -87,7 +87,7 @@ impl Store {
 
 /// What identifies each layer with all that is below it (OCI image specification, ChainID), for
 /// layers with these digests, lowest first.
-pub fn chain_ids(digests: &[String]) -> Vec<String> {
+pub(crate) fn chain_ids(digests: &[String]) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     for digest in digests {
         let id = match chain.last() {
@@ -100,17 +100,17 @@ pub fn chain_ids(digests: &[String]) -> Vec<String> {
 }
 
 /// SHA-256 of some bytes as Engines write it.
-pub fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     text_of(&Sha256::digest(bytes))
 }
 
 /// A finished SHA-256 as Engines write it.
-pub fn text_of(hash: &[u8]) -> String {
+pub(crate) fn text_of(hash: &[u8]) -> String {
     format!("sha256:{}", hex::text(hash))
 }
 
 /// What an archive begins with: configuration and list of an image with layers of these digests.
-pub fn archive_head(id: &str, configuration: &[u8], digests: &[String]) -> Vec<u8> {
+pub(crate) fn archive_head(id: &str, configuration: &[u8], digests: &[String]) -> Vec<u8> {
     let name = format!("{}.json", digits(id));
     let layers: Vec<String> = digests.iter().map(|digest| layer_name(digest)).collect();
     let manifest = json!([{ "Config": name, "RepoTags": null, "Layers": layers }]).to_string();
@@ -126,7 +126,7 @@ pub fn archive_head(id: &str, configuration: &[u8], digests: &[String]) -> Vec<u
 
 /// What stands before a layer's archive of this length in that of the image; `None` if it is too
 /// long for that.
-pub fn layer_head(digest: &str, length: u64) -> Option<[u8; ustar::BLOCK_BYTES]> {
+pub(crate) fn layer_head(digest: &str, length: u64) -> Option<[u8; ustar::BLOCK_BYTES]> {
     (length <= ustar::FILE_BYTES_MAX).then(|| ustar::header(&layer_name(digest), FILE_MODE, length))
 }
 

@@ -7,13 +7,13 @@ use std::fmt;
 
 use crate::limits::{SHIP_ENTRIES_MAX, SHIP_EXTENSION_BYTES_MAX, SHIP_NAME_BYTES_MAX};
 
-pub use crate::base::ustar::BLOCK_BYTES;
+pub(crate) use crate::base::ustar::BLOCK_BYTES;
 
-pub type Block = [u8; BLOCK_BYTES];
+pub(crate) type Block = [u8; BLOCK_BYTES];
 
 /// What an entry is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// Says more about the entry behind it, in pax's way.
@@ -28,17 +28,17 @@ pub enum Kind {
 
 /// The header of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// Its name; one that stands in an entry before it counts instead.
-    pub name: String,
-    pub kind: Kind,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
     /// Bytes of data behind it, without those that fill its last block.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 /// What is wrong with an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TarFault {
+pub(crate) enum TarFault {
     /// A block that is no header.
     Header,
     /// A number of a header that is none, or more than 2^62.
@@ -58,7 +58,7 @@ impl Header {
     ///
     /// # Errors
     /// [`TarFault`], for a block that is no header.
-    pub fn parse(block: &Block) -> Result<Option<Header>, TarFault> {
+    pub(crate) fn parse(block: &Block) -> Result<Option<Header>, TarFault> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
@@ -93,9 +93,9 @@ impl Header {
 
 /// What an extended header says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extension {
-    pub name: Option<String>,
-    pub size: Option<u64>,
+pub(crate) struct Extension {
+    pub(crate) name: Option<String>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Extension {
@@ -103,7 +103,7 @@ impl Extension {
     ///
     /// # Errors
     /// [`TarFault::Extension`], if they are none.
-    pub fn read_pax(&mut self, mut data: &[u8]) -> Result<(), TarFault> {
+    pub(crate) fn read_pax(&mut self, mut data: &[u8]) -> Result<(), TarFault> {
         let wrong = TarFault::Extension;
         while !data.is_empty() {
             let blank = data.iter().position(|&byte| byte == b' ').ok_or(wrong)?;
@@ -130,7 +130,7 @@ impl Extension {
     ///
     /// # Errors
     /// [`TarFault::Name`], if it is none.
-    pub fn read_long_name(&mut self, data: &[u8]) -> Result<(), TarFault> {
+    pub(crate) fn read_long_name(&mut self, data: &[u8]) -> Result<(), TarFault> {
         self.name = Some(bounded(text(data)?)?);
         Ok(())
     }
@@ -195,7 +195,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A header as ustar has it.
-    pub fn block(name: &str, kind: u8, size: &str) -> Block {
+    pub(crate) fn block(name: &str, kind: u8, size: &str) -> Block {
         let mut block = [0; BLOCK_BYTES];
         block[..name.len()].copy_from_slice(name.as_bytes());
         block[124..124 + size.len()].copy_from_slice(size.as_bytes());
@@ -205,7 +205,7 @@ pub(super) mod tests {
         block
     }
 
-    pub fn seal(block: &mut Block) {
+    pub(crate) fn seal(block: &mut Block) {
         block[148..156].copy_from_slice(b"        ");
         let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

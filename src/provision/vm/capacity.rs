@@ -10,32 +10,32 @@ use crate::provision::vm::spec::Size;
 
 /// What a hypervisor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hypervisor {
-    pub cpus: u64,
+pub(crate) struct Hypervisor {
+    pub(crate) cpus: u64,
     /// Bytes of memory.
-    pub memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// Bytes of the file system for the disks of machines.
-    pub disk_bytes: u64,
+    pub(crate) disk_bytes: u64,
     /// Of these, in use by whatever it is.
-    pub disk_used_bytes: u64,
+    pub(crate) disk_used_bytes: u64,
 }
 
 /// What machines were promised; of one or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Promised {
+pub(crate) struct Promised {
     /// How many they are.
-    pub machines: u64,
-    pub cpus: u64,
+    pub(crate) machines: u64,
+    pub(crate) cpus: u64,
     /// Bytes of memory.
-    pub memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// Bytes that their disks may grow to.
-    pub disk_bytes: u64,
+    pub(crate) disk_bytes: u64,
     /// Bytes that their disks take now.
-    pub disk_taken_bytes: u64,
+    pub(crate) disk_taken_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sum {
+pub(crate) struct Sum {
     name: &'static str,
     unit: &'static str,
     /// One unit as it is shown, in the numbers that follow.
@@ -56,7 +56,7 @@ impl Promised {
     ///
     /// # Errors
     /// What they do not say.
-    pub fn read(info: &str, disks: &str) -> Result<Promised, &'static str> {
+    pub(crate) fn read(info: &str, disks: &str) -> Result<Promised, &'static str> {
         let value = |name: &str| {
             let mut lines = info.lines().filter_map(|line| line.split_once(':'));
             let found = lines.find(|(key, _)| key.trim() == name);
@@ -82,7 +82,7 @@ impl Promised {
     }
 
     #[must_use]
-    pub fn and(self, other: Promised) -> Promised {
+    pub(crate) fn and(self, other: Promised) -> Promised {
         Promised {
             machines: self.machines + other.machines,
             cpus: self.cpus.saturating_add(other.cpus),
@@ -95,7 +95,7 @@ impl Promised {
 
 impl Hypervisor {
     /// The sums on each axis: processors, memory, disk.
-    pub fn sums(&self, promised: &Promised, wanted: &Size) -> [Sum; 3] {
+    pub(crate) fn sums(&self, promised: &Promised, wanted: &Size) -> [Sum; 3] {
         let machines = promised.machines;
         let others = self.disk_used_bytes.saturating_sub(promised.disk_taken_bytes);
         [
@@ -135,12 +135,12 @@ impl Hypervisor {
 
 impl Sum {
     /// What it is of.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// Whether all of it is within what machines may have.
-    pub fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         self.all() * 100 <= u128::from(self.total) * u128::from(VM_PERCENT)
     }
 

@@ -10,7 +10,7 @@ use crate::provision::vm::machine::Machine;
 
 /// How its instructions are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Virtualisation {
+pub(crate) enum Virtualisation {
     /// By the processor.
     Kvm,
     /// By QEMU, some twenty times slower.
@@ -18,9 +18,9 @@ pub enum Virtualisation {
 }
 
 /// The serial number of its disk for `/var`, by which it finds that among its disks.
-pub const DATA_SERIAL: &str = "convocate-var";
+pub(crate) const DATA_SERIAL: &str = "convocate-var";
 
-pub fn xml(machine: &Machine, virtualisation: Virtualisation) -> String {
+pub(crate) fn xml(machine: &Machine, virtualisation: Virtualisation) -> String {
     let (kind, processor) = match virtualisation {
         Virtualisation::Kvm => ("kvm", "  <cpu mode='host-passthrough'/>\n"),
         Virtualisation::Emulated => ("qemu", ""),

@@ -12,17 +12,17 @@ use crate::provision::vm::machine::Machine;
 
 /// What the machine says when it has booted to the end, or a while after it should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// How its first boot went, as cloud-init says.
-    pub status: String,
+    pub(crate) status: String,
     /// Its whole host name.
-    pub name: String,
+    pub(crate) name: String,
     /// The UUID of the file system that is mounted on `/var`; empty if none is.
-    pub var: String,
+    pub(crate) var: String,
 }
 
 /// Asks the machine: [`Proof::parse`]. `known` is a file with [`known_host`] alone.
-pub fn proof(ssh: &Ssh, machine: &Machine, known: &Path) -> Vec<String> {
+pub(crate) fn proof(ssh: &Ssh, machine: &Machine, known: &Path) -> Vec<String> {
     let seconds = VM_BOOT_PATIENCE.as_secs();
     // No single quote is in it: it stands between two of them.
     let script = format!(
@@ -53,17 +53,17 @@ pub fn proof(ssh: &Ssh, machine: &Machine, known: &Path) -> Vec<String> {
 }
 
 /// The machine's line of a file of known hosts.
-pub fn known_host(machine: &Machine, host_key: &str) -> String {
+pub(crate) fn known_host(machine: &Machine, host_key: &str) -> String {
     format!("{} {}\n", machine.host_name(), host_key.trim_end())
 }
 
 /// The first file of known hosts that the operator's ssh writes to, out of what `ssh -G` says.
-pub fn known_hosts_file(settings: &str) -> Option<&str> {
+pub(crate) fn known_hosts_file(settings: &str) -> Option<&str> {
     value(settings, "userknownhostsfile")?.split_whitespace().next()
 }
 
 /// The files of the keys that the operator's ssh would log in with, out of what `ssh -G` says.
-pub fn identity_files(settings: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn identity_files(settings: &str) -> impl Iterator<Item = &str> {
     settings.lines().filter_map(|line| line.strip_prefix("identityfile "))
 }
 
@@ -74,7 +74,7 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 impl Proof {
     /// Reads what the machine said; `None` if that is not all of it.
-    pub fn parse(text: &str) -> Option<Proof> {
+    pub(crate) fn parse(text: &str) -> Option<Proof> {
         let status = value(text, "status")?.to_owned();
         let (name, var) = (value(text, "name")?.to_owned(), value(text, "var")?.to_owned());
         Some(Proof { status, name, var })
@@ -84,7 +84,7 @@ impl Proof {
     ///
     /// # Errors
     /// One sentence.
-    pub fn check(&self, machine: &Machine) -> Result<(), String> {
+    pub(crate) fn check(&self, machine: &Machine) -> Result<(), String> {
         let host_name = machine.host_name();
         if self.status != "done" {
             return Err(format!("its first boot is not done: cloud-init says {:?}", self.status));

@@ -26,7 +26,7 @@ const IS_DIRECTORY: u8 = 2;
 ///
 /// # Panics
 /// If the names do not fit into one sector: they are ours, and few.
-pub fn image(volume: &str, files: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn image(volume: &str, files: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
     let sectors = |bytes: usize| bytes.div_ceil(SECTOR).max(1);
     let total = FILES + files.iter().map(|(_, bytes)| sectors(bytes.len())).sum::<usize>();
     let mut disk = Zeroizing::new(vec![0; total * SECTOR]);

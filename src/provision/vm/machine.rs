@@ -12,43 +12,43 @@ use crate::limits::VM_NAME_SIGNS;
 use crate::provision::vm::spec::{Domain, Size, UserName, VmSpec};
 
 /// Where all that we keep of machines is: beside libvirt's own, which its rules know.
-pub const DIRECTORY: &str = "/var/lib/libvirt/images/convocate";
+pub(crate) const DIRECTORY: &str = "/var/lib/libvirt/images/convocate";
 /// Where images are kept.
-pub const CACHE: &str = "/var/lib/libvirt/images/convocate/cache";
+pub(crate) const CACHE: &str = "/var/lib/libvirt/images/convocate/cache";
 
 /// A machine that is made, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Its host name, which is libvirt's name for it, too.
-    pub name: Name,
-    pub domain: Domain,
-    pub user: UserName,
+    pub(crate) name: Name,
+    pub(crate) domain: Domain,
+    pub(crate) user: UserName,
     /// How large it is.
-    pub size: Size,
+    pub(crate) size: Size,
     /// Its address in libvirt's network.
-    pub address: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
     /// What makes it another machine than all others: for libvirt and for cloud-init.
-    pub id: MachineId,
+    pub(crate) id: MachineId,
     /// Its file system for `/var`.
-    pub var_id: MachineId,
+    pub(crate) var_id: MachineId,
     /// The address of its network card.
-    pub mac: Mac,
+    pub(crate) mac: Mac,
 }
 
 /// A host name that we have drawn: `vm-` and signs that nobody takes for others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub(crate) struct Name(String);
 
 /// A random UUID as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct MachineId(Uuid);
+pub(crate) struct MachineId(Uuid);
 
 /// An address of a network card, of those that QEMU has for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mac([u8; 3]);
+pub(crate) struct Mac([u8; 3]);
 
 /// Neither 0 nor o, neither 1 nor l nor i.
 const SIGNS: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
@@ -56,7 +56,7 @@ const PREFIX: &str = "vm-";
 
 impl Machine {
     /// Draws a new one.
-    pub fn draw(wish: &VmSpec, address: Ipv4Addr, rng: &mut Rng) -> Machine {
+    pub(crate) fn draw(wish: &VmSpec, address: Ipv4Addr, rng: &mut Rng) -> Machine {
         Machine {
             name: Name::draw(rng),
             domain: wish.domain.clone(),
@@ -69,59 +69,59 @@ impl Machine {
         }
     }
 
-    pub fn host_name(&self) -> String {
+    pub(crate) fn host_name(&self) -> String {
         format!("{}.{}", self.name.0, self.domain)
     }
 
     /// The directory with all of its files.
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         PathBuf::from(DIRECTORY).join(&self.name.0)
     }
 
     /// The disk with `/`.
-    pub fn os_disk(&self) -> PathBuf {
+    pub(crate) fn os_disk(&self) -> PathBuf {
         self.directory().join("os.qcow2")
     }
 
     /// The disk with `/var`.
-    pub fn data_disk(&self) -> PathBuf {
+    pub(crate) fn data_disk(&self) -> PathBuf {
         self.directory().join("data.qcow2")
     }
 
     /// The disk that cloud-init reads.
-    pub fn seed(&self) -> PathBuf {
+    pub(crate) fn seed(&self) -> PathBuf {
         self.directory().join("seed.iso")
     }
 
     /// Its definition, until libvirt has it.
-    pub fn definition(&self) -> PathBuf {
+    pub(crate) fn definition(&self) -> PathBuf {
         self.directory().join("domain.xml")
     }
 
     /// What it says on its serial line.
-    pub fn console(&self) -> PathBuf {
+    pub(crate) fn console(&self) -> PathBuf {
         self.directory().join("console.log")
     }
 
     /// Its line in the hypervisor's `/etc/hosts`.
-    pub fn hosts_line(&self) -> String {
+    pub(crate) fn hosts_line(&self) -> String {
         format!("{} {} {}", self.address, self.host_name(), self.name)
     }
 
     /// Its address in libvirt's network, as an element.
-    pub fn lease_xml(&self) -> String {
+    pub(crate) fn lease_xml(&self) -> String {
         // Nothing in it needs escaping: all are of letters, digits, dots and hyphens.
         format!("<host mac='{}' name='{}' ip='{}'/>", self.mac, self.name, self.address)
     }
 
     /// Its name in libvirt's network, as an element.
-    pub fn dns_xml(&self) -> String {
+    pub(crate) fn dns_xml(&self) -> String {
         let hostname = self.hostname_xml();
         format!("<host ip='{}'>{hostname}</host>", self.address)
     }
 
     /// The part of it that libvirt prints on a line.
-    pub fn hostname_xml(&self) -> String {
+    pub(crate) fn hostname_xml(&self) -> String {
         format!("<hostname>{}</hostname>", self.host_name())
     }
 }
@@ -135,7 +135,7 @@ impl Name {
         Name(name)
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -191,7 +191,7 @@ impl std::fmt::Display for Mac {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub mod tests {
     use super::*;
     use crate::provision::vm::spec::{ImageSource, Url};
 

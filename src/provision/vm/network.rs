@@ -11,7 +11,7 @@ use crate::base::rng::Rng;
 
 /// Why no machine can have an address in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAddress {
+pub(crate) enum NoAddress {
     /// It gives out none.
     NoRange,
     /// All that it gives out are taken.
@@ -23,7 +23,11 @@ pub enum NoAddress {
 ///
 /// # Errors
 /// [`NoAddress`]
-pub fn free_address(network: &str, leases: &str, rng: &mut Rng) -> Result<Ipv4Addr, NoAddress> {
+pub(crate) fn free_address(
+    network: &str,
+    leases: &str,
+    rng: &mut Rng,
+) -> Result<Ipv4Addr, NoAddress> {
     let (start, end) = range(network).ok_or(NoAddress::NoRange)?;
     let mut taken: BTreeSet<Ipv4Addr> = BTreeSet::new();
     for line in network.lines() {

@@ -21,9 +21,9 @@ const VOLUME: &str = "cidata";
 const MOVE_VAR: &str = include_str!("move-var.sh");
 
 /// The SSH host key that a machine is given.
-pub struct HostKey {
-    pub private: Zeroizing<String>,
-    pub public: String,
+pub(crate) struct HostKey {
+    pub(crate) private: Zeroizing<String>,
+    pub(crate) public: String,
 }
 
 /// The private half is not shown.
@@ -34,7 +34,11 @@ impl fmt::Debug for HostKey {
 }
 
 /// The disk that is read at the first boot. Without a host key: the same for every later one.
-pub fn disk(machine: &Machine, keys: &[String], host_key: Option<&HostKey>) -> Zeroizing<Vec<u8>> {
+pub(crate) fn disk(
+    machine: &Machine,
+    keys: &[String],
+    host_key: Option<&HostKey>,
+) -> Zeroizing<Vec<u8>> {
     let user_data = user_data(machine, keys, host_key);
     let meta_data = meta_data(machine);
     iso::image(VOLUME, &[("meta-data", meta_data.as_bytes()), ("user-data", user_data.as_bytes())])

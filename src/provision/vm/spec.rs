@@ -15,35 +15,35 @@ use crate::limits::{
 /// A machine as it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VmSpec {
+pub(crate) struct VmSpec {
     /// How large it is to be.
-    pub size: Size,
+    pub(crate) size: Size,
     /// What its name ends with.
-    pub domain: Domain,
-    pub user: UserName,
+    pub(crate) domain: Domain,
+    pub(crate) user: UserName,
     /// Lines of public keys that let that user in.
-    pub keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
     /// What its first disk is a copy of.
-    pub image: ImageSource,
+    pub(crate) image: ImageSource,
 }
 
 /// Processors, memory and disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Size {
-    pub cpus: u32,
+pub(crate) struct Size {
+    pub(crate) cpus: u32,
     /// Memory in MiB.
-    pub memory_mib: u64,
+    pub(crate) memory_mib: u64,
     /// The disk with `/`, in GiB.
-    pub os_gib: u64,
+    pub(crate) os_gib: u64,
     /// The disk with `/var`, in GiB.
-    pub data_gib: u64,
+    pub(crate) data_gib: u64,
 }
 
 /// Where the image comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ImageSource {
+pub(crate) enum ImageSource {
     /// A file on the hypervisor.
     File {
         path: String,
@@ -61,32 +61,32 @@ pub enum ImageSource {
 /// The end of a host name: labels of a-z, 0-9 and `-` with dots between them (RFC 1123 §2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Domain(String);
+pub(crate) struct Domain(String);
 
 /// A user's name as useradd(8) takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct UserName(String);
+pub(crate) struct UserName(String);
 
 /// An address that curl fetches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Url(String);
+pub(crate) struct Url(String);
 
 /// A SHA-256 as 64 digits in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Sha256Hex(String);
+pub(crate) struct Sha256Hex(String);
 
 /// The image of Ubuntu 24.04 for clouds; the list of checksums stands beside it.
-pub const IMAGE_URL: &str = "https://cloud-images.ubuntu.com/releases/24.04/release/\
+pub(crate) const IMAGE_URL: &str = "https://cloud-images.ubuntu.com/releases/24.04/release/\
                              ubuntu-24.04-server-cloudimg-amd64.img";
 /// The name of that list.
-pub const SUMS_NAME: &str = "SHA256SUMS";
+pub(crate) const SUMS_NAME: &str = "SHA256SUMS";
 
 impl Size {
     /// Both disks together, in GiB.
-    pub fn disk_gib(&self) -> u64 {
+    pub(crate) fn disk_gib(&self) -> u64 {
         self.os_gib + self.data_gib
     }
 
@@ -94,7 +94,7 @@ impl Size {
     ///
     /// # Errors
     /// One sentence that names the flag.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let within = |flag: &str, value: u64, min: u64, max: u64, unit: &str| {
             let fits = (min..=max).contains(&value);
             let text = || format!("--{flag}: {value} is not between {min} and {max}{unit}");
@@ -112,7 +112,7 @@ impl Domain {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(text: &str) -> Result<Domain, String> {
+    pub(crate) fn parse(text: &str) -> Result<Domain, String> {
         let text = text.to_ascii_lowercase();
         let is_label = |label: &str| {
             (1..=63).contains(&label.len())
@@ -133,7 +133,7 @@ impl UserName {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(text: &str) -> Result<UserName, String> {
+    pub(crate) fn parse(text: &str) -> Result<UserName, String> {
         let mut bytes = text.bytes();
         let is_first = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         let is_rest = |byte: u8| is_first(byte) || byte.is_ascii_digit() || byte == b'-';
@@ -150,7 +150,7 @@ impl Url {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(text: &str) -> Result<Url, String> {
+    pub(crate) fn parse(text: &str) -> Result<Url, String> {
         let rest = ["https://", "http://"].iter().find_map(|kind| text.strip_prefix(kind));
         let is_url = rest.is_some_and(|rest| {
             rest.contains('/')
@@ -167,19 +167,19 @@ impl Url {
     }
 
     /// The name of the file.
-    pub fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         let path = self.0.split(['?', '#']).next().unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default()
     }
 
     /// A name for the file among those of other addresses.
-    pub fn cache_name(&self) -> String {
+    pub(crate) fn cache_name(&self) -> String {
         let hash = Sha256::digest(self.0.as_bytes());
         format!("{}-{}", hex::text(&hash[..8]), self.file_name())
     }
 
     /// Where the list of checksums would be: beside the file.
-    pub fn sums(&self) -> String {
+    pub(crate) fn sums(&self) -> String {
         let path = self.0.split(['?', '#']).next().unwrap_or_default();
         let directory = path.rsplit_once('/').map_or(path, |(directory, _)| directory);
         format!("{directory}/{SUMS_NAME}")
@@ -191,7 +191,7 @@ impl Sha256Hex {
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(text: &str) -> Result<Sha256Hex, String> {
+    pub(crate) fn parse(text: &str) -> Result<Sha256Hex, String> {
         match text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             true => Ok(Sha256Hex(text.to_ascii_lowercase())),
             false => Err(format!("--image-sha256: {text:?} is no SHA-256 of 64 digits")),
@@ -199,7 +199,7 @@ impl Sha256Hex {
     }
 
     /// Finds a file's in a list as sha256sum(1) writes it.
-    pub fn in_list(list: &str, file_name: &str) -> Option<Sha256Hex> {
+    pub(crate) fn in_list(list: &str, file_name: &str) -> Option<Sha256Hex> {
         list.lines().find_map(|line| {
             let (digits, name) = line.split_once(' ')?;
             // A blank or an asterisk tells how the file was read.
@@ -213,7 +213,7 @@ macro_rules! text_type {
     ($($name:ident),*) => {
         $(
             impl $name {
-                pub fn as_str(&self) -> &str {
+                pub(crate) fn as_str(&self) -> &str {
                     &self.0
                 }
             }

@@ -10,7 +10,7 @@ use super::super::wire::{Reader, put_string};
 use super::{put_signed_request, service_name};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// Nothing is asked yet, or the service is.
     Service {
         /// The key was shown together with asking for the service.
@@ -24,13 +24,13 @@ pub enum ClientAuth {
 
 impl ClientAuth {
     /// Nothing is asked yet.
-    pub const fn new() -> ClientAuth {
+    pub(crate) const fn new() -> ClientAuth {
         ClientAuth::Service { eager: false }
     }
 
     /// Asks for the service; an `eager` client shows its key in the same breath, which saves a
     /// round trip with a server that takes one message after the other, as ours does.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         eager: bool,
         config: &ClientConfig,
@@ -47,7 +47,7 @@ impl ClientAuth {
         *self = ClientAuth::Service { eager };
     }
 
-    pub fn accepted(
+    pub(crate) fn accepted(
         &mut self,
         payload: &[u8],
         config: &ClientConfig,
@@ -65,14 +65,14 @@ impl ClientAuth {
         Ok(())
     }
 
-    pub fn succeeded(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) fn succeeded(&mut self, payload: &[u8]) -> Result<(), Error> {
         Reader::new(&payload[1..]).finish().map_err(Error::message(SSH_MSG_USERAUTH_SUCCESS))?;
         *self = ClientAuth::Done;
         Ok(())
     }
 
     /// USERAUTH_FAILURE: there is no other key to try.
-    pub fn failed(&self, payload: &[u8]) -> Error {
+    pub(crate) fn failed(&self, payload: &[u8]) -> Error {
         let methods = Reader::new(&payload[1..]).string().map(shown).unwrap_or_default();
         Error::AuthRefused { methods }
     }

@@ -17,7 +17,7 @@ use super::service_name;
 use crate::limits;
 
 #[derive(Debug)]
-pub enum ServerAuth {
+pub(crate) enum ServerAuth {
     /// The service is not asked for yet.
     Service,
     /// A request is waited for.
@@ -37,10 +37,10 @@ pub enum ServerAuth {
 
 /// A key that a client wants to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// Who it wants to be.
-    pub user: String,
-    pub key: PublicKey,
+    pub(crate) user: String,
+    pub(crate) key: PublicKey,
     proof: Proof,
 }
 
@@ -54,7 +54,7 @@ enum Proof {
 }
 
 impl ServerAuth {
-    pub fn service(&mut self, payload: &[u8], sender: &mut Sender) -> Result<(), Error> {
+    pub(crate) fn service(&mut self, payload: &[u8], sender: &mut Sender) -> Result<(), Error> {
         let name = service_name(payload).map_err(Error::message(SSH_MSG_SERVICE_REQUEST))?;
         if name != SSH_USERAUTH.as_bytes() {
             return Err(Error::Service(shown(name)));
@@ -70,7 +70,7 @@ impl ServerAuth {
     }
 
     /// USERAUTH_REQUEST. Returns the offer that the owner is to decide about.
-    pub fn request(
+    pub(crate) fn request(
         &mut self,
         payload: &[u8],
         session_id: &[u8; 32],
@@ -95,7 +95,7 @@ impl ServerAuth {
     }
 
     /// The owner's answer. Returns the key that is authenticated now, if that is what happened.
-    pub fn decide(
+    pub(crate) fn decide(
         &mut self,
         verdict: bool,
         sender: &mut Sender,

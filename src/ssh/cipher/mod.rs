@@ -33,7 +33,7 @@ pub enum CipherName {
 
 impl CipherName {
     /// The cipher of this name.
-    pub fn from_name(name: &str) -> Option<CipherName> {
+    pub(crate) fn from_name(name: &str) -> Option<CipherName> {
         [CipherName::Aes256Gcm, CipherName::ChaCha20Poly1305]
             .into_iter()
             .find(|cipher| cipher.name() == name)
@@ -138,7 +138,7 @@ impl Opener {
     }
 
     /// Which cipher this is.
-    pub fn name(&self) -> CipherName {
+    pub(crate) fn name(&self) -> CipherName {
         self.cipher.name()
     }
 
@@ -171,7 +171,7 @@ impl fmt::Debug for Opener {
 
 /// Whether AES and the field of GCM have instructions here; without them ChaCha20 is faster, and
 /// AES takes its time to stay free of tables.
-pub fn aes_is_fast() -> bool {
+pub(crate) fn aes_is_fast() -> bool {
     #[cfg(target_arch = "x86_64")]
     let fast = std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq");
     #[cfg(target_arch = "aarch64")]

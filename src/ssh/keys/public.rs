@@ -17,14 +17,14 @@ pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// The key of these 32 bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
         let key = ed25519_compact::PublicKey::new(bytes);
         key.validate().map_err(|_| KeyError::Weak)?;
         Ok(PublicKey(bytes))
     }
 
     /// The key of a blob, as a peer sends it.
-    pub fn from_blob(blob: &[u8]) -> Result<PublicKey, KeyError> {
+    pub(crate) fn from_blob(blob: &[u8]) -> Result<PublicKey, KeyError> {
         PublicKey::from_bytes(untagged(blob)?)
     }
 
@@ -72,7 +72,7 @@ impl PublicKey {
     }
 
     /// The 32 bytes alone.
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-pub use setup::ServeError;
+pub(crate) use setup::ServeError;
 
 use self::agent_connections::AgentConnections;
 use self::asks::Asks;
@@ -52,19 +52,19 @@ use crate::ssh::{ServerConfig, Tuning};
 
 /// How a status listener is to serve.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Everything on disk that is not named below.
-    pub paths: Paths,
+    pub(crate) paths: Paths,
     /// How the registry of agents below `paths` is read.
-    pub known: fn(&Paths) -> Result<Known, String>,
+    pub(crate) known: fn(&Paths) -> Result<Known, String>,
     /// Where to listen for agents.
-    pub listen: Address,
-    pub host_key: PathBuf,
+    pub(crate) listen: Address,
+    pub(crate) host_key: PathBuf,
     /// Which agents may come in, and by which key.
-    pub authorized_keys: PathBuf,
+    pub(crate) authorized_keys: PathBuf,
     /// Whether the end of standard input ends it: it belongs to the process that holds the other
     /// end.
-    pub until_stdin_ends: bool,
+    pub(crate) until_stdin_ends: bool,
 }
 
 /// The part of the server that an event is for.
@@ -94,7 +94,7 @@ type Registry = crate::io::registry::Registry<Owner>;
 ///
 /// # Errors
 /// [`ServeError`], if serving could not begin.
-pub fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
+pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
     let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
     let host_key = setup::key(&options.host_key)?;
     setup::prepare(&options.paths)?;

@@ -15,7 +15,7 @@ use crate::status::recovery::Recovery;
 
 /// Why a status listener does not serve.
 #[derive(Debug)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// A file that it needs.
     Disk(DiskError),
     /// A file that it needs and that an installation makes.

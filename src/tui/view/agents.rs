@@ -30,7 +30,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Draws titles and rows; what the selected agent's trouble is stands below its row.
-pub fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
+pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     let taken = |columns: &[&Column]| columns.iter().map(|it| it.width + 1).sum::<usize>();
     while taken(&columns) + CONNECTION_CELLS_MIN > layout.head.cols {
@@ -71,7 +71,7 @@ fn row(grid: &mut Grid, line: Area, agent: &Agent, columns: &[&Column], now: Now
 }
 
 /// How it can be reached, and what repairs it if it cannot.
-pub fn connection(agent: &Agent, now: Now) -> (String, Style) {
+pub(crate) fn connection(agent: &Agent, now: Now) -> (String, Style) {
     let silent_for = agent.asked_since().map(|since| now.mono.since(since));
     let late = silent_for.filter(|silence| *silence >= TASK_PATIENCE);
     match (&agent.reach, late) {
@@ -84,7 +84,7 @@ pub fn connection(agent: &Agent, now: Now) -> (String, Style) {
 }
 
 /// The whole of the selected agent's trouble, and what repairs it.
-pub fn footnote(model: &Model) -> (String, Style) {
+pub(crate) fn footnote(model: &Model) -> (String, Style) {
     let agent = model.agent.as_ref().and_then(|id| model.cluster.agents.get(id));
     let Some(agent) = agent else { return (String::new(), Style::Plain) };
     let (text, style) = connection(agent, model.now);

@@ -10,7 +10,7 @@ use crate::base::text::cells;
 use crate::fleet::listing::State;
 
 /// `convocate  12 sessions: 3 running …  agents 2/3  hub  21:48 UTC`
-pub fn title(grid: &mut Grid, area: Area, model: &Model) {
+pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
     grid.fill(area, Style::Title);
     let (_, _, _, hour, minute, _) = model.now.wall.civil();
     let clock = format!("{hour:02}:{minute:02} UTC ");
@@ -76,7 +76,7 @@ fn busy(model: &Model) -> String {
 }
 
 /// The keys that mean something now.
-pub fn keys(grid: &mut Grid, area: Area, model: &Model) {
+pub(crate) fn keys(grid: &mut Grid, area: Area, model: &Model) {
     let fixed: &[(&str, &str)] = match &model.dialog {
         Some(Dialog::Confirm(_)) => &[("Y", "yes"), ("N", "no")],
         Some(Dialog::Form(form)) => match form.stage {

@@ -19,7 +19,7 @@ const FIELD_CELLS: usize = 34;
 const SAID_ROWS_MIN: usize = 2;
 
 /// Draws the dialog in the middle of the page.
-pub fn draw(grid: &mut Grid, body: Area, dialog: &Dialog, model: &Model) {
+pub(crate) fn draw(grid: &mut Grid, body: Area, dialog: &Dialog, model: &Model) {
     grid.cursor = None;
     match dialog {
         Dialog::Confirm(confirm) => question(grid, body, confirm),
@@ -108,7 +108,7 @@ fn choice(grid: &mut Grid, place: Area, field: &Field, is_here: bool) {
 }
 
 /// A line that is typed: as much of it as there is room for, with the cursor in it.
-pub fn input(grid: &mut Grid, place: Area, input: &Input, is_here: bool) {
+pub(crate) fn input(grid: &mut Grid, place: Area, input: &Input, is_here: bool) {
     if place.cols == 0 || place.rows == 0 {
         return;
     }

@@ -15,21 +15,21 @@ use super::model::{Model, Page};
 use crate::base::text::{printable, wrap};
 use crate::limits::{SCREEN_COLS_MIN, SCREEN_MESSAGE_ROWS_MAX, SCREEN_ROWS_MIN};
 
-pub use text::text_lines;
+pub(crate) use text::text_lines;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    pub title: Area,
+pub(crate) struct Layout {
+    pub(crate) title: Area,
     /// The titles of the columns, or the page's name.
-    pub head: Area,
-    pub body: Area,
+    pub(crate) head: Area,
+    pub(crate) body: Area,
     /// What was said, or the filter.
-    pub message: Area,
-    pub bar: Area,
+    pub(crate) message: Area,
+    pub(crate) bar: Area,
 }
 
 /// Where everything is on this model's screen.
-pub fn layout(model: &Model) -> Layout {
+pub(crate) fn layout(model: &Model) -> Layout {
     let (cols, rows) = model.size;
     let all = Area { col: 0, row: 0, cols, rows };
     let said = foot(model).0.len().max(1);

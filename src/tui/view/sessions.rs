@@ -24,7 +24,7 @@ const NO_AGENTS: &[&str] = &[
 ];
 
 /// Draws titles and rows.
-pub fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
+pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
     if model.cluster.agents.is_empty() && model.items.is_empty() {
         return nothing(grid, layout.body, model);
     }
@@ -107,7 +107,7 @@ fn group(grid: &mut Grid, line: Area, model: &Model, agent: Option<&AgentId>, co
 }
 
 /// What the selected session's state means, and what is wrong with it.
-pub fn footnote(grid: &mut Grid, area: Area, model: &Model) {
+pub(crate) fn footnote(grid: &mut Grid, area: Area, model: &Model) {
     let Some(row) = model.spot.as_ref().and_then(|spot| model.row(spot)) else { return };
     let end = grid.text(area, state_word(row.state), state_style(row.state));
     let more = explanation(&row, model);

@@ -11,13 +11,13 @@ use crate::base::text::{printable, wrap};
 use crate::base::time::Wall;
 
 /// A line of a page of text.
-pub type Line = (Style, String);
+pub(crate) type Line = (Style, String);
 
 /// How wide the names of fields are.
 const LABEL_CELLS: usize = 14;
 
 /// Draws a page of text.
-pub fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
+pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
     grid.text(layout.head, model.page.name(), Style::Head);
     let lines = text_lines(model);
     for (at, line) in window(model.list(model.page), layout.body, lines.len()) {
@@ -31,7 +31,7 @@ pub fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
 }
 
 /// The lines of the page that is shown, if it is one of text.
-pub fn text_lines(model: &Model) -> Vec<Line> {
+pub(crate) fn text_lines(model: &Model) -> Vec<Line> {
     match model.page {
         Page::Help => help(),
         Page::Settings => settings(model),
@@ -176,7 +176,7 @@ fn program_lines(lines: &mut Vec<Line>, model: &Model) {
 }
 
 /// Draws the events, the newest first.
-pub fn events(grid: &mut Grid, layout: &Layout, model: &Model) {
+pub(crate) fn events(grid: &mut Grid, layout: &Layout, model: &Model) {
     grid.text(layout.head, "TIME     HOST             EVENT              SESSION", Style::Head);
     let happenings = model.shown_happenings();
     if happenings.is_empty() {
@@ -210,7 +210,7 @@ fn kind_style(kind: &str) -> Style {
 }
 
 /// Draws what is under way and what was said, the newest first.
-pub fn messages(grid: &mut Grid, layout: &Layout, model: &Model) {
+pub(crate) fn messages(grid: &mut Grid, layout: &Layout, model: &Model) {
     grid.text(layout.head, "TIME     WHAT WAS DONE AND SAID", Style::Head);
     let mut body = layout.body;
     for task in model.requests.tasks() {

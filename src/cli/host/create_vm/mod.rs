@@ -63,7 +63,7 @@ const SSH_KEY: Flag = with_value(
 );
 
 /// `create-vm`.
-pub const CREATE_VM: Command = Command {
+pub(crate) const CREATE_VM: Command = Command {
     name: "create-vm",
     summary: "make a virtual machine, on a host that becomes a hypervisor",
     operands: &[],

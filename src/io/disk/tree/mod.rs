@@ -7,8 +7,8 @@ mod attributes;
 mod read;
 mod write;
 
-pub use read::{Contents, TreeRead, read_tree};
-pub use write::TreeWriter;
+pub(crate) use read::{Contents, TreeRead, read_tree};
+pub(crate) use write::TreeWriter;
 
 #[cfg(test)]
 mod tests;

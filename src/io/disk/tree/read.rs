@@ -21,7 +21,7 @@ use crate::limits::{
 
 /// How much of a tree is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contents {
+pub(crate) enum Contents {
     /// All of it.
     Read,
     /// No data of files: how large it is.
@@ -29,22 +29,22 @@ pub enum Contents {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TreeRead {
+pub(crate) struct TreeRead {
     /// Names in it, at every depth.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Bytes that its files take on their disk, each file once.
-    pub stored_bytes: u64,
+    pub(crate) stored_bytes: u64,
     /// What was left out: sockets and devices.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
     /// The first of those, each `<path> is <what>`.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads the directory `root`, and hands each record to `tell` until that breaks.
 ///
 /// # Errors
 /// [`DiskError`], naming what could not be read, or changed while it was.
-pub fn read_tree(
+pub(crate) fn read_tree(
     root: &Path,
     contents: Contents,
     mut tell: impl FnMut(&Record<'_>) -> ControlFlow<()>,

@@ -19,7 +19,7 @@ use crate::limits::{COPY_LEVELS_MAX, TREE_HOLE_BYTES, TREE_LINKED_FILES_MAX};
 
 /// Makes a directory of records, which need not be anybody's friend.
 #[derive(Debug)]
-pub struct TreeWriter {
+pub(crate) struct TreeWriter {
     root: PathBuf,
     above: OwnedFd,
     /// The directory itself, which hard links are made relative to.
@@ -53,7 +53,7 @@ impl TreeWriter {
     ///
     /// # Errors
     /// [`DiskError`], if there is no place for it.
-    pub fn new(root: &Path) -> Result<TreeWriter, DiskError> {
+    pub(crate) fn new(root: &Path) -> Result<TreeWriter, DiskError> {
         let (above, _) = open_parent(root)?;
         let (root, links) = (root.to_owned(), HashMap::new());
         Ok(TreeWriter { root, above, top: None, levels: Vec::new(), file: None, files: 0, links })
@@ -63,7 +63,7 @@ impl TreeWriter {
     ///
     /// # Errors
     /// [`DiskError`]: what cannot be made, or a record that does not belong here.
-    pub fn write(&mut self, record: Record<'_>) -> Result<(), DiskError> {
+    pub(crate) fn write(&mut self, record: Record<'_>) -> Result<(), DiskError> {
         if let Record::Data { offset, bytes } = record {
             return self.data(offset, bytes);
         }
@@ -106,7 +106,7 @@ impl TreeWriter {
     ///
     /// # Errors
     /// [`DiskError`], also if something is missing.
-    pub fn finish(mut self) -> Result<(), DiskError> {
+    pub(crate) fn finish(mut self) -> Result<(), DiskError> {
         self.close_file()?;
         let Some(top) = self.top.take().filter(|_| self.levels.is_empty()) else {
             let path = self.root;

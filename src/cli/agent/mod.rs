@@ -131,7 +131,7 @@ pub(crate) static PROGRAM: Program = Program {
 };
 
 /// Runs the program with the process's own words and streams.
-pub(crate) fn main() -> Exit {
+pub fn main() -> Exit {
     run_with_streams(&PROGRAM, Ok(std::env::args_os().skip(1).collect()))
 }
 

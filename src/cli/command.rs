@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 
 #[derive(Debug)]
@@ -61,16 +61,6 @@ pub(crate) struct Flag {
     /// All that its value can be, if that is known.
     pub(crate) choices: &'static [&'static str],
 }
-
-/// Where every path is.
-pub(crate) const ROOT: Flag = Flag {
-    name: "root",
-    value: Some("DIR"),
-    summary: "take every path below DIR instead of /",
-    choices: &[],
-};
-pub(crate) const JSON: Flag =
-    Flag { name: "json", value: None, summary: "print JSON, for scripts", choices: &[] };
 
 /// A command line as plain values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -363,6 +353,7 @@ fn sentence(error: &lexopt::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::shared_flags::JSON;
 
     const AGENT: Flag = Flag { name: "agent", value: Some("A"), summary: "which", choices: &[] };
 

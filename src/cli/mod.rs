@@ -12,17 +12,14 @@
 
 pub mod agent;
 pub mod command;
-pub mod completions;
 pub mod convocate;
-pub mod demo;
-pub mod events;
 pub mod host;
-pub mod out;
+pub mod output;
+pub mod request;
 pub mod screen;
-pub mod shell;
+pub mod shared_flags;
 pub mod shell_words;
-pub mod show;
-pub mod status;
+pub mod start;
 pub mod steps;
 pub mod table;
-pub mod verbs;
+pub mod this_host;

@@ -5,22 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::command::Flag;
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::provision::engine::{Event, Mode, Tally};
 use crate::provision::report::{ReportLine, beginning};
 use crate::provision::run::{Options, run};
 use crate::provision::step::Step;
-
-/// Say what would be changed.
-pub(crate) const CHECK: Flag = Flag {
-    name: "check",
-    value: None,
-    summary: "only say what would be changed, and change nothing",
-    choices: &[],
-};
 
 /// How events are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

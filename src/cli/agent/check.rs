@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::base::rng::Rng;
-use crate::cli::agent::install::{current_image, facts, paths};
-use crate::cli::command::{Command, JSON, Parsed, ROOT};
-use crate::cli::out::{Failure, Out};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT};
+use crate::cli::this_host::{agent_facts, current_image, installed_paths};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
@@ -41,8 +42,8 @@ disk, for the user who runs it.
 };
 
 fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed, "convocate-agent check")?;
-    let mut steps = plan(&facts(&paths, None)?, &mut Rng::from_seed(entropy::seed()));
+    let paths = installed_paths(parsed, "convocate-agent check")?;
+    let mut steps = plan(&agent_facts(&paths, None)?, &mut Rng::from_seed(entropy::seed()));
     steps.extend(conditions(&paths, &current_image(&paths)?));
     let options = Options {
         mode: Mode::Check,

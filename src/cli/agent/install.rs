@@ -1,42 +1,28 @@
 //! `convocate-agent install` and `prune-images`: what a host needs, as steps.
 
-use std::path::Path;
-use std::process::{Command as Process, Stdio};
-
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::agent;
-use crate::base::hex;
 use crate::base::rng::Rng;
-use crate::cli::agent::enrol::install_wanted;
-use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
-use crate::cli::host::remote::REQUEST;
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Format, RunOptions, take};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE, REQUEST, ROOT};
+use crate::cli::steps::{Format, RunOptions, take};
+use crate::cli::this_host::{
+    agent_facts, host_name, installed_paths, public_key, read_config, session_image,
+};
 use crate::exit::Exit;
-use crate::io::disk::{self, Links};
-use crate::io::{entropy, machine};
-use crate::limits::{CONFIG_LINE_BYTES_MAX, DOCKER_REQUEST_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX};
-use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_OUTPUT_BYTES_MAX};
+use crate::io::entropy;
+use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::engine::Mode;
-use crate::provision::goal::image::Image;
-use crate::provision::plan::agent_host::{Facts, plan, prune, public_line};
+use crate::provision::enrol::messages::{AgentMade, AgentWanted};
+use crate::provision::plan::agent_host::{plan, preparation};
 use crate::provision::run::found;
-
-pub(crate) const BASE: Flag = Flag {
-    name: "base",
-    value: Some("IMAGE"),
-    summary: "what the session image is built on, for a host without a network",
-    choices: &[],
-};
-pub(crate) const NO_IMAGE: Flag = Flag {
-    name: "no-image",
-    value: None,
-    summary: "leave the session image to whoever ships it here",
-    choices: &[],
-};
+use crate::rpc::agent_id::AgentId;
+use crate::ssh::keys;
+use crate::x509::{CommonName, KeyPair, Request};
 
 /// `install`.
 pub(crate) const INSTALL: Command = Command {
@@ -60,35 +46,8 @@ the user who runs it: to try things out, without root.
     run: install,
 };
 
-/// `prune-images`.
-pub(crate) const PRUNE_IMAGES: Command = Command {
-    name: "prune-images",
-    summary: "remove session images that nothing uses any more",
-    operands: &[],
-    flags: &[CHECK, JSON],
-    help: "\
-An image stays while a container was made from it, and while current-image names it.
-An installed host does this once a day.
-",
-    run: prune_images,
-};
-
-/// The paths that are meant; on an installed host only root may go on.
-pub(crate) fn paths(parsed: &Parsed, command: &str) -> Result<Paths, Failure> {
-    match parsed.value(&ROOT) {
-        Some("") => Err(Failure::Usage("--root needs a directory".to_owned())),
-        Some(root) => {
-            let root = std::path::absolute(root);
-            let root = root.map_err(|error| Failure::Usage(format!("--root: {error}")))?;
-            Ok(Paths::below(root))
-        }
-        None if machine::uid() == 0 => Ok(Paths::default()),
-        None => Err(Failure::Failed(format!("this needs root; run: sudo {command}"))),
-    }
-}
-
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed, "convocate-agent install")?;
+    let paths = installed_paths(parsed, "convocate-agent install")?;
     if parsed.has(&REQUEST) {
         return install_wanted(&paths, out);
     }
@@ -97,7 +56,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),
         _ => None,
     };
-    let facts = facts(&paths, image)?;
+    let facts = agent_facts(&paths, image)?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &manner, out)?;
     if manner.mode == Mode::Apply {
         introduce(&paths, manner.tone, out)?;
@@ -105,64 +64,9 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What the plan depends on, on this machine.
-pub(crate) fn facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failure> {
-    Ok(Facts {
-        cores: machine::cores(),
-        memory_bytes: machine::memory_bytes(),
-        program: if paths.is_system() { own_program()? } else { Vec::new() },
-        image,
-        log_user: found::log_user(paths).map_err(Failure::Failed)?,
-        paths: paths.clone(),
-    })
-}
-
-/// The file that this process runs, wherever it lies and whatever has replaced it since.
-pub(crate) fn own_program() -> Result<Vec<u8>, Failure> {
-    let path = Path::new("/proc/self/exe");
-    disk::read_bounded(path, PROVISION_FILE_BYTES_MAX, Links::Follow).map_err(failed)
-}
-
-/// The session image, from the host's own sources if it has any.
-///
-/// # Errors
-/// When those cannot be packed.
-pub(crate) fn session_image(paths: &Paths, base: Option<&str>) -> Result<Image, Failure> {
-    let sources = paths.image_sources();
-    let context = if sources.is_dir() { packed(&sources)? } else { agent::image::context() };
-    if context.len() > DOCKER_REQUEST_BYTES_MAX {
-        let limit = DOCKER_REQUEST_BYTES_MAX / 1024;
-        let text = format!("{} has more than {limit} KiB", sources.display());
-        return Err(Failure::Failed(text));
-    }
-    let mut hash = Sha256::new();
-    hash.update(&context);
-    hash.update(base.unwrap_or_default());
-    let hash = hex::text(&hash.finalize()[..8]);
-    Ok(Image { tag: agent::image::tag(), base: base.map(str::to_owned), context, hash })
-}
-
-/// A directory as a tar archive: the same files always make the same bytes.
-fn packed(directory: &Path) -> Result<Vec<u8>, Failure> {
-    let packer = Process::new("tar")
-        .args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
-        .args(["--mtime=@0", "--directory"])
-        .arg(directory)
-        .arg(".")
-        .stderr(Stdio::piped())
-        .output();
-    let packer = packer.map_err(|error| Failure::Failed(format!("cannot run tar: {error}")))?;
-    if !packer.status.success() || packer.stdout.len() > PROVISION_OUTPUT_BYTES_MAX {
-        let words = String::from_utf8_lossy(&packer.stderr).trim().to_owned();
-        let text = format!("cannot pack {}: {words}", directory.display());
-        return Err(Failure::Failed(text));
-    }
-    Ok(packer.stdout)
-}
-
 /// Says who this agent is, and what is to be done with that.
 fn introduce(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failure> {
-    let id = String::from_utf8_lossy(&read(&paths.agent_id())?).trim().to_owned();
+    let id = String::from_utf8_lossy(&read_config(&paths.agent_id())?).trim().to_owned();
     let host_key = public_key(&paths.agent_host_key(), "agent host key")?;
     let shell_key = public_key(&paths.agent_shell_key(), "agent to shell")?;
     if tone == Format::Json {
@@ -180,39 +84,46 @@ fn introduce(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failu
     ))
 }
 
-/// The public half of a private key file, as a line.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn public_key(path: &Path, comment: &str) -> Result<String, Failure> {
-    let line = public_line(&read(path)?, comment);
-    line.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    disk::read_bounded(path, SSH_KEY_FILE_BYTES_MAX, Links::Follow).map_err(failed)
-}
-
-fn prune_images(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
-    take(vec![prune(current_image(&Paths::default())?)], &manner, out)?;
+/// `install --request`: everything that the agent host can do alone, but for the start.
+pub(crate) fn install_wanted(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let wanted: AgentWanted = read_request()?;
+    let mut rng = Rng::from_seed(entropy::seed());
+    let steps = preparation(&agent_facts(paths, None)?, &mut rng);
+    take(steps, &RunOptions::of_request(wanted.check), out)?;
+    out.json(&json!(made(paths, wanted.check, &mut rng)?))?;
     Ok(Exit::Done)
 }
 
-/// The image that new containers use.
-///
-/// # Errors
-/// When the host cannot tell.
-pub(crate) fn current_image(paths: &Paths) -> Result<String, Failure> {
-    let path = paths.agent_current_image();
-    match disk::read_bounded(&path, CONFIG_LINE_BYTES_MAX, Links::Follow) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
-        Err(error) if error.is_missing() => Ok(agent::image::tag()),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failed(error: disk::DiskError) -> Failure {
-    Failure::Failed(error.to_string())
+/// Who this agent is. While nothing is changed on a fresh host, who it could be.
+fn made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Failure> {
+    let read = |path: &std::path::Path, limit| found::text(path, limit).map_err(Failure::Failed);
+    let tls = paths.agent_tls();
+    let id = match read(&paths.agent_id(), CONFIG_LINE_BYTES_MAX)? {
+        Some(text) => AgentId::parse(text.trim()),
+        None => Ok(AgentId::random(rng)),
+    };
+    let id = id.map_err(|error| Failure::Failed(error.to_string()))?;
+    let mut public = |path: &std::path::Path, comment| match public_key(path, comment) {
+        Err(_) if check => Ok(keys::KeyPair::from_seed(rng.bytes()).public().to_line(comment)),
+        line => line,
+    };
+    let host_key = public(&paths.agent_host_key(), "agent host key")?;
+    let agent_to_shell_key = public(&paths.agent_shell_key(), "agent to shell")?;
+    let key = match read(&tls.key(), X509_PEM_BYTES_MAX)? {
+        Some(text) => KeyPair::parse_pem(&text),
+        None => Ok(KeyPair::generate(rng)),
+    };
+    let key =
+        key.map_err(|error| Failure::Failed(format!("{} is unfit: {error}", tls.key().display())))?;
+    let name = CommonName::parse(id.as_str()).expect("an id is a common name");
+    let certificate = read(&tls.certificate(), X509_PEM_BYTES_MAX)?;
+    Ok(AgentMade {
+        id: id.to_string(),
+        host_name: host_name(),
+        host_key,
+        agent_to_shell_key,
+        certificate_request: Request::new(&name, &key).to_pem(),
+        certificate: certificate.map(|text| text.to_string()),
+        image: found::image_layers(&agent::image::tag()),
+    })
 }

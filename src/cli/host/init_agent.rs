@@ -14,12 +14,11 @@ use std::time::Instant;
 use crate::agent;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
-use crate::cli::command::{Command, Flag, JSON, Parsed};
-use crate::cli::host::remote::{
-    BIN, HOST, Report, USER, Worker, failure, host_name, needs_root, talker,
-};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::CHECK;
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, failure, talker};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{CHECK, JSON};
+use crate::cli::this_host::{host_name, needs_root};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links, SecretPolicy, read_secret};

@@ -1,10 +1,10 @@
 //! `convocate-host init-shell`: a prepared host becomes the shell host, from here or over ssh.
 
-use crate::cli::agent::install::{BASE, NO_IMAGE};
-use crate::cli::command::{Command, Flag, JSON, Parsed};
-use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, needs_root, talker};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::CHECK;
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, talker};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE};
+use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
 use crate::provision::openssh::{Target, Then};

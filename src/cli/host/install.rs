@@ -9,12 +9,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::command::{Command, JSON, Parsed};
-use crate::cli::host::remote::{
-    HOST, REQUEST, Report, USER, Worker, failure, needs_root, read_request, talker,
-};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Format, RunOptions, take};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::host::remote::{HOST, Report, USER, Worker, failure, talker};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
+use crate::cli::steps::{Format, RunOptions, take};
+use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use crate::cli::host::output::OutputLine;
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::limits::PROVISION_HOSTS_AT_ONCE;
 
 /// Has each item worked on by one of [`PROVISION_HOSTS_AT_ONCE`] threads. The results in the order

@@ -18,10 +18,12 @@ use serde_json::{Value, json};
 
 use crate::agent::docker::description::session_id;
 use crate::base::uuid::Uuid;
-use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
-use crate::cli::host::remote::{BIN, HOST, USER, needs_root, operator, program_for, read_request};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::CHECK;
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::host::remote::{BIN, HOST, USER, operator, program_for};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, ROOT};
+use crate::cli::this_host::needs_root;
 use crate::docker::call;
 use crate::exit::Exit;
 use crate::fleet::registry::AgentId;
@@ -115,7 +117,7 @@ fn migrate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         }
     };
     needs_root("convocate-host migrate-session")?;
-    let paths = crate::cli::verbs::paths(parsed)?;
+    let paths = crate::cli::shared_flags::root_paths(parsed)?;
     let mut runner = Runner::open(&paths).map_err(Failure::Failed)?;
     let known = runner.registry().find(agent).map_err(Failure::Failed)?;
     let (id, dialled) = (known.id.clone(), known.host());

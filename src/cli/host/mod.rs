@@ -15,7 +15,6 @@ pub mod uninstall;
 pub mod update;
 
 use crate::cli::command::Program;
-use crate::cli::convocate::{VERSION, run_with_streams};
 use crate::cli::host::create_vm::CREATE_VM;
 use crate::cli::host::init_agent::INIT_AGENT;
 use crate::cli::host::init_shell::INIT_SHELL;
@@ -26,6 +25,7 @@ use crate::cli::host::ship_image::{RECEIVE_IMAGE, SHIP_IMAGE};
 use crate::cli::host::status::STATUS;
 use crate::cli::host::uninstall::UNINSTALL;
 use crate::cli::host::update::UPDATE;
+use crate::cli::start::{VERSION, run_with_streams};
 use crate::exit::Exit;
 
 pub(crate) static PROGRAM: Program = Program {

@@ -4,7 +4,7 @@ use std::sync::mpsc::Sender;
 
 use serde_json::{Value, json};
 
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::provision::report::{ReportLine, StepResult};
 
 /// Something to be written.

@@ -5,16 +5,15 @@
 //! belongs to no step is its answer, which is handed on and never shown: it may have secrets.
 
 use std::env;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cli::agent::install::own_program;
 use crate::cli::command::Flag;
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
+use crate::cli::this_host::{host_name, own_program};
 use crate::exit::Exit;
 use crate::io::disk::{self, Ids, Links};
 use crate::io::machine;
@@ -43,9 +42,6 @@ pub(crate) const BIN: Flag = Flag {
     summary: "where the programs are that are brought there; beside this one if not given",
     choices: &[],
 };
-/// How a program runs for `convocate-host`: it takes what to do from standard input.
-pub(crate) const REQUEST: Flag = Flag { name: "request", value: None, summary: "", choices: &[] };
-
 /// A host with one of our programs at hand.
 pub(crate) struct Worker {
     /// As the operator calls it.
@@ -304,22 +300,6 @@ pub(crate) fn operator() -> Option<Operator> {
     (machine::uid() == 0).then_some(Operator { name, ids })
 }
 
-/// Root alone may change this machine.
-///
-/// # Errors
-/// What to run instead.
-pub(crate) fn needs_root(command: &str) -> Result<(), Failure> {
-    match machine::uid() {
-        0 => Ok(()),
-        _ => Err(Failure::Failed(format!("this needs root; run: sudo {command}"))),
-    }
-}
-
-pub(crate) fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 /// One of our programs for a processor: the file of that name, or the one beside it that says the
 /// processor in its name.
 pub(crate) fn program_for(
@@ -350,22 +330,4 @@ fn sibling(name: &str, bin: Option<&str>) -> Result<PathBuf, Failure> {
     }
     let own = env::current_exe().map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(own.with_file_name(name))
-}
-
-/// One line of standard input, and not a byte more: its end is watched by the run.
-///
-/// # Errors
-/// [`Failure::Usage`], if it is no request of this kind.
-pub(crate) fn read_request<R: DeserializeOwned>() -> Result<R, Failure> {
-    let mut line = Vec::new();
-    let mut input = std::io::stdin().lock();
-    let mut byte = [0];
-    while input.read(&mut byte).is_ok_and(|length| length == 1) && byte != *b"\n" {
-        if line.len() == PROVISION_REQUEST_BYTES_MAX {
-            return Err(Failure::Usage("--request: the line is too long".to_owned()));
-        }
-        line.extend(byte);
-    }
-    serde_json::from_slice(&line)
-        .map_err(|error| Failure::Usage(format!("--request: standard input: {error}")))
 }

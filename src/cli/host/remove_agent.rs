@@ -9,14 +9,15 @@ use std::sync::mpsc::channel;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::host::output::Report;
-use crate::cli::host::remote::{
-    BIN, HOST, REQUEST, USER, needs_root, operator, program_for, read_request,
-};
+use crate::cli::host::remote::{BIN, HOST, USER, operator, program_for};
 use crate::cli::host::update::failure_text;
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, RunOptions, take};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT};
+use crate::cli::steps::{RunOptions, take};
+use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::fleet::run::load;
 use crate::paths::Paths;
@@ -78,7 +79,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Usage("which agent? give --agent".to_owned()));
     };
     needs_root("convocate-host remove-agent")?;
-    let paths = crate::cli::verbs::paths(parsed)?;
+    let paths = crate::cli::shared_flags::root_paths(parsed)?;
     let Chosen { id, host: dialled, other } = chosen(&paths, agent)?;
     let check = parsed.has(&CHECK);
     match parsed.value(&HOST).map(str::to_owned).or(dialled) {

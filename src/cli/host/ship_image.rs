@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::agent;
-use crate::cli::command::{Command, Flag, JSON, Operand, Parsed};
+use crate::cli::command::{Command, Flag, Operand, Parsed};
 use crate::cli::host::output::OutputLine;
-use crate::cli::host::remote::{BIN, HOST, USER, needs_root, operator, program_for, read_request};
-use crate::cli::out::{Failure, Out};
+use crate::cli::host::remote::{BIN, HOST, USER, operator, program_for};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::JSON;
+use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::paths::DOCKER_SOCKET;
 use crate::provision::openssh::Target;

@@ -8,13 +8,15 @@ use std::sync::mpsc::{Sender, channel};
 use serde_json::json;
 
 use crate::base::time::Wall;
-use crate::cli::command::{Command, JSON, Parsed, ROOT};
+use crate::cli::command::{Command, Parsed};
 use crate::cli::host::many::work_on;
 use crate::cli::host::output::{OutputLine, Report};
-use crate::cli::host::remote::{USER, Worker, host_name, operator, program_for};
+use crate::cli::host::remote::{USER, Worker, operator, program_for};
 use crate::cli::host::update::{Request, agent_program, failure_text, ping};
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT};
 use crate::cli::table::{Column, Table};
+use crate::cli::this_host::host_name;
 use crate::exit::Exit;
 use crate::fleet::registry::KnownAgent;
 use crate::fleet::run::load;
@@ -81,7 +83,7 @@ struct Found {
 }
 
 fn status(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = crate::cli::verbs::paths(parsed)?;
+    let paths = crate::cli::shared_flags::root_paths(parsed)?;
     let registry = load(&paths).map_err(Failure::Failed)?;
     for problem in &registry.problems {
         out.note(&problem.to_string());

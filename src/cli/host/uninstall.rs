@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::agent::docker::description::LABEL_SESSION;
-use crate::cli::command::{Command, Flag, JSON, Parsed};
+use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::host::output::Report;
-use crate::cli::host::remote::{HOST, REQUEST, USER, operator, program_for, read_request};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, RunOptions, take};
+use crate::cli::host::remote::{HOST, USER, operator, program_for};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
+use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::io::machine;
 use crate::paths::Paths;

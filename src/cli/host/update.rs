@@ -20,15 +20,17 @@ use sha2::{Digest, Sha256};
 use crate::agent;
 use crate::base::hex;
 use crate::base::rng::Rng;
-use crate::cli::agent::install::facts;
-use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
+use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::host::many::work_on;
 use crate::cli::host::output::{OutputLine, Report};
-use crate::cli::host::remote::{REQUEST, USER, operator, program_for, read_request};
+use crate::cli::host::remote::{USER, operator, program_for};
 use crate::cli::host::ship_image::{Teller, docker_socket};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, RunOptions, take};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT};
+use crate::cli::steps::{RunOptions, take};
 use crate::cli::table::{Column, Table};
+use crate::cli::this_host::agent_facts;
 use crate::exit::Exit;
 use crate::fleet::registry::KnownAgent;
 use crate::fleet::run::{Runner, load};
@@ -154,7 +156,7 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             (false, image) => Some(image.map_or_else(agent::image::tag, str::to_owned)),
         },
         socket: docker_socket(parsed),
-        paths: crate::cli::verbs::paths(parsed)?,
+        paths: crate::cli::shared_flags::root_paths(parsed)?,
     };
     let summaries = work_on(&targets, out, |target, sender| job.host(target, sender))?;
     tell_summaries(&summaries, job.is_json, out)?;
@@ -166,7 +168,7 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 pub(crate) fn targets(parsed: &Parsed) -> Result<Vec<Target>, Failure> {
     let hosts = match parsed.value(&HOSTS) {
         Some(hosts) => hosts.split(',').map(str::to_owned).collect(),
-        None => known_hosts(&crate::cli::verbs::paths(parsed)?)?,
+        None => known_hosts(&crate::cli::shared_flags::root_paths(parsed)?)?,
     };
     let mut targets: Vec<Target> = Vec::new();
     for host in hosts {
@@ -416,7 +418,7 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
     let rng = &mut Rng::from_seed(entropy::seed());
     let steps = match &request.work {
         Work::Replace { bytes, sha256 } => {
-            let mut facts = facts(&paths, None)?;
+            let mut facts = agent_facts(&paths, None)?;
             facts.program = read_program(*bytes, sha256)?;
             replace(&facts, read(&paths.program(PROGRAM))?, rng)
         }

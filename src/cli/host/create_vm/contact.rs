@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::CreatedVm;
 use super::keys::expanded;
 use crate::cli::host::remote::{Report, failure, operator};
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::io::disk;
 use crate::limits::{VM_BOOT_PATIENCE, VM_BOOT_PAUSE};
 use crate::provision::openssh::{Ssh, Target};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cli::host::remote::failure;
-use crate::cli::out::Failure;
+use crate::cli::output::Failure;
 use crate::io::disk::{self, Links};
 use crate::io::signals;
 use crate::limits::{ACCOUNTS_BYTES_MAX, VM_KEY_FILE_BYTES_MAX, VM_KEYS_MAX};

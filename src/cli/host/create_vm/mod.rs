@@ -22,10 +22,11 @@ mod on_hypervisor;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::command::{Command, Flag, JSON, Parsed};
-use crate::cli::host::remote::{REQUEST, Report, Worker, operator, read_request, talker};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::CHECK;
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::host::remote::{Report, Worker, operator, talker};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
 use crate::exit::Exit;
 use crate::provision::openssh::{Target, Then};
 use crate::provision::remote::Remote;

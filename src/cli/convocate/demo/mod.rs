@@ -4,13 +4,13 @@
 //! or, with `--script`, the round that a person would make, by itself. Everything is the real
 //! thing: the agent is a process of its own, reached over SSH. Leaving takes all of it down.
 
-mod house;
-mod round;
+mod cluster;
+mod script;
 
 use std::path::PathBuf;
 
 use crate::cli::command::{Flag, Parsed};
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::cli::screen;
 use crate::exit::Exit;
 use crate::fleet::run::{Runner, Screen};
@@ -18,7 +18,7 @@ use crate::fleet::select::Selected;
 use crate::io::signals::Signals;
 use crate::rpc::call::Call;
 use crate::rpc::session::Session;
-use house::House;
+use cluster::Cluster;
 
 /// Make the round without a person.
 pub(crate) const SCRIPT: Flag = Flag {
@@ -41,10 +41,10 @@ pub(crate) const AGENT_WORD: &str = "demo-agent";
 pub(crate) fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // Before any thread, and so that no signal ends this without taking everything down.
     let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut house = House::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;
+    let mut cluster = Cluster::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;
     let result =
-        if parsed.has(&SCRIPT) { round::run(&mut house, out) } else { stay(&mut house, out) };
-    let left = house.take_down();
+        if parsed.has(&SCRIPT) { script::run(&mut cluster, out) } else { stay(&mut cluster, out) };
+    let left = cluster.take_down();
     match (result, left) {
         (Ok(exit), Ok(())) => Ok(exit),
         (Err(failure), _) => Err(failure),
@@ -53,43 +53,43 @@ pub(crate) fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> 
 }
 
 /// Opens the screen on the session, until the person has had enough.
-fn stay(house: &mut House, out: &mut Out<'_>) -> Result<Exit, Failure> {
+fn stay(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // Looked at first: without a terminal nothing is started for nothing.
     Screen::open().map(drop).map_err(|text| {
         let hint = "without a terminal there is: convocate demo --script";
         Failure::Exit(Exit::Usage, format!("{text}; {hint}"))
     })?;
-    house.start_hub().map_err(Failure::Failed)?;
-    house.start_agent(0).map_err(Failure::Failed)?;
-    let selected = first_session(house)?;
-    let greetings = greetings(house, &selected.session);
-    let root = house.paths().root().to_string_lossy().into_owned();
-    screen::run(house.paths(), Some(&root), &greetings, out)
+    cluster.start_hub().map_err(Failure::Failed)?;
+    cluster.start_agent(0).map_err(Failure::Failed)?;
+    let selected = first_session(cluster)?;
+    let greetings = greetings(cluster, &selected.session);
+    let root = cluster.paths().root().to_string_lossy().into_owned();
+    screen::run(cluster.paths(), Some(&root), &greetings, out)
 }
 
-fn first_session(house: &House) -> Result<Selected, Failure> {
-    let create = house.first_session();
-    let mut runner = Runner::open(house.paths()).map_err(Failure::Failed)?;
-    let value = runner.ask(house.agent_id(), &Call::Create(create)).map_err(Failure::Failed)?;
+fn first_session(cluster: &Cluster) -> Result<Selected, Failure> {
+    let create = cluster.first_session();
+    let mut runner = Runner::open(cluster.paths()).map_err(Failure::Failed)?;
+    let value = runner.ask(cluster.agent_id(), &Call::Create(create)).map_err(Failure::Failed)?;
     let session: Session =
         serde_json::from_value(value).map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(Selected { session, agent: house.agent_id().clone(), host: house.address() })
+    Ok(Selected { session, agent: cluster.agent_id().clone(), host: cluster.address() })
 }
 
 /// What the person is told first; the last one stands below the table.
-fn greetings(house: &House, session: &Session) -> [String; 2] {
-    let root = house.paths().root().display();
+fn greetings(cluster: &Cluster, session: &Session) -> [String; 2] {
+    let root = cluster.paths().root().display();
     let program = std::env::current_exe().map_or("convocate".into(), PathBuf::into_os_string);
     let about = format!(
         "agent {} on {}, {}; from another terminal: {} ls --root {root}",
-        house.agent_id(),
-        house.address(),
-        house.runtime_text(),
+        cluster.agent_id(),
+        cluster.address(),
+        cluster.runtime_text(),
         program.to_string_lossy(),
     );
     let now = format!(
         "the demo: {}. Enter attaches {:?}, C-b d comes back, Q takes everything down",
-        house.runtime_text(),
+        cluster.runtime_text(),
         session.name
     );
     [about, now]

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
-use crate::cli::agent::install::paths;
-use crate::cli::command::{Command, JSON, Parsed};
-use crate::cli::out::{Failure, Out};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::JSON;
 use crate::cli::steps::{RunOptions, take};
+use crate::cli::this_host::installed_paths;
 use crate::exit::Exit;
 use crate::fleet::run::{Reply, Runner};
 use crate::io::{disk, entropy};
@@ -54,7 +55,7 @@ struct House {
 }
 
 fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed, "convocate renew-certificates")?;
+    let paths = installed_paths(parsed, "convocate renew-certificates")?;
     let mut runner = Runner::open(&paths).map_err(Failure::Failed)?;
     let mut house = House::open(&paths, runner.wall())?;
     let is_json = parsed.has(&JSON);

@@ -3,104 +3,40 @@
 //! It is also a login shell: `-c "…"` is split into words and run as if they had been given. There
 //! is no other shell behind it.
 
+pub mod attach;
+pub mod attach_terminal;
+pub mod completions;
+pub mod demo;
+pub mod enrol;
+pub mod events;
+pub mod install;
+pub mod ls;
+pub mod new;
+pub mod renew_certificates;
+pub mod session;
+pub mod session_flags;
+pub mod sessions;
+pub mod status_serve;
+pub mod views;
+
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
 
-use crate::cli::agent;
-use crate::cli::command::{Command, Flag, JSON, Operand, Parsed, Program, ROOT};
-use crate::cli::completions::{SHELLS, Shell, script};
-use crate::cli::demo;
-use crate::cli::events::EVENTS;
+use crate::cli::command::{Command, Operand, Parsed, Program};
+use crate::cli::convocate::completions::{SHELLS, Shell, script};
+use crate::cli::convocate::enrol::{ENROL, PROVE};
+use crate::cli::convocate::events::EVENTS;
+use crate::cli::convocate::install::INSTALL_SHELL;
+use crate::cli::convocate::renew_certificates::RENEW_CERTIFICATES;
+use crate::cli::convocate::session_flags::*;
+use crate::cli::convocate::status_serve::STATUS_SERVE;
 use crate::cli::host::ship_image::SEND_IMAGE;
-use crate::cli::out::{Failure, Out};
-use crate::cli::screen;
-use crate::cli::shell::enrol::{ENROL, PROVE};
-use crate::cli::shell::install::INSTALL_SHELL;
-use crate::cli::shell::renew::RENEW_CERTIFICATES;
-use crate::cli::shell_words;
-use crate::cli::status::STATUS_SERVE;
-use crate::cli::verbs::{attach, create, list, session};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT};
+use crate::cli::start::{VERSION, run_with_streams};
+use crate::cli::{agent, screen, shell_words};
 use crate::exit::Exit;
-use crate::io::tty::Tty;
 
-pub(crate) const AGENT: Flag = Flag {
-    name: "agent",
-    value: Some("A"),
-    summary: "only this agent: its id, the start of its id, or its host",
-    choices: &[],
-};
-pub(crate) const NAME: Flag =
-    Flag { name: "name", value: Some("NAME"), summary: "another name", choices: &[] };
-pub(crate) const PORT: Flag = Flag {
-    name: "port",
-    value: Some("N"),
-    summary: "port that is published: a number, auto or none",
-    choices: &["auto", "none"],
-};
-/// The protocol of the port.
-pub(crate) const PROTO: Flag = Flag {
-    name: "proto",
-    value: Some("P"),
-    summary: "protocol of the port: tcp or udp",
-    choices: &["tcp", "udp"],
-};
-/// A session's DNS name.
-pub(crate) const DNS: Flag = Flag {
-    name: "dns",
-    value: Some("LABEL"),
-    summary: "name in the DNS of the cluster, one host label",
-    choices: &[],
-};
-/// What runs in a session.
-pub(crate) const COMMAND: Flag =
-    Flag { name: "command", value: Some("TEXT"), summary: "what runs in it", choices: &[] };
-/// The host's Docker socket.
-pub(crate) const DOCKER: Flag = Flag {
-    name: "docker",
-    value: Some("WHETHER"),
-    summary: "yes gives it the host's Docker socket, which is root on the host",
-    choices: &["yes", "no"],
-};
-pub(crate) const MEMORY: Flag = Flag {
-    name: "memory",
-    value: Some("SIZE"),
-    summary: "memory that it may use at most, as 512m or 4g",
-    choices: &[],
-};
-pub(crate) const CPUS: Flag = Flag {
-    name: "cpus",
-    value: Some("N"),
-    summary: "processors that it may use at most, as 1.5",
-    choices: &[],
-};
-pub(crate) const PIDS: Flag = Flag {
-    name: "pids",
-    value: Some("N"),
-    summary: "processes that it may have at most",
-    choices: &[],
-};
-/// Attach when it is there.
-pub(crate) const ATTACH: Flag = Flag {
-    name: "attach",
-    value: None,
-    summary: "attach the terminal to it at once",
-    choices: &[],
-};
-pub(crate) const READ_ONLY: Flag = Flag {
-    name: "read-only",
-    value: None,
-    summary: "only look: no key reaches the session; Ctrl-C leaves",
-    choices: &[],
-};
-
-const SESSION: Operand = Operand { name: "SESSION", is_optional: false, choices: &[] };
-const NEW_NAME: Operand = Operand { name: "NAME", is_optional: false, choices: &[] };
 const SHELL: Operand = Operand { name: "SHELL", is_optional: false, choices: &SHELLS };
-
-const SESSION_HELP: &str = "\
-SESSION is the session's id, the start of its id, or its name. What could be meant
-twice is refused with a list of the candidates.
-";
 
 pub(crate) static PROGRAM: Program = Program {
     name: "convocate",
@@ -131,7 +67,7 @@ that no agent owns, ? cannot be asked now. Agents that do not answer are named o
 standard error; where a status hub runs, their last news are shown, with their age.
 The status is 0 if at least one agent has answered.
 ",
-            run: list::sessions,
+            run: ls::sessions,
         },
         Command {
             name: "agents",
@@ -143,7 +79,7 @@ EVENTS says whether an agent's events come, and if not, when it was last heard o
 is empty where no status hub runs. ANSWER is how long an agent took, or why there is
 no answer. An agent that the hub has lost is not waited for.
 ",
-            run: list::agents,
+            run: ls::agents,
         },
         Command {
             name: "new",
@@ -156,7 +92,7 @@ no answer. An agent that the hub has lost is not waited for.
 Makes the session's home; nothing runs until it is attached or restarted. --agent
 may be left out when there is one agent. Prints the new session's id.
 ",
-            run: create::new,
+            run: new::new,
         },
         Command {
             name: "attach",
@@ -198,7 +134,7 @@ keeps its old settings until it is restarted.
             operands: &[SESSION, NEW_NAME],
             flags: &[AGENT, JSON, ROOT],
             help: "The copy is stopped and has no port and no DNS name.\n",
-            run: create::clone,
+            run: new::clone,
         },
         Command {
             name: "restart",
@@ -284,16 +220,6 @@ SESSION is an id, the start of one, or a name. Every command takes --help; most 
 ",
 };
 
-/// `version`, the same in every program.
-pub(crate) const VERSION: Command = Command {
-    name: "version",
-    summary: "print the version",
-    operands: &[],
-    flags: &[],
-    help: "",
-    run: version,
-};
-
 /// Runs the program with the process's own words and streams.
 pub fn main() -> Exit {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -303,28 +229,6 @@ pub fn main() -> Exit {
         return run_with_streams(&agent::PROGRAM, Ok(rest.to_vec()));
     }
     run_with_streams(&PROGRAM, called_words(words))
-}
-
-/// Runs a program with the process's own streams.
-pub(crate) fn run_with_streams(program: &Program, words: Result<Vec<OsString>, String>) -> Exit {
-    let output = std::io::stdout();
-    let width = if output.is_terminal() { terminal_width() } else { None };
-    let mut output = std::io::BufWriter::new(output.lock());
-    let mut errors = std::io::stderr();
-    match words {
-        Ok(words) => program.run(words, &mut Out::new(&mut output, &mut errors, width)),
-        Err(text) => {
-            let _ = writeln!(errors, "{}: {text}", program.name);
-            Exit::Usage
-        }
-    }
-}
-
-fn terminal_width() -> Option<usize> {
-    const WIDTH_UNKNOWN: usize = 80;
-    let size = Tty::open().and_then(|tty| tty.size());
-    let cols = size.map_or(0, |size| usize::from(size.columns));
-    Some(if cols == 0 { WIDTH_UNKNOWN } else { cols })
 }
 
 /// The words that are meant, whether they stand as they are or in one as sshd hands them over.
@@ -348,14 +252,6 @@ fn completions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let shell = Shell::parse(name)
         .ok_or_else(|| Failure::Usage(format!("{name:?} is none of {}", SHELLS.join(", "))))?;
     out.text(&script(&PROGRAM, shell))?;
-    Ok(Exit::Done)
-}
-
-fn version(_parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let program = std::env::args_os().next();
-    let name = program.as_deref().map(std::path::Path::new).and_then(|path| path.file_name());
-    let name = name.map_or_else(|| PROGRAM.name.into(), |name| name.to_string_lossy());
-    out.text(&format!("{} version v{}", name.trim_start_matches('-'), env!("CARGO_PKG_VERSION")))?;
     Ok(Exit::Done)
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::cli::agent::install::paths;
-use crate::cli::command::{Command, Parsed, ROOT};
-use crate::cli::out::{Failure, Out};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::ROOT;
+use crate::cli::this_host::installed_paths;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk;
@@ -30,7 +31,7 @@ agent for the key that is here, and if it does not end before the one that is he
 };
 
 fn install_certificate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed, "convocate-agent install-certificate")?;
+    let paths = installed_paths(parsed, "convocate-agent install-certificate")?;
     let sent = paths.agent_renewed_certificate();
     let taken = taken(&paths, &sent);
     // Whatever it was, it is not looked at again.

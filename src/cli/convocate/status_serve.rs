@@ -1,14 +1,12 @@
 //! `convocate status-serve`: its options.
 
-use std::path::PathBuf;
-
 use crate::base::address::{Address, Host};
-use crate::cli::command::{Command, Flag, Parsed, ROOT};
-use crate::cli::out::{Failure, Out, service_log};
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::output::{Failure, Out, service_log};
+use crate::cli::shared_flags::{ROOT, UNTIL_STDIN_ENDS, path_flag, read_flag, root_paths};
 use crate::exit::Exit;
 use crate::fleet::run::load;
 use crate::limits::STATUS_PORT;
-use crate::paths::Paths;
 use crate::status::serve::{self, Options};
 
 const LISTEN: Flag = Flag {
@@ -29,14 +27,6 @@ const AUTH_KEYS: Flag = Flag {
     summary: "the agents' keys, each behind agent-id=\"ID\"",
     choices: &[],
 };
-const UNTIL_STDIN_ENDS: Flag = Flag {
-    name: "until-stdin-ends",
-    value: None,
-    summary: "end when standard input does, with the program that holds its other end",
-    choices: &[],
-};
-
-/// `status-serve`.
 pub(crate) const STATUS_SERVE: Command = Command {
     name: "status-serve",
     summary: "listen for the agents' events and tell them to whoever asks on this host",
@@ -52,47 +42,35 @@ Runs until SIGTERM or SIGINT; agents keep their events until a listener is back.
     run: status_serve,
 };
 
-/// Reads what `status-serve` is told.
-///
-/// # Errors
-/// One sentence that names the option and shows its value.
-fn read_options(parsed: &Parsed) -> Result<Options, String> {
-    let paths = match parsed.value(&ROOT) {
-        None => Paths::default(),
-        Some("") => return Err("--root needs a directory".to_owned()),
-        Some(root) => Paths::below(root),
-    };
-    let path = |flag: &Flag, default: PathBuf| match parsed.value(flag) {
-        None => Ok(default),
-        Some("") => Err(format!("--{} needs a path", flag.name)),
-        Some(path) => Ok(PathBuf::from(path)),
-    };
+fn status_serve(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let options = read_options(parsed)?;
+    serve::serve(&options, service_log()).map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(Exit::Done)
+}
+
+fn read_options(parsed: &Parsed) -> Result<Options, Failure> {
+    let paths = root_paths(parsed)?;
+    let listen =
+        read_flag(parsed, &LISTEN, |text| Address::parse(text).map_err(|error| error.to_string()))?;
     Ok(Options {
         known: load,
-        listen: match parsed.value(&LISTEN) {
-            None => Address { host: Host::Any, port: STATUS_PORT },
-            Some(text) => Address::parse(text).map_err(|error| format!("--listen: {error}"))?,
-        },
-        host_key: path(&HOST_KEY, paths.status_host_key())?,
-        authorized_keys: path(&AUTH_KEYS, paths.status_authorized_keys())?,
+        listen: listen.unwrap_or(Address { host: Host::Any, port: STATUS_PORT }),
+        host_key: path_flag(parsed, &HOST_KEY, paths.status_host_key())?,
+        authorized_keys: path_flag(parsed, &AUTH_KEYS, paths.status_authorized_keys())?,
         until_stdin_ends: parsed.has(&UNTIL_STDIN_ENDS),
         paths,
     })
 }
 
-fn status_serve(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let options = read_options(parsed).map_err(Failure::Usage)?;
-    serve::serve(&options, service_log()).map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(Exit::Done)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
-    fn read(words: &[&str]) -> Result<Options, String> {
+    fn read(words: &[&str]) -> Result<Options, Failure> {
         let words = words.iter().map(std::ffi::OsString::from).collect();
-        read_options(&STATUS_SERVE.parse(words)?)
+        read_options(&STATUS_SERVE.parse(words).map_err(Failure::Usage)?)
     }
 
     #[test]
@@ -110,7 +88,7 @@ mod tests {
             (&["--root="], "--root needs a directory"),
         ] {
             let error = read(words).expect_err("wrong");
-            assert!(error.contains(sentence), "{words:?}: {error}");
+            assert!(matches!(&error, Failure::Usage(text) if text.contains(sentence)), "{error:?}");
         }
     }
 }

@@ -11,11 +11,12 @@ use serde_json::json;
 
 use crate::agent;
 use crate::base::rng::Rng;
-use crate::cli::agent::install::{paths, public_key};
 use crate::cli::command::{Command, Parsed};
-use crate::cli::host::remote::{REQUEST, read_request};
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::REQUEST;
 use crate::cli::steps::{RunOptions, take};
+use crate::cli::this_host::{installed_paths, public_key};
 use crate::exit::Exit;
 use crate::fleet::run::Runner;
 use crate::io::clock::Clock;
@@ -74,7 +75,7 @@ fn demand_request(parsed: &Parsed) -> Result<(), Failure> {
 
 fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     demand_request(parsed)?;
-    let paths = paths(parsed, "convocate-host init-agent")?;
+    let paths = installed_paths(parsed, "convocate-host init-agent")?;
     let wanted: EnrolAgent = read_request()?;
     let id = AgentId::parse(&wanted.id).map_err(|error| Failure::Failed(error.to_string()))?;
     let tls = found::authority(&paths).map_err(Failure::Failed)?;
@@ -146,7 +147,7 @@ fn check_certificate(wanted: &EnrolAgent, trust: &Trust) -> Result<(), Failure> 
 
 fn prove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     demand_request(parsed)?;
-    let paths = paths(parsed, "convocate-host init-agent")?;
+    let paths = installed_paths(parsed, "convocate-host init-agent")?;
     let wanted: ProveAgent = read_request()?;
     let id = AgentId::parse(&wanted.id).map_err(|error| Failure::Failed(error.to_string()))?;
     if !wanted.check {

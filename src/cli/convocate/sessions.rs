@@ -1,47 +1,33 @@
 //! What the commands of `convocate` do: ask, choose, act, tell.
 
-pub mod attach;
-pub mod create;
-pub mod list;
-pub mod session;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::command::{Parsed, ROOT};
-use crate::cli::convocate::AGENT;
-use crate::cli::out::{Failure, Out};
-use crate::cli::show;
+use crate::cli::command::Parsed;
+use crate::cli::convocate::session_flags::AGENT;
+use crate::cli::convocate::views;
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::root_paths;
 use crate::fleet::listing::{AgentList, News};
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::{Reply, Runner};
 use crate::fleet::select::{Care, Selected, is_whole_id, select};
 use crate::limits::{LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
-use crate::paths::Paths;
 use crate::rpc::call::Call;
 use crate::rpc::session::Session;
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
 /// What to run where there is no agent.
-const NO_AGENT: &str =
+pub(super) const NO_AGENT: &str =
     "no agent is known yet; enrol one with: convocate-host init-agent --host HOST";
 
-/// The paths that are meant.
-pub(super) fn paths(parsed: &Parsed) -> Result<Paths, Failure> {
-    match parsed.value(&ROOT) {
-        None => Ok(Paths::default()),
-        Some("") => Err(Failure::Usage("--root needs a directory".to_owned())),
-        Some(root) => Ok(Paths::below(root)),
-    }
-}
-
 /// The fleet that is meant. What is wrong with entries of the registry is told.
-fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
-    let runner = Runner::open(&paths(parsed)?).map_err(Failure::Failed)?;
+pub(super) fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
+    let runner = Runner::open(&root_paths(parsed)?).map_err(Failure::Failed)?;
     for problem in &runner.registry().problems {
         out.note(&problem.to_string());
     }
@@ -49,7 +35,7 @@ fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
 }
 
 /// The agents that are to be asked: one, or all.
-fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
+pub(super) fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
     let registry = runner.registry();
     match parsed.value(&AGENT) {
         Some(text) => {
@@ -62,17 +48,17 @@ fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
 
 /// How long an agent is waited for: not long if the hub says that it is lost, because then what the
 /// hub knows is shown.
-fn patience(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
+pub(super) fn patience(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
     if is_lost(hub, id) { LOST_AGENT_PATIENCE } else { SURVEY_TIMEOUT }
 }
 
 /// Whether the hub says that an agent is lost.
-fn is_lost(hub: Option<&Snapshot>, id: &AgentId) -> bool {
+pub(super) fn is_lost(hub: Option<&Snapshot>, id: &AgentId) -> bool {
     hub.and_then(|hub| hub.agent(id.as_str())).is_some_and(|agent| !agent.is_connected())
 }
 
 /// An agent's part of the listing: its answer to `list`, or what the hub knows of it.
-fn agent_list(
+pub(super) fn agent_list(
     reply: &Reply,
     answer: &Result<Value, RequestError>,
     hub: Option<&Snapshot>,
@@ -98,13 +84,17 @@ fn agent_list(
 
 /// The session that the first operand means. Once it is found, agents that the hub has lost are not
 /// waited for.
-fn chosen(parsed: &Parsed, runner: &mut Runner, care: Care) -> Result<Selected, Failure> {
+pub(super) fn chosen(
+    parsed: &Parsed,
+    runner: &mut Runner,
+    care: Care,
+) -> Result<Selected, Failure> {
     let agents = scope(parsed, runner)?;
     if agents.is_empty() {
         return Err(Failure::Failed(NO_AGENT.to_owned()));
     }
     let text = parsed.required(0);
-    let hub = snapshot(&paths(parsed)?);
+    let hub = snapshot(&root_paths(parsed)?);
     let mut expected: BTreeSet<&AgentId> =
         agents.iter().filter(|id| !is_lost(hub.as_ref(), id)).collect();
     let mut is_found = false;
@@ -123,14 +113,14 @@ fn chosen(parsed: &Parsed, runner: &mut Runner, care: Care) -> Result<Selected, 
 }
 
 /// Tells about a session that an agent has just answered with.
-fn tell_session(
+pub(super) fn tell_session(
     selected: &Selected,
     is_json: bool,
     what: &str,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
     match is_json {
-        true => out.json(&show::session_json(selected)),
+        true => out.json(&views::session_json(selected)),
         false => {
             let Selected { session: Session { name, uuid, .. }, agent, host } = selected;
             out.text(&format!("{what} session {name:?} {uuid} on {host} ({agent})"))
@@ -139,7 +129,7 @@ fn tell_session(
 }
 
 /// Reads a session out of a result.
-fn read_session(result: Value) -> Result<Session, Failure> {
+pub(super) fn read_session(result: Value) -> Result<Session, Failure> {
     serde_json::from_value(result)
         .map_err(|error| Failure::Failed(format!("answer not understood: {error}")))
 }

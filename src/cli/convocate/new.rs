@@ -1,10 +1,14 @@
 //! `new` and `clone`: what makes a session that was not there.
 
-use crate::cli::command::{Flag, JSON, Parsed};
-use crate::cli::convocate::{AGENT, ATTACH, COMMAND, CPUS, DNS, DOCKER, MEMORY, PIDS, PORT, PROTO};
-use crate::cli::out::{Failure, Out};
-use crate::cli::verbs::attach::{could_not, take_screen};
-use crate::cli::verbs::{NO_AGENT, attach, chosen, open, paths, read_session, scope, tell_session};
+use crate::cli::command::Parsed;
+use crate::cli::convocate::attach_terminal;
+use crate::cli::convocate::attach_terminal::{could_not, take_screen};
+use crate::cli::convocate::session_flags::{
+    AGENT, ATTACH, COMMAND, CPUS, DNS, DOCKER, MEMORY, PIDS, PORT, PROTO,
+};
+use crate::cli::convocate::sessions::{NO_AGENT, chosen, open, read_session, scope, tell_session};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, read_flag, root_paths};
 use crate::exit::Exit;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::Runner;
@@ -14,8 +18,8 @@ use crate::rpc::values;
 
 /// `new`: a session on the agent that is named, or on the only one.
 pub(crate) fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let create = read(parsed).map_err(Failure::Usage)?;
-    paths(parsed)?;
+    let create = read(parsed)?;
+    root_paths(parsed)?;
     // The terminal comes first: without one, nothing is created for nothing.
     let screen = parsed.has(&ATTACH).then(take_screen).transpose()?;
     let mut runner = open(parsed, out)?;
@@ -28,8 +32,9 @@ pub(crate) fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     match screen {
         None => Ok(Exit::Done),
         Some(screen) => {
-            let come_back = attach::come_back(parsed, selected.session.uuid);
-            attach::run(runner, screen, &selected, false, &come_back, out).map_err(could_not)
+            let come_back = attach_terminal::come_back(parsed, selected.session.uuid);
+            attach_terminal::run(runner, screen, &selected, false, &come_back, out)
+                .map_err(could_not)
         }
     }
 }
@@ -46,9 +51,9 @@ pub(crate) fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-fn read(parsed: &Parsed) -> Result<Create, String> {
+fn read(parsed: &Parsed) -> Result<Create, Failure> {
     Ok(Create {
-        name: values::name(parsed.required(0))?,
+        name: values::name(parsed.required(0)).map_err(Failure::Usage)?,
         port: read_flag(parsed, &PORT, values::port)?.unwrap_or_default(),
         protocol: read_flag(parsed, &PROTO, values::protocol)?.unwrap_or_default(),
         dns_name: read_flag(parsed, &DNS, values::dns_name)?.unwrap_or_default(),
@@ -58,16 +63,6 @@ fn read(parsed: &Parsed) -> Result<Create, String> {
         cpus: read_flag(parsed, &CPUS, values::cpus)?,
         pids: read_flag(parsed, &PIDS, values::pids)?,
     })
-}
-
-/// A flag's meaning, if it was given.
-pub(super) fn read_flag<T>(
-    parsed: &Parsed,
-    flag: &Flag,
-    read: fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    let text = parsed.value(flag);
-    text.map(read).transpose().map_err(|error| format!("--{}: {error}", flag.name))
 }
 
 fn the_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {

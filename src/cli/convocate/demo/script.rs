@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::house::House;
+use super::cluster::Cluster;
 use super::step;
 use crate::base::slots::Key;
 use crate::base::uuid::Uuid;
-use crate::cli::out::{Failure, Out};
+use crate::cli::output::{Failure, Out};
 use crate::exit::Exit as Status;
 use crate::fleet::run::Runner;
 use crate::io::clock::Clock;
@@ -31,33 +31,38 @@ const DETACH: &[u8] = b"\x02d";
 const SMALL: Size = Size { columns: 100, rows: 30 };
 const LARGE: Size = Size { columns: 120, rows: 40 };
 
-pub(super) fn run(house: &mut House, out: &mut Out<'_>) -> Result<Status, Failure> {
-    let clock = &house.clock();
-    step(out, clock, "status listener: start", || house.start_hub())?;
-    step(out, clock, "agent: start, with fresh keys on both sides", || house.start_agent(0))?;
-    out.text(&format!("  {} on {}, {}", house.agent_id(), house.address(), house.runtime_text()))?;
-    let mut feed = Feed::open(house.paths()).ok().flatten();
-    let id = step(out, clock, "session: create", || create(house))?.uuid;
+pub(super) fn run(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Status, Failure> {
+    let clock = &cluster.clock();
+    step(out, clock, "status listener: start", || cluster.start_hub())?;
+    step(out, clock, "agent: start, with fresh keys on both sides", || cluster.start_agent(0))?;
+    out.text(&format!(
+        "  {} on {}, {}",
+        cluster.agent_id(),
+        cluster.address(),
+        cluster.runtime_text()
+    ))?;
+    let mut feed = Feed::open(cluster.paths()).ok().flatten();
+    let id = step(out, clock, "session: create", || create(cluster))?.uuid;
     step(out, clock, "event: the listener tells that it was created", || {
         hears_of(feed.as_mut().ok_or("the listener is gone")?, id)
     })?;
-    first_visit(house, id, out)?;
-    second_visit(house, id, out)?;
+    first_visit(cluster, id, out)?;
+    second_visit(cluster, id, out)?;
     step(out, clock, "session: delete; nothing of it is left", || {
-        ask(house, &Call::Delete(Id { id }))?;
-        match house.paths().session(id).exists() {
+        ask(cluster, &Call::Delete(Id { id }))?;
+        match cluster.paths().session(id).exists() {
             true => Err("its directory is still there".to_owned()),
             false => Ok(()),
         }
     })?;
-    step(out, clock, "agent: end", || house.take_down())?;
+    step(out, clock, "agent: end", || cluster.take_down())?;
     Ok(Status::Done)
 }
 
-fn first_visit(house: &House, id: Uuid, out: &mut Out<'_>) -> Result<(), Failure> {
-    let clock = &house.clock();
+fn first_visit(cluster: &Cluster, id: Uuid, out: &mut Out<'_>) -> Result<(), Failure> {
+    let clock = &cluster.clock();
     let mut person =
-        step(out, clock, "session: attach, which starts it", || Person::attach(house, id))?;
+        step(out, clock, "session: attach, which starts it", || Person::attach(cluster, id))?;
     step(out, clock, "session: type a command and read its output", || {
         person.types("echo sum=$((6*7))\r")?;
         person.sees("sum=42")
@@ -69,34 +74,34 @@ fn first_visit(house: &House, id: Uuid, out: &mut Out<'_>) -> Result<(), Failure
     step(out, clock, "session: detach", || person.detaches())
 }
 
-fn second_visit(house: &mut House, id: Uuid, out: &mut Out<'_>) -> Result<(), Failure> {
-    let clock = &house.clock();
+fn second_visit(cluster: &mut Cluster, id: Uuid, out: &mut Out<'_>) -> Result<(), Failure> {
+    let clock = &cluster.clock();
     let mut person = step(out, clock, "session: attach again; the screen is still there", || {
-        let mut person = Person::attach(house, id)?;
+        let mut person = Person::attach(cluster, id)?;
         person.sees("sum=42")?;
         Ok(person)
     })?;
     step(out, clock, "connection: cut in the middle (the agent is killed)", || {
-        let port = house.port();
-        house.cut_agent()?;
+        let port = cluster.port();
+        cluster.cut_agent()?;
         person.sees("reconnecting")?;
-        house.start_agent(port)
+        cluster.start_agent(port)
     })?;
     step(out, clock, "connection: comes back by itself", || {
         person.sees("sum=42")?;
         person.asks_until("echo back=$((3*7))\r", "back=21")
     })?;
     step(out, clock, "session: kill; the terminal ends with it", || {
-        ask(house, &Call::Kill(Id { id }))?;
+        ask(cluster, &Call::Kill(Id { id }))?;
         person.ends()
     })
 }
 
-fn create(house: &House) -> Result<Session, String> {
-    let mut create = house.first_session();
+fn create(cluster: &Cluster) -> Result<Session, String> {
+    let mut create = cluster.first_session();
     // A shell that reads nothing of the person's own and has a short prompt.
     create.command = SessionCommand::parse("env PS1='$ ' bash --norc").ok();
-    let value = ask(house, &Call::Create(create))?;
+    let value = ask(cluster, &Call::Create(create))?;
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
@@ -115,8 +120,8 @@ fn hears_of(feed: &mut Feed, id: Uuid) -> Result<(), String> {
     }
 }
 
-fn ask(house: &House, call: &Call) -> Result<Value, String> {
-    Runner::open(house.paths())?.ask(house.agent_id(), call)
+fn ask(cluster: &Cluster, call: &Call) -> Result<Value, String> {
+    Runner::open(cluster.paths())?.ask(cluster.agent_id(), call)
 }
 
 /// Somebody at a terminal of their own.
@@ -135,8 +140,8 @@ const SIGNALS: Key = Key::from_bits(2);
 
 impl Person {
     /// Attaches and waits for the first thing to be shown.
-    fn attach(house: &House, id: Uuid) -> Result<Person, String> {
-        let root = house.paths().root().display();
+    fn attach(cluster: &Cluster, id: Uuid) -> Result<Person, String> {
+        let root = cluster.paths().root().display();
         let arguments = ["attach".to_owned(), id.to_string(), format!("--root={root}")];
         let mut program = Program::new("/proc/self/exe", arguments);
         program.environment = vec![("TERM".into(), "xterm-256color".into())];

@@ -1,4 +1,4 @@
-//! The demo's house: a private directory with the files of both sides, and in it the agent and the
+//! The demo's cluster: a private directory with the files of both sides, and in it the agent and the
 //! listener for its events.
 
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use crate::agent::image;
 use crate::agent::serve::has_image;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
-use crate::cli::demo::AGENT_WORD;
+use crate::cli::convocate::demo::AGENT_WORD;
 use crate::fleet::run::Runner;
 use crate::io::child_daemon::ChildDaemon;
 use crate::io::clock::Clock;
@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const AGENT_LOG: &str = "agent.log";
 const HUB_LOG: &str = "status.log";
 
-pub(super) struct House {
+pub(super) struct Cluster {
     paths: Paths,
     agent_id: AgentId,
     entry_key: String,
@@ -43,15 +43,15 @@ pub(super) struct House {
     clock: Clock,
 }
 
-impl House {
+impl Cluster {
     /// Makes the directory and everything in it but the agent.
-    pub(super) fn build(runtime: Option<&str>) -> Result<House, String> {
+    pub(super) fn build(runtime: Option<&str>) -> Result<Cluster, String> {
         let runtime = choose_runtime(runtime)?;
         let mut rng = Rng::from_seed(entropy::seed());
         let root = make_root(&mut rng).map_err(|error| format!("no private directory: {error}"))?;
         let paths = Paths::below(root);
         let agent_id = AgentId::random(&mut rng);
-        let mut house = House {
+        let mut cluster = Cluster {
             paths,
             agent_id,
             entry_key: String::new(),
@@ -61,10 +61,10 @@ impl House {
             address: None,
             clock: Clock::new(),
         };
-        match house.furnish(&mut rng) {
-            Ok(()) => Ok(house),
+        match cluster.furnish(&mut rng) {
+            Ok(()) => Ok(cluster),
             Err(error) => {
-                house.remove_root()?;
+                cluster.remove_root()?;
                 Err(error.to_string())
             }
         }
@@ -245,7 +245,7 @@ impl House {
 }
 
 /// Whatever happens, the agent goes and the directory with it.
-impl Drop for House {
+impl Drop for Cluster {
     fn drop(&mut self) {
         self.agent = None;
         self.hub = None;

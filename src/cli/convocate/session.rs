@@ -1,12 +1,14 @@
 //! The verbs on one session: `show`, `edit`, `restart`, `background`, `kill`, `override`, `rm`.
 
 use crate::base::uuid::Uuid;
-use crate::cli::command::{JSON, Parsed};
-use crate::cli::convocate::{COMMAND, CPUS, DNS, DOCKER, MEMORY, NAME, PIDS, PORT, PROTO};
-use crate::cli::out::{Failure, Out};
-use crate::cli::show as views;
-use crate::cli::verbs::create::read_flag;
-use crate::cli::verbs::{chosen, open, read_session, tell_session};
+use crate::cli::command::Parsed;
+use crate::cli::convocate::session_flags::{
+    COMMAND, CPUS, DNS, DOCKER, MEMORY, NAME, PIDS, PORT, PROTO,
+};
+use crate::cli::convocate::sessions::{chosen, open, read_session, tell_session};
+use crate::cli::convocate::views;
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, read_flag};
 use crate::exit::Exit;
 use crate::fleet::select::{Care, Selected};
 use crate::rpc::call::{Call, Edit, Id};
@@ -32,7 +34,7 @@ pub(crate) fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> 
     if !flags.iter().any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
-    let edit = read_edit(parsed).map_err(Failure::Usage)?;
+    let edit = read_edit(parsed)?;
     let mut runner = open(parsed, out)?;
     let found = chosen(parsed, &mut runner, Care::Usual)?;
     let call = Call::Edit(edit(found.session.uuid));
@@ -46,7 +48,7 @@ pub(crate) fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> 
 }
 
 /// Checks all that is to change before anybody is asked; only the id is still open.
-fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, String> {
+fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let name = read_flag(parsed, &NAME, values::name)?;
     let port = read_flag(parsed, &PORT, values::port)?;
     let protocol = read_flag(parsed, &PROTO, values::protocol)?;

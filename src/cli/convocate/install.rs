@@ -8,11 +8,12 @@ use std::process::Command as Process;
 use serde_json::json;
 
 use crate::base::rng::Rng;
-use crate::cli::agent::install::{BASE, NO_IMAGE, own_program, paths, public_key, session_image};
-use crate::cli::command::{Command, JSON, Parsed, ROOT};
-use crate::cli::host::remote::{REQUEST, host_name, read_request};
-use crate::cli::out::{Failure, Out};
-use crate::cli::steps::{CHECK, Format, RunOptions, take};
+use crate::cli::command::{Command, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::request::read_request;
+use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE, REQUEST, ROOT};
+use crate::cli::steps::{Format, RunOptions, take};
+use crate::cli::this_host::{host_name, installed_paths, own_program, public_key, session_image};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
@@ -52,7 +53,7 @@ The logs of agents are collected once convocate-host init-shell has been here.
 const ANYWHERE: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
 
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed, "convocate install")?;
+    let paths = installed_paths(parsed, "convocate install")?;
     if parsed.has(&REQUEST) {
         return install_wanted(&paths, &read_request()?, out);
     }

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::time::Wall;
-use crate::cli::command::{Command, Flag, JSON, Parsed, ROOT};
-use crate::cli::out::{Failure, Out};
-use crate::cli::verbs::paths;
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::paths::Paths;
@@ -78,7 +78,7 @@ struct Reader<'a, 'b> {
 }
 
 fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed)?;
+    let paths = root_paths(parsed)?;
     let now = Clock::new().wall();
     let since = parsed.value(&SINCE).map_or(Ok(Since::Now), |text| Since::parse(text, now));
     let since = since.map_err(Failure::Usage)?;

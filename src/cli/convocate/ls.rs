@@ -1,10 +1,11 @@
 //! `ls` and `agents`.
 
-use crate::cli::command::{JSON, Parsed};
-use crate::cli::convocate::AGENT;
-use crate::cli::out::{Failure, Out};
-use crate::cli::show::{self, AgentLine};
-use crate::cli::verbs::{NO_AGENT, agent_list, open, paths, patience, scope};
+use crate::cli::command::Parsed;
+use crate::cli::convocate::session_flags::AGENT;
+use crate::cli::convocate::sessions::{NO_AGENT, agent_list, open, patience, scope};
+use crate::cli::convocate::views::{self, AgentLine};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, root_paths};
 use crate::exit::Exit;
 use crate::fleet::listing::{Listing, News};
 use crate::fleet::run::{Reply, local_homes};
@@ -15,7 +16,7 @@ use crate::status::snapshot::Snapshot;
 
 /// `ls`: what all agents have, and who did not answer.
 pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = paths(parsed)?;
+    let paths = root_paths(parsed)?;
     let mut runner = open(parsed, out)?;
     let agents = scope(parsed, &runner)?;
     let hub = snapshot(&paths);
@@ -30,13 +31,13 @@ pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failu
     let listing = Listing::merge(&lists, local);
     let now = runner.wall();
     if parsed.has(&JSON) {
-        out.json(&show::listing_json(&listing, &runner.registry().problems))?;
+        out.json(&views::listing_json(&listing, &runner.registry().problems))?;
     } else {
-        out.text(&show::listing_table(&listing, now, out.width()))?;
+        out.text(&views::listing_table(&listing, now, out.width()))?;
     }
     out.flush()?;
     for note in &listing.notes {
-        out.note(&show::note_line(note, now));
+        out.note(&views::note_line(note, now));
     }
     if lists.is_empty() {
         out.note(NO_AGENT);
@@ -51,15 +52,15 @@ pub(crate) fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure
     let mut runner = open(parsed, out)?;
     let all = scope(parsed, &runner)?;
     let calls = [Call::List, Call::Ping];
-    let hub = snapshot(&paths(parsed)?);
+    let hub = snapshot(&root_paths(parsed)?);
     let replies = runner
         .survey(&all, &calls, |id| patience(hub.as_ref(), id), |_| false)
         .map_err(Failure::Failed)?;
     let lines: Vec<_> = replies.iter().map(|reply| agent_line(reply, hub.as_ref())).collect();
     if parsed.has(&JSON) {
-        out.json(&show::agents_json(&lines, &runner.registry().problems))?;
+        out.json(&views::agents_json(&lines, &runner.registry().problems))?;
     } else {
-        out.text(&show::agents_table(&lines, runner.wall(), out.width()))?;
+        out.text(&views::agents_table(&lines, runner.wall(), out.width()))?;
     }
     if lines.is_empty() {
         out.note(NO_AGENT);

@@ -1,24 +1,14 @@
-//! `attach`: this terminal, a session.
+//! A session's terminal on this one, until the person leaves it.
 
 use crate::base::uuid::Uuid;
-use crate::cli::command::{Parsed, ROOT};
-use crate::cli::convocate::READ_ONLY;
-use crate::cli::out::{Failure, Out};
-use crate::cli::verbs::{chosen, open};
+use crate::cli::command::Parsed;
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::ROOT;
 use crate::exit::Exit;
 use crate::fleet::attach::End;
 use crate::fleet::run::{Runner, Screen};
-use crate::fleet::select::{Care, Selected};
+use crate::fleet::select::Selected;
 use crate::rpc::attach::AttachHeader;
-
-/// Attaches, and comes back when the person has left or there is nothing to come back to.
-pub(crate) fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let screen = take_screen()?;
-    let mut runner = open(parsed, out).map_err(could_not)?;
-    let found = chosen(parsed, &mut runner, Care::Usual).map_err(could_not)?;
-    let come_back = come_back(parsed, found.session.uuid);
-    run(runner, screen, &found, parsed.has(&READ_ONLY), &come_back, out).map_err(could_not)
-}
 
 /// How the person who has left a session is back in it.
 pub(crate) fn come_back(parsed: &Parsed, id: Uuid) -> String {

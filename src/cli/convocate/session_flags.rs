@@ -1,0 +1,80 @@
+//! The flags and operands of commands on sessions.
+
+use crate::cli::command::{Flag, Operand};
+
+pub(crate) const AGENT: Flag = Flag {
+    name: "agent",
+    value: Some("A"),
+    summary: "only this agent: its id, the start of its id, or its host",
+    choices: &[],
+};
+pub(crate) const NAME: Flag =
+    Flag { name: "name", value: Some("NAME"), summary: "another name", choices: &[] };
+pub(crate) const PORT: Flag = Flag {
+    name: "port",
+    value: Some("N"),
+    summary: "port that is published: a number, auto or none",
+    choices: &["auto", "none"],
+};
+/// The protocol of the port.
+pub(crate) const PROTO: Flag = Flag {
+    name: "proto",
+    value: Some("P"),
+    summary: "protocol of the port: tcp or udp",
+    choices: &["tcp", "udp"],
+};
+/// A session's DNS name.
+pub(crate) const DNS: Flag = Flag {
+    name: "dns",
+    value: Some("LABEL"),
+    summary: "name in the DNS of the cluster, one host label",
+    choices: &[],
+};
+/// What runs in a session.
+pub(crate) const COMMAND: Flag =
+    Flag { name: "command", value: Some("TEXT"), summary: "what runs in it", choices: &[] };
+/// The host's Docker socket.
+pub(crate) const DOCKER: Flag = Flag {
+    name: "docker",
+    value: Some("WHETHER"),
+    summary: "yes gives it the host's Docker socket, which is root on the host",
+    choices: &["yes", "no"],
+};
+pub(crate) const MEMORY: Flag = Flag {
+    name: "memory",
+    value: Some("SIZE"),
+    summary: "memory that it may use at most, as 512m or 4g",
+    choices: &[],
+};
+pub(crate) const CPUS: Flag = Flag {
+    name: "cpus",
+    value: Some("N"),
+    summary: "processors that it may use at most, as 1.5",
+    choices: &[],
+};
+pub(crate) const PIDS: Flag = Flag {
+    name: "pids",
+    value: Some("N"),
+    summary: "processes that it may have at most",
+    choices: &[],
+};
+/// Attach when it is there.
+pub(crate) const ATTACH: Flag = Flag {
+    name: "attach",
+    value: None,
+    summary: "attach the terminal to it at once",
+    choices: &[],
+};
+pub(crate) const READ_ONLY: Flag = Flag {
+    name: "read-only",
+    value: None,
+    summary: "only look: no key reaches the session; Ctrl-C leaves",
+    choices: &[],
+};
+
+pub(crate) const SESSION: Operand = Operand { name: "SESSION", is_optional: false, choices: &[] };
+pub(crate) const NEW_NAME: Operand = Operand { name: "NAME", is_optional: false, choices: &[] };
+pub(crate) const SESSION_HELP: &str = "\
+SESSION is the session's id, the start of its id, or its name. What could be meant
+twice is refused with a list of the candidates.
+";

@@ -4,13 +4,25 @@ use std::io::Read;
 
 use serde::de::DeserializeOwned;
 
+use crate::cli::command::Parsed;
 use crate::cli::output::Failure;
+use crate::cli::shared_flags::REQUEST;
+use crate::cli::this_host::installed_paths;
 use crate::limits::PROVISION_REQUEST_BYTES_MAX;
+use crate::paths::Paths;
 
-/// One line of standard input, and not a byte more: its end is watched by the run.
-///
-/// # Errors
-/// [`Failure::Usage`], if it is no request of this kind.
+/// The paths and the request of a command that only `convocate-host init-agent` runs.
+pub(crate) fn init_agent_request<R: DeserializeOwned>(
+    parsed: &Parsed,
+) -> Result<(Paths, R), Failure> {
+    if !parsed.has(&REQUEST) {
+        return Err(Failure::Usage("convocate-host init-agent runs this".to_owned()));
+    }
+    let paths = installed_paths(parsed, "convocate-host init-agent")?;
+    Ok((paths, read_request()?))
+}
+
+/// Reads one line of standard input, and not a byte more: the run watches for its end.
 pub(crate) fn read_request<R: DeserializeOwned>() -> Result<R, Failure> {
     let mut line = Vec::new();
     let mut input = std::io::stdin().lock();

@@ -13,6 +13,10 @@ pub(crate) struct Column {
     pub(crate) goes: u8,
 }
 
+pub(crate) const fn column(title: &'static str, goes: u8) -> Column {
+    Column { title, goes }
+}
+
 /// A table. Each row has a cell for each column.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {

@@ -6,10 +6,9 @@ use serde_json::json;
 
 use crate::cli::command::{Command, Parsed};
 use crate::cli::output::{Failure, Out};
-use crate::cli::request::read_request;
+use crate::cli::request::init_agent_request;
 use crate::cli::shared_flags::REQUEST;
 use crate::cli::steps::{RunOptions, take};
-use crate::cli::this_host::installed_paths;
 use crate::exit::Exit;
 use crate::limits::LOG_PORT;
 use crate::paths::Paths;
@@ -19,7 +18,6 @@ use crate::provision::logs::rsyslog::{LogTarget, LogToken};
 use crate::provision::run::found;
 use crate::x509::{AltName, CommonName};
 
-/// `enrol`.
 pub(crate) const ENROL: Command = Command {
     name: "enrol",
     summary: "",
@@ -33,11 +31,7 @@ about the shell host on standard input.
 };
 
 fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    if !parsed.has(&REQUEST) {
-        return Err(Failure::Usage("convocate-host init-agent runs this".to_owned()));
-    }
-    let paths = installed_paths(parsed, "convocate-host init-agent")?;
-    let wanted: EnrolHere = read_request()?;
+    let (paths, wanted): (_, EnrolHere) = init_agent_request(parsed)?;
     if !wanted.check && found::image_layers(&wanted.image) != wanted.layers {
         let text = format!("{} is not here as the shell host has it; call again", wanted.image);
         return Err(Failure::Failed(text));

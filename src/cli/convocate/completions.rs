@@ -1,40 +1,47 @@
-//! Completions of bash, zsh and fish, from the table of commands.
+//! `convocate completions`: completions of bash, zsh and fish, from the table of commands.
 //!
 //! Only words of our own table go into the scripts, so nothing in them needs a shell's quoting
 //! beyond what is done here for the summaries.
 
-use crate::cli::command::{Command, Flag, Program};
+use crate::cli::command::{Command, Flag, Operand, Parsed, Program};
+use crate::cli::output::{Failure, Out};
+use crate::exit::Exit;
 
-/// A shell that we have completions for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+const SHELL: Operand = Operand { name: "SHELL", is_optional: false, choices: &SHELLS };
+
+/// The command for a program. `run` calls [`print`] with that program's table, which has this
+/// command in it.
+pub(crate) const fn command(run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>) -> Command {
+    Command {
+        name: "completions",
+        summary: "print the completions for a shell",
+        operands: &[SHELL],
+        flags: &[],
+        help: "\
+bash: put them where bash-completion looks, or source them.
+zsh:  put them into a directory of $fpath, as _convocate.
+fish: put them into ~/.config/fish/completions/convocate.fish.
+",
+        run,
+    }
 }
 
-/// The names of all.
-pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
-
-impl Shell {
-    /// The shell of this name.
-    pub(crate) fn parse(text: &str) -> Option<Shell> {
-        match text {
-            "bash" => Some(Shell::Bash),
-            "zsh" => Some(Shell::Zsh),
-            "fish" => Some(Shell::Fish),
-            _ => None,
+/// Prints the script that a shell is to read.
+pub(crate) fn print(
+    program: &Program,
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+) -> Result<Exit, Failure> {
+    out.text(&match parsed.required(0) {
+        "bash" => bash(program),
+        "zsh" => zsh(program),
+        "fish" => fish(program),
+        other => {
+            return Err(Failure::Usage(format!("{other:?} is none of {}", SHELLS.join(", "))));
         }
-    }
-}
-
-/// The script that a shell is to read.
-pub(crate) fn script(program: &Program, shell: Shell) -> String {
-    match shell {
-        Shell::Bash => bash(program),
-        Shell::Zsh => zsh(program),
-        Shell::Fish => fish(program),
-    }
+    })?;
+    Ok(Exit::Done)
 }
 
 /// All words that may follow a command: its options and the choices of its operands.

@@ -1,27 +1,46 @@
-//! `ls` and `agents`.
+//! `convocate ls`: the sessions of all agents.
 
-use crate::cli::command::Parsed;
+use serde_json::{Value, json};
+
+use crate::base::text::age;
+use crate::base::time::Wall;
+use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::AGENT;
-use crate::cli::convocate::sessions::{NO_AGENT, agent_list, open, patience, scope};
-use crate::cli::convocate::views::{self, AgentLine};
+use crate::cli::convocate::sessions::{
+    NO_AGENT, agent_list, asked_agents, open_fleet, problem_json, published_port, reply_timeout,
+};
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::{JSON, root_paths};
+use crate::cli::shared_flags::{JSON, ROOT, root_paths};
+use crate::cli::table::{Table, column};
 use crate::exit::Exit;
-use crate::fleet::listing::{Listing, News};
+use crate::fleet::listing::{Listing, News, Note, Row};
+use crate::fleet::registry::Problem;
 use crate::fleet::run::{Reply, local_homes};
 use crate::rpc::call::Call;
-use crate::rpc::session::Pong;
 use crate::status::run::snapshot;
-use crate::status::snapshot::Snapshot;
 
-/// `ls`: what all agents have, and who did not answer.
-pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub(crate) const LS: Command = Command {
+    name: "ls",
+    summary: "list the sessions of all agents, newest access first",
+    operands: &[],
+    flags: &[AGENT, JSON, ROOT],
+    help: "\
+The first column is the state: - stopped, L locked by an operation that was cut
+short, R running, C running with a terminal attached, O a directory on this host
+that no agent owns, ? cannot be asked now. Agents that do not answer are named on
+standard error; where a status hub runs, their last news are shown, with their age.
+The status is 0 if at least one agent has answered.
+",
+    run: ls,
+};
+
+fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = root_paths(parsed)?;
-    let mut runner = open(parsed, out)?;
-    let agents = scope(parsed, &runner)?;
+    let mut runner = open_fleet(parsed, out)?;
+    let agents = asked_agents(parsed, &runner)?;
     let hub = snapshot(&paths);
     let replies = runner
-        .survey(&agents, &[Call::List], |id| patience(hub.as_ref(), id), |_| false)
+        .survey(&agents, &[Call::List], |id| reply_timeout(hub.as_ref(), id), |_| false)
         .map_err(Failure::Failed)?;
     let part = |reply: &Reply| agent_list(reply, &reply.answers[0], hub.as_ref());
     let lists: Vec<_> = replies.iter().map(part).collect();
@@ -31,13 +50,13 @@ pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failu
     let listing = Listing::merge(&lists, local);
     let now = runner.wall();
     if parsed.has(&JSON) {
-        out.json(&views::listing_json(&listing, &runner.registry().problems))?;
+        out.json(&listing_json(&listing, &runner.registry().problems))?;
     } else {
-        out.text(&views::listing_table(&listing, now, out.width()))?;
+        out.text(&listing_table(&listing, now, out.width()))?;
     }
     out.flush()?;
     for note in &listing.notes {
-        out.note(&views::note_line(note, now));
+        out.note(&note_line(note, now));
     }
     if lists.is_empty() {
         out.note(NO_AGENT);
@@ -47,43 +66,165 @@ pub(crate) fn sessions(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failu
     Ok(if has_fresh { Exit::Done } else { Exit::Failed })
 }
 
-/// `agents`: who is known, and how they answer.
-pub(crate) fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let mut runner = open(parsed, out)?;
-    let all = scope(parsed, &runner)?;
-    let calls = [Call::List, Call::Ping];
-    let hub = snapshot(&root_paths(parsed)?);
-    let replies = runner
-        .survey(&all, &calls, |id| patience(hub.as_ref(), id), |_| false)
-        .map_err(Failure::Failed)?;
-    let lines: Vec<_> = replies.iter().map(|reply| agent_line(reply, hub.as_ref())).collect();
-    if parsed.has(&JSON) {
-        out.json(&views::agents_json(&lines, &runner.registry().problems))?;
-    } else {
-        out.text(&views::agents_table(&lines, runner.wall(), out.width()))?;
+/// The sessions as a table, for a terminal of this width; whole ids where there is none.
+fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
+    let columns = [
+        column("S", 0),
+        column("NAME", 0),
+        column("ID", 0),
+        column("AGENT", 0),
+        column("PORT", 2),
+        column("DNS", 3),
+        column("ACCESS", 0),
+        column("IMAGE", 4),
+    ];
+    let mut table = Table::new(&columns, 1);
+    for row in &listing.rows {
+        let session = row.session.as_ref();
+        table.push([
+            state(row, now),
+            session.map_or_else(|| "-".to_owned(), |session| session.name.clone()),
+            if width.is_some() { row.id.short() } else { row.id.to_string() },
+            row.agent.as_ref().map_or_else(|| "-".to_owned(), |(_, host)| host.clone()),
+            session.map_or_else(String::new, published_port),
+            session.map_or_else(String::new, |session| session.dns_name.clone()),
+            age(now.since(row.last_accessed)),
+            session.map_or_else(String::new, |session| session.image.clone()),
+        ]);
     }
-    if lines.is_empty() {
-        out.note(NO_AGENT);
-    }
-    Ok(Exit::Done)
+    table.render(width)
 }
 
-fn agent_line(reply: &Reply, hub: Option<&Snapshot>) -> AgentLine {
-    let pong = match &reply.answers[1] {
-        Ok(result) => serde_json::from_value::<Pong>(result.clone())
-            .map_err(|error| format!("answer not understood: {error}")),
-        Err(error) => Err(error.to_string()),
-    };
-    let counts = |news: &News| {
-        let sessions = news.sessions();
-        (sessions.len(), sessions.iter().filter(|session| session.running).count())
-    };
-    let list = agent_list(reply, &reply.answers[0], None);
-    let is_fresh = matches!(list.news, News::Fresh { .. });
-    AgentLine {
-        agent: (*reply.agent).clone(),
-        pong: pong.map(|pong| (pong, reply.took)),
-        sessions: is_fresh.then(|| counts(&list.news)),
-        status: hub.and_then(|hub| hub.agent(reply.agent.id.as_str())).cloned(),
+/// The state's character, with the age of the news where they are not fresh.
+fn state(row: &Row, now: Wall) -> String {
+    match row.last_news {
+        Some(then) => format!("{} {}", row.state.sign(), age(now.since(then))),
+        None => row.state.sign().to_string(),
+    }
+}
+
+/// What a listing lacks, one sentence.
+fn note_line(note: &Note, now: Wall) -> String {
+    let Note { id, host, what, last_news, is_silent } = note;
+    match (is_silent, last_news) {
+        (false, _) => format!("agent {id} ({host}): {what}"),
+        (true, None) => format!("? agent {id} ({host}): {what}"),
+        (true, Some(then)) => {
+            format!("? agent {id} ({host}): {what}; last news {} ago", age(now.since(*then)))
+        }
+    }
+}
+
+/// The sessions and what is missing, for scripts.
+fn listing_json(listing: &Listing, problems: &[Problem]) -> Value {
+    let sessions: Vec<_> = listing.rows.iter().map(row_json).collect();
+    let silent: Vec<_> = listing.notes.iter().map(note_json).collect();
+    let problems: Vec<_> = problems.iter().map(problem_json).collect();
+    json!({ "sessions": sessions, "incomplete": silent, "problems": problems })
+}
+
+fn row_json(row: &Row) -> Value {
+    let mut value = row.session.as_ref().map_or_else(|| json!({}), |it| json!(it));
+    value["uuid"] = json!(row.id);
+    value["state"] = json!(row.state.sign());
+    value["agent_id"] = json!(row.agent.as_ref().map(|(id, _)| id.as_str()));
+    value["agent_host"] = json!(row.agent.as_ref().map(|(_, host)| host));
+    value["last_news"] = json!(row.last_news);
+    value
+}
+
+fn note_json(note: &Note) -> Value {
+    json!({
+        "agent_id": note.id.as_str(), "agent_host": note.host, "reachable": !note.is_silent,
+        "error": note.what, "last_news": note.last_news,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::listing::tests::{fresh, session, silent};
+    use crate::rpc::field::Protocol;
+    use crate::rpc::session::Session;
+
+    const NOW: Wall = Wall::new(1_767_348_000, 0);
+
+    fn listing() -> Listing {
+        let web = Session {
+            running: true,
+            attached: true,
+            attached_count: 2,
+            port: 8080,
+            dns_name: "web".to_owned(),
+            image: "convocate:0.1.0".to_owned(),
+            ..session("0123", "web server", 5)
+        };
+        let long = "a-name-of-sixty-four-characters-that-goes-on-and-on-and-on-until-end";
+        let named = Session {
+            port: 53,
+            protocol: Protocol::Udp,
+            running: true,
+            image: "convocate:0.1.0".to_owned(),
+            dns_name: "resolver-of-the-whole-cluster".to_owned(),
+            ..session("89ab", &long[..64], 7_300)
+        };
+        let evil = session("fedc", "red\u{1b}[31m\u{202e}", 900_000);
+        Listing::merge(
+            &[
+                fresh(2, vec![web, named]),
+                fresh(3, vec![evil]),
+                silent(4, vec![session("cafe", "far", 60)]),
+            ],
+            Vec::new(),
+        )
+    }
+
+    #[test]
+    fn a_listing_for_80_cells() {
+        assert_eq!(
+            listing_table(&listing(), NOW, Some(80)),
+            "\
+S     NAME                                     ID        AGENT  PORT      ACCESS
+C     web server                               01230000  web-2  8080/tcp  5s
+? 1m  far                                      cafe0000  web-4            1m
+R     a-name-of-sixty-four-characters-that-g…  89ab0000  web-2  53/udp    2h
+-     red\\u{1b}[31m\\u{202e}                    fedc0000  web-3            10d
+"
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 50..200 {
+            let text = listing_table(&listing(), NOW, Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}\n{text}");
+            assert!(!text.chars().any(|sign| sign.is_control() && sign != '\n'));
+        }
+    }
+
+    #[test]
+    fn a_listing_in_a_pipe_is_whole() {
+        let text = listing_table(&listing(), NOW, None);
+        assert!(text.contains("01230000-0000-4000-8000-000000000000"));
+        assert!(text.contains("until-end") || text.contains("on-until"), "{text}");
+        assert!(text.contains("convocate:0.1.0") && text.contains("resolver-of-the-whole-cluster"));
+    }
+
+    #[test]
+    fn notes_name_the_agent_and_the_age_of_the_news() {
+        assert_eq!(
+            note_line(&listing().notes[0], NOW),
+            "? agent abcdefghjkm4 (web-4): cannot connect to web-4:222: connection refused; \
+             last news 1m ago"
+        );
+    }
+
+    #[test]
+    fn scripts_get_every_field() {
+        let value = listing_json(&listing(), &[]);
+        assert_eq!(value["sessions"][0]["state"], "C");
+        assert_eq!(value["sessions"][0]["agent_host"], "web-2");
+        assert_eq!(value["sessions"][1]["state"], "?");
+        assert_eq!(value["incomplete"][0]["reachable"], false);
     }
 }

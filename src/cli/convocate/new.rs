@@ -1,33 +1,52 @@
-//! `new` and `clone`: what makes a session that was not there.
+//! `convocate new`: creates a session on the agent of `--agent`, or on the only one.
 
-use crate::cli::command::Parsed;
-use crate::cli::convocate::attach_terminal;
-use crate::cli::convocate::attach_terminal::{could_not, take_screen};
+use crate::cli::command::{Command, Flag, Parsed};
+use crate::cli::convocate::attach_terminal::{self, could_not, take_screen};
 use crate::cli::convocate::session_flags::{
-    AGENT, ATTACH, COMMAND, CPUS, DNS, DOCKER, MEMORY, PIDS, PORT, PROTO,
+    AGENT, COMMAND, CPUS, DNS, DOCKER, MEMORY, NEW_NAME, PIDS, PORT, PROTO,
 };
-use crate::cli::convocate::sessions::{NO_AGENT, chosen, open, read_session, scope, tell_session};
+use crate::cli::convocate::sessions::{
+    NO_AGENT, asked_agents, open_fleet, parse_session, print_session,
+};
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::{JSON, read_flag, root_paths};
+use crate::cli::shared_flags::{JSON, ROOT, read_flag, root_paths};
 use crate::exit::Exit;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::Runner;
-use crate::fleet::select::{Care, Selected};
-use crate::rpc::call::{Call, CloneSession, Create};
+use crate::fleet::select::Selected;
+use crate::rpc::call::{Call, Create};
 use crate::rpc::values;
 
-/// `new`: a session on the agent that is named, or on the only one.
-pub(crate) fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+const ATTACH: Flag = Flag {
+    name: "attach",
+    value: None,
+    summary: "attach the terminal to it at once",
+    choices: &[],
+};
+
+pub(crate) const NEW: Command = Command {
+    name: "new",
+    summary: "create a session",
+    operands: &[NEW_NAME],
+    flags: &[AGENT, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, ATTACH, JSON, ROOT],
+    help: "\
+Makes the session's home; nothing runs until it is attached or restarted. --agent
+may be left out when there is one agent. Prints the new session's id.
+",
+    run: new,
+};
+
+fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let create = read(parsed)?;
     root_paths(parsed)?;
     // The terminal comes first: without one, nothing is created for nothing.
     let screen = parsed.has(&ATTACH).then(take_screen).transpose()?;
-    let mut runner = open(parsed, out)?;
+    let mut runner = open_fleet(parsed, out)?;
     let agent = the_agent(parsed, &runner)?;
     let result = runner.ask(&agent, &Call::Create(create)).map_err(Failure::Failed)?;
     let host = runner.registry().find(agent.as_str()).map_err(Failure::Failed)?.host();
-    let selected = Selected { agent, host, session: read_session(result)? };
-    tell_session(&selected, parsed.has(&JSON), "created", out)?;
+    let selected = Selected { agent, host, session: parse_session(result)? };
+    print_session(&selected, parsed.has(&JSON), "created", out)?;
     out.flush()?;
     match screen {
         None => Ok(Exit::Done),
@@ -37,18 +56,6 @@ pub(crate) fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
                 .map_err(could_not)
         }
     }
-}
-
-/// `clone`: a copy of a session's home.
-pub(crate) fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let name = values::name(parsed.required(1)).map_err(Failure::Usage)?;
-    let mut runner = open(parsed, out)?;
-    let source = chosen(parsed, &mut runner, Care::Usual)?;
-    let call = Call::Clone(CloneSession { source_id: source.session.uuid, name });
-    let result = runner.ask(&source.agent, &call).map_err(Failure::Failed)?;
-    let copy = Selected { session: read_session(result)?, ..source };
-    tell_session(&copy, parsed.has(&JSON), "created", out)?;
-    Ok(Exit::Done)
 }
 
 fn read(parsed: &Parsed) -> Result<Create, Failure> {
@@ -66,7 +73,7 @@ fn read(parsed: &Parsed) -> Result<Create, Failure> {
 }
 
 fn the_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
-    let mut agents = scope(parsed, runner)?;
+    let mut agents = asked_agents(parsed, runner)?;
     match agents.len() {
         0 => Err(Failure::Failed(NO_AGENT.to_owned())),
         1 => Ok(agents.remove(0)),

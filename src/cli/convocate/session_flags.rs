@@ -58,20 +58,6 @@ pub(crate) const PIDS: Flag = Flag {
     summary: "processes that it may have at most",
     choices: &[],
 };
-/// Attach when it is there.
-pub(crate) const ATTACH: Flag = Flag {
-    name: "attach",
-    value: None,
-    summary: "attach the terminal to it at once",
-    choices: &[],
-};
-pub(crate) const READ_ONLY: Flag = Flag {
-    name: "read-only",
-    value: None,
-    summary: "only look: no key reaches the session; Ctrl-C leaves",
-    choices: &[],
-};
-
 pub(crate) const SESSION: Operand = Operand { name: "SESSION", is_optional: false, choices: &[] };
 pub(crate) const NEW_NAME: Operand = Operand { name: "NAME", is_optional: false, choices: &[] };
 pub(crate) const SESSION_HELP: &str = "\

@@ -1,22 +1,24 @@
-//! What the commands of `convocate` do: ask, choose, act, tell.
+//! What the commands on sessions share: which agents are asked, which session an operand means, one
+//! call on it, and what is printed of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::base::uuid::Uuid;
 use crate::cli::command::Parsed;
 use crate::cli::convocate::session_flags::AGENT;
-use crate::cli::convocate::views;
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::root_paths;
-use crate::fleet::listing::{AgentList, News};
+use crate::cli::shared_flags::{JSON, root_paths};
+use crate::exit::Exit;
+use crate::fleet::listing::{AgentList, News, State};
 use crate::fleet::member::RequestError;
-use crate::fleet::registry::AgentId;
+use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
 use crate::fleet::select::{Care, Selected, is_whole_id, select};
 use crate::limits::{LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
-use crate::rpc::call::Call;
+use crate::rpc::call::{Call, Id};
 use crate::rpc::session::Session;
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
@@ -25,8 +27,8 @@ use crate::status::snapshot::Snapshot;
 pub(super) const NO_AGENT: &str =
     "no agent is known yet; enrol one with: convocate-host init-agent --host HOST";
 
-/// The fleet that is meant. What is wrong with entries of the registry is told.
-pub(super) fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
+/// The fleet of `--root`. Notes what is wrong with entries of the registry.
+pub(super) fn open_fleet(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {
     let runner = Runner::open(&root_paths(parsed)?).map_err(Failure::Failed)?;
     for problem in &runner.registry().problems {
         out.note(&problem.to_string());
@@ -34,8 +36,8 @@ pub(super) fn open(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure
     Ok(runner)
 }
 
-/// The agents that are to be asked: one, or all.
-pub(super) fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
+/// The agents to ask: the one of `--agent`, or all.
+pub(super) fn asked_agents(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
     let registry = runner.registry();
     match parsed.value(&AGENT) {
         Some(text) => {
@@ -46,18 +48,17 @@ pub(super) fn scope(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Fa
     }
 }
 
-/// How long an agent is waited for: not long if the hub says that it is lost, because then what the
-/// hub knows is shown.
-pub(super) fn patience(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
+/// How long to wait for an agent: not long if the hub says that it is lost, because then the hub's
+/// last state of it is shown.
+pub(super) fn reply_timeout(hub: Option<&Snapshot>, id: &AgentId) -> Duration {
     if is_lost(hub, id) { LOST_AGENT_PATIENCE } else { SURVEY_TIMEOUT }
 }
 
-/// Whether the hub says that an agent is lost.
-pub(super) fn is_lost(hub: Option<&Snapshot>, id: &AgentId) -> bool {
+fn is_lost(hub: Option<&Snapshot>, id: &AgentId) -> bool {
     hub.and_then(|hub| hub.agent(id.as_str())).is_some_and(|agent| !agent.is_connected())
 }
 
-/// An agent's part of the listing: its answer to `list`, or what the hub knows of it.
+/// An agent's part of the listing: its answer to `list`, or the hub's last state of it.
 pub(super) fn agent_list(
     reply: &Reply,
     answer: &Result<Value, RequestError>,
@@ -82,14 +83,14 @@ pub(super) fn agent_list(
     }
 }
 
-/// The session that the first operand means. Once it is found, agents that the hub has lost are not
-/// waited for.
-pub(super) fn chosen(
+/// The session that the first operand means. Once it is found, the search does not wait for agents
+/// that the hub has lost.
+pub(super) fn choose_session(
     parsed: &Parsed,
     runner: &mut Runner,
     care: Care,
 ) -> Result<Selected, Failure> {
-    let agents = scope(parsed, runner)?;
+    let agents = asked_agents(parsed, runner)?;
     if agents.is_empty() {
         return Err(Failure::Failed(NO_AGENT.to_owned()));
     }
@@ -98,38 +99,100 @@ pub(super) fn chosen(
     let mut expected: BTreeSet<&AgentId> =
         agents.iter().filter(|id| !is_lost(hub.as_ref(), id)).collect();
     let mut is_found = false;
-    let has_it = |reply: &Reply| {
+    let is_enough = |reply: &Reply| {
         let list = agent_list(reply, &reply.answers[0], None);
         expected.remove(&reply.agent.id);
         is_found |= select(text, &[list], Care::Usual).is_ok();
         is_found && (is_whole_id(text) || expected.is_empty())
     };
     let replies = runner
-        .survey(&agents, &[Call::List], |_| SURVEY_TIMEOUT, has_it)
+        .survey(&agents, &[Call::List], |_| SURVEY_TIMEOUT, is_enough)
         .map_err(Failure::Failed)?;
     let lists: Vec<_> =
         replies.iter().map(|reply| agent_list(reply, &reply.answers[0], None)).collect();
     select(text, &lists, care).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Tells about a session that an agent has just answered with.
-pub(super) fn tell_session(
+/// Asks the agent of the session that the first operand means. The session as it was found, and
+/// the agent's result.
+pub(super) fn call_on_session(
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+    care: Care,
+    call: impl FnOnce(Uuid) -> Call,
+) -> Result<(Selected, Value), Failure> {
+    let mut runner = open_fleet(parsed, out)?;
+    let found = choose_session(parsed, &mut runner, care)?;
+    let result = runner.ask(&found.agent, &call(found.session.uuid)).map_err(Failure::Failed)?;
+    Ok((found, result))
+}
+
+/// The same for an op whose result has nothing to print; says that it `is_done`.
+pub(super) fn change_session(
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+    care: Care,
+    call: fn(Id) -> Call,
+    is_done: &str,
+) -> Result<Exit, Failure> {
+    let mut op = "";
+    let (found, _) = call_on_session(parsed, out, care, |id| {
+        let call = call(Id { id });
+        op = call.op();
+        call
+    })?;
+    match parsed.has(&JSON) {
+        true => out.json(&json!({
+            "done": op, "uuid": found.session.uuid, "name": found.session.name,
+            "agent_id": found.agent.as_str(), "agent_host": found.host,
+        }))?,
+        false => print_session(&found, false, is_done, out)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints a session that an agent has just answered with.
+pub(super) fn print_session(
     selected: &Selected,
     is_json: bool,
-    what: &str,
+    is_done: &str,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
     match is_json {
-        true => out.json(&views::session_json(selected)),
+        true => out.json(&session_json(selected)),
         false => {
             let Selected { session: Session { name, uuid, .. }, agent, host } = selected;
-            out.text(&format!("{what} session {name:?} {uuid} on {host} ({agent})"))
+            out.text(&format!("{is_done} session {name:?} {uuid} on {host} ({agent})"))
         }
     }
 }
 
-/// Reads a session out of a result.
-pub(super) fn read_session(result: Value) -> Result<Session, Failure> {
+pub(super) fn parse_session(result: Value) -> Result<Session, Failure> {
     serde_json::from_value(result)
-        .map_err(|error| Failure::Failed(format!("answer not understood: {error}")))
+        .map_err(|error| Failure::Failed(format!("unexpected answer: {error}")))
+}
+
+/// A session with its agent, for scripts.
+pub(super) fn session_json(selected: &Selected) -> Value {
+    let mut value = json!(selected.session);
+    value["state"] = json!(State::of(&selected.session).sign());
+    value["agent_id"] = json!(selected.agent.as_str());
+    value["agent_host"] = json!(selected.host);
+    value
+}
+
+/// What is wrong with an entry of the registry, for scripts.
+pub(super) fn problem_json(problem: &Problem) -> Value {
+    json!({
+        "agent": problem.agent, "path": problem.path.to_string_lossy(), "error": problem.what,
+        "repair": problem.repair,
+    })
+}
+
+/// `8080/tcp`; empty where no port is published.
+pub(super) fn published_port(session: &Session) -> String {
+    match session.port {
+        0 => String::new(),
+        port => format!("{port}/{}", session.protocol),
+    }
 }

@@ -13,9 +13,7 @@ use std::time::SystemTime;
 
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::cli::command::Parsed;
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::{ROOT, root_paths};
 use crate::exit::Exit;
 use crate::fleet::fleet::RequestId;
 use crate::fleet::run::{Runner, local_homes};
@@ -38,11 +36,6 @@ const TTY: Key = Key::from_bits(u64::MAX - 1);
 const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
 const HUB: Key = Key::from_bits(u64::MAX - 3);
 const GUEST: Key = Key::from_bits(u64::MAX - 4);
-
-/// `screen`, and no command at all.
-pub(crate) fn screen(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    run(&root_paths(parsed)?, parsed.value(&ROOT), &[], out)
-}
 
 /// Shows the screen until the person leaves. `root` is what is handed on to `attach`; `greetings`
 /// are the first messages.

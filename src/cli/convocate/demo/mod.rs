@@ -9,7 +9,7 @@ mod script;
 
 use std::path::PathBuf;
 
-use crate::cli::command::{Flag, Parsed};
+use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::output::{Failure, Out};
 use crate::cli::screen;
 use crate::exit::Exit;
@@ -20,25 +20,37 @@ use crate::rpc::call::Call;
 use crate::rpc::session::Session;
 use cluster::Cluster;
 
-/// Make the round without a person.
-pub(crate) const SCRIPT: Flag = Flag {
+const SCRIPT: Flag = Flag {
     name: "script",
     value: None,
     summary: "make the round by itself, print each step with its time",
     choices: &[],
 };
-/// What runs the sessions.
-pub(crate) const RUNTIME: Flag = Flag {
+const RUNTIME: Flag = Flag {
     name: "runtime",
     value: Some("KIND"),
     summary: "docker or host; docker if an engine answers and the image is there",
     choices: &["docker", "host"],
 };
 
+pub(crate) const DEMO: Command = Command {
+    name: "demo",
+    summary: "try it out: a whole cluster on this machine, for you alone",
+    operands: &[],
+    flags: &[SCRIPT, RUNTIME],
+    help: "\
+Starts an agent on a free port of loopback, with fresh keys below a private directory,
+creates a session and shows the screen with it. Needs no root. Sessions run in
+Docker if an engine answers and the session image is there, else in tmux on this
+machine, without containers. Leaving takes everything down.
+",
+    run: demo,
+};
+
 /// The word by which the demo's own agent is started from the same file.
 pub(crate) const AGENT_WORD: &str = "demo-agent";
 
-pub(crate) fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     // Before any thread, and so that no signal ends this without taking everything down.
     let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut cluster = Cluster::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;

@@ -1,0 +1,163 @@
+//! `convocate agents`: the agents, and how they answer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::base::text::age;
+use crate::base::time::Wall;
+use crate::cli::command::{Command, Parsed};
+use crate::cli::convocate::sessions::{
+    NO_AGENT, agent_list, asked_agents, open_fleet, problem_json, reply_timeout,
+};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT, root_paths};
+use crate::cli::table::{Table, column};
+use crate::exit::Exit;
+use crate::fleet::listing::News;
+use crate::fleet::registry::{KnownAgent, Problem};
+use crate::fleet::run::Reply;
+use crate::rpc::call::Call;
+use crate::rpc::session::Pong;
+use crate::status::run::snapshot;
+use crate::status::snapshot::{AgentNews, Snapshot};
+
+pub(crate) const AGENTS: Command = Command {
+    name: "agents",
+    summary: "list the agents and how they answer",
+    operands: &[],
+    flags: &[JSON, ROOT],
+    help: "\
+EVENTS says whether an agent's events come, and if not, when it was last heard of; it
+is empty where no status hub runs. ANSWER is how long an agent took, or why there is
+no answer. An agent that the hub has lost is not waited for.
+",
+    run: agents,
+};
+
+fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let mut runner = open_fleet(parsed, out)?;
+    let all = asked_agents(parsed, &runner)?;
+    let calls = [Call::List, Call::Ping];
+    let hub = snapshot(&root_paths(parsed)?);
+    let replies = runner
+        .survey(&all, &calls, |id| reply_timeout(hub.as_ref(), id), |_| false)
+        .map_err(Failure::Failed)?;
+    let lines: Vec<_> = replies.iter().map(|reply| agent_line(reply, hub.as_ref())).collect();
+    if parsed.has(&JSON) {
+        out.json(&agents_json(&lines, &runner.registry().problems))?;
+    } else {
+        out.text(&agents_table(&lines, runner.wall(), out.width()))?;
+    }
+    if lines.is_empty() {
+        out.note(NO_AGENT);
+    }
+    Ok(Exit::Done)
+}
+
+fn agent_line(reply: &Reply, hub: Option<&Snapshot>) -> AgentLine {
+    let pong = match &reply.answers[1] {
+        Ok(result) => serde_json::from_value::<Pong>(result.clone())
+            .map_err(|error| format!("unexpected answer: {error}")),
+        Err(error) => Err(error.to_string()),
+    };
+    let counts = |news: &News| {
+        let sessions = news.sessions();
+        (sessions.len(), sessions.iter().filter(|session| session.running).count())
+    };
+    let list = agent_list(reply, &reply.answers[0], None);
+    let is_fresh = matches!(list.news, News::Fresh { .. });
+    AgentLine {
+        agent: (*reply.agent).clone(),
+        pong: pong.map(|pong| (pong, reply.took)),
+        sessions: is_fresh.then(|| counts(&list.news)),
+        status: hub.and_then(|hub| hub.agent(reply.agent.id.as_str())).cloned(),
+    }
+}
+
+/// An agent, and what it has answered to a ping, or why it has not.
+#[derive(Clone, Debug)]
+struct AgentLine {
+    agent: KnownAgent,
+    /// Its answer with the time that it took, or the sentence.
+    pong: Result<(Pong, Duration), String>,
+    /// Its sessions, if it has told: all, and those that run.
+    sessions: Option<(usize, usize)>,
+    /// What the hub knows of its events, if there is one and it knows it.
+    status: Option<AgentNews>,
+}
+
+/// The agents as a table.
+fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String {
+    let columns = [
+        column("ID", 0),
+        column("HOST", 0),
+        column("VERSION", 1),
+        column("RUNTIME", 3),
+        column("SESSIONS", 0),
+        column("RUNNING", 2),
+        column("EVENTS", 0),
+        column("ANSWER", 0),
+    ];
+    let mut table = Table::new(&columns, 7);
+    for line in agents {
+        let pong = line.pong.as_ref().ok().map(|(pong, _)| pong);
+        let count = |pick: fn((usize, usize)) -> usize| {
+            line.sessions.map_or_else(|| "-".to_owned(), |counts| pick(counts).to_string())
+        };
+        table.push([
+            line.agent.id.to_string(),
+            line.agent.address.to_string(),
+            pong.map_or_else(|| "-".to_owned(), |pong| pong.version.clone()),
+            pong.map_or_else(|| "-".to_owned(), |pong| pong.runtime.clone()),
+            count(|(all, _)| all),
+            count(|(_, running)| running),
+            line.status.as_ref().map_or_else(|| "-".to_owned(), |news| events_state(news, now)),
+            match &line.pong {
+                Ok((_, took)) => format!("{:.1} ms", took.as_secs_f64() * 1000.0),
+                Err(error) => format!("? {error}"),
+            },
+        ]);
+    }
+    table.render(width)
+}
+
+/// Whether an agent's events come, with the age of its last word where they do not.
+fn events_state(news: &AgentNews, now: Wall) -> String {
+    match news.heard() {
+        Some(then) if !news.is_connected() => format!("{} {}", news.state, age(now.since(then))),
+        _ => news.state.clone(),
+    }
+}
+
+/// The agents for scripts.
+fn agents_json(agents: &[AgentLine], problems: &[Problem]) -> Value {
+    let lines: Vec<_> = agents.iter().map(agent_json).collect();
+    let problems: Vec<_> = problems.iter().map(problem_json).collect();
+    json!({ "agents": lines, "problems": problems })
+}
+
+fn agent_json(line: &AgentLine) -> Value {
+    let mut value = json!({
+        "agent_id": line.agent.id.as_str(),
+        "host": line.agent.host(),
+        "address": line.agent.address.to_string(),
+        "reachable": line.pong.is_ok(),
+        "sessions": line.sessions.map(|(all, _)| all),
+        "running": line.sessions.map(|(_, running)| running),
+    });
+    if let Some(news) = &line.status {
+        value["events"] =
+            json!({ "state": news.state, "last_news": news.heard(), "error": news.error });
+    }
+    match &line.pong {
+        Ok((pong, took)) => {
+            value["version"] = json!(pong.version);
+            value["runtime"] = json!(pong.runtime);
+            value["server_time"] = json!(pong.server_time);
+            value["answer_ms"] = json!(took.as_secs_f64() * 1000.0);
+        }
+        Err(error) => value["error"] = json!(error),
+    }
+    value
+}

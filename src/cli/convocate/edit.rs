@@ -1,0 +1,55 @@
+//! `convocate edit`: changes a session's settings.
+
+use crate::base::uuid::Uuid;
+use crate::cli::command::{Command, Parsed};
+use crate::cli::convocate::session_flags::{
+    AGENT, COMMAND, CPUS, DNS, DOCKER, MEMORY, NAME, PIDS, PORT, PROTO, SESSION,
+};
+use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT, read_flag};
+use crate::exit::Exit;
+use crate::fleet::select::{Care, Selected};
+use crate::rpc::call::{Call, Edit};
+use crate::rpc::values;
+
+pub(crate) const EDIT: Command = Command {
+    name: "edit",
+    summary: "change a session's settings",
+    operands: &[SESSION],
+    flags: &[NAME, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, AGENT, JSON, ROOT],
+    help: "\
+What is not named keeps its value; --dns '' removes the DNS name. A running session
+keeps its old settings until it is restarted.
+",
+    run: edit,
+};
+
+fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let flags = [&NAME, &PORT, &PROTO, &DNS, &COMMAND, &DOCKER, &MEMORY, &CPUS, &PIDS];
+    if !flags.iter().any(|flag| parsed.has(flag)) {
+        return Err(Failure::Usage("nothing to change is named".to_owned()));
+    }
+    let edit = read_edit(parsed)?;
+    let (found, result) = call_on_session(parsed, out, Care::Usual, |id| Call::Edit(edit(id)))?;
+    let selected = Selected { session: parse_session(result)?, ..found };
+    print_session(&selected, parsed.has(&JSON), "changed", out)?;
+    if selected.session.running && !parsed.has(&JSON) {
+        out.note("it is running and keeps its old settings until it is restarted");
+    }
+    Ok(Exit::Done)
+}
+
+/// Checks all that is to change before anybody is asked; only the id is still open.
+fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
+    let name = read_flag(parsed, &NAME, values::name)?;
+    let port = read_flag(parsed, &PORT, values::port)?;
+    let protocol = read_flag(parsed, &PROTO, values::protocol)?;
+    let dns_name = read_flag(parsed, &DNS, values::dns_name)?;
+    let command = read_flag(parsed, &COMMAND, values::command)?;
+    let docker = read_flag(parsed, &DOCKER, values::yes_no)?;
+    let memory = read_flag(parsed, &MEMORY, values::memory)?;
+    let cpus = read_flag(parsed, &CPUS, values::cpus)?;
+    let pids = read_flag(parsed, &PIDS, values::pids)?;
+    Ok(move |id| Edit { id, name, port, protocol, dns_name, command, docker, memory, cpus, pids })
+}

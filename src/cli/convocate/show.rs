@@ -1,0 +1,92 @@
+//! `convocate show`: every field of a session, as its agent has it now.
+
+use crate::base::text::age;
+use crate::base::time::Wall;
+use crate::cli::command::{Command, Parsed};
+use crate::cli::convocate::session_flags::{AGENT, SESSION, SESSION_HELP};
+use crate::cli::convocate::sessions::{
+    call_on_session, parse_session, published_port, session_json,
+};
+use crate::cli::output::{Failure, Out};
+use crate::cli::shared_flags::{JSON, ROOT};
+use crate::exit::Exit;
+use crate::fleet::listing::State;
+use crate::fleet::select::{Care, Selected};
+use crate::io::clock::Clock;
+use crate::rpc::call::{Call, Id};
+use crate::rpc::session::Session;
+use crate::rpc::values::size;
+
+pub(crate) const SHOW: Command = Command {
+    name: "show",
+    summary: "show all there is to know about a session",
+    operands: &[SESSION],
+    flags: &[AGENT, JSON, ROOT],
+    help: SESSION_HELP,
+    run: show,
+};
+
+fn show(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let (found, result) = call_on_session(parsed, out, Care::Usual, |id| Call::Get(Id { id }))?;
+    let selected = Selected { session: parse_session(result)?, ..found };
+    match parsed.has(&JSON) {
+        true => out.json(&session_json(&selected))?,
+        false => out.text(&session_fields(&selected, Clock::new().wall()))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// A session's fields, one a line.
+fn session_fields(selected: &Selected, now: Wall) -> String {
+    let session = &selected.session;
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let mut fields = vec![
+        ("name", session.name.clone()),
+        ("id", session.uuid.to_string()),
+        ("agent", format!("{} ({})", selected.host, selected.agent)),
+        ("state", state_in_words(session)),
+        ("created", moment(session.created_at, now)),
+        ("last access", moment(session.last_accessed, now)),
+    ];
+    fields.extend(session.started_at.map(|at| ("started", moment(at, now))));
+    fields.extend([
+        ("port", or_none(&published_port(session))),
+        ("dns name", or_none(&session.dns_name)),
+        ("command", session.command.clone()),
+        ("image", session.image.clone()),
+        ("memory", size(session.memory)),
+        ("cpus", positive(session.cpus, f64::to_string)),
+        ("pids", positive(f64::from(session.pids), f64::to_string)),
+        (
+            "docker",
+            if session.docker { "yes: root on the host".to_owned() } else { "no".to_owned() },
+        ),
+    ]);
+    fields.extend(session.broken.clone().map(|why| ("broken", why)));
+    fields.extend(session.stale.clone().map(|why| ("stale", why)));
+    let lines = fields.iter().filter(|(_, value)| !value.is_empty());
+    lines.map(|(name, value)| format!("{name:12}{value}\n")).collect()
+}
+
+fn state_in_words(session: &Session) -> String {
+    let sign = State::of(session).sign();
+    let text = match sign {
+        '-' => "stopped".to_owned(),
+        'L' => "locked: an operation was in flight when the agent died; see override".to_owned(),
+        'R' => "running, nobody attached".to_owned(),
+        'C' => match session.attached_count {
+            0 | 1 => "running, one terminal attached".to_owned(),
+            count => format!("running, {count} terminals attached"),
+        },
+        _ => "unknown".to_owned(),
+    };
+    format!("{sign} {text}")
+}
+
+fn moment(at: Wall, now: Wall) -> String {
+    format!("{} ({} ago)", Wall::new(at.seconds(), 0), age(now.since(at)))
+}
+
+fn positive(number: f64, shown: fn(&f64) -> String) -> String {
+    if number > 0.0 { shown(&number) } else { String::new() }
+}

@@ -345,8 +345,6 @@ pub(crate) const HISTORY_CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) const SNAPSHOT_PART_BYTES: usize = 16 * 1024;
 /// A request line of a subscriber.
 pub(crate) const SUBSCRIBER_REQUEST_BYTES_MAX: usize = 1024;
-/// Texts that the hub keeps only once, and as many of what sessions have in common.
-pub(crate) const SHARED_VALUES_MAX: usize = 64;
 /// What an agent may have sent that the hub has no room for is half of this; the rest waits with
 /// the agent. Enough for a line of 10 Mbit/s at 100 ms, and 40 MiB when 256 wait for a full disk.
 pub(crate) const STATUS_WINDOW_POOL_BYTES: u32 = 256 * 1024;
@@ -461,7 +459,7 @@ pub(crate) const TROUBLE_SHOWN: Duration = Duration::from_secs(60);
 /// Results and failures that can be recalled.
 pub(crate) const MESSAGES_MAX: usize = 500;
 /// Events that the screen keeps.
-pub(crate) const HAPPENINGS_MAX: usize = 2000;
+pub(crate) const EVENT_ROWS_MAX: usize = 2000;
 /// The narrowest terminal that gets a screen.
 pub(crate) const SCREEN_COLS_MIN: usize = 40;
 pub(crate) const SCREEN_ROWS_MIN: usize = 8;

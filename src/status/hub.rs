@@ -4,20 +4,19 @@
 //! known, and lets the [`super::journal`] make it durable. It never forgets an event that was
 //! acknowledged, never tells one twice, and never grows because somebody does not listen.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::checkpoint;
 use super::history::{self, History};
 use super::journal::Journal;
-use super::known::{Agent, Changes, Entry, Position, Presence, Shared, Text};
+use super::known::{Agent, Agents, Changes, Cursor, Position, Presence, Visited, learn, walk};
 use super::line::{
     EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_REMOVED, HUB_SESSION,
     HUB_SILENT, Kind,
 };
 use super::notices::{Finder, Notice, Notices};
-use super::recovery;
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
@@ -25,46 +24,34 @@ use crate::limits::{AGENTS_MAX, STATUS_SILENCE};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
-/// The hub. Made by [`recovery::Recovery`].
+/// The hub. Made by [`super::recovery::Recovery`].
 #[derive(Debug)]
 pub struct Hub {
-    pub(super) agents: BTreeMap<Box<str>, Agent>,
-    pub(super) shared: Shared,
+    agents: Agents,
     /// The number of the newest event.
-    pub(super) seq: u64,
-    pub(super) journal: Journal,
-    pub(super) history: History,
-    pub(super) asks: BTreeSet<Box<str>>,
-    pub(super) names_changed: bool,
+    seq: u64,
+    journal: Journal,
+    history: History,
+    asks: BTreeSet<Box<str>>,
+    names_changed: bool,
     /// Agents with events in the commit that is being gathered.
-    pub(super) gathered: Vec<Box<str>>,
-    /// What becomes true with the commit that is under way.
-    pub(super) flight: Flight,
-    pub(super) line: Vec<u8>,
-    pub(super) notices: Notices,
+    gathered: Vec<Box<str>>,
+    flight: Flight,
+    /// Memory for the line that is being written.
+    line: Vec<u8>,
+    notices: Notices,
     /// The number of the newest event that may be told.
-    pub(super) told_seq: u64,
+    told_seq: u64,
     /// `seq` as it was when the last commit began, or when the hub did: all before is on disk.
-    pub(super) taken_seq: u64,
+    taken_seq: u64,
 }
 
-/// What a commit makes durable.
+/// What the commit that is under way makes durable.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+struct Flight {
     marks: Vec<(Box<str>, Position)>,
     history_end: u64,
     seq: u64,
-}
-
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is new.
-    New,
-    /// The hub has it already.
-    Duplicate,
-    /// The hub does not know this agent.
-    UnknownAgent,
 }
 
 /// What the hub wants its driver to do.
@@ -76,21 +63,27 @@ pub enum Want {
     Names,
 }
 
-/// A place in a walk over all agents and their sessions. What comes or goes meanwhile is met or
-/// not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cursor(Option<(Box<str>, Option<Uuid>)>);
-
-/// What a walk comes upon.
-#[derive(Debug)]
-pub(crate) enum Step<'a> {
-    /// An agent; its sessions follow.
-    Agent(&'a str, &'a Agent),
-    /// A session of the last agent.
-    Session(&'a str, Uuid, &'a Entry),
-}
-
 impl Hub {
+    /// A hub with what its journal holds, all of which is durable. `seq` is the highest number that
+    /// may have been given.
+    pub(super) fn new(agents: Agents, mut history: History, journal: Journal, seq: u64) -> Hub {
+        history.show(history.end());
+        Hub {
+            agents,
+            seq,
+            journal,
+            told_seq: history.last_seq(),
+            history,
+            asks: BTreeSet::new(),
+            names_changed: true,
+            gathered: Vec::new(),
+            flight: Flight::default(),
+            line: Vec::new(),
+            notices: Notices::default(),
+            taken_seq: seq,
+        }
+    }
+
     /// An agent has connected, and proved who it is. False if there are too many.
     #[must_use = "a refused agent must be hung up on"]
     pub(crate) fn connected(&mut self, now: Now, id: &str) -> bool {
@@ -101,10 +94,10 @@ impl Hub {
             self.agents.insert(id.into(), Agent::default());
         }
         if let Some(agent) = self.agents.get_mut(id) {
-            hear(agent, now);
+            note_life(agent, now);
             agent.presence = Presence::Connected;
         }
-        self.tell(now, id, HUB_CONNECTED, None, &Value::Null);
+        self.own_event(now, id, HUB_CONNECTED, None, &Value::Null);
         true
     }
 
@@ -115,7 +108,7 @@ impl Hub {
             Presence::Leaving => Presence::Down,
             _ => Presence::Lost(why.into()),
         };
-        self.tell(now, id, HUB_LOST, None, &json!({ "error": why }));
+        self.own_event(now, id, HUB_LOST, None, &json!({ "error": why }));
     }
 
     /// An agent is not of this cluster any more.
@@ -123,7 +116,7 @@ impl Hub {
         if self.agents.remove(id).is_some() {
             self.names_changed = true;
             self.asks.remove(id);
-            self.tell(now, id, HUB_FORGOTTEN, None, &Value::Null);
+            self.own_event(now, id, HUB_FORGOTTEN, None, &Value::Null);
         }
     }
 
@@ -140,15 +133,15 @@ impl Hub {
         id: &str,
         line: &[u8],
         event: &EventLine<'_>,
-    ) -> Verdict {
-        let Some(agent) = self.agents.get_mut(id) else { return Verdict::UnknownAgent };
-        if hear(agent, now) {
+    ) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if note_life(agent, now) {
             self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
-            self.tell(now, id, HUB_CONNECTED, None, &Value::Null);
+            self.own_event(now, id, HUB_CONNECTED, None, &Value::Null);
         }
-        let Some(agent) = self.agents.get(id) else { return Verdict::UnknownAgent };
+        let Some(agent) = self.agents.get(id) else { return };
         let missing = match Numbered::of(event, agent.position.as_ref()) {
-            Numbered::Old => return Verdict::Duplicate,
+            Numbered::Old => return,
             Numbered::No => None,
             Numbered::Next { missing } => missing,
         };
@@ -160,11 +153,10 @@ impl Hub {
         if let Some((from, to)) = missing {
             self.lost_events(now.mono, id, (from, to), Finder::Hub);
             let data = json!({ "from": from, "to": to, "count": to - from + 1, "by": "hub" });
-            self.tell(now, id, "agent.gap", None, &data);
+            self.own_event(now, id, "agent.gap", None, &data);
             self.asks.insert(id.into());
         }
         self.take(id, line, event);
-        Verdict::New
     }
 
     /// The sessions of an agent, as it told them when it was asked. Differences become events.
@@ -172,17 +164,15 @@ impl Hub {
         let Some(agent) = self.agents.get(id) else { return };
         let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
         let gone: Vec<Uuid> =
-            agent.sessions.iter().map(|(uuid, _)| uuid).filter(|it| !listed.contains(it)).collect();
-        let differs = |session: &Session| {
-            agent.sessions.get(session.uuid).is_none_or(|had| had.session(session.uuid) != *session)
-        };
+            agent.sessions.keys().copied().filter(|it| !listed.contains(it)).collect();
+        let differs = |session: &Session| agent.sessions.get(&session.uuid) != Some(session);
         let changed: Vec<Session> = sessions.into_iter().filter(differs).collect();
         for uuid in gone {
-            self.tell(now, id, HUB_REMOVED, Some(uuid), &Value::Null);
+            self.own_event(now, id, HUB_REMOVED, Some(uuid), &Value::Null);
         }
         for session in changed {
             let data = serde_json::to_value(&session).expect("a session has only string keys");
-            self.tell(now, id, HUB_SESSION, Some(session.uuid), &data);
+            self.own_event(now, id, HUB_SESSION, Some(session.uuid), &data);
         }
     }
 
@@ -215,8 +205,8 @@ impl Hub {
         let (seq, agents) = (self.taken_seq, &self.agents);
         let told = self.told_seq;
         let op = self.journal.begin(
-            |out| recovery::write_header(out, seq, told),
-            |out, cursor, bytes| write_piece(agents, out, cursor, bytes),
+            |out| checkpoint::write_header(out, seq, told),
+            |out, cursor, bytes| checkpoint::write_piece(agents, out, cursor, bytes),
         );
         self.taken_seq = self.seq;
         Some(op)
@@ -259,7 +249,7 @@ impl Hub {
                 agent.presence = Presence::Silent;
             }
             self.notices.put(now.mono, Notice::Silent { agent_id: id.clone() });
-            self.tell(now, &id, HUB_SILENT, None, &Value::Null);
+            self.own_event(now, &id, HUB_SILENT, None, &Value::Null);
         }
     }
 
@@ -281,17 +271,20 @@ impl Hub {
         self.agents.get(id)
     }
 
+    pub(crate) fn agent_ids(&self) -> impl Iterator<Item = &str> {
+        self.agents.keys().map(|id| &**id)
+    }
+
     /// Goes one step on a walk over everything that is known.
-    pub(crate) fn step(&self, cursor: &mut Cursor) -> Option<Step<'_>> {
-        step(&self.agents, cursor)
+    pub(crate) fn step(&self, cursor: &mut Cursor) -> Option<Visited<'_>> {
+        walk(&self.agents, cursor)
     }
 
     /// All DNS names: the name, whose it is, and when its session was created.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
         self.agents.iter().flat_map(|(id, agent)| {
-            let entries = agent.sessions.iter().map(|(_, entry)| entry);
-            let named = entries.filter(|entry| !entry.dns_name().is_empty());
-            named.map(|entry| (entry.dns_name(), &**id, entry.created_at()))
+            let named = agent.sessions.values().filter(|session| !session.dns_name.is_empty());
+            named.map(|session| (&*session.dns_name, &**id, session.created_at))
         })
     }
 
@@ -315,7 +308,11 @@ impl Hub {
             let batch = self.journal.append(self.seq, &self.line);
             self.mark(id, batch);
         }
-        self.learn(id, event);
+        let Changes { names, doubtful } = learn(&mut self.agents, id, event);
+        self.names_changed |= names;
+        if doubtful && !self.asks.contains(id) {
+            self.asks.insert(id.into());
+        }
         self.show_what_is_settled();
     }
 
@@ -329,28 +326,8 @@ impl Hub {
         }
     }
 
-    /// Applies an event to what is known. Also how the journal is read again.
-    pub(super) fn learn(&mut self, id: &str, event: &EventLine<'_>) {
-        if event.kind() == Kind::Forgotten {
-            self.agents.remove(id);
-            return;
-        }
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        if let (Some(epoch), Some(seq)) = (event.epoch, event.seq) {
-            agent.position = Some(moved(agent.position.take(), epoch, seq));
-        }
-        if event.kind() == Kind::Event(EventType::AgentShutdown) {
-            agent.presence = Presence::Leaving;
-        }
-        let Changes { names, doubtful } = agent.apply(event, &mut self.shared);
-        self.names_changed |= names;
-        if doubtful && !self.asks.contains(id) {
-            self.asks.insert(id.into());
-        }
-    }
-
     /// An event of the hub's own.
-    fn tell(&mut self, now: Now, id: &str, kind: &str, session: Option<Uuid>, data: &Value) {
+    fn own_event(&mut self, now: Now, id: &str, kind: &str, session: Option<Uuid>, data: &Value) {
         let mut event = json!({
             "type": kind, "agent_id": id, "timestamp": now.wall, "data": data,
         });
@@ -394,16 +371,8 @@ impl Numbered {
     }
 }
 
-/// The position behind another event; the epoch's text is kept if it is the same.
-fn moved(had: Option<Position>, epoch: &str, seq: u64) -> Position {
-    match had {
-        Some(had) if *had.epoch == *epoch => Position { seq, ..had },
-        _ => Position { epoch: Text::from(epoch), seq },
-    }
-}
-
-/// Notes that an agent has said something. True if that ends a silence.
-fn hear(agent: &mut Agent, now: Now) -> bool {
+/// Notes that an agent has sent something. True if that ends a silence.
+fn note_life(agent: &mut Agent, now: Now) -> bool {
     (agent.last_news, agent.news_at) = (now.wall, now.mono);
     let returned = agent.presence == Presence::Silent;
     if returned || agent.presence == Presence::Leaving {
@@ -414,43 +383,4 @@ fn hear(agent: &mut Agent, now: Now) -> bool {
 
 fn is_heard(agent: &Agent) -> bool {
     matches!(agent.presence, Presence::Connected | Presence::Leaving)
-}
-
-fn step<'a>(agents: &'a BTreeMap<Box<str>, Agent>, cursor: &mut Cursor) -> Option<Step<'a>> {
-    let from = match &mut cursor.0 {
-        None => Bound::Unbounded,
-        Some((id, session)) => {
-            let next = agents
-                .get_key_value(id)
-                .and_then(|(id, agent)| Some((id, agent.sessions.next_after(*session)?)));
-            if let Some((id, (uuid, entry))) = next {
-                *session = Some(uuid);
-                return Some(Step::Session(id, uuid, entry));
-            }
-            Bound::Excluded(&**id)
-        }
-    };
-    let (id, agent) = agents.range::<str, _>((from, Bound::Unbounded)).next()?;
-    cursor.0 = Some((id.clone(), None));
-    Some(Step::Agent(id, agent))
-}
-
-/// Writes what is known from `cursor` on, as records of the journal; true at the end.
-fn write_piece(
-    agents: &BTreeMap<Box<str>, Agent>,
-    out: &mut Vec<u8>,
-    cursor: &mut Cursor,
-    bytes: usize,
-) -> bool {
-    let start = out.len();
-    while out.len() - start < bytes {
-        match step(agents, cursor) {
-            Some(Step::Agent(id, agent)) => recovery::write_agent(out, id, agent),
-            Some(Step::Session(id, uuid, entry)) => {
-                recovery::write_session(out, id, entry.session(uuid));
-            }
-            None => return true,
-        }
-    }
-    false
 }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use super::hub::Cursor;
+use super::known::Cursor;
 use crate::base::disk::{DiskError, DiskOp, FileNo};
 use crate::base::record;
 use crate::base::time::Mono;

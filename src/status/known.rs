@@ -1,41 +1,42 @@
-//! What the hub knows of agents and sessions, small: 10,000 sessions take some 2 MiB.
+//! What the hub knows of agents and sessions: 10,000 sessions take some 5 MiB.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::line::{AttachedData, EventLine, Kind, StartedData};
-use super::sessions::Sessions;
 use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::{SESSIONS_MAX, SHARED_VALUES_MAX};
+use crate::limits::SESSIONS_MAX;
 use crate::rpc::event::EventType;
-use crate::rpc::field::Protocol;
 use crate::rpc::session::Session;
+
+/// All agents, by id.
+pub(crate) type Agents = BTreeMap<Box<str>, Agent>;
+/// The sessions of one agent, at most [`SESSIONS_MAX`].
+pub(crate) type Sessions = BTreeMap<Uuid, Session>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Agent {
-    /// Whether it is there.
     pub(crate) presence: Presence,
-    /// When it said something last, by the hub's calendar.
+    /// When it sent something last, by the hub's calendar.
     pub(crate) last_news: Wall,
-    /// The same on the monotonic clock; the hub's start, if it has said nothing since.
+    /// The same on the monotonic clock; the hub's start, if it has sent nothing since.
     pub(crate) news_at: Mono,
-    /// Its version; empty if it never said.
-    pub(crate) version: Text,
-    /// The image of its new sessions; empty if it never said.
-    pub(crate) image: Text,
-    /// What its last heartbeat said, as it came.
+    /// Empty if it never told.
+    pub(crate) version: String,
+    /// The image of its new sessions; empty if it never told.
+    pub(crate) image: String,
+    /// The data of its last heartbeat, as it came.
     pub(crate) load: Option<Box<str>>,
     /// The newest event of it that the hub has.
     pub(crate) position: Option<Position>,
-    /// The newest event of it that the hub will never forget.
+    /// The newest event of it that is on disk.
     pub(crate) durable: Option<Position>,
     /// The commit that its newest event goes with.
     pub(crate) batch: u64,
     pub(crate) sessions: Sessions,
 }
-
-/// A text that many entries share.
-pub(crate) type Text = Arc<str>;
 
 /// Whether an agent is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,15 +44,15 @@ pub(crate) enum Presence {
     /// Not since the hub has started.
     #[default]
     Unseen,
-    /// Connected, and it has said something lately.
+    /// Connected, and it has sent something lately.
     Connected,
-    /// Connected, and it has said goodbye.
+    /// Connected, and it has announced its shutdown.
     Leaving,
-    /// Connected, but without a word for [`crate::limits::STATUS_SILENCE`].
+    /// Connected, but nothing came for [`crate::limits::STATUS_SILENCE`].
     Silent,
     /// Its connection is gone, for this reason.
     Lost(Box<str>),
-    /// Its connection is gone after it said goodbye.
+    /// Its connection is gone after it announced its shutdown.
     Down,
 }
 
@@ -72,180 +73,43 @@ impl Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Which spool numbered it.
-    pub(crate) epoch: Text,
+    pub(crate) epoch: Arc<str>,
     pub(crate) seq: u64,
 }
 
-/// One session, without its id.
+/// A place in a walk over all agents and their sessions. What comes or goes meanwhile is visited
+/// or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor(Option<(Box<str>, Option<Uuid>)>);
+
+/// One step of a walk.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    /// Its name, and behind that its DNS name.
-    names: Box<str>,
-    shape: Arc<Shape>,
-    /// What few sessions have.
-    rare: Option<Box<Rare>>,
-    created_at: Moment,
-    last_accessed: Moment,
-    started_at: Option<Moment>,
-    name_bytes: u32,
-    attached_count: u32,
-    port: u16,
-    running: bool,
-    locked: bool,
+pub(crate) enum Visited<'a> {
+    /// Its sessions follow.
+    Agent(&'a str, &'a Agent),
+    /// A session of the last agent.
+    Session(&'a str, &'a Session),
 }
 
-/// A [`Wall`] in twelve bytes: there are three in each session, and their padding would be a tenth
-/// of it.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, packed(4))]
-struct Moment {
-    seconds: i64,
-    nanos: u32,
-}
-
-impl From<Wall> for Moment {
-    fn from(wall: Wall) -> Moment {
-        Moment { seconds: wall.seconds(), nanos: wall.nanos() }
-    }
-}
-
-impl From<Moment> for Wall {
-    fn from(Moment { seconds, nanos }: Moment) -> Wall {
-        Wall::new(seconds, nanos)
-    }
-}
-
-/// What many sessions have in common.
-#[derive(Debug, PartialEq)]
-struct Shape {
-    image: Text,
-    command: Text,
-    memory: u64,
-    cpus: f64,
-    pids: u32,
-    protocol: Protocol,
-    docker: bool,
-}
-
-#[derive(Debug)]
-struct Rare {
-    broken: Option<String>,
-    stale: Option<String>,
-}
-
-/// Texts and shapes that were used lately, so that equal ones are kept once. Bounded: what falls
-/// out is merely kept twice.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    texts: Recent<str>,
-    shapes: Recent<Shape>,
-}
-
-#[derive(Debug)]
-struct Recent<T: ?Sized> {
-    values: Vec<Arc<T>>,
-    next: usize,
-}
-
-impl<T: ?Sized> Default for Recent<T> {
-    fn default() -> Recent<T> {
-        Recent { values: Vec::new(), next: 0 }
-    }
-}
-
-impl<T: ?Sized + PartialEq> Recent<T> {
-    fn find(&self, value: &T) -> Option<Arc<T>> {
-        self.values.iter().find(|known| ***known == *value).cloned()
-    }
-
-    fn keep(&mut self, value: Arc<T>) -> Arc<T> {
-        if self.values.len() < SHARED_VALUES_MAX {
-            self.values.push(Arc::clone(&value));
-        } else {
-            self.values[self.next] = Arc::clone(&value);
-            self.next = (self.next + 1) % SHARED_VALUES_MAX;
+/// Goes one step on a walk over all agents and their sessions.
+pub(crate) fn walk<'a>(agents: &'a Agents, cursor: &mut Cursor) -> Option<Visited<'a>> {
+    let from = match &mut cursor.0 {
+        None => Bound::Unbounded,
+        Some((id, last)) => {
+            let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = agents.get_key_value(id).and_then(|(id, agent)| {
+                Some((id, agent.sessions.range((after, Bound::Unbounded)).next()?))
+            });
+            if let Some((id, (uuid, session))) = next {
+                *last = Some(*uuid);
+                return Some(Visited::Session(id, session));
+            }
+            Bound::Excluded(&**id)
         }
-        value
-    }
-}
-
-impl Shared {
-    /// The shared form of `text`.
-    pub(crate) fn text(&mut self, text: &str) -> Text {
-        self.texts.find(text).unwrap_or_else(|| self.texts.keep(text.into()))
-    }
-
-    fn shape(&mut self, session: &Session) -> Arc<Shape> {
-        let shape = Shape {
-            image: self.text(&session.image),
-            command: self.text(&session.command),
-            memory: session.memory,
-            cpus: session.cpus,
-            pids: session.pids,
-            protocol: session.protocol,
-            docker: session.docker,
-        };
-        self.shapes.find(&shape).unwrap_or_else(|| self.shapes.keep(shape.into()))
-    }
-}
-
-impl Entry {
-    /// The small form of a session.
-    pub(crate) fn new(session: Session, shared: &mut Shared) -> Entry {
-        let shape = shared.shape(&session);
-        let rare = (session.broken.is_some() || session.stale.is_some())
-            .then(|| Box::new(Rare { broken: session.broken, stale: session.stale }));
-        Entry {
-            names: (session.name.as_str().to_owned() + &session.dns_name).into(),
-            name_bytes: u32::try_from(session.name.len()).expect("an event is far below 4 GiB"),
-            shape,
-            created_at: session.created_at.into(),
-            last_accessed: session.last_accessed.into(),
-            started_at: session.started_at.map(Moment::from),
-            attached_count: session.attached_count.max(u32::from(session.attached)),
-            port: session.port,
-            running: session.running,
-            locked: session.locked,
-            rare,
-        }
-    }
-
-    /// The session as it goes over the wire.
-    pub(crate) fn session(&self, uuid: Uuid) -> Session {
-        let (rare, shape) = (self.rare.as_deref(), &*self.shape);
-        Session {
-            uuid,
-            name: self.names[..self.name_bytes as usize].to_owned(),
-            created_at: self.created_at.into(),
-            last_accessed: self.last_accessed.into(),
-            port: self.port,
-            protocol: shape.protocol,
-            dns_name: self.dns_name().to_owned(),
-            running: self.running,
-            attached: self.attached_count > 0,
-            attached_count: self.attached_count,
-            locked: self.locked,
-            image: shape.image.to_string(),
-            started_at: self.started_at.map(Wall::from),
-            command: shape.command.to_string(),
-            docker: shape.docker,
-            memory: shape.memory,
-            cpus: shape.cpus,
-            pids: shape.pids,
-            broken: rare.and_then(|rare| rare.broken.clone()),
-            stale: rare.and_then(|rare| rare.stale.clone()),
-        }
-    }
-
-    /// Its DNS name; empty if it has none.
-    pub(crate) fn dns_name(&self) -> &str {
-        &self.names[self.name_bytes as usize..]
-    }
-
-    /// When it was created.
-    pub(crate) fn created_at(&self) -> Wall {
-        self.created_at.into()
-    }
+    };
+    let (id, agent) = agents.range::<str, _>((from, Bound::Unbounded)).next()?;
+    cursor.0 = Some((id.clone(), None));
+    Some(Visited::Agent(id, agent))
 }
 
 /// What an event has changed beside the state itself.
@@ -257,75 +121,96 @@ pub(crate) struct Changes {
     pub(crate) doubtful: bool,
 }
 
-impl Agent {
-    /// Applies an event that is new. The same for an event as it comes and as it is read again from
-    /// the journal.
-    pub(crate) fn apply(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
-        match event.kind() {
-            Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
-            | Kind::Session => self.put_session(event, shared),
-            Kind::Event(EventType::Deleted) | Kind::Removed => self.remove_session(event),
-            Kind::Event(EventType::Stopped) => self.change(event, |entry| {
-                (entry.running, entry.started_at, entry.attached_count) = (false, None, 0);
-            }),
-            Kind::Event(EventType::Attached | EventType::Detached) => self.terminals(event),
-            Kind::Event(EventType::AgentStarted) => {
-                let started: StartedData<'_> = event.data().unwrap_or_default();
-                self.version = shared.text(&started.version);
-                self.image = shared.text(&started.image_tag);
-                Changes { doubtful: true, ..Changes::default() }
-            }
-            Kind::Event(EventType::AgentHeartbeat) => {
-                self.load = event.data.map(|data| data.get().into());
-                Changes::default()
-            }
-            Kind::Event(EventType::AgentGap) => Changes { doubtful: true, ..Changes::default() },
-            Kind::Event(EventType::AgentShutdown) | Kind::Forgotten | Kind::Other => {
-                Changes::default()
-            }
+const UNCHANGED: Changes = Changes { names: false, doubtful: false };
+const DOUBTFUL: Changes = Changes { names: false, doubtful: true };
+
+/// Applies an event that is new to what is known of its agent. The same for an event as it comes
+/// and as it is read again from the journal.
+pub(crate) fn learn(agents: &mut Agents, id: &str, event: &EventLine<'_>) -> Changes {
+    if event.kind() == Kind::Forgotten {
+        agents.remove(id);
+        return UNCHANGED;
+    }
+    let Some(agent) = agents.get_mut(id) else { return UNCHANGED };
+    if let (Some(epoch), Some(seq)) = (event.epoch, event.seq) {
+        agent.position = Some(match agent.position.take() {
+            Some(had) if *had.epoch == *epoch => Position { seq, ..had },
+            _ => Position { epoch: epoch.into(), seq },
+        });
+    }
+    match event.kind() {
+        Kind::Event(EventType::AgentStarted) => {
+            let started: StartedData<'_> = event.data().unwrap_or_default();
+            agent.version = started.version.into();
+            agent.image = started.image_tag.into();
+            DOUBTFUL
         }
-    }
-
-    fn put_session(&mut self, event: &EventLine<'_>, shared: &mut Shared) -> Changes {
-        let doubtful = Changes { doubtful: true, ..Changes::default() };
-        let Some(session) = event.data::<Session>() else { return doubtful };
-        if self.sessions.len() >= SESSIONS_MAX && self.sessions.get(session.uuid).is_none() {
-            return doubtful;
+        Kind::Event(EventType::AgentHeartbeat) => {
+            agent.load = event.data.map(|data| data.get().into());
+            UNCHANGED
         }
-        let uuid = session.uuid;
-        let entry = Entry::new(session, shared);
-        let had = self.sessions.get(uuid).map_or("", Entry::dns_name);
-        let names = had != entry.dns_name();
-        self.sessions.insert(uuid, entry);
-        Changes { names, doubtful: false }
-    }
-
-    fn remove_session(&mut self, event: &EventLine<'_>) -> Changes {
-        let gone = session_id(event).and_then(|uuid| self.sessions.remove(uuid));
-        let names = gone.is_some_and(|entry| !entry.dns_name().is_empty());
-        Changes { names, doubtful: false }
-    }
-
-    fn terminals(&mut self, event: &EventLine<'_>) -> Changes {
-        let Some(AttachedData { attached_count }) = event.data() else {
-            return Changes { doubtful: true, ..Changes::default() };
-        };
-        let attached = event.kind() == Kind::Event(EventType::Attached);
-        let accessed = Wall::parse_rfc3339(event.timestamp).filter(|_| attached);
-        self.change(event, |entry| {
-            entry.attached_count = attached_count;
-            entry.last_accessed = accessed.map_or(entry.last_accessed, Moment::from);
-        })
-    }
-
-    fn change(&mut self, event: &EventLine<'_>, change: impl FnOnce(&mut Entry)) -> Changes {
-        let known = session_id(event).and_then(|uuid| self.sessions.get_mut(uuid));
-        let doubtful = known.is_none();
-        known.map(change);
-        Changes { doubtful, ..Changes::default() }
+        Kind::Event(EventType::AgentShutdown) => {
+            agent.presence = Presence::Leaving;
+            UNCHANGED
+        }
+        Kind::Event(EventType::AgentGap) => DOUBTFUL,
+        _ => apply_to_sessions(&mut agent.sessions, event),
     }
 }
 
-fn session_id(event: &EventLine<'_>) -> Option<Uuid> {
-    Uuid::parse(event.session_id?).ok()
+/// Applies an event to the sessions of its agent. Applying one twice changes nothing.
+pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) -> Changes {
+    let id = event.session_id.and_then(|text| Uuid::parse(text).ok());
+    match event.kind() {
+        Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
+        | Kind::Session => put_session(sessions, event),
+        Kind::Event(EventType::Deleted) | Kind::Removed => {
+            let gone = id.and_then(|id| sessions.remove(&id));
+            let names = gone.is_some_and(|session| !session.dns_name.is_empty());
+            Changes { names, doubtful: false }
+        }
+        Kind::Event(EventType::Stopped) => {
+            let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
+            (session.running, session.started_at) = (false, None);
+            (session.attached, session.attached_count) = (false, 0);
+            UNCHANGED
+        }
+        Kind::Event(kind @ (EventType::Attached | EventType::Detached)) => {
+            let Some(AttachedData { attached_count }) = event.data() else { return DOUBTFUL };
+            let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
+            (session.attached, session.attached_count) = (attached_count > 0, attached_count);
+            let accessed = Wall::parse_rfc3339(event.timestamp);
+            if let Some(at) = accessed.filter(|_| kind == EventType::Attached) {
+                session.last_accessed = at;
+            }
+            UNCHANGED
+        }
+        Kind::Event(
+            EventType::AgentStarted
+            | EventType::AgentHeartbeat
+            | EventType::AgentShutdown
+            | EventType::AgentGap,
+        )
+        | Kind::Forgotten
+        | Kind::Other => UNCHANGED,
+    }
+}
+
+fn put_session(sessions: &mut Sessions, event: &EventLine<'_>) -> Changes {
+    let Some(session) = event.data::<Session>() else { return DOUBTFUL };
+    if sessions.len() >= SESSIONS_MAX && !sessions.contains_key(&session.uuid) {
+        return DOUBTFUL;
+    }
+    let session = with_count(session);
+    let had = sessions.get(&session.uuid).map_or("", |had| &had.dns_name);
+    let names = had != session.dns_name;
+    sessions.insert(session.uuid, session);
+    Changes { names, doubtful: false }
+}
+
+/// An older agent only tells whether any terminal is attached, and not how many.
+pub(crate) fn with_count(mut session: Session) -> Session {
+    session.attached_count = session.attached_count.max(u32::from(session.attached));
+    session.attached = session.attached_count > 0;
+    session
 }

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::hub::{Hub, Verdict};
+use super::hub::Hub;
 use super::known::Position;
 use super::line::EventLine;
 use crate::base::buffer::Buffer;
@@ -22,7 +22,7 @@ use crate::limits::{EVENT_BYTES_MAX, LISTENER_NOTES_MAX, LISTENER_OUTPUT_BYTES};
 #[derive(Debug)]
 pub struct Listener {
     agent_id: Box<str>,
-    state: State,
+    state: ListenerState,
     output: Buffer,
     acked: Option<Position>,
     notes: VecDeque<Note>,
@@ -31,7 +31,7 @@ pub struct Listener {
 }
 
 #[derive(Debug)]
-enum State {
+enum ListenerState {
     /// With the start of a line whose end has not come.
     Open {
         partial: Vec<u8>,
@@ -88,7 +88,7 @@ impl Listener {
     pub(crate) fn new(agent_id: &str, hub: &Hub) -> Listener {
         let mut listener = Listener {
             agent_id: agent_id.into(),
-            state: State::Open { partial: Vec::new() },
+            state: ListenerState::Open { partial: Vec::new() },
             output: Buffer::new(LISTENER_OUTPUT_BYTES),
             acked: hub.durable(agent_id).cloned(),
             notes: VecDeque::new(),
@@ -111,12 +111,12 @@ impl Listener {
     pub(crate) fn input(&mut self, now: Now, bytes: &[u8], hub: &mut Hub) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && hub.has_room() {
-            let State::Open { partial } = &mut self.state else { return bytes.len() };
+            let ListenerState::Open { partial } = &mut self.state else { return bytes.len() };
             let rest = &bytes[taken..];
             let newline = rest.iter().position(|&byte| byte == b'\n');
             let part = &rest[..newline.unwrap_or(rest.len())];
             if partial.len() + part.len() > EVENT_BYTES_MAX {
-                self.state = State::Failed;
+                self.state = ListenerState::Failed;
                 self.note(Note::TooLong { agent_id: self.agent_id.clone() });
                 return bytes.len();
             }
@@ -171,18 +171,13 @@ impl Listener {
 
     /// Whether the channel is to be closed.
     pub(crate) const fn is_failed(&self) -> bool {
-        matches!(self.state, State::Failed)
-    }
-
-    /// Whose channel it is.
-    pub(crate) fn agent_id(&self) -> &str {
-        &self.agent_id
+        matches!(self.state, ListenerState::Failed)
     }
 
     fn line(&mut self, now: Now, line: &[u8], hub: &mut Hub) {
         match EventLine::parse(line) {
             Ok(event) if *event.agent_id == *self.agent_id => {
-                let _: Verdict = hub.event(now, &self.agent_id, line, &event);
+                hub.event(now, &self.agent_id, line, &event);
             }
             Ok(event) => {
                 let claimed = event.agent_id.chars().take(NOTE_CHARS_MAX).collect();

@@ -1,4 +1,5 @@
-//! The hub of the shell host: it hears every agent, remembers, and tells whoever asks.
+//! The hub of the shell host: it collects the events of all agents, keeps what they come to, and
+//! tells whoever asks.
 //!
 //! Sans-IO cores. [`peer`] and [`listener`] speak with one agent, [`hub`] holds what is known,
 //! [`journal`] makes it durable, [`subscribe`] tells one subscriber of the status socket what
@@ -10,6 +11,7 @@
 //! Nothing is told or acknowledged before it is durable, so no number of the hub ever means two
 //! events.
 
+pub mod checkpoint;
 pub mod dns;
 pub mod history;
 pub mod hub;
@@ -22,7 +24,6 @@ pub mod peer;
 pub mod recovery;
 pub mod run;
 pub mod serve;
-pub mod sessions;
 pub mod snapshot;
 pub mod subscribe;
 

@@ -13,23 +13,28 @@ use crate::rpc::session::Session;
 pub(crate) struct Snapshot {
     /// The number of the newest event.
     pub(crate) seq: u64,
-    pub(crate) agents: Vec<AgentNews>,
+    pub(crate) agents: Vec<AgentSnapshot>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct AgentNews {
+pub(crate) struct AgentSnapshot {
     pub(crate) id: String,
     /// `connected`, `silent`, `lost`, `down` or `unseen`.
     pub(crate) state: String,
-    /// Its version; empty if it never said.
+    /// Empty if it never told.
     #[serde(default)]
     pub(crate) version: String,
-    /// When it said something last.
+    /// The image of its new sessions; empty if it never told.
     #[serde(default)]
-    pub(crate) last_news: Wall,
+    pub(crate) image: String,
+    #[serde(default)]
+    last_news: Wall,
     /// Why its connection is gone, if it was lost.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// The data of its last heartbeat.
+    #[serde(default)]
+    pub(crate) load: Option<serde_json::Value>,
     #[serde(default, deserialize_with = "readable")]
     pub(crate) sessions: Vec<Session>,
 }
@@ -51,25 +56,25 @@ impl Snapshot {
         }
     }
 
-    /// Reads the line if it is a snapshot, as far as can be seen from its start.
+    /// Reads the line if it starts like a snapshot.
     pub(crate) fn parse_if_any(line: &[u8]) -> Option<Snapshot> {
         line.starts_with(b"{\"snapshot\"").then(|| Snapshot::parse(line).ok()).flatten()
     }
 
     /// What is known of one agent.
-    pub(crate) fn agent(&self, id: &str) -> Option<&AgentNews> {
+    pub(crate) fn agent(&self, id: &str) -> Option<&AgentSnapshot> {
         self.agents.iter().find(|agent| agent.id == id)
     }
 }
 
-impl AgentNews {
+impl AgentSnapshot {
     /// Whether the agent tells its events.
     pub(crate) fn is_connected(&self) -> bool {
         self.state == "connected"
     }
 
     /// When it was last heard of; `None` if it never was.
-    pub(crate) fn heard(&self) -> Option<Wall> {
+    pub(crate) fn last_news(&self) -> Option<Wall> {
         Some(self.last_news).filter(|at| *at != Wall::default())
     }
 }
@@ -91,10 +96,10 @@ mod tests {
             {"id":"b","state":"connected","last_news":"2026-01-02T03:04:05Z","more":1}]}}"#;
         let snapshot = Snapshot::parse(line).unwrap();
         let agent = snapshot.agent("a").unwrap();
-        assert_eq!((snapshot.seq, agent.sessions.len(), agent.heard()), (7, 1, None));
+        assert_eq!((snapshot.seq, agent.sessions.len(), agent.last_news()), (7, 1, None));
         assert_eq!(agent.error.as_deref(), Some("gone"));
         let agent = snapshot.agent("b").unwrap();
-        assert!(agent.is_connected() && agent.heard().is_some() && agent.sessions.is_empty());
+        assert!(agent.is_connected() && agent.last_news().is_some() && agent.sessions.is_empty());
         assert!(Snapshot::parse(b"{\"seq\":1}").unwrap_err().starts_with("decode snapshot: "));
     }
 }

@@ -15,8 +15,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::hub::{Cursor, Hub, Step};
-use super::known::{Agent, Presence};
+use super::hub::Hub;
+use super::known::{Agent, Cursor, Presence, Visited};
 use crate::base::lines::{LineTooLong, Lines};
 use crate::limits::{SNAPSHOT_PART_BYTES, SUBSCRIBER_REQUEST_BYTES_MAX};
 
@@ -68,27 +68,27 @@ enum Resume {
 
 /// Why a subscriber is to be hung up on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RequestError {
+pub(crate) enum SinceError {
     /// Its request is too long.
     TooLong(LineTooLong),
     /// Its request is none.
     Request(String),
 }
 
-impl std::fmt::Display for RequestError {
+impl std::fmt::Display for SinceError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RequestError::TooLong(error) => write!(out, "request {error}"),
-            RequestError::Request(why) => write!(out, "decode request: {why}"),
+            SinceError::TooLong(error) => write!(out, "request {error}"),
+            SinceError::Request(why) => write!(out, "decode request: {why}"),
         }
     }
 }
 
-impl std::error::Error for RequestError {}
+impl std::error::Error for SinceError {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct SinceRequest {
     since: u64,
 }
 
@@ -112,15 +112,15 @@ impl Subscriber {
     /// Bytes from the subscriber.
     ///
     /// # Errors
-    /// [`RequestError`]; the connection is to be closed.
-    pub(crate) fn input(&mut self, bytes: &[u8], hub: &Hub) -> Result<(), RequestError> {
+    /// [`SinceError`]; the connection is to be closed.
+    pub(crate) fn input(&mut self, bytes: &[u8], hub: &Hub) -> Result<(), SinceError> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let taken = self.input.push(rest).map_err(RequestError::TooLong)?;
+            let taken = self.input.push(rest).map_err(SinceError::TooLong)?;
             rest = &rest[taken..];
             if let Some(line) = self.input.next_line() {
-                let Request { since } = serde_json::from_slice(&line)
-                    .map_err(|error| RequestError::Request(error.to_string()))?;
+                let SinceRequest { since } = serde_json::from_slice(&line)
+                    .map_err(|error| SinceError::Request(error.to_string()))?;
                 self.rewind(since, hub);
             }
         }
@@ -209,14 +209,14 @@ impl Walk {
         let Walk::Inside { cursor, open } = self else { return true };
         while out.len() < SNAPSHOT_PART_BYTES {
             match hub.step(cursor) {
-                Some(Step::Agent(id, agent)) => {
+                Some(Visited::Agent(id, agent)) => {
                     out.extend_from_slice(if *open == Open::Nothing { b"" } else { b"]}," });
                     write_agent(out, id, agent);
                     *open = Open::Agent;
                 }
-                Some(Step::Session(_, uuid, entry)) => {
+                Some(Visited::Session(_, session)) => {
                     out.extend_from_slice(if *open == Open::Sessions { b"," } else { b"" });
-                    serde_json::to_writer(&mut *out, &entry.session(uuid))
+                    serde_json::to_writer(&mut *out, session)
                         .expect("a session has only string keys");
                     *open = Open::Sessions;
                 }

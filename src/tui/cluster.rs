@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::messages::{Enrolled, HostNews, HubAgent};
+use super::messages::{Enrolled, HostNews};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::{LocalHome, State};
@@ -18,9 +18,11 @@ use crate::fleet::registry::AgentId;
 use crate::limits::{ORPHAN_AGE_MIN, SCREEN_ASK_INTERVAL, SCREEN_ASK_INTERVAL_MAX, SESSIONS_MAX};
 use crate::rpc::event::EventType;
 use crate::rpc::session::{Pong, Session};
+use crate::status::known::{Sessions, apply_to_sessions};
 use crate::status::line::{
-    AttachedData, EventLine, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_SILENT, Kind, StartedData,
+    EventLine, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_SILENT, Kind, StartedData,
 };
+use crate::status::snapshot::AgentSnapshot;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ pub(crate) struct Agent {
     pub(crate) last_news: Option<Wall>,
     /// What its last heartbeat said.
     pub(crate) load: Option<Value>,
-    pub(crate) sessions: BTreeMap<Uuid, Session>,
+    pub(crate) sessions: Sessions,
     asking: Asking,
 }
 
@@ -102,7 +104,7 @@ impl Agent {
             image: String::new(),
             last_news: None,
             load: None,
-            sessions: BTreeMap::new(),
+            sessions: Sessions::new(),
             asking: Asking::At { when: Mono::ZERO, wait: SCREEN_ASK_INTERVAL },
         }
     }
@@ -165,19 +167,20 @@ impl Cluster {
     }
 
     /// The hub has told all that it knows.
-    pub(crate) fn snapshot(&mut self, agents: Vec<HubAgent>) {
+    pub(crate) fn snapshot(&mut self, agents: Vec<AgentSnapshot>) {
         self.hub = Hub::Live;
         for agent in self.agents.values_mut() {
             agent.is_in_hub = false;
         }
-        for mut told in agents {
-            let Some(agent) = self.agent_or_new(&told.id) else { continue };
+        for known in agents {
+            let Some(agent) = self.agent_or_new(&known.id) else { continue };
             agent.is_in_hub = true;
-            agent.sessions = told.take_sessions().take(SESSIONS_MAX).collect();
-            agent.last_news = (told.last_news != Wall::default()).then_some(told.last_news);
-            (agent.version, agent.image) = (told.version, told.image);
-            agent.load = told.load;
-            agent.reach = match (told.state.as_str(), told.error) {
+            agent.last_news = known.last_news();
+            let sessions = known.sessions.into_iter().take(SESSIONS_MAX);
+            agent.sessions = sessions.map(|session| (session.uuid, session)).collect();
+            (agent.version, agent.image) = (known.version, known.image);
+            agent.load = known.load;
+            agent.reach = match (known.state.as_str(), known.error) {
                 ("connected", _) => Reach::Here,
                 (_, Some(error)) => Reach::Away(error),
                 ("unseen", None) => Reach::Away("not seen since the hub has started".to_owned()),
@@ -327,32 +330,7 @@ impl Cluster {
 
 /// What an event of an agent changes in what is known of it.
 fn apply(agent: &mut Agent, event: &EventLine<'_>) {
-    let id = event.session_id.and_then(|text| Uuid::parse(text).ok());
     match event.kind() {
-        Kind::Event(EventType::Created | EventType::Edited | EventType::Started)
-        | Kind::Session => {
-            let Some(session) = event.data::<Session>() else { return };
-            let has_room = agent.sessions.len() < SESSIONS_MAX;
-            if has_room || agent.sessions.contains_key(&session.uuid) {
-                agent.sessions.insert(session.uuid, session);
-            }
-        }
-        Kind::Event(EventType::Deleted) | Kind::Removed => {
-            id.and_then(|id| agent.sessions.remove(&id));
-        }
-        Kind::Event(EventType::Stopped) => change(agent, id, |session| {
-            (session.running, session.attached, session.started_at) = (false, false, None);
-            session.attached_count = 0;
-        }),
-        Kind::Event(EventType::Attached | EventType::Detached) => {
-            let Some(AttachedData { attached_count }) = event.data() else { return };
-            let has_come = event.kind() == Kind::Event(EventType::Attached);
-            let accessed = Wall::parse_rfc3339(event.timestamp).filter(|_| has_come);
-            change(agent, id, |session| {
-                (session.attached, session.attached_count) = (attached_count > 0, attached_count);
-                session.last_accessed = accessed.unwrap_or(session.last_accessed);
-            });
-        }
         Kind::Event(EventType::AgentStarted) => {
             let started: StartedData<'_> = event.data().unwrap_or_default();
             (agent.version, agent.image) = (started.version.into(), started.image_tag.into());
@@ -365,12 +343,8 @@ fn apply(agent: &mut Agent, event: &EventLine<'_>) {
         Kind::Event(EventType::AgentShutdown) => {
             agent.reach = Reach::Away("it has shut down".to_owned());
         }
-        Kind::Event(EventType::AgentGap) | Kind::Forgotten | Kind::Other => {}
-    }
-}
-
-fn change(agent: &mut Agent, id: Option<Uuid>, change: impl FnOnce(&mut Session)) {
-    if let Some(session) = id.and_then(|id| agent.sessions.get_mut(&id)) {
-        change(session);
+        _ => {
+            apply_to_sessions(&mut agent.sessions, event);
+        }
     }
 }

@@ -7,11 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::base::time::Wall;
-use crate::base::uuid::Uuid;
 use crate::fleet::listing::LocalHome;
 use crate::fleet::registry::AgentId;
-use crate::rpc::session::Session;
+use crate::status::snapshot::{AgentSnapshot, Snapshot};
 
 /// Names a request of ours until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,36 +68,11 @@ pub struct Enrolled {
 #[derive(Debug)]
 pub(crate) enum HubLine<'a> {
     /// All that it knows.
-    Snapshot(Vec<HubAgent>),
+    Snapshot(Vec<AgentSnapshot>),
     /// An event, as it came.
     Event(&'a RawValue),
     /// It could not be read: why.
     Strange(String),
-}
-
-/// An agent in the hub's snapshot.
-#[derive(Debug, Deserialize)]
-pub(crate) struct HubAgent {
-    pub(crate) id: String,
-    /// `connected`, `silent`, `lost`, `down` or `unseen`.
-    pub(crate) state: String,
-    #[serde(default)]
-    pub(crate) version: String,
-    /// The image of its new sessions.
-    #[serde(default)]
-    pub(crate) image: String,
-    /// When it said something last.
-    #[serde(default)]
-    pub(crate) last_news: Wall,
-    /// Why its connection is gone.
-    #[serde(default)]
-    pub(crate) error: Option<String>,
-    /// What its last heartbeat said.
-    #[serde(default)]
-    pub(crate) load: Option<Value>,
-    /// Its sessions; what cannot be read hides no other.
-    #[serde(default)]
-    pub(crate) sessions: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -108,21 +81,6 @@ struct Line<'a> {
     snapshot: Option<Snapshot>,
     #[serde(default, borrow)]
     event: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Snapshot {
-    #[serde(default)]
-    agents: Vec<HubAgent>,
-}
-
-impl HubAgent {
-    /// Its sessions by id.
-    pub(crate) fn take_sessions(&mut self) -> impl Iterator<Item = (Uuid, Session)> + use<> {
-        let sessions = std::mem::take(&mut self.sessions).into_iter();
-        let read = |value| serde_json::from_value::<Session>(value).ok();
-        sessions.filter_map(read).map(|session| (session.uuid, session))
-    }
 }
 
 impl HubLine<'_> {

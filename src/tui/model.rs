@@ -20,7 +20,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::State;
 use crate::fleet::registry::AgentId;
-use crate::limits::{HAPPENINGS_MAX, MESSAGE_SHOWN, MESSAGES_MAX, TROUBLE_SHOWN};
+use crate::limits::{EVENT_ROWS_MAX, MESSAGE_SHOWN, MESSAGES_MAX, TROUBLE_SHOWN};
 use crate::rpc::call::Call;
 use crate::rpc::session::Session;
 
@@ -370,7 +370,7 @@ impl Model {
     }
 
     pub(super) fn happened(&mut self, happening: EventRow) {
-        if self.happenings.len() == HAPPENINGS_MAX {
+        if self.happenings.len() == EVENT_ROWS_MAX {
             self.happenings.pop_front();
         }
         self.happenings.push_back(happening);

@@ -20,7 +20,7 @@ use crate::fleet::run::Reply;
 use crate::rpc::call::Call;
 use crate::rpc::session::Pong;
 use crate::status::run::snapshot;
-use crate::status::snapshot::{AgentNews, Snapshot};
+use crate::status::snapshot::{AgentSnapshot, Snapshot};
 
 pub(crate) const AGENTS: Command = Command {
     name: "agents",
@@ -84,7 +84,7 @@ struct AgentLine {
     /// Its sessions, if it has told: all, and those that run.
     sessions: Option<(usize, usize)>,
     /// What the hub knows of its events, if there is one and it knows it.
-    status: Option<AgentNews>,
+    status: Option<AgentSnapshot>,
 }
 
 /// The agents as a table.
@@ -123,8 +123,8 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
 }
 
 /// Whether an agent's events come, with the age of its last word where they do not.
-fn events_state(news: &AgentNews, now: Wall) -> String {
-    match news.heard() {
+fn events_state(news: &AgentSnapshot, now: Wall) -> String {
+    match news.last_news() {
         Some(then) if !news.is_connected() => format!("{} {}", news.state, age(now.since(then))),
         _ => news.state.clone(),
     }
@@ -148,7 +148,7 @@ fn agent_json(line: &AgentLine) -> Value {
     });
     if let Some(news) = &line.status {
         value["events"] =
-            json!({ "state": news.state, "last_news": news.heard(), "error": news.error });
+            json!({ "state": news.state, "last_news": news.last_news(), "error": news.error });
     }
     match &line.pong {
         Ok((pong, took)) => {

@@ -66,7 +66,7 @@ fn proven(paths: &Paths, id: &AgentId, mark: &str, out: &mut Out<'_>) -> Result<
         || {
             let snapshot = snapshot(paths).ok_or("no status hub answers here")?;
             match snapshot.agent(id.as_str()) {
-                Some(agent) if agent.is_connected() && agent.heard().is_some() => Ok(()),
+                Some(agent) if agent.is_connected() && agent.last_news().is_some() => Ok(()),
                 Some(agent) => Err(agent.error.clone().unwrap_or_else(|| agent.state.clone())),
                 None => Err("the status hub does not know it".to_owned()),
             }

@@ -72,7 +72,7 @@ pub(super) fn agent_list(
         None => News::Silent { error, last_news: None, sessions: Vec::new() },
         Some(known) => News::Silent {
             error: known.error.clone().unwrap_or(error),
-            last_news: known.heard(),
+            last_news: known.last_news(),
             sessions: known.sessions.clone(),
         },
     };

@@ -29,7 +29,7 @@ use self::agent_connections::AgentConnections;
 use self::asks::Asks;
 use self::names::Names;
 use self::subscribers::Subscribers;
-use super::hub::{Cursor, Hub, Step, Want};
+use super::hub::{Hub, Want};
 use super::peer::SUBSYSTEMS;
 use crate::base::address::Address;
 use crate::base::slots::Key;
@@ -342,15 +342,9 @@ impl<W: io::Write> Server<W> {
                 || known.agents.iter().any(|agent| agent.id.as_str() == id)
                 || known.problems.iter().any(|problem| problem.agent == id)
         };
-        let mut gone = Vec::new();
-        let mut cursor = Cursor::default();
-        while let Some(step) = self.hub.step(&mut cursor) {
-            if let Step::Agent(id, _) = step
-                && !is_enrolled(id)
-            {
-                gone.push(id.to_owned());
-            }
-        }
+        let known_ids = self.hub.agent_ids();
+        let gone: Vec<String> =
+            known_ids.filter(|id| !is_enrolled(id)).map(str::to_owned).collect();
         for id in gone {
             self.log.info(format_args!("agent {id} is not of this cluster any more"));
             self.hub.forget(now, &id);

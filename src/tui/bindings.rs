@@ -4,7 +4,7 @@
 //! `K` kills, which asks first.
 
 use super::keys::Key;
-use super::model::{Model, Page};
+use super::page::Page;
 
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,14 +351,6 @@ impl Binding {
         }
     }
 
-    /// Whether what it needs is there.
-    pub(crate) fn is_ready(&self, model: &Model) -> bool {
-        match self.need {
-            Need::Nothing => true,
-            Need::Agent => model.cluster.agents.values().any(|agent| agent.enrolled.is_some()),
-            Need::Session => model.selected_target().is_some(),
-        }
-    }
 }
 
 /// What a key means on a page: itself first, then the letter in lower case.

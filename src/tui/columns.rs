@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::grid::Style;
-use super::model::{Row, Spot};
 use super::ops::Task;
+use super::row::{Row, Spot};
 use crate::base::text::age;
 use crate::base::time::{Now, Wall};
 use crate::fleet::listing::State;

@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::bindings::Command;
+use super::bindings::{Command, Need};
 use super::cluster::{Agent, Cluster};
-use super::columns::{ACCESS, COLUMNS};
+use super::columns::ACCESS;
 use super::dialog::Dialog;
 use super::input::Input;
 use super::list::List;
 use super::messages::Ticket;
-use super::ops::{Requests, Target, Task};
+use super::ops::{Requests, Target};
+use super::page::Page;
 use super::paint::Look;
-use super::view;
+use super::row::{Item, Row, Spot};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::State;
@@ -23,78 +24,6 @@ use crate::fleet::registry::AgentId;
 use crate::limits::{EVENT_ROWS_MAX, MESSAGE_SHOWN, MESSAGES_MAX, TROUBLE_SHOWN};
 use crate::rpc::call::Call;
 use crate::rpc::session::Session;
-
-/// One of the pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Page {
-    /// The table of sessions.
-    Sessions,
-    Agents,
-    /// Events as they come.
-    Events,
-    /// What was said, and what is under way.
-    Messages,
-    /// All about one session, its agent and this program.
-    Settings,
-    Help,
-}
-
-impl Page {
-    /// All pages; the first ones in the order of Tab.
-    pub(crate) const ALL: [Page; 6] =
-        [Page::Sessions, Page::Agents, Page::Events, Page::Messages, Page::Settings, Page::Help];
-
-    /// Whether it has lines, one of which is selected, and that can be filtered.
-    pub(crate) const fn is_list(self) -> bool {
-        matches!(self, Page::Sessions | Page::Agents | Page::Events | Page::Messages)
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Page::Sessions => "sessions",
-            Page::Agents => "agents",
-            Page::Events => "events",
-            Page::Messages => "messages",
-            Page::Settings => "settings",
-            Page::Help => "help",
-        }
-    }
-}
-
-/// Which session: an id is unique on an agent only.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Spot {
-    /// Whose it is; `None` for a directory on this host that no agent owns.
-    pub(crate) agent: Option<AgentId>,
-    pub(crate) id: Uuid,
-}
-
-/// A line of the sessions' page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
-    /// The sessions of an agent follow.
-    Group {
-        /// The agent; `None` for this host.
-        agent: Option<AgentId>,
-        /// How many are shown.
-        count: usize,
-    },
-    Session(Spot),
-}
-
-/// A session as the table shows it.
-#[derive(Clone, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) spot: Spot,
-    pub(crate) agent: Option<&'a Agent>,
-    /// What is known of it; `None` for a directory without readable metadata.
-    pub(crate) session: Option<&'a Session>,
-    pub(crate) state: State,
-    /// When it was last accessed.
-    pub(crate) last_accessed: Wall,
-    /// What is being done to it.
-    pub(crate) task: Option<&'a Task>,
-}
 
 /// How the table is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,27 +134,6 @@ impl Painted {
     }
 }
 
-impl Row<'_> {
-    pub(crate) fn name(&self) -> &str {
-        match self.session {
-            Some(session) if !session.name.is_empty() => &session.name,
-            _ => "(no name)",
-        }
-    }
-
-    pub(crate) fn host(&self) -> &str {
-        self.agent.map_or("this host", Agent::host)
-    }
-
-    /// When its agent was last heard of, if that is why its state is not known.
-    pub(crate) fn last_news(&self) -> Option<Wall> {
-        match self.state {
-            State::Unknown => self.agent.and_then(|agent| agent.last_news),
-            _ => None,
-        }
-    }
-}
-
 impl Model {
     /// A screen that knows nothing yet.
     pub(crate) fn new(size: (usize, usize), look: Look, now: Now) -> Model {
@@ -256,7 +164,14 @@ impl Model {
         }
     }
 
-    // --- looking ---
+    /// Whether what a key needs is there.
+    pub(crate) fn has(&self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::Agent => self.cluster.agents.values().any(|agent| agent.enrolled.is_some()),
+            Need::Session => self.selected_target().is_some(),
+        }
+    }
 
     /// A session as it is known now.
     pub(crate) fn row(&self, spot: &Spot) -> Option<Row<'_>> {
@@ -266,7 +181,7 @@ impl Model {
         Some(self.session_row(agent, session))
     }
 
-    fn session_row<'a>(&'a self, agent: &'a Agent, session: &'a Session) -> Row<'a> {
+    pub(super) fn session_row<'a>(&'a self, agent: &'a Agent, session: &'a Session) -> Row<'a> {
         Row {
             spot: Spot { agent: Some(agent.id.clone()), id: session.uuid },
             agent: Some(agent),
@@ -277,7 +192,7 @@ impl Model {
         }
     }
 
-    fn orphan_row(&self, spot: &Spot) -> Option<Row<'_>> {
+    pub(super) fn orphan_row(&self, spot: &Spot) -> Option<Row<'_>> {
         let home = self.cluster.homes.iter().find(|home| home.id == spot.id)?;
         let session = home.session.as_ref();
         Some(Row {
@@ -343,22 +258,9 @@ impl Model {
         self.filters.get(&page).map_or_else(String::new, Input::text)
     }
 
-    fn filter_words(&self, page: Page) -> Vec<String> {
+    pub(super) fn filter_words(&self, page: Page) -> Vec<String> {
         self.filter(page).to_lowercase().split_whitespace().map(str::to_owned).collect()
     }
-
-    /// How many lines a page has.
-    pub(crate) fn len_of(&self, page: Page) -> usize {
-        match page {
-            Page::Sessions => self.items.len(),
-            Page::Agents => self.shown_agents().len(),
-            Page::Events => self.shown_happenings().len(),
-            Page::Messages => self.shown_messages().len(),
-            Page::Settings | Page::Help => view::text_lines(self).len(),
-        }
-    }
-
-    // --- changing ---
 
     pub(crate) fn say(&mut self, text: String, is_trouble: bool) {
         if self.messages.len() == MESSAGES_MAX {
@@ -387,95 +289,6 @@ impl Model {
         self.is_stale
     }
 
-    /// Finds the lines of the table anew if news have come. To be called before it is drawn: a
-    /// thousand news cost one search.
-    pub(crate) fn refresh(&mut self) {
-        if std::mem::take(&mut self.is_stale) {
-            self.rebuild();
-            self.settle();
-        }
-    }
-
-    /// Finds the lines of the table anew, and keeps the selected session selected.
-    pub(super) fn rebuild(&mut self) {
-        self.cluster.forget_owned_homes();
-        let (orphans, is_sure) = self.cluster.orphans(self.now.wall);
-        let state = if is_sure { State::Orphan } else { State::Unknown };
-        self.orphans = orphans.into_iter().map(|home| (home.id, state)).collect();
-        let mut rows = self.all_rows();
-        let mut counts = BTreeMap::new();
-        for row in &rows {
-            *counts.entry(row.state).or_default() += 1;
-        }
-        let words = self.filter_words(Page::Sessions);
-        rows.retain(|row| words.is_empty() || matches(&words, &haystack(row)));
-        let Order { column, is_inverted, is_grouped } = self.order;
-        let order = COLUMNS[column].order;
-        rows.sort_by(|one, other| {
-            let by_agent = match is_grouped {
-                true => (one.host(), &one.spot.agent).cmp(&(other.host(), &other.spot.agent)),
-                false => std::cmp::Ordering::Equal,
-            };
-            let by_column = if is_inverted { order(other, one) } else { order(one, other) };
-            by_agent.then(by_column).then(one.spot.cmp(&other.spot))
-        });
-        let spots: Vec<Spot> = rows.into_iter().map(|row| row.spot).collect();
-        self.items = if is_grouped { grouped(spots) } else { plain(spots) };
-        self.counts = counts;
-        self.follow_spot();
-    }
-
-    fn all_rows(&self) -> Vec<Row<'_>> {
-        let agents = self.cluster.agents.values();
-        let owned = agents.flat_map(|agent| {
-            agent.sessions.values().map(move |session| self.session_row(agent, session))
-        });
-        let spot = |id: &Uuid| Spot { agent: None, id: *id };
-        let orphans = self.orphans.keys().filter_map(|id| self.orphan_row(&spot(id)));
-        owned.chain(orphans).collect()
-    }
-
-    /// Stands where the selected session is now; where it was, if it is gone.
-    fn follow_spot(&mut self) {
-        let is_spot =
-            |item: &Item| matches!(item, Item::Session(at) if Some(at) == self.spot.as_ref());
-        let found = self.items.iter().position(is_spot);
-        let list = self.lists.entry(Page::Sessions).or_default();
-        list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));
-        self.settle_spot(1);
-    }
-
-    /// Selects the session at the cursor; from a group's title the next one in this direction.
-    pub(super) fn settle_spot(&mut self, direction: isize) {
-        let list = self.lists.entry(Page::Sessions).or_default();
-        let session_at = |at: &usize| matches!(self.items.get(*at), Some(Item::Session(_)));
-        let ahead = (list.at..self.items.len()).find(session_at);
-        let behind = (0..list.at).rfind(session_at);
-        let at =
-            if session_at(&list.at) || direction > 0 { ahead.or(behind) } else { behind.or(ahead) };
-        list.at = at.unwrap_or(0);
-        self.spot = at.and_then(|at| match &self.items[at] {
-            Item::Session(spot) => Some(spot.clone()),
-            Item::Group { .. } => None,
-        });
-    }
-
-    /// Brings what is selected into view.
-    pub(super) fn settle(&mut self) {
-        let rows = view::layout(self).body.rows;
-        let len = self.len_of(self.page);
-        let page = self.page;
-        let list = self.lists.entry(page).or_default();
-        match page.is_list() {
-            true => list.show(len, rows),
-            false => list.scroll(0, len, rows),
-        }
-        if page == Page::Agents {
-            let at = self.list(page).at;
-            self.agent = self.shown_agents().get(at).map(|agent| agent.id.to_string());
-        }
-    }
-
     pub(super) fn go(&mut self, page: Page) {
         if page != self.page {
             self.page_before = if self.page.is_list() { self.page } else { self.page_before };
@@ -497,42 +310,8 @@ impl Model {
     }
 }
 
-fn plain(spots: Vec<Spot>) -> Vec<Item> {
-    spots.into_iter().map(Item::Session).collect()
-}
-
-fn grouped(spots: Vec<Spot>) -> Vec<Item> {
-    let mut items = Vec::new();
-    for group in spots.chunk_by(|one, other| one.agent == other.agent) {
-        items.push(Item::Group { agent: group[0].agent.clone(), count: group.len() });
-        items.extend(group.iter().cloned().map(Item::Session));
-    }
-    items
-}
-
-/// All that a filter looks at.
-fn haystack(row: &Row<'_>) -> String {
-    let (dns, image) =
-        row.session.map_or(("", ""), |session| (session.dns_name.as_str(), session.image.as_str()));
-    let agent = row.spot.agent.as_ref().map_or("", |id| id.as_str());
-    let (name, host, state) = (row.name(), row.host(), state_word(row.state));
-    let port = row.session.map_or(0, |session| session.port);
-    format!("{name} {} {agent} {host} {dns} {image} {port} {state}", row.spot.id)
-}
-
-/// A state in one word.
-pub(crate) const fn state_word(state: State) -> &'static str {
-    match state {
-        State::Stopped => "stopped",
-        State::Locked => "locked",
-        State::Running => "running",
-        State::Attached => "attached",
-        State::Orphan => "orphan",
-        State::Unknown => "unknown",
-    }
-}
-
-fn matches(words: &[String], text: &str) -> bool {
+/// Whether a text has all of these words, which are in lower case.
+pub(super) fn matches(words: &[String], text: &str) -> bool {
     let text = text.to_lowercase();
     words.iter().all(|word| text.contains(word))
 }

@@ -9,8 +9,9 @@ use super::dialog::{Confirm, Dialog};
 use super::form::{Form, Stage, Wish};
 use super::input::Input;
 use super::keys::Key;
-use super::model::{Action, Item, Model, Page};
+use super::model::{Action, Model};
 use super::ops::{Request, Target, Task};
+use super::page::Page;
 use super::view;
 use crate::base::time::{Mono, Now};
 use crate::fleet::registry::AgentId;
@@ -164,7 +165,7 @@ impl Model {
             }
             return;
         };
-        match binding.is_ready(self) {
+        match self.has(binding.need) {
             true => self.command(binding.command),
             false => self.refuse(binding.command),
         }
@@ -306,10 +307,5 @@ impl Model {
             _ => order.is_grouped = !order.is_grouped,
         }
         self.rebuild();
-    }
-
-    /// Whether a line of the table is a session or a group's title.
-    pub(crate) fn item(&self, at: usize) -> Option<&Item> {
-        self.items.get(at)
     }
 }

@@ -3,7 +3,8 @@
 use convocate::base::rng::Rng;
 use convocate::tui::keys::Key;
 use convocate::tui::messages::News;
-use convocate::tui::model::{Action, Page};
+use convocate::tui::model::Action;
+use convocate::tui::page::Page;
 use convocate::tui::paint::Painter;
 use convocate::tui::view;
 use serde_json::json;

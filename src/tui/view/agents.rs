@@ -3,7 +3,8 @@
 use super::super::cluster::{Agent, Reach};
 use super::super::columns::coarse_age;
 use super::super::grid::{Area, Grid, Style};
-use super::super::model::{Model, Page};
+use super::super::model::Model;
+use super::super::page::Page;
 use super::{Layout, mark, window};
 use crate::base::text::{age, cells};
 use crate::base::time::Now;

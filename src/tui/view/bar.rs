@@ -5,7 +5,8 @@ use super::super::cluster::Hub;
 use super::super::dialog::Dialog;
 use super::super::form::Stage;
 use super::super::grid::{Area, Grid, Style};
-use super::super::model::{Model, state_word};
+use super::super::model::Model;
+use super::super::row::state_word;
 use crate::base::text::cells;
 use crate::fleet::listing::State;
 
@@ -101,7 +102,7 @@ pub(crate) fn keys(grid: &mut Grid, area: Area, model: &Model) {
 /// Those that have room, by their importance, in the order of the table.
 fn fitting(model: &Model, width: usize) -> Vec<(&'static str, &'static str)> {
     let is_shown = |binding: &&Binding| {
-        binding.bar.is_some() && binding.is_on(model.page) && binding.is_ready(model)
+        binding.bar.is_some() && binding.is_on(model.page) && model.has(binding.need)
     };
     let mut shown: Vec<&Binding> = BINDINGS.iter().filter(is_shown).collect();
     let taken = |shown: &[&Binding]| -> usize {

@@ -11,7 +11,8 @@ mod text;
 
 use super::grid::{Area, Grid, Style};
 use super::list::List;
-use super::model::{Model, Page};
+use super::model::Model;
+use super::page::Page;
 use crate::base::text::{printable, wrap};
 use crate::limits::{SCREEN_COLS_MIN, SCREEN_MESSAGE_ROWS_MAX, SCREEN_ROWS_MIN};
 

@@ -3,7 +3,9 @@
 use super::super::cluster::Reach;
 use super::super::columns::{COLUMNS, Column, coarse_age, fit, progress, state_style};
 use super::super::grid::{Area, Grid, Style};
-use super::super::model::{Item, Model, Page, Row, state_word};
+use super::super::model::Model;
+use super::super::page::Page;
+use super::super::row::{Item, Row, state_word};
 use super::{Layout, mark, window};
 use crate::base::text::{cells, printable, wrap};
 use crate::fleet::registry::AgentId;

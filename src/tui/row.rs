@@ -1,0 +1,88 @@
+//! Lines of the sessions' page.
+
+use super::cluster::Agent;
+use super::ops::Task;
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
+use crate::fleet::listing::State;
+use crate::fleet::registry::AgentId;
+use crate::rpc::session::Session;
+
+/// Which session: an id is unique on an agent only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Spot {
+    /// Whose it is; `None` for a directory on this host that no agent owns.
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) id: Uuid,
+}
+
+/// A line of the sessions' page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// The sessions of an agent follow.
+    Group {
+        /// The agent; `None` for this host.
+        agent: Option<AgentId>,
+        /// How many are shown.
+        count: usize,
+    },
+    Session(Spot),
+}
+
+/// A session as the table shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) spot: Spot,
+    pub(crate) agent: Option<&'a Agent>,
+    /// What is known of it; `None` for a directory without readable metadata.
+    pub(crate) session: Option<&'a Session>,
+    pub(crate) state: State,
+    /// When it was last accessed.
+    pub(crate) last_accessed: Wall,
+    /// What is being done to it.
+    pub(crate) task: Option<&'a Task>,
+}
+
+impl Row<'_> {
+    pub(crate) fn name(&self) -> &str {
+        match self.session {
+            Some(session) if !session.name.is_empty() => &session.name,
+            _ => "(no name)",
+        }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.agent.map_or("this host", Agent::host)
+    }
+
+    /// When its agent was last heard of, if that is why its state is not known.
+    pub(crate) fn last_news(&self) -> Option<Wall> {
+        match self.state {
+            State::Unknown => self.agent.and_then(|agent| agent.last_news),
+            _ => None,
+        }
+    }
+
+    /// All that a filter looks at.
+    pub(crate) fn haystack(&self) -> String {
+        let (dns, image) = self
+            .session
+            .map_or(("", ""), |session| (session.dns_name.as_str(), session.image.as_str()));
+        let agent = self.spot.agent.as_ref().map_or("", |id| id.as_str());
+        let (name, host, state) = (self.name(), self.host(), state_word(self.state));
+        let port = self.session.map_or(0, |session| session.port);
+        format!("{name} {} {agent} {host} {dns} {image} {port} {state}", self.spot.id)
+    }
+}
+
+/// A state in one word.
+pub(crate) const fn state_word(state: State) -> &'static str {
+    match state {
+        State::Stopped => "stopped",
+        State::Locked => "locked",
+        State::Running => "running",
+        State::Attached => "attached",
+        State::Orphan => "orphan",
+        State::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,126 @@
+//! Which lines each page has, which of them are in view, and which is selected.
+
+use std::collections::BTreeMap;
+
+use super::columns::COLUMNS;
+use super::model::{Model, Order, matches};
+use super::page::Page;
+use super::row::{Item, Row, Spot};
+use super::view;
+use crate::base::uuid::Uuid;
+use crate::fleet::listing::State;
+
+impl Model {
+    /// How many lines a page has.
+    pub(crate) fn len_of(&self, page: Page) -> usize {
+        match page {
+            Page::Sessions => self.items.len(),
+            Page::Agents => self.shown_agents().len(),
+            Page::Events => self.shown_happenings().len(),
+            Page::Messages => self.shown_messages().len(),
+            Page::Settings | Page::Help => view::text_lines(self).len(),
+        }
+    }
+
+    /// Finds the lines of the table anew if news have come. To be called before it is drawn: a
+    /// thousand news cost one search.
+    pub(crate) fn refresh(&mut self) {
+        if std::mem::take(&mut self.is_stale) {
+            self.rebuild();
+            self.settle();
+        }
+    }
+
+    /// Finds the lines of the table anew, and keeps the selected session selected.
+    pub(super) fn rebuild(&mut self) {
+        self.cluster.forget_owned_homes();
+        let (orphans, is_sure) = self.cluster.orphans(self.now.wall);
+        let state = if is_sure { State::Orphan } else { State::Unknown };
+        self.orphans = orphans.into_iter().map(|home| (home.id, state)).collect();
+        let mut rows = self.all_rows();
+        let mut counts = BTreeMap::new();
+        for row in &rows {
+            *counts.entry(row.state).or_default() += 1;
+        }
+        let words = self.filter_words(Page::Sessions);
+        rows.retain(|row| words.is_empty() || matches(&words, &row.haystack()));
+        let Order { column, is_inverted, is_grouped } = self.order;
+        let order = COLUMNS[column].order;
+        rows.sort_by(|one, other| {
+            let by_agent = match is_grouped {
+                true => (one.host(), &one.spot.agent).cmp(&(other.host(), &other.spot.agent)),
+                false => std::cmp::Ordering::Equal,
+            };
+            let by_column = if is_inverted { order(other, one) } else { order(one, other) };
+            by_agent.then(by_column).then(one.spot.cmp(&other.spot))
+        });
+        let spots: Vec<Spot> = rows.into_iter().map(|row| row.spot).collect();
+        self.items = if is_grouped { grouped(spots) } else { plain(spots) };
+        self.counts = counts;
+        self.follow_spot();
+    }
+
+    fn all_rows(&self) -> Vec<Row<'_>> {
+        let agents = self.cluster.agents.values();
+        let owned = agents.flat_map(|agent| {
+            agent.sessions.values().map(move |session| self.session_row(agent, session))
+        });
+        let spot = |id: &Uuid| Spot { agent: None, id: *id };
+        let orphans = self.orphans.keys().filter_map(|id| self.orphan_row(&spot(id)));
+        owned.chain(orphans).collect()
+    }
+
+    /// Stands where the selected session is now; where it was, if it is gone.
+    fn follow_spot(&mut self) {
+        let is_spot =
+            |item: &Item| matches!(item, Item::Session(at) if Some(at) == self.spot.as_ref());
+        let found = self.items.iter().position(is_spot);
+        let list = self.lists.entry(Page::Sessions).or_default();
+        list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));
+        self.settle_spot(1);
+    }
+
+    /// Selects the session at the cursor; from a group's title the next one in this direction.
+    pub(super) fn settle_spot(&mut self, direction: isize) {
+        let list = self.lists.entry(Page::Sessions).or_default();
+        let session_at = |at: &usize| matches!(self.items.get(*at), Some(Item::Session(_)));
+        let ahead = (list.at..self.items.len()).find(session_at);
+        let behind = (0..list.at).rfind(session_at);
+        let at =
+            if session_at(&list.at) || direction > 0 { ahead.or(behind) } else { behind.or(ahead) };
+        list.at = at.unwrap_or(0);
+        self.spot = at.and_then(|at| match &self.items[at] {
+            Item::Session(spot) => Some(spot.clone()),
+            Item::Group { .. } => None,
+        });
+    }
+
+    /// Brings what is selected into view.
+    pub(super) fn settle(&mut self) {
+        let rows = view::layout(self).body.rows;
+        let len = self.len_of(self.page);
+        let page = self.page;
+        let list = self.lists.entry(page).or_default();
+        match page.is_list() {
+            true => list.show(len, rows),
+            false => list.scroll(0, len, rows),
+        }
+        if page == Page::Agents {
+            let at = self.list(page).at;
+            self.agent = self.shown_agents().get(at).map(|agent| agent.id.to_string());
+        }
+    }
+}
+
+fn plain(spots: Vec<Spot>) -> Vec<Item> {
+    spots.into_iter().map(Item::Session).collect()
+}
+
+fn grouped(spots: Vec<Spot>) -> Vec<Item> {
+    let mut items = Vec::new();
+    for group in spots.chunk_by(|one, other| one.agent == other.agent) {
+        items.push(Item::Group { agent: group[0].agent.clone(), count: group.len() });
+        items.extend(group.iter().cloned().map(Item::Session));
+    }
+    items
+}

@@ -31,12 +31,12 @@ pub struct Fleet {
 
 impl Fleet {
     /// No members yet. `seed` is for the jitter of their waits.
-    pub(crate) fn new(mode: Mode, seed: [u8; 32]) -> Fleet {
+    pub fn new(mode: Mode, seed: [u8; 32]) -> Fleet {
         Fleet { mode, rng: Rng::from_seed(seed), members: Slots::new(AGENTS_MAX) }
     }
 
     /// Adds an agent, which wants to be dialled at once. `None` if there are [`AGENTS_MAX`].
-    pub(crate) fn add(&mut self, agent: Arc<KnownAgent>, now: Mono) -> Option<Key> {
+    pub fn add(&mut self, agent: Arc<KnownAgent>, now: Mono) -> Option<Key> {
         let member = Member::new(agent, self.mode, self.rng.bytes(), now);
         self.members.insert(member).ok()
     }
@@ -50,7 +50,7 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Member::request`]; the key must be a live one.
-    pub(crate) fn request(
+    pub fn request(
         &mut self,
         member: Key,
         call: &Call,
@@ -61,21 +61,21 @@ impl Fleet {
     }
 
     /// What has happened, and to whom. To be asked until it says `None`, after every other call.
-    pub(crate) fn poll_event(&mut self, now: Mono) -> Option<(Key, Event)> {
+    pub fn poll_event(&mut self, now: Mono) -> Option<(Key, Event)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_event(now)?)))
     }
 
     /// What the driver is to do with whose stream. To be asked until it says `None`.
-    pub(crate) fn poll_action(&mut self) -> Option<(Key, Action)> {
+    pub fn poll_action(&mut self) -> Option<(Key, Action)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_action()?)))
     }
 
     /// When [`Fleet::tick`] is wanted next.
-    pub(crate) fn deadline(&self) -> Option<Mono> {
+    pub fn deadline(&self) -> Option<Mono> {
         self.members.iter().filter_map(|(_, member)| member.deadline()).min()
     }
 
-    pub(crate) fn tick(&mut self, now: Mono) {
+    pub fn tick(&mut self, now: Mono) {
         for (_, member) in self.members.iter_mut() {
             member.tick(now);
         }
@@ -86,11 +86,11 @@ impl Fleet {
     }
 
     /// One member, for its stream.
-    pub(crate) fn member_mut(&mut self, member: Key) -> Option<&mut Member> {
+    pub fn member_mut(&mut self, member: Key) -> Option<&mut Member> {
         self.members.get_mut(member)
     }
 
-    pub(crate) fn members(&self) -> impl Iterator<Item = (Key, &Member)> {
+    pub fn members(&self) -> impl Iterator<Item = (Key, &Member)> {
         self.members.iter()
     }
 }

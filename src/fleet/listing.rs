@@ -85,7 +85,7 @@ impl News {
     ///
     /// # Errors
     /// The result is no list at all.
-    pub(crate) fn from_result(result: Value) -> Result<News, String> {
+    pub fn from_result(result: Value) -> Result<News, String> {
         let Value::Array(items) = result else {
             return Err("the agent's list is not a list".to_owned());
         };
@@ -96,7 +96,7 @@ impl News {
     }
 
     /// Its sessions, fresh or not.
-    pub(crate) fn sessions(&self) -> &[Session] {
+    pub fn sessions(&self) -> &[Session] {
         match self {
             News::Fresh { sessions, .. } | News::Silent { sessions, .. } => sessions,
         }
@@ -106,11 +106,11 @@ impl News {
 /// A session directory that was found on the shell host.
 #[derive(Clone, Debug)]
 pub struct LocalHome {
-    pub(crate) id: Uuid,
+    pub id: Uuid,
     /// Its metadata, if that can be read.
-    pub(crate) session: Option<Session>,
+    pub session: Option<Session>,
     /// When it was last changed.
-    pub(crate) changed: Wall,
+    pub changed: Wall,
 }
 
 /// One line of the listing.

@@ -117,7 +117,7 @@ enum Use {
 }
 
 /// One agent's connection with its requests.
-pub(crate) struct Member {
+pub struct Member {
     connection: Connection,
     requests: Slots<Request>,
     /// Live channels; one that is not here is on its way out and nobody's.
@@ -176,7 +176,7 @@ impl Member {
     }
 
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
-    pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
+    pub fn connected(&mut self, now: Mono, seed: [u8; 32]) {
         self.connection.connected(now, seed);
     }
 
@@ -186,7 +186,7 @@ impl Member {
     }
 
     /// The stream could not be opened.
-    pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
+    pub fn dial_failed(&mut self, now: Mono, why: &Unreached) {
         self.connection.dial_failed(now, why);
     }
 
@@ -233,7 +233,7 @@ impl Member {
     }
 
     /// Where the connection stands.
-    pub(crate) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         self.connection.status()
     }
 
@@ -243,7 +243,7 @@ impl Member {
     }
 
     /// Requests that have no answer yet.
-    pub(crate) fn requests_open(&self) -> usize {
+    pub fn requests_open(&self) -> usize {
         self.requests.len()
     }
 

@@ -45,7 +45,7 @@ impl AgentId {
         Ok(AgentId(text.to_owned()))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

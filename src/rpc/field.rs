@@ -22,7 +22,7 @@ impl std::error::Error for FieldError {}
 macro_rules! text_field {
     ($name:ident) => {
         impl $name {
-            pub(crate) fn as_str(&self) -> &str {
+            pub fn as_str(&self) -> &str {
                 &self.0
             }
         }

@@ -86,7 +86,7 @@ impl Hub {
 
     /// An agent has connected, and proved who it is. False if there are too many.
     #[must_use = "a refused agent must be hung up on"]
-    pub(crate) fn connected(&mut self, now: Now, id: &str) -> bool {
+    pub fn connected(&mut self, now: Now, id: &str) -> bool {
         if !self.agents.contains_key(id) {
             if self.agents.len() >= AGENTS_MAX {
                 return false;
@@ -102,7 +102,7 @@ impl Hub {
     }
 
     /// An agent's connection is gone.
-    pub(crate) fn lost(&mut self, now: Now, id: &str, why: &str) {
+    pub fn lost(&mut self, now: Now, id: &str, why: &str) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.presence = match agent.presence {
             Presence::Leaving => Presence::Down,
@@ -127,13 +127,7 @@ impl Hub {
 
     /// An event of the agent `id`, whose line (without newline) `event` was read from. The caller
     /// has checked [`Hub::has_room`] and that the event is this agent's.
-    pub(crate) fn event(
-        &mut self,
-        now: Now,
-        id: &str,
-        line: &[u8],
-        event: &EventLine<'_>,
-    ) {
+    pub(crate) fn event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         if note_life(agent, now) {
             self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
@@ -160,7 +154,7 @@ impl Hub {
     }
 
     /// The sessions of an agent, as it told them when it was asked. Differences become events.
-    pub(crate) fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
+    pub fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
         let Some(agent) = self.agents.get(id) else { return };
         let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
         let gone: Vec<Uuid> =
@@ -177,7 +171,7 @@ impl Hub {
     }
 
     /// What the driver is to do.
-    pub(crate) fn poll_want(&mut self) -> Option<Want> {
+    pub fn poll_want(&mut self) -> Option<Want> {
         if std::mem::take(&mut self.names_changed) {
             return Some(Want::Names);
         }
@@ -185,12 +179,12 @@ impl Hub {
     }
 
     /// Something for the log. Call until `None`, after every other call.
-    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
+    pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.poll()
     }
 
     /// What the journal wants of its disk next. Call until `None`, after every other call.
-    pub(crate) fn poll_disk(&mut self) -> Option<DiskOp> {
+    pub fn poll_disk(&mut self) -> Option<DiskOp> {
         let waiting = self.journal.poll_removal().or_else(|| self.journal.poll_again());
         if waiting.is_some() || !self.journal.is_due() {
             return waiting;
@@ -214,7 +208,7 @@ impl Hub {
 
     /// What became of the oldest disk operation without an answer. True if something has become
     /// durable: then [`Hub::durable`] of any agent and the visible history may have moved.
-    pub(crate) fn disk_done(&mut self, now: Mono, done: DiskDone) -> bool {
+    pub fn disk_done(&mut self, now: Mono, done: DiskDone) -> bool {
         let DiskDone::Committed { bytes, result } = done else { return false };
         if !self.journal.committed(now, bytes, result) {
             return false;
@@ -231,14 +225,14 @@ impl Hub {
     }
 
     /// When [`Hub::tick`] is wanted.
-    pub(crate) fn deadline(&self) -> Option<Mono> {
+    pub fn deadline(&self) -> Option<Mono> {
         let heard = self.agents.values().filter(|agent| is_heard(agent));
         let silence = heard.map(|agent| agent.news_at + STATUS_SILENCE).min();
         let others = [self.journal.deadline(), self.notices.deadline()];
         others.into_iter().flatten().chain(silence).min()
     }
 
-    pub(crate) fn tick(&mut self, now: Now) {
+    pub fn tick(&mut self, now: Now) {
         self.journal.tick(now.mono);
         self.notices.tick(now.mono);
         let due = |agent: &Agent| is_heard(agent) && agent.news_at + STATUS_SILENCE <= now.mono;
@@ -254,7 +248,7 @@ impl Hub {
     }
 
     /// The newest event of an agent that will never be forgotten: what may be acknowledged.
-    pub(crate) fn durable(&self, id: &str) -> Option<&Position> {
+    pub fn durable(&self, id: &str) -> Option<&Position> {
         self.agents.get(id)?.durable.as_ref()
     }
 
@@ -267,7 +261,7 @@ impl Hub {
         self.told_seq
     }
 
-    pub(crate) fn agent(&self, id: &str) -> Option<&Agent> {
+    pub fn agent(&self, id: &str) -> Option<&Agent> {
         self.agents.get(id)
     }
 

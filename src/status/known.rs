@@ -17,7 +17,7 @@ pub(crate) type Agents = BTreeMap<Box<str>, Agent>;
 pub(crate) type Sessions = BTreeMap<Uuid, Session>;
 
 #[derive(Debug, Default)]
-pub(crate) struct Agent {
+pub struct Agent {
     pub(crate) presence: Presence,
     /// When it sent something last, by the hub's calendar.
     pub(crate) last_news: Wall,
@@ -30,12 +30,12 @@ pub(crate) struct Agent {
     /// The data of its last heartbeat, as it came.
     pub(crate) load: Option<Box<str>>,
     /// The newest event of it that the hub has.
-    pub(crate) position: Option<Position>,
+    pub position: Option<Position>,
     /// The newest event of it that is on disk.
     pub(crate) durable: Option<Position>,
     /// The commit that its newest event goes with.
     pub(crate) batch: u64,
-    pub(crate) sessions: Sessions,
+    pub sessions: Sessions,
 }
 
 /// Whether an agent is there.
@@ -73,8 +73,8 @@ impl Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Which spool numbered it.
-    pub(crate) epoch: Arc<str>,
-    pub(crate) seq: u64,
+    pub epoch: Arc<str>,
+    pub seq: u64,
 }
 
 /// A place in a walk over all agents and their sessions. What comes or goes meanwhile is visited

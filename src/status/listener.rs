@@ -41,7 +41,7 @@ enum ListenerState {
 
 /// Something about an agent's lines that is worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Note {
+pub enum Note {
     /// A line is no event.
     Undecodable {
         agent_id: Box<str>,
@@ -85,7 +85,7 @@ impl fmt::Display for Note {
 
 impl Listener {
     /// A channel of this agent, which is connected to the hub ([`Hub::connected`]).
-    pub(crate) fn new(agent_id: &str, hub: &Hub) -> Listener {
+    pub fn new(agent_id: &str, hub: &Hub) -> Listener {
         let mut listener = Listener {
             agent_id: agent_id.into(),
             state: ListenerState::Open { partial: Vec::new() },
@@ -108,7 +108,7 @@ impl Listener {
     /// Bytes from the agent. Returns how many were taken: fewer when the hub has no room, then the
     /// rest is to be offered again after the hub's disk has answered.
     #[must_use = "what was not taken must be offered again"]
-    pub(crate) fn input(&mut self, now: Now, bytes: &[u8], hub: &mut Hub) -> usize {
+    pub fn input(&mut self, now: Now, bytes: &[u8], hub: &mut Hub) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && hub.has_room() {
             let ListenerState::Open { partial } = &mut self.state else { return bytes.len() };
@@ -149,19 +149,19 @@ impl Listener {
     }
 
     /// Bytes for the agent.
-    pub(crate) fn output(&self) -> &[u8] {
+    pub fn output(&self) -> &[u8] {
         self.output.as_slice()
     }
 
     /// The first `len` bytes of [`Listener::output`] have left.
-    pub(crate) fn output_sent(&mut self, len: usize, hub: &Hub) {
+    pub fn output_sent(&mut self, len: usize, hub: &Hub) {
         self.output.consume(len);
         self.output.trim();
         self.settle(hub);
     }
 
     /// Something for the log.
-    pub(crate) fn poll_note(&mut self) -> Option<Note> {
+    pub fn poll_note(&mut self) -> Option<Note> {
         let more = std::mem::take(&mut self.unnoted);
         self.notes
             .pop_front()
@@ -170,7 +170,7 @@ impl Listener {
     }
 
     /// Whether the channel is to be closed.
-    pub(crate) const fn is_failed(&self) -> bool {
+    pub const fn is_failed(&self) -> bool {
         matches!(self.state, ListenerState::Failed)
     }
 

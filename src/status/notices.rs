@@ -12,7 +12,7 @@ use crate::paths::AGENT_UNIT;
 
 /// Something that the operator of the shell host may want to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub enum Notice {
     /// Events are lost.
     Gap {
         agent_id: Box<str>,
@@ -32,7 +32,7 @@ pub(crate) enum Notice {
 
 /// Who noticed that events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finder {
+pub enum Finder {
     /// The agent, whose spool was full.
     Agent,
     /// The hub, from the numbers.

@@ -68,7 +68,7 @@ enum Resume {
 
 /// Why a subscriber is to be hung up on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SinceError {
+pub enum SinceError {
     /// Its request is too long.
     TooLong(LineTooLong),
     /// Its request is none.
@@ -100,7 +100,7 @@ impl Default for Subscriber {
 
 impl Subscriber {
     /// One that has been told nothing yet.
-    pub(crate) const fn new() -> Subscriber {
+    pub const fn new() -> Subscriber {
         Subscriber {
             mode: Mode::Snapshot { walk: Walk::Start, resume: Resume::At(0) },
             part: Vec::new(),
@@ -113,7 +113,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// [`SinceError`]; the connection is to be closed.
-    pub(crate) fn input(&mut self, bytes: &[u8], hub: &Hub) -> Result<(), SinceError> {
+    pub fn input(&mut self, bytes: &[u8], hub: &Hub) -> Result<(), SinceError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let taken = self.input.push(rest).map_err(SinceError::TooLong)?;
@@ -128,7 +128,7 @@ impl Subscriber {
     }
 
     /// What it is to be told next; empty if there is nothing now.
-    pub(crate) fn output<'a>(&'a mut self, hub: &'a Hub) -> &'a [u8] {
+    pub fn output<'a>(&'a mut self, hub: &'a Hub) -> &'a [u8] {
         if self.part.len() == self.sent {
             self.part.clear();
             self.sent = 0;
@@ -144,7 +144,7 @@ impl Subscriber {
 
     /// The first `len` bytes of the last [`Subscriber::output`] have left, and the hub has not
     /// changed in between.
-    pub(crate) fn output_sent(&mut self, len: usize, hub: &Hub) {
+    pub fn output_sent(&mut self, len: usize, hub: &Hub) {
         if !self.part.is_empty() {
             self.sent += len;
             return;

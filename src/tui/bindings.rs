@@ -350,7 +350,6 @@ impl Binding {
             Place::Elsewhere => page != Page::Sessions,
         }
     }
-
 }
 
 /// What a key means on a page: itself first, then the letter in lower case.

@@ -70,7 +70,7 @@ pub(crate) struct Agent {
     pub(crate) last_news: Option<Wall>,
     /// What its last heartbeat said.
     pub(crate) load: Option<Value>,
-    pub(crate) sessions: Sessions,
+    pub sessions: Sessions,
     asking: Asking,
 }
 

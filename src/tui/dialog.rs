@@ -10,7 +10,7 @@ use crate::rpc::call::{Call, Id};
 
 /// What is open above the page.
 #[derive(Debug)]
-pub(crate) enum Dialog {
+pub enum Dialog {
     /// Yes or no.
     Confirm(Box<Confirm>),
     Form(Box<Form>),
@@ -18,7 +18,7 @@ pub(crate) enum Dialog {
 
 /// A question before something that cannot be undone, or ends work.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Confirm {
+pub struct Confirm {
     /// What it is about.
     pub(crate) target: Target,
     /// The verb: `Delete`.

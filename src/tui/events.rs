@@ -17,7 +17,7 @@ use crate::status::line::EventLine;
 
 impl Model {
     /// Something has happened outside.
-    pub(crate) fn news(&mut self, now: Now, news: News) -> Vec<Action> {
+    pub fn news(&mut self, now: Now, news: News) -> Vec<Action> {
         self.now = now;
         match news {
             News::Host(host) => self.cluster.host_news(host),

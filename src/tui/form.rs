@@ -14,7 +14,7 @@ use crate::rpc::session::Session;
 use crate::rpc::values;
 
 #[derive(Debug)]
-pub(crate) struct Form {
+pub struct Form {
     pub(crate) kind: Kind,
     /// Its fields, at least one.
     pub(crate) fields: Vec<Field>,

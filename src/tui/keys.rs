@@ -74,7 +74,7 @@ enum State {
 
 impl Decoder {
     /// Takes bytes and appends the keys that they are.
-    pub(crate) fn feed(&mut self, now: Mono, bytes: &[u8], keys: &mut Vec<Key>) {
+    pub fn feed(&mut self, now: Mono, bytes: &[u8], keys: &mut Vec<Key>) {
         for &byte in bytes {
             self.state = self.step(now, byte, keys);
         }
@@ -91,7 +91,7 @@ impl Decoder {
     }
 
     /// Time has passed: an Escape that nothing has followed was one.
-    pub(crate) fn tick(&mut self, now: Mono, keys: &mut Vec<Key>) {
+    pub fn tick(&mut self, now: Mono, keys: &mut Vec<Key>) {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }

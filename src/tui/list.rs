@@ -2,8 +2,8 @@
 
 /// A selected line and the first one that is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct List {
-    pub(crate) at: usize,
+pub struct List {
+    pub at: usize,
     /// The first line that is shown.
     pub(crate) top: usize,
 }

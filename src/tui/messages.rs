@@ -45,23 +45,23 @@ pub enum News {
 #[derive(Clone, Debug, Default)]
 pub struct HostNews {
     /// The agents of the registry.
-    pub(crate) agents: Vec<Enrolled>,
+    pub agents: Vec<Enrolled>,
     /// What is wrong with other entries, a sentence each.
-    pub(crate) problems: Vec<String>,
+    pub problems: Vec<String>,
     /// Session directories that lie on this host.
-    pub(crate) homes: Vec<LocalHome>,
+    pub homes: Vec<LocalHome>,
 }
 
 /// An agent of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolled {
-    pub(crate) id: AgentId,
+    pub id: AgentId,
     /// Its host, as people know it.
-    pub(crate) host: String,
+    pub host: String,
     /// Where it is dialled.
-    pub(crate) address: String,
+    pub address: String,
     /// The command that enrols it again.
-    pub(crate) repair: String,
+    pub repair: String,
 }
 
 /// A line of the hub.

@@ -90,7 +90,7 @@ pub struct Model {
     pub(crate) look: Look,
     pub(crate) cluster: Cluster,
     /// Which page is shown.
-    pub(crate) page: Page,
+    pub page: Page,
     pub(crate) page_before: Page,
     /// Where one stands on each page.
     pub(crate) lists: BTreeMap<Page, List>,
@@ -100,14 +100,14 @@ pub struct Model {
     pub(crate) is_typing: bool,
     /// How the table is ordered.
     pub(crate) order: Order,
-    pub(crate) items: Vec<Item>,
-    pub(crate) spot: Option<Spot>,
+    pub items: Vec<Item>,
+    pub spot: Option<Spot>,
     pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
     pub(crate) counts: BTreeMap<State, usize>,
     /// Directories that no agent owns.
     pub(crate) orphans: BTreeMap<Uuid, State>,
-    pub(crate) dialog: Option<Dialog>,
+    pub dialog: Option<Dialog>,
     /// What is under way.
     pub(crate) requests: Requests,
     /// What was said, the newest last.
@@ -136,7 +136,7 @@ impl Painted {
 
 impl Model {
     /// A screen that knows nothing yet.
-    pub(crate) fn new(size: (usize, usize), look: Look, now: Now) -> Model {
+    pub fn new(size: (usize, usize), look: Look, now: Now) -> Model {
         Model {
             size,
             now,
@@ -174,7 +174,7 @@ impl Model {
     }
 
     /// A session as it is known now.
-    pub(crate) fn row(&self, spot: &Spot) -> Option<Row<'_>> {
+    pub fn row(&self, spot: &Spot) -> Option<Row<'_>> {
         let Some(id) = &spot.agent else { return self.orphan_row(spot) };
         let agent = self.cluster.agents.get(id.as_str())?;
         let session = agent.sessions.get(&spot.id)?;
@@ -206,7 +206,7 @@ impl Model {
     }
 
     /// The selected session, if an agent owns it: what something can be done to.
-    pub(crate) fn selected_target(&self) -> Option<Target> {
+    pub fn selected_target(&self) -> Option<Target> {
         let row = self.row(self.spot.as_ref()?)?;
         let agent = row.agent?;
         Some(Target {
@@ -244,7 +244,7 @@ impl Model {
     }
 
     /// Where one stands on a page.
-    pub(crate) fn list(&self, page: Page) -> List {
+    pub fn list(&self, page: Page) -> List {
         self.lists.get(&page).copied().unwrap_or_default()
     }
 

@@ -12,11 +12,11 @@ use crate::rpc::call::Call;
 /// and never looked up again: the list may move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub(crate) agent: AgentId,
+    pub agent: AgentId,
     /// That agent's host, as people know it.
     pub(crate) host: String,
     pub(crate) id: Uuid,
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// An operation under way.

@@ -15,9 +15,9 @@ use crate::base::text::cells_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// Whether colours are wanted; else bold, underlined and inverse must do.
-    pub(crate) has_colour: bool,
+    pub has_colour: bool,
     /// Whether it takes UTF-8.
-    pub(crate) has_unicode: bool,
+    pub has_unicode: bool,
 }
 
 impl Look {
@@ -86,7 +86,7 @@ pub struct Painter {
 
 impl Painter {
     /// Knows nothing yet: the first grid is painted whole.
-    pub(crate) const fn new(look: Look) -> Painter {
+    pub const fn new(look: Look) -> Painter {
         Painter { look, shown: None }
     }
 
@@ -96,7 +96,7 @@ impl Painter {
     }
 
     /// The bytes that make the terminal show `grid`; none if it does already.
-    pub(crate) fn paint(&mut self, grid: Grid) -> Vec<u8> {
+    pub fn paint(&mut self, grid: Grid) -> Vec<u8> {
         let same_size = |shown: &Grid| shown.cols() == grid.cols() && shown.rows() == grid.rows();
         let mut brush = Brush::new(self.look);
         let mut shown = match self.shown.take().filter(same_size) {

@@ -10,15 +10,15 @@ use crate::rpc::session::Session;
 
 /// Which session: an id is unique on an agent only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Spot {
+pub struct Spot {
     /// Whose it is; `None` for a directory on this host that no agent owns.
     pub(crate) agent: Option<AgentId>,
-    pub(crate) id: Uuid,
+    pub id: Uuid,
 }
 
 /// A line of the sessions' page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
+pub enum Item {
     /// The sessions of an agent follow.
     Group {
         /// The agent; `None` for this host.
@@ -31,7 +31,7 @@ pub(crate) enum Item {
 
 /// A session as the table shows it.
 #[derive(Clone, Debug)]
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     pub(crate) spot: Spot,
     pub(crate) agent: Option<&'a Agent>,
     /// What is known of it; `None` for a directory without readable metadata.
@@ -44,7 +44,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self.session {
             Some(session) if !session.name.is_empty() => &session.name,
             _ => "(no name)",

@@ -24,7 +24,7 @@ impl Model {
 
     /// Finds the lines of the table anew if news have come. To be called before it is drawn: a
     /// thousand news cost one search.
-    pub(crate) fn refresh(&mut self) {
+    pub fn refresh(&mut self) {
         if std::mem::take(&mut self.is_stale) {
             self.rebuild();
             self.settle();

@@ -20,7 +20,7 @@ use crate::rpc::call::{Call, Id};
 
 impl Model {
     /// A key was pressed.
-    pub(crate) fn key(&mut self, now: Now, key: &Key) -> Vec<Action> {
+    pub fn key(&mut self, now: Now, key: &Key) -> Vec<Action> {
         self.now = now;
         match key {
             // Nothing is bound to Alt, so it was Escape and, soon after it, a key.
@@ -44,13 +44,13 @@ impl Model {
     }
 
     /// The terminal has another size now.
-    pub(crate) fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<Action> {
+    pub fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<Action> {
         (self.now, self.size) = (now, size);
         self.actions.push(Action::Repaint);
         self.end_update()
     }
 
-    pub(crate) fn tick(&mut self, now: Now) -> Vec<Action> {
+    pub fn tick(&mut self, now: Now) -> Vec<Action> {
         self.now = now;
         self.end_update()
     }

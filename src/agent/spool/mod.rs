@@ -64,7 +64,7 @@ pub struct Tuning {
     /// Files at most; one more for a moment.
     pub segments_max: usize,
     /// Events in memory that the disk has not taken yet, in bytes.
-    pub(crate) tail_bytes_max: usize,
+    pub tail_bytes_max: usize,
 }
 
 impl Default for Tuning {

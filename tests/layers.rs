@@ -17,10 +17,16 @@ use source::{Source, Token, tokens};
 struct Layer {
     name: &'static str,
     imports: &'static [&'static str],
+    joins: &'static [&'static str],
 }
 
 const fn layer(name: &'static str, imports: &'static [&'static str]) -> Layer {
-    Layer { name, imports }
+    Layer { name, imports, joins: &[] }
+}
+
+/// Above the drivers, which it joins.
+const fn upper_layer(name: &'static str) -> Layer {
+    Layer { name, imports: DRIVER_IMPORTS, joins: &[DRIVER, WORKFLOW] }
 }
 
 /// Every module may import itself, its row, and nothing else.
@@ -46,7 +52,8 @@ const LAYERS: &[Layer] = &[
     layer("io", &["limits", "base"]),
     // What joins a core to the world, and what joins those.
     layer(DRIVER, DRIVER_IMPORTS),
-    layer("cli", CLI_IMPORTS),
+    upper_layer(WORKFLOW),
+    upper_layer("cli"),
     layer("bin", &["cli", "exit"]),
     layer("lib", &[]),
 ];
@@ -70,32 +77,15 @@ const DRIVER_IMPORTS: &[&str] = &[
     "provision",
     "io",
 ];
-const CLI_IMPORTS: &[&str] = &[
-    "limits",
-    "paths",
-    "base",
-    "exit",
-    "log",
-    "ssh",
-    "x509",
-    "docker",
-    "rpc",
-    "agent",
-    "fleet",
-    "status",
-    "tui",
-    "provision",
-    "io",
-    DRIVER,
-];
-
 /// The layer of `serve`, `run` and `remote`, files or directories right below a core's.
 const DRIVER: &str = "driver";
+/// The layer of `provision/workflow`, which joins drivers of several cores.
+const WORKFLOW: &str = "workflow";
 const DRIVERS: &[&str] = &["serve", "run", "remote"];
 const CORES: &[&str] = &["agent", "fleet", "status", "tui", "provision"];
 
 /// Who may use the machine: files, sockets, processes, threads, clocks, streams.
-const WORLDLY: &[&str] = &["io", DRIVER, "cli"];
+const WORLDLY: &[&str] = &["io", DRIVER, WORKFLOW, "cli"];
 
 /// Names of `std` that reach the machine, and what of them is a mere value.
 const MACHINE: &[(&str, &[&str])] = &[
@@ -252,6 +242,7 @@ impl Module {
 
 fn layer_of(names: &[String]) -> &str {
     match names {
+        [core, workflow, ..] if core == "provision" && workflow == WORKFLOW => WORKFLOW,
         [core, driver, ..]
             if CORES.contains(&core.as_str()) && DRIVERS.contains(&driver.as_str()) =>
         {
@@ -411,7 +402,7 @@ fn import_fault(module: &Module, layer: &Layer, path: &[String]) -> Option<Strin
         _ => layer_of(names),
     };
     let own = target == module.layer() && (target != DRIVER || names[0] == module.names[0]);
-    if own || layer.imports.contains(&target) {
+    if own || layer.imports.contains(&target) || layer.joins.contains(&target) {
         return None;
     }
     Some(format!("{} may not import {} ({})", layer.name, target, path.join("::")))
@@ -525,6 +516,9 @@ mod sees {
         assert_fault("src/agent/core.rs", "use super::serve;", "import driver");
         assert_clean("src/agent/serve/links.rs", "use crate::agent::serve::X;");
         assert_clean("src/cli/agent.rs", "use crate::agent::serve::X;");
+        assert_clean("src/provision/workflow/x.rs", "use crate::fleet::run::X;");
+        assert_fault("src/provision/remote/x.rs", "use crate::provision::workflow::X;", "workflow");
+        assert_fault("src/provision/workflow/x.rs", "use crate::cli::X;", "import cli");
         assert_fault("src/bin/x.rs", "fn main() { convocate::agent::serve::main() }", "driver");
         assert_clean("src/bin/x.rs", "fn main() { convocate::cli::agent::main() }");
     }

@@ -24,6 +24,12 @@ pub(crate) fn memory_bytes() -> u64 {
     info.totalram * u64::from(info.mem_unit)
 }
 
+/// The host's name, as the kernel has it.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

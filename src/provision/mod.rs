@@ -28,6 +28,7 @@
 //! | [`openssh`] | the operator's ssh to another host, as words |
 //! | [`run`] | the driver on this machine |
 //! | [`remote`] | the driver for another host |
+//! | [`workflow`] | what commands do over several hosts |
 
 pub mod diff;
 pub mod engine;
@@ -44,3 +45,4 @@ pub mod run;
 pub mod ship;
 pub mod step;
 pub mod vm;
+pub mod workflow;

@@ -141,17 +141,17 @@ impl Ssh {
         self.words(&["-f", "-N"], &[])
     }
 
-    /// Runs a command of the copied program, and then does with the copy as is wanted.
-    pub(crate) fn run(&self, copy: &Copied, command: &str, then: Then) -> Vec<String> {
+    /// Runs a command of the copied program, which stays for further ones until [`Ssh::clean`], but
+    /// for what is wanted when it fails.
+    pub(crate) fn run(&self, copy: &Copied, command: &str, on_failure: OnFailure) -> Vec<String> {
         let directory = copy.directory.display();
-        let is_needless = match then {
-            Then::Remove => "true",
-            Then::KeepForMore => "[ $status != 0 ]",
-        };
-        self.call(&format!(
-            "{RIGHTS}$as {directory}/program {command}; status=$?; \
-             if {is_needless}; then $as rm -rf {directory}; fi; exit $status"
-        ))
+        self.call(&match on_failure {
+            OnFailure::Keep => format!("{RIGHTS}exec $as {directory}/program {command}"),
+            OnFailure::Remove => format!(
+                "{RIGHTS}$as {directory}/program {command}; status=$?; \
+                 if [ $status != 0 ]; then $as rm -rf {directory}; fi; exit $status"
+            ),
+        })
     }
 
     /// Runs a command of a program that is installed there.
@@ -167,12 +167,6 @@ impl Ssh {
         words.push("-G".to_owned());
         words.extend(self.destination());
         words
-    }
-
-    /// Runs a command of the copied program, which stays for further ones until [`Ssh::clean`].
-    pub(crate) fn run_on(&self, copy: &Copied, command: &str) -> Vec<String> {
-        let directory = copy.directory.display();
-        self.call(&format!("{RIGHTS}exec $as {directory}/program {command}"))
     }
 
     /// Removes the copied program.
@@ -318,13 +312,12 @@ pub(crate) fn parse_host_name(settings: &str) -> Option<&str> {
     lines.find(|(key, _)| *key == "hostname").map(|(_, name)| name.trim())
 }
 
-/// What is to become of a copied program when it has run.
+/// What is to become of a copied program that fails, also because its connection was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// It is removed, whatever came of the run.
+pub(crate) enum OnFailure {
+    /// Nobody runs it again: the host itself removes it.
     Remove,
-    /// It stays if the run went well, for the next one.
-    KeepForMore,
+    Keep,
 }
 
 /// A program of ours in its installed place, by its name.
@@ -470,13 +463,18 @@ mod tests {
                     00ff  /var/lib/convocate-host.aB3xY9/program\n";
         let copy = parse_upload(text).expect("that is one");
         assert_eq!(copy.hash, "00ff");
-        let run = ssh(None, None).run(&copy, "install --request", Then::Remove);
-        let script = run.last().expect("a script");
-        assert!(script.contains("$as /var/lib/convocate-host.aB3xY9/program install"), "{script}");
-        let removal = "if true; then $as rm -rf /var/lib/convocate-host.aB3xY9; fi; exit $status";
-        assert!(script.contains(removal), "{script}");
-        let run = ssh(None, None).run(&copy, "install --request", Then::KeepForMore);
-        assert!(run.last().expect("a script").contains("if [ $status != 0 ]; then"));
+        let script = |on_failure| {
+            let words = ssh(None, None).run(&copy, "install --request", on_failure);
+            words.last().expect("a script").clone()
+        };
+        let run = "$as /var/lib/convocate-host.aB3xY9/program install --request";
+        let removal = "then $as rm -rf /var/lib/convocate-host.aB3xY9; fi; exit $status";
+        let removes = [OnFailure::Remove, OnFailure::Keep].map(|on_failure| {
+            let script = script(on_failure);
+            assert!(script.contains(run), "{script}");
+            script.contains(removal)
+        });
+        assert_eq!(removes, [true, false]);
         for wrong in ["/var/lib/convocate-host.a;b3xY", "/etc", "/var/lib/convocate-host."] {
             assert_eq!(parse_upload(&text.replace("/var/lib/convocate-host.aB3xY9", wrong)), None);
         }

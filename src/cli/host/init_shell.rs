@@ -1,13 +1,14 @@
 //! `convocate-host init-shell`: a prepared host becomes the shell host, from here or over ssh.
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::remote::{BIN, HOST, Report, USER, Worker, talker};
+use crate::cli::host::flags::{BIN, HOST, USER, programs, target};
+use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
-use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
-use crate::provision::openssh::{Target, Then};
+use crate::provision::enrol::messages::{RotationWanted, ShellWanted};
+use crate::provision::workflow::init_shell;
 
 const ROTATE_CA: Flag = Flag {
     name: "rotate-ca",
@@ -28,7 +29,6 @@ const FORCE: Flag = Flag {
     choices: &[],
 };
 
-/// `init-shell`.
 pub(crate) const INIT_SHELL: Command = Command {
     name: "init-shell",
     summary: "make a prepared host the shell host, where the operator works",
@@ -73,38 +73,24 @@ the collector until init-agent is run for them once more.
 };
 
 fn init_shell(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let bin = parsed.value(&BIN);
-    let (mut worker, names) = match parsed.value(&HOST) {
-        None if parsed.has(&USER) => {
-            return Err(Failure::Usage("--user is for another host: give --host too".to_owned()));
-        }
-        None => {
-            needs_root("convocate-host init-shell")?;
-            (Worker::here("convocate", bin)?, Vec::new())
-        }
-        Some(host) => {
-            let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
-            let (worker, _) = Worker::reach(target, "convocate", bin)?;
-            let name = worker.remote().map(|remote| remote.host_name()).transpose();
-            let name = name.map_err(|error| crate::cli::host::remote::failure(host, error))?;
-            (worker, name.into_iter().collect())
-        }
-    };
+    let target = target(parsed)?;
+    if target.is_none() {
+        needs_root("convocate-host init-shell")?;
+    }
     let wanted = ShellWanted {
         check: parsed.has(&CHECK),
         base: parsed.value(&BASE).map(str::to_owned),
         no_image: parsed.has(&NO_IMAGE),
-        names,
+        names: Vec::new(),
         rotation: rotation(parsed)?,
     };
-    let mut report = Report::new(&worker.name, parsed.has(&JSON));
-    let command = ("install --request", Then::Remove);
-    let made: ShellMade = worker.run(&mut talker()?, command, &wanted, &mut report, out)?;
-    report.finish(out)?;
+    let mut output = HostOutput::new(out, parsed.has(&JSON), Detail::Steps);
+    let mut tell = |host: &str, event| output.tell(host, event);
+    let (host, made) = init_shell::init_shell(target, &programs(parsed), wanted, &mut tell)?;
     if !parsed.has(&JSON) && !parsed.has(&CHECK) {
-        out.text(&format!("{}: status host key {}", worker.name, made.status_host_key))?;
+        out.text(&format!("{host}: status host key {}", made.status_host_key))?;
         if let Some(outstanding) = made.outstanding {
-            out.text(&next_in_rotation(&worker.name, &outstanding))?;
+            out.text(&next_in_rotation(&host, &outstanding))?;
         }
     }
     Ok(Exit::Done)

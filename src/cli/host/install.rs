@@ -1,16 +1,16 @@
 //! `convocate-host install`: on this machine, or over the operator's ssh on another.
 //!
 //! Both are the same plan run by the same engine. For another host this program is copied there and
-//! called with `--request`, and says in JSON what is shown here.
+//! called with `--request`.
 
 use std::env;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cli::command::{Command, Parsed};
-use crate::cli::host::remote::{HOST, Report, USER, Worker, failure, talker};
+use crate::cli::host::flags::{HOST, USER, target};
+use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
@@ -21,10 +21,9 @@ use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, PROVISION_LISTS_AGE_MAX};
 use crate::paths::Paths;
-use crate::provision::openssh::{Target, Then};
 use crate::provision::plan::base_host::{Facts, plan, restart_reason};
+use crate::provision::workflow::install::{self, InstallRequest};
 
-/// `install`.
 pub(crate) const INSTALL: Command = Command {
     name: "install",
     summary: "prepare a vanilla Ubuntu or Debian host for any role",
@@ -63,47 +62,28 @@ restart is restarted, and asked for up to 10 minutes until it is in another boot
     run: install,
 };
 
-/// What the other end is told.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    check: bool,
-    ssh_port: u16,
-}
-
-/// What the other end answers.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    /// Why it wants to be restarted, if it does.
-    reason: Option<String>,
-}
-
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let is_json = parsed.has(&JSON);
-    match parsed.value(&HOST) {
-        Some(_) if parsed.has(&REQUEST) => {
+    let (check, is_json) = (parsed.has(&CHECK), parsed.has(&JSON));
+    match (target(parsed)?, parsed.has(&REQUEST)) {
+        (Some(_), true) => {
             Err(Failure::Usage("--request is for the host itself, without --host".to_owned()))
         }
-        Some(host) => {
-            let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
-            install_there(target, parsed.has(&CHECK), is_json, out)
+        (Some(target), false) => {
+            let mut output = HostOutput::new(out, is_json, Detail::Steps);
+            install::install(target, check, &mut |host, event| output.tell(host, event))?;
+            Ok(Exit::Done)
         }
-        None if parsed.has(&USER) => {
-            Err(Failure::Usage("--user is for another host: give --host too".to_owned()))
-        }
-        None if parsed.has(&REQUEST) => {
+        (None, true) => {
             needs_root("convocate-host install")?;
-            let request: Request = read_request()?;
+            let request: InstallRequest = read_request()?;
             install_here(Some(request.ssh_port), &RunOptions::of_request(request.check), out)
         }
-        None => {
+        (None, false) => {
             needs_root("convocate-host install")?;
-            install_here(own_ssh_port(), &RunOptions::new(parsed.has(&CHECK), is_json), out)
+            install_here(own_ssh_port(), &RunOptions::new(check, is_json), out)
         }
     }
 }
-
-// --- on this machine ---
 
 fn install_here(
     ssh_port: Option<u16>,
@@ -147,48 +127,4 @@ fn restart_wanted() -> Option<String> {
     let running = disk::read_bounded(path, CONFIG_LINE_BYTES_MAX, Links::Follow).ok()?;
     let running = String::from_utf8_lossy(&running);
     restart_reason(is_asked, kernel.as_ref().and_then(|path| path.to_str()), running.trim())
-}
-
-// --- on another host ---
-
-fn install_there(
-    target: Target,
-    check: bool,
-    is_json: bool,
-    out: &mut Out<'_>,
-) -> Result<Exit, Failure> {
-    let (mut worker, probe) = Worker::reach(target, "convocate-host", None)?;
-    let host = worker.name.clone();
-    let request = Request { check, ssh_port: probe.ssh_port };
-    let mut report = Report::new(&host, is_json);
-    let command = ("install --request", Then::Remove);
-    let answer: Answer = worker.run(&mut talker()?, command, &request, &mut report, out)?;
-    report.finish(out)?;
-    match answer.reason {
-        Some(reason) if check => tell_restart(&host, is_json, &reason, "would restart", out)?,
-        Some(reason) => {
-            tell_restart(&host, is_json, &reason, "restarting", out)?;
-            let remote = worker.remote().expect("it is another host");
-            let took = remote.restart(&probe).map_err(|error| failure(&host, error))?;
-            let text = format!("back in another boot after {} s", took.as_secs());
-            tell_restart(&host, is_json, &reason, &text, out)?;
-        }
-        None => {}
-    }
-    Ok(Exit::Done)
-}
-
-fn tell_restart(
-    host: &str,
-    is_json: bool,
-    reason: &str,
-    what: &str,
-    out: &mut Out<'_>,
-) -> Result<(), Failure> {
-    if is_json {
-        out.json(&json!({ "line": "restart", "host": host, "reason": reason, "text": what }))?;
-    } else {
-        out.text(&format!("{host}: {what} ({reason})"))?;
-    }
-    out.flush()
 }

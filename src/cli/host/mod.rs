@@ -1,18 +1,21 @@
 //! The `convocate-host` program: what turns machines into hosts of a cluster.
+//!
+//! To add a subcommand: a file here, named as the verb, with its `Command` (flags, help, `run`), and
+//! its line in [`PROGRAM`]. What it does on hosts goes into a file of the same name in
+//! [`provision::workflow`](crate::provision::workflow), by `HostSession`s, and reports `HostEvent`s.
 
-pub mod create_vm;
-pub mod init_agent;
-pub mod init_shell;
-pub mod install;
-mod many;
-pub mod migrate_session;
+mod create_vm;
+mod flags;
+mod init_agent;
+mod init_shell;
+mod install;
+mod migrate_session;
 mod output;
-pub mod remote;
-pub mod remove_agent;
-pub mod ship_image;
-pub mod status;
-pub mod uninstall;
-pub mod update;
+mod remove_agent;
+pub(crate) mod ship_image;
+mod status;
+mod uninstall;
+mod update;
 
 use crate::cli::command::Program;
 use crate::cli::host::create_vm::CREATE_VM;

@@ -1,31 +1,18 @@
 //! `convocate-host remove-agent`: an agent leaves the cluster.
-//!
-//! ```text
-//! agent's host, if it can be reached: nobody drives it -> shell host: nobody knows it
-//! ```
-
-use std::sync::mpsc::channel;
-
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::output::Report;
-use crate::cli::host::remote::{BIN, HOST, USER, operator, program_for};
-use crate::cli::host::update::failure_text;
+use crate::cli::host::flags::{BIN, HOST, USER, programs};
+use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
-use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT};
+use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT, root_paths};
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
-use crate::fleet::run::load;
 use crate::paths::Paths;
 use crate::provision::enrol::leave::{Facts, agent_side, shell_side};
-use crate::provision::openssh::Target;
-use crate::provision::remote::Remote;
 use crate::provision::run::found;
-use crate::rpc::agent_id::AgentId;
+use crate::provision::workflow::remove_agent::{LeavingAgent, RemoveRequest};
 
 const AGENT: Flag = Flag {
     name: "agent",
@@ -34,7 +21,6 @@ const AGENT: Flag = Flag {
     choices: &[],
 };
 
-/// `remove-agent`.
 pub(crate) const REMOVE_AGENT: Command = Command {
     name: "remove-agent",
     summary: "take an agent out of the cluster, also one whose host is dead",
@@ -61,17 +47,10 @@ To bring it back: init-agent. To take everything from its host: uninstall, after
     run: remove,
 };
 
-/// What the agent's host is told.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    check: bool,
-}
-
 fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         needs_root("convocate-host remove-agent")?;
-        let request: Request = read_request()?;
+        let request: RemoveRequest = read_request()?;
         take(agent_side(&Paths::default()), &RunOptions::of_request(request.check), out)?;
         return Ok(Exit::Done);
     }
@@ -79,27 +58,13 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Usage("which agent? give --agent".to_owned()));
     };
     needs_root("convocate-host remove-agent")?;
-    let paths = crate::cli::shared_flags::root_paths(parsed)?;
-    let Chosen { id, host: dialled, other } = chosen(&paths, agent)?;
-    let check = parsed.has(&CHECK);
-    match parsed.value(&HOST).map(str::to_owned).or(dialled) {
-        Some(host) if other.is_some() => out.note(&format!(
-            "[{host}] agent {} is known there, too: the host is left as it is",
-            other.as_ref().map_or("", AgentId::as_str)
-        )),
-        None => out.note(&format!("nothing is known of the host of {id}: it is left as it is")),
-        Some(host) => {
-            if let Err(why) = leave_there(parsed, &host, check, out) {
-                out.note(&format!(
-                    "[{host}] {}; left there: convocate-agent with its shell host's key, the \
-                     certificate and forwarding of its logs, the rule for 222/tcp. Nothing of it \
-                     is let in here any more; once the host is back, on it: convocate-host \
-                     uninstall",
-                    failure_text(why)
-                ));
-            }
-        }
-    }
+    let paths = root_paths(parsed)?;
+    let leaving = LeavingAgent::find(&paths, agent)?;
+    let (check, is_json) = (parsed.has(&CHECK), parsed.has(&JSON));
+    let mut output = HostOutput::new(out, is_json, Detail::Changes);
+    let ssh = (parsed.value(&HOST), parsed.value(&USER));
+    let mut tell = |host: &str, event| output.tell(host, event);
+    leaving.leave_there(ssh, &programs(parsed), check, &mut tell)?;
     let collected = match paths.rsyslog_collector().exists() {
         true => Some((
             found::log_agents(&paths).map_err(Failure::Failed)?,
@@ -107,58 +72,11 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         )),
         false => None,
     };
-    let facts = Facts { paths: paths.clone(), id: id.clone(), collected };
-    take(shell_side(&facts), &RunOptions::new(check, parsed.has(&JSON)), out)?;
-    let log = paths.agent_logs().join(format!("{id}.log"));
+    let log = paths.agent_logs().join(format!("{}.log", leaving.id));
+    let facts = Facts { paths, id: leaving.id, collected };
+    take(shell_side(&facts), &RunOptions::new(check, is_json), out)?;
     if log.exists() {
         out.note(&format!("{} stays", log.display()));
     }
     Ok(Exit::Done)
-}
-
-#[derive(Debug)]
-struct Chosen {
-    id: AgentId,
-    /// The host, if that is known.
-    host: Option<String>,
-    /// Another agent of that host: it was installed anew, and what is there is that one's.
-    other: Option<AgentId>,
-}
-
-/// Who is meant: also an agent whose entry is broken, or gone by a call before.
-fn chosen(paths: &Paths, text: &str) -> Result<Chosen, Failure> {
-    let registry = load(paths).map_err(Failure::Failed)?;
-    match (registry.find(text), AgentId::parse(text)) {
-        (Ok(known), _) => {
-            let host = known.host();
-            let mut others = registry.agents.iter().filter(|it| it.id != known.id);
-            let other = others.find(|it| it.host() == host).map(|it| it.id.clone());
-            Ok(Chosen { id: known.id.clone(), host: Some(host), other })
-        }
-        (Err(_), Ok(id)) => Ok(Chosen { id, host: None, other: None }),
-        (Err(why), Err(_)) => Err(Failure::Failed(why)),
-    }
-}
-
-/// What is to be done on the agent's host.
-fn leave_there(parsed: &Parsed, host: &str, check: bool, out: &mut Out<'_>) -> Result<(), Failure> {
-    let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Failed)?;
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let (remote, probe) = Remote::connect(target, operator()).map_err(|error| failed(&error))?;
-    let program = program_for(&probe.machine, "convocate-host", parsed.value(&BIN))?;
-    let copy = remote.copy(&program).map_err(|error| failed(&error))?;
-    let (sender, said) = channel();
-    let mut report = Report::new(host, parsed.has(&JSON), &sender);
-    let request = json!(Request { check }).to_string();
-    let done = remote.run_on(&copy, "remove-agent --request", &request, &[], |line| {
-        report.tell(line) && said.try_iter().try_for_each(|said| said.write(out)).is_ok()
-    });
-    // A host that is gone keeps a file that only root reads.
-    let _removed = remote.clean(&copy);
-    let is_done = done.map_err(|error| failed(&error))?;
-    if is_done && report.has_ended {
-        return Ok(());
-    }
-    let what = report.failed.unwrap_or_else(|| "it did not come to its end".to_owned());
-    Err(Failure::Failed(what))
 }

@@ -1,38 +1,18 @@
 //! `convocate-host status`: every host of the cluster, and what there is not as this version has
 //! it.
 
-use std::path::Path;
-use std::process::Command as Process;
-use std::sync::mpsc::{Sender, channel};
-
 use serde_json::json;
 
-use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
-use crate::cli::host::many::work_on;
-use crate::cli::host::output::{OutputLine, Report};
-use crate::cli::host::remote::{USER, Worker, operator, program_for};
-use crate::cli::host::update::{Request, agent_program, failure_text, ping};
+use crate::cli::host::flags::USER;
+use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::{JSON, ROOT};
+use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::cli::table::{Column, Table};
-use crate::cli::this_host::host_name;
 use crate::exit::Exit;
-use crate::fleet::registry::KnownAgent;
 use crate::fleet::run::load;
-use crate::io::clock::Clock;
-use crate::io::disk::{self, Links};
-use crate::io::machine;
-use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX, X509_WARN_DAYS};
-use crate::paths::Paths;
-use crate::provision::enrol::messages::ShellWanted;
-use crate::provision::openssh::Target;
-use crate::provision::remote::{Remote, run_here};
-use crate::x509::Certificate;
-use crate::x509::life::days_left;
-use crate::x509::rotation::Trust;
+use crate::provision::workflow::status::{self, HostRole, HostStatus, KnownHost};
 
-/// `status`.
 pub(crate) const STATUS: Command = Command {
     name: "status",
     summary: "look at every host of the cluster: versions, drift, certificates",
@@ -58,67 +38,37 @@ within 30 days.
     run: status,
 };
 
-/// What a host is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// The operator works there.
-    Shell,
-    /// It has sessions.
-    Agent,
-}
-
-/// What is known of one host before it is asked.
-struct Entry {
-    role: Role,
-    /// Its agent; the shell host may have none.
-    id: Option<String>,
-    host: String,
-    days: Option<i64>,
-}
-
-/// How a host is.
-struct Found {
-    version: Result<Option<String>, String>,
-    drift: Result<Vec<String>, String>,
-}
-
 fn status(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = crate::cli::shared_flags::root_paths(parsed)?;
+    let paths = root_paths(parsed)?;
     let registry = load(&paths).map_err(Failure::Failed)?;
     for problem in &registry.problems {
         out.note(&problem.to_string());
     }
-    let now = Clock::new().wall();
-    let agent = |agent: &KnownAgent| Entry {
-        role: Role::Agent,
-        id: Some(agent.id.as_str().to_owned()),
-        host: agent.host(),
-        days: days(&agent.entry.log_certificate(), now),
-    };
-    let own = paths.is_system().then(|| shell_host(&paths, now));
-    let entries: Vec<Entry> = own.into_iter().chain(registry.agents.iter().map(agent)).collect();
-    let user = parsed.value(&USER);
-    let found = work_on(&entries, out, |entry, sender| look(entry, user, &paths, sender))?;
     let is_json = parsed.has(&JSON);
+    let mut output = HostOutput::new(out, is_json, Detail::Changes);
+    let mut tell = |host: &str, event| output.tell(host, event);
+    let hosts = status::status((&paths, &registry), parsed.value(&USER), &mut tell)?;
     let mut is_good = registry.problems.is_empty();
     let mut table = table();
-    for (entry, found) in entries.iter().zip(&found) {
-        let is_fit = found.is_good() && entry.days.is_none_or(|days| days > X509_WARN_DAYS);
-        is_good &= is_fit;
+    for (known, status) in &hosts {
+        is_good &= status.is_fit(known);
         if is_json {
-            out.json(&entry.json(found, is_fit))?;
+            out.json(&json_line(known, status))?;
         } else {
-            table.push(entry.row(found));
+            table.push(row(known, status));
         }
     }
     if !is_json {
         out.text(&table.render(out.width()))?;
     }
-    for (gone, now) in replaced(&entries, &found) {
+    for (gone, now) in replaced(&hosts) {
+        let id = |known: &KnownHost| known.id.clone().unwrap_or_default();
         out.note(&format!(
-            "{} answers to {now} now and no more to {gone}; if it was installed anew: \
-             convocate-host remove-agent --agent {gone}",
-            entries.iter().find(|it| it.id.as_deref() == Some(gone)).map_or("", |it| &it.host)
+            "{} answers to {} now and no more to {}; if it was installed anew: convocate-host \
+             remove-agent --agent {2}",
+            gone.host,
+            id(now),
+            id(gone)
         ));
     }
     if registry.agents.is_empty() {
@@ -128,173 +78,47 @@ fn status(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// The agents that do not answer where another one does, each with that one.
-fn replaced<'a>(entries: &'a [Entry], found: &[Found]) -> Vec<(&'a str, &'a str)> {
-    let agents = || {
-        let all = entries.iter().zip(found).filter(|(entry, _)| entry.role == Role::Agent);
-        all.map(|(entry, found)| (entry, found.version.is_ok()))
+fn replaced(hosts: &[(KnownHost, HostStatus)]) -> Vec<(&KnownHost, &KnownHost)> {
+    let agents = || hosts.iter().filter(|(known, _)| known.role == HostRole::Agent);
+    let answering = |host: &str| {
+        let mut all = agents().filter(|(_, status)| status.version.is_ok());
+        all.find(|(known, _)| known.host == host).map(|(known, _)| known)
     };
-    let silent = agents().filter(|(_, answers)| !answers);
-    let pairs = silent.filter_map(|(gone, _)| {
-        let (now, _) = agents().find(|(now, answers)| *answers && now.host == gone.host)?;
-        Some((gone.id.as_deref()?, now.id.as_deref()?))
-    });
-    pairs.collect()
+    let silent = agents().filter(|(_, status)| status.version.is_err());
+    silent.filter_map(|(gone, _)| Some((gone, answering(&gone.host)?))).collect()
 }
 
-/// This machine, where the operator works.
-fn shell_host(paths: &Paths, now: Wall) -> Entry {
-    let authority = paths.log_authority();
-    let ends =
-        [authority_days(&authority.authorities(), now), days(&authority.server_certificate(), now)];
-    let agent = disk::read_bounded(&paths.agent_id(), CONFIG_LINE_BYTES_MAX, Links::Follow).ok();
-    Entry {
-        role: Role::Shell,
-        id: agent.map(|id| String::from_utf8_lossy(&id).trim().to_owned()),
-        host: host_name(),
-        days: ends.into_iter().flatten().min(),
+fn role(known: &KnownHost) -> &'static str {
+    match known.role {
+        HostRole::Shell => "shell",
+        HostRole::Agent => "agent",
     }
 }
 
-/// The days that a certificate has left.
-fn days(path: &Path, now: Wall) -> Option<i64> {
-    let certificate = Certificate::parse_pem(&pem(path)?).ok()?;
-    Some(days_left(certificate.validity(), now))
+fn json_line(known: &KnownHost, status: &HostStatus) -> serde_json::Value {
+    let HostStatus { version, drift } = status;
+    json!({
+        "line": "host", "role": role(known), "host": known.host, "agent": known.id,
+        "ok": status.is_fit(known),
+        "version": version.as_ref().ok(), "version_error": version.as_ref().err(),
+        "drift": drift.as_ref().ok(), "drift_error": drift.as_ref().err(),
+        "certificate_days": known.days,
+    })
 }
 
-/// The days that the authority has left which agents get their certificates of.
-fn authority_days(path: &Path, now: Wall) -> Option<i64> {
-    let trust = Trust::parse_pem(&pem(path)?).ok()?;
-    Some(days_left(trust.agents_issuer().validity(), now))
-}
-
-fn pem(path: &Path) -> Option<String> {
-    let bytes = disk::read_bounded(path, X509_PEM_BYTES_MAX, Links::Follow).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-/// Looks at one host, and changes nothing.
-fn look(entry: &Entry, user: Option<&str>, paths: &Paths, sender: &Sender<OutputLine>) -> Found {
-    match entry.role {
-        Role::Shell => Found {
-            version: installed_version(&paths.program("convocate")),
-            drift: shell_drift(&entry.host, sender),
-        },
-        Role::Agent => {
-            Found { version: ping(paths, entry.id.as_deref()), drift: drift(entry, user, sender) }
-        }
-    }
-}
-
-/// What a program on this machine says that it is.
-fn installed_version(program: &Path) -> Result<Option<String>, String> {
-    let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", program.display());
-    let done = Process::new(program).arg("version").output().map_err(|error| failed(&error))?;
-    match done.status.success() {
-        true => {
-            let said = String::from_utf8_lossy(&done.stdout);
-            Ok(said.trim().rsplit_once(" v").map(|(_, version)| version.to_owned()))
-        }
-        false => Err(failed(&done.status)),
-    }
-}
-
-/// What init-shell would change on this machine.
-fn shell_drift(host: &str, sender: &Sender<OutputLine>) -> Result<Vec<String>, String> {
-    let program = Worker::here("convocate", None).map_err(failure_text)?;
-    let mut words = program.call("install --request");
-    if machine::uid() != 0 {
-        words.splice(0..0, ["sudo", "-n", "--"].map(str::to_owned));
-    }
-    let wanted =
-        ShellWanted { check: true, base: None, no_image: false, names: Vec::new(), rotation: None };
-    // Its steps are counted here, and shown to nobody.
-    let (quiet, _unread) = channel();
-    let mut report = Report::new(host, true, &quiet);
-    let request = json!(wanted).to_string();
-    let done = run_here(&words, &request, |line| report.tell(line));
-    let is_done = done.map_err(|error| error.to_string())?;
-    what_drifts(host, report, is_done, sender)
-}
-
-/// What a report says would be changed, and what has failed.
-fn what_drifts(
-    host: &str,
-    mut report: Report<'_>,
-    is_done: bool,
-    sender: &Sender<OutputLine>,
-) -> Result<Vec<String>, String> {
-    if let Some(failed) = report.failed {
-        let _heard = sender.send(OutputLine::Note(format!("[{host}] {failed}")));
-        report.changed.push(failed);
-    } else if !is_done || !report.has_ended {
-        return Err("it did not say how it is".to_owned());
-    }
-    Ok(report.changed)
-}
-
-/// What an update would change there.
-fn drift(
-    entry: &Entry,
-    user: Option<&str>,
-    sender: &Sender<OutputLine>,
-) -> Result<Vec<String>, String> {
-    let target = Target::new(&entry.host, user)?;
-    let (remote, probe) = Remote::connect(target, operator()).map_err(|error| error.to_string())?;
-    let agent = agent_program(&probe.machine)?;
-    let own = program_for(&probe.machine, "convocate-host", None).map_err(failure_text)?;
-    let copy = remote.copy(&own).map_err(|error| error.to_string())?;
-    // Its steps are counted here, and shown to nobody.
-    let (quiet, _unread) = channel();
-    let mut report = Report::new(&entry.host, true, &quiet);
-    let request = json!(Request::replace(&agent, true)).to_string();
-    let done = remote.run_on(&copy, "update --request", &request, &agent, |line| report.tell(line));
-    // A host that is gone keeps a file that only root reads.
-    let _removed = remote.clean(&copy);
-    let is_done = done.map_err(|error| error.to_string())?;
-    what_drifts(&entry.host, report, is_done, sender)
-}
-
-impl Found {
-    fn is_good(&self) -> bool {
-        self.version.is_ok() && self.drift.as_ref().is_ok_and(Vec::is_empty)
-    }
-}
-
-impl Role {
-    fn word(self) -> &'static str {
-        match self {
-            Role::Shell => "shell",
-            Role::Agent => "agent",
-        }
-    }
-}
-
-impl Entry {
-    fn json(&self, found: &Found, is_fit: bool) -> serde_json::Value {
-        let Found { version, drift } = found;
-        json!({
-            "line": "host", "role": self.role.word(), "host": self.host, "agent": self.id,
-            "ok": is_fit,
-            "version": version.as_ref().ok(), "version_error": version.as_ref().err(),
-            "drift": drift.as_ref().ok(), "drift_error": drift.as_ref().err(),
-            "certificate_days": self.days,
-        })
-    }
-
-    fn row(&self, found: &Found) -> [String; 7] {
-        let version = match &found.version {
-            Ok(version) => version.clone().unwrap_or_else(|| "?".to_owned()),
-            Err(_) => "no answer".to_owned(),
-        };
-        let (drift, note) = match (&found.drift, &found.version) {
-            (Err(error), _) => ("?".to_owned(), error.clone()),
-            (Ok(drift), Err(error)) => (drift.len().to_string(), error.clone()),
-            (Ok(drift), Ok(_)) => (drift.len().to_string(), drift.join(", ")),
-        };
-        let days = self.days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"));
-        let id = self.id.clone().unwrap_or_else(|| "-".to_owned());
-        [self.host.clone(), self.role.word().to_owned(), id, version, drift, days, note]
-    }
+fn row(known: &KnownHost, status: &HostStatus) -> [String; 7] {
+    let version = match &status.version {
+        Ok(version) => version.clone().unwrap_or_else(|| "?".to_owned()),
+        Err(_) => "no answer".to_owned(),
+    };
+    let (drift, note) = match (&status.drift, &status.version) {
+        (Err(error), _) => ("?".to_owned(), error.clone()),
+        (Ok(drift), Err(error)) => (drift.len().to_string(), error.clone()),
+        (Ok(drift), Ok(_)) => (drift.len().to_string(), drift.join(", ")),
+    };
+    let days = known.days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"));
+    let id = known.id.clone().unwrap_or_else(|| "-".to_owned());
+    [known.host.clone(), role(known).to_owned(), id, version, drift, days, note]
 }
 
 fn table() -> Table {
@@ -308,47 +132,33 @@ fn table() -> Table {
 mod tests {
     use super::*;
 
+    fn known(role: HostRole, id: &str, host: &str) -> KnownHost {
+        KnownHost { role, id: Some(id.to_owned()), host: host.to_owned(), days: Some(300) }
+    }
+
     #[test]
     fn a_host_with_both_roles_has_a_row_for_each() {
-        let entry = |role, host: &str| Entry {
-            role,
-            id: Some("abcdefghjkmn".to_owned()),
-            host: host.to_owned(),
-            days: Some(300),
-        };
-        let found = Found { version: Ok(Some("0.1.0".to_owned())), drift: Ok(Vec::new()) };
+        let status = HostStatus { version: Ok(Some("0.1.0".to_owned())), drift: Ok(Vec::new()) };
         for (role, host, word) in
-            [(Role::Shell, "desk", "shell"), (Role::Agent, "192.0.2.7", "agent")]
+            [(HostRole::Shell, "desk", "shell"), (HostRole::Agent, "192.0.2.7", "agent")]
         {
-            let entry = entry(role, host);
-            let json = entry.json(&found, true);
+            let known = known(role, "abcdefghjkmn", host);
+            let json = json_line(&known, &status);
             assert_eq!((&json["role"], &json["agent"]), (&word.into(), &"abcdefghjkmn".into()));
-            assert_eq!(entry.row(&found)[..3], [host, word, "abcdefghjkmn"]);
+            assert_eq!(row(&known, &status)[..3], [host, word, "abcdefghjkmn"]);
         }
     }
 
     #[test]
     fn an_agent_that_another_has_followed_is_named() {
-        let entry = |id: &str, host: &str| Entry {
-            role: Role::Agent,
-            id: Some(id.to_owned()),
-            host: host.to_owned(),
-            days: None,
-        };
-        let entries = [entry("old", "web-1"), entry("new", "web-1"), entry("dead", "web-2")];
-        let found = [Err("refused".to_owned()), Ok(None), Err("refused".to_owned())];
-        let found = found.map(|version| Found { version, drift: Ok(Vec::new()) });
-        assert_eq!(replaced(&entries, &found), [("old", "new")]);
-    }
-
-    #[test]
-    fn what_fails_there_is_drift_and_silence_is_none() {
-        let (quiet, _unread) = channel();
-        let report = || Report::new("desk", true, &quiet);
-        let mut failed = report();
-        failed.failed = Some("docker: is not there".to_owned());
-        let drift = what_drifts("desk", failed, false, &quiet);
-        assert_eq!(drift, Ok(vec!["docker: is not there".to_owned()]));
-        assert!(what_drifts("desk", report(), true, &quiet).is_err());
+        let hosts = [("old", "web-1", false), ("new", "web-1", true), ("dead", "web-2", false)];
+        let hosts = hosts.map(|(id, host, answers)| {
+            let version = if answers { Ok(None) } else { Err("refused".to_owned()) };
+            (known(HostRole::Agent, id, host), HostStatus { version, drift: Ok(Vec::new()) })
+        });
+        let pairs = replaced(&hosts);
+        let ids: Vec<_> =
+            pairs.iter().map(|(gone, now)| (gone.id.as_deref(), now.id.as_deref())).collect();
+        assert_eq!(ids, [(Some("old"), Some("new"))]);
     }
 }

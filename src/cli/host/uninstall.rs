@@ -1,25 +1,21 @@
 //! `convocate-host uninstall`: on this machine, or over the operator's ssh on another.
 
 use std::path::Path;
-use std::sync::mpsc::channel;
-
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::agent::docker::description::LABEL_SESSION;
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::output::Report;
-use crate::cli::host::remote::{HOST, USER, operator, program_for};
+use crate::cli::host::flags::{HOST, USER};
+use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
 use crate::cli::steps::{RunOptions, take};
+use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
-use crate::io::machine;
-use crate::paths::Paths;
+use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::openssh::Target;
 use crate::provision::plan::removal::{Facts, plan};
-use crate::provision::remote::Remote;
+use crate::provision::workflow::uninstall::{self, UninstallRequest};
 
 const YES: Flag = Flag {
     name: "yes",
@@ -34,7 +30,6 @@ const HOMES: Flag = Flag {
     choices: &[],
 };
 
-/// `uninstall`.
 pub(crate) const UNINSTALL: Command = Command {
     name: "uninstall",
     summary: "take from a host what these programs have put there",
@@ -57,81 +52,42 @@ the shell host and before this, takes it out.
     run: uninstall,
 };
 
-/// What the other end is told.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    check: bool,
-    homes: bool,
-}
-
 fn uninstall(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let given = Request { check: parsed.has(&CHECK), homes: parsed.has(&HOMES) };
     if parsed.has(&REQUEST) {
-        let request: Request = read_request()?;
-        let mut manner = RunOptions::new(request.check, true);
-        manner.until_stdin_ends = true;
-        return uninstall_here(&request, &manner, out);
+        let request: UninstallRequest = read_request()?;
+        return uninstall_here(&request, &RunOptions::of_request(request.check), out);
     }
-    if !given.check && !parsed.has(&YES) {
+    let request = UninstallRequest { check: parsed.has(&CHECK), homes: parsed.has(&HOMES) };
+    if !request.check && !parsed.has(&YES) {
         let text = "this removes keys for good: look with --check, then give --yes";
         return Err(Failure::Usage(text.to_owned()));
     }
-    match parsed.value(&HOST) {
-        Some(host) => {
-            let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
-            uninstall_there(target, &given, parsed.has(&JSON), out)
-        }
-        None => uninstall_here(&given, &RunOptions::new(given.check, parsed.has(&JSON)), out),
-    }
-}
-
-fn uninstall_here(
-    request: &Request,
-    manner: &RunOptions,
-    out: &mut Out<'_>,
-) -> Result<Exit, Failure> {
-    if machine::uid() != 0 {
-        let text = "this needs root; run: sudo convocate-host uninstall".to_owned();
-        return Err(Failure::Failed(text));
-    }
-    let facts = Facts {
-        paths: Paths::default(),
-        with_homes: request.homes,
-        has_docker: Path::new("/var/run/docker.sock").exists(),
-        session_label: LABEL_SESSION,
+    let Some(host) = parsed.value(&HOST) else {
+        return uninstall_here(&request, &RunOptions::new(request.check, parsed.has(&JSON)), out);
     };
-    take(plan(&facts), manner, out)?;
+    let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
+    let mut output = HostOutput::new(out, parsed.has(&JSON), Detail::Changes);
+    let mut tell = |host: &str, event| output.tell(host, event);
+    let count = uninstall::uninstall(target, &request, &mut tell)?;
+    if !parsed.has(&JSON) {
+        let verb = if request.check { "would be taken" } else { "taken" };
+        out.text(&format!("{host}: {count} things {verb} away"))?;
+    }
     Ok(Exit::Done)
 }
 
-fn uninstall_there(
-    target: Target,
-    request: &Request,
-    is_json: bool,
+fn uninstall_here(
+    request: &UninstallRequest,
+    options: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
-    let host = target.host().to_owned();
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{host}: {error}"));
-    let (remote, probe) = Remote::connect(target, operator()).map_err(|error| failed(&error))?;
-    let program = program_for(&probe.machine, "convocate-host", None)?;
-    let copy = remote.copy(&program).map_err(|error| failed(&error))?;
-    let (sender, said) = channel();
-    let mut report = Report::new(&host, is_json, &sender);
-    let request = json!(request).to_string();
-    let done = remote.run_on(&copy, "uninstall --request", &request, &[], |line| {
-        report.tell(line) && said.try_iter().try_for_each(|said| said.write(out)).is_ok()
-    });
-    // A host that is gone keeps a file that only root reads.
-    let _removed = remote.clean(&copy);
-    let is_done = done.map_err(|error| failed(&error))?;
-    if !is_done || !report.has_ended {
-        let what = report.failed.unwrap_or_else(|| "it did not come to its end".to_owned());
-        return Err(failed(&format!("{what}; mend that and run it again")));
-    }
-    if !is_json {
-        let verb = if request.contains("\"check\":true") { "would be taken" } else { "taken" };
-        out.text(&format!("{host}: {} things {verb} away", report.changed.len()))?;
-    }
+    needs_root("convocate-host uninstall")?;
+    let facts = Facts {
+        paths: Paths::default(),
+        with_homes: request.homes,
+        has_docker: Path::new(DOCKER_SOCKET).exists(),
+        session_label: LABEL_SESSION,
+    };
+    take(plan(&facts), options, out)?;
     Ok(Exit::Done)
 }

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
-use super::{Copied, Remote, RemoteError, spawn};
+use super::RemoteError;
+use super::connection::spawn;
+use super::event::Moved;
+use super::session::HostSession;
 use crate::base::lines::Lines;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{Contents, DiskError, TreeRead, read_tree};
@@ -19,18 +22,6 @@ use crate::provision::ship::progress::Progress;
 
 /// The command of the copied program that takes a session.
 const RECEIVER: &str = "receive-session";
-
-/// A directory that lies on the other host under its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moved {
-    pub(crate) read: TreeRead,
-    /// The hash of the tree at both ends.
-    pub(crate) sha256: String,
-    /// Bytes that went to the host.
-    pub(crate) wire_bytes: u64,
-    /// How long it took.
-    pub(crate) took: Duration,
-}
 
 /// Why a directory is not there under its name.
 #[derive(Debug)]
@@ -65,14 +56,14 @@ pub(crate) fn hash(home: &Path) -> Result<String, MoveError> {
     Ok(manifest.finish())
 }
 
-impl Remote {
+impl HostSession<'_> {
     /// What the host has of these sessions.
     ///
     /// # Errors
     /// [`MoveError`].
-    pub(crate) fn sessions(&self, copy: &Copied, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
+    pub(crate) fn sessions(&self, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
         let count = ids.len();
-        match self.tell_sessions(copy, &Wanted::Look(ids))? {
+        match self.tell_sessions(&Wanted::Look(ids))? {
             Word::There(all) if all.len() == count => Ok(all),
             _ => Err(MoveError::Remote(RemoteError::Report)),
         }
@@ -82,38 +73,32 @@ impl Remote {
     ///
     /// # Errors
     /// [`MoveError`].
-    pub(crate) fn tell_sessions(&self, copy: &Copied, wanted: &Wanted) -> Result<Word, MoveError> {
-        let mut talk = Talk::start(&self.ssh.run_on(copy, RECEIVER), wanted)?;
-        let word = talk.word()?;
-        talk.end().map(|()| word)
+    pub(crate) fn tell_sessions(&self, wanted: &Wanted) -> Result<Word, MoveError> {
+        let mut receiver = ReceiverProcess::start(&self.words(RECEIVER), wanted)?;
+        let word = receiver.word()?;
+        receiver.end().map(|()| word)
     }
 
     /// Sends the directory `home`, and has it get the session's name there when both hashes are
-    /// the same. It stays here.
+    /// the same. It stays here. `tell` says whether to go on; Ctrl-C ends it, too.
     ///
     /// # Errors
     /// [`MoveError`]; the same call again begins anew.
     pub(crate) fn send_session(
         &self,
-        copy: &Copied,
         id: Uuid,
         (home, bytes): (&Path, u64),
-        tell: impl FnMut(&Progress),
+        mut tell: impl FnMut(&Progress) -> bool,
     ) -> Result<Moved, MoveError> {
-        let begun = Instant::now();
-        let wanted = Wanted::Take { id, bytes };
-        let mut talk = Talk::start(&self.ssh.run_on(copy, RECEIVER), &wanted)?;
-        let Word::Ready = talk.word()? else { return Err(RemoteError::Report.into()) };
-        let (read, sha256, wire_bytes) = send(home, bytes, &mut talk, tell)?;
-        match talk.word()? {
-            Word::Whole { sha256: there } if there == sha256 => {}
-            Word::Whole { .. } => return Err(MoveError::Hash),
-            _ => return Err(RemoteError::Report.into()),
-        }
-        talk.say(&Verdict::Register)?;
-        let Word::Registered = talk.word()? else { return Err(RemoteError::Report.into()) };
-        talk.end()?;
-        Ok(Moved { read, sha256, wire_bytes, took: begun.elapsed() })
+        let interrupts = self.interrupts();
+        let receiver = ReceiverProcess::start(&self.words(RECEIVER), &Wanted::Take { id, bytes })?;
+        let moved = receiver
+            .take(home, bytes, |progress| !interrupts.has_come() && progress.is_none_or(&mut tell));
+        // The terminal sends Ctrl-C to ssh as well, which may be seen first.
+        moved.map_err(|error| match interrupts.has_come() {
+            true => RemoteError::INTERRUPTED.into(),
+            false => error,
+        })
     }
 }
 
@@ -121,13 +106,13 @@ impl Remote {
 fn send(
     home: &Path,
     expected: u64,
-    talk: &mut Talk,
-    mut tell: impl FnMut(&Progress),
+    receiver: &mut ReceiverProcess,
+    mut go_on: impl FnMut(Option<&Progress>) -> bool,
 ) -> Result<(TreeRead, String, u64), MoveError> {
     let begun = Instant::now();
     let (mut manifest, mut packer) = (Manifest::default(), Packer::default());
     let (mut plain, mut packed) = (Vec::new(), Vec::new());
-    let (mut wire_bytes, mut told) = (0, Duration::ZERO);
+    let (mut wire_bytes, mut reported) = (0, Duration::ZERO);
     let mut failed = None;
     let read = read_tree(home, Contents::Read, |record| {
         manifest.add(record);
@@ -138,16 +123,20 @@ fn send(
         packer.pack(&plain, &mut packed);
         plain.clear();
         wire_bytes += packed.len() as u64;
-        if let Err(error) = talk.send(&packed) {
+        if let Err(error) = receiver.send(&packed) {
             failed = Some(error);
             return ControlFlow::Break(());
         }
         packed.clear();
         let took = begun.elapsed();
-        if took - told >= SHIP_PROGRESS_INTERVAL {
-            told = took;
+        let progress = (took - reported >= SHIP_PROGRESS_INTERVAL).then(|| {
+            reported = took;
             let (plain_bytes, expected_bytes) = (packer.plain_bytes(), Some(expected));
-            tell(&Progress { plain_bytes, wire_bytes, expected_bytes, took });
+            Progress { plain_bytes, wire_bytes, expected_bytes, took }
+        });
+        if !go_on(progress.as_ref()) {
+            failed = Some(RemoteError::NobodyListens.into());
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
@@ -157,26 +146,48 @@ fn send(
     let read = read.map_err(MoveError::Here)?;
     packer.pack(&plain, &mut packed);
     packer.finish(&mut packed);
-    talk.send(&packed)?;
+    receiver.send(&packed)?;
     Ok((read, manifest.finish(), wire_bytes + packed.len() as u64))
 }
 
-/// The other end, which hears us and says words.
-struct Talk {
+/// The program at the other end: it reads frames and answers with words.
+struct ReceiverProcess {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
     lines: Lines,
 }
 
-impl Talk {
-    fn start(words: &[String], wanted: &Wanted) -> Result<Talk, MoveError> {
+impl ReceiverProcess {
+    fn start(words: &[String], wanted: &Wanted) -> Result<ReceiverProcess, MoveError> {
         let mut child = spawn(words)?;
         let input = child.stdin.take().expect("it is piped");
         let output = child.stdout.take().expect("it is piped");
-        let mut talk = Talk { child, input, output, lines: Lines::new(TREE_WORD_BYTES_MAX) };
-        talk.say(wanted)?;
-        Ok(talk)
+        let lines = Lines::new(TREE_WORD_BYTES_MAX);
+        let mut receiver = ReceiverProcess { child, input, output, lines };
+        receiver.say(wanted)?;
+        Ok(receiver)
+    }
+
+    /// Has it take a directory; `go_on` is asked with each frame.
+    fn take(
+        mut self,
+        home: &Path,
+        bytes: u64,
+        go_on: impl FnMut(Option<&Progress>) -> bool,
+    ) -> Result<Moved, MoveError> {
+        let begun = Instant::now();
+        let Word::Ready = self.word()? else { return Err(RemoteError::Report.into()) };
+        let (read, sha256, wire_bytes) = send(home, bytes, &mut self, go_on)?;
+        match self.word()? {
+            Word::Whole { sha256: there } if there == sha256 => {}
+            Word::Whole { .. } => return Err(MoveError::Hash),
+            _ => return Err(RemoteError::Report.into()),
+        }
+        self.say(&Verdict::Register)?;
+        let Word::Registered = self.word()? else { return Err(RemoteError::Report.into()) };
+        self.end()?;
+        Ok(Moved { read, sha256, wire_bytes, took: begun.elapsed() })
     }
 
     fn say(&mut self, word: &impl serde::Serialize) -> Result<(), MoveError> {
@@ -190,7 +201,7 @@ impl Talk {
         if self.input.write_all(bytes).is_ok() {
             return Ok(());
         }
-        Err(self.word().err().unwrap_or(MoveError::Remote(RemoteError::Cut)))
+        Err(self.word().err().unwrap_or(MoveError::Remote(RemoteError::CUT)))
     }
 
     /// The next word; a failure is an error.
@@ -199,7 +210,7 @@ impl Talk {
         loop {
             // Byte by byte: there are few lines, and what is behind one stays for the next.
             if !self.output.read(&mut piece).is_ok_and(|length| length == 1) {
-                return Err(RemoteError::Cut.into());
+                return Err(RemoteError::CUT.into());
             }
             self.lines.push(&piece).map_err(|_| RemoteError::Report)?;
             let Some(line) = self.lines.next_line() else { continue };
@@ -217,7 +228,7 @@ impl Talk {
         drop(self.input);
         match self.child.wait() {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(RemoteError::Cut.into()),
+            _ => Err(RemoteError::CUT.into()),
         }
     }
 }

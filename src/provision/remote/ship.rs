@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use super::connection::spawn;
+use super::session::HostSession;
 use super::talk::SSH_FAILED;
-use super::{Copied, Remote, spawn};
 use crate::exit::Exit;
 use crate::limits::{PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES};
 use crate::provision::run::send::{ImageSource, ShipError, Shipped, Words};
@@ -37,22 +38,27 @@ pub(crate) enum Source {
     There(Vec<String>),
 }
 
-impl Remote {
-    /// Sends `image`, a name with a tag, from the Engine here to the host's: [`ship`]. The copy
-    /// stays.
+impl HostSession<'_> {
+    /// Sends `image`, a name with a tag, from `source` to the host's Engine: [`ship`]. `tell` gets
+    /// each progress as far as it is known, and says whether to go on; Ctrl-C ends it, too.
     ///
     /// # Errors
     /// [`ShipError`]; the same call again begins anew.
     pub(crate) fn ship(
         &self,
-        copy: &Copied,
+        source: &Source,
         image: &str,
-        docker_socket: PathBuf,
-        mut tell: impl FnMut(&Progress) -> bool,
+        tell: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<Shipped, ShipError> {
-        let receiver = self.ssh.run_on(copy, RECEIVER);
-        let mut tell = |progress: Option<&Progress>| progress.is_none_or(&mut tell);
-        ship(&Source::Here(docker_socket), &receiver, image, &mut tell)
+        let interrupts = self.interrupts();
+        ship(source, &self.words(RECEIVER), image, &mut |progress| {
+            !interrupts.has_come() && progress.is_none_or(&mut *tell)
+        })
+        .map_err(|error| match error {
+            // The terminal sends Ctrl-C to ssh as well, which may be seen first.
+            ShipError::Cut if interrupts.has_come() => ShipError::Interrupted,
+            error => error,
+        })
     }
 }
 

@@ -3,39 +3,37 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::cli::host::remote::failure;
-use crate::cli::output::Failure;
 use crate::io::disk::{self, Links};
 use crate::io::signals;
 use crate::limits::{ACCOUNTS_BYTES_MAX, VM_KEY_FILE_BYTES_MAX, VM_KEYS_MAX};
 use crate::provision::openssh::{Ssh, Target};
-use crate::provision::remote::{Operator, Remote};
+use crate::provision::remote::connection::{Operator, settings};
 use crate::provision::vm::guest::identity_files;
+use crate::provision::workflow::WorkflowError;
 
 /// The key in a file.
-pub(super) fn read(path: &str) -> Result<String, Failure> {
+pub(super) fn read(path: &str) -> Result<String, WorkflowError> {
     let text = disk::read_bounded(Path::new(path), VM_KEY_FILE_BYTES_MAX, Links::Follow)
-        .map_err(|error| Failure::Failed(format!("--ssh-key: {error}")))?;
+        .map_err(|error| WorkflowError::Failed(format!("--ssh-key: {error}")))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let found = text.lines().map(str::trim).find(|line| is_key(line)).map(str::to_owned);
     found.ok_or_else(|| {
-        Failure::Failed(format!(
+        WorkflowError::Failed(format!(
             "--ssh-key: {path} has no public key; is it the .pub of two files?"
         ))
     })
 }
 
 /// Those of the agent, and of the files that ssh would try.
-pub(super) fn of_operator(
-    target: &Target,
-    operator: Option<&Operator>,
-) -> Result<Vec<String>, Failure> {
+pub(super) fn of_operator(target: &Target) -> Result<Vec<String>, WorkflowError> {
+    let operator = Operator::of_sudo();
+    let operator = operator.as_ref();
     let ssh = Ssh {
         target: target.clone(),
         control: PathBuf::from("none"),
         operator: operator.map(|operator| operator.name.clone()),
     };
-    let settings = Remote::settings(&ssh).map_err(|error| failure(target.host(), error))?;
+    let settings = settings(&ssh).map_err(WorkflowError::on(target.host()))?;
     let mut keys: Vec<String> = Vec::new();
     let mut take = |line: &str| {
         let line = line.trim();
@@ -53,7 +51,7 @@ pub(super) fn of_operator(
         String::from_utf8_lossy(&text.unwrap_or_default()).lines().for_each(&mut take);
     }
     match keys.is_empty() {
-        true => Err(Failure::Failed(
+        true => Err(WorkflowError::Failed(
             "there is no public key that the machine could let in: neither in an agent nor beside \
              the keys of your ssh; make one (ssh-keygen) or give one with --ssh-key"
                 .to_owned(),

@@ -3,86 +3,118 @@
 //! What ends in the middle takes the machine back itself, however it ends: also when nobody hears
 //! of it any more.
 
-use std::convert::Infallible;
 use std::path::Path;
 
-use serde_json::json;
-
-use super::{Answer, CreatedVm, Request};
+use super::{CreatedVm, VmAnswer, VmRequest};
 use crate::base::rng::Rng;
 use crate::base::text::without_sequences;
-use crate::cli::output::{Failure, Out};
-use crate::cli::steps::{RunOptions, take};
-use crate::cli::this_host::needs_root;
-use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, VM_CONSOLE_LINES_SHOWN};
-use crate::paths::Paths;
-use crate::provision::engine::{Event, Mode, Tally};
+use crate::paths::{DOCKER_SOCKET, Paths};
+use crate::provision::engine::Mode;
 use crate::provision::goal::capacity::Room;
 use crate::provision::plan::hypervisor::{Birth, Facts, create, finish, prepare, remove};
 use crate::provision::report::ReportLine;
-use crate::provision::run::{Options, found, run as take_steps};
+use crate::provision::run::{self, Options, found};
+use crate::provision::step::Step;
 use crate::provision::vm::capacity::Hypervisor;
 use crate::provision::vm::domain::Virtualisation;
 use crate::provision::vm::machine::{DIRECTORY, Machine};
 use crate::provision::vm::network::{NoAddress, free_address};
 use crate::provision::vm::seed::HostKey;
 use crate::provision::vm::spec::{Size, VmSpec};
+use crate::provision::workflow::WorkflowError;
 use crate::ssh::keys::KeyPair;
 
-pub(super) fn run(request: Request, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    needs_root("convocate-host create-vm")?;
+/// Takes a line of the report; whether anybody reads it.
+type Report<'a> = dyn FnMut(&ReportLine) -> bool + 'a;
+
+/// Does what the other end wants.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub(crate) fn run(request: VmRequest, report: &mut Report<'_>) -> Result<VmAnswer, WorkflowError> {
     let paths = Paths::default();
-    let answer = match request {
-        Request::Create { check, wish } => make(&paths, &wish, check, out)?,
-        Request::Finish { machine, keys } => {
-            take(finish(&paths, &machine, &keys), &RunOptions::of_request(false), out)?;
-            Answer::default()
+    match request {
+        VmRequest::Create { check, spec } => make(&paths, &spec, check, report),
+        VmRequest::Finish { machine, keys } => {
+            take(finish(&paths, &machine, &keys), Mode::Apply, report)?;
+            Ok(VmAnswer::default())
         }
-        Request::Remove { machine } => {
+        VmRequest::Remove { machine } => {
             let console = console(&machine);
-            take_back(&machine, out)?;
-            Answer { born: None, console }
+            take_back(&machine, report)?;
+            Ok(VmAnswer { created: None, console })
         }
-    };
-    out.json(&json!(answer))?;
-    Ok(Exit::Done)
+    }
 }
 
 /// Makes the host a hypervisor and the machine on it.
-fn make(paths: &Paths, wish: &VmSpec, check: bool, out: &mut Out<'_>) -> Result<Answer, Failure> {
-    let manner = RunOptions::of_request(check);
-    let facts = Facts { paths: paths.clone(), room: room(wish.size).map_err(Failure::Failed)? };
-    take(prepare(&facts, &wish.image), &manner, out)?;
+fn make(
+    paths: &Paths,
+    spec: &VmSpec,
+    check: bool,
+    report: &mut Report<'_>,
+) -> Result<VmAnswer, WorkflowError> {
+    let mode = if check { Mode::Check } else { Mode::Apply };
+    let room = room(spec.size).map_err(WorkflowError::Failed)?;
+    let facts = Facts { paths: paths.clone(), room };
+    take(prepare(&facts, &spec.image), mode, report)?;
     let mut rng = Rng::from_seed(entropy::seed());
-    let machine = match (draw(wish, &mut rng), check) {
+    let machine = match (draw(spec, &mut rng), check) {
         (Ok(machine), _) => machine,
         // There is no libvirt yet to ask; the rest cannot be told.
-        (Err(_), true) => return Ok(Answer::default()),
-        (Err(why), false) => return Err(Failure::Failed(why)),
+        (Err(_), true) => return Ok(VmAnswer::default()),
+        (Err(why), false) => return Err(WorkflowError::Failed(why)),
     };
     let host_key = host_key(&machine, &mut rng);
     let virtualisation = virtualisation();
     let birth = Birth {
         paths,
         machine: &machine,
-        wish,
+        wish: spec,
         host_key: &host_key,
         virtualisation,
         has_dnsmasq: has_dnsmasq(),
     };
-    if let Err(failure) = take(create(&birth), &manner, out) {
+    if let Err(error) = take(create(&birth), mode, report) {
         if !check {
-            let _told_as_far_as_anybody_listens = take_back(&machine, out);
+            let _reported = take_back(&machine, report);
         }
-        return Err(failure);
+        return Err(error);
     }
     let is_emulated = virtualisation == Virtualisation::Emulated;
-    let born = CreatedVm { machine, host_key: host_key.public.clone(), is_emulated };
-    Ok(Answer { born: (!check).then_some(born), console: Vec::new() })
+    let created = CreatedVm { machine, host_key: host_key.public.clone(), is_emulated };
+    Ok(VmAnswer { created: (!check).then_some(created), console: Vec::new() })
+}
+
+/// Takes steps for the other end, whose end ends them.
+fn take(steps: Vec<Step>, mode: Mode, report: &mut Report<'_>) -> Result<(), WorkflowError> {
+    let options = Options { mode, docker_socket: DOCKER_SOCKET.into(), until_stdin_ends: true };
+    take_with(steps, &options, report)
+}
+
+fn take_with(
+    steps: Vec<Step>,
+    options: &Options,
+    report: &mut Report<'_>,
+) -> Result<(), WorkflowError> {
+    let (clock, mode) = (Clock::new(), options.mode);
+    let begun = clock.mono();
+    let mut is_heard = true;
+    let tally = run::run(steps, options, |event| {
+        is_heard = report(&ReportLine::of(event, mode));
+        if is_heard { Ok(()) } else { Err("the output is closed") }
+    });
+    let tally = tally.map_err(|error| WorkflowError::Failed(error.to_string()))?;
+    is_heard &= report(&ReportLine::end(tally, mode, clock.mono().since(begun)));
+    match (is_heard, tally.failed) {
+        (false, _) => Err(WorkflowError::NobodyListens),
+        (true, 0) => Ok(()),
+        (true, _) => Err(WorkflowError::StepsFailed),
+    }
 }
 
 fn room(wanted: Size) -> Result<Room, String> {
@@ -100,7 +132,7 @@ fn room(wanted: Size) -> Result<Room, String> {
     Ok(Room { wanted, hypervisor, machines })
 }
 
-fn draw(wish: &VmSpec, rng: &mut Rng) -> Result<Machine, String> {
+fn draw(spec: &VmSpec, rng: &mut Rng) -> Result<Machine, String> {
     let network = found::virsh(&["net-dumpxml", "default"])?;
     let leases = found::virsh(&["net-dhcp-leases", "default"])?;
     let address = free_address(&network, &leases, rng).map_err(|error| {
@@ -110,7 +142,7 @@ fn draw(wish: &VmSpec, rng: &mut Rng) -> Result<Machine, String> {
         };
         format!("libvirt's network default {what}; see: virsh net-dumpxml default")
     })?;
-    Ok(Machine::draw(wish, address, rng))
+    Ok(Machine::draw(spec, address, rng))
 }
 
 fn host_key(machine: &Machine, rng: &mut Rng) -> HostKey {
@@ -144,23 +176,11 @@ fn console(machine: &Machine) -> Vec<String> {
 }
 
 /// Removes all that was made of a machine. Goes on to its end whether anybody listens or not.
-fn take_back(machine: &Machine, out: &mut Out<'_>) -> Result<(), Failure> {
-    let clock = Clock::new();
-    let begun = clock.mono();
-    let docker_socket = RunOptions::of_request(false).docker_socket;
+fn take_back(machine: &Machine, report: &mut Report<'_>) -> Result<(), WorkflowError> {
+    let docker_socket = DOCKER_SOCKET.into();
     let options = Options { mode: Mode::Apply, docker_socket, until_stdin_ends: false };
-    let tell = |event: &Event| {
-        let line = json!(ReportLine::of(event, Mode::Apply));
-        let _unheard = out.json(&line).and_then(|()| out.flush());
-        Ok::<_, Infallible>(())
-    };
-    let steps = remove(machine, has_dnsmasq());
-    let tally = take_steps(steps, &options, tell);
-    let tally: Tally = tally.map_err(|error| Failure::Failed(error.to_string()))?;
-    out.json(&json!(ReportLine::end(tally, Mode::Apply, clock.mono().since(begun))))?;
-    out.flush()?;
-    match tally.failed {
-        0 => Ok(()),
-        _ => Err(Failure::Exit(Exit::Failed, String::new())),
-    }
+    take_with(remove(machine, has_dnsmasq()), &options, &mut |line| {
+        let _heard = report(line);
+        true
+    })
 }

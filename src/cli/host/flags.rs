@@ -1,0 +1,60 @@
+//! The flags that say which host a command works on, and with which programs.
+
+use std::path::PathBuf;
+
+use crate::cli::command::{Flag, Parsed};
+use crate::cli::output::Failure;
+use crate::paths::DOCKER_SOCKET;
+use crate::provision::openssh::Target;
+use crate::provision::remote::programs::Programs;
+
+pub(crate) const HOST: Flag = Flag {
+    name: "host",
+    value: Some("H"),
+    summary: "the host, as ssh knows it; this machine if not given",
+    choices: &[],
+};
+pub(crate) const USER: Flag = Flag {
+    name: "user",
+    value: Some("U"),
+    summary: "who logs in there; what ~/.ssh/config says, or $USER, if not given",
+    choices: &[],
+};
+pub(crate) const BIN: Flag = Flag {
+    name: "bin",
+    value: Some("DIR"),
+    summary: "where the programs are that are brought there; beside this one if not given",
+    choices: &[],
+};
+pub(crate) const ENGINE: Flag = Flag {
+    name: "docker-socket",
+    value: Some("PATH"),
+    summary: "where the Docker Engine here listens; /var/run/docker.sock if not given",
+    choices: &[],
+};
+
+/// The other host that is meant; this machine if none.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub(crate) fn target(parsed: &Parsed) -> Result<Option<Target>, Failure> {
+    match parsed.value(&HOST) {
+        Some(host) => {
+            let target = Target::new(host, parsed.value(&USER)).map_err(Failure::Usage)?;
+            Ok(Some(target))
+        }
+        None if parsed.has(&USER) => {
+            Err(Failure::Usage("--user is for another host: give --host too".to_owned()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Where the programs are that are brought to hosts.
+pub(crate) fn programs(parsed: &Parsed) -> Programs {
+    Programs::of(parsed.value(&BIN))
+}
+
+pub(crate) fn docker_socket(parsed: &Parsed) -> PathBuf {
+    PathBuf::from(parsed.value(&ENGINE).unwrap_or(DOCKER_SOCKET))
+}

@@ -25,13 +25,13 @@ use crate::provision::ship::messages::{Wanted, Word};
 use crate::provision::ship::progress::Progress;
 
 /// The command of our programs that takes an image.
-pub(crate) const RECEIVER: &str = "receive-image";
+pub const RECEIVER: &str = "receive-image";
 /// The one that sends it.
-pub(crate) const SENDER: &str = "send-image";
+pub const SENDER: &str = "send-image";
 
 /// Where an image comes from.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub enum Source {
     /// The Engine here, by its socket.
     Here(PathBuf),
     /// Another host's: the words that run [`SENDER`] there.
@@ -67,7 +67,7 @@ impl HostSession<'_> {
 ///
 /// # Errors
 /// [`ShipError`]; the same call again begins anew.
-pub(crate) fn ship(
+pub fn ship(
     source: &Source,
     receiver: &[String],
     image: &str,

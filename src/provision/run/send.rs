@@ -33,26 +33,26 @@ use crate::provision::ship::progress::{Progress, mib};
 
 /// An image that is on the host under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shipped {
-    pub(crate) id: String,
-    pub(crate) layers: usize,
+pub struct Shipped {
+    pub id: String,
+    pub layers: usize,
     /// Those that were sent.
-    pub(crate) sent: usize,
+    pub sent: usize,
     /// Bytes of the archive that was sent.
-    pub(crate) plain_bytes: u64,
+    pub plain_bytes: u64,
     /// Bytes that went to the host.
-    pub(crate) wire_bytes: u64,
+    pub wire_bytes: u64,
     /// SHA-256 of the archive at both ends; empty if none was sent.
-    pub(crate) sha256: String,
+    pub sha256: String,
     /// Why layers that are there were sent all the same, if they were.
-    pub(crate) why_whole: Option<String>,
+    pub why_whole: Option<String>,
     /// How long it took.
-    pub(crate) took: Duration,
+    pub took: Duration,
 }
 
 /// Why an image is not on the host under its name, which means what it did before.
 #[derive(Debug)]
-pub(crate) enum ShipError {
+pub enum ShipError {
     /// A program at one of the ends could not be started.
     Start(String),
     /// The Engine here: its words.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Bytes of the archive that have been sent, before they were packed.
     pub(crate) plain_bytes: u64,
     /// Bytes on the wire.

@@ -1,5 +1,7 @@
 //! What the core asks of its driver, and the names under which they speak of things.
 
+use std::collections::VecDeque;
+
 use super::work::Work;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
@@ -18,7 +20,7 @@ pub struct Caller(pub u64);
 pub struct TerminalId(pub u64);
 
 /// One piece of work: a number of the core's making, counted up and never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkId(pub(super) u64);
 
 /// What is to be done. Actions are carried out in the order in which they come out: an event that
@@ -75,4 +77,37 @@ pub struct TerminalPlan {
     pub(crate) term: String,
     /// Whether nothing that is typed may reach the session.
     pub(crate) read_only: bool,
+}
+
+/// The actions that the driver has not taken yet, oldest first, and the numbers of the work in them.
+#[derive(Debug, Default)]
+pub(super) struct ActionQueue {
+    actions: VecDeque<Action>,
+    last_work: WorkId,
+}
+
+impl ActionQueue {
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Queues a piece of work and gives it its number.
+    pub(super) fn run(&mut self, work: Work) -> WorkId {
+        self.last_work.0 += 1;
+        self.push(Action::Run { id: self.last_work, work });
+        self.last_work
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.push(Action::Warn(text));
+    }
+
+    /// The last work that was queued.
+    pub(super) fn last_work(&self) -> WorkId {
+        self.last_work
+    }
 }

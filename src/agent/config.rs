@@ -1,7 +1,7 @@
 //! What the core is told once, at its start.
 
 use super::capacity::Totals;
-use super::lock::LockOwner;
+use super::lock::{FoundLock, LockOwner};
 use crate::base::uuid::Uuid;
 use crate::rpc::field::Caps;
 
@@ -51,13 +51,4 @@ pub struct Found {
     /// Its `session.json`, or why it cannot be read.
     pub(crate) metadata: Result<Vec<u8>, String>,
     pub(crate) lock: Option<FoundLock>,
-}
-
-/// A lock file that was there when the agent started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundLock {
-    /// What stands in it, whatever that is.
-    pub(crate) content: Vec<u8>,
-    /// Whether the process that wrote it lives: same boot, same pid, not this process.
-    pub(crate) is_alive: bool,
 }

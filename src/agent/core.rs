@@ -25,16 +25,15 @@ use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, Found};
-use super::deleted_homes;
 use super::load::Load;
 use super::lock::Lock;
 use super::op::{self, Flow, Order, Stage, not_found};
 use super::queue::{Job, Request, Waiters};
 use super::record::Record;
 use super::session::{Body, Cause, End, RunState, Session, Transition};
+use super::state::{AgentState, Terminal, TerminalState};
 use super::survey::{Reader, Survey};
 use super::work::{News, Outcome, WorkError};
-use super::world::{Terminal, TerminalState, World};
 use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
@@ -45,7 +44,7 @@ use crate::rpc::call::{Call, CloneSession, Create};
 /// The core of one agent.
 #[derive(Debug)]
 pub struct Agent {
-    world: World,
+    state: AgentState,
     /// Operations in flight, by the session that each one occupies.
     jobs: BTreeMap<Uuid, (Job, Stage)>,
     /// Whose work is whose. A job has one piece of work at a time, or waits for the survey.
@@ -69,18 +68,18 @@ impl Agent {
     /// An agent with the sessions that the driver found on disk. It asks the runtime at once what
     /// runs. `seed` is where new ids come from.
     pub fn new(config: Config, seed: [u8; 32], found: Vec<Found>, now: Now) -> Agent {
-        let mut world = World::new(config, Rng::from_seed(seed));
+        let mut state = AgentState::new(config, Rng::from_seed(seed));
         for found in found {
             let session = adopt(&found);
             if let Body::Good(record) = &session.body {
-                world.claims.adopt(record);
+                state.reservations.adopt(record);
             }
-            world.sessions.insert(found.id, session);
+            state.sessions.insert(found.id, session);
         }
         let mut survey = Survey::default();
-        survey.want(&mut world, now.mono, None);
+        survey.want(&mut state.actions, now.mono, None);
         Agent {
-            world,
+            state,
             jobs: BTreeMap::new(),
             works: BTreeMap::new(),
             survey,
@@ -90,8 +89,8 @@ impl Agent {
     }
 
     /// Homes that a predecessor of this agent has set aside, and had no time to erase.
-    pub fn found_remains(&mut self, ids: impl IntoIterator<Item = Uuid>) {
-        ids.into_iter().for_each(|id| deleted_homes::add(&mut self.world, id));
+    pub fn found_deleted_homes(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+        ids.into_iter().for_each(|id| self.state.deleted_homes.add(&mut self.state.actions, id));
     }
 
     // --- calls ---
@@ -106,7 +105,7 @@ impl Agent {
                 self.answer(caller, Err("this agent has no certificate".to_owned()));
             }
             Call::List => self.read(now, Reader::List(caller)),
-            Call::Get(get) if self.world.session(get.id).is_none() => {
+            Call::Get(get) if self.state.session(get.id).is_none() => {
                 self.answer(caller, Err(not_found(get.id)));
             }
             Call::Get(get) => self.read(now, Reader::Get(caller, get.id)),
@@ -141,28 +140,28 @@ impl Agent {
             read_only: header.read_only,
         };
         if let Err(text) = self.may_attach(id) {
-            self.world.refuse(terminal, text);
+            self.state.refuse(terminal, text);
             return;
         }
         let order = Order::Attach(plan.size);
-        self.world.terminals.insert(terminal, Terminal { plan, state: TerminalState::Waiting });
+        self.state.terminals.insert(terminal, Terminal { plan, state: TerminalState::Waiting });
         let waiters = Waiters { caller: None, terminals: vec![terminal] };
         self.admit(now, id, Request { order, waiters });
     }
 
     /// The terminal of an [`Action::OpenTerminal`] is attached.
     pub fn terminal_opened(&mut self, now: Now, terminal: TerminalId) {
-        self.world.saw_attached(now, terminal);
-        let session = self.world.terminals.get(&terminal).map(|terminal| terminal.plan.session);
+        self.state.saw_attached(now, terminal);
+        let session = self.state.terminals.get(&terminal).map(|terminal| terminal.plan.session);
         session.into_iter().for_each(|id| self.go_on(now, id));
     }
 
     /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
     /// runtime is asked whether the session still runs.
     pub(crate) fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
-        if self.world.terminals.contains_key(&terminal) {
-            self.world.refuse(terminal, text);
-            self.survey.want(&mut self.world, now.mono, None);
+        if self.state.terminals.contains_key(&terminal) {
+            self.state.refuse(terminal, text);
+            self.survey.want(&mut self.state.actions, now.mono, None);
         }
     }
 
@@ -170,7 +169,7 @@ impl Agent {
     /// state, also for one that the core has forgotten. If its [`Action::OpenTerminal`] is still
     /// under way, the driver ends what comes of it.
     pub fn terminal_closed(&mut self, now: Now, terminal: TerminalId) {
-        self.world.saw_detached(now, terminal);
+        self.state.saw_detached(now, terminal);
     }
 
     // --- what comes back ---
@@ -178,14 +177,14 @@ impl Agent {
     /// What a piece of work came to. To be called once for each [`Action::Run`]; anything else is
     /// ignored.
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
-        if let Some(readers) = self.survey.finish(&mut self.world, work) {
+        if let Some(readers) = self.survey.finish(&mut self.state.actions, work) {
             self.surveyed(now, work, readers, outcome);
-        } else if deleted_homes::done(&mut self.world, now.mono, work, &outcome) {
+        } else if self.state.deleted_homes_done(now.mono, work, &outcome) {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
             self.step(now, id, outcome);
             if is_unclear && self.gone.is_none() {
-                self.survey.want(&mut self.world, now.mono, None);
+                self.survey.want(&mut self.state.actions, now.mono, None);
             }
         }
     }
@@ -205,30 +204,30 @@ impl Agent {
             }
             News::Back => {
                 self.gone = None;
-                self.survey.want(&mut self.world, now.mono, None);
+                self.survey.want(&mut self.state.actions, now.mono, None);
             }
         }
     }
 
     /// New containers use another image from now on.
     pub(crate) fn set_image(&mut self, image: String) {
-        self.world.config.image = image;
+        self.state.config.image = image;
     }
 
     pub fn tick(&mut self, now: Now) {
-        deleted_homes::tick(&mut self.world, now.mono);
-        self.world.tick(now);
+        self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
+        self.state.tick(now);
         let readers = self.survey.take_impatient(now.mono);
         if !readers.is_empty() {
-            let runtime = self.world.config.runtime.as_str();
+            let runtime = self.state.config.runtime.as_str();
             self.answer_readers(&readers, Some(&format!("{runtime} does not answer")));
         }
     }
 
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
-        let world = self.world.deadline().into_iter().chain(self.world.remains.deadline());
-        world.chain(self.survey.deadline()).min()
+        let homes = self.state.deleted_homes.deadline();
+        [self.state.deadline(), homes, self.survey.deadline()].into_iter().flatten().min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
@@ -237,24 +236,24 @@ impl Agent {
         self.mode = Mode::Closing;
         for (job, _) in self.jobs.values_mut() {
             for request in job.behind.drain(..) {
-                request.waiters.refuse(&mut self.world, CLOSING);
+                request.waiters.refuse(&mut self.state, CLOSING);
             }
         }
     }
 
     /// What the driver is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.world.take_action()
+        self.state.actions.pop()
     }
 
     /// Whether no operation is in flight, and no event waits to be told.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.world.deadline().is_none()
+        self.jobs.is_empty() && self.state.deadline().is_none()
     }
 
     /// The load, for heartbeats.
     pub(crate) fn load(&self) -> Load {
-        let sessions = self.world.sessions.values();
+        let sessions = self.state.sessions.values();
         Load {
             sessions: sessions.len(),
             running: sessions.clone().filter(|session| session.is_running()).count(),
@@ -265,7 +264,7 @@ impl Agent {
 
     /// The sessions that run in a container, and its id.
     pub(crate) fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
-        self.world.sessions.values().filter_map(|session| match &session.run_state {
+        self.state.sessions.values().filter_map(|session| match &session.run_state {
             RunState::Running { running, .. } if !running.container.is_empty() => {
                 Some((session.id, running.container.as_str()))
             }
@@ -281,8 +280,8 @@ impl Agent {
 
     /// Gives a request its turn, a place in the queue, or a refusal.
     fn admit(&mut self, now: Now, id: Uuid, request: Request) {
-        let Some(session) = self.world.session(id) else {
-            request.waiters.refuse(&mut self.world, &not_found(id));
+        let Some(session) = self.state.session(id) else {
+            request.waiters.refuse(&mut self.state, &not_found(id));
             return;
         };
         let label = session.label();
@@ -296,14 +295,14 @@ impl Agent {
                         "{label} is busy: {name} is in flight since {since} and {waiting} \
                          operations wait; try again later"
                     );
-                    waiters.refuse(&mut self.world, &text);
+                    waiters.refuse(&mut self.state, &text);
                 }
             }
         }
     }
 
     fn create(&mut self, now: Now, caller: Caller, create: Create) {
-        let begun = self.has_room().and_then(|()| op::begin_create(&mut self.world, now, create));
+        let begun = self.has_room().and_then(|()| op::begin_create(&mut self.state, now, create));
         self.launch(now, caller, "create", begun);
     }
 
@@ -311,7 +310,7 @@ impl Agent {
         let begun = self
             .has_room()
             .and_then(|()| self.is_staying(clone.source_id))
-            .and_then(|()| op::begin_clone(&mut self.world, now, clone));
+            .and_then(|()| op::begin_clone(&mut self.state, now, clone));
         self.launch(now, caller, "clone", begun);
     }
 
@@ -335,7 +334,7 @@ impl Agent {
 
     /// Override looks at the lock now, not after whatever is in flight: that is its point.
     fn override_lock(&mut self, now: Now, caller: Caller, id: Uuid) {
-        let session = self.world.session(id);
+        let session = self.state.session(id);
         match (session, self.jobs.get(&id)) {
             (Some(session), Some((job, _))) => {
                 let (label, name, since) = (session.label(), job.name, job.since);
@@ -347,8 +346,8 @@ impl Agent {
     }
 
     fn has_room(&self) -> Result<(), String> {
-        let coming = self.jobs.keys().filter(|id| self.world.session(**id).is_none()).count();
-        let count = self.world.sessions.len() + coming;
+        let coming = self.jobs.keys().filter(|id| self.state.session(**id).is_none()).count();
+        let count = self.state.sessions.len() + coming;
         if count < SESSIONS_MAX {
             return Ok(());
         }
@@ -357,7 +356,7 @@ impl Agent {
 
     /// A session that is being deleted cannot be copied.
     fn is_staying(&self, id: Uuid) -> Result<(), String> {
-        match (self.world.session(id), self.jobs.get(&id)) {
+        match (self.state.session(id), self.jobs.get(&id)) {
             (Some(session), Some((_, Stage::Delete(_)))) => {
                 Err(format!("{} is being deleted", session.label()))
             }
@@ -366,12 +365,12 @@ impl Agent {
     }
 
     fn may_attach(&self, id: Uuid) -> Result<(), String> {
-        let count = self.world.terminals.len();
+        let count = self.state.terminals.len();
         if self.mode == Mode::Closing {
             Err(CLOSING.to_owned())
         } else if count >= TERMINALS_MAX {
             Err(format!("there are {count} terminals on this agent, and it holds no more"))
-        } else if self.world.session(id).is_none() {
+        } else if self.state.session(id).is_none() {
             Err(not_found(id))
         } else {
             Ok(())
@@ -394,7 +393,7 @@ impl Agent {
     ) -> (Job, Flow) {
         let Request { order, waiters } = request;
         let job = Job { name: order.name(), since: now.wall, waiters, behind };
-        (job, op::begin(&mut self.world, now, id, order))
+        (job, op::begin(&mut self.state, now, id, order))
     }
 
     /// What an operation waited for has come.
@@ -402,11 +401,11 @@ impl Agent {
         let Some((job, stage)) = self.jobs.remove(&id) else {
             return;
         };
-        let flow = stage.step(&mut self.world, now, id, outcome);
+        let flow = stage.step(&mut self.state, now, id, outcome);
         let is_doubted =
             |it: &Session| it.unconfirmed_exit.is_some() && it.transition == Transition::Nothing;
-        if self.world.session(id).is_some_and(is_doubted) {
-            self.survey.want(&mut self.world, now.mono, None);
+        if self.state.session(id).is_some_and(is_doubted) {
+            self.survey.want(&mut self.state.actions, now.mono, None);
         }
         self.advance(now, id, job, flow);
     }
@@ -416,17 +415,17 @@ impl Agent {
         loop {
             match flow {
                 Flow::Run(stage, work) => {
-                    self.works.insert(self.world.run(work), id);
+                    self.works.insert(self.state.actions.run(work), id);
                     self.jobs.insert(id, (job, stage));
                     return;
                 }
                 Flow::Survey(stage) => {
                     self.jobs.insert(id, (job, stage));
-                    self.survey.want(&mut self.world, now.mono, Some(Reader::Job(id)));
+                    self.survey.want(&mut self.state.actions, now.mono, Some(Reader::Job(id)));
                     return;
                 }
                 Flow::Done(answer) => {
-                    job.waiters.tell(&mut self.world, answer);
+                    job.waiters.tell(&mut self.state, answer);
                     let Some(next) = job.behind.pop_front().or_else(|| self.own_order(id)) else {
                         return;
                     };
@@ -448,7 +447,7 @@ impl Agent {
 
     /// What the core itself wants to do with a session.
     fn own_order(&self, id: Uuid) -> Option<Request> {
-        let session = self.world.session(id)?;
+        let session = self.state.session(id)?;
         let request = Request { order: Order::Save, waiters: Waiters::default() };
         session.is_unsaved().then_some(request)
     }

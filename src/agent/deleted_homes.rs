@@ -10,10 +10,9 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::action::WorkId;
-use super::config::RuntimeKind;
+use super::action::{ActionQueue, WorkId};
+use super::config::{Config, RuntimeKind};
 use super::work::{DiskWork, Outcome, RuntimeWork, Work, WorkError};
-use super::world::World;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::limits::{REMAINS_MAX, REMAINS_RETRY};
@@ -21,14 +20,14 @@ use crate::limits::{REMAINS_MAX, REMAINS_RETRY};
 /// The homes of deleted sessions.
 #[derive(Debug, Default)]
 pub(super) struct DeletedHomes {
-    stage: Stage,
+    stage: EraseStage,
     waiting: VecDeque<Uuid>,
     /// What could not be erased, and when that is tried again; in the order of the times.
     left: VecDeque<(Mono, Uuid)>,
 }
 
 #[derive(Debug, Default)]
-enum Stage {
+enum EraseStage {
     #[default]
     Rest,
     Erasing(Uuid, WorkId),
@@ -37,72 +36,80 @@ enum Stage {
     ErasingEmptied(Uuid, WorkId),
 }
 
-/// A home was set aside. More of them than [`REMAINS_MAX`] are left to the next start.
-pub(super) fn add(world: &mut World, id: Uuid) {
-    let remains = &mut world.remains;
-    if remains.waiting.len() + remains.left.len() < REMAINS_MAX {
-        remains.waiting.push_back(id);
-        go_on(world);
+impl DeletedHomes {
+    /// A home was set aside. More of them than [`REMAINS_MAX`] are left to the next start.
+    pub(super) fn add(&mut self, actions: &mut ActionQueue, id: Uuid) {
+        if self.waiting.len() + self.left.len() < REMAINS_MAX {
+            self.waiting.push_back(id);
+            self.erase_next(actions);
+        }
     }
-}
 
-/// Takes what a piece of work came to; says whether it was of this.
-pub(super) fn done(world: &mut World, now: Mono, work: WorkId, outcome: &Outcome) -> bool {
-    let (id, failed) = match (mem::take(&mut world.remains.stage), outcome) {
-        (Stage::Erasing(id, asked), outcome) if asked == work => match outcome {
-            Err(error) if world.config.runtime == RuntimeKind::Docker => {
-                let image = world.config.image.clone();
-                let empty = world.run(Work::Runtime(RuntimeWork::Empty { id, image }));
-                world.remains.stage = Stage::Emptying(id, empty, error.clone());
+    /// Takes the outcome of a piece of work; returns whether the work was this module's.
+    pub(super) fn done(
+        &mut self,
+        actions: &mut ActionQueue,
+        config: &Config,
+        now: Mono,
+        work: WorkId,
+        outcome: &Outcome,
+    ) -> bool {
+        let (id, failed) = match (mem::take(&mut self.stage), outcome) {
+            (EraseStage::Erasing(id, asked), Err(error))
+                if asked == work && config.runtime == RuntimeKind::Docker =>
+            {
+                let image = config.image.clone();
+                let empty = actions.run(Work::Runtime(RuntimeWork::Empty { id, image }));
+                self.stage = EraseStage::Emptying(id, empty, error.clone());
                 return true;
             }
-            outcome => (id, outcome.as_ref().err().map(ToString::to_string)),
-        },
-        (Stage::Emptying(id, asked, _), Ok(_)) if asked == work => {
-            let erase = world.run(Work::Disk(DiskWork::Erase { id }));
-            world.remains.stage = Stage::ErasingEmptied(id, erase);
-            return true;
+            (EraseStage::Emptying(id, asked, _), Ok(_)) if asked == work => {
+                let erase = actions.run(Work::Disk(DiskWork::Erase { id }));
+                self.stage = EraseStage::ErasingEmptied(id, erase);
+                return true;
+            }
+            (EraseStage::Emptying(id, asked, why), Err(error)) if asked == work => {
+                (id, Some(format!("{why}; and as root: {error}")))
+            }
+            (EraseStage::Erasing(id, asked) | EraseStage::ErasingEmptied(id, asked), outcome)
+                if asked == work =>
+            {
+                (id, outcome.as_ref().err().map(ToString::to_string))
+            }
+            (other, _) => {
+                self.stage = other;
+                return false;
+            }
+        };
+        if let Some(why) = failed {
+            let text =
+                format!("deleted session {id}: its home is not all erased, tried again: {why}");
+            actions.warn(text);
+            self.left.push_back((now + REMAINS_RETRY, id));
         }
-        (Stage::Emptying(id, asked, why), Err(error)) if asked == work => {
-            (id, Some(format!("{why}; and as root: {error}")))
-        }
-        (Stage::ErasingEmptied(id, asked), outcome) if asked == work => {
-            (id, outcome.as_ref().err().map(ToString::to_string))
-        }
-        (other, _) => {
-            world.remains.stage = other;
-            return false;
-        }
-    };
-    if let Some(why) = failed {
-        world.warn(format!("deleted session {id}: its home is not all erased, tried again: {why}"));
-        world.remains.left.push_back((now + REMAINS_RETRY, id));
+        self.erase_next(actions);
+        true
     }
-    go_on(world);
-    true
-}
 
-/// Time has passed: what is due is tried again.
-pub(super) fn tick(world: &mut World, now: Mono) {
-    let remains = &mut world.remains;
-    while let Some((_, id)) = remains.left.pop_front_if(|(at, _)| *at <= now) {
-        remains.waiting.push_back(id);
+    /// Tries again what is due.
+    pub(super) fn tick(&mut self, actions: &mut ActionQueue, now: Mono) {
+        while let Some((_, id)) = self.left.pop_front_if(|(at, _)| *at <= now) {
+            self.waiting.push_back(id);
+        }
+        self.erase_next(actions);
     }
-    go_on(world);
-}
 
-fn go_on(world: &mut World) {
-    if let Stage::Rest = world.remains.stage
-        && let Some(id) = world.remains.waiting.pop_front()
-    {
-        let work = world.run(Work::Disk(DiskWork::Erase { id }));
-        world.remains.stage = Stage::Erasing(id, work);
-    }
-}
-
-impl DeletedHomes {
-    /// When [`tick`] is wanted next.
+    /// When [`DeletedHomes::tick`] is wanted next.
     pub(super) fn deadline(&self) -> Option<Mono> {
         self.left.front().map(|(at, _)| *at)
+    }
+
+    fn erase_next(&mut self, actions: &mut ActionQueue) {
+        if let EraseStage::Rest = self.stage
+            && let Some(id) = self.waiting.pop_front()
+        {
+            let work = actions.run(Work::Disk(DiskWork::Erase { id }));
+            self.stage = EraseStage::Erasing(id, work);
+        }
     }
 }

@@ -6,7 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::FoundLock;
 use crate::base::time::Wall;
 use crate::limits::LOCK_FILE_BYTES_MAX;
 
@@ -48,6 +47,15 @@ impl LockFile {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// A lock file that was there when the agent started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundLock {
+    /// What stands in it, whatever that is.
+    pub(crate) content: Vec<u8>,
+    /// Whether the process that wrote it lives: same boot, same pid, not this process.
+    pub(crate) is_alive: bool,
 }
 
 /// A lock on a session that no operation of this agent holds.

@@ -7,7 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
-//! | `world`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
+//! | `state`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `survey` | whose turn it is, the operations, asking what runs |
 //! | `remains` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | `session.json` and the lock file |
@@ -39,9 +39,9 @@ mod reservations;
 pub mod serve;
 mod session;
 pub mod spool;
+mod state;
 mod survey;
 pub mod uplink;
 pub mod work;
-mod world;
 
 pub use capacity::Totals;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::action::{Caller, TerminalId};
 use super::op::{Order, Stage};
-use super::world::World;
+use super::state::AgentState;
 use crate::base::time::Wall;
 use crate::limits::SESSION_WAITING_OPS_MAX;
 use crate::rpc::response::Answer;
@@ -35,24 +35,24 @@ impl Waiters {
 
     /// Tells everybody. Terminals are opened if the session runs: an operation that failed because
     /// it does was not theirs.
-    pub(super) fn tell(self, world: &mut World, answer: Answer) {
+    pub(super) fn tell(self, state: &mut AgentState, answer: Answer) {
         let text = match &answer {
             Ok(_) if self.terminals.is_empty() => String::new(),
             Ok(_) => "the session has ended".to_owned(),
             Err(text) => text.clone(),
         };
-        world.reply(self.caller, &answer);
+        state.reply(self.caller, &answer);
         for terminal in self.terminals {
-            world.open_or_refuse(terminal, &text);
+            state.open_or_refuse(terminal, &text);
         }
     }
 
     /// Tells everybody that it comes to nothing.
-    pub(super) fn refuse(self, world: &mut World, text: &str) {
+    pub(super) fn refuse(self, state: &mut AgentState, text: &str) {
         for terminal in self.terminals {
-            world.refuse_if_waiting(terminal, text);
+            state.refuse_if_waiting(terminal, text);
         }
-        world.reply(self.caller, &Err(text.to_owned()));
+        state.reply(self.caller, &Err(text.to_owned()));
     }
 
     fn forget(&mut self, caller: Caller) {

@@ -1,8 +1,8 @@
 //! Which ports and DNS names are taken, by sessions that are there and by those that are on their
 //! way.
 //!
-//! A claim is made when an operation is admitted and given back when it fails, so that operations
-//! at the same moment never get the same port. tcp:53 and udp:53 are two ports.
+//! A port or name is reserved when an operation is admitted and given back when it fails, so that
+//! operations at the same moment never get the same port. tcp:53 and udp:53 are two ports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,40 +12,44 @@ use crate::base::uuid::Uuid;
 use crate::limits::SESSION_AUTO_PORT_MIN;
 use crate::rpc::field::{DnsName, PortChoice, Protocol};
 
-/// The table of claims. Every value is the claim's owner.
+/// Every value is the session that has the key.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     ports: BTreeMap<(Protocol, u16), Uuid>,
     names: BTreeMap<DnsName, Uuid>,
 }
 
-/// Why a claim is refused.
+/// Why a port or name cannot be reserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ClaimError {
+pub(super) enum ReservationError {
     Port { port: u16, protocol: Protocol, owner: Uuid },
     Name { name: DnsName, owner: Uuid },
     NoPortLeft(Protocol),
 }
 
-impl ClaimError {
-    /// Whose claim is in the way.
+impl ReservationError {
+    /// The session that has it already.
     pub(super) fn owner(&self) -> Option<Uuid> {
         match self {
-            ClaimError::Port { owner, .. } | ClaimError::Name { owner, .. } => Some(*owner),
-            ClaimError::NoPortLeft(_) => None,
+            ReservationError::Port { owner, .. } | ReservationError::Name { owner, .. } => {
+                Some(*owner)
+            }
+            ReservationError::NoPortLeft(_) => None,
         }
     }
 }
 
 /// Without the owner: only the caller knows its name.
-impl fmt::Display for ClaimError {
+impl fmt::Display for ReservationError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ClaimError::Port { port, protocol, .. } => {
+            ReservationError::Port { port, protocol, .. } => {
                 write!(out, "port {port}/{protocol} already in use")
             }
-            ClaimError::Name { name, .. } => write!(out, "dns name \"{name}\" already in use"),
-            ClaimError::NoPortLeft(protocol) => {
+            ReservationError::Name { name, .. } => {
+                write!(out, "dns name \"{name}\" already in use")
+            }
+            ReservationError::NoPortLeft(protocol) => {
                 write!(out, "no {protocol} port from {SESSION_AUTO_PORT_MIN} up is free")
             }
         }
@@ -53,8 +57,8 @@ impl fmt::Display for ClaimError {
 }
 
 impl Reservations {
-    /// Reservations what a session on disk has. Two sessions with the same port are somebody else's
-    /// doing: the first one keeps it, the other one lists and fails when it starts.
+    /// Reserves what a session on disk has. If two have the same port (somebody edited the files), the
+    /// first one keeps it; the other one is listed, and fails when it starts.
     pub(super) fn adopt(&mut self, record: &Record) {
         if record.port != 0 {
             self.ports.entry((record.protocol, record.port)).or_insert(record.uuid);
@@ -64,17 +68,17 @@ impl Reservations {
         }
     }
 
-    /// Reservations a port and a name for `owner`, both or neither. What it has already is no obstacle,
-    /// and stays claimed until [`Reservations::keep_only`]. Returns the port; 0 for none.
-    pub(super) fn claim(
+    /// Reserves a port and a name for `owner`, both or neither. What it has already is no obstacle, and
+    /// stays reserved until [`Reservations::keep_only`]. Returns the port; 0 for none.
+    pub(super) fn reserve(
         &mut self,
         owner: Uuid,
         choice: PortChoice,
         protocol: Protocol,
         name: &DnsName,
-    ) -> Result<u16, ClaimError> {
+    ) -> Result<u16, ReservationError> {
         if let Some(&other) = self.names.get(name).filter(|&&other| other != owner) {
-            return Err(ClaimError::Name { name: name.clone(), owner: other });
+            return Err(ReservationError::Name { name: name.clone(), owner: other });
         }
         let port = self.choose(owner, choice, protocol)?;
         if port != 0 {
@@ -95,8 +99,8 @@ impl Reservations {
     /// Gives back all of the record's owner but what stands in the record.
     pub(super) fn keep_only(&mut self, record: &Record) {
         let port = (record.protocol, record.port);
-        self.ports.retain(|claim, owner| *owner != record.uuid || *claim == port);
-        self.names.retain(|claim, owner| *owner != record.uuid || *claim == record.dns_name);
+        self.ports.retain(|key, owner| *owner != record.uuid || *key == port);
+        self.names.retain(|name, owner| *owner != record.uuid || *name == record.dns_name);
     }
 
     fn choose(
@@ -104,13 +108,13 @@ impl Reservations {
         owner: Uuid,
         choice: PortChoice,
         protocol: Protocol,
-    ) -> Result<u16, ClaimError> {
+    ) -> Result<u16, ReservationError> {
         match choice {
             PortChoice::None => Ok(0),
             PortChoice::Auto => self.free_port(owner, protocol),
             PortChoice::Fixed(port) => match self.ports.get(&(protocol, port)) {
                 Some(&other) if other != owner => {
-                    Err(ClaimError::Port { port, protocol, owner: other })
+                    Err(ReservationError::Port { port, protocol, owner: other })
                 }
                 _ => Ok(port),
             },
@@ -118,7 +122,7 @@ impl Reservations {
     }
 
     /// The owner's own automatic port if it has one, else the lowest that is free.
-    fn free_port(&self, owner: Uuid, protocol: Protocol) -> Result<u16, ClaimError> {
+    fn free_port(&self, owner: Uuid, protocol: Protocol) -> Result<u16, ReservationError> {
         let taken = self.ports.range((protocol, SESSION_AUTO_PORT_MIN)..=(protocol, u16::MAX));
         let mut free = Some(SESSION_AUTO_PORT_MIN);
         for (&(_, port), &other) in taken {
@@ -129,10 +133,9 @@ impl Reservations {
                 free = port.checked_add(1);
             }
         }
-        free.ok_or(ClaimError::NoPortLeft(protocol))
+        free.ok_or(ReservationError::NoPortLeft(protocol))
     }
 
-    /// How many claims there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ports.len() + self.names.len()
@@ -156,54 +159,56 @@ mod tests {
     #[test]
     fn protocols_are_apart_and_the_owner_is_named() {
         let (first, second) = ids();
-        let mut claims = Reservations::default();
+        let mut reservations = Reservations::default();
         let fixed = PortChoice::Fixed(53);
-        assert_eq!(claims.claim(first, fixed, Protocol::Udp, &none()), Ok(53));
-        assert_eq!(claims.claim(second, fixed, Protocol::Tcp, &none()), Ok(53));
-        let error = claims.claim(second, fixed, Protocol::Udp, &none()).unwrap_err();
+        assert_eq!(reservations.reserve(first, fixed, Protocol::Udp, &none()), Ok(53));
+        assert_eq!(reservations.reserve(second, fixed, Protocol::Tcp, &none()), Ok(53));
+        let error = reservations.reserve(second, fixed, Protocol::Udp, &none()).unwrap_err();
         assert_eq!(error.to_string(), "port 53/udp already in use");
         assert_eq!(error.owner(), Some(first));
-        assert_eq!(claims.claim(first, fixed, Protocol::Udp, &none()), Ok(53));
+        assert_eq!(reservations.reserve(first, fixed, Protocol::Udp, &none()), Ok(53));
     }
 
     #[test]
     fn both_or_neither() {
         let (first, second) = ids();
         let name = DnsName::parse("web").unwrap();
-        let mut claims = Reservations::default();
-        claims.claim(first, PortChoice::None, Protocol::Tcp, &name).unwrap();
-        let before = claims.len();
-        let error = claims.claim(second, PortChoice::Auto, Protocol::Tcp, &name).unwrap_err();
+        let mut reservations = Reservations::default();
+        reservations.reserve(first, PortChoice::None, Protocol::Tcp, &name).unwrap();
+        let before = reservations.len();
+        let error =
+            reservations.reserve(second, PortChoice::Auto, Protocol::Tcp, &name).unwrap_err();
         assert_eq!(error.to_string(), "dns name \"web\" already in use");
-        assert_eq!(claims.len(), before);
-        claims.release(first);
-        assert_eq!(claims.len(), 0);
+        assert_eq!(reservations.len(), before);
+        reservations.release(first);
+        assert_eq!(reservations.len(), 0);
     }
 
     #[test]
     fn automatic_ports_differ_and_are_used_again() {
         let mut rng = Rng::from_seed([2; 32]);
-        let mut claims = Reservations::default();
+        let mut reservations = Reservations::default();
         let owners: Vec<_> = (0..64).map(|_| Uuid::random(&mut rng)).collect();
-        let auto = |claims: &mut Reservations, owner| {
-            claims.claim(owner, PortChoice::Auto, Protocol::Tcp, &none()).unwrap()
+        let auto = |reservations: &mut Reservations, owner| {
+            reservations.reserve(owner, PortChoice::Auto, Protocol::Tcp, &none()).unwrap()
         };
         for (offset, owner) in (0..).zip(&owners) {
-            assert_eq!(auto(&mut claims, *owner), 1001 + offset);
+            assert_eq!(auto(&mut reservations, *owner), 1001 + offset);
         }
-        claims.release(owners[7]);
-        assert_eq!(auto(&mut claims, Uuid::random(&mut rng)), 1008);
-        assert_eq!(auto(&mut claims, owners[9]), 1010, "it keeps its own");
+        reservations.release(owners[7]);
+        assert_eq!(auto(&mut reservations, Uuid::random(&mut rng)), 1008);
+        assert_eq!(auto(&mut reservations, owners[9]), 1010, "it keeps its own");
     }
 
     #[test]
     fn running_out_is_an_error() {
         let (first, second) = ids();
-        let mut claims = Reservations::default();
+        let mut reservations = Reservations::default();
         for port in SESSION_AUTO_PORT_MIN..=u16::MAX {
-            claims.claim(first, PortChoice::Fixed(port), Protocol::Tcp, &none()).unwrap();
+            reservations.reserve(first, PortChoice::Fixed(port), Protocol::Tcp, &none()).unwrap();
         }
-        let error = claims.claim(second, PortChoice::Auto, Protocol::Tcp, &none()).unwrap_err();
+        let error =
+            reservations.reserve(second, PortChoice::Auto, Protocol::Tcp, &none()).unwrap_err();
         assert_eq!(error.to_string(), "no tcp port from 1001 up is free");
     }
 }

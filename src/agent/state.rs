@@ -6,19 +6,19 @@
 //! once.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::Pledged;
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
 use super::record::Record;
-use super::reservations::{ClaimError, Reservations};
+use super::reservations::{ReservationError, Reservations};
 use super::session::{Body, Cause, End, RunState, Session, Transition};
-use super::work::{Running, Work};
+use super::work::{Outcome, Running};
 use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
@@ -32,22 +32,21 @@ const LOST: End = End { cause: Cause::Lost, exit_code: None };
 
 /// Everything but the operations in flight.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct AgentState {
     pub(super) config: Config,
     pub(super) sessions: BTreeMap<Uuid, Session>,
-    pub(super) claims: Reservations,
+    pub(super) reservations: Reservations,
     pub(super) terminals: BTreeMap<TerminalId, Terminal>,
-    pub(super) remains: DeletedHomes,
+    pub(super) deleted_homes: DeletedHomes,
     /// What runs under the runtime without a home here. Not ours, but the host's load.
-    pub(super) strays: Vec<Running>,
+    pub(super) orphans: Vec<Running>,
     /// When the runtime last told all that runs.
     pub(super) surveyed: Option<Wall>,
     /// Sessions that a survey has found ended before the runtime said how, and until when their
     /// events wait for that.
     unexplained: BTreeMap<Uuid, Mono>,
     pub(super) rng: Rng,
-    actions: VecDeque<Action>,
-    last_work: WorkId,
+    pub(super) actions: ActionQueue,
 }
 
 /// A terminal from its header to its end.
@@ -65,59 +64,39 @@ pub(super) enum TerminalState {
     Open,
 }
 
-impl World {
-    pub(super) fn new(config: Config, rng: Rng) -> World {
-        World {
+impl AgentState {
+    pub(super) fn new(config: Config, rng: Rng) -> AgentState {
+        AgentState {
             config,
             sessions: BTreeMap::new(),
-            claims: Reservations::default(),
+            reservations: Reservations::default(),
             terminals: BTreeMap::new(),
-            remains: DeletedHomes::default(),
-            strays: Vec::new(),
+            deleted_homes: DeletedHomes::default(),
+            orphans: Vec::new(),
             surveyed: None,
             unexplained: BTreeMap::new(),
             rng,
-            actions: VecDeque::new(),
-            last_work: WorkId(0),
+            actions: ActionQueue::default(),
         }
     }
 
     // --- actions ---
 
-    pub(super) fn take_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    pub(super) fn run(&mut self, work: Work) -> WorkId {
-        self.last_work.0 += 1;
-        self.actions.push_back(Action::Run { id: self.last_work, work });
-        self.last_work
-    }
-
-    /// The last work that was handed out.
-    pub(super) fn last_work(&self) -> WorkId {
-        self.last_work
-    }
-
     pub(super) fn reply(&mut self, caller: Option<Caller>, answer: &Answer) {
         if let Some(caller) = caller {
-            self.actions.push_back(Action::Reply { caller, line: response::to_line(answer) });
+            self.actions.push(Action::Reply { caller, line: response::to_line(answer) });
         }
     }
 
     /// Answers a call with all sessions, the newest access first.
     pub(super) fn reply_list(&mut self, caller: Caller, stale: Option<&str>) {
-        let line = response::success(&List { world: self, stale });
-        self.actions.push_back(Action::Reply { caller, line });
+        let line = response::success(&List { state: self, stale });
+        self.actions.push(Action::Reply { caller, line });
     }
 
     pub(super) fn refuse(&mut self, terminal: TerminalId, text: String) {
         self.terminals.remove(&terminal);
-        self.actions.push_back(Action::RefuseTerminal { terminal, text });
-    }
-
-    pub(super) fn warn(&mut self, text: String) {
-        self.actions.push_back(Action::Warn(text));
+        self.actions.push(Action::RefuseTerminal { terminal, text });
     }
 
     /// Tells something of a session. An end that waits to be explained comes before it.
@@ -127,7 +106,7 @@ impl World {
     }
 
     fn push_event(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
-        self.actions.push_back(Action::Emit(Event {
+        self.actions.push(Action::Emit(Event {
             kind,
             agent_id: self.config.agent_id.clone(),
             session_id: Some(session),
@@ -136,6 +115,16 @@ impl World {
             epoch: None,
             seq: None,
         }));
+    }
+
+    /// Takes the outcome of erasing a deleted home; returns whether the work was that.
+    pub(super) fn deleted_homes_done(
+        &mut self,
+        now: Mono,
+        work: WorkId,
+        outcome: &Outcome,
+    ) -> bool {
+        self.deleted_homes.done(&mut self.actions, &self.config, now, work, outcome)
     }
 
     // --- sessions ---
@@ -150,13 +139,13 @@ impl World {
 
     /// Puts a session that an operation has made on disk into the table. Nothing runs in it.
     pub(super) fn add(&mut self, record: Record) {
-        let (id, learned) = (record.uuid, self.last_work);
+        let (id, learned) = (record.uuid, self.actions.last_work());
         let session = Session::new(id, Body::Good(record), RunState::Stopped, learned);
         self.sessions.insert(id, session);
     }
 
-    /// A claim's sentence, with the name of whoever is in the way.
-    pub(super) fn claim_sentence(&self, error: &ClaimError) -> String {
+    /// Why a port or a name cannot be reserved, with the session that has it.
+    pub(super) fn reservation_refusal(&self, error: &ReservationError) -> String {
         match error.owner().map(|owner| (owner, self.session(owner))) {
             None => error.to_string(),
             Some((_, Some(session))) => format!("{error} by {}", session.label()),
@@ -167,10 +156,10 @@ impl World {
     /// What running and starting sessions may use together.
     pub(super) fn pledged(&self) -> Pledged {
         let default = self.config.caps;
-        let strays = self.strays.iter().map(|running| running.caps.unwrap_or(default));
+        let orphans = self.orphans.iter().map(|running| running.caps.unwrap_or(default));
         let ours = self.sessions.values().filter_map(|session| session.pledge(default));
         let mut pledged = Pledged::default();
-        ours.chain(strays).for_each(|caps| pledged.add(caps));
+        ours.chain(orphans).for_each(|caps| pledged.add(caps));
         pledged
     }
 
@@ -211,7 +200,7 @@ impl World {
         wire
     }
 
-    /// [`World::wire`] as JSON; null if there is no such session.
+    /// [`AgentState::wire`] as JSON; null if there is no such session.
     pub(super) fn wire_value(&self, id: Uuid, stale: Option<&str>) -> Value {
         self.session(id).map_or(Value::Null, |session| {
             serde_json::to_value(self.wire(session, stale))
@@ -223,7 +212,8 @@ impl World {
 
     /// A session runs. Returns whether that is the first that is known of it.
     pub(super) fn saw_running(&mut self, now: Now, running: Running) -> bool {
-        let (id, last_work, rebooted) = (running.id, self.last_work, self.config.rebooted);
+        let (id, last_work, rebooted) =
+            (running.id, self.actions.last_work(), self.config.rebooted);
         let Some(session) = self.sessions.get_mut(&id) else {
             return false;
         };
@@ -274,7 +264,7 @@ impl World {
 
     /// It does not run any more, whatever is told of it. Gives what it did before.
     fn end(&mut self, now: Now, id: Uuid) -> Option<RunState> {
-        let last_work = self.last_work;
+        let last_work = self.actions.last_work();
         let session = self.sessions.get_mut(&id)?;
         let was = std::mem::replace(&mut session.run_state, RunState::Stopped);
         session.unconfirmed_exit = None;
@@ -316,7 +306,7 @@ impl World {
         }
     }
 
-    /// When [`World::tick`] is wanted next.
+    /// When [`AgentState::tick`] is wanted next.
     pub(super) fn deadline(&self) -> Option<Mono> {
         self.unexplained.values().min().copied()
     }
@@ -346,7 +336,7 @@ impl World {
             }
             self.settle(id, asked);
         }
-        self.strays = found.into_values().collect();
+        self.orphans = found.into_values().collect();
         self.surveyed = Some(now.wall);
         first_seen
     }
@@ -391,7 +381,7 @@ impl World {
         if self.sessions.get(&terminal.plan.session).is_some_and(Session::is_running) {
             terminal.state = TerminalState::Opening;
             let plan = terminal.plan.clone();
-            self.actions.push_back(Action::OpenTerminal { terminal: id, plan });
+            self.actions.push(Action::OpenTerminal { terminal: id, plan });
         } else {
             self.refuse(id, text.to_owned());
         }
@@ -447,7 +437,7 @@ impl World {
         let terminals = self.live_terminals(session);
         if !terminals.is_empty() {
             let action = Action::CloseTerminals { session, terminals: terminals.clone() };
-            self.actions.push_back(action);
+            self.actions.push(action);
         }
         terminals
     }
@@ -462,15 +452,15 @@ impl World {
 
 /// All sessions on their way into an answer, one at a time.
 struct List<'a> {
-    world: &'a World,
+    state: &'a AgentState,
     stale: Option<&'a str>,
 }
 
 impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sessions: Vec<_> = self.world.sessions.values().collect();
+        let mut sessions: Vec<_> = self.state.sessions.values().collect();
         sessions.sort_by_key(|session| (Reverse(session.last_accessed()), session.id));
-        let wires = sessions.into_iter().map(|session| self.world.wire(session, self.stale));
+        let wires = sessions.into_iter().map(|session| self.state.wire(session, self.stale));
         serializer.collect_seq(wires)
     }
 }

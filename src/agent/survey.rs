@@ -6,9 +6,8 @@
 
 use std::mem;
 
-use super::action::{Caller, WorkId};
+use super::action::{ActionQueue, Caller, WorkId};
 use super::work::{RuntimeWork, Work};
-use super::world::World;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::limits::SURVEY_PATIENCE;
@@ -52,20 +51,24 @@ pub(super) enum Survey {
 
 impl Survey {
     /// Asks, for `reader` or for the core itself.
-    pub(super) fn want(&mut self, world: &mut World, now: Mono, reader: Option<Reader>) {
+    pub(super) fn want(&mut self, actions: &mut ActionQueue, now: Mono, reader: Option<Reader>) {
         let waiting = reader.map(|reader| (now, reader));
         match self {
-            Survey::Idle => *self = Survey::ask(world, waiting.into_iter().collect()),
+            Survey::Idle => *self = Survey::ask(actions, waiting.into_iter().collect()),
             Survey::Asked { next, .. } => next.get_or_insert_default().extend(waiting),
         }
     }
 
     /// If `work` was the survey: who waited for it. The next one, if it is wanted, is on its way.
-    pub(super) fn finish(&mut self, world: &mut World, work: WorkId) -> Option<Vec<Reader>> {
+    pub(super) fn finish(
+        &mut self,
+        actions: &mut ActionQueue,
+        work: WorkId,
+    ) -> Option<Vec<Reader>> {
         match mem::take(self) {
             Survey::Asked { work: asked, readers, next } if asked == work => {
                 if let Some(next) = next {
-                    *self = Survey::ask(world, next);
+                    *self = Survey::ask(actions, next);
                 }
                 Some(readers.into_iter().map(|(_, reader)| reader).collect())
             }
@@ -101,8 +104,8 @@ impl Survey {
         callers.map(|(since, _)| *since + SURVEY_PATIENCE).min()
     }
 
-    fn ask(world: &mut World, readers: Vec<Waiting>) -> Survey {
-        let work = world.run(Work::Runtime(RuntimeWork::Survey));
+    fn ask(actions: &mut ActionQueue, readers: Vec<Waiting>) -> Survey {
+        let work = actions.run(Work::Runtime(RuntimeWork::Survey));
         Survey::Asked { work, readers, next: None }
     }
 

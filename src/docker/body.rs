@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::http::HttpError;
+use super::error::HttpError;
 use crate::limits::{DOCKER_CHUNK_LINE_BYTES_MAX, DOCKER_TRAILER_BYTES_MAX};
 
 /// A body's framing, and how far it has been read.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Error;
+use super::error::Error;
 use super::http::{Method, Request, Response, Target};
 use crate::limits::{
     DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT, SHIP_ENGINE_PATIENCE,

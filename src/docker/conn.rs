@@ -8,9 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::Error;
 use super::body::Body;
-use super::http::{Head, HttpError, Request, Response, parse_head};
+use super::error::{Error, HttpError};
+use super::http::{Head, Request, Response, parse_head};
 use crate::base::buffer::Buffer;
 use crate::base::endpoint::Endpoint;
 use crate::base::time::Mono;

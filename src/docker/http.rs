@@ -3,13 +3,11 @@
 //! RFC 9112. Heads are bounded by [`DOCKER_HEAD_BYTES_MAX`] and [`DOCKER_HEADERS_MAX`]; where a
 //! body ends is [`Body`]'s. A response that frames its body in two ways is refused, not guessed at.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::body::{Body, Chunk};
-use crate::limits::{
-    DOCKER_CALL_TIMEOUT, DOCKER_HEAD_BYTES_MAX, DOCKER_HEADERS_MAX, DOCKER_TRAILER_BYTES_MAX,
-};
+use super::error::HttpError;
+use crate::limits::{DOCKER_CALL_TIMEOUT, DOCKER_HEAD_BYTES_MAX, DOCKER_HEADERS_MAX};
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,45 +150,6 @@ pub(crate) struct Head {
     /// Whether another call may follow on the connection.
     pub(crate) keep_alive: bool,
 }
-
-/// What is wrong with what the Engine sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpError {
-    /// Not an HTTP response.
-    Head(String),
-    /// A head that does not end.
-    HeadTooLong,
-    /// The body's framing: which header, and its value.
-    Framing(String),
-    /// A chunk's length line.
-    Chunk,
-    /// Lines after the last chunk that do not end.
-    TrailersTooLong,
-    /// A body that is longer than what is kept.
-    BodyTooLong,
-    /// Bytes that no request asked for.
-    Unasked,
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HttpError::Head(text) => write!(out, "response head: {text}"),
-            HttpError::HeadTooLong => {
-                write!(out, "response head longer than {DOCKER_HEAD_BYTES_MAX} bytes")
-            }
-            HttpError::Framing(text) => write!(out, "response framing: {text}"),
-            HttpError::Chunk => out.write_str("response chunk has no length"),
-            HttpError::TrailersTooLong => {
-                write!(out, "response trailers longer than {DOCKER_TRAILER_BYTES_MAX} bytes")
-            }
-            HttpError::BodyTooLong => out.write_str("response body too long"),
-            HttpError::Unasked => out.write_str("response without a request"),
-        }
-    }
-}
-
-impl std::error::Error for HttpError {}
 
 /// Reads a response's head from the start of `input`: the head and its length, or `None` while it
 /// is not complete.

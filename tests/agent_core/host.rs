@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use convocate::agent::Totals;
 use convocate::agent::action::{Action, Caller, TerminalId, WorkId};
-use convocate::agent::config::{Config, Found, FoundLock, RuntimeKind};
+use convocate::agent::config::{Config, Found, RuntimeKind};
 use convocate::agent::core::Agent;
-use convocate::agent::lock::LockOwner;
+use convocate::agent::lock::{FoundLock, LockOwner};
 use convocate::agent::work::{
     DiskWork, Done, News, Outcome, Running, RuntimeWork, Work, WorkError,
 };
@@ -117,7 +117,7 @@ impl Host {
                 .map(|content| FoundLock { content: content.clone(), is_alive: false }),
         });
         self.agent = Agent::new(config, [self.generation; 32], found.collect(), self.now);
-        self.agent.found_remains(self.remains.iter().copied());
+        self.agent.found_deleted_homes(self.remains.iter().copied());
         self.collect();
     }
 

@@ -1,7 +1,8 @@
 //! What is refused, in one clear sentence, and changes nothing.
 
-use convocate::agent::config::{Config, Found, FoundLock};
+use convocate::agent::config::{Config, Found};
 use convocate::agent::core::Agent;
+use convocate::agent::lock::FoundLock;
 use convocate::agent::work::{RuntimeWork, Work, WorkError};
 use convocate::base::uuid::Uuid;
 

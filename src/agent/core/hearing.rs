@@ -26,7 +26,7 @@ impl Agent {
         let result = match outcome {
             Ok(Done::Survey(found)) => {
                 self.gone = None;
-                for id in self.world.apply_survey(now, work, found) {
+                for id in self.state.apply_survey(now, work, found) {
                     self.sweep(now, id);
                 }
                 Ok(Done::Done)
@@ -55,26 +55,26 @@ impl Agent {
     /// One that is known to run has either started again or is an echo; what is not known to run
     /// may have been stopped since.
     pub(super) fn heard_start(&mut self, now: Now, running: Running) {
-        let Some(session) = self.world.session(running.id) else {
+        let Some(session) = self.state.session(running.id) else {
             return;
         };
         match session.run_state {
             _ if session.transition != Transition::Nothing => {}
             RunState::Running { .. } => {
-                self.world.saw_running(now, running);
+                self.state.saw_running(now, running);
             }
             RunState::Unknown | RunState::Stopped => {
-                self.survey.want(&mut self.world, now.mono, None)
+                self.survey.want(&mut self.state.actions, now.mono, None)
             }
         }
     }
 
     pub(super) fn heard_end(&mut self, now: Now, id: Uuid, end: End) {
-        if self.world.explain(now, id, end) {
+        if self.state.explain(now, id, end) {
             return;
         }
-        let heard = self.world.last_work();
-        let Some(session) = self.world.session_mut(id) else {
+        let heard = self.state.actions.last_work();
+        let Some(session) = self.state.session_mut(id) else {
             return;
         };
         if session.run_state == RunState::Stopped && session.transition == Transition::Nothing {
@@ -82,7 +82,7 @@ impl Agent {
         }
         session.unconfirmed_exit = Some(UnconfirmedExit { end, heard });
         if session.transition == Transition::Nothing {
-            self.survey.want(&mut self.world, now.mono, None);
+            self.survey.want(&mut self.state.actions, now.mono, None);
         }
     }
 }

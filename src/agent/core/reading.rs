@@ -11,35 +11,35 @@ use crate::rpc::session::Pong;
 
 impl Agent {
     pub(super) fn answer(&mut self, caller: Caller, answer: Answer) {
-        self.world.reply(Some(caller), &answer);
+        self.state.reply(Some(caller), &answer);
     }
 
     pub(super) fn read(&mut self, now: Now, reader: Reader) {
         match self.gone_text() {
             Some(text) => self.answer_readers(&[reader], Some(&text)),
-            None => self.survey.want(&mut self.world, now.mono, Some(reader)),
+            None => self.survey.want(&mut self.state.actions, now.mono, Some(reader)),
         }
     }
 
     pub(super) fn gone_text(&self) -> Option<String> {
-        let runtime = self.world.config.runtime.as_str();
+        let runtime = self.state.config.runtime.as_str();
         self.gone.as_ref().map(|text| format!("{runtime}: not reachable: {text}"))
     }
 
     /// Answers callers with what is known. `reason` says why that is not what is, if it is not.
     pub(super) fn answer_readers(&mut self, readers: &[Reader], reason: Option<&str>) {
-        let stale = reason.map(|reason| match self.world.surveyed {
+        let stale = reason.map(|reason| match self.state.surveyed {
             Some(at) => format!("{reason}; what runs is told as of {at}"),
             None => format!("{reason}; what runs is not known since the agent started"),
         });
         for reader in readers {
             match *reader {
-                Reader::List(caller) => self.world.reply_list(caller, stale.as_deref()),
-                Reader::Get(caller, id) if self.world.session(id).is_none() => {
+                Reader::List(caller) => self.state.reply_list(caller, stale.as_deref()),
+                Reader::Get(caller, id) if self.state.session(id).is_none() => {
                     self.answer(caller, Err(not_found(id)));
                 }
                 Reader::Get(caller, id) => {
-                    let session = self.world.wire_value(id, stale.as_deref());
+                    let session = self.state.wire_value(id, stale.as_deref());
                     self.answer(caller, Ok(session));
                 }
                 Reader::Job(_) => {}
@@ -48,7 +48,7 @@ impl Agent {
     }
 
     pub(super) fn pong(&self, now: Now) -> serde_json::Value {
-        let config = &self.world.config;
+        let config = &self.state.config;
         serde_json::to_value(Pong {
             agent_id: config.agent_id.clone(),
             version: config.version.clone(),

@@ -2,8 +2,8 @@
 
 use super::{Flow, NOTHING, Stage};
 use crate::agent::session::{RunState, Session};
+use crate::agent::state::AgentState;
 use crate::agent::work::{Outcome, RuntimeWork, Work};
-use crate::agent::world::World;
 use crate::base::uuid::Uuid;
 
 /// Terminals are being detached.
@@ -25,12 +25,12 @@ pub(super) fn begin(session: &Session) -> Flow {
 }
 
 impl Background {
-    pub(super) fn step(self, world: &mut World, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, id: Uuid, outcome: Outcome) -> Flow {
         if let Err(error) = outcome {
             return Flow::Done(Err(error.to_string()));
         }
         if let Background::Detaching = self {
-            world.close_terminals(id);
+            state.close_terminals(id);
         }
         Flow::Done(NOTHING)
     }

@@ -5,8 +5,8 @@
 
 use super::{Flow, Order, Stage, create, gate, not_found};
 use crate::agent::record::Record;
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call::CloneSession;
@@ -21,12 +21,12 @@ pub(in crate::agent) struct Clone {
 
 /// Begins a copy of a session that is there and not being deleted.
 pub(in crate::agent) fn begin(
-    world: &mut World,
+    state: &mut AgentState,
     now: Now,
     clone: CloneSession,
 ) -> Result<(Uuid, Flow), String> {
-    let (source, target) = (clone.source_id, Uuid::random(&mut world.rng));
-    let session = world.session_mut(source).ok_or_else(|| not_found(source))?;
+    let (source, target) = (clone.source_id, Uuid::random(&mut state.rng));
+    let session = state.session_mut(source).ok_or_else(|| not_found(source))?;
     // What admits a restart admits a copy: the metadata is good and nothing is half done.
     gate(session, &Order::Restart)?;
     let record = Record {
@@ -44,10 +44,10 @@ pub(in crate::agent) fn begin(
 }
 
 impl Clone {
-    pub(super) fn step(self, world: &mut World, now: Now, outcome: Outcome) -> Flow {
-        if let Some(session) = world.session_mut(self.source) {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, outcome: Outcome) -> Flow {
+        if let Some(session) = state.session_mut(self.source) {
             session.copies -= 1;
         }
-        create::arrive(world, now, *self.record, outcome)
+        create::arrive(state, now, *self.record, outcome)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Flow, Stage, session_answer};
 use crate::agent::record::Record;
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call;
@@ -14,9 +14,9 @@ use crate::rpc::field::Caps;
 #[derive(Debug)]
 pub(in crate::agent) struct Create(Box<Record>);
 
-/// Chooses an id and claims port and DNS name. The claims are the operation's until it ends.
+/// Chooses an id, and reserves port and DNS name. They are the operation's until it ends.
 pub(in crate::agent) fn begin(
-    world: &mut World,
+    state: &mut AgentState,
     now: Now,
     create: call::Create,
 ) -> Result<(Uuid, Flow), String> {
@@ -26,11 +26,11 @@ pub(in crate::agent) fn begin(
         Ok(())
     };
     check().map_err(|error| error.0)?;
-    let id = Uuid::random(&mut world.rng);
-    let port = world
-        .claims
-        .claim(id, create.port, create.protocol, &create.dns_name)
-        .map_err(|error| world.claim_sentence(&error))?;
+    let id = Uuid::random(&mut state.rng);
+    let port = state
+        .reservations
+        .reserve(id, create.port, create.protocol, &create.dns_name)
+        .map_err(|error| state.reservation_refusal(&error))?;
     let record = Record {
         uuid: id,
         name: create.name,
@@ -51,21 +51,21 @@ pub(in crate::agent) fn begin(
 }
 
 impl Create {
-    pub(super) fn step(self, world: &mut World, now: Now, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, outcome: Outcome) -> Flow {
         let Create(record) = self;
-        arrive(world, now, *record, outcome)
+        arrive(state, now, *record, outcome)
     }
 }
 
-/// A new home is there, or it is not and its claims are given back.
-pub(super) fn arrive(world: &mut World, now: Now, record: Record, outcome: Outcome) -> Flow {
+/// A new home is there, or it is not and its reservations are given back.
+pub(super) fn arrive(state: &mut AgentState, now: Now, record: Record, outcome: Outcome) -> Flow {
     let id = record.uuid;
     if let Err(error) = outcome {
-        world.claims.release(id);
+        state.reservations.release(id);
         return Flow::Done(Err(error.to_string()));
     }
-    world.add(record);
-    let data = world.wire_value(id, None);
-    world.emit(now, EventType::Created, id, data);
-    Flow::Done(session_answer(world, id))
+    state.add(record);
+    let data = state.wire_value(id, None);
+    state.emit(now, EventType::Created, id, data);
+    Flow::Done(session_answer(state, id))
 }

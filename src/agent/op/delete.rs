@@ -2,13 +2,12 @@
 //!
 //! The runtime's part goes first, the home last: an agent that dies between them leaves a session
 //! that lists and can be deleted again. It is over when the home is set aside; it is erased when
-//! nobody waits any more ([`deleted_homes`]).
+//! nobody waits any more (`deleted_homes`).
 
 use super::kill::{stopped, stopping};
 use super::{DELETE, Flow, NOTHING, Stage, lock_work, unlock_work, unlocked};
-use crate::agent::deleted_homes;
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::event::EventType;
@@ -27,20 +26,20 @@ pub(in crate::agent) enum Delete {
     Unlocking(Answer),
 }
 
-pub(super) fn begin(world: &World, now: Now, id: Uuid) -> Flow {
-    Flow::Run(Stage::Delete(Delete::Locking), lock_work(world, now, id, DELETE))
+pub(super) fn begin(state: &AgentState, now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Delete(Delete::Locking), lock_work(state, now, id, DELETE))
 }
 
 impl Delete {
-    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
             // On a full disk there is no room for a lock, and deleting is the way out.
             Delete::Locking => {
-                stopping(world, id);
+                stopping(state, id);
                 let remove = Work::Runtime(RuntimeWork::Remove { id });
                 Flow::Run(Stage::Delete(Delete::Removing), remove)
             }
-            Delete::Removing => match stopped(world, now, id, outcome) {
+            Delete::Removing => match stopped(state, now, id, outcome) {
                 Ok(_) => {
                     let set_aside = Work::Disk(DiskWork::SetAside { id });
                     Flow::Run(Stage::Delete(Delete::SettingAside), set_aside)
@@ -49,9 +48,9 @@ impl Delete {
                     Flow::Run(Stage::Delete(Delete::Unlocking(Err(text))), unlock_work(id))
                 }
             },
-            Delete::SettingAside => set_aside(world, now, id, outcome),
+            Delete::SettingAside => set_aside(state, now, id, outcome),
             Delete::Unlocking(answer) => {
-                unlocked(world, now, id, DELETE, outcome);
+                unlocked(state, now, id, DELETE, outcome);
                 Flow::Done(answer)
             }
         }
@@ -60,15 +59,15 @@ impl Delete {
 
 /// The home is not a session's any more; or it is, and the lock stays until somebody deletes it
 /// again.
-fn set_aside(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+fn set_aside(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
     if let Err(error) = &outcome {
         let answer = Err(error.to_string());
-        unlocked(world, now, id, DELETE, outcome);
+        unlocked(state, now, id, DELETE, outcome);
         return Flow::Done(answer);
     }
-    world.sessions.remove(&id);
-    world.claims.release(id);
-    world.emit(now, EventType::Deleted, id, Value::Null);
-    deleted_homes::add(world, id);
+    state.sessions.remove(&id);
+    state.reservations.release(id);
+    state.emit(now, EventType::Deleted, id, Value::Null);
+    state.deleted_homes.add(&mut state.actions, id);
     Flow::Done(NOTHING)
 }

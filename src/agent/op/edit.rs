@@ -3,20 +3,20 @@
 use super::{Flow, Stage, session_answer};
 use crate::agent::record::Record;
 use crate::agent::session::Body;
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call;
 use crate::rpc::event::EventType;
 use crate::rpc::field::{Caps, DnsName, PortChoice};
 
-/// The new metadata is being saved. Its port and DNS name are claimed beside the old ones.
+/// The new metadata is being saved. Its port and DNS name are reserved beside the old ones.
 #[derive(Debug)]
 pub(in crate::agent) struct Edit(Box<Record>);
 
-pub(super) fn begin(world: &mut World, id: Uuid, edit: &call::Edit) -> Flow {
-    match edited(world, id, edit) {
+pub(super) fn begin(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Flow {
+    match edited(state, id, edit) {
         Ok(record) => {
             let work = Work::Disk(DiskWork::Save { id, metadata: record.to_bytes() });
             Flow::Run(Stage::Edit(Edit(Box::new(record))), work)
@@ -25,9 +25,9 @@ pub(super) fn begin(world: &mut World, id: Uuid, edit: &call::Edit) -> Flow {
     }
 }
 
-/// The metadata after the edit, with its port and DNS name claimed.
-fn edited(world: &mut World, id: Uuid, edit: &call::Edit) -> Result<Record, String> {
-    let session = world.session(id).ok_or_else(|| super::not_found(id))?;
+/// The metadata after the edit, with its port and DNS name reserved.
+fn edited(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Result<Record, String> {
+    let session = state.session(id).ok_or_else(|| super::not_found(id))?;
     let mut record = session.record()?.clone();
     replace(&mut record.name, edit.name.as_ref());
     replace(&mut record.protocol, edit.protocol.as_ref());
@@ -38,12 +38,12 @@ fn edited(world: &mut World, id: Uuid, edit: &call::Edit) -> Result<Record, Stri
     let pids = edit.pids.map(Caps::check_pids).transpose().map_err(|error| error.0)?;
     record.memory = memory.or(record.memory);
     record.pids = pids.or(record.pids);
-    claim(world, &mut record, edit)?;
+    reserve(state, &mut record, edit)?;
     Ok(record)
 }
 
-/// Reservations what the edit changes, and nothing else: what a session has is never taken from it.
-fn claim(world: &mut World, record: &mut Record, edit: &call::Edit) -> Result<(), String> {
+/// Reserves what the edit changes, and nothing else: what a session has is never taken from it.
+fn reserve(state: &mut AgentState, record: &mut Record, edit: &call::Edit) -> Result<(), String> {
     let kept = if record.port == 0 { PortChoice::None } else { PortChoice::Fixed(record.port) };
     let choice = match (edit.port, edit.protocol) {
         (Some(choice), _) => Some(choice),
@@ -52,10 +52,10 @@ fn claim(world: &mut World, record: &mut Record, edit: &call::Edit) -> Result<()
     };
     let no_name = DnsName::default();
     let name = edit.dns_name.as_ref().unwrap_or(&no_name);
-    let port = world
-        .claims
-        .claim(record.uuid, choice.unwrap_or_default(), record.protocol, name)
-        .map_err(|error| world.claim_sentence(&error))?;
+    let port = state
+        .reservations
+        .reserve(record.uuid, choice.unwrap_or_default(), record.protocol, name)
+        .map_err(|error| state.reservation_refusal(&error))?;
     if choice.is_some() {
         record.port = port;
     }
@@ -70,25 +70,25 @@ fn replace<T: Clone>(old: &mut T, new: Option<&T>) {
 }
 
 impl Edit {
-    pub(super) fn step(self, world: &mut World, now: Now, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, outcome: Outcome) -> Flow {
         let Edit(mut record) = self;
         let id = record.uuid;
-        let Some(session) = world.sessions.get_mut(&id) else {
+        let Some(session) = state.sessions.get_mut(&id) else {
             return Flow::Done(Err(super::not_found(id)));
         };
         let Body::Good(old) = &mut session.body else {
             return Flow::Done(Err(super::not_found(id)));
         };
         if let Err(error) = outcome {
-            world.claims.keep_only(old);
+            state.reservations.keep_only(old);
             return Flow::Done(Err(error.to_string()));
         }
         session.stored_access = record.last_accessed;
         record.last_accessed = old.last_accessed.max(record.last_accessed);
         *old = *record;
-        world.claims.keep_only(old);
-        let data = world.wire_value(id, None);
-        world.emit(now, EventType::Edited, id, data);
-        Flow::Done(session_answer(world, id))
+        state.reservations.keep_only(old);
+        let data = state.wire_value(id, None);
+        state.emit(now, EventType::Edited, id, data);
+        Flow::Done(session_answer(state, id))
     }
 }

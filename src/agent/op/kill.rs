@@ -2,8 +2,8 @@
 
 use super::{Flow, KILL, NOTHING, Stage, lock_work, unlock_work, unlocked};
 use crate::agent::session::{Cause, End, Transition};
+use crate::agent::state::AgentState;
 use crate::agent::work::{Outcome, RuntimeWork, Work};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::limits::SESSION_STOP_GRACE;
@@ -18,25 +18,25 @@ pub(in crate::agent) enum Kill {
 }
 
 /// Even one that is not known to run is stopped: knowledge may be late, the kill is not.
-pub(super) fn begin(world: &World, now: Now, id: Uuid) -> Flow {
-    Flow::Run(Stage::Kill(Kill::Locking), lock_work(world, now, id, KILL))
+pub(super) fn begin(state: &AgentState, now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Kill(Kill::Locking), lock_work(state, now, id, KILL))
 }
 
 impl Kill {
-    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
             // On a full disk there is no room for a lock, and the session may be what fills it.
             Kill::Locking => {
-                stopping(world, id);
+                stopping(state, id);
                 let stop = RuntimeWork::Stop { id, grace: SESSION_STOP_GRACE };
                 Flow::Run(Stage::Kill(Kill::Stopping), Work::Runtime(stop))
             }
             Kill::Stopping => {
-                let answer = stopped(world, now, id, outcome);
+                let answer = stopped(state, now, id, outcome);
                 Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id))
             }
             Kill::Unlocking(answer) => {
-                unlocked(world, now, id, KILL, outcome);
+                unlocked(state, now, id, KILL, outcome);
                 Flow::Done(answer)
             }
         }
@@ -44,19 +44,19 @@ impl Kill {
 }
 
 /// An operation is about to stop a session.
-pub(super) fn stopping(world: &mut World, id: Uuid) {
-    if let Some(session) = world.session_mut(id) {
+pub(super) fn stopping(state: &mut AgentState, id: Uuid) {
+    if let Some(session) = state.session_mut(id) {
         session.transition = Transition::Stopping;
     }
 }
 
 /// It has, or has failed to. The exit status is that of the news, if they came first.
-pub(super) fn stopped(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Answer {
-    if let Some(session) = world.session_mut(id) {
+pub(super) fn stopped(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Answer {
+    if let Some(session) = state.session_mut(id) {
         session.transition = Transition::Nothing;
     }
     outcome.map_err(|error| error.to_string())?;
-    let exit_code = world.rumoured_end(id).exit_code;
-    world.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
+    let exit_code = state.rumoured_end(id).exit_code;
+    state.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
     NOTHING
 }

@@ -2,7 +2,7 @@
 //!
 //! An operation occupies its session from [`begin`] until its [`Flow`] is done; the core keeps
 //! those that wait behind it. A stage owns what it needs and nothing else. A step takes the outcome
-//! of the stage's work, changes the world, and says what follows.
+//! of the stage's work, changes the state, and says what follows.
 //!
 //! Those that change what runs write a lock before the first effect and remove it after the last
 //! one, so that an agent that dies between them leaves a session that says so. Those with a single
@@ -25,8 +25,8 @@ use serde_json::Value;
 
 use super::lock::{Lock, LockFile};
 use super::session::Session;
+use super::state::AgentState;
 use super::work::{DiskWork, Outcome, RuntimeWork, Work};
-use super::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
@@ -96,8 +96,8 @@ pub(super) enum Flow {
 }
 
 /// Begins an operation on session `id`, which is there and has no other operation.
-pub(super) fn begin(world: &mut World, now: Now, id: Uuid, order: Order) -> Flow {
-    let Some(session) = world.session(id) else {
+pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: Order) -> Flow {
+    let Some(session) = state.session(id) else {
         return Flow::Done(Err(not_found(id)));
     };
     if let Err(text) = gate(session, &order) {
@@ -106,9 +106,9 @@ pub(super) fn begin(world: &mut World, now: Now, id: Uuid, order: Order) -> Flow
     match order {
         Order::Attach(size) => start::begin(session, start::Purpose::Attach(size)),
         Order::Restart => start::begin(session, start::Purpose::Restart),
-        Order::Edit(edit) => edit::begin(world, id, &edit),
-        Order::Kill => kill::begin(world, now, id),
-        Order::Delete => delete::begin(world, now, id),
+        Order::Edit(edit) => edit::begin(state, id, &edit),
+        Order::Kill => kill::begin(state, now, id),
+        Order::Delete => delete::begin(state, now, id),
         Order::Background => background::begin(session),
         Order::Override => unlock::begin(session),
         Order::Save => save::begin(session),
@@ -166,17 +166,17 @@ pub(super) fn not_found(id: Uuid) -> String {
 
 impl Stage {
     /// Takes what the stage's work, or its survey, came to.
-    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
-            Stage::Create(stage) => stage.step(world, now, outcome),
-            Stage::Clone(stage) => stage.step(world, now, outcome),
-            Stage::Edit(stage) => stage.step(world, now, outcome),
-            Stage::Start(stage) => stage.step(world, now, id, outcome),
-            Stage::Kill(stage) => stage.step(world, now, id, outcome),
-            Stage::Delete(stage) => stage.step(world, now, id, outcome),
-            Stage::Background(stage) => stage.step(world, id, outcome),
-            Stage::Override(stage) => stage.step(world, id, outcome),
-            Stage::Save(stage) => stage.step(world, id),
+            Stage::Create(stage) => stage.step(state, now, outcome),
+            Stage::Clone(stage) => stage.step(state, now, outcome),
+            Stage::Edit(stage) => stage.step(state, now, outcome),
+            Stage::Start(stage) => stage.step(state, now, id, outcome),
+            Stage::Kill(stage) => stage.step(state, now, id, outcome),
+            Stage::Delete(stage) => stage.step(state, now, id, outcome),
+            Stage::Background(stage) => stage.step(state, id, outcome),
+            Stage::Override(stage) => stage.step(state, id, outcome),
+            Stage::Save(stage) => stage.step(state, id),
         }
     }
 
@@ -192,8 +192,8 @@ impl Stage {
 }
 
 /// The lock of operation `op` on a session.
-fn lock_work(world: &World, now: Now, id: Uuid, op: &str) -> Work {
-    let content = LockFile::new(op, &world.config.owner, now.wall).to_bytes();
+fn lock_work(state: &AgentState, now: Now, id: Uuid, op: &str) -> Work {
+    let content = LockFile::new(op, &state.config.owner, now.wall).to_bytes();
     Work::Disk(DiskWork::Lock { id, content })
 }
 
@@ -203,18 +203,18 @@ fn unlock_work(id: Uuid) -> Work {
 
 /// The lock has been removed, or it is still there and the session says so. The answer stands
 /// either way: the operation itself is over.
-fn unlocked(world: &mut World, now: Now, id: Uuid, op: &str, outcome: Outcome) {
+fn unlocked(state: &mut AgentState, now: Now, id: Uuid, op: &str, outcome: Outcome) {
     let lock = outcome
         .is_err()
-        .then(|| Lock::Stale(Some(LockFile::new(op, &world.config.owner, now.wall))));
-    if let Some(session) = world.session_mut(id) {
+        .then(|| Lock::Stale(Some(LockFile::new(op, &state.config.owner, now.wall))));
+    if let Some(session) = state.session_mut(id) {
         session.lock = lock;
     }
 }
 
 /// A session as an answer.
-fn session_answer(world: &World, id: Uuid) -> Answer {
-    Ok(world.wire_value(id, None))
+fn session_answer(state: &AgentState, id: Uuid) -> Answer {
+    Ok(state.wire_value(id, None))
 }
 
 /// The answer of an operation that has nothing to tell.

@@ -2,8 +2,8 @@
 
 use super::{Flow, NOTHING, Stage};
 use crate::agent::session::Session;
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Work};
-use crate::agent::world::World;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 
@@ -23,8 +23,8 @@ pub(super) fn begin(session: &Session) -> Flow {
 
 impl Save {
     /// A failure is not tried again until the next terminal comes: it costs a place in a list.
-    pub(super) fn step(self, world: &mut World, id: Uuid) -> Flow {
-        if let Some(session) = world.session_mut(id) {
+    pub(super) fn step(self, state: &mut AgentState, id: Uuid) -> Flow {
+        if let Some(session) = state.session_mut(id) {
             session.stored_access = self.0;
         }
         Flow::Done(NOTHING)

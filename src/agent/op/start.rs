@@ -7,8 +7,8 @@
 use super::{Flow, NOTHING, START, Stage, lock_work, unlock_work, unlocked};
 use crate::agent::capacity::{self, Disk};
 use crate::agent::session::{RunState, Session, Transition};
+use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Done, Outcome, RuntimeWork, StartPlan, Work, WorkError};
-use crate::agent::world::World;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
@@ -61,21 +61,21 @@ fn leave(session: &Session, answer: Answer) -> Flow {
 }
 
 impl Start {
-    pub(super) fn step(self, world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
             Start::Surveying { purpose, is_first } => {
-                surveyed(world, id, purpose, is_first, outcome)
+                surveyed(state, id, purpose, is_first, outcome)
             }
             // Whatever is still attached there does not keep anyone out.
-            Start::Sweeping(answer) => match world.session(id) {
+            Start::Sweeping(answer) => match state.session(id) {
                 Some(session) => leave(session, answer),
                 None => Flow::Done(answer),
             },
-            Start::Measuring(purpose) => measured(world, now, id, purpose, outcome),
-            Start::Locking(plan) => locked(world, id, plan, outcome),
-            Start::Starting => started(world, now, id, outcome),
+            Start::Measuring(purpose) => measured(state, now, id, purpose, outcome),
+            Start::Locking(plan) => locked(state, id, plan, outcome),
+            Start::Starting => started(state, now, id, outcome),
             Start::Unlocking(answer) => {
-                unlocked(world, now, id, START, outcome);
+                unlocked(state, now, id, START, outcome);
                 Flow::Done(answer)
             }
         }
@@ -87,8 +87,14 @@ impl Start {
     }
 }
 
-fn surveyed(world: &World, id: Uuid, purpose: Purpose, is_first: bool, outcome: Outcome) -> Flow {
-    let session = match (world.session(id), outcome) {
+fn surveyed(
+    state: &AgentState,
+    id: Uuid,
+    purpose: Purpose,
+    is_first: bool,
+    outcome: Outcome,
+) -> Flow {
+    let session = match (state.session(id), outcome) {
         (Some(session), Ok(_)) => session,
         (None, _) => return Flow::Done(Err(super::not_found(id))),
         (_, Err(error)) => return Flow::Done(Err(error.to_string())),
@@ -107,13 +113,19 @@ fn surveyed(world: &World, id: Uuid, purpose: Purpose, is_first: bool, outcome: 
     leave(session, answer)
 }
 
-fn measured(world: &mut World, now: Now, id: Uuid, purpose: Purpose, outcome: Outcome) -> Flow {
-    let plan = admitted(world, id, purpose, outcome);
+fn measured(
+    state: &mut AgentState,
+    now: Now,
+    id: Uuid,
+    purpose: Purpose,
+    outcome: Outcome,
+) -> Flow {
+    let plan = admitted(state, id, purpose, outcome);
     match plan {
         Ok(plan) => {
-            set_doing(world, id, Transition::Starting(plan.caps));
+            set_doing(state, id, Transition::Starting(plan.caps));
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
-            Flow::Run(stage, lock_work(world, now, id, START))
+            Flow::Run(stage, lock_work(state, now, id, START))
         }
         Err(text) => Flow::Done(Err(text)),
     }
@@ -121,20 +133,20 @@ fn measured(world: &mut World, now: Now, id: Uuid, purpose: Purpose, outcome: Ou
 
 /// The plan of a start for which the host has room.
 fn admitted(
-    world: &World,
+    state: &AgentState,
     id: Uuid,
     purpose: Purpose,
     outcome: Outcome,
 ) -> Result<StartPlan, String> {
-    let session = world.session(id).ok_or_else(|| super::not_found(id))?;
+    let session = state.session(id).ok_or_else(|| super::not_found(id))?;
     let record = session.record()?;
     let disk = match outcome {
         Ok(Done::Measured { total_bytes, used_bytes }) => Disk { total_bytes, used_bytes },
         Ok(_) => return Err(WorkError::Mismatch.to_string()),
         Err(error) => return Err(error.to_string()),
     };
-    let caps = record.caps(world.config.caps);
-    capacity::admit(world.config.totals, disk, world.pledged(), caps)
+    let caps = record.caps(state.config.caps);
+    capacity::admit(state.config.totals, disk, state.pledged(), caps)
         .map_err(|refusal| format!("cannot start {}: {refusal}", session.label()))?;
     Ok(StartPlan {
         id,
@@ -143,7 +155,7 @@ fn admitted(
         protocol: record.protocol,
         docker: record.docker,
         caps,
-        image: world.config.image.clone(),
+        image: state.config.image.clone(),
         size: match purpose {
             Purpose::Attach(size) => size,
             Purpose::Restart => TerminalSize::clamped(0, 0),
@@ -151,35 +163,35 @@ fn admitted(
     })
 }
 
-fn locked(world: &mut World, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
+fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
     if let Err(error) = outcome {
-        set_doing(world, id, Transition::Nothing);
+        set_doing(state, id, Transition::Nothing);
         return Flow::Done(Err(error.to_string()));
     }
-    if let Some(session) = world.session_mut(id) {
+    if let Some(session) = state.session_mut(id) {
         session.unconfirmed_exit = None;
     }
     Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
 }
 
-fn started(world: &mut World, now: Now, id: Uuid, outcome: Outcome) -> Flow {
-    set_doing(world, id, Transition::Nothing);
+fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+    set_doing(state, id, Transition::Nothing);
     let answer = match outcome {
         Ok(Done::Started(running)) if running.id == id => {
-            world.saw_running(now, running);
+            state.saw_running(now, running);
             NOTHING
         }
         Ok(_) => Err(WorkError::Mismatch.to_string()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = &answer {
-        world.warn(format!("session {id} did not start: {why}"));
+        state.actions.warn(format!("session {id} did not start: {why}"));
     }
     Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(id))
 }
 
-fn set_doing(world: &mut World, id: Uuid, doing: Transition) {
-    if let Some(session) = world.session_mut(id) {
+fn set_doing(state: &mut AgentState, id: Uuid, doing: Transition) {
+    if let Some(session) = state.session_mut(id) {
         session.transition = doing;
     }
 }

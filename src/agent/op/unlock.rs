@@ -2,8 +2,8 @@
 
 use super::{Flow, NOTHING, Stage, unlock_work};
 use crate::agent::session::Session;
+use crate::agent::state::AgentState;
 use crate::agent::work::Outcome;
-use crate::agent::world::World;
 use crate::base::uuid::Uuid;
 
 /// The lock is being removed.
@@ -19,11 +19,11 @@ pub(super) fn begin(session: &Session) -> Flow {
 }
 
 impl Override {
-    pub(super) fn step(self, world: &mut World, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, id: Uuid, outcome: Outcome) -> Flow {
         if let Err(error) = outcome {
             return Flow::Done(Err(error.to_string()));
         }
-        if let Some(session) = world.session_mut(id) {
+        if let Some(session) = state.session_mut(id) {
             session.lock = None;
         }
         Flow::Done(NOTHING)

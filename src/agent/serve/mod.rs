@@ -212,7 +212,7 @@ impl<W: io::Write> Server<W> {
         let courier = shell.map(start).transpose()?;
         announce(&mut log, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
-        agent.found_remains(found.remains);
+        agent.found_deleted_homes(found.remains);
         let mut server = Server {
             paths: paths.clone(),
             clock,

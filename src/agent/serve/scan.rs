@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
-use crate::agent::config::{Found, FoundLock};
-use crate::agent::lock::{LockFile, LockOwner};
+use crate::agent::config::Found;
+use crate::agent::lock::{FoundLock, LockFile, LockOwner};
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Links};
 use crate::io::process::ProcessWatch;

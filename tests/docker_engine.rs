@@ -23,9 +23,9 @@ use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::base::time::Mono;
 use convocate::base::uuid::Uuid;
-use convocate::docker::conn::{Answer, Conn, Event};
-use convocate::docker::events::Events;
-use convocate::docker::{Error, Request, call};
+use convocate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
+use convocate::docker::events::EventStream;
+use convocate::docker::{DockerError, DockerRequest, call};
 use convocate::paths::Paths;
 use convocate::rpc::attach::{AttachHeader, TerminalSize};
 use convocate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection and its socket, moved by hand.
 struct Link {
-    conn: Conn,
+    conn: DockerConn,
     stream: UnixStream,
     born: Instant,
 }
@@ -47,14 +47,14 @@ impl Link {
     fn open() -> io::Result<Link> {
         let stream = UnixStream::connect(SOCKET)?;
         stream.set_read_timeout(Some(Duration::from_millis(20)))?;
-        Ok(Link { conn: Conn::new(), stream, born: Instant::now() })
+        Ok(Link { conn: DockerConn::new(), stream, born: Instant::now() })
     }
 
     fn now(&self) -> Mono {
         Mono::ZERO + self.born.elapsed()
     }
 
-    fn call(&mut self, request: &Request, answer: Answer) {
+    fn call(&mut self, request: &DockerRequest, answer: ResponseMode) {
         let now = self.now();
         self.conn.call(request, answer, now).expect("an idle connection");
     }
@@ -78,7 +78,7 @@ impl Link {
         self.conn.tick(now);
     }
 
-    fn next_event(&mut self) -> Event {
+    fn next_event(&mut self) -> DockerConnEvent {
         let patience = Instant::now() + PATIENCE;
         loop {
             if let Some(event) = self.conn.poll_event() {
@@ -90,17 +90,17 @@ impl Link {
     }
 }
 
-fn ask(request: &Request) -> Reply {
+fn ask(request: &DockerRequest) -> Reply {
     let mut link = Link::open().expect("the engine listens");
-    link.call(request, Answer::Whole);
+    link.call(request, ResponseMode::Whole);
     match link.next_event() {
-        Event::Response(response) => Ok(response),
-        Event::Closed(error) => Err(error.unwrap_or(Error::Closed)),
+        DockerConnEvent::Response(response) => Ok(response),
+        DockerConnEvent::Closed(error) => Err(error.unwrap_or(DockerError::Closed)),
         event => panic!("{event:?} is no answer"),
     }
 }
 
-fn finish((mut procedure, mut request): (Procedure, Request)) -> Outcome {
+fn finish((mut procedure, mut request): (Procedure, DockerRequest)) -> Outcome {
     loop {
         match procedure.step(ask(&request)) {
             Step::Call(next, call) => (procedure, request) = (next, call),
@@ -112,16 +112,16 @@ fn finish((mut procedure, mut request): (Procedure, Request)) -> Outcome {
 /// The event stream.
 struct Feeding {
     link: Link,
-    events: Events,
+    events: EventStream,
     feed: Feed,
 }
 
 impl Feeding {
     fn follow() -> Feeding {
         let mut link = Link::open().expect("the engine listens");
-        link.call(&Feed::request(), Answer::Stream);
-        assert_eq!(link.next_event(), Event::Streaming);
-        Feeding { link, events: Events::new(), feed: Feed::new() }
+        link.call(&Feed::request(), ResponseMode::Stream);
+        assert_eq!(link.next_event(), DockerConnEvent::Streaming);
+        Feeding { link, events: EventStream::new(), feed: Feed::new() }
     }
 
     /// The next news of this session.
@@ -168,8 +168,8 @@ impl Terminal {
         let (attach, request) = Attach::begin(&header, &session.host);
         let (mut attach, request) = attach.prepared(ask(&request)).expect("a terminal");
         let mut link = Link::open().expect("the engine listens");
-        link.call(&request, Answer::TakeOver);
-        assert_eq!(link.next_event(), Event::TakenOver);
+        link.call(&request, ResponseMode::TakeOver);
+        assert_eq!(link.next_event(), DockerConnEvent::TakenOver);
         let patience = Instant::now() + PATIENCE;
         loop {
             let bytes = link.conn.received().to_vec();
@@ -218,7 +218,7 @@ impl Terminal {
         let patience = Instant::now() + PATIENCE;
         loop {
             match self.link.conn.poll_event() {
-                Some(Event::End) => return,
+                Some(DockerConnEvent::End) => return,
                 Some(_) => {}
                 None => self.pump(),
             }

@@ -79,7 +79,8 @@ pub struct TerminalPlan {
     pub(crate) read_only: bool,
 }
 
-/// The actions that the driver has not taken yet, oldest first, and the numbers of the work in them.
+/// The actions that the driver has not taken yet, oldest first, and the numbers of the work in
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct ActionQueue {
     actions: VecDeque<Action>,

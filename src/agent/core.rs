@@ -158,7 +158,7 @@ impl Agent {
 
     /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
     /// runtime is asked whether the session still runs.
-    pub(crate) fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
+    pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
         if self.state.terminals.contains_key(&terminal) {
             self.state.refuse(terminal, text);
             self.survey.want(&mut self.state.actions, now.mono, None);
@@ -232,7 +232,7 @@ impl Agent {
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
     /// goes on until [`Agent::is_idle`], for as long as it likes.
-    pub(crate) fn shutdown(&mut self) {
+    pub fn shutdown(&mut self) {
         self.mode = Mode::Closing;
         for (job, _) in self.jobs.values_mut() {
             for request in job.behind.drain(..) {

@@ -57,8 +57,8 @@ impl fmt::Display for ReservationError {
 }
 
 impl Reservations {
-    /// Reserves what a session on disk has. If two have the same port (somebody edited the files), the
-    /// first one keeps it; the other one is listed, and fails when it starts.
+    /// Reserves what a session on disk has. If two have the same port (somebody edited the files),
+    /// the first one keeps it; the other one is listed, and fails when it starts.
     pub(super) fn adopt(&mut self, record: &Record) {
         if record.port != 0 {
             self.ports.entry((record.protocol, record.port)).or_insert(record.uuid);
@@ -68,8 +68,8 @@ impl Reservations {
         }
     }
 
-    /// Reserves a port and a name for `owner`, both or neither. What it has already is no obstacle, and
-    /// stays reserved until [`Reservations::keep_only`]. Returns the port; 0 for none.
+    /// Reserves a port and a name for `owner`, both or neither. What it has already is no obstacle,
+    /// and stays reserved until [`Reservations::keep_only`]. Returns the port; 0 for none.
     pub(super) fn reserve(
         &mut self,
         owner: Uuid,

@@ -10,10 +10,10 @@ use crate::limits::{DOCKER_CHUNK_LINE_BYTES_MAX, DOCKER_TRAILER_BYTES_MAX};
 
 /// A body's framing, and how far it has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(crate) enum BodyFraming {
     /// So many bytes are still to come, at least one.
     Length(u64),
-    Chunked(Chunk),
+    Chunked(ChunkState),
     /// Everything until the stream ends.
     UntilClose,
     /// Nothing more belongs to it.
@@ -22,7 +22,7 @@ pub(crate) enum Body {
 
 /// Where in a chunked body the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chunk {
+pub(crate) enum ChunkState {
     /// In the length's digits.
     Length {
         digits: u8,
@@ -55,7 +55,7 @@ pub(crate) enum Chunk {
     },
 }
 
-/// What [`Body::decode`] found.
+/// What [`BodyFraming::decode`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// Bytes of the input that are done with.
@@ -64,7 +64,7 @@ pub(crate) struct Piece {
     pub(crate) data: Range<usize>,
 }
 
-impl Body {
+impl BodyFraming {
     /// Reads on: at most one stretch of data of at most `data_max` bytes. Call it again until it
     /// takes nothing; what it took does not come again.
     ///
@@ -74,19 +74,19 @@ impl Body {
         let available = input.len().min(data_max);
         let piece = |length: usize| Piece { taken: length, data: 0..length };
         match self {
-            Body::Ended => Ok(piece(0)),
-            Body::UntilClose => Ok(piece(available)),
-            Body::Length(left) => {
+            BodyFraming::Ended => Ok(piece(0)),
+            BodyFraming::UntilClose => Ok(piece(available)),
+            BodyFraming::Length(left) => {
                 let length = shorter(*left, available);
                 *left -= length as u64;
                 if *left == 0 {
-                    *self = Body::Ended;
+                    *self = BodyFraming::Ended;
                 }
                 Ok(piece(length))
             }
-            Body::Chunked(chunk) => match decode_chunks(chunk, input, data_max)? {
+            BodyFraming::Chunked(chunk) => match decode_chunks(chunk, input, data_max)? {
                 (piece, true) => {
-                    *self = Body::Ended;
+                    *self = BodyFraming::Ended;
                     Ok(piece)
                 }
                 (piece, false) => Ok(piece),
@@ -96,7 +96,7 @@ impl Body {
 
     /// The stream has ended: whether the body may end there.
     pub(crate) fn may_end(&self) -> bool {
-        matches!(self, Body::UntilClose | Body::Ended)
+        matches!(self, BodyFraming::UntilClose | BodyFraming::Ended)
     }
 }
 
@@ -107,18 +107,18 @@ fn shorter(left: u64, available: usize) -> usize {
 /// Walks over framing to the first data, and over that data. The second value says whether the
 /// body has ended.
 fn decode_chunks(
-    chunk: &mut Chunk,
+    chunk: &mut ChunkState,
     input: &[u8],
     data_max: usize,
 ) -> Result<(Piece, bool), HttpError> {
     let mut at = 0;
     while at < input.len() {
-        if let Chunk::Data { left } = *chunk {
+        if let ChunkState::Data { left } = *chunk {
             let length = shorter(left, (input.len() - at).min(data_max));
             let rest = left - length as u64;
             *chunk = match rest {
-                0 => Chunk::DataEnd { after_cr: false },
-                _ => Chunk::Data { left: rest },
+                0 => ChunkState::DataEnd { after_cr: false },
+                _ => ChunkState::Data { left: rest },
             };
             return Ok((Piece { taken: at + length, data: at..at + length }, false));
         }
@@ -132,63 +132,68 @@ fn decode_chunks(
     Ok((Piece { taken: at, data: at..at }, false))
 }
 
-impl Chunk {
+impl ChunkState {
     /// Before the first chunk's length, and before every other one.
-    pub(crate) const START: Chunk = Chunk::Length { digits: 0, value: 0, line: 0 };
+    pub(crate) const START: ChunkState = ChunkState::Length { digits: 0, value: 0, line: 0 };
 
     /// The state after one byte of framing; `None` at the end of the body.
-    fn after(self, byte: u8) -> Result<Option<Chunk>, HttpError> {
+    fn after(self, byte: u8) -> Result<Option<ChunkState>, HttpError> {
         match self {
-            Chunk::Length { digits, value, line } => length_byte(byte, digits, value, line),
-            Chunk::Extension { value, line } => extension_byte(byte, value, line),
+            ChunkState::Length { digits, value, line } => length_byte(byte, digits, value, line),
+            ChunkState::Extension { value, line } => extension_byte(byte, value, line),
             // Data is walked over in stretches, not byte by byte.
-            Chunk::Data { .. } => Ok(Some(self)),
-            Chunk::DataEnd { after_cr: false } if byte == b'\r' => {
-                Ok(Some(Chunk::DataEnd { after_cr: true }))
+            ChunkState::Data { .. } => Ok(Some(self)),
+            ChunkState::DataEnd { after_cr: false } if byte == b'\r' => {
+                Ok(Some(ChunkState::DataEnd { after_cr: true }))
             }
-            Chunk::DataEnd { after_cr: true } if byte == b'\n' => Ok(Some(Chunk::START)),
-            Chunk::DataEnd { .. } => Err(HttpError::Chunk),
-            Chunk::Trailers { line, total } => trailer_byte(byte, line, total),
+            ChunkState::DataEnd { after_cr: true } if byte == b'\n' => Ok(Some(ChunkState::START)),
+            ChunkState::DataEnd { .. } => Err(HttpError::Chunk),
+            ChunkState::Trailers { line, total } => trailer_byte(byte, line, total),
         }
     }
 }
 
-fn length_byte(byte: u8, digits: u8, value: u64, line: usize) -> Result<Option<Chunk>, HttpError> {
+fn length_byte(
+    byte: u8,
+    digits: u8,
+    value: u64,
+    line: usize,
+) -> Result<Option<ChunkState>, HttpError> {
     if let Some(digit) = char::from(byte).to_digit(16) {
         // Fifteen digits cannot overflow, and no chunk is that long.
         if digits == 15 {
             return Err(HttpError::Chunk);
         }
         let value = value << 4 | u64::from(digit);
-        return Ok(Some(Chunk::Length { digits: digits + 1, value, line: line + 1 }));
+        return Ok(Some(ChunkState::Length { digits: digits + 1, value, line: line + 1 }));
     }
     if digits == 0 {
         return Err(HttpError::Chunk);
     }
     match byte {
-        b'\r' | b';' | b' ' | b'\t' => Ok(Some(Chunk::Extension { value, line: line + 1 })),
+        b'\r' | b';' | b' ' | b'\t' => Ok(Some(ChunkState::Extension { value, line: line + 1 })),
         _ => Err(HttpError::Chunk),
     }
 }
 
-fn extension_byte(byte: u8, value: u64, line: usize) -> Result<Option<Chunk>, HttpError> {
+fn extension_byte(byte: u8, value: u64, line: usize) -> Result<Option<ChunkState>, HttpError> {
     match (byte, value) {
-        (b'\n', 0) => Ok(Some(Chunk::Trailers { line: 0, total: 0 })),
-        (b'\n', _) => Ok(Some(Chunk::Data { left: value })),
+        (b'\n', 0) => Ok(Some(ChunkState::Trailers { line: 0, total: 0 })),
+        (b'\n', _) => Ok(Some(ChunkState::Data { left: value })),
         _ if line == DOCKER_CHUNK_LINE_BYTES_MAX => Err(HttpError::Chunk),
-        _ => Ok(Some(Chunk::Extension { value, line: line + 1 })),
+        _ => Ok(Some(ChunkState::Extension { value, line: line + 1 })),
     }
 }
 
-fn trailer_byte(byte: u8, line: usize, total: usize) -> Result<Option<Chunk>, HttpError> {
+fn trailer_byte(byte: u8, line: usize, total: usize) -> Result<Option<ChunkState>, HttpError> {
     if total == DOCKER_TRAILER_BYTES_MAX {
         return Err(HttpError::TrailersTooLong);
     }
     match (byte, line) {
         (b'\n', 0) => Ok(None),
-        (b'\n', _) => Ok(Some(Chunk::Trailers { line: 0, total: total + 1 })),
-        (b'\r', _) => Ok(Some(Chunk::Trailers { line, total: total + 1 })),
-        _ => Ok(Some(Chunk::Trailers { line: line + 1, total: total + 1 })),
+        (b'\n', _) => Ok(Some(ChunkState::Trailers { line: 0, total: total + 1 })),
+        (b'\r', _) => Ok(Some(ChunkState::Trailers { line, total: total + 1 })),
+        _ => Ok(Some(ChunkState::Trailers { line: line + 1, total: total + 1 })),
     }
 }
 
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn bad_chunks_are_refused() {
         for body in ["x\r\n", "\r\n", "1\nab", "1\r\nab\r\n", "0000000000000001\r\n", "-1\r\n"] {
-            let mut chunks = Body::Chunked(Chunk::START);
+            let mut chunks = BodyFraming::Chunked(ChunkState::START);
             let mut rest = body.as_bytes();
             let error = loop {
                 match chunks.decode(rest, 100) {
@@ -214,10 +219,10 @@ mod tests {
 
     #[test]
     fn framing_has_bounds() {
-        let mut body = Body::Chunked(Chunk::START);
+        let mut body = BodyFraming::Chunked(ChunkState::START);
         let line = [b"1;".to_vec(), vec![b'x'; DOCKER_CHUNK_LINE_BYTES_MAX]].concat();
         assert_eq!(body.decode(&line, 1), Err(HttpError::Chunk));
-        let mut body = Body::Chunked(Chunk::START);
+        let mut body = BodyFraming::Chunked(ChunkState::START);
         let trailers = [b"0\r\n".to_vec(), vec![b'x'; DOCKER_TRAILER_BYTES_MAX + 1]].concat();
         assert_eq!(body.decode(&trailers, 1), Err(HttpError::TrailersTooLong));
     }

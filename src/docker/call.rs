@@ -1,8 +1,8 @@
 //! The calls that the agent makes, and what it reads in their answers.
 //!
-//! A function makes a [`Request`]; the answer's [`Response`] is read with the function of the same
-//! name on [`Response`], or with [`Response::accepted`] where there is nothing to read. Structs
-//! hold only fields that are used.
+//! A function makes a [`DockerRequest`]; the answer's [`DockerResponse`] is read with the function
+//! of the same name on [`DockerResponse`], or with [`DockerResponse::accepted`] where there is
+//! nothing to read. Structs hold only fields that are used.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,79 +11,83 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::error::Error;
-use super::http::{Method, Request, Response, Target};
+use super::error::DockerError;
+use super::http::{DockerRequest, DockerResponse, Method, RequestTarget};
 use crate::limits::{
     DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT, SHIP_ENGINE_PATIENCE,
 };
 
 /// Asks whether the Engine answers at all.
-pub(crate) fn ping() -> Request {
+pub(crate) fn ping() -> DockerRequest {
     get(&["_ping"])
 }
 
-/// Asks for [`Response::version`].
-pub(crate) fn version() -> Request {
+/// Asks for [`DockerResponse::version`].
+pub(crate) fn version() -> DockerRequest {
     get(&["version"])
 }
 
-/// Asks for [`Response::info`].
-pub(crate) fn info() -> Request {
+/// Asks for [`DockerResponse::info`].
+pub(crate) fn info() -> DockerRequest {
     get(&["info"])
 }
 
-/// Asks for [`Response::containers`]: all with the label, running or not.
-pub(crate) fn containers(label: &str) -> Request {
-    let target = Target::path(&["containers", "json"]).query("all", "1");
-    Request::new(Method::Get, target.query("filters", &json!({"label": [label]}).to_string()))
+/// Asks for [`DockerResponse::containers`]: all with the label, running or not.
+pub(crate) fn containers(label: &str) -> DockerRequest {
+    let target = RequestTarget::path(&["containers", "json"]).query("all", "1");
+    DockerRequest::new(Method::Get, target.query("filters", &json!({"label": [label]}).to_string()))
 }
 
-/// Asks for [`Response::containers`]: all that there are, running or not.
-pub(crate) fn all_containers() -> Request {
-    Request::new(Method::Get, Target::path(&["containers", "json"]).query("all", "1"))
+/// Asks for [`DockerResponse::containers`]: all that there are, running or not.
+pub(crate) fn all_containers() -> DockerRequest {
+    DockerRequest::new(Method::Get, RequestTarget::path(&["containers", "json"]).query("all", "1"))
 }
 
-/// Creates a container; [`Response::created`] has its id.
-pub(crate) fn container_create(name: &str, description: &Value) -> Request {
-    let target = Target::path(&["containers", "create"]).query("name", name);
-    Request::new(Method::Post, target).with_json(description)
+/// Creates a container; [`DockerResponse::created`] has its id.
+pub(crate) fn container_create(name: &str, description: &Value) -> DockerRequest {
+    let target = RequestTarget::path(&["containers", "create"]).query("name", name);
+    DockerRequest::new(Method::Post, target).with_json(description)
 }
 
 /// Starts a container. One that runs already is no error (304).
-pub(crate) fn container_start(container: &str) -> Request {
-    post(Target::path(&["containers", container, "start"]))
+pub(crate) fn container_start(container: &str) -> DockerRequest {
+    post(RequestTarget::path(&["containers", container, "start"]))
 }
 
 /// Asks a container to end, and kills it after `grace`. One that does not run is no error (304).
-pub(crate) fn container_stop(container: &str, grace: Duration) -> Request {
-    let target = Target::path(&["containers", container, "stop"]);
+pub(crate) fn container_stop(container: &str, grace: Duration) -> DockerRequest {
+    let target = RequestTarget::path(&["containers", container, "stop"]);
     post(target.query("t", &grace.as_secs().to_string())).with_timeout(grace + DOCKER_STOP_MARGIN)
 }
 
 /// Removes a container with its anonymous volumes, running or not.
-pub fn container_remove(container: &str) -> Request {
-    let target = Target::path(&["containers", container]).query("force", "1").query("v", "1");
-    Request::new(Method::Delete, target).with_timeout(DOCKER_STOP_MARGIN)
+pub fn container_remove(container: &str) -> DockerRequest {
+    let target =
+        RequestTarget::path(&["containers", container]).query("force", "1").query("v", "1");
+    DockerRequest::new(Method::Delete, target).with_timeout(DOCKER_STOP_MARGIN)
 }
 
 /// Removes a container that does not run. One that does is an error (409).
-pub(crate) fn container_remove_stopped(container: &str) -> Request {
-    Request::new(Method::Delete, Target::path(&["containers", container]).query("v", "1"))
+pub(crate) fn container_remove_stopped(container: &str) -> DockerRequest {
+    DockerRequest::new(
+        Method::Delete,
+        RequestTarget::path(&["containers", container]).query("v", "1"),
+    )
 }
 
 /// Waits until a container that empties a home has ended; the answer's body is not read.
-pub(crate) fn container_wait(container: &str) -> Request {
-    post(Target::path(&["containers", container, "wait"])).with_timeout(EMPTYING_TIMEOUT)
+pub(crate) fn container_wait(container: &str) -> DockerRequest {
+    post(RequestTarget::path(&["containers", container, "wait"])).with_timeout(EMPTYING_TIMEOUT)
 }
 
-/// Asks for [`Response::container`].
-pub fn container_inspect(container: &str) -> Request {
+/// Asks for [`DockerResponse::container`].
+pub fn container_inspect(container: &str) -> DockerRequest {
     get(&["containers", container, "json"])
 }
 
-/// Prepares a process in a container; [`Response::created`] has its id.
-pub(crate) fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
-    post(Target::path(&["containers", container, "exec"])).with_json(&json!({
+/// Prepares a process in a container; [`DockerResponse::created`] has its id.
+pub(crate) fn exec_create(container: &str, exec: &ExecConfig<'_>) -> DockerRequest {
+    post(RequestTarget::path(&["containers", container, "exec"])).with_json(&json!({
         "AttachStdin": exec.stdin,
         "AttachStdout": true,
         "AttachStderr": true,
@@ -96,7 +100,7 @@ pub(crate) fn exec_create(container: &str, exec: &ExecPlan<'_>) -> Request {
 
 /// A process in a container, with a terminal of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExecPlan<'a> {
+pub(crate) struct ExecConfig<'a> {
     pub(crate) user: &'a str,
     /// The program and its arguments.
     pub(crate) command: &'a [&'a str],
@@ -108,43 +112,50 @@ pub(crate) struct ExecPlan<'a> {
 
 /// Starts a prepared process. Its terminal is the answer's body until the stream ends, or the
 /// stream itself if that is taken over.
-pub(crate) fn exec_start(exec: &str) -> Request {
-    post(Target::path(&["exec", exec, "start"])).with_json(&json!({"Detach": false, "Tty": true}))
+pub(crate) fn exec_start(exec: &str) -> DockerRequest {
+    post(RequestTarget::path(&["exec", exec, "start"]))
+        .with_json(&json!({"Detach": false, "Tty": true}))
 }
 
 /// Tells a started process the size of its terminal, in cells.
-pub(crate) fn exec_resize(exec: &str, cols: u16, rows: u16) -> Request {
-    let target = Target::path(&["exec", exec, "resize"]);
+pub(crate) fn exec_resize(exec: &str, cols: u16, rows: u16) -> DockerRequest {
+    let target = RequestTarget::path(&["exec", exec, "resize"]);
     post(target.query("h", &rows.to_string()).query("w", &cols.to_string()))
 }
 
-/// Asks for [`Response::exec`].
-pub(crate) fn exec_inspect(exec: &str) -> Request {
+/// Asks for [`DockerResponse::exec`].
+pub(crate) fn exec_inspect(exec: &str) -> DockerRequest {
     get(&["exec", exec, "json"])
 }
 
 /// Follows the events of containers with the label, from now on. The answer is a stream for
 /// [`super::events::Events`].
-pub(crate) fn events(label: &str, actions: &[&str]) -> Request {
+pub(crate) fn events(label: &str, actions: &[&str]) -> DockerRequest {
     let filters = json!({"type": ["container"], "label": [label], "event": actions});
-    let target = Target::path(&["events"]).query("filters", &filters.to_string());
-    Request::new(Method::Get, target)
+    let target = RequestTarget::path(&["events"]).query("filters", &filters.to_string());
+    DockerRequest::new(Method::Get, target)
 }
 
-/// Asks for [`Response::images`] of one name.
-pub(crate) fn images(reference: &str) -> Request {
+/// Asks for [`DockerResponse::images`] of one name.
+pub(crate) fn images(reference: &str) -> DockerRequest {
     let filters = json!({"reference": [reference]}).to_string();
-    Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
+    DockerRequest::new(
+        Method::Get,
+        RequestTarget::path(&["images", "json"]).query("filters", &filters),
+    )
 }
 
-/// Asks for [`Response::images`] that have a label and no name any more.
-pub(crate) fn nameless_images(label: &str) -> Request {
+/// Asks for [`DockerResponse::images`] that have a label and no name any more.
+pub(crate) fn nameless_images(label: &str) -> DockerRequest {
     let filters = json!({"dangling": ["true"], "label": [label]}).to_string();
-    Request::new(Method::Get, Target::path(&["images", "json"]).query("filters", &filters))
+    DockerRequest::new(
+        Method::Get,
+        RequestTarget::path(&["images", "json"]).query("filters", &filters),
+    )
 }
 
 /// Asks whether an image is there; the answer's body is not read.
-pub fn image_inspect(image: &str) -> Request {
+pub fn image_inspect(image: &str) -> DockerRequest {
     let mut segments = vec!["images"];
     segments.extend(image.split('/'));
     segments.push("json");
@@ -152,50 +163,51 @@ pub fn image_inspect(image: &str) -> Request {
 }
 
 /// Asks for an image as an archive. The answer is a stream.
-pub(crate) fn image_save(id: &str) -> Request {
+pub(crate) fn image_save(id: &str) -> DockerRequest {
     get(&["images", id, "get"]).with_timeout(SHIP_ENGINE_PATIENCE)
 }
 
-/// Brings images in an archive, which is the request's streamed body; [`Response::built`] tells
-/// whether it went well.
-pub(crate) fn image_load() -> Request {
-    let target = Target::path(&["images", "load"]).query("quiet", "1");
+/// Brings images in an archive, which is the request's streamed body; [`DockerResponse::built`]
+/// tells whether it went well.
+pub(crate) fn image_load() -> DockerRequest {
+    let target = RequestTarget::path(&["images", "load"]).query("quiet", "1");
     post(target).with_timeout(SHIP_ENGINE_PATIENCE)
 }
 
 /// Gives an image a name, which may have been another's.
-pub(crate) fn image_tag(id: &str, name: &str, tag: &str) -> Request {
-    post(Target::path(&["images", id, "tag"]).query("repo", name).query("tag", tag))
+pub(crate) fn image_tag(id: &str, name: &str, tag: &str) -> DockerRequest {
+    post(RequestTarget::path(&["images", id, "tag"]).query("repo", name).query("tag", tag))
 }
 
 /// Asks what each step of an image's making added.
-pub(crate) fn image_history(id: &str) -> Request {
+pub(crate) fn image_history(id: &str) -> DockerRequest {
     get(&["images", id, "history"])
 }
 
-/// Asks for [`Response::images`]: all, those without a name too.
-pub(crate) fn all_images() -> Request {
-    Request::new(Method::Get, Target::path(&["images", "json"]).query("all", "1"))
+/// Asks for [`DockerResponse::images`]: all, those without a name too.
+pub(crate) fn all_images() -> DockerRequest {
+    DockerRequest::new(Method::Get, RequestTarget::path(&["images", "json"]).query("all", "1"))
 }
 
 /// Takes a name from an image, and removes it if that was its last one. An image that a container
 /// needs is refused (409).
-pub(crate) fn image_remove(image: &str) -> Request {
+pub(crate) fn image_remove(image: &str) -> DockerRequest {
     let mut segments = vec!["images"];
     segments.extend(image.split('/'));
-    Request::new(Method::Delete, Target::path(&segments))
+    DockerRequest::new(Method::Delete, RequestTarget::path(&segments))
 }
 
-/// Builds an image from a tar archive of its sources; [`Response::built`] tells whether it went
-/// well, and no container is left either way. Arguments and labels are objects of names and their
-/// texts.
+/// Builds an image from a tar archive of its sources; [`DockerResponse::built`] tells whether it
+/// went well, and no container is left either way. Arguments and labels are objects of names and
+/// their texts.
 pub(crate) fn image_build(
     tag: &str,
     arguments: &Value,
     labels: &Value,
     context: Vec<u8>,
-) -> Request {
-    let target = Target::path(&["build"]).query("t", tag).query("rm", "1").query("forcerm", "1");
+) -> DockerRequest {
+    let target =
+        RequestTarget::path(&["build"]).query("t", tag).query("rm", "1").query("forcerm", "1");
     let target = target.query("buildargs", &arguments.to_string());
     let target = target.query("labels", &labels.to_string());
     let mut request = post(target).with_timeout(DOCKER_BUILD_TIMEOUT);
@@ -203,12 +215,12 @@ pub(crate) fn image_build(
     request
 }
 
-fn get(segments: &[&str]) -> Request {
-    Request::new(Method::Get, Target::path(segments))
+fn get(segments: &[&str]) -> DockerRequest {
+    DockerRequest::new(Method::Get, RequestTarget::path(segments))
 }
 
-fn post(target: Target) -> Request {
-    Request::new(Method::Post, target)
+fn post(target: RequestTarget) -> DockerRequest {
+    DockerRequest::new(Method::Post, target)
 }
 
 /// What the Engine is.
@@ -223,7 +235,7 @@ pub(crate) struct Version {
 /// What the Engine runs on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Info {
+pub(crate) struct SystemInfo {
     /// `systemd` or `cgroupfs`: whether a slice can be a parent.
     pub(crate) cgroup_driver: String,
     /// `1` or `2`.
@@ -236,7 +248,7 @@ pub(crate) struct Info {
 /// A container in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Container {
+pub(crate) struct ContainerSummary {
     pub(crate) id: String,
     /// What it was made from: the name that was given, or the id if that name means another by now.
     pub(crate) image: String,
@@ -254,7 +266,7 @@ pub(crate) struct Container {
 /// A container by itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ContainerDetail {
+pub(crate) struct ContainerInspect {
     pub(crate) id: String,
     pub(crate) state: ContainerState,
 }
@@ -277,7 +289,7 @@ pub(crate) struct ContainerState {
 /// A process in a container.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Exec {
+pub(crate) struct ExecInspect {
     pub(crate) running: bool,
     /// Its exit status, once it has one.
     pub(crate) exit_code: Option<i32>,
@@ -289,7 +301,7 @@ pub(crate) struct Exec {
 /// An image in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Image {
+pub(crate) struct ImageSummary {
     pub(crate) id: String,
     /// Its names; `null` where it has none.
     pub(crate) repo_tags: Option<Vec<String>>,
@@ -297,104 +309,105 @@ pub(crate) struct Image {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Created {
+struct CreatedId {
     id: String,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
+struct RefusalMessage {
     message: String,
 }
 
 /// A line of a build's progress, which is one of many unless it says what went wrong.
 #[derive(Deserialize)]
-struct Progress {
+struct ProgressLine {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
     stream: Option<String>,
 }
 
-impl Response {
+impl DockerResponse {
     /// The response if the call went well, or was not needed (304).
     ///
     /// # Errors
-    /// [`Error::Refused`] with the Engine's own words.
-    pub(crate) fn accepted(self) -> Result<Response, Error> {
+    /// [`DockerError::Refused`] with the Engine's own words.
+    pub(crate) fn accepted(self) -> Result<DockerResponse, DockerError> {
         match self.status {
             200..=299 | 304 => Ok(self),
-            status => Err(Error::Refused { status, message: self.message() }),
+            status => Err(DockerError::Refused { status, message: self.message() }),
         }
     }
 
     /// Answer of [`version`].
     ///
     /// # Errors
-    /// As of [`Response::accepted`], or what is wrong with the body; so do all below.
-    pub(crate) fn version(self) -> Result<Version, Error> {
+    /// As of [`DockerResponse::accepted`], or what is wrong with the body; so do all below.
+    pub(crate) fn version(self) -> Result<Version, DockerError> {
         self.json()
     }
 
     /// Answer of [`info`].
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn info(self) -> Result<Info, Error> {
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn info(self) -> Result<SystemInfo, DockerError> {
         self.json()
     }
 
     /// Answer of [`containers`].
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn containers(self) -> Result<Vec<Container>, Error> {
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn containers(self) -> Result<Vec<ContainerSummary>, DockerError> {
         self.json()
     }
 
     /// Answer of [`container_inspect`].
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn container(self) -> Result<ContainerDetail, Error> {
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn container(self) -> Result<ContainerInspect, DockerError> {
         self.json()
     }
 
     /// Answer of [`container_create`] and [`exec_create`]: the id.
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn created(self) -> Result<String, Error> {
-        self.json().map(|created: Created| created.id)
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn created(self) -> Result<String, DockerError> {
+        self.json().map(|created: CreatedId| created.id)
     }
 
     /// Answer of [`exec_inspect`].
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn exec(self) -> Result<Exec, Error> {
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn exec(self) -> Result<ExecInspect, DockerError> {
         self.json()
     }
 
     /// Answer of [`images`].
     ///
     /// # Errors
-    /// As of [`Response::version`].
-    pub(crate) fn images(self) -> Result<Vec<Image>, Error> {
+    /// As of [`DockerResponse::version`].
+    pub(crate) fn images(self) -> Result<Vec<ImageSummary>, DockerError> {
         self.json()
     }
 
     /// Answer of [`image_build`]: the status comes before the build, so a failure is in the body.
     ///
     /// # Errors
-    /// As of [`Response::version`], or the build's own words.
-    pub(crate) fn built(self) -> Result<(), Error> {
+    /// As of [`DockerResponse::version`], or the build's own words.
+    pub(crate) fn built(self) -> Result<(), DockerError> {
         let response = self.accepted()?;
-        let lines = serde_json::Deserializer::from_slice(&response.body).into_iter::<Progress>();
+        let lines =
+            serde_json::Deserializer::from_slice(&response.body).into_iter::<ProgressLine>();
         for line in lines {
             let line =
-                line.map_err(|error| Error::Unexpected(format!("decode progress: {error}")))?;
+                line.map_err(|error| DockerError::Unexpected(format!("decode progress: {error}")))?;
             if let Some(words) = line.error {
-                return Err(Error::Unexpected(words));
+                return Err(DockerError::Unexpected(words));
             }
         }
         Ok(())
@@ -402,20 +415,20 @@ impl Response {
 
     /// Answer of [`image_build`]: what the build printed until it ended, however it did.
     pub(crate) fn build_output(&self) -> String {
-        let lines = serde_json::Deserializer::from_slice(&self.body).into_iter::<Progress>();
+        let lines = serde_json::Deserializer::from_slice(&self.body).into_iter::<ProgressLine>();
         lines.map_while(Result::ok).filter_map(|line| line.stream).collect()
     }
 
-    fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+    fn json<T: DeserializeOwned>(self) -> Result<T, DockerError> {
         let response = self.accepted()?;
         serde_json::from_slice(&response.body)
-            .map_err(|error| Error::Unexpected(format!("decode answer: {error}")))
+            .map_err(|error| DockerError::Unexpected(format!("decode answer: {error}")))
     }
 
     /// The Engine's words; where it has none, the status.
     fn message(&self) -> String {
         const SHOWN_CHARS_MAX: usize = 1000;
-        let words = match serde_json::from_slice::<Refusal>(&self.body) {
+        let words = match serde_json::from_slice::<RefusalMessage>(&self.body) {
             Ok(refusal) => refusal.message,
             Err(_) => String::from_utf8_lossy(&self.body).into_owned(),
         };
@@ -431,8 +444,8 @@ impl Response {
 mod tests {
     use super::*;
 
-    fn response(status: u16, body: &str) -> Response {
-        Response { status, body: body.as_bytes().to_vec() }
+    fn response(status: u16, body: &str) -> DockerResponse {
+        DockerResponse { status, body: body.as_bytes().to_vec() }
     }
 
     #[test]
@@ -458,7 +471,7 @@ mod tests {
         assert_eq!((exec.running, exec.exit_code), (true, None));
         for length in 0..list.len() {
             let cut = response(200, &list[..length]).containers();
-            assert!(matches!(cut, Err(Error::Unexpected(_))), "cut at {length}");
+            assert!(matches!(cut, Err(DockerError::Unexpected(_))), "cut at {length}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::limits::{DOCKER_HEAD_BYTES_MAX, DOCKER_TRAILER_BYTES_MAX};
 
 /// Why a call, or a whole connection, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
+pub enum DockerError {
     /// The Engine understood and refused: the status and its own words.
     Refused {
         /// HTTP status, 400 to 599.
@@ -24,35 +24,35 @@ pub enum Error {
     Timeout,
 }
 
-impl Error {
+impl DockerError {
     /// Whether the Engine said that what the call names is not there.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Error::Refused { status: 404, .. })
+        matches!(self, DockerError::Refused { status: 404, .. })
     }
 
     /// Whether the Engine refused because of the state that something is in.
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Error::Refused { status: 409, .. })
+        matches!(self, DockerError::Refused { status: 409, .. })
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DockerError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused { message, .. } => out.write_str(message),
-            Error::Protocol(error) => write!(out, "{error}"),
-            Error::Unexpected(text) => out.write_str(text),
-            Error::Closed => out.write_str("connection closed in the middle of a call"),
-            Error::Timeout => out.write_str("no answer in time"),
+            DockerError::Refused { message, .. } => out.write_str(message),
+            DockerError::Protocol(error) => write!(out, "{error}"),
+            DockerError::Unexpected(text) => out.write_str(text),
+            DockerError::Closed => out.write_str("connection closed in the middle of a call"),
+            DockerError::Timeout => out.write_str("no answer in time"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for DockerError {}
 
-impl From<HttpError> for Error {
-    fn from(error: HttpError) -> Error {
-        Error::Protocol(error)
+impl From<HttpError> for DockerError {
+    fn from(error: HttpError) -> DockerError {
+        DockerError::Protocol(error)
     }
 }
 

@@ -27,35 +27,35 @@ pub(crate) struct DockerEvent {
 
 /// Why no more events can be read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EventsError {
+pub(crate) enum EventStreamError {
     /// Something between two objects, or an object that is none.
     NotJson(String),
     /// An object that does not end.
     TooLong,
 }
 
-impl fmt::Display for EventsError {
+impl fmt::Display for EventStreamError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EventsError::NotJson(text) => write!(out, "event stream: {text}"),
-            EventsError::TooLong => {
+            EventStreamError::NotJson(text) => write!(out, "event stream: {text}"),
+            EventStreamError::TooLong => {
                 write!(out, "event stream: event longer than {DOCKER_EVENT_BYTES_MAX} bytes")
             }
         }
     }
 }
 
-impl std::error::Error for EventsError {}
+impl std::error::Error for EventStreamError {}
 
 /// Cuts the stream. Holds one unfinished object.
 #[derive(Debug, Default)]
-pub struct Events {
+pub struct EventStream {
     object: Vec<u8>,
-    state: State,
+    state: ScanState,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ScanState {
     #[default]
     Between,
     /// In an object, `depth` braces deep.
@@ -70,13 +70,13 @@ enum State {
     Escaped {
         depth: u32,
     },
-    Failed(EventsError),
+    Failed(EventStreamError),
 }
 
-impl Events {
+impl EventStream {
     /// At the start of a stream.
-    pub(crate) fn new() -> Events {
-        Events::default()
+    pub(crate) fn new() -> EventStream {
+        EventStream::default()
     }
 
     /// Reads on, up to the end of the first object: how much was read, and the event if there is
@@ -87,56 +87,56 @@ impl Events {
     pub(crate) fn read(
         &mut self,
         bytes: &[u8],
-    ) -> Result<(usize, Option<DockerEvent>), EventsError> {
+    ) -> Result<(usize, Option<DockerEvent>), EventStreamError> {
         let outcome = self.scan(bytes);
         if let Err(error) = &outcome {
-            self.state = State::Failed(error.clone());
+            self.state = ScanState::Failed(error.clone());
             self.object = Vec::new();
         }
         outcome
     }
 
-    fn scan(&mut self, bytes: &[u8]) -> Result<(usize, Option<DockerEvent>), EventsError> {
+    fn scan(&mut self, bytes: &[u8]) -> Result<(usize, Option<DockerEvent>), EventStreamError> {
         for (at, &byte) in bytes.iter().enumerate() {
-            let was_between = self.state == State::Between;
+            let was_between = self.state == ScanState::Between;
             self.state = self.state.clone().after(byte)?;
-            if was_between && self.state == State::Between {
+            if was_between && self.state == ScanState::Between {
                 continue;
             }
             if self.object.len() == DOCKER_EVENT_BYTES_MAX {
-                return Err(EventsError::TooLong);
+                return Err(EventStreamError::TooLong);
             }
             self.object.push(byte);
-            if self.state == State::Between {
+            if self.state == ScanState::Between {
                 let event = parse(&self.object)?;
                 self.object.clear();
                 return Ok((at + 1, Some(event)));
             }
         }
-        if let State::Failed(error) = &self.state {
+        if let ScanState::Failed(error) = &self.state {
             return Err(error.clone());
         }
         Ok((bytes.len(), None))
     }
 }
 
-impl State {
-    fn after(self, byte: u8) -> Result<State, EventsError> {
+impl ScanState {
+    fn after(self, byte: u8) -> Result<ScanState, EventStreamError> {
         match (self, byte) {
-            (State::Between, b'{') => Ok(State::Inside { depth: 1 }),
-            (State::Between, b' ' | b'\t' | b'\r' | b'\n') => Ok(State::Between),
-            (State::Between, _) => {
-                Err(EventsError::NotJson(format!("byte {byte:#04x} between two events")))
+            (ScanState::Between, b'{') => Ok(ScanState::Inside { depth: 1 }),
+            (ScanState::Between, b' ' | b'\t' | b'\r' | b'\n') => Ok(ScanState::Between),
+            (ScanState::Between, _) => {
+                Err(EventStreamError::NotJson(format!("byte {byte:#04x} between two events")))
             }
-            (State::Inside { depth: 1 }, b'}') => Ok(State::Between),
-            (State::Inside { depth }, b'}') => Ok(State::Inside { depth: depth - 1 }),
-            (State::Inside { depth }, b'{') => Ok(State::Inside { depth: depth + 1 }),
-            (State::Inside { depth }, b'"') => Ok(State::InText { depth }),
-            (State::InText { depth }, b'"') => Ok(State::Inside { depth }),
-            (State::InText { depth }, b'\\') => Ok(State::Escaped { depth }),
-            (State::Escaped { depth }, _) => Ok(State::InText { depth }),
-            (State::Failed(error), _) => Err(error),
-            (state @ (State::Inside { .. } | State::InText { .. }), _) => Ok(state),
+            (ScanState::Inside { depth: 1 }, b'}') => Ok(ScanState::Between),
+            (ScanState::Inside { depth }, b'}') => Ok(ScanState::Inside { depth: depth - 1 }),
+            (ScanState::Inside { depth }, b'{') => Ok(ScanState::Inside { depth: depth + 1 }),
+            (ScanState::Inside { depth }, b'"') => Ok(ScanState::InText { depth }),
+            (ScanState::InText { depth }, b'"') => Ok(ScanState::Inside { depth }),
+            (ScanState::InText { depth }, b'\\') => Ok(ScanState::Escaped { depth }),
+            (ScanState::Escaped { depth }, _) => Ok(ScanState::InText { depth }),
+            (ScanState::Failed(error), _) => Err(error),
+            (state @ (ScanState::Inside { .. } | ScanState::InText { .. }), _) => Ok(state),
         }
     }
 }
@@ -144,18 +144,18 @@ impl State {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
-struct Wire {
+struct WireEvent {
     #[serde(rename = "Type")]
     kind: String,
     action: String,
-    actor: Actor,
+    actor: WireActor,
     #[serde(rename = "timeNano")]
     time_nano: i64,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Actor {
+struct WireActor {
     #[serde(rename = "ID")]
     id: String,
     #[serde(rename = "Attributes")]
@@ -164,9 +164,9 @@ struct Actor {
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-fn parse(object: &[u8]) -> Result<DockerEvent, EventsError> {
-    let wire: Wire = serde_json::from_slice(object)
-        .map_err(|error| EventsError::NotJson(format!("event: {error}")))?;
+fn parse(object: &[u8]) -> Result<DockerEvent, EventStreamError> {
+    let wire: WireEvent = serde_json::from_slice(object)
+        .map_err(|error| EventStreamError::NotJson(format!("event: {error}")))?;
     let nanos = u32::try_from(wire.time_nano.rem_euclid(NANOS_PER_SECOND)).unwrap_or(0);
     Ok(DockerEvent {
         kind: wire.kind,
@@ -186,8 +186,8 @@ mod tests {
         "time":5,"timeNano":5000000001}"#;
     const START: &str = r#"{"Type":"container","Action":"start"}"#;
 
-    fn read_all(input: &[u8], step: usize) -> Result<Vec<DockerEvent>, EventsError> {
-        let (mut events, mut found) = (Events::new(), Vec::new());
+    fn read_all(input: &[u8], step: usize) -> Result<Vec<DockerEvent>, EventStreamError> {
+        let (mut events, mut found) = (EventStream::new(), Vec::new());
         for mut part in input.chunks(step) {
             while !part.is_empty() {
                 let (taken, event) = events.read(part)?;
@@ -236,10 +236,10 @@ mod tests {
 
     #[test]
     fn an_endless_event_fails_the_stream_for_good() {
-        let mut events = Events::new();
+        let mut events = EventStream::new();
         let long = [b"{\"x\":\"".to_vec(), vec![b'x'; DOCKER_EVENT_BYTES_MAX]].concat();
-        assert_eq!(events.read(&long), Err(EventsError::TooLong));
-        assert_eq!(events.read(START.as_bytes()), Err(EventsError::TooLong));
+        assert_eq!(events.read(&long), Err(EventStreamError::TooLong));
+        assert_eq!(events.read(START.as_bytes()), Err(EventStreamError::TooLong));
         assert_eq!(read_all(b"[1]", 3).map_err(|error| error.to_string().is_empty()), Err(false));
     }
 }

@@ -1,11 +1,12 @@
 //! HTTP/1.1 as far as a client of the Engine needs it: requests to bytes, responses from bytes.
 //!
 //! RFC 9112. Heads are bounded by [`DOCKER_HEAD_BYTES_MAX`] and [`DOCKER_HEADERS_MAX`]; where a
-//! body ends is [`Body`]'s. A response that frames its body in two ways is refused, not guessed at.
+//! body ends is [`BodyFraming`]'s. A response that frames its body in two ways is refused, not
+//! guessed at.
 
 use std::time::Duration;
 
-use super::body::{Body, Chunk};
+use super::body::{BodyFraming, ChunkState};
 use super::error::HttpError;
 use crate::limits::{DOCKER_CALL_TIMEOUT, DOCKER_HEAD_BYTES_MAX, DOCKER_HEADERS_MAX};
 
@@ -28,9 +29,9 @@ impl Method {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct DockerRequest {
     pub(crate) method: Method,
-    /// Path and query, percent-encoded where needed ([`Target`] does it).
+    /// Path and query, percent-encoded where needed ([`RequestTarget`] does it).
     pub(crate) target: String,
     /// The body and its content type.
     pub(crate) body: Option<(&'static str, Vec<u8>)>,
@@ -38,20 +39,20 @@ pub struct Request {
     pub(crate) timeout: Duration,
 }
 
-impl Request {
+impl DockerRequest {
     /// A request without a body that may take [`DOCKER_CALL_TIMEOUT`].
-    pub(crate) fn new(method: Method, target: Target) -> Request {
-        Request { method, target: target.0, body: None, timeout: DOCKER_CALL_TIMEOUT }
+    pub(crate) fn new(method: Method, target: RequestTarget) -> DockerRequest {
+        DockerRequest { method, target: target.0, body: None, timeout: DOCKER_CALL_TIMEOUT }
     }
 
     /// The same with a JSON body.
-    pub(crate) fn with_json(mut self, body: &serde_json::Value) -> Request {
+    pub(crate) fn with_json(mut self, body: &serde_json::Value) -> DockerRequest {
         self.body = Some(("application/json", body.to_string().into_bytes()));
         self
     }
 
     /// The same with another time limit.
-    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Request {
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> DockerRequest {
         self.timeout = timeout;
         self
     }
@@ -75,7 +76,7 @@ impl Request {
     }
 }
 
-impl Request {
+impl DockerRequest {
     /// The head of a request whose body follows in chunks ([`chunk_head`]), and which is the last
     /// one on its connection.
     pub(crate) fn streamed_head(&self, content_type: &str) -> Vec<u8> {
@@ -98,21 +99,21 @@ pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Path and query of a request, made from parts of unknown content.
 #[derive(Clone, Debug)]
-pub(crate) struct Target(String);
+pub(crate) struct RequestTarget(String);
 
-impl Target {
+impl RequestTarget {
     /// The path of these segments, each escaped.
-    pub(crate) fn path(segments: &[&str]) -> Target {
+    pub(crate) fn path(segments: &[&str]) -> RequestTarget {
         let mut target = String::new();
         for segment in segments {
             target.push('/');
             escape(segment, &mut target);
         }
-        Target(target)
+        RequestTarget(target)
     }
 
     /// The same with one more `name=value` in its query.
-    pub(crate) fn query(mut self, name: &str, value: &str) -> Target {
+    pub(crate) fn query(mut self, name: &str, value: &str) -> RequestTarget {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(name);
         self.0.push('=');
@@ -136,17 +137,17 @@ fn escape(text: &str, target: &mut String) {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub struct DockerResponse {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
 /// What the head of a response says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     /// How the body is framed.
-    pub(crate) body: Body,
+    pub(crate) body: BodyFraming,
     /// Whether another call may follow on the connection.
     pub(crate) keep_alive: bool,
 }
@@ -156,7 +157,7 @@ pub(crate) struct Head {
 ///
 /// # Errors
 /// What is not a response, or is longer than [`DOCKER_HEAD_BYTES_MAX`].
-pub(crate) fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
+pub(crate) fn parse_head(input: &[u8]) -> Result<Option<(ResponseHead, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; DOCKER_HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let window = &input[..input.len().min(DOCKER_HEAD_BYTES_MAX)];
@@ -170,8 +171,8 @@ pub(crate) fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, HttpErro
     let framing = Framing::of(response.headers)?;
     let body = framing.body(status);
     let is_newer = response.version == Some(1);
-    let keep_alive = is_newer && !framing.close && body != Body::UntilClose;
-    Ok(Some((Head { status, body, keep_alive }, length)))
+    let keep_alive = is_newer && !framing.close && body != BodyFraming::UntilClose;
+    Ok(Some((ResponseHead { status, body, keep_alive }, length)))
 }
 
 /// What the headers say about where the body ends.
@@ -223,13 +224,13 @@ impl Framing {
     }
 
     /// RFC 9112 §6.3, for responses to requests that are not HEAD or CONNECT.
-    fn body(&self, status: u16) -> Body {
+    fn body(&self, status: u16) -> BodyFraming {
         match (status, self.chunked, self.length) {
-            (100..=199 | 204 | 304, _, _) => Body::Ended,
-            (_, true, _) => Body::Chunked(Chunk::START),
-            (_, _, Some(0)) => Body::Ended,
-            (_, _, Some(length)) => Body::Length(length),
-            (_, false, None) => Body::UntilClose,
+            (100..=199 | 204 | 304, _, _) => BodyFraming::Ended,
+            (_, true, _) => BodyFraming::Chunked(ChunkState::START),
+            (_, _, Some(0)) => BodyFraming::Ended,
+            (_, _, Some(length)) => BodyFraming::Length(length),
+            (_, false, None) => BodyFraming::UntilClose,
         }
     }
 }
@@ -347,23 +348,23 @@ mod tests {
             ("HTTP/1.0 204 No Content\r\n\r\n", false),
         ] {
             let (found, length) = parse_head(head.as_bytes()).unwrap().unwrap();
-            assert_eq!((found.body, found.keep_alive), (Body::Ended, keep_alive), "{head}");
+            assert_eq!((found.body, found.keep_alive), (BodyFraming::Ended, keep_alive), "{head}");
             assert_eq!(length, head.len());
         }
     }
 
     #[test]
     fn requests_on_the_wire() {
-        let list = Request::new(
+        let list = DockerRequest::new(
             Method::Get,
-            Target::path(&["containers", "a/b", "json"]).query("filters", "{\"a b\":1}"),
+            RequestTarget::path(&["containers", "a/b", "json"]).query("filters", "{\"a b\":1}"),
         );
         assert_eq!(
             String::from_utf8(list.to_bytes(false)).unwrap(),
             "GET /containers/a%2Fb/json?filters=%7B%22a%20b%22:1%7D HTTP/1.1\r\n\
              Host: docker\r\n\r\n"
         );
-        let start = Request::new(Method::Post, Target::path(&["exec", "x", "start"]))
+        let start = DockerRequest::new(Method::Post, RequestTarget::path(&["exec", "x", "start"]))
             .with_json(&serde_json::json!({"Tty": true}));
         assert_eq!(
             String::from_utf8(start.to_bytes(true)).unwrap(),

@@ -22,5 +22,5 @@ mod error;
 pub mod events;
 pub mod http;
 
-pub use error::{Error, HttpError};
-pub use http::{Method, Request, Response};
+pub use error::{DockerError, HttpError};
+pub use http::{DockerRequest, DockerResponse, Method};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::base::time::Wall;
-use crate::docker::{Request, Response};
+use crate::docker::{DockerRequest, DockerResponse};
 use crate::limits::PROVISION_COMMAND_TIMEOUT;
 use crate::provision::vm::spec::Sha256Hex;
 
@@ -31,7 +31,7 @@ pub(crate) enum Question {
     /// What a program says that only looks.
     Run(Command),
     /// What the Docker Engine says to a request that only looks.
-    Engine(Request),
+    Engine(DockerRequest),
 }
 
 /// What is to be changed.
@@ -71,9 +71,9 @@ pub(crate) enum Action {
     /// Run a program, which must end with status 0.
     Run(Command),
     /// Have the Docker Engine build an image.
-    Build(Request),
+    Build(DockerRequest),
     /// Have the Docker Engine change something else.
-    Engine(Request),
+    Engine(DockerRequest),
 }
 
 /// Who owns something, and what its permission bits are.
@@ -111,7 +111,7 @@ pub(crate) enum Answer {
     /// To [`Question::Run`] and [`Action::Run`].
     Ran(Ran),
     /// To [`Question::Engine`], [`Action::Build`] and [`Action::Engine`]; or why there is none.
-    Engine(Result<Response, String>),
+    Engine(Result<DockerResponse, String>),
     /// To every other action.
     Done,
     /// The order could not be carried out: one sentence.

@@ -20,8 +20,8 @@ use super::{Procedure, Reply};
 use crate::agent::work::WorkError;
 use crate::base::lines::Lines;
 use crate::base::uuid::Uuid;
-use crate::docker::call::{self, ExecPlan};
-use crate::docker::{Error, Request};
+use crate::docker::call::{self, ExecConfig};
+use crate::docker::{DockerError, DockerRequest};
 use crate::limits::DOCKER_TTY_LINE_BYTES_MAX;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 
@@ -118,15 +118,15 @@ pub enum Read {
     Naming,
     /// The line is complete: so many bytes were its, all after them are the terminal's. A size that
     /// changed meanwhile is to be told with this call.
-    Named(usize, Option<Request>),
+    Named(usize, Option<DockerRequest>),
     /// The line is complete: so many bytes were its, and nothing follows before a terminal was lent
     /// or not ([`Attach::lend`]). This call's answer says to whom: [`borrower`].
-    Lends(usize, Request),
+    Lends(usize, DockerRequest),
 }
 
 impl Attach {
     /// Prepares a terminal: the first call, whose answer goes to [`Attach::prepared`].
-    pub(crate) fn begin(header: &AttachHeader, host: &Host) -> (Attach, Request) {
+    pub(crate) fn begin(header: &AttachHeader, host: &Host) -> (Attach, DockerRequest) {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
@@ -138,7 +138,7 @@ impl Attach {
         }
         let env = [format!("TERM={term}")];
         let user = host.user();
-        let exec = ExecPlan { user: &user, command: &command, env: &env, stdin: true };
+        let exec = ExecConfig { user: &user, command: &command, env: &env, stdin: true };
         let request = call::exec_create(&container_name(id), &exec);
         (Attach::Preparing { id, prepared: size, wanted: size }, request)
     }
@@ -149,7 +149,7 @@ impl Attach {
     ///
     /// # Errors
     /// Why there is no terminal.
-    pub(crate) fn prepared(self, reply: Reply) -> Result<(Attach, Request), WorkError> {
+    pub(crate) fn prepared(self, reply: Reply) -> Result<(Attach, DockerRequest), WorkError> {
         let Attach::Preparing { id, prepared, wanted } = self else {
             let _accepted = reply.and_then(|response| response.accepted())?;
             return Err(WorkError::Docker("the terminal's stream was not given".to_owned()));
@@ -191,7 +191,7 @@ impl Attach {
     /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
     /// sent on the stream, and the call that tells the stream's terminal its size if that is the
     /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
-    pub(crate) fn lend(self, lent: Option<String>) -> (Attach, String, Option<Request>) {
+    pub(crate) fn lend(self, lent: Option<String>) -> (Attach, String, Option<DockerRequest>) {
         let Attach::Lending { id, exec, prepared, wanted, tty } = self else {
             return (self, String::new(), None);
         };
@@ -215,7 +215,7 @@ impl Attach {
     /// The terminal has another size: the call that tells it, if there is someone to be told; else
     /// it is told with [`Read::Named`]. The call may fail when the terminal has just ended.
     #[must_use = "the call tells the size"]
-    pub(crate) fn resize(&mut self, size: TerminalSize) -> Option<Request> {
+    pub(crate) fn resize(&mut self, size: TerminalSize) -> Option<DockerRequest> {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
@@ -232,7 +232,7 @@ impl Attach {
     /// Ends the client of an attached terminal and no other; then the stream ends, if it is read
     /// on: a client that cannot write cannot leave. `None` while its name is not known: go on
     /// reading, and ask again.
-    pub(crate) fn detach(&self, host: &Host) -> Option<(Procedure, Request)> {
+    pub(crate) fn detach(&self, host: &Host) -> Option<(Procedure, DockerRequest)> {
         let Attach::Attached { id, tty, .. } = self else {
             return None;
         };
@@ -242,7 +242,7 @@ impl Attach {
 
     /// After the end of the stream: asks how the client ended. The answer goes to
     /// [`exit_status`]. `None` if none was started.
-    pub(crate) fn ended(&self) -> Option<Request> {
+    pub(crate) fn ended(&self) -> Option<DockerRequest> {
         match self {
             Attach::Preparing { .. } => None,
             Attach::Starting { exec, .. }
@@ -257,7 +257,7 @@ impl Attach {
 ///
 /// # Errors
 /// No answer, or the Engine's refusal.
-pub(crate) fn exit_status(reply: Reply) -> Result<Option<i32>, Error> {
+pub(crate) fn exit_status(reply: Reply) -> Result<Option<i32>, DockerError> {
     let exec = reply.and_then(|response| response.exec())?;
     Ok(exec.exit_code.filter(|_| !exec.running))
 }
@@ -302,7 +302,7 @@ mod tests {
         AttachHeader { id: id(), cols: 100, rows: 30, term: "foot".to_owned(), read_only }
     }
 
-    fn body(request: &Request) -> Value {
+    fn body(request: &DockerRequest) -> Value {
         serde_json::from_slice(&request.body.as_ref().unwrap().1).unwrap()
     }
 

@@ -7,8 +7,8 @@ use super::description::{Host, TMUX_SESSION, container_name};
 use super::{Reply, Step};
 use crate::agent::work::{Done, WorkError};
 use crate::base::uuid::Uuid;
-use crate::docker::call::{self, Exec, ExecPlan};
-use crate::docker::{Error, Request};
+use crate::docker::call::{self, ExecConfig, ExecInspect};
+use crate::docker::{DockerError, DockerRequest};
 
 /// Waits for an answer.
 #[derive(Debug)]
@@ -23,18 +23,18 @@ pub enum Detach {
 
 impl Detach {
     /// Detaches every terminal of a session.
-    pub(crate) fn all_of(id: Uuid, host: &Host) -> (Detach, Request) {
+    pub(crate) fn all_of(id: Uuid, host: &Host) -> (Detach, DockerRequest) {
         Detach::begin(id, host, ["-s", &format!("={TMUX_SESSION}")])
     }
 
     /// Detaches the terminal on one tty, as it is called inside the container.
-    pub(crate) fn one_of(id: Uuid, host: &Host, tty: &str) -> (Detach, Request) {
+    pub(crate) fn one_of(id: Uuid, host: &Host, tty: &str) -> (Detach, DockerRequest) {
         Detach::begin(id, host, ["-t", tty])
     }
 
-    fn begin(id: Uuid, host: &Host, target: [&str; 2]) -> (Detach, Request) {
+    fn begin(id: Uuid, host: &Host, target: [&str; 2]) -> (Detach, DockerRequest) {
         let [flag, value] = target;
-        let exec = ExecPlan {
+        let exec = ExecConfig {
             user: &host.user(),
             command: &["tmux", "-N", "detach-client", flag, value],
             env: &[],
@@ -68,14 +68,14 @@ impl Detach {
 }
 
 /// No terminal is attached to a container that is not there (404) or does not run (409).
-fn ended(error: Error) -> Step<Detach> {
+fn ended(error: DockerError) -> Step<Detach> {
     match error.is_not_found() || error.is_conflict() {
         true => Step::Done(Ok(Done::Done)),
         false => Step::failed(error),
     }
 }
 
-fn looked(exec: &Exec, output: String) -> Step<Detach> {
+fn looked(exec: &ExecInspect, output: String) -> Step<Detach> {
     match exec.exit_code {
         Some(0) => Step::Done(Ok(Done::Done)),
         code if output.is_empty() => {
@@ -93,7 +93,7 @@ mod tests {
     use super::super::{Procedure, RuntimeWork};
     use super::*;
 
-    fn begin() -> (Procedure, Request) {
+    fn begin() -> (Procedure, DockerRequest) {
         Procedure::begin(RuntimeWork::Detach { id: id() }, &host())
     }
 

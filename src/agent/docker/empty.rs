@@ -12,7 +12,7 @@ use super::description::Host;
 use super::{Reply, Step};
 use crate::agent::work::{Done, WorkError};
 use crate::base::uuid::Uuid;
-use crate::docker::{Error, Request, call};
+use crate::docker::{DockerError, DockerRequest, call};
 use crate::limits::{EMPTYING_MEMORY_BYTES, EMPTYING_PIDS};
 
 /// Where the container sees the home.
@@ -42,11 +42,11 @@ pub enum Empty {
 pub struct Plan {
     name: String,
     image: String,
-    create: Request,
+    create: DockerRequest,
 }
 
 impl Empty {
-    pub(crate) fn begin(id: Uuid, image: String, host: &Host) -> (Empty, Request) {
+    pub(crate) fn begin(id: Uuid, image: String, host: &Host) -> (Empty, DockerRequest) {
         let name = format!("convocate-emptying-{id}");
         let create = call::container_create(&name, &description(id, &image, host));
         let request = create.clone();
@@ -80,7 +80,9 @@ impl Empty {
                 Step::Call(Empty::Cleaning(error.into()), request)
             }
             // One that is not there any more has ended.
-            (Empty::Waiting, Ok(_) | Err(Error::Refused { .. })) => Step::Done(Ok(Done::Done)),
+            (Empty::Waiting, Ok(_) | Err(DockerError::Refused { .. })) => {
+                Step::Done(Ok(Done::Done))
+            }
             (Empty::Cleaning(error), _) => Step::Done(Err(error)),
             (_, Err(error)) => Step::failed(error),
         }
@@ -129,7 +131,7 @@ mod tests {
 
     const CREATED: &str = r#"{"Id":"c0","Warnings":[]}"#;
 
-    fn begin() -> (Procedure, Request) {
+    fn begin() -> (Procedure, DockerRequest) {
         Procedure::begin(RuntimeWork::Empty { id: id(), image: "convocate:1".into() }, &host())
     }
 
@@ -149,7 +151,7 @@ mod tests {
             );
             assert_eq!(outcome, Ok(Done::Done));
         }
-        let lost = [replies(), vec![Err(Error::Timeout)]].concat();
+        let lost = [replies(), vec![Err(DockerError::Timeout)]].concat();
         assert!(matches!(run(begin(), lost).1, Err(WorkError::DockerGone(_))));
     }
 

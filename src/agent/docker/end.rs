@@ -7,7 +7,7 @@ use super::description::{LABEL_SESSION, container_name};
 use super::{Reply, Step};
 use crate::agent::work::Done;
 use crate::base::uuid::Uuid;
-use crate::docker::{Error, Request, Response, call};
+use crate::docker::{DockerError, DockerRequest, DockerResponse, call};
 use crate::limits::SESSION_STOP_GRACE;
 
 /// Waits for an answer.
@@ -27,7 +27,7 @@ pub enum Stop {
 
 impl Stop {
     /// Asks the container to end, and has it killed after `grace`.
-    pub(crate) fn begin(id: Uuid, grace: Duration) -> (Stop, Request) {
+    pub(crate) fn begin(id: Uuid, grace: Duration) -> (Stop, DockerRequest) {
         (Stop::Stopping(id), call::container_stop(&container_name(id), grace))
     }
 
@@ -60,7 +60,7 @@ pub enum Remove {
 
 impl Remove {
     /// Asks the container to end first, so that its command can save what it has.
-    pub(crate) fn begin(id: Uuid) -> (Remove, Request) {
+    pub(crate) fn begin(id: Uuid) -> (Remove, DockerRequest) {
         let request = call::container_stop(&container_name(id), SESSION_STOP_GRACE);
         (Remove::Stopping(id), request)
     }
@@ -70,7 +70,7 @@ impl Remove {
         match (self, outcome) {
             (Remove::Stopping(_), Err(error)) if error.is_not_found() => Step::Done(Ok(Done::Done)),
             // The removal kills what would not stop.
-            (Remove::Stopping(id), Ok(_) | Err(Error::Refused { .. })) => {
+            (Remove::Stopping(id), Ok(_) | Err(DockerError::Refused { .. })) => {
                 Step::Call(Remove::Removing, call::container_remove(&container_name(id)))
             }
             (Remove::Removing, outcome) => removed(outcome),
@@ -80,8 +80,8 @@ impl Remove {
 }
 
 /// What the Engine's list says of a container that has stopped.
-fn listed(id: Uuid, outcome: Result<Response, Error>) -> Step<Stop> {
-    match outcome.and_then(Response::containers) {
+fn listed(id: Uuid, outcome: Result<DockerResponse, DockerError>) -> Step<Stop> {
+    match outcome.and_then(DockerResponse::containers) {
         Ok(list) if list.iter().any(|container| container.state == "running") => {
             Step::Call(Stop::Removing, call::container_remove(&container_name(id)))
         }
@@ -90,7 +90,7 @@ fn listed(id: Uuid, outcome: Result<Response, Error>) -> Step<Stop> {
 }
 
 /// What a removal has come to.
-fn removed<S>(outcome: Result<Response, Error>) -> Step<S> {
+fn removed<S>(outcome: Result<DockerResponse, DockerError>) -> Step<S> {
     match outcome {
         Err(error) if !error.is_not_found() && !error.is_conflict() => Step::failed(error),
         _ => Step::Done(Ok(Done::Done)),
@@ -117,12 +117,13 @@ mod tests {
         assert_eq!(calls, [format!("Post /containers/convocate-session-{ID}/stop?t=3")]);
         assert_eq!(outcome, Ok(Done::Done));
         for stop in [204, 304] {
-            for look in [reply(404, ""), Err(Error::Closed)] {
+            for look in [reply(404, ""), Err(DockerError::Closed)] {
                 let (calls, outcome) = run(begin(), vec![reply(stop, ""), look]);
                 assert_eq!(calls[1], format!("Get /containers/convocate-session-{ID}/json"));
                 assert_eq!(outcome, Ok(Done::Done));
             }
-            for list in [reply(200, "[]"), reply(200, &listed("exited")), Err(Error::Closed)] {
+            for list in [reply(200, "[]"), reply(200, &listed("exited")), Err(DockerError::Closed)]
+            {
                 let replies = vec![reply(stop, ""), reply(200, "{}"), list];
                 let (calls, outcome) = run(begin(), replies);
                 assert!(calls[2].starts_with("Get /containers/json?all=1&filters="), "{calls:?}");
@@ -168,7 +169,7 @@ mod tests {
         }
         let (_, outcome) = run(begin(), vec![reply(204, ""), reply(500, "busy")]);
         assert_eq!(outcome, Err(WorkError::Docker("busy".to_owned())));
-        let (_, outcome) = run(begin(), vec![Err(Error::Timeout)]);
+        let (_, outcome) = run(begin(), vec![Err(DockerError::Timeout)]);
         assert!(matches!(outcome, Err(WorkError::DockerGone(_))));
     }
 }

@@ -17,7 +17,7 @@ use crate::agent::work::News;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::docker::events::DockerEvent;
-use crate::docker::{Request, call};
+use crate::docker::{DockerRequest, call};
 use crate::limits::{DOCKER_OOM_ENDS_WITHIN, SESSIONS_MAX};
 
 /// The entrypoint's exit status after SIGTERM: by an operator, or by an Engine that shuts down and
@@ -41,7 +41,7 @@ pub struct Feed {
 pub struct Notice {
     pub(crate) news: News,
     /// A call to make first, if there is one. What comes of it does not matter.
-    pub(crate) first: Option<Request>,
+    pub(crate) first: Option<DockerRequest>,
 }
 
 impl Feed {
@@ -51,7 +51,7 @@ impl Feed {
 
     /// Follows the events that [`Feed::notice`] understands. What was before the first of them is a
     /// survey's to tell, made after the stream is open.
-    pub(crate) fn request() -> Request {
+    pub(crate) fn request() -> DockerRequest {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }
 

@@ -23,7 +23,7 @@ pub mod start;
 pub mod survey;
 
 use crate::agent::work::{Outcome, RuntimeWork, WorkError};
-use crate::docker::{Error, Request, Response};
+use crate::docker::{DockerError, DockerRequest, DockerResponse};
 
 use description::Host;
 use detach::Detach;
@@ -33,7 +33,7 @@ use start::Start;
 use survey::Survey;
 
 /// What a call came to: the Engine's answer, or why there is none.
-pub type Reply = Result<Response, Error>;
+pub type Reply = Result<DockerResponse, DockerError>;
 
 /// One piece of work that is being done. Each variant waits for the answer to its last call.
 #[derive(Debug)]
@@ -56,14 +56,14 @@ pub enum Procedure {
 pub enum Step<P = Procedure> {
     /// Make this call ([`crate::docker::conn::Answer::Whole`]), and hand the answer to
     /// [`Procedure::step`].
-    Call(P, Request),
+    Call(P, DockerRequest),
     /// The work is done.
     Done(Outcome),
 }
 
 impl Procedure {
     /// The first call of a piece of work.
-    pub(crate) fn begin(work: RuntimeWork, host: &Host) -> (Procedure, Request) {
+    pub(crate) fn begin(work: RuntimeWork, host: &Host) -> (Procedure, DockerRequest) {
         match work {
             RuntimeWork::Survey => wrap(Survey::begin(), Procedure::Survey),
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
@@ -76,7 +76,7 @@ impl Procedure {
         }
     }
 
-    /// Takes the answer to the last call. No answer ([`Error`]) fails the work at once.
+    /// Takes the answer to the last call. No answer ([`DockerError`]) fails the work at once.
     #[must_use = "the next call, or the outcome"]
     pub(crate) fn step(self, reply: Reply) -> Step {
         match self {
@@ -90,7 +90,10 @@ impl Procedure {
     }
 }
 
-fn wrap<P>((procedure, request): (P, Request), kind: fn(P) -> Procedure) -> (Procedure, Request) {
+fn wrap<P>(
+    (procedure, request): (P, DockerRequest),
+    kind: fn(P) -> Procedure,
+) -> (Procedure, DockerRequest) {
     (kind(procedure), request)
 }
 
@@ -102,19 +105,19 @@ impl<P> Step<P> {
         }
     }
 
-    fn failed(error: Error) -> Step<P> {
+    fn failed(error: DockerError) -> Step<P> {
         Step::Done(Err(error.into()))
     }
 }
 
 /// What the Engine refused is told in its words; anything else means that it is not there.
-impl From<Error> for WorkError {
-    fn from(error: Error) -> WorkError {
+impl From<DockerError> for WorkError {
+    fn from(error: DockerError) -> WorkError {
         match error {
-            Error::Refused { message, .. } => WorkError::Docker(message),
-            Error::Unexpected(text) => WorkError::Docker(text),
-            Error::Protocol(error) => WorkError::DockerGone(error.to_string()),
-            Error::Closed | Error::Timeout => WorkError::DockerGone(error.to_string()),
+            DockerError::Refused { message, .. } => WorkError::Docker(message),
+            DockerError::Unexpected(text) => WorkError::Docker(text),
+            DockerError::Protocol(error) => WorkError::DockerGone(error.to_string()),
+            DockerError::Closed | DockerError::Timeout => WorkError::DockerGone(error.to_string()),
         }
     }
 }
@@ -127,13 +130,13 @@ pub mod script {
 
     /// An answer with this status and body.
     pub(crate) fn reply(status: u16, body: &str) -> Reply {
-        Ok(Response { status, body: body.as_bytes().to_vec() })
+        Ok(DockerResponse { status, body: body.as_bytes().to_vec() })
     }
 
     /// Runs work against answers, and gives back what was called (method and target) and the
     /// outcome. Asserts that exactly the answers given were needed.
     pub(crate) fn run(
-        (mut procedure, mut request): (Procedure, Request),
+        (mut procedure, mut request): (Procedure, DockerRequest),
         replies: Vec<Reply>,
     ) -> (Vec<String>, Outcome) {
         let mut calls = Vec::new();

@@ -9,8 +9,8 @@ use super::{Reply, Step};
 use crate::agent::work::{Done, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::docker::call::{self, ContainerDetail};
-use crate::docker::{Error, Request};
+use crate::docker::call::{self, ContainerInspect};
+use crate::docker::{DockerError, DockerRequest};
 use crate::rpc::field::Caps;
 
 /// Waits for an answer.
@@ -36,13 +36,13 @@ pub struct Plan {
     id: Uuid,
     image: String,
     caps: Caps,
-    create: Request,
+    create: DockerRequest,
     /// It has lost its control groups once.
     is_second: bool,
 }
 
 impl Start {
-    pub(crate) fn begin(plan: &StartPlan, host: &Host) -> (Start, Request) {
+    pub(crate) fn begin(plan: &StartPlan, host: &Host) -> (Start, DockerRequest) {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
         let (image, caps) = (plan.image.clone(), plan.caps);
@@ -88,20 +88,20 @@ impl Start {
     }
 }
 
-fn accepted(reply: Reply) -> Result<(), Error> {
+fn accepted(reply: Reply) -> Result<(), DockerError> {
     reply.and_then(|response| response.accepted()).map(|_| ())
 }
 
 /// On a host whose control groups are of version 1, systemd sometimes takes the groups of a new
 /// scope for those of one that has ended, and removes them while runc is about to enter them.
-fn lost_its_groups(error: &Error) -> bool {
+fn lost_its_groups(error: &DockerError) -> bool {
     let text = error.to_string();
     ["OCI runtime create failed", "cgroup", "no such file or directory"]
         .iter()
         .all(|words| text.contains(words))
 }
 
-fn created(plan: Plan, outcome: Result<(), Error>) -> Step<Start> {
+fn created(plan: Plan, outcome: Result<(), DockerError>) -> Step<Start> {
     match outcome {
         Ok(()) => {
             let request = call::container_start(&container_name(plan.id));
@@ -118,7 +118,7 @@ fn clean(plan: &Plan, error: WorkError) -> Step<Start> {
 }
 
 /// A command that has ended already is a start that failed: nobody could attach to it.
-fn looked(plan: Plan, detail: &ContainerDetail) -> Step<Start> {
+fn looked(plan: Plan, detail: &ContainerInspect) -> Step<Start> {
     let state = &detail.state;
     if !state.running || state.restarting {
         let code = state.exit_code;
@@ -134,7 +134,7 @@ fn looked(plan: Plan, detail: &ContainerDetail) -> Step<Start> {
             let running = Running { id: plan.id, started_at, container, image, caps };
             Step::Done(Ok(Done::Started(running)))
         }
-        None => Step::failed(Error::Unexpected(format!("started at {:?}", state.started_at))),
+        None => Step::failed(DockerError::Unexpected(format!("started at {:?}", state.started_at))),
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     const RUNS: &str = r#"{"Id":"c0","State":{"Running":true,"Restarting":false,"ExitCode":0,
         "StartedAt":"2026-01-02T03:04:05.678Z"}}"#;
 
-    fn begin() -> (Procedure, Request) {
+    fn begin() -> (Procedure, DockerRequest) {
         Procedure::begin(RuntimeWork::Start(Box::new(plan())), &host())
     }
 
@@ -233,10 +233,10 @@ mod tests {
         let answers = [reply(201, CREATED), reply(204, "")];
         for count in 0..=answers.len() {
             let mut replies: Vec<Reply> = answers[..count].to_vec();
-            replies.push(Err(Error::Closed));
+            replies.push(Err(DockerError::Closed));
             // A failed start is cleaned up after, even if that is in vain.
             if count == 1 {
-                replies.push(Err(Error::Closed));
+                replies.push(Err(DockerError::Closed));
             }
             assert!(matches!(run(begin(), replies).1, Err(WorkError::DockerGone(_))), "{count}");
         }

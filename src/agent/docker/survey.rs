@@ -10,8 +10,8 @@ use super::description::{LABEL_SESSION, running};
 use super::{Reply, Step};
 use crate::agent::work::{Done, Running};
 use crate::base::time::Wall;
-use crate::docker::call::{self, Container};
-use crate::docker::{Error, Request};
+use crate::docker::call::{self, ContainerSummary};
+use crate::docker::{DockerError, DockerRequest};
 
 /// Waits for the list, or for the end of a container that is restarting.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub enum Survey {
 
 impl Survey {
     /// Asks for the list.
-    pub(crate) fn begin() -> (Survey, Request) {
+    pub(crate) fn begin() -> (Survey, DockerRequest) {
         (Survey::Listing, call::containers(LABEL_SESSION))
     }
 
@@ -40,15 +40,15 @@ impl Survey {
             },
             Survey::Settling { running, restarting } => match reply {
                 // A refusal is not ours to solve, and it does not make the list wrong.
-                Ok(_) | Err(Error::Refused { .. }) => settle(running, restarting),
+                Ok(_) | Err(DockerError::Refused { .. }) => settle(running, restarting),
                 Err(error) => Step::failed(error),
             },
         }
     }
 }
 
-fn listed(list: &[Container]) -> Step<Survey> {
-    let is = |container: &&Container, state: &str| container.state == state;
+fn listed(list: &[ContainerSummary]) -> Step<Survey> {
+    let is = |container: &&ContainerSummary, state: &str| container.state == state;
     let found = list
         .iter()
         .filter(|container| is(container, "running") || is(container, "paused"))
@@ -88,7 +88,7 @@ mod tests {
         json!({"Id": id, "Image": "i", "State": state, "Created": 7, "Labels": labels})
     }
 
-    fn survey() -> (Procedure, Request) {
+    fn survey() -> (Procedure, DockerRequest) {
         Procedure::begin(RuntimeWork::Survey, &host())
     }
 
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn no_answer_is_no_empty_survey() {
         for (answer, error) in [
-            (Err(Error::Closed), "connection closed in the middle of a call"),
-            (Err(Error::Timeout), "no answer in time"),
+            (Err(DockerError::Closed), "connection closed in the middle of a call"),
+            (Err(DockerError::Timeout), "no answer in time"),
         ] {
             let gone = Err(WorkError::DockerGone(error.to_owned()));
             assert_eq!(run(survey(), vec![answer]).1, gone);

@@ -18,9 +18,9 @@ use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::docker::conn::{Answer, Conn, Event};
-use crate::docker::events::Events;
-use crate::docker::{Error, Request, Response};
+use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
+use crate::docker::events::EventStream;
+use crate::docker::{DockerError, DockerRequest, DockerResponse};
 use crate::io::link::{Link, Next};
 use crate::io::reactor::Ready;
 use crate::io::stream::Stream;
@@ -34,11 +34,11 @@ use crate::limits::{
 pub(super) struct Engine {
     socket: PathBuf,
     host: Host,
-    links: BTreeMap<Key, (Link<Conn>, Use)>,
+    links: BTreeMap<Key, (Link<DockerConn>, Use)>,
     /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
-    waiting: VecDeque<(Request, Use)>,
+    waiting: VecDeque<(DockerRequest, Use)>,
     feed: Feed,
-    events: Events,
+    events: EventStream,
     redial: Backoff,
     redial_at: Option<Mono>,
     rng: Rng,
@@ -67,7 +67,7 @@ impl Engine {
             links: BTreeMap::new(),
             waiting: VecDeque::new(),
             feed: Feed::new(),
-            events: Events::new(),
+            events: EventStream::new(),
             redial: Backoff::new(DOCKER_REDIAL_FIRST, DOCKER_REDIAL_CAP),
             redial_at: Some(Mono::ZERO),
             rng: Rng::from_seed(seed),
@@ -92,7 +92,7 @@ impl Engine {
         registry: &mut Registry,
         now: Mono,
         terminal: Key,
-        request: Request,
+        request: DockerRequest,
     ) {
         self.call(registry, now, request, Use::Terminal(terminal));
     }
@@ -102,7 +102,7 @@ impl Engine {
         &mut self,
         registry: &mut Registry,
         now: Mono,
-        request: Request,
+        request: DockerRequest,
         procedure: Option<Procedure>,
     ) {
         self.call(registry, now, request, Use::Aside(procedure));
@@ -114,12 +114,12 @@ impl Engine {
     }
 
     /// A connection of its own, for a terminal.
-    pub(super) fn dial(&self) -> Result<Link<Conn>, WorkError> {
+    pub(super) fn dial(&self) -> Result<Link<DockerConn>, WorkError> {
         let gone = |error: std::io::Error| {
             WorkError::DockerGone(format!("{}: {error}", self.socket.display()))
         };
         let stream = Stream::connect_unix(&self.socket).map_err(gone)?;
-        Ok(Link::open(stream, Conn::new(), LINK_LINGER))
+        Ok(Link::open(stream, DockerConn::new(), LINK_LINGER))
     }
 
     /// Something happened on a connection. Says whether it is to have another turn.
@@ -148,7 +148,7 @@ impl Engine {
             self.redial_at = None;
             self.follow(registry, now);
         }
-        let due = |link: &Link<Conn>| link.deadline().is_some_and(|at| at <= now);
+        let due = |link: &Link<DockerConn>| link.deadline().is_some_and(|at| at <= now);
         let keys: Vec<Key> =
             self.links.iter().filter(|(_, (link, _))| due(link)).map(|(key, _)| *key).collect();
         for key in keys {
@@ -165,7 +165,7 @@ impl Engine {
 
     // --- connections ---
 
-    fn call(&mut self, registry: &mut Registry, now: Mono, request: Request, used: Use) {
+    fn call(&mut self, registry: &mut Registry, now: Mono, request: DockerRequest, used: Use) {
         let idle = self.links.iter().find(|(_, held)| is_idle(held));
         if let Some(key) = idle.map(|(key, _)| *key) {
             self.call_on(now, key, &request, used);
@@ -188,9 +188,10 @@ impl Engine {
         Ok(key)
     }
 
-    fn call_on(&mut self, now: Mono, key: Key, request: &Request, used: Use) {
+    fn call_on(&mut self, now: Mono, key: Key, request: &DockerRequest, used: Use) {
         let Some((link, current)) = self.links.get_mut(&key) else { return };
-        let answer = if matches!(used, Use::Follow) { Answer::Stream } else { Answer::Whole };
+        let answer =
+            if matches!(used, Use::Follow) { ResponseMode::Stream } else { ResponseMode::Whole };
         if link.endpoint_mut().call(request, answer, now).is_err() {
             let error = WorkError::Docker("request is too long".to_owned());
             self.lost(now, used, error);
@@ -206,12 +207,14 @@ impl Engine {
         while let Some((link, _)) = self.links.get_mut(&key) {
             let Some(event) = link.endpoint_mut().poll_event() else { break };
             match event {
-                Event::Response(response) => self.answered(registry, now, key, Ok(response)),
-                Event::Closed(error) => self.closed(registry, now, key, error),
-                Event::Streaming => self.following(),
-                Event::Readable => self.read_events(registry, now, key),
-                Event::End => self.events_ended(registry, now, key),
-                Event::TakenOver | Event::Writable => {}
+                DockerConnEvent::Response(response) => {
+                    self.answered(registry, now, key, Ok(response))
+                }
+                DockerConnEvent::Closed(error) => self.closed(registry, now, key, error),
+                DockerConnEvent::Streaming => self.following(),
+                DockerConnEvent::Readable => self.read_events(registry, now, key),
+                DockerConnEvent::End => self.events_ended(registry, now, key),
+                DockerConnEvent::TakenOver | DockerConnEvent::Writable => {}
             }
         }
         let Some((link, _)) = self.links.get_mut(&key) else { return false };
@@ -230,7 +233,7 @@ impl Engine {
         registry: &mut Registry,
         now: Mono,
         key: Key,
-        reply: Result<Response, Error>,
+        reply: Result<DockerResponse, DockerError>,
     ) {
         let Some((_, used)) = self.links.get_mut(&key) else { return };
         match std::mem::replace(used, Use::Idle) {
@@ -249,7 +252,7 @@ impl Engine {
             Use::Terminal(terminal) => self.told.push_back(Told::Answer(terminal, reply)),
             Use::Notice(news) => self.told.push_back(Told::News(news)),
             Use::Follow => {
-                let text = match reply.and_then(Response::accepted) {
+                let text = match reply.and_then(DockerResponse::accepted) {
                     Ok(_) => "event stream did not start".to_owned(),
                     Err(error) => error.to_string(),
                 };
@@ -265,7 +268,7 @@ impl Engine {
         registry: &mut Registry,
         now: Mono,
         key: Key,
-        request: Request,
+        request: DockerRequest,
         used: Use,
     ) {
         match self.links.get(&key) {
@@ -276,11 +279,11 @@ impl Engine {
         }
     }
 
-    fn closed(&mut self, registry: &mut Registry, now: Mono, key: Key, error: Option<Error>) {
+    fn closed(&mut self, registry: &mut Registry, now: Mono, key: Key, error: Option<DockerError>) {
         let Some((_, used)) = self.links.remove(&key) else { return };
         registry.release(key);
         if !matches!(used, Use::Idle) {
-            self.lost(now, used, error.unwrap_or(Error::Closed).into());
+            self.lost(now, used, error.unwrap_or(DockerError::Closed).into());
         }
         self.serve_waiting(registry, now);
     }
@@ -291,7 +294,7 @@ impl Engine {
             Use::Idle | Use::Aside(_) => {}
             Use::Work(id, _) => self.told.push_back(Told::Outcome(id, Err(error))),
             Use::Terminal(terminal) => {
-                self.told.push_back(Told::Answer(terminal, Err(Error::Closed)));
+                self.told.push_back(Told::Answer(terminal, Err(DockerError::Closed)));
             }
             Use::Notice(news) => self.told.push_back(Told::News(news)),
             Use::Follow => self.gone(now, text_of(&error)),
@@ -326,7 +329,7 @@ impl Engine {
     // --- the event stream ---
 
     fn follow(&mut self, registry: &mut Registry, now: Mono) {
-        self.events = Events::new();
+        self.events = EventStream::new();
         match self.open(registry) {
             Ok(key) => self.call_on(now, key, &Feed::request(), Use::Follow),
             Err(error) => self.gone(now, text_of(&error)),
@@ -375,7 +378,7 @@ impl Engine {
     }
 }
 
-fn is_idle((link, used): &(Link<Conn>, Use)) -> bool {
+fn is_idle((link, used): &(Link<DockerConn>, Use)) -> bool {
     matches!(used, Use::Idle) && link.endpoint().is_idle()
 }
 

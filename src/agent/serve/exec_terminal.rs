@@ -19,8 +19,8 @@ use crate::agent::work::WorkError;
 use crate::base::pipe::Pipe;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::docker::conn::{Answer, Conn, Event};
-use crate::docker::{Error, Request};
+use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
+use crate::docker::{DockerError, DockerRequest};
 use crate::io::link::{Link, Next};
 use crate::io::pty;
 use crate::io::reactor::{Interests, Ready};
@@ -33,7 +33,7 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 /// A client in a container.
 #[derive(Debug)]
 pub(super) struct ExecTerminal {
-    stream: Link<Conn>,
+    stream: Link<DockerConn>,
     /// `None` only while a step is made.
     attach: Option<Attach>,
     stage: Stage,
@@ -45,8 +45,8 @@ pub(super) struct ExecTerminal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,
-    /// It waits to be container_pty a terminal, and the Engine was asked which process it is; it may be
-    /// asked again until then.
+    /// It waits to be container_pty a terminal, and the Engine was asked which process it is; it
+    /// may be asked again until then.
     Asked(Mono),
     /// The Engine did not know that yet. It is asked again at the first of these times, and not
     /// after the second.
@@ -82,7 +82,7 @@ impl ExecTerminal {
         let mut stream = engine.dial().map_err(|error| error.to_string())?;
         let watched = registry.reactor.watch(stream.stream(), key, Interests::Both);
         let _ = watched.map_err(|error| format!("docker: {error}"))?;
-        call(&mut stream, &request, Answer::Whole, now)?;
+        call(&mut stream, &request, ResponseMode::Whole, now)?;
         Ok(ExecTerminal {
             stream,
             attach: Some(attach),
@@ -254,17 +254,19 @@ impl ExecTerminal {
         let mut turn = Turn::Quiet;
         while let Some(event) = self.stream.endpoint_mut().poll_event() {
             match event {
-                Event::Response(response) => {
+                DockerConnEvent::Response(response) => {
                     let state = self.attach.take().expect("a step leaves a state behind");
                     let (next, request) = state.prepared(Ok(response))?;
                     self.attach = Some(next);
-                    call(&mut self.stream, &request, Answer::TakeOver, now)
+                    call(&mut self.stream, &request, ResponseMode::TakeOver, now)
                         .map_err(WorkError::Docker)?;
                 }
-                Event::Closed(error) if self.is_opening() => {
-                    return Err(error.unwrap_or(Error::Closed).into());
+                DockerConnEvent::Closed(error) if self.is_opening() => {
+                    return Err(error.unwrap_or(DockerError::Closed).into());
                 }
-                Event::Readable | Event::End if self.stage == Stage::Opening => {
+                DockerConnEvent::Readable | DockerConnEvent::End
+                    if self.stage == Stage::Opening =>
+                {
                     turn = self.name(context, now)?;
                 }
                 _ => {}
@@ -334,7 +336,12 @@ impl ExecTerminal {
         self.open_now(context, now, resize);
     }
 
-    fn open_now(&mut self, context: &mut TerminalContext<'_>, now: Mono, resize: Option<Request>) {
+    fn open_now(
+        &mut self,
+        context: &mut TerminalContext<'_>,
+        now: Mono,
+        resize: Option<DockerRequest>,
+    ) {
         if let (Some(engine), Some(request)) = (context.engine.as_deref_mut(), resize) {
             engine.call_aside(context.registry, now, request, None);
         }
@@ -349,16 +356,16 @@ impl ExecTerminal {
 }
 
 /// Makes a call whose answer comes to [`ExecTerminal::answered`].
-fn ask(context: &mut TerminalContext<'_>, now: Mono, request: Request) {
+fn ask(context: &mut TerminalContext<'_>, now: Mono, request: DockerRequest) {
     if let Some(engine) = context.engine.as_deref_mut() {
         engine.call_for_terminal(context.registry, now, context.key, request);
     }
 }
 
 fn call(
-    stream: &mut Link<Conn>,
-    request: &Request,
-    answer: Answer,
+    stream: &mut Link<DockerConn>,
+    request: &DockerRequest,
+    answer: ResponseMode,
     now: Mono,
 ) -> Result<(), String> {
     let busy = |_| "docker: connection is busy".to_owned();

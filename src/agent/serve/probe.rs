@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::base::slots::Key;
-use crate::docker::conn::{Answer, Conn, Event};
-use crate::docker::{Error, call};
+use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
+use crate::docker::{DockerError, call};
 use crate::io::clock::Clock;
 use crate::io::link::{Link, Next};
 use crate::io::reactor::{Interests, Reactor};
@@ -35,13 +35,13 @@ pub(crate) fn has_image(socket: &Path, image: &str) -> Result<(), String> {
     }
 }
 
-fn ask(socket: &Path, image: &str) -> std::io::Result<Result<(), Error>> {
+fn ask(socket: &Path, image: &str) -> std::io::Result<Result<(), DockerError>> {
     let (clock, mut reactor, mut ready) = (Clock::new(), Reactor::new()?, Vec::new());
-    let mut link = Link::open(Stream::connect_unix(socket)?, Conn::new(), LINK_LINGER);
+    let mut link = Link::open(Stream::connect_unix(socket)?, DockerConn::new(), LINK_LINGER);
     let _ = reactor.watch(link.stream(), ENGINE, Interests::Both)?;
     let request = call::image_inspect(image);
-    if link.endpoint_mut().call(&request, Answer::Whole, clock.mono()).is_err() {
-        return Ok(Err(Error::Closed));
+    if link.endpoint_mut().call(&request, ResponseMode::Whole, clock.mono()).is_err() {
+        return Ok(Err(DockerError::Closed));
     }
     loop {
         let now = clock.mono();
@@ -50,15 +50,19 @@ fn ask(socket: &Path, image: &str) -> std::io::Result<Result<(), Error>> {
         link.receive(now, LINK_TURN_BYTES);
         while let Some(event) = link.endpoint_mut().poll_event() {
             match event {
-                Event::Response(response) => return Ok(response.accepted().map(drop)),
-                Event::Closed(error) => return Ok(Err(error.unwrap_or(Error::Closed))),
+                DockerConnEvent::Response(response) => {
+                    return Ok(response.accepted().map(drop));
+                }
+                DockerConnEvent::Closed(error) => {
+                    return Ok(Err(error.unwrap_or(DockerError::Closed)));
+                }
                 _ => {}
             }
         }
         match link.send(now, LINK_TURN_BYTES) {
             Next::Wait => reactor.wait(&clock, link.deadline(), &mut ready)?,
             Next::Again => reactor.look(&mut ready)?,
-            Next::Closed => return Ok(Err(Error::Closed)),
+            Next::Closed => return Ok(Err(DockerError::Closed)),
         }
     }
 }

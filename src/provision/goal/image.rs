@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::docker::{Response, call};
+use crate::docker::{DockerResponse, call};
 use crate::provision::order::{Action, Answer, Question};
 use crate::provision::step::{Change, Verdict};
 
@@ -64,7 +64,7 @@ impl Image {
 }
 
 /// The sources that an image says it was built from.
-fn sources(response: &Response) -> Option<String> {
+fn sources(response: &DockerResponse) -> Option<String> {
     let image: Value = serde_json::from_slice(&response.body).ok()?;
     let label = image.get("Config")?.get("Labels")?.get(LABEL_SOURCES)?;
     label.as_str().map(str::to_owned)
@@ -82,7 +82,7 @@ mod tests {
             hash: "abc".into(),
         };
         let body = body.as_bytes().to_vec();
-        match image.judge(&[Answer::Engine(Ok(Response { status, body }))]) {
+        match image.judge(&[Answer::Engine(Ok(DockerResponse { status, body }))]) {
             Verdict::Differs(change) => change.effects,
             other => vec![format!("{other:?}")],
         }

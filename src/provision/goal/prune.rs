@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::docker::call::{Container, Image};
-use crate::docker::{Error, Response, call};
+use crate::docker::call::{ContainerSummary, ImageSummary};
+use crate::docker::{DockerError, DockerResponse, call};
 use crate::provision::goal::image::LABEL_SOURCES;
 use crate::provision::order::{Action, Answer, Question};
 use crate::provision::step::{Change, Verdict};
@@ -32,10 +32,11 @@ impl NoOldImages {
         else {
             return Verdict::mismatch();
         };
-        let text = |error: Error| format!("docker: {error}");
-        let images = |answer: &Result<Response, String>| -> Result<Vec<Image>, String> {
-            answer.clone()?.images().map_err(text)
-        };
+        let text = |error: DockerError| format!("docker: {error}");
+        let images =
+            |answer: &Result<DockerResponse, String>| -> Result<Vec<ImageSummary>, String> {
+                answer.clone()?.images().map_err(text)
+            };
         let read = || -> Result<Change, String> {
             let containers = containers.clone()?.containers().map_err(text)?;
             Ok(self.removals(&images(named)?, &images(nameless)?, &containers))
@@ -47,7 +48,12 @@ impl NoOldImages {
     }
 
     /// An Engine that still needs one refuses its removal; nothing is forced.
-    fn removals(&self, named: &[Image], nameless: &[Image], containers: &[Container]) -> Change {
+    fn removals(
+        &self,
+        named: &[ImageSummary],
+        nameless: &[ImageSummary],
+        containers: &[ContainerSummary],
+    ) -> Change {
         let used = containers.iter().flat_map(|container| [&container.image, &container.image_id]);
         let used: BTreeSet<&String> = used.chain(&self.keep).collect();
         let mut change = Change::default();
@@ -59,7 +65,7 @@ impl NoOldImages {
                 change.add(format!("remove {tag}"), action);
             }
         }
-        for Image { id, .. } in nameless.iter().filter(|image| !used.contains(&image.id)) {
+        for ImageSummary { id, .. } in nameless.iter().filter(|image| !used.contains(&image.id)) {
             let action = Action::Engine(call::image_remove(id));
             change.add(format!("remove {id}, which has no name any more"), action);
         }
@@ -74,7 +80,7 @@ mod tests {
     use super::*;
 
     fn answer(body: &Value) -> Answer {
-        Answer::Engine(Ok(Response { status: 200, body: body.to_string().into_bytes() }))
+        Answer::Engine(Ok(DockerResponse { status: 200, body: body.to_string().into_bytes() }))
     }
 
     fn effects(keep: &[&str], used: &[(&str, &str)]) -> Vec<String> {

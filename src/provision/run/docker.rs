@@ -6,9 +6,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use crate::docker::body::Body;
+use crate::docker::body::BodyFraming;
 use crate::docker::http::{LAST_CHUNK, chunk_head, parse_head};
-use crate::docker::{Error, Request, Response};
+use crate::docker::{DockerError, DockerRequest, DockerResponse};
 use crate::limits::{DOCKER_BODY_BYTES_MAX, DOCKER_STREAM_BYTES};
 
 /// Where an Engine listens.
@@ -22,7 +22,7 @@ pub(crate) struct Engine {
 pub(crate) struct Download {
     stream: UnixStream,
     status: u16,
-    body: Body,
+    body: BodyFraming,
     held: Vec<u8>,
     at: usize,
 }
@@ -37,16 +37,16 @@ impl Engine {
     /// Makes a call, and reads all of its answer.
     ///
     /// # Errors
-    /// [`Error`]; a refusal is an answer.
-    pub(crate) fn ask(&self, request: &Request) -> Result<Response, Error> {
+    /// [`DockerError`]; a refusal is an answer.
+    pub(crate) fn ask(&self, request: &DockerRequest) -> Result<DockerResponse, DockerError> {
         self.open(request)?.whole()
     }
 
     /// Makes a call, and reads the head of its answer.
     ///
     /// # Errors
-    /// [`Error`]; a refusal is an answer.
-    pub(crate) fn open(&self, request: &Request) -> Result<Download, Error> {
+    /// [`DockerError`]; a refusal is an answer.
+    pub(crate) fn open(&self, request: &DockerRequest) -> Result<Download, DockerError> {
         let mut stream = self.connect(request)?;
         write(&mut stream, &request.to_bytes(false))?;
         Download::begin(stream)
@@ -55,18 +55,22 @@ impl Engine {
     /// Makes a call whose body is then sent.
     ///
     /// # Errors
-    /// [`Error`].
-    pub(crate) fn send(&self, request: &Request, content_type: &str) -> Result<Upload, Error> {
+    /// [`DockerError`].
+    pub(crate) fn send(
+        &self,
+        request: &DockerRequest,
+        content_type: &str,
+    ) -> Result<Upload, DockerError> {
         let mut stream = self.connect(request)?;
         write(&mut stream, &request.streamed_head(content_type))?;
         Ok(Upload { stream })
     }
 
-    fn connect(&self, request: &Request) -> Result<UnixStream, Error> {
+    fn connect(&self, request: &DockerRequest) -> Result<UnixStream, DockerError> {
         let stream = UnixStream::connect(&self.socket);
         let stream = stream.map_err(|error| {
             let socket = self.socket.display();
-            Error::Unexpected(format!("no Docker engine answers at {socket}: {error}"))
+            DockerError::Unexpected(format!("no Docker engine answers at {socket}: {error}"))
         })?;
         stream.set_read_timeout(Some(request.timeout)).map_err(broken)?;
         stream.set_write_timeout(Some(request.timeout)).map_err(broken)?;
@@ -75,12 +79,12 @@ impl Engine {
 }
 
 impl Download {
-    fn begin(stream: UnixStream) -> Result<Download, Error> {
-        let (held, body) = (Vec::new(), Body::Ended);
+    fn begin(stream: UnixStream) -> Result<Download, DockerError> {
+        let (held, body) = (Vec::new(), BodyFraming::Ended);
         let mut download = Download { stream, status: 0, body, held, at: 0 };
         loop {
             if download.fill()? == 0 {
-                return Err(Error::Closed);
+                return Err(DockerError::Closed);
             }
             while let Some((head, length)) = parse_head(&download.held[download.at..])? {
                 download.at += length;
@@ -101,18 +105,18 @@ impl Download {
     /// Reads on; 0 at the end.
     ///
     /// # Errors
-    /// [`Error`].
-    pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
+    /// [`DockerError`].
+    pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, DockerError> {
         loop {
             let piece = self.body.decode(&self.held[self.at..], space.len())?;
             let length = piece.data.len();
             space[..length].copy_from_slice(&self.held[self.at..][piece.data]);
             self.at += piece.taken;
-            if length > 0 || self.body == Body::Ended {
+            if length > 0 || self.body == BodyFraming::Ended {
                 return Ok(length);
             }
             if self.at == self.held.len() && self.fill()? == 0 {
-                return if self.body.may_end() { Ok(0) } else { Err(Error::Closed) };
+                return if self.body.may_end() { Ok(0) } else { Err(DockerError::Closed) };
             }
         }
     }
@@ -120,24 +124,24 @@ impl Download {
     /// Reads to the end.
     ///
     /// # Errors
-    /// [`Error`], also for a body that is too long to be kept.
-    pub(crate) fn whole(mut self) -> Result<Response, Error> {
+    /// [`DockerError`], also for a body that is too long to be kept.
+    pub(crate) fn whole(mut self) -> Result<DockerResponse, DockerError> {
         let mut body = Vec::new();
         let mut space = [0; 8 * 1024];
         loop {
             let length = self.read(&mut space)?;
             if length == 0 {
-                return Ok(Response { status: self.status, body });
+                return Ok(DockerResponse { status: self.status, body });
             }
             if body.len() + length > DOCKER_BODY_BYTES_MAX {
-                return Err(Error::Unexpected("the answer is too long".to_owned()));
+                return Err(DockerError::Unexpected("the answer is too long".to_owned()));
             }
             body.extend_from_slice(&space[..length]);
         }
     }
 
     /// Reads from the socket behind what is held; 0 at its end.
-    fn fill(&mut self) -> Result<usize, Error> {
+    fn fill(&mut self) -> Result<usize, DockerError> {
         self.held.drain(..self.at);
         self.at = 0;
         let from = self.held.len();
@@ -157,8 +161,8 @@ impl Upload {
     /// Sends the next bytes of the body.
     ///
     /// # Errors
-    /// The Engine's own words if it has refused already, or [`Error`].
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    /// The Engine's own words if it has refused already, or [`DockerError`].
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DockerError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -172,28 +176,28 @@ impl Upload {
     /// Ends the body, and reads the answer.
     ///
     /// # Errors
-    /// [`Error`]; a refusal is an answer.
-    pub(crate) fn finish(mut self) -> Result<Response, Error> {
+    /// [`DockerError`]; a refusal is an answer.
+    pub(crate) fn finish(mut self) -> Result<DockerResponse, DockerError> {
         write(&mut self.stream, LAST_CHUNK)?;
         Download::begin(self.stream)?.whole()
     }
 
     /// What the Engine said before it closed.
-    fn refusal(&self) -> Option<Error> {
+    fn refusal(&self) -> Option<DockerError> {
         let answer = Download::begin(self.stream.try_clone().ok()?).ok()?.whole().ok()?;
         answer.built().err()
     }
 }
 
-fn write(stream: &mut UnixStream, bytes: &[u8]) -> Result<(), Error> {
+fn write(stream: &mut UnixStream, bytes: &[u8]) -> Result<(), DockerError> {
     stream.write_all(bytes).map_err(broken)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broken(error: std::io::Error) -> Error {
+fn broken(error: std::io::Error) -> DockerError {
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout,
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Error::Closed,
-        _ => Error::Unexpected(error.to_string()),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => DockerError::Timeout,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => DockerError::Closed,
+        _ => DockerError::Unexpected(error.to_string()),
     }
 }

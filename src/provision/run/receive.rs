@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::docker::{Engine, Upload};
-use crate::docker::{Error, call};
+use crate::docker::{DockerError, call};
 use crate::limits::{DOCKER_STREAM_BYTES, SHIP_IMAGES_MAX};
 use crate::provision::ship::frame::{Unpacked, Unpacker};
 use crate::provision::ship::messages::{Known, Offer, Word, is_containerd_store, known, loaded_id};
@@ -43,8 +43,8 @@ enum Trouble {
     Told(String),
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
+impl From<DockerError> for Trouble {
+    fn from(error: DockerError) -> Trouble {
         Trouble::Told(format!("docker: {error}"))
     }
 }
@@ -82,7 +82,7 @@ fn take(
 }
 
 /// How many of the offered image's lowest layers the Engine has.
-fn layers_there(engine: &Engine, offer: &Offer) -> Result<usize, Error> {
+fn layers_there(engine: &Engine, offer: &Offer) -> Result<usize, DockerError> {
     let mut most = 0;
     for image in engine.ask(&call::all_images())?.images()?.iter().take(SHIP_IMAGES_MAX) {
         // One that is removed meanwhile has none.
@@ -93,7 +93,7 @@ fn layers_there(engine: &Engine, offer: &Offer) -> Result<usize, Error> {
     Ok(most)
 }
 
-fn inspect(engine: &Engine, id: &str) -> Result<Option<Known>, Error> {
+fn inspect(engine: &Engine, id: &str) -> Result<Option<Known>, DockerError> {
     known(engine.ask(&call::image_inspect(id))?)
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::docker::{Download, Engine};
 use super::store::Stored;
 use crate::base::lines::Lines;
-use crate::docker::{Error, call};
+use crate::docker::{DockerError, call};
 use crate::limits::{
     PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_PIECES_AHEAD, SHIP_PROGRESS_INTERVAL,
 };
@@ -109,7 +109,7 @@ impl ImageSource {
     /// # Errors
     /// [`ShipError::Here`].
     pub(crate) fn new(image: &str, socket: PathBuf) -> Result<ImageSource, ShipError> {
-        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
+        let here = |error: DockerError| ShipError::Here(format!("docker: {error}"));
         let engine = Engine { socket };
         let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
         let Some(found) = found else {
@@ -185,11 +185,11 @@ impl ImageSource {
         if !whole && let Some(stored) = Stored::look(&self.engine, &self.offer, held) {
             return Ok(Source::Store(stored));
         }
-        let here = |error: Error| ShipError::Here(format!("docker: {error}"));
+        let here = |error: DockerError| ShipError::Here(format!("docker: {error}"));
         let archive = self.engine.open(&call::image_save(&self.offer.id)).map_err(here)?;
         if archive.status() != 200 {
-            let refused = archive.whole().and_then(crate::docker::Response::accepted);
-            return Err(here(refused.err().unwrap_or(Error::Closed)));
+            let refused = archive.whole().and_then(crate::docker::DockerResponse::accepted);
+            return Err(here(refused.err().unwrap_or(DockerError::Closed)));
         }
         let sieve = LayerFilter::new(Layers::new(self.offer.layers.clone(), held));
         Ok(Source::Archive(archive, Box::new(sieve)))

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::Options;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::docker::conn::{Answer, Conn, Event};
-use crate::docker::{Error, Request, Response};
+use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
+use crate::docker::{DockerError, DockerRequest, DockerResponse};
 use crate::io::child::{Child, Next, Report};
 use crate::io::clock::Clock;
 use crate::io::link::{self, Link};
@@ -121,8 +121,8 @@ impl Waiter {
     pub(super) fn call(
         &mut self,
         clock: &Clock,
-        request: &Request,
-    ) -> io::Result<Result<Result<Response, String>, Stopped>> {
+        request: &DockerRequest,
+    ) -> io::Result<Result<Result<DockerResponse, String>, Stopped>> {
         let stream = match Stream::connect_unix(&self.docker_socket) {
             Ok(stream) => stream,
             Err(error) => {
@@ -130,10 +130,10 @@ impl Waiter {
                 return Ok(Ok(Err(format!("no Docker engine answers at {socket}: {error}"))));
             }
         };
-        let mut link = Link::open(stream, Conn::new(), LINK_LINGER);
+        let mut link = Link::open(stream, DockerConn::new(), LINK_LINGER);
         let _ = self.reactor.watch(link.stream(), WORK, Interests::Both)?;
-        if link.endpoint_mut().call(request, Answer::Whole, clock.mono()).is_err() {
-            return Ok(Ok(Err(refused(&Error::Closed))));
+        if link.endpoint_mut().call(request, ResponseMode::Whole, clock.mono()).is_err() {
+            return Ok(Ok(Err(refused(&DockerError::Closed))));
         }
         self.ready.clear();
         loop {
@@ -148,7 +148,7 @@ impl Waiter {
                     self.reactor.wait(clock, link.deadline(), &mut self.ready)?;
                 }
                 link::Next::Again => self.reactor.look(&mut self.ready)?,
-                link::Next::Closed => return Ok(Ok(Err(refused(&Error::Closed)))),
+                link::Next::Closed => return Ok(Ok(Err(refused(&DockerError::Closed)))),
             }
             if let Some(stopped) = self.stopped() {
                 return Ok(Err(stopped));
@@ -158,20 +158,22 @@ impl Waiter {
 }
 
 /// One turn of a connection; its answer, if that has come.
-fn turn(link: &mut Link<Conn>, now: Mono) -> Option<Result<Response, Error>> {
+fn turn(link: &mut Link<DockerConn>, now: Mono) -> Option<Result<DockerResponse, DockerError>> {
     link.tick(now);
     link.receive(now, LINK_TURN_BYTES);
     while let Some(event) = link.endpoint_mut().poll_event() {
         match event {
-            Event::Response(response) => return Some(Ok(response)),
-            Event::Closed(error) => return Some(Err(error.unwrap_or(Error::Closed))),
+            DockerConnEvent::Response(response) => return Some(Ok(response)),
+            DockerConnEvent::Closed(error) => {
+                return Some(Err(error.unwrap_or(DockerError::Closed)));
+            }
             _ => {}
         }
     }
     None
 }
 
-fn refused(error: &Error) -> String {
+fn refused(error: &DockerError) -> String {
     format!("docker: {error}")
 }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::docker::{Error, Response};
+use crate::docker::{DockerError, DockerResponse};
 use crate::limits::SHIP_LAYERS_MAX;
 
 /// An image that is offered.
@@ -113,7 +113,7 @@ pub(crate) fn split_name(name: &str) -> Result<(&str, &str), String> {
 ///
 /// # Errors
 /// The Engine's words, or what is wrong with them.
-pub(crate) fn known(response: Response) -> Result<Option<Known>, Error> {
+pub(crate) fn known(response: DockerResponse) -> Result<Option<Known>, DockerError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Image {
@@ -134,7 +134,7 @@ pub(crate) fn known(response: Response) -> Result<Option<Known>, Error> {
         Err(error) => Err(error),
         Ok(response) => {
             let image: Image = serde_json::from_slice(&response.body)
-                .map_err(|error| Error::Unexpected(format!("decode image: {error}")))?;
+                .map_err(|error| DockerError::Unexpected(format!("decode image: {error}")))?;
             let Image { id, size, root_fs } = image;
             Ok(Some(Known { id, layers: root_fs.layers, size }))
         }
@@ -146,7 +146,7 @@ pub(crate) fn known(response: Response) -> Result<Option<Known>, Error> {
 ///
 /// # Errors
 /// As of [`known`].
-pub(crate) fn is_containerd_store(info: Response) -> Result<bool, Error> {
+pub(crate) fn is_containerd_store(info: DockerResponse) -> Result<bool, DockerError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {
@@ -154,14 +154,14 @@ pub(crate) fn is_containerd_store(info: Response) -> Result<bool, Error> {
         driver_status: Option<Vec<Vec<String>>>,
     }
     let info: Info = serde_json::from_slice(&info.accepted()?.body)
-        .map_err(|error| Error::Unexpected(format!("decode info: {error}")))?;
+        .map_err(|error| DockerError::Unexpected(format!("decode info: {error}")))?;
     let status = info.driver_status.unwrap_or_default();
     Ok(status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter")))
 }
 
 /// Bytes of each layer, lowest first, by the answer to a question after an image's history; `None`
 /// if that does not tell.
-pub(crate) fn layer_sizes(history: Response, layers: usize) -> Option<Vec<u64>> {
+pub(crate) fn layer_sizes(history: DockerResponse, layers: usize) -> Option<Vec<u64>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Entry {
@@ -191,8 +191,8 @@ pub(crate) fn loaded_id(answer: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn response(status: u16, body: &str) -> Response {
-        Response { status, body: body.as_bytes().to_vec() }
+    fn response(status: u16, body: &str) -> DockerResponse {
+        DockerResponse { status, body: body.as_bytes().to_vec() }
     }
 
     fn digest(sign: char) -> String {

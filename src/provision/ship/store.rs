@@ -22,7 +22,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::base::{hex, ustar};
-use crate::docker::Response;
+use crate::docker::DockerResponse;
 
 /// Drivers whose layout this is.
 const DRIVERS: [&str; 2] = ["overlay2", "fuse-overlayfs"];
@@ -46,7 +46,7 @@ pub(crate) struct LayerFiles {
 
 impl Store {
     /// By what an Engine says of itself; `None` if its store is laid out in another way.
-    pub(crate) fn of(info: Response) -> Option<Store> {
+    pub(crate) fn of(info: DockerResponse) -> Option<Store> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Info {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn info(body: &str) -> Option<Store> {
-        Store::of(Response { status: 200, body: body.as_bytes().to_vec() })
+        Store::of(DockerResponse { status: 200, body: body.as_bytes().to_vec() })
     }
 
     #[test]

@@ -70,13 +70,13 @@ pub enum Action {
 /// How a terminal is attached. A resize that came since the header is the driver's to apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerminalPlan {
-    pub(crate) session: Uuid,
+    pub session: Uuid,
     /// Its size, from the header.
-    pub(crate) size: TerminalSize,
+    pub size: TerminalSize,
     /// Its `TERM`; empty if the peer did not say.
-    pub(crate) term: String,
+    pub term: String,
     /// Whether nothing that is typed may reach the session.
-    pub(crate) read_only: bool,
+    pub read_only: bool,
 }
 
 /// The actions that the driver has not taken yet, oldest first, and the numbers of the work in

@@ -12,9 +12,9 @@ use crate::rpc::field::Caps;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// Processors, in thousandths of a core.
-    pub(crate) cpu_millis: u64,
+    pub cpu_millis: u64,
     /// Memory, in bytes.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
 }
 
 /// The file system of the homes.

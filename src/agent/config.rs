@@ -8,21 +8,21 @@ use crate::rpc::field::Caps;
 /// The agent's own facts. The driver reads them; the core never asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    pub(crate) agent_id: String,
-    pub(crate) version: String,
+    pub agent_id: String,
+    pub version: String,
     /// What runs sessions here.
-    pub(crate) runtime: RuntimeKind,
+    pub runtime: RuntimeKind,
     /// The image that new containers use; empty where the runtime has none.
-    pub(crate) image: String,
+    pub image: String,
     /// What a session may use if it was not asked for otherwise.
-    pub(crate) caps: Caps,
+    pub caps: Caps,
     /// What the host has.
-    pub(crate) totals: Totals,
+    pub totals: Totals,
     /// Who this process is, for the locks it writes.
-    pub(crate) owner: LockOwner,
+    pub owner: LockOwner,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again
     /// are told as started.
-    pub(crate) rebooted: bool,
+    pub rebooted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl RuntimeKind {
 /// handed in too, with the missing home as the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    pub(crate) id: Uuid,
+    pub id: Uuid,
     /// Its `session.json`, or why it cannot be read.
-    pub(crate) metadata: Result<Vec<u8>, String>,
-    pub(crate) lock: Option<FoundLock>,
+    pub metadata: Result<Vec<u8>, String>,
+    pub lock: Option<FoundLock>,
 }

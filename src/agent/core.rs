@@ -209,11 +209,6 @@ impl Agent {
         }
     }
 
-    /// New containers use another image from now on.
-    pub(crate) fn set_image(&mut self, image: String) {
-        self.state.config.image = image;
-    }
-
     pub fn tick(&mut self, now: Now) {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);

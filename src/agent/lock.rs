@@ -12,9 +12,9 @@ use crate::limits::LOCK_FILE_BYTES_MAX;
 /// The process that writes locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockOwner {
-    pub(crate) pid: u32,
+    pub pid: u32,
     /// The kernel's boot id: a pid means nothing after a reboot.
-    pub(crate) boot: String,
+    pub boot: String,
 }
 
 /// What stands in a lock file.
@@ -53,9 +53,9 @@ impl LockFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundLock {
     /// What stands in it, whatever that is.
-    pub(crate) content: Vec<u8>,
+    pub content: Vec<u8>,
     /// Whether the process that wrote it lives: same boot, same pid, not this process.
-    pub(crate) is_alive: bool,
+    pub is_alive: bool,
 }
 
 /// A lock on a session that no operation of this agent holds.

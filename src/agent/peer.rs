@@ -82,7 +82,7 @@ pub enum PeerEvent {
 
 impl Peer {
     /// A connection that was accepted `now`. `config` offers [`SUBSYSTEMS`].
-    pub(crate) fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
+    pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
         Peer {
             conn: Conn::server(config, seed, now),
             channels: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Peer {
     }
 
     /// What has happened, oldest first.
-    pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
         while self.events.is_empty() {
             let event = self.conn.poll_event()?;
             self.heard(event);
@@ -101,7 +101,7 @@ impl Peer {
     }
 
     /// Answers [`PeerEvent::KeyOffered`].
-    pub(crate) fn authorize(&mut self, verdict: bool) {
+    pub fn authorize(&mut self, verdict: bool) {
         self.conn.authorize(verdict);
     }
 
@@ -111,7 +111,7 @@ impl Peer {
     }
 
     /// Answers [`PeerEvent::Call`] with a response line. On a channel that is gone it is dropped.
-    pub(crate) fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
+    pub fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
         if let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&channel) {
             exchange.answer(line);
             self.flush(channel);

@@ -82,31 +82,31 @@ pub enum RuntimeWork {
 pub struct StartPlan {
     pub id: Uuid,
     /// What runs in it.
-    pub(crate) command: SessionCommand,
+    pub command: SessionCommand,
     /// The port that is published; 0 for none.
-    pub(crate) port: u16,
-    pub(crate) protocol: Protocol,
+    pub port: u16,
+    pub protocol: Protocol,
     /// Whether the host's Docker socket is mounted.
-    pub(crate) docker: bool,
+    pub docker: bool,
     /// What it may use at most.
     pub caps: Caps,
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
     /// The first size of its terminal, before anyone attaches.
-    pub(crate) size: TerminalSize,
+    pub size: TerminalSize,
 }
 
 /// A session that runs, as the runtime tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    pub(crate) id: Uuid,
-    pub(crate) started_at: Wall,
+    pub id: Uuid,
+    pub started_at: Wall,
     /// Its container's id; empty where the runtime has none.
-    pub(crate) container: String,
+    pub container: String,
     /// The image that it was started with; empty where the runtime has none.
     pub image: String,
     /// What it may use at most, as it was started; `None` where the runtime does not enforce.
-    pub(crate) caps: Option<Caps>,
+    pub caps: Option<Caps>,
 }
 
 /// What a piece of work came to.

@@ -17,12 +17,7 @@ use crate::limits::{
     DOCKER_BUILD_TIMEOUT, DOCKER_STOP_MARGIN, EMPTYING_TIMEOUT, SHIP_ENGINE_PATIENCE,
 };
 
-/// Asks whether the Engine answers at all.
-pub(crate) fn ping() -> DockerRequest {
-    get(&["_ping"])
-}
-
-/// Asks for [`DockerResponse::version`].
+/// Asks what the Engine is; the answer's body is not read.
 pub(crate) fn version() -> DockerRequest {
     get(&["version"])
 }
@@ -223,15 +218,6 @@ fn post(target: RequestTarget) -> DockerRequest {
     DockerRequest::new(Method::Post, target)
 }
 
-/// What the Engine is.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Version {
-    pub(crate) version: String,
-    /// The newest version of the API that it speaks.
-    pub(crate) api_version: String,
-}
-
 /// What the Engine runs on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
@@ -266,24 +252,24 @@ pub(crate) struct ContainerSummary {
 /// A container by itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ContainerInspect {
-    pub(crate) id: String,
-    pub(crate) state: ContainerState,
+pub struct ContainerInspect {
+    pub id: String,
+    pub state: ContainerState,
 }
 
 /// How a container is.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ContainerState {
+pub struct ContainerState {
     /// Whether it runs, or is about to again.
-    pub(crate) running: bool,
+    pub running: bool,
     /// Whether the Engine is about to start it again by its policy.
     #[serde(default)]
-    pub(crate) restarting: bool,
+    pub restarting: bool,
     /// Its last exit status.
-    pub(crate) exit_code: i32,
+    pub exit_code: i32,
     /// Since when, RFC 3339.
-    pub(crate) started_at: String,
+    pub started_at: String,
 }
 
 /// A process in a container.
@@ -332,65 +318,42 @@ impl DockerResponse {
     ///
     /// # Errors
     /// [`DockerError::Refused`] with the Engine's own words.
-    pub(crate) fn accepted(self) -> Result<DockerResponse, DockerError> {
+    pub fn accepted(self) -> Result<DockerResponse, DockerError> {
         match self.status {
             200..=299 | 304 => Ok(self),
             status => Err(DockerError::Refused { status, message: self.message() }),
         }
     }
 
-    /// Answer of [`version`].
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::accepted`], or what is wrong with the body; so do all below.
-    pub(crate) fn version(self) -> Result<Version, DockerError> {
-        self.json()
-    }
-
     /// Answer of [`info`].
     ///
     /// # Errors
-    /// As of [`DockerResponse::version`].
+    /// As of [`DockerResponse::accepted`], or what is wrong with the body; so do all below.
     pub(crate) fn info(self) -> Result<SystemInfo, DockerError> {
         self.json()
     }
 
     /// Answer of [`containers`].
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::version`].
     pub(crate) fn containers(self) -> Result<Vec<ContainerSummary>, DockerError> {
         self.json()
     }
 
     /// Answer of [`container_inspect`].
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::version`].
-    pub(crate) fn container(self) -> Result<ContainerInspect, DockerError> {
+    pub fn container(self) -> Result<ContainerInspect, DockerError> {
         self.json()
     }
 
     /// Answer of [`container_create`] and [`exec_create`]: the id.
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::version`].
     pub(crate) fn created(self) -> Result<String, DockerError> {
         self.json().map(|created: CreatedId| created.id)
     }
 
     /// Answer of [`exec_inspect`].
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::version`].
     pub(crate) fn exec(self) -> Result<ExecInspect, DockerError> {
         self.json()
     }
 
     /// Answer of [`images`].
-    ///
-    /// # Errors
-    /// As of [`DockerResponse::version`].
     pub(crate) fn images(self) -> Result<Vec<ImageSummary>, DockerError> {
         self.json()
     }
@@ -398,7 +361,7 @@ impl DockerResponse {
     /// Answer of [`image_build`]: the status comes before the build, so a failure is in the body.
     ///
     /// # Errors
-    /// As of [`DockerResponse::version`], or the build's own words.
+    /// The build's own words, too.
     pub(crate) fn built(self) -> Result<(), DockerError> {
         let response = self.accepted()?;
         let lines =

@@ -53,7 +53,7 @@ pub enum DockerConnEvent {
 
 /// A call was made while the connection was busy or over; or it was too long to be made at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotNow;
+pub struct NotNow;
 
 /// One connection. See [`Endpoint`] for how its bytes are moved.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Default for DockerConn {
 
 impl DockerConn {
     /// A connection on which nothing was said yet. Allocates nothing.
-    pub(crate) const fn new() -> DockerConn {
+    pub const fn new() -> DockerConn {
         DockerConn {
             state: DockerConnState::Idle,
             room: Vec::new(),
@@ -141,7 +141,7 @@ impl DockerConn {
     /// # Errors
     /// [`NotNow`] unless [`DockerConn::is_idle`], or if the request exceeds
     /// [`DOCKER_REQUEST_BYTES_MAX`]; then nothing was done.
-    pub(crate) fn call(
+    pub fn call(
         &mut self,
         request: &DockerRequest,
         answer: ResponseMode,
@@ -158,7 +158,7 @@ impl DockerConn {
 
     /// Sends on a stream that was taken over, as much as there is room for, and says how much.
     #[must_use = "what did not fit is still the caller's"]
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
+    pub fn send(&mut self, bytes: &[u8]) -> usize {
         let space = self.send_space();
         let DockerConnState::TakenOver(sink) = &mut self.state else {
             return 0;
@@ -172,7 +172,7 @@ impl DockerConn {
 
     /// Drops the first `len` bytes of [`DockerConn::received`] and so makes room for more. Asserts
     /// that they are there.
-    pub(crate) fn consume(&mut self, len: usize) {
+    pub fn consume(&mut self, len: usize) {
         match &mut self.state {
             DockerConnState::Streaming { stream, .. }
             | DockerConnState::Draining { stream, .. }
@@ -193,7 +193,7 @@ impl DockerConn {
     }
 
     /// What happened, oldest first.
-    pub(crate) fn poll_event(&mut self) -> Option<DockerConnEvent> {
+    pub fn poll_event(&mut self) -> Option<DockerConnEvent> {
         self.events.pop_front()
     }
 
@@ -203,7 +203,7 @@ impl DockerConn {
     }
 
     /// Bytes of the streamed body or of the stream taken over that are not consumed yet.
-    pub(crate) fn received(&self) -> &[u8] {
+    pub fn received(&self) -> &[u8] {
         match &self.state {
             DockerConnState::Streaming { stream, .. }
             | DockerConnState::Draining { stream, .. }

@@ -26,7 +26,7 @@ pub enum DockerError {
 
 impl DockerError {
     /// Whether the Engine said that what the call names is not there.
-    pub(crate) fn is_not_found(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         matches!(self, DockerError::Refused { status: 404, .. })
     }
 

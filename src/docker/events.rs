@@ -14,7 +14,7 @@ use crate::limits::DOCKER_EVENT_BYTES_MAX;
 
 /// One event, as far as the agent looks at it. What an event does not have is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DockerEvent {
+pub struct DockerEvent {
     /// What it is about: `container`, `image`, …
     pub(crate) kind: String,
     /// What happened: `start`, `die`, `oom`, …
@@ -27,7 +27,7 @@ pub(crate) struct DockerEvent {
 
 /// Why no more events can be read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EventStreamError {
+pub enum EventStreamError {
     /// Something between two objects, or an object that is none.
     NotJson(String),
     /// An object that does not end.
@@ -75,7 +75,7 @@ enum ScanState {
 
 impl EventStream {
     /// At the start of a stream.
-    pub(crate) fn new() -> EventStream {
+    pub fn new() -> EventStream {
         EventStream::default()
     }
 
@@ -84,10 +84,7 @@ impl EventStream {
     ///
     /// # Errors
     /// The first thing that was wrong, now and on every later call.
-    pub(crate) fn read(
-        &mut self,
-        bytes: &[u8],
-    ) -> Result<(usize, Option<DockerEvent>), EventStreamError> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<DockerEvent>), EventStreamError> {
         let outcome = self.scan(bytes);
         if let Err(error) = &outcome {
             self.state = ScanState::Failed(error.clone());

@@ -30,13 +30,13 @@ impl Method {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerRequest {
-    pub(crate) method: Method,
+    pub method: Method,
     /// Path and query, percent-encoded where needed ([`RequestTarget`] does it).
-    pub(crate) target: String,
+    pub target: String,
     /// The body and its content type.
-    pub(crate) body: Option<(&'static str, Vec<u8>)>,
+    pub body: Option<(&'static str, Vec<u8>)>,
     /// From the request to the end of a whole answer, or to the head of a streamed one.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
 }
 
 impl DockerRequest {

@@ -19,7 +19,7 @@ pub struct TerminalSize {
 
 impl TerminalSize {
     /// A size, brought into range: zero becomes the default of that side, too much the maximum.
-    pub(crate) fn clamped(cols: u32, rows: u32) -> TerminalSize {
+    pub fn clamped(cols: u32, rows: u32) -> TerminalSize {
         let side = |cells: u32, default: u16| match cells {
             0 => default,
             _ => u16::try_from(cells.min(TERMINAL_CELLS_MAX)).unwrap_or(u16::MAX),
@@ -27,11 +27,11 @@ impl TerminalSize {
         TerminalSize { cols: side(cols, 80), rows: side(rows, 24) }
     }
 
-    pub(crate) const fn cols(self) -> u16 {
+    pub const fn cols(self) -> u16 {
         self.cols
     }
 
-    pub(crate) const fn rows(self) -> u16 {
+    pub const fn rows(self) -> u16 {
         self.rows
     }
 }
@@ -39,19 +39,19 @@ impl TerminalSize {
 /// Which session, and what the terminal is like. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachHeader {
-    pub(crate) id: Uuid,
+    pub id: Uuid,
     /// Columns; 0 or absent is 80.
     #[serde(default)]
-    pub(crate) cols: u32,
+    pub cols: u32,
     /// Rows; 0 or absent is 24.
     #[serde(default)]
-    pub(crate) rows: u32,
+    pub rows: u32,
     /// The terminal's `TERM`; checked by [`AttachHeader::parse`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) term: String,
+    pub term: String,
     /// Nothing that is typed reaches the session.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) read_only: bool,
+    pub read_only: bool,
 }
 
 impl AttachHeader {

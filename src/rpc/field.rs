@@ -119,7 +119,7 @@ impl SessionCommand {
     ///
     /// # Errors
     /// A sentence that says which of these it is.
-    pub(crate) fn parse(text: &str) -> Result<SessionCommand, FieldError> {
+    pub fn parse(text: &str) -> Result<SessionCommand, FieldError> {
         if text.trim().is_empty() {
             return Err(FieldError("command must not be empty".to_owned()));
         }
@@ -250,9 +250,9 @@ pub struct Cpus(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Memory, in bytes.
-    pub(crate) memory: u64,
-    pub(crate) cpus: Cpus,
-    pub(crate) pids: u32,
+    pub memory: u64,
+    pub cpus: Cpus,
+    pub pids: u32,
 }
 
 impl Caps {

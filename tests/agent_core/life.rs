@@ -1,9 +1,10 @@
 //! The life of a session, one operation after the other.
 
+use convocate::agent::config::Config;
 use convocate::rpc::event::EventType;
 use serde_json::{Value, json};
 
-use crate::host::{Host, Screen, id_of};
+use crate::host::{Host, Screen, config, id_of};
 
 #[test]
 fn ping_and_settings_are_answered_at_once() {
@@ -184,7 +185,7 @@ fn the_newest_access_comes_first_and_is_saved() {
 fn a_new_image_is_for_new_containers() {
     let mut host = Host::new();
     let (old, new) = (host.create_running("old"), host.create("new"));
-    host.agent.set_image("convocate:2".to_owned());
+    host.crash_into(Config { image: "convocate:2".to_owned(), ..config() });
     assert_eq!(host.listed(old)["image"], "convocate:1");
     assert_eq!(host.listed(new)["image"], "convocate:2");
     let restart = host.op("restart", new);

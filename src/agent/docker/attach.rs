@@ -126,7 +126,7 @@ pub enum Read {
 
 impl Attach {
     /// Prepares a terminal: the first call, whose answer goes to [`Attach::prepared`].
-    pub(crate) fn begin(header: &AttachHeader, host: &Host) -> (Attach, DockerRequest) {
+    pub fn begin(header: &AttachHeader, host: &Host) -> (Attach, DockerRequest) {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
@@ -149,7 +149,7 @@ impl Attach {
     ///
     /// # Errors
     /// Why there is no terminal.
-    pub(crate) fn prepared(self, reply: Reply) -> Result<(Attach, DockerRequest), WorkError> {
+    pub fn prepared(self, reply: Reply) -> Result<(Attach, DockerRequest), WorkError> {
         let Attach::Preparing { id, prepared, wanted } = self else {
             let _accepted = reply.and_then(|response| response.accepted())?;
             return Err(WorkError::Docker("the terminal's stream was not given".to_owned()));
@@ -165,7 +165,7 @@ impl Attach {
     ///
     /// # Errors
     /// What came instead of a tty's name.
-    pub(crate) fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
+    pub fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
         let Attach::Starting { id, exec, prepared, wanted, mut line } = self else {
             return Ok((self, Read::Named(0, None)));
         };
@@ -191,7 +191,7 @@ impl Attach {
     /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
     /// sent on the stream, and the call that tells the stream's terminal its size if that is the
     /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
-    pub(crate) fn lend(self, lent: Option<String>) -> (Attach, String, Option<DockerRequest>) {
+    pub fn lend(self, lent: Option<String>) -> (Attach, String, Option<DockerRequest>) {
         let Attach::Lending { id, exec, prepared, wanted, tty } = self else {
             return (self, String::new(), None);
         };
@@ -215,7 +215,7 @@ impl Attach {
     /// The terminal has another size: the call that tells it, if there is someone to be told; else
     /// it is told with [`Read::Named`]. The call may fail when the terminal has just ended.
     #[must_use = "the call tells the size"]
-    pub(crate) fn resize(&mut self, size: TerminalSize) -> Option<DockerRequest> {
+    pub fn resize(&mut self, size: TerminalSize) -> Option<DockerRequest> {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
@@ -232,7 +232,7 @@ impl Attach {
     /// Ends the client of an attached terminal and no other; then the stream ends, if it is read
     /// on: a client that cannot write cannot leave. `None` while its name is not known: go on
     /// reading, and ask again.
-    pub(crate) fn detach(&self, host: &Host) -> Option<(Procedure, DockerRequest)> {
+    pub fn detach(&self, host: &Host) -> Option<(Procedure, DockerRequest)> {
         let Attach::Attached { id, tty, .. } = self else {
             return None;
         };

@@ -30,7 +30,7 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    pub(crate) paths: Paths,
+    pub paths: Paths,
     /// The owner of the homes.
     pub(crate) uid: u32,
     pub(crate) gid: u32,

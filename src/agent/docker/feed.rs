@@ -39,24 +39,24 @@ pub struct Feed {
 /// What an event means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    pub(crate) news: News,
+    pub news: News,
     /// A call to make first, if there is one. What comes of it does not matter.
-    pub(crate) first: Option<DockerRequest>,
+    pub first: Option<DockerRequest>,
 }
 
 impl Feed {
-    pub(crate) fn new() -> Feed {
+    pub fn new() -> Feed {
         Feed::default()
     }
 
     /// Follows the events that [`Feed::notice`] understands. What was before the first of them is a
     /// survey's to tell, made after the stream is open.
-    pub(crate) fn request() -> DockerRequest {
+    pub fn request() -> DockerRequest {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }
 
     /// Takes one event. `None` if it is no news of a session.
-    pub(crate) fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
+    pub fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
         if event.kind != "container" {
             return None;
         }

@@ -63,7 +63,7 @@ pub enum Step<P = Procedure> {
 
 impl Procedure {
     /// The first call of a piece of work.
-    pub(crate) fn begin(work: RuntimeWork, host: &Host) -> (Procedure, DockerRequest) {
+    pub fn begin(work: RuntimeWork, host: &Host) -> (Procedure, DockerRequest) {
         match work {
             RuntimeWork::Survey => wrap(Survey::begin(), Procedure::Survey),
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
@@ -78,7 +78,7 @@ impl Procedure {
 
     /// Takes the answer to the last call. No answer ([`DockerError`]) fails the work at once.
     #[must_use = "the next call, or the outcome"]
-    pub(crate) fn step(self, reply: Reply) -> Step {
+    pub fn step(self, reply: Reply) -> Step {
         match self {
             Procedure::Survey(survey) => survey.step(reply).map(Procedure::Survey),
             Procedure::Start(start) => start.step(reply).map(Procedure::Start),

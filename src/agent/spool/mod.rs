@@ -269,11 +269,6 @@ impl Spool {
         self.trouble.as_ref()
     }
 
-    /// Bytes on disk.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.len).sum()
-    }
-
     fn start_commit(&mut self) -> Option<DiskOp> {
         if !matches!(self.commit, Commit::Idle) || self.tail.is_empty() {
             return None;

@@ -32,22 +32,22 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 pub struct Host {
     pub paths: Paths,
     /// The owner of the homes.
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub uid: u32,
+    pub gid: u32,
     /// Those of [`read_only_binds`] whose source is there.
-    pub(crate) binds: Vec<Bind>,
+    pub binds: Vec<Bind>,
     /// The address of the resolver that sessions use; the Engine's own choice if there is none.
-    pub(crate) dns: Option<String>,
+    pub dns: Option<String>,
     /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
     /// leaves control groups to systemd.
-    pub(crate) cgroup_parent: Option<String>,
+    pub cgroup_parent: Option<String>,
     /// Whether the host takes messages on `/dev/log`.
-    pub(crate) has_syslog: bool,
+    pub has_syslog: bool,
 }
 
 /// Something of the host that a session sees and cannot change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bind {
+pub struct Bind {
     pub(crate) source: PathBuf,
     pub(crate) target: &'static str,
 }
@@ -61,7 +61,7 @@ impl Host {
 }
 
 /// What sessions get to see of the host, as far as it is there.
-pub(crate) fn read_only_binds(paths: &Paths) -> Vec<Bind> {
+pub fn read_only_binds(paths: &Paths) -> Vec<Bind> {
     let home = paths.sessions();
     vec![
         Bind { source: paths.root().join("usr/local/bin/claude"), target: "/usr/local/bin/claude" },

@@ -183,7 +183,8 @@ fn running(paths: &Paths) -> Result<Vec<Uuid>, WorkflowError> {
         return Ok(Vec::new());
     }
     let engine = Engine { socket: socket.to_owned() };
-    let all = engine.ask(&call::all_containers()).and_then(crate::docker::Response::containers);
+    let all =
+        engine.ask(&call::all_containers()).and_then(crate::docker::DockerResponse::containers);
     let all = all.map_err(|error| WorkflowError::Failed(format!("docker: {error}")))?;
     let running = all.iter().filter(|one| !matches!(&*one.state, "exited" | "dead" | "created"));
     Ok(running.filter_map(|one| session_id(&one.labels)).collect())

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthChar;
+
 /// Takes a value from a string of a serde format, which is only looked at.
 pub(super) struct Reading<F> {
     pub(crate) what: &'static str,
@@ -60,18 +62,9 @@ pub(crate) fn is_hostile(sign: char) -> bool {
 }
 
 /// How many cells of a terminal a character takes: 0 if it joins the one before it, 2 if it is one
-/// of the wide ones (Unicode's East Asian Width W and F, and pictures), else 1.
+/// of the wide ones (UAX #11), else 1. Control characters, which nobody draws, count as 1.
 pub(crate) fn cells_of(sign: char) -> usize {
-    match u32::from(sign) {
-        0x20..0x300 => 1,
-        0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff => 0,
-        0xfe00..=0xfe0f | 0xfe20..=0xfe2f | 0xe0100..=0xe01ef => 0,
-        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xa960..=0xa97f => 2,
-        0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
-        0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1faff => 2,
-        0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
+    sign.width().unwrap_or(1)
 }
 
 /// How many cells a text takes that is [`printable`].
@@ -155,6 +148,27 @@ mod tests {
     #[test]
     fn wide_and_joining_characters_are_measured() {
         assert_eq!((cells("größe"), cells("日本"), cells("a\u{301}")), (5, 4, 1));
+        for (sign, taken) in [
+            ('⌛', 2),
+            ('⏰', 2),
+            ('☕', 2),
+            ('🦀', 2),
+            ('㎏', 2),
+            ('…', 1),
+            ('─', 1),
+            ('▼', 1),
+            ('α', 1),
+            ('\u{ad}', 1),
+            ('\u{378}', 1),
+            ('\u{e000}', 1),
+            ('\u{301}', 0),
+            ('\u{fe0f}', 0),
+            ('\u{0}', 1),
+            ('\u{1b}', 1),
+        ] {
+            assert_eq!(cells_of(sign), taken, "{sign:?}");
+        }
+        assert_eq!(cut("☕☕☕", 5), "☕☕…");
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!((cut("abc", 2).as_ref(), cut("abc", 0).as_ref()), ("a…", ""));

@@ -8,11 +8,11 @@
 pub struct Lines {
     line: Vec<u8>,
     limit: usize,
-    state: State,
+    state: LinesState,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum LinesState {
     Collecting,
     Complete,
     TooLong,
@@ -36,7 +36,7 @@ impl std::error::Error for LineTooLong {}
 impl Lines {
     /// Framing for lines of at most `limit` bytes.
     pub(crate) const fn new(limit: usize) -> Lines {
-        Lines { line: Vec::new(), limit, state: State::Collecting }
+        Lines { line: Vec::new(), limit, state: LinesState::Collecting }
     }
 
     /// Takes bytes up to and including the first newline, and returns how many it took. Once a line
@@ -46,30 +46,30 @@ impl Lines {
     /// [`LineTooLong`] as soon as a line exceeds the limit, and on every call after that.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<usize, LineTooLong> {
         match self.state {
-            State::TooLong => return Err(LineTooLong { limit: self.limit }),
-            State::Complete => return Ok(0),
-            State::Collecting => {}
+            LinesState::TooLong => return Err(LineTooLong { limit: self.limit }),
+            LinesState::Complete => return Ok(0),
+            LinesState::Collecting => {}
         }
         let newline = bytes.iter().position(|&byte| byte == b'\n');
         let part = &bytes[..newline.unwrap_or(bytes.len())];
         if self.line.len() + part.len() > self.limit {
-            self.state = State::TooLong;
+            self.state = LinesState::TooLong;
             self.line = Vec::new();
             return Err(LineTooLong { limit: self.limit });
         }
         self.line.extend_from_slice(part);
         if newline.is_some() {
-            self.state = State::Complete;
+            self.state = LinesState::Complete;
         }
         Ok(part.len() + usize::from(newline.is_some()))
     }
 
     /// The line, if it is complete. A carriage return before the newline is part of it.
     pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
-        if self.state != State::Complete {
+        if self.state != LinesState::Complete {
             return None;
         }
-        self.state = State::Collecting;
+        self.state = LinesState::Collecting;
         Some(std::mem::take(&mut self.line))
     }
 

@@ -19,11 +19,11 @@ pub(crate) struct Pipe {
     filled: usize,
     window: usize,
     outgoing: Buffer,
-    state: State,
+    state: PipeState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum PipeState {
     Open,
     Ended,
     Finished,
@@ -38,7 +38,7 @@ impl Pipe {
             filled: 0,
             window,
             outgoing: Buffer::new(window),
-            state: State::Open,
+            state: PipeState::Open,
         }
     }
 
@@ -69,18 +69,18 @@ impl Pipe {
 
     /// Whether nothing more will come than [`Pipe::received`] has.
     pub(crate) fn has_ended(&self) -> bool {
-        self.state != State::Open
+        self.state != PipeState::Open
     }
 
     /// Nothing more is wanted: the stream may be closed.
     pub(crate) fn finish(&mut self) {
-        self.state = State::Finished;
+        self.state = PipeState::Finished;
     }
 }
 
 impl Endpoint for Pipe {
     fn input_space(&mut self) -> &mut [u8] {
-        if self.state != State::Open {
+        if self.state != PipeState::Open {
             return &mut [];
         }
         if self.room.is_empty() {
@@ -94,8 +94,8 @@ impl Endpoint for Pipe {
     }
 
     fn input_end(&mut self, _now: Mono) {
-        if self.state == State::Open {
-            self.state = State::Ended;
+        if self.state == PipeState::Open {
+            self.state = PipeState::Ended;
         }
     }
 
@@ -115,7 +115,7 @@ impl Endpoint for Pipe {
     fn tick(&mut self, _now: Mono) {}
 
     fn is_finished(&self) -> bool {
-        self.state == State::Finished
+        self.state == PipeState::Finished
     }
 }
 

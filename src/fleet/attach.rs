@@ -26,8 +26,8 @@ use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
 use crate::base::uuid::Uuid;
-use crate::fleet::connection::{Action, Lost, Mode};
-use crate::fleet::member::{Event, Member, RequestError};
+use crate::fleet::connection::{Lost, Mode, StreamAction};
+use crate::fleet::member::{Member, MemberEvent, RequestError};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::{
     ATTACH_DOUBT_INTERVAL, ATTACH_DOUBT_TIMEOUT, ATTACH_FAREWELL_TIMEOUT, ATTACH_GIVE_UP,
@@ -41,7 +41,7 @@ use crate::rpc::session::Session;
 use crate::ssh::{self, ChannelId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum AttachEnd {
     /// The person has left and the session runs on, as far as is known.
     Detached,
     /// The session has ended.
@@ -58,19 +58,19 @@ pub(crate) enum End {
     GivenUp(String),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for AttachEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Detached => out.write_str("detached"),
-            End::SessionEnded => out.write_str("the session has ended"),
-            End::Failed(status) => write!(out, "the terminal ended with status {status}"),
-            End::Refused(text) => out.write_str(text),
-            End::Unreachable(lost) => lost.fmt(out),
-            End::Silent => {
+            AttachEnd::Detached => out.write_str("detached"),
+            AttachEnd::SessionEnded => out.write_str("the session has ended"),
+            AttachEnd::Failed(status) => write!(out, "the terminal ended with status {status}"),
+            AttachEnd::Refused(text) => out.write_str(text),
+            AttachEnd::Unreachable(lost) => lost.fmt(out),
+            AttachEnd::Silent => {
                 let seconds = RPC_ANSWER_TIMEOUT.as_secs();
                 write!(out, "the agent gave no terminal within {seconds} s")
             }
-            End::GivenUp(why) => write!(out, "the connection could not be had back: {why}"),
+            AttachEnd::GivenUp(why) => write!(out, "the connection could not be had back: {why}"),
         }
     }
 }
@@ -82,7 +82,7 @@ struct Absence {
     why: String,
 }
 
-enum State {
+enum AttachState {
     /// There is no connection; with an absence, the member dials again and again.
     Connecting { absence: Option<Absence> },
     /// It is back: the session is asked whether it still runs.
@@ -100,7 +100,7 @@ enum State {
     /// It runs on although its terminal failed, so it may be about to end: it is asked once more.
     Doubting { ask_at: Mono, parting: Parting },
     /// All is said.
-    Ended(End),
+    Ended(AttachEnd),
 }
 
 /// A terminal that has ended.
@@ -119,11 +119,11 @@ struct Wait {
 
 impl Parting {
     /// What it was, of a session that runs on.
-    fn end(self) -> End {
+    fn end(self) -> AttachEnd {
         match self.status {
-            0 => End::Detached,
-            SESSION_ENDED_STATUS => End::SessionEnded,
-            status => End::Failed(status),
+            0 => AttachEnd::Detached,
+            SESSION_ENDED_STATUS => AttachEnd::SessionEnded,
+            status => AttachEnd::Failed(status),
         }
     }
 }
@@ -132,7 +132,7 @@ impl Parting {
 pub(crate) struct Attach {
     member: Member,
     header: AttachHeader,
-    state: State,
+    state: AttachState,
     /// Text of ours to the terminal, before anything else.
     notice: Buffer,
 }
@@ -145,7 +145,7 @@ impl Attach {
     /// pending events are taken as this terminal's.
     pub(crate) fn new(mut member: Member, header: AttachHeader, now: Mono) -> Attach {
         member.set_mode(Mode::Once);
-        let state = State::Connecting { absence: None };
+        let state = AttachState::Connecting { absence: None };
         let notice = Buffer::new(ATTACH_NOTICE_BYTES_MAX);
         let mut attach = Attach { member, header, state, notice };
         if attach.member.ready().is_some() {
@@ -170,7 +170,7 @@ impl Attach {
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<StreamAction> {
         self.member.poll_action()
     }
 
@@ -185,10 +185,12 @@ impl Attach {
             }
             match self.member.poll_event(now) {
                 None => return,
-                Some(Event::Ready) => self.returned(now),
-                Some(Event::Lost(lost)) => self.lost(now, lost),
-                Some(Event::Answered { request, answer }) => self.answered(now, request, answer),
-                Some(Event::Channel(event)) => self.on_channel(now, &event),
+                Some(MemberEvent::Ready) => self.returned(now),
+                Some(MemberEvent::Lost(lost)) => self.lost(now, lost),
+                Some(MemberEvent::Answered { request, answer }) => {
+                    self.answered(now, request, answer)
+                }
+                Some(MemberEvent::Channel(event)) => self.on_channel(now, &event),
             }
         }
     }
@@ -197,12 +199,12 @@ impl Attach {
     /// [`Attach::work`].
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> usize {
         match &mut self.state {
-            State::Open { channel, .. } if !self.header.read_only => {
+            AttachState::Open { channel, .. } if !self.header.read_only => {
                 self.member.conn().map_or(0, |conn| conn.send(*channel, bytes))
             }
-            State::Connecting { absence: None }
-            | State::Opening { wait: Wait { absence: None, .. }, .. }
-            | State::Listening { wait: Wait { absence: None, .. }, .. } => 0,
+            AttachState::Connecting { absence: None }
+            | AttachState::Opening { wait: Wait { absence: None, .. }, .. }
+            | AttachState::Listening { wait: Wait { absence: None, .. }, .. } => 0,
             _ => {
                 if bytes.contains(&CTRL_C) {
                     self.leave();
@@ -216,7 +218,8 @@ impl Attach {
     pub(crate) fn resized(&mut self, size: TerminalSize) {
         self.header.cols = u32::from(size.cols());
         self.header.rows = u32::from(size.rows());
-        if let State::Listening { channel, .. } | State::Open { channel, .. } = self.state
+        if let AttachState::Listening { channel, .. } | AttachState::Open { channel, .. } =
+            self.state
             && let Some(conn) = self.member.conn()
         {
             conn.window_change(channel, self.header.cols, self.header.rows);
@@ -226,14 +229,14 @@ impl Attach {
     /// Ends it as the person's wish; the session runs on.
     pub(crate) fn leave(&mut self) {
         let end = match &self.state {
-            State::Ended(_) => return,
-            State::Connecting { absence: Some(absence) }
-            | State::Checking { absence, .. }
-            | State::Opening { wait: Wait { absence: Some(absence), .. }, .. }
-            | State::Listening { wait: Wait { absence: Some(absence), .. }, .. } => {
-                End::GivenUp(absence.why.clone())
+            AttachState::Ended(_) => return,
+            AttachState::Connecting { absence: Some(absence) }
+            | AttachState::Checking { absence, .. }
+            | AttachState::Opening { wait: Wait { absence: Some(absence), .. }, .. }
+            | AttachState::Listening { wait: Wait { absence: Some(absence), .. }, .. } => {
+                AttachEnd::GivenUp(absence.why.clone())
             }
-            _ => End::Detached,
+            _ => AttachEnd::Detached,
         };
         self.end(end);
     }
@@ -244,9 +247,10 @@ impl Attach {
             return self.notice.as_slice();
         }
         match (&self.state, self.member.ready()) {
-            (State::Open { channel, .. } | State::Draining { channel, .. }, Some(conn)) => {
-                conn.received(*channel)
-            }
+            (
+                AttachState::Open { channel, .. } | AttachState::Draining { channel, .. },
+                Some(conn),
+            ) => conn.received(*channel),
             _ => &[],
         }
     }
@@ -255,7 +259,8 @@ impl Attach {
     pub(crate) fn terminal_output_sent(&mut self, len: usize) {
         if !self.notice.is_empty() {
             self.notice.consume(len);
-        } else if let State::Open { channel, .. } | State::Draining { channel, .. } = self.state
+        } else if let AttachState::Open { channel, .. } | AttachState::Draining { channel, .. } =
+            self.state
             && let Some(conn) = self.member.conn()
         {
             conn.consume(channel, len);
@@ -265,21 +270,23 @@ impl Attach {
     /// Whether the person's terminal belongs to the session now, so that it should be raw.
     pub(crate) fn is_raw(&self) -> bool {
         match &self.state {
-            State::Open { .. }
-            | State::Draining { .. }
-            | State::Checking { .. }
-            | State::Parting { .. }
-            | State::Doubting { .. } => true,
-            State::Connecting { absence } => absence.is_some(),
-            State::Opening { wait, .. } | State::Listening { wait, .. } => wait.absence.is_some(),
-            State::Ended(_) => false,
+            AttachState::Open { .. }
+            | AttachState::Draining { .. }
+            | AttachState::Checking { .. }
+            | AttachState::Parting { .. }
+            | AttachState::Doubting { .. } => true,
+            AttachState::Connecting { absence } => absence.is_some(),
+            AttachState::Opening { wait, .. } | AttachState::Listening { wait, .. } => {
+                wait.absence.is_some()
+            }
+            AttachState::Ended(_) => false,
         }
     }
 
     /// How it ended, once all output is written; the connection is closing then.
-    pub(crate) fn ended(&self) -> Option<&End> {
+    pub(crate) fn ended(&self) -> Option<&AttachEnd> {
         match &self.state {
-            State::Ended(end) if self.notice.is_empty() => Some(end),
+            AttachState::Ended(end) if self.notice.is_empty() => Some(end),
             _ => None,
         }
     }
@@ -289,11 +296,11 @@ impl Attach {
     }
 
     fn returned(&mut self, now: Mono) {
-        match std::mem::replace(&mut self.state, State::Connecting { absence: None }) {
-            State::Connecting { absence: None } => self.open(now, None),
-            State::Connecting { absence: Some(absence) } => match self.ask(now) {
-                Ok(request) => self.state = State::Checking { request, absence },
-                Err(error) => self.end(End::GivenUp(error.to_string())),
+        match std::mem::replace(&mut self.state, AttachState::Connecting { absence: None }) {
+            AttachState::Connecting { absence: None } => self.open(now, None),
+            AttachState::Connecting { absence: Some(absence) } => match self.ask(now) {
+                Ok(request) => self.state = AttachState::Checking { request, absence },
+                Err(error) => self.end(AttachEnd::GivenUp(error.to_string())),
             },
             state => self.state = state,
         }
@@ -307,8 +314,8 @@ impl Attach {
     fn open(&mut self, now: Mono, absence: Option<Absence>) {
         let wait = Wait { until: now + RPC_ANSWER_TIMEOUT, absence };
         self.state = match self.member.open(ATTACH_SUBSYSTEM) {
-            Some(channel) => State::Opening { channel, header: Vec::new(), sent: 0, wait },
-            None => State::Connecting { absence: wait.absence },
+            Some(channel) => AttachState::Opening { channel, header: Vec::new(), sent: 0, wait },
+            None => AttachState::Connecting { absence: wait.absence },
         };
     }
 
@@ -317,29 +324,29 @@ impl Attach {
             serde_json::from_value(session).map_or(true, |session: Session| session.running)
         });
         match &self.state {
-            State::Checking { request: asked, absence } if *asked == request => {
+            AttachState::Checking { request: asked, absence } if *asked == request => {
                 let absence = absence.clone();
                 match runs {
                     Ok(true) => self.open(now, Some(absence)),
-                    Ok(false) => self.end(End::SessionEnded),
-                    Err(RequestError::Refused(text)) => self.end(End::GivenUp(text)),
+                    Ok(false) => self.end(AttachEnd::SessionEnded),
+                    Err(RequestError::Refused(text)) => self.end(AttachEnd::GivenUp(text)),
                     Err(_) if self.member.ready().is_none() => {
-                        self.state = State::Connecting { absence: Some(absence) };
+                        self.state = AttachState::Connecting { absence: Some(absence) };
                     }
                     // The agent is slow: it is asked again, until the absence has lasted too long.
                     Err(_) => match self.ask(now) {
-                        Ok(request) => self.state = State::Checking { request, absence },
-                        Err(error) => self.end(End::GivenUp(error.to_string())),
+                        Ok(request) => self.state = AttachState::Checking { request, absence },
+                        Err(error) => self.end(AttachEnd::GivenUp(error.to_string())),
                     },
                 }
             }
-            State::Parting { request: asked, parting } if *asked == request => {
+            AttachState::Parting { request: asked, parting } if *asked == request => {
                 let parting = *parting;
                 match runs {
-                    Ok(false) | Err(RequestError::Refused(_)) => self.end(End::SessionEnded),
+                    Ok(false) | Err(RequestError::Refused(_)) => self.end(AttachEnd::SessionEnded),
                     Ok(true) if parting.status != 0 && now < parting.until => {
                         let ask_at = now + ATTACH_DOUBT_INTERVAL;
-                        self.state = State::Doubting { ask_at, parting };
+                        self.state = AttachState::Doubting { ask_at, parting };
                     }
                     Ok(true) | Err(_) => self.end(parting.end()),
                 }
@@ -351,8 +358,8 @@ impl Attach {
     /// Asks whether the session of a terminal that has ended runs on.
     fn part(&mut self, now: Mono, parting: Parting) {
         self.state = match self.ask(now) {
-            Ok(request) => State::Parting { request, parting },
-            Err(_) => State::Ended(parting.end()),
+            Ok(request) => AttachState::Parting { request, parting },
+            Err(_) => AttachState::Ended(parting.end()),
         };
     }
 
@@ -365,15 +372,16 @@ impl Attach {
                 self.refused(text);
             }
             ssh::Event::ExitStatus { code, .. } => {
-                if let State::Open { status, .. } | State::Draining { status, .. } = &mut self.state
+                if let AttachState::Open { status, .. } | AttachState::Draining { status, .. } =
+                    &mut self.state
                 {
                     *status = Some(*code);
                 }
             }
             ssh::Event::Eof { .. } => {
                 self.first_bytes(true);
-                if let State::Open { channel, status } = self.state {
-                    self.state = State::Draining { channel, status };
+                if let AttachState::Open { channel, status } = self.state {
+                    self.state = AttachState::Draining { channel, status };
                 }
             }
             ssh::Event::Closed { .. } => self.closed(now),
@@ -384,48 +392,48 @@ impl Attach {
     /// The channel is there: the header goes first, with the size as it is now.
     fn greet(&mut self) {
         let line = self.header.to_line();
-        if let State::Opening { header, .. } = &mut self.state {
+        if let AttachState::Opening { header, .. } = &mut self.state {
             *header = line;
             self.send_header();
         }
     }
 
     fn send_header(&mut self) {
-        let State::Opening { channel, header, sent, wait } = &mut self.state else { return };
+        let AttachState::Opening { channel, header, sent, wait } = &mut self.state else { return };
         let Some(conn) = self.member.conn() else { return };
         *sent += conn.send(*channel, &header[*sent..]);
         if *sent == header.len() {
             let wait = Wait { until: wait.until, absence: wait.absence.take() };
-            self.state = State::Listening { channel: *channel, wait };
+            self.state = AttachState::Listening { channel: *channel, wait };
         }
     }
 
     /// Looks at what has come and at the time.
     fn look(&mut self, now: Mono) {
         self.first_bytes(false);
-        if let State::Doubting { ask_at, parting } = self.state
+        if let AttachState::Doubting { ask_at, parting } = self.state
             && ask_at <= now
         {
             return self.part(now, parting);
         }
         let (until, absence) = match &self.state {
-            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
-                (absence.give_up, Some(absence))
-            }
-            State::Opening { wait, .. } | State::Listening { wait, .. } => {
+            AttachState::Connecting { absence: Some(absence) }
+            | AttachState::Checking { absence, .. } => (absence.give_up, Some(absence)),
+            AttachState::Opening { wait, .. } | AttachState::Listening { wait, .. } => {
                 (wait.until, wait.absence.as_ref())
             }
             _ => return,
         };
         if until <= now {
-            let end = absence.map_or(End::Silent, |absence| End::GivenUp(absence.why.clone()));
+            let end = absence
+                .map_or(AttachEnd::Silent, |absence| AttachEnd::GivenUp(absence.why.clone()));
             self.end(end);
         }
     }
 
     /// Tells a refusal, which is one line of JSON, from a terminal, which never starts with one.
     fn first_bytes(&mut self, is_all: bool) {
-        let State::Listening { channel, .. } = self.state else { return };
+        let AttachState::Listening { channel, .. } = self.state else { return };
         let Some(conn) = self.member.ready() else { return };
         let bytes = conn.received(channel);
         let line =
@@ -437,7 +445,7 @@ impl Attach {
             (None, true) if !is_all => {}
             (Some(line), true) if let Ok(Err(text)) = response::parse(line) => self.refused(text),
             _ => {
-                self.state = State::Open { channel, status: None };
+                self.state = AttachState::Open { channel, status: None };
                 self.member.set_mode(Mode::Persistent(ATTACH_REDIAL_CAP));
             }
         }
@@ -445,8 +453,8 @@ impl Attach {
 
     fn refused(&mut self, text: String) {
         let end = match self.is_raw() {
-            true => End::GivenUp(text),
-            false => End::Refused(text),
+            true => AttachEnd::GivenUp(text),
+            false => AttachEnd::Refused(text),
         };
         self.end(end);
     }
@@ -454,19 +462,21 @@ impl Attach {
     /// Whether the terminal has ended but its last output is not written yet.
     fn is_draining(&self) -> bool {
         match (&self.state, self.member.ready()) {
-            (State::Draining { channel, .. }, Some(conn)) => !conn.received(*channel).is_empty(),
+            (AttachState::Draining { channel, .. }, Some(conn)) => {
+                !conn.received(*channel).is_empty()
+            }
             _ => false,
         }
     }
 
     fn closed(&mut self, now: Mono) {
         match &self.state {
-            State::Open { status, .. } | State::Draining { status, .. } => {
+            AttachState::Open { status, .. } | AttachState::Draining { status, .. } => {
                 // Without a status it was not the terminal that ended: the agent took it away.
                 let status = status.unwrap_or(0);
                 self.part(now, Parting { status, until: now + ATTACH_DOUBT_TIMEOUT });
             }
-            State::Opening { .. } | State::Listening { .. } => {
+            AttachState::Opening { .. } | AttachState::Listening { .. } => {
                 self.refused("the agent closed the terminal before it was there".to_owned());
             }
             _ => {}
@@ -474,34 +484,37 @@ impl Attach {
     }
 
     fn lost(&mut self, now: Mono, lost: Lost) {
-        let earlier = match std::mem::replace(&mut self.state, State::Connecting { absence: None })
-        {
-            State::Open { .. } => None,
-            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
-                Some(absence)
-            }
-            State::Opening { wait: Wait { absence: Some(absence), .. }, .. }
-            | State::Listening { wait: Wait { absence: Some(absence), .. }, .. } => Some(absence),
-            State::Connecting { absence: None }
-            | State::Opening { .. }
-            | State::Listening { .. } => return self.end(End::Unreachable(lost)),
-            State::Draining { .. } | State::Parting { .. } | State::Doubting { .. } => {
-                return self.end(End::Detached);
-            }
-            ended @ State::Ended(_) => {
-                self.state = ended;
-                return;
-            }
-        };
+        let earlier =
+            match std::mem::replace(&mut self.state, AttachState::Connecting { absence: None }) {
+                AttachState::Open { .. } => None,
+                AttachState::Connecting { absence: Some(absence) }
+                | AttachState::Checking { absence, .. } => Some(absence),
+                AttachState::Opening { wait: Wait { absence: Some(absence), .. }, .. }
+                | AttachState::Listening { wait: Wait { absence: Some(absence), .. }, .. } => {
+                    Some(absence)
+                }
+                AttachState::Connecting { absence: None }
+                | AttachState::Opening { .. }
+                | AttachState::Listening { .. } => return self.end(AttachEnd::Unreachable(lost)),
+                AttachState::Draining { .. }
+                | AttachState::Parting { .. }
+                | AttachState::Doubting { .. } => {
+                    return self.end(AttachEnd::Detached);
+                }
+                ended @ AttachState::Ended(_) => {
+                    self.state = ended;
+                    return;
+                }
+            };
         let why = lost.to_string();
         if matches!(lost, Lost::HostKey { .. }) {
-            return self.end(End::GivenUp(why));
+            return self.end(AttachEnd::GivenUp(why));
         }
         if earlier.is_none() {
             self.tell(&format!("{why}; reconnecting, Ctrl-C gives up"));
         }
         let give_up = earlier.map_or(now + ATTACH_GIVE_UP, |absence| absence.give_up);
-        self.state = State::Connecting { absence: Some(Absence { give_up, why }) };
+        self.state = AttachState::Connecting { absence: Some(Absence { give_up, why }) };
     }
 
     /// Puts a line of ours on the person's terminal. What does not fit is dropped.
@@ -510,8 +523,8 @@ impl Attach {
         let _ = self.notice.push(format!("\r\n[convocate: {shown}]\r\n").as_bytes());
     }
 
-    fn end(&mut self, end: End) {
-        self.state = State::Ended(end);
+    fn end(&mut self, end: AttachEnd) {
+        self.state = AttachState::Ended(end);
         self.member.close();
     }
 
@@ -545,11 +558,12 @@ impl Endpoint for Attach {
 
     fn deadline(&self) -> Option<Mono> {
         let own = match &self.state {
-            State::Connecting { absence: Some(absence) } | State::Checking { absence, .. } => {
-                Some(absence.give_up)
+            AttachState::Connecting { absence: Some(absence) }
+            | AttachState::Checking { absence, .. } => Some(absence.give_up),
+            AttachState::Opening { wait, .. } | AttachState::Listening { wait, .. } => {
+                Some(wait.until)
             }
-            State::Opening { wait, .. } | State::Listening { wait, .. } => Some(wait.until),
-            State::Doubting { ask_at, .. } => Some(*ask_at),
+            AttachState::Doubting { ask_at, .. } => Some(*ask_at),
             _ => None,
         };
         self.member.deadline().into_iter().chain(own).min()

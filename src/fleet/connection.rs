@@ -10,7 +10,7 @@
 //! falls back only after the agent has answered something. Where nobody answers at all it does not
 //! double, and the stream is opened anew again and again, so that a network that is back is noticed
 //! within two seconds. In one-shot mode the first loss is the last. Nothing here opens a stream:
-//! [`Action`] asks the driver to.
+//! [`StreamAction`] asks the driver to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub enum Mode {
 
 /// What the driver is to do with the stream below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum StreamAction {
     /// Drop any old stream, or attempt at one, and open one to [`KnownAgent::address`]. Call
     /// [`Connection::connects_started`] when its address is known, and then [`Connection::connected`] or
     /// [`Connection::dial_failed`].
@@ -108,7 +108,7 @@ impl std::error::Error for Lost {}
 
 /// Where a connection stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConnectionStatus {
     /// It will be dialled at this time.
     Waiting(Mono),
     /// A stream is being opened.
@@ -123,7 +123,7 @@ pub enum Status {
 
 /// News from a connection.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum ConnectionEvent {
     /// Both ends have proven themselves.
     Ready,
     /// It is gone.
@@ -133,7 +133,7 @@ pub(crate) enum Step {
 }
 
 /// `leaving` is what is left of a lost connection: its last words may still have to be written.
-enum Stage {
+enum ConnectionStage {
     Waiting {
         until: Mono,
         leaving: Option<Box<Conn>>,
@@ -156,8 +156,8 @@ pub(crate) struct Connection {
     mode: Mode,
     backoff: Backoff,
     rng: Rng,
-    stage: Stage,
-    action: Option<Action>,
+    stage: ConnectionStage,
+    action: Option<StreamAction>,
     /// A loss that [`Connection::poll`] has not told yet.
     untold: Option<Lost>,
     last_error: Option<Lost>,
@@ -172,7 +172,7 @@ impl Connection {
             backoff: backoff(mode),
             rng: Rng::from_seed(seed),
             stage: dialling(now),
-            action: Some(Action::Dial),
+            action: Some(StreamAction::Dial),
             untold: None,
             last_error: None,
         }
@@ -186,7 +186,7 @@ impl Connection {
 
     /// The address is known, and a stream to it is being opened.
     pub(crate) fn connects_started(&mut self, now: Mono) {
-        if let Stage::Dialling { knock_at, .. } = &mut self.stage {
+        if let ConnectionStage::Dialling { knock_at, .. } = &mut self.stage {
             let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
             *knock_at = Some(now + KNOCK_PATIENCE + jitter);
@@ -195,23 +195,23 @@ impl Connection {
 
     /// There is news of the agent from elsewhere: a wait is over.
     pub(crate) fn reconnect_now(&mut self, now: Mono) {
-        if matches!(self.stage, Stage::Waiting { .. }) {
+        if matches!(self.stage, ConnectionStage::Waiting { .. }) {
             self.stage = dialling(now);
-            self.action = Some(Action::Dial);
+            self.action = Some(StreamAction::Dial);
         }
     }
 
     /// The stream is open. `seed` is fresh entropy for this connection's secrets.
     pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
-        if matches!(self.stage, Stage::Dialling { .. }) {
+        if matches!(self.stage, ConnectionStage::Dialling { .. }) {
             let conn = Conn::client(Arc::clone(&self.agent.config), seed, now);
-            self.stage = Stage::Handshake(Box::new(conn));
+            self.stage = ConnectionStage::Handshake(Box::new(conn));
         }
     }
 
     /// The stream could not be opened.
     pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
-        if matches!(self.stage, Stage::Dialling { .. }) {
+        if matches!(self.stage, ConnectionStage::Dialling { .. }) {
             let wait = match why.is_silence() {
                 true => self.backoff.brief(&mut self.rng),
                 false => self.backoff.delay(&mut self.rng),
@@ -227,53 +227,58 @@ impl Connection {
 
     /// Ends it for good, with a word to the agent if there is one to hear it.
     pub(crate) fn close(&mut self) {
-        let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
-            Stage::Handshake(mut conn) | Stage::Ready(mut conn) => {
-                conn.disconnect("done");
-                Some(conn)
-            }
-            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving,
-            Stage::Dialling { .. } => {
-                self.action = Some(Action::HangUp);
-                None
-            }
-        };
-        self.stage = Stage::Over { leaving };
+        let leaving =
+            match std::mem::replace(&mut self.stage, ConnectionStage::Over { leaving: None }) {
+                ConnectionStage::Handshake(mut conn) | ConnectionStage::Ready(mut conn) => {
+                    conn.disconnect("done");
+                    Some(conn)
+                }
+                ConnectionStage::Waiting { leaving, .. } | ConnectionStage::Over { leaving } => {
+                    leaving
+                }
+                ConnectionStage::Dialling { .. } => {
+                    self.action = Some(StreamAction::HangUp);
+                    None
+                }
+            };
+        self.stage = ConnectionStage::Over { leaving };
     }
 
     /// What has happened. To be asked until it says `None`, after every other call.
-    pub(crate) fn poll(&mut self, now: Mono) -> Option<Step> {
+    pub(crate) fn poll(&mut self, now: Mono) -> Option<ConnectionEvent> {
         if let Some(lost) = self.untold.take() {
-            return Some(Step::Lost(lost));
+            return Some(ConnectionEvent::Lost(lost));
         }
         let event = match &mut self.stage {
-            Stage::Handshake(conn) | Stage::Ready(conn) => conn.poll_event()?,
-            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => return None,
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => conn.poll_event()?,
+            ConnectionStage::Waiting { .. }
+            | ConnectionStage::Dialling { .. }
+            | ConnectionStage::Over { .. } => return None,
         };
         match event {
             ssh::Event::Authenticated { .. } => {
                 self.enter_ready();
-                Some(Step::Ready)
+                Some(ConnectionEvent::Ready)
             }
             ssh::Event::Disconnected(error) => {
                 let lost = self.why(error);
                 let wait = self.backoff.delay(&mut self.rng);
                 self.lose(now + wait, lost);
-                self.untold.take().map(Step::Lost)
+                self.untold.take().map(ConnectionEvent::Lost)
             }
-            event => Some(Step::Channel(event)),
+            event => Some(ConnectionEvent::Channel(event)),
         }
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<StreamAction> {
         self.action.take()
     }
 
     /// The transport, once both ends have proven themselves.
     pub(crate) fn conn(&mut self) -> Option<&mut Conn> {
         match &mut self.stage {
-            Stage::Ready(conn) => Some(conn),
+            ConnectionStage::Ready(conn) => Some(conn),
             _ => None,
         }
     }
@@ -281,7 +286,7 @@ impl Connection {
     /// The transport for looking, once both ends have proven themselves.
     pub(crate) fn ready(&self) -> Option<&Conn> {
         match &self.stage {
-            Stage::Ready(conn) => Some(conn),
+            ConnectionStage::Ready(conn) => Some(conn),
             _ => None,
         }
     }
@@ -296,13 +301,13 @@ impl Connection {
         self.mode
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> ConnectionStatus {
         match self.stage {
-            Stage::Waiting { until, .. } => Status::Waiting(until),
-            Stage::Dialling { .. } => Status::Dialling,
-            Stage::Handshake(_) => Status::Handshake,
-            Stage::Ready(_) => Status::Ready,
-            Stage::Over { .. } => Status::Over,
+            ConnectionStage::Waiting { until, .. } => ConnectionStatus::Waiting(until),
+            ConnectionStage::Dialling { .. } => ConnectionStatus::Dialling,
+            ConnectionStage::Handshake(_) => ConnectionStatus::Handshake,
+            ConnectionStage::Ready(_) => ConnectionStatus::Ready,
+            ConnectionStage::Over { .. } => ConnectionStatus::Over,
         }
     }
 
@@ -312,22 +317,26 @@ impl Connection {
     }
 
     fn enter_ready(&mut self) {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
-            Stage::Handshake(conn) => Stage::Ready(conn),
-            stage => stage,
-        };
+        self.stage =
+            match std::mem::replace(&mut self.stage, ConnectionStage::Over { leaving: None }) {
+                ConnectionStage::Handshake(conn) => ConnectionStage::Ready(conn),
+                stage => stage,
+            };
     }
 
     /// It is lost, and dialled again at `until` if it is dialled again at all.
     fn lose(&mut self, until: Mono, lost: Lost) {
-        let leaving = match std::mem::replace(&mut self.stage, Stage::Over { leaving: None }) {
-            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
-            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving,
-            Stage::Dialling { .. } => None,
-        };
+        let leaving =
+            match std::mem::replace(&mut self.stage, ConnectionStage::Over { leaving: None }) {
+                ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => Some(conn),
+                ConnectionStage::Waiting { leaving, .. } | ConnectionStage::Over { leaving } => {
+                    leaving
+                }
+                ConnectionStage::Dialling { .. } => None,
+            };
         self.stage = match self.mode {
-            Mode::Once => Stage::Over { leaving },
-            Mode::Persistent(_) => Stage::Waiting { until, leaving },
+            Mode::Once => ConnectionStage::Over { leaving },
+            Mode::Persistent(_) => ConnectionStage::Waiting { until, leaving },
         };
         self.tell(lost);
     }
@@ -336,15 +345,16 @@ impl Connection {
     /// wait would be on top of those between two connects_started.
     fn give_up(&mut self, now: Mono) {
         match (&mut self.stage, self.mode) {
-            (Stage::Dialling { until, knock_at: Some(_) }, Mode::Persistent(_)) => {
+            (ConnectionStage::Dialling { until, knock_at: Some(_) }, Mode::Persistent(_)) => {
                 *until = now + DIAL_TIMEOUT;
             }
             // A name that is looked up for so long is looked up anew.
             (_, Mode::Persistent(_)) => {
-                (self.stage, self.action) = (dialling(now), Some(Action::Dial));
+                (self.stage, self.action) = (dialling(now), Some(StreamAction::Dial));
             }
             (_, Mode::Once) => {
-                (self.stage, self.action) = (Stage::Over { leaving: None }, Some(Action::HangUp));
+                (self.stage, self.action) =
+                    (ConnectionStage::Over { leaving: None }, Some(StreamAction::HangUp));
             }
         }
         let seconds = DIAL_TIMEOUT.as_secs();
@@ -375,22 +385,26 @@ impl Connection {
     /// Whoever reads or writes the stream now, the leaving included.
     fn stream_end(&self) -> Option<&Conn> {
         match &self.stage {
-            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
-            Stage::Waiting { leaving, .. } | Stage::Over { leaving } => leaving.as_deref(),
-            Stage::Dialling { .. } => None,
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => Some(conn),
+            ConnectionStage::Waiting { leaving, .. } | ConnectionStage::Over { leaving } => {
+                leaving.as_deref()
+            }
+            ConnectionStage::Dialling { .. } => None,
         }
     }
 
     fn live_end(&mut self) -> Option<&mut Conn> {
         match &mut self.stage {
-            Stage::Handshake(conn) | Stage::Ready(conn) => Some(conn),
-            Stage::Waiting { .. } | Stage::Over { .. } | Stage::Dialling { .. } => None,
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => Some(conn),
+            ConnectionStage::Waiting { .. }
+            | ConnectionStage::Over { .. }
+            | ConnectionStage::Dialling { .. } => None,
         }
     }
 }
 
-fn dialling(now: Mono) -> Stage {
-    Stage::Dialling { until: now + DIAL_TIMEOUT, knock_at: None }
+fn dialling(now: Mono) -> ConnectionStage {
+    ConnectionStage::Dialling { until: now + DIAL_TIMEOUT, knock_at: None }
 }
 
 fn backoff(mode: Mode) -> Backoff {
@@ -425,42 +439,53 @@ impl Endpoint for Connection {
 
     fn output_sent(&mut self, len: usize) {
         match &mut self.stage {
-            Stage::Handshake(conn) | Stage::Ready(conn) => conn.output_sent(len),
-            Stage::Waiting { leaving: Some(conn), .. } | Stage::Over { leaving: Some(conn) } => {
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => {
+                conn.output_sent(len)
+            }
+            ConnectionStage::Waiting { leaving: Some(conn), .. }
+            | ConnectionStage::Over { leaving: Some(conn) } => {
                 conn.output_sent(len);
             }
-            Stage::Waiting { .. } | Stage::Over { .. } | Stage::Dialling { .. } => {}
+            ConnectionStage::Waiting { .. }
+            | ConnectionStage::Over { .. }
+            | ConnectionStage::Dialling { .. } => {}
         }
     }
 
     fn deadline(&self) -> Option<Mono> {
         match &self.stage {
-            Stage::Waiting { until, .. } => Some(*until),
-            Stage::Dialling { until, knock_at } => Some(knock_at.unwrap_or(*until).min(*until)),
-            Stage::Handshake(conn) | Stage::Ready(conn) => conn.deadline(),
-            Stage::Over { .. } => None,
+            ConnectionStage::Waiting { until, .. } => Some(*until),
+            ConnectionStage::Dialling { until, knock_at } => {
+                Some(knock_at.unwrap_or(*until).min(*until))
+            }
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => conn.deadline(),
+            ConnectionStage::Over { .. } => None,
         }
     }
 
     fn tick(&mut self, now: Mono) {
         match &mut self.stage {
-            Stage::Waiting { until, .. } if *until <= now => self.reconnect_now(now),
-            Stage::Dialling { until, .. } if *until <= now => self.give_up(now),
-            Stage::Dialling { knock_at: Some(at), .. } if *at <= now => {
-                if let Stage::Dialling { knock_at, .. } = &mut self.stage {
+            ConnectionStage::Waiting { until, .. } if *until <= now => self.reconnect_now(now),
+            ConnectionStage::Dialling { until, .. } if *until <= now => self.give_up(now),
+            ConnectionStage::Dialling { knock_at: Some(at), .. } if *at <= now => {
+                if let ConnectionStage::Dialling { knock_at, .. } = &mut self.stage {
                     *knock_at = None;
                 }
-                self.action = Some(Action::Dial);
+                self.action = Some(StreamAction::Dial);
             }
-            Stage::Handshake(conn) | Stage::Ready(conn) => conn.tick(now),
-            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => {}
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => conn.tick(now),
+            ConnectionStage::Waiting { .. }
+            | ConnectionStage::Dialling { .. }
+            | ConnectionStage::Over { .. } => {}
         }
     }
 
     fn is_finished(&self) -> bool {
         match &self.stage {
-            Stage::Handshake(conn) | Stage::Ready(conn) => conn.is_finished(),
-            Stage::Waiting { .. } | Stage::Dialling { .. } | Stage::Over { .. } => true,
+            ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => conn.is_finished(),
+            ConnectionStage::Waiting { .. }
+            | ConnectionStage::Dialling { .. }
+            | ConnectionStage::Over { .. } => true,
         }
     }
 }

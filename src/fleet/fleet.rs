@@ -9,18 +9,17 @@ use crate::base::endpoint::Endpoint;
 use crate::base::rng::Rng;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::Mono;
-use crate::fleet::connection::{Action, Mode};
-use crate::fleet::member::{Event, Member, RequestError};
+use crate::fleet::connection::{Mode, StreamAction};
+use crate::fleet::member::{Member, MemberEvent, RequestError};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::AGENTS_MAX;
 use crate::rpc::call::Call;
 
-/// Names a request: whose, and which.
+/// Names a request of a fleet until it is answered: the member, and the request on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId {
-    pub(crate) member: Key,
-    /// The request on it.
-    pub(crate) request: Key,
+pub struct FleetRequestId {
+    pub member: Key,
+    pub request: Key,
 }
 
 pub struct Fleet {
@@ -55,18 +54,18 @@ impl Fleet {
         member: Key,
         call: &Call,
         deadline: Mono,
-    ) -> Result<RequestId, RequestError> {
+    ) -> Result<FleetRequestId, RequestError> {
         let found = self.members.get_mut(member).expect("callers keep no keys of removed members");
-        found.request(call, deadline).map(|request| RequestId { member, request })
+        found.request(call, deadline).map(|request| FleetRequestId { member, request })
     }
 
     /// What has happened, and to whom. To be asked until it says `None`, after every other call.
-    pub fn poll_event(&mut self, now: Mono) -> Option<(Key, Event)> {
+    pub fn poll_event(&mut self, now: Mono) -> Option<(Key, MemberEvent)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_event(now)?)))
     }
 
     /// What the driver is to do with whose stream. To be asked until it says `None`.
-    pub fn poll_action(&mut self) -> Option<(Key, Action)> {
+    pub fn poll_action(&mut self) -> Option<(Key, StreamAction)> {
         self.members.iter_mut().find_map(|(key, member)| Some((key, member.poll_action()?)))
     }
 
@@ -131,7 +130,7 @@ mod tests {
         }
         let answered = |key| {
             told.iter().find_map(|(found, event)| match event {
-                Event::Answered { answer, .. } if *found == key => Some(answer.is_ok()),
+                MemberEvent::Answered { answer, .. } if *found == key => Some(answer.is_ok()),
                 _ => None,
             })
         };
@@ -151,12 +150,12 @@ mod tests {
             [
                 (
                     _,
-                    Event::Answered {
+                    MemberEvent::Answered {
                         answer: Err(RequestError::Unreachable(Lost::Dial { .. })),
                         ..
                     }
                 ),
-                (_, Event::Lost(_)),
+                (_, MemberEvent::Lost(_)),
             ]
         ));
     }
@@ -169,6 +168,6 @@ mod tests {
         assert!(fleet.member(key).is_none());
         member.connected(at(0), [2; 32]);
         pump(at(0), &mut member, &mut Peer::new(1));
-        assert!(matches!(member.poll_event(at(0)), Some(Event::Ready)));
+        assert!(matches!(member.poll_event(at(0)), Some(MemberEvent::Ready)));
     }
 }

@@ -1,7 +1,7 @@
 //! One list of all agents' sessions, newest access first.
 //!
 //! Each agent's part is either its own answer or what was last known with the age of that news; the
-//! two are never mixed up: what cannot be asked now is [`State::Unknown`].
+//! two are never mixed up: what cannot be asked now is [`SessionState::Unknown`].
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::rpc::session::Session;
 
 /// A session's state, the first column of every listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum State {
+pub(crate) enum SessionState {
     /// `-`: its command does not run
     Stopped,
     /// `L`: an operation was in flight when the agent died
@@ -27,26 +27,26 @@ pub(crate) enum State {
     Unknown,
 }
 
-impl State {
+impl SessionState {
     pub(crate) const fn sign(self) -> char {
         match self {
-            State::Stopped => '-',
-            State::Locked => 'L',
-            State::Running => 'R',
-            State::Attached => 'C',
-            State::Orphan => 'O',
-            State::Unknown => '?',
+            SessionState::Stopped => '-',
+            SessionState::Locked => 'L',
+            SessionState::Running => 'R',
+            SessionState::Attached => 'C',
+            SessionState::Orphan => 'O',
+            SessionState::Unknown => '?',
         }
     }
 
     /// The state of a session that its agent has just told.
-    pub(crate) fn of(session: &Session) -> State {
+    pub(crate) fn of(session: &Session) -> SessionState {
         match session {
-            Session { stale: Some(_), .. } => State::Unknown,
-            Session { locked: true, .. } => State::Locked,
-            Session { running: true, attached: true, .. } => State::Attached,
-            Session { running: true, .. } => State::Running,
-            _ => State::Stopped,
+            Session { stale: Some(_), .. } => SessionState::Unknown,
+            Session { locked: true, .. } => SessionState::Locked,
+            Session { running: true, attached: true, .. } => SessionState::Attached,
+            Session { running: true, .. } => SessionState::Running,
+            _ => SessionState::Stopped,
         }
     }
 }
@@ -58,12 +58,12 @@ pub(crate) struct AgentList {
     /// Its host, as people know it.
     pub(crate) host: String,
     /// Its answer just now, or what was known before it became silent.
-    pub(crate) news: News,
+    pub(crate) news: AgentSessions,
 }
 
 /// How good the news of an agent is.
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum AgentSessions {
     /// It has answered.
     Fresh {
         sessions: Vec<Session>,
@@ -80,25 +80,27 @@ pub enum News {
     },
 }
 
-impl News {
+impl AgentSessions {
     /// Reads the result of `list`. A session that cannot be read is counted and hides no other.
     ///
     /// # Errors
     /// The result is no list at all.
-    pub fn from_result(result: Value) -> Result<News, String> {
+    pub fn from_result(result: Value) -> Result<AgentSessions, String> {
         let Value::Array(items) = result else {
             return Err("the agent's list is not a list".to_owned());
         };
         let count = items.len();
         let sessions: Vec<Session> =
             items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
-        Ok(News::Fresh { unread: count - sessions.len(), sessions })
+        Ok(AgentSessions::Fresh { unread: count - sessions.len(), sessions })
     }
 
     /// Its sessions, fresh or not.
     pub fn sessions(&self) -> &[Session] {
         match self {
-            News::Fresh { sessions, .. } | News::Silent { sessions, .. } => sessions,
+            AgentSessions::Fresh { sessions, .. } | AgentSessions::Silent { sessions, .. } => {
+                sessions
+            }
         }
     }
 }
@@ -115,8 +117,8 @@ pub struct LocalHome {
 
 /// One line of the listing.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) state: State,
+pub(crate) struct ListingRow {
+    pub(crate) state: SessionState,
     /// Whose it is; `None` for an orphan.
     pub(crate) agent: Option<(AgentId, String)>,
     pub(crate) id: Uuid,
@@ -130,7 +132,7 @@ pub(crate) struct Row {
 
 /// An agent whose part of the listing is missing, old or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
+pub(crate) struct ListingNote {
     pub(crate) id: AgentId,
     pub(crate) host: String,
     pub(crate) what: String,
@@ -143,8 +145,8 @@ pub(crate) struct Note {
 /// All rows, newest access first, and notes on what is missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) notes: Vec<Note>,
+    pub(crate) rows: Vec<ListingRow>,
+    pub(crate) notes: Vec<ListingNote>,
 }
 
 impl Listing {
@@ -171,11 +173,15 @@ impl Listing {
     fn add(&mut self, agent: &AgentList) {
         let owner = (agent.id.clone(), agent.host.clone());
         let silent_since = match &agent.news {
-            News::Fresh { .. } => None,
-            News::Silent { last_news, .. } => Some(*last_news),
+            AgentSessions::Fresh { .. } => None,
+            AgentSessions::Silent { last_news, .. } => Some(*last_news),
         };
-        self.rows.extend(agent.news.sessions().iter().map(|session| Row {
-            state: if silent_since.is_some() { State::Unknown } else { State::of(session) },
+        self.rows.extend(agent.news.sessions().iter().map(|session| ListingRow {
+            state: if silent_since.is_some() {
+                SessionState::Unknown
+            } else {
+                SessionState::of(session)
+            },
             agent: Some(owner.clone()),
             id: session.uuid,
             last_accessed: session.last_accessed,
@@ -186,18 +192,20 @@ impl Listing {
     }
 }
 
-fn note(agent: &AgentList) -> Option<Note> {
+fn note(agent: &AgentList) -> Option<ListingNote> {
     let (what, last_news, is_silent) = match &agent.news {
-        News::Fresh { unread: 0, .. } => return None,
-        News::Fresh { unread, .. } => (format!("{unread} sessions could not be read"), None, false),
-        News::Silent { error, last_news, .. } => (error.clone(), *last_news, true),
+        AgentSessions::Fresh { unread: 0, .. } => return None,
+        AgentSessions::Fresh { unread, .. } => {
+            (format!("{unread} sessions could not be read"), None, false)
+        }
+        AgentSessions::Silent { error, last_news, .. } => (error.clone(), *last_news, true),
     };
-    Some(Note { id: agent.id.clone(), host: agent.host.clone(), what, last_news, is_silent })
+    Some(ListingNote { id: agent.id.clone(), host: agent.host.clone(), what, last_news, is_silent })
 }
 
-fn orphan(home: LocalHome, is_whole: bool) -> Row {
-    Row {
-        state: if is_whole { State::Orphan } else { State::Unknown },
+fn orphan(home: LocalHome, is_whole: bool) -> ListingRow {
+    ListingRow {
+        state: if is_whole { SessionState::Orphan } else { SessionState::Unknown },
         agent: None,
         id: home.id,
         last_accessed: home.session.as_ref().map_or(home.changed, |session| session.last_accessed),
@@ -228,13 +236,13 @@ pub mod tests {
 
     /// What agent `number` has answered.
     pub(crate) fn fresh(number: u8, sessions: Vec<Session>) -> AgentList {
-        let news = News::Fresh { sessions, unread: 0 };
+        let news = AgentSessions::Fresh { sessions, unread: 0 };
         AgentList { id: id(number), host: format!("web-{number}"), news }
     }
 
     /// What is left of agent `number`, which does not answer.
     pub(crate) fn silent(number: u8, sessions: Vec<Session>) -> AgentList {
-        let news = News::Silent {
+        let news = AgentSessions::Silent {
             error: format!("cannot connect to web-{number}:222: connection refused"),
             last_news: (!sessions.is_empty()).then(|| Wall::new(1_767_347_940, 0)),
             sessions,
@@ -254,7 +262,7 @@ pub mod tests {
             (Session { stale: Some("docker is gone".to_owned()), ..running }, '?'),
             (Session { attached: true, ..base }, '-'),
         ] {
-            assert_eq!(State::of(&session).sign(), sign, "{session:?}");
+            assert_eq!(SessionState::of(&session).sign(), sign, "{session:?}");
         }
     }
 
@@ -277,7 +285,7 @@ pub mod tests {
     fn a_silent_agent_is_unknown_and_not_forgotten() {
         let running = Session { running: true, ..session("a", "x", 5) };
         let listing = Listing::merge(&[silent(2, vec![running]), silent(3, vec![])], Vec::new());
-        assert_eq!(listing.rows[0].state, State::Unknown);
+        assert_eq!(listing.rows[0].state, SessionState::Unknown);
         assert!(listing.rows[0].last_news.is_some());
         assert_eq!(listing.notes.len(), 2);
         assert!(listing.notes.iter().all(|note| note.is_silent));
@@ -295,19 +303,21 @@ pub mod tests {
             let found = listing.rows.iter().find(|row| row.id == home(prefix).id);
             found.map(|row| row.state)
         };
-        assert_eq!(state(std::slice::from_ref(&owned), "b"), Some(State::Orphan));
-        assert_eq!(state(std::slice::from_ref(&owned), "a"), Some(State::Stopped));
-        assert_eq!(state(&[owned, silent(3, vec![])], "b"), Some(State::Unknown));
+        assert_eq!(state(std::slice::from_ref(&owned), "b"), Some(SessionState::Orphan));
+        assert_eq!(state(std::slice::from_ref(&owned), "a"), Some(SessionState::Stopped));
+        assert_eq!(state(&[owned, silent(3, vec![])], "b"), Some(SessionState::Unknown));
     }
 
     #[test]
     fn one_unreadable_session_hides_no_other() {
         let good = serde_json::to_value(session("a", "x", 5)).expect("JSON");
         let result = serde_json::json!([good, {"uuid": "../x"}, 7]);
-        let news = News::from_result(result).expect("a list");
-        assert!(matches!(&news, News::Fresh { sessions, unread: 2 } if sessions.len() == 1));
+        let news = AgentSessions::from_result(result).expect("a list");
+        assert!(
+            matches!(&news, AgentSessions::Fresh { sessions, unread: 2 } if sessions.len() == 1)
+        );
         let listing = Listing::merge(&[AgentList { news, ..fresh(2, vec![]) }], Vec::new());
         assert_eq!(listing.notes[0].what, "2 sessions could not be read");
-        assert!(News::from_result(Value::Null).is_err());
+        assert!(AgentSessions::from_result(Value::Null).is_err());
     }
 }

@@ -18,7 +18,9 @@ use crate::base::lines::Lines;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
-use crate::fleet::connection::{Action, Connection, Lost, Mode, Status, Step};
+use crate::fleet::connection::{
+    Connection, ConnectionEvent, ConnectionStatus, Lost, Mode, StreamAction,
+};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::{MEMBER_REQUESTS_MAX, RPC_RESPONSE_BYTES_MAX};
 use crate::rpc::RPC_SUBSYSTEM;
@@ -28,7 +30,7 @@ use crate::ssh::{self, ChannelId, Conn};
 
 /// News from a member.
 #[derive(Debug)]
-pub enum Event {
+pub enum MemberEvent {
     /// The connection is there.
     Ready,
     /// A request's one answer; its key is dead now.
@@ -81,13 +83,13 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-struct Request {
+struct PendingRequest {
     deadline: Mono,
     line: Vec<u8>,
-    stage: Stage,
+    stage: RequestStage,
 }
 
-enum Stage {
+enum RequestStage {
     /// Nothing is open for it yet.
     Queued,
     /// A channel was asked for; nothing of the line has left.
@@ -98,20 +100,20 @@ enum Stage {
     Receiving { channel: ChannelId, lines: Lines },
 }
 
-impl Stage {
+impl RequestStage {
     fn channel(&self) -> Option<ChannelId> {
         match *self {
-            Stage::Queued => None,
-            Stage::Opening { channel }
-            | Stage::Sending { channel, .. }
-            | Stage::Receiving { channel, .. } => Some(channel),
+            RequestStage::Queued => None,
+            RequestStage::Opening { channel }
+            | RequestStage::Sending { channel, .. }
+            | RequestStage::Receiving { channel, .. } => Some(channel),
         }
     }
 }
 
 /// What a channel is for.
 #[derive(Clone, Copy)]
-enum Use {
+enum ChannelUse {
     Request(Key),
     Owner,
 }
@@ -119,10 +121,10 @@ enum Use {
 /// One agent's connection with its requests.
 pub struct Member {
     connection: Connection,
-    requests: Slots<Request>,
+    requests: Slots<PendingRequest>,
     /// Live channels; one that is not here is on its way out and nobody's.
-    channels: BTreeMap<ChannelId, Use>,
-    events: VecDeque<Event>,
+    channels: BTreeMap<ChannelId, ChannelUse>,
+    events: VecDeque<MemberEvent>,
 }
 
 impl Member {
@@ -136,15 +138,17 @@ impl Member {
         }
     }
 
-    /// Asks the agent. The answer comes as [`Event::Answered`], at `deadline` the latest.
+    /// Asks the agent. The answer comes as [`MemberEvent::Answered`], at `deadline` the latest.
     ///
     /// # Errors
     /// [`RequestError::Full`], or [`RequestError::Unreachable`] if the connection is over.
     pub(crate) fn request(&mut self, call: &Call, deadline: Mono) -> Result<Key, RequestError> {
-        if let (Status::Over, Some(lost)) = (self.status(), self.connection.last_error()) {
+        if let (ConnectionStatus::Over, Some(lost)) = (self.status(), self.connection.last_error())
+        {
             return Err(RequestError::Unreachable(lost.clone()));
         }
-        let request = Request { deadline, line: call.to_line(), stage: Stage::Queued };
+        let request =
+            PendingRequest { deadline, line: call.to_line(), stage: RequestStage::Queued };
         let key = self.requests.insert(request).map_err(|_| RequestError::Full)?;
         self.start(key);
         Ok(key)
@@ -157,11 +161,11 @@ impl Member {
         }
     }
 
-    /// Opens a channel whose events come as [`Event::Channel`]. `None` unless the connection is
+    /// Opens a channel whose events come as [`MemberEvent::Channel`]. `None` unless the connection is
     /// ready and has room.
     pub(crate) fn open(&mut self, subsystem: &'static str) -> Option<ChannelId> {
         let channel = self.connection.conn()?.open_subsystem(subsystem).ok()?;
-        self.channels.insert(channel, Use::Owner);
+        self.channels.insert(channel, ChannelUse::Owner);
         Some(channel)
     }
 
@@ -206,24 +210,24 @@ impl Member {
     }
 
     /// What has happened. To be asked until it says `None`, after every other call.
-    pub(crate) fn poll_event(&mut self, now: Mono) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self, now: Mono) -> Option<MemberEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
             match self.connection.poll(now)? {
-                Step::Ready => {
+                ConnectionEvent::Ready => {
                     self.start_all();
-                    return Some(Event::Ready);
+                    return Some(MemberEvent::Ready);
                 }
-                Step::Lost(lost) => self.lose(&lost),
-                Step::Channel(event) => self.on_channel(event),
+                ConnectionEvent::Lost(lost) => self.lose(&lost),
+                ConnectionEvent::Channel(event) => self.on_channel(event),
             }
         }
     }
 
     /// What the driver is to do. To be asked after every other call.
-    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<StreamAction> {
         self.connection.poll_action()
     }
 
@@ -233,7 +237,7 @@ impl Member {
     }
 
     /// Where the connection stands.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ConnectionStatus {
         self.connection.status()
     }
 
@@ -251,7 +255,7 @@ impl Member {
         let queued: Vec<_> = self
             .requests
             .iter()
-            .filter(|(_, request)| matches!(request.stage, Stage::Queued))
+            .filter(|(_, request)| matches!(request.stage, RequestStage::Queued))
             .map(|(key, _)| key)
             .collect();
         for key in queued {
@@ -260,13 +264,13 @@ impl Member {
     }
 
     /// Opens a request's channel. Without a connection, or if all channels are in use, it stays
-    /// queued until [`Step::Ready`] or the next channel's close.
+    /// queued until [`ConnectionEvent::Ready`] or the next channel's close.
     fn start(&mut self, key: Key) {
         let Some(conn) = self.connection.conn() else { return };
         let Some(request) = self.requests.get_mut(key) else { return };
         if let Ok(channel) = conn.open_subsystem(RPC_SUBSYSTEM) {
-            request.stage = Stage::Opening { channel };
-            self.channels.insert(channel, Use::Request(key));
+            request.stage = RequestStage::Opening { channel };
+            self.channels.insert(channel, ChannelUse::Request(key));
         }
     }
 
@@ -278,12 +282,12 @@ impl Member {
             self.channels.remove(&channel);
         }
         match purpose {
-            Some(Use::Request(key)) => self.on_request(key, channel, event),
-            Some(Use::Owner) => {
+            Some(ChannelUse::Request(key)) => self.on_request(key, channel, event),
+            Some(ChannelUse::Owner) => {
                 if matches!(event, ssh::Event::Readable { .. }) {
                     self.connection.answered();
                 }
-                self.events.push_back(Event::Channel(event));
+                self.events.push_back(MemberEvent::Channel(event));
             }
             None => {}
         }
@@ -296,7 +300,7 @@ impl Member {
         match event {
             ssh::Event::Opened { .. } => {
                 if let Some(request) = self.requests.get_mut(key) {
-                    request.stage = Stage::Sending { channel, sent: 0 };
+                    request.stage = RequestStage::Sending { channel, sent: 0 };
                 }
                 self.send(key);
             }
@@ -319,11 +323,11 @@ impl Member {
     fn send(&mut self, key: Key) {
         let Some(conn) = self.connection.conn() else { return };
         let Some(request) = self.requests.get_mut(key) else { return };
-        let Stage::Sending { channel, sent } = &mut request.stage else { return };
+        let RequestStage::Sending { channel, sent } = &mut request.stage else { return };
         *sent += conn.send(*channel, &request.line[*sent..]);
         if *sent == request.line.len() {
             let lines = Lines::new(RPC_RESPONSE_BYTES_MAX);
-            request.stage = Stage::Receiving { channel: *channel, lines };
+            request.stage = RequestStage::Receiving { channel: *channel, lines };
             request.line = Vec::new();
         }
     }
@@ -333,11 +337,11 @@ impl Member {
     fn receive(&mut self, key: Key, channel: ChannelId) {
         let Some(conn) = self.connection.conn() else { return };
         let Some(request) = self.requests.get_mut(key) else { return };
-        if !matches!(request.stage, Stage::Receiving { .. }) {
+        if !matches!(request.stage, RequestStage::Receiving { .. }) {
             let lines = Lines::new(RPC_RESPONSE_BYTES_MAX);
-            request.stage = Stage::Receiving { channel, lines };
+            request.stage = RequestStage::Receiving { channel, lines };
         }
-        let Stage::Receiving { lines, .. } = &mut request.stage else { return };
+        let RequestStage::Receiving { lines, .. } = &mut request.stage else { return };
         let bytes = conn.received(channel);
         let taken = lines.push(bytes);
         conn.consume(channel, *taken.as_ref().unwrap_or(&0));
@@ -355,7 +359,7 @@ impl Member {
     fn receive_end(&mut self, key: Key) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let rest = match &mut request.stage {
-            Stage::Receiving { lines, .. } => lines.take_rest(),
+            RequestStage::Receiving { lines, .. } => lines.take_rest(),
             _ => None,
         };
         let nothing = || Err(RequestError::BadAnswer("the channel closed without one".to_owned()));
@@ -368,7 +372,7 @@ impl Member {
             self.connection.answered();
         }
         self.abandon(request.stage.channel());
-        self.events.push_back(Event::Answered { request: key, answer });
+        self.events.push_back(MemberEvent::Answered { request: key, answer });
     }
 
     /// Closes a channel that nobody waits for any more.
@@ -389,11 +393,13 @@ impl Member {
         let mut failed = Vec::new();
         for (key, request) in self.requests.iter_mut() {
             match request.stage {
-                Stage::Queued | Stage::Opening { .. } if again => request.stage = Stage::Queued,
-                Stage::Queued | Stage::Opening { .. } => {
+                RequestStage::Queued | RequestStage::Opening { .. } if again => {
+                    request.stage = RequestStage::Queued
+                }
+                RequestStage::Queued | RequestStage::Opening { .. } => {
                     failed.push((key, RequestError::Unreachable(lost.clone())));
                 }
-                Stage::Sending { .. } | Stage::Receiving { .. } => {
+                RequestStage::Sending { .. } | RequestStage::Receiving { .. } => {
                     failed.push((key, RequestError::Unknown(lost.clone())));
                 }
             }
@@ -401,7 +407,7 @@ impl Member {
         for (key, error) in failed {
             self.finish(key, Err(error));
         }
-        self.events.push_back(Event::Lost(lost.clone()));
+        self.events.push_back(MemberEvent::Lost(lost.clone()));
     }
 
     fn expire(&mut self, now: Mono) {
@@ -409,7 +415,7 @@ impl Member {
             .requests
             .iter()
             .filter(|(_, request)| request.deadline <= now)
-            .map(|(key, request)| (key, matches!(request.stage, Stage::Queued)))
+            .map(|(key, request)| (key, matches!(request.stage, RequestStage::Queued)))
             .collect();
         for (key, is_queued) in due {
             let error = match self.connection.last_error() {

@@ -4,6 +4,16 @@
 //! requests on it, [`fleet`](mod@fleet) all members. [`select`] and [`listing`] make one picture of
 //! their answers, and [`attach`] gives a session's terminal to a person. All are cores without I/O;
 //! [`run`] drives them.
+//!
+//! A request has one name in each layer. Whoever crosses a border keeps a map from the name below
+//! to the name above, and gives both up with the answer:
+//!
+//! | layer | name | border |
+//! | --- | --- | --- |
+//! | `tui` | `ScreenRequestId` | `cli::screen` maps [`fleet::FleetRequestId`] to it |
+//! | `fleet` | [`fleet::FleetRequestId`]: member and request | [`member`] maps `ChannelId` to it |
+//! | `ssh` | `ChannelId`, one channel for each request | on the wire: the channel's number |
+//! | `agent` | `Caller`: connection and channel | the agent's answer goes back the same way |
 
 pub mod attach;
 pub mod connection;

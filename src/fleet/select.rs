@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::base::uuid::{UUID_TEXT_BYTES, Uuid};
-use crate::fleet::listing::{AgentList, News};
+use crate::fleet::listing::{AgentList, AgentSessions};
 use crate::fleet::registry::AgentId;
 use crate::rpc::session::Session;
 
@@ -130,21 +130,21 @@ fn matches<'a>(text: &str, agents: &'a [AgentList]) -> Vec<(&'a AgentList, &'a S
     };
     agents
         .iter()
-        .filter(|agent| matches!(agent.news, News::Fresh { .. }))
+        .filter(|agent| matches!(agent.news, AgentSessions::Fresh { .. }))
         .flat_map(|agent| agent.news.sessions().iter().map(move |session| (agent, session)))
         .filter(|(_, session)| is_meant(session))
         .collect()
 }
 
 fn silent_hosts(agents: &[AgentList]) -> Vec<String> {
-    let is_silent = |agent: &&AgentList| matches!(agent.news, News::Silent { .. });
+    let is_silent = |agent: &&AgentList| matches!(agent.news, AgentSessions::Silent { .. });
     agents.iter().filter(is_silent).map(|agent| agent.host.clone()).collect()
 }
 
 fn silent_reasons(agents: &[AgentList]) -> Vec<String> {
     let reason = |agent: &AgentList| match &agent.news {
-        News::Silent { error, .. } => Some(format!("{}: {error}", agent.host)),
-        News::Fresh { .. } => None,
+        AgentSessions::Silent { error, .. } => Some(format!("{}: {error}", agent.host)),
+        AgentSessions::Fresh { .. } => None,
     };
     agents.iter().filter_map(reason).collect()
 }

@@ -1,4 +1,8 @@
 //! A request of `convocate-agent-rpc`: `{"op":"<name>","params":<json or null>}`.
+//!
+//! To add an op: a variant of [`Call`] with its parameters as a struct, its name in [`OP_NAMES`],
+//! [`Call::parse`], [`Call::op`] and [`Call::to_line`], and a line in the test below. What it does
+//! is a file in `agent/op/`, which `agent::core` starts; a verb for it stands in `cli/verbs/`.
 
 use std::fmt;
 

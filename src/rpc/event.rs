@@ -1,4 +1,8 @@
 //! An event line of `convocate-status`.
+//!
+//! To add a type: a variant of [`EventType`] with its name on the wire, the same name in
+//! `EventLine::kind` of `status/line.rs`, and what it changes in `status/known.rs`. The agent sends
+//! it through `agent/emitter`. A hub that does not know a type lets it through.
 
 use std::fmt;
 

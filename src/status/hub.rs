@@ -56,7 +56,7 @@ struct Flight {
 
 /// What the hub wants its driver to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum HubAction {
     /// Ask this agent for its sessions, then [`Hub::listed`].
     List(Box<str>),
     /// Write the names anew: [`Hub::names`].
@@ -171,11 +171,11 @@ impl Hub {
     }
 
     /// What the driver is to do.
-    pub fn poll_want(&mut self) -> Option<Want> {
+    pub fn poll_want(&mut self) -> Option<HubAction> {
         if std::mem::take(&mut self.names_changed) {
-            return Some(Want::Names);
+            return Some(HubAction::Names);
         }
-        self.asks.pop_first().map(Want::List)
+        self.asks.pop_first().map(HubAction::List)
     }
 
     /// Something for the log. Call until `None`, after every other call.

@@ -25,7 +25,7 @@ pub struct Listener {
     state: ListenerState,
     output: Buffer,
     acked: Option<Position>,
-    notes: VecDeque<Note>,
+    notes: VecDeque<ListenerNote>,
     /// Notes that found no room.
     unnoted: u64,
 }
@@ -41,7 +41,7 @@ enum ListenerState {
 
 /// Something about an agent's lines that is worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum ListenerNote {
     /// A line is no event.
     Undecodable {
         agent_id: Box<str>,
@@ -64,21 +64,21 @@ pub enum Note {
 /// How much of a peer's text a note shows.
 const NOTE_CHARS_MAX: usize = 80;
 
-impl fmt::Display for Note {
+impl fmt::Display for ListenerNote {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Note::Undecodable { agent_id, why } => {
+            ListenerNote::Undecodable { agent_id, why } => {
                 write!(out, "agent {agent_id}: event skipped: {why:?}")
             }
-            Note::Foreign { agent_id, claimed } => write!(
+            ListenerNote::Foreign { agent_id, claimed } => write!(
                 out,
                 "agent {agent_id}: event refused: it claims to be from agent {claimed:?}; the \
                  connection's key is agent {agent_id}'s in status_authorized_keys"
             ),
-            Note::TooLong { agent_id } => {
+            ListenerNote::TooLong { agent_id } => {
                 write!(out, "agent {agent_id}: event line longer than {EVENT_BYTES_MAX} bytes")
             }
-            Note::More(count) => write!(out, "{count} more events were skipped or refused"),
+            ListenerNote::More(count) => write!(out, "{count} more events were skipped or refused"),
         }
     }
 }
@@ -117,7 +117,7 @@ impl Listener {
             let part = &rest[..newline.unwrap_or(rest.len())];
             if partial.len() + part.len() > EVENT_BYTES_MAX {
                 self.state = ListenerState::Failed;
-                self.note(Note::TooLong { agent_id: self.agent_id.clone() });
+                self.note(ListenerNote::TooLong { agent_id: self.agent_id.clone() });
                 return bytes.len();
             }
             taken += part.len() + usize::from(newline.is_some());
@@ -161,12 +161,12 @@ impl Listener {
     }
 
     /// Something for the log.
-    pub fn poll_note(&mut self) -> Option<Note> {
+    pub fn poll_note(&mut self) -> Option<ListenerNote> {
         let more = std::mem::take(&mut self.unnoted);
         self.notes
             .pop_front()
             .inspect(|_| self.unnoted = more)
-            .or((more > 0).then_some(Note::More(more)))
+            .or((more > 0).then_some(ListenerNote::More(more)))
     }
 
     /// Whether the channel is to be closed.
@@ -181,16 +181,16 @@ impl Listener {
             }
             Ok(event) => {
                 let claimed = event.agent_id.chars().take(NOTE_CHARS_MAX).collect();
-                self.note(Note::Foreign { agent_id: self.agent_id.clone(), claimed });
+                self.note(ListenerNote::Foreign { agent_id: self.agent_id.clone(), claimed });
             }
             Err(why) => {
                 let why = why.chars().take(NOTE_CHARS_MAX).collect();
-                self.note(Note::Undecodable { agent_id: self.agent_id.clone(), why });
+                self.note(ListenerNote::Undecodable { agent_id: self.agent_id.clone(), why });
             }
         }
     }
 
-    fn note(&mut self, note: Note) {
+    fn note(&mut self, note: ListenerNote) {
         if self.notes.len() < LISTENER_NOTES_MAX {
             self.notes.push_back(note);
         } else {

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::hub::Hub;
-use super::listener::{Listener, Note};
+use super::listener::{Listener, ListenerNote};
 use crate::base::endpoint::Wraps;
 use crate::base::time::{Mono, Now};
 use crate::rpc::STATUS_SUBSYSTEM;
@@ -29,12 +29,12 @@ pub const SUBSYSTEMS: &[Subsystem] = &[Subsystem { name: STATUS_SUBSYSTEM, windo
 #[derive(Debug)]
 pub(crate) struct Peer {
     conn: Conn,
-    state: State,
+    state: PeerState,
     events: VecDeque<PeerEvent>,
 }
 
 #[derive(Debug)]
-enum State {
+enum PeerState {
     Proving,
     Listening {
         channel: ChannelId,
@@ -73,7 +73,7 @@ impl Peer {
     /// A connection that was accepted `now`. `config` offers [`SUBSYSTEMS`].
     pub(crate) fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
         let conn = Conn::server(config, seed, now);
-        Peer { conn, state: State::Proving, events: VecDeque::new() }
+        Peer { conn, state: PeerState::Proving, events: VecDeque::new() }
     }
 
     /// What has happened, oldest first. To be asked until there is nothing, after every other call.
@@ -92,7 +92,7 @@ impl Peer {
 
     /// Answers [`PeerEvent::Subsystem`].
     pub(crate) fn listen(&mut self, channel: ChannelId, listener: Listener) {
-        self.state = State::Listening { channel, listener: Box::new(listener) };
+        self.state = PeerState::Listening { channel, listener: Box::new(listener) };
     }
 
     /// Ends the connection, in words.
@@ -103,7 +103,7 @@ impl Peer {
     /// Moves what can be moved between the channel and the hub. To be called when bytes have come
     /// or left, and when something has become durable or the hub has room again.
     pub(crate) fn work(&mut self, now: Now, hub: &mut Hub) {
-        let (State::Listening { channel, listener } | State::Ending { channel, listener }) =
+        let (PeerState::Listening { channel, listener } | PeerState::Ending { channel, listener }) =
             &mut self.state
         else {
             return;
@@ -128,7 +128,7 @@ impl Peer {
 
     /// Whether it tells events, or could.
     pub(crate) fn is_telling(&self) -> bool {
-        matches!(self.state, State::Listening { .. } | State::Ending { .. })
+        matches!(self.state, PeerState::Listening { .. } | PeerState::Ending { .. })
     }
 
     /// Gives back the memory that is not in use now.
@@ -137,12 +137,12 @@ impl Peer {
     }
 
     /// Something for the log.
-    pub(crate) fn poll_note(&mut self) -> Option<Note> {
+    pub(crate) fn poll_note(&mut self) -> Option<ListenerNote> {
         match &mut self.state {
-            State::Listening { listener, .. }
-            | State::Ending { listener, .. }
-            | State::Closing { listener, .. } => listener.poll_note(),
-            State::Proving => None,
+            PeerState::Listening { listener, .. }
+            | PeerState::Ending { listener, .. }
+            | PeerState::Closing { listener, .. } => listener.poll_note(),
+            PeerState::Proving => None,
         }
     }
 
@@ -151,8 +151,10 @@ impl Peer {
             Event::KeyOffered { key, .. } => self.events.push_back(PeerEvent::KeyOffered(key)),
             Event::Authenticated { key } => self.events.push_back(PeerEvent::Authenticated(key)),
             Event::Subsystem { channel, .. } => match self.state {
-                State::Proving => self.events.push_back(PeerEvent::Subsystem(channel)),
-                State::Listening { .. } | State::Ending { .. } | State::Closing { .. } => {
+                PeerState::Proving => self.events.push_back(PeerEvent::Subsystem(channel)),
+                PeerState::Listening { .. }
+                | PeerState::Ending { .. }
+                | PeerState::Closing { .. } => {
                     self.conn.close(channel);
                 }
             },
@@ -171,9 +173,9 @@ impl Peer {
 
     /// The agent sends no more on its channel.
     fn end(&mut self, id: ChannelId) {
-        self.state = match std::mem::replace(&mut self.state, State::Proving) {
-            State::Listening { channel, listener } if channel == id => {
-                State::Ending { channel, listener }
+        self.state = match std::mem::replace(&mut self.state, PeerState::Proving) {
+            PeerState::Listening { channel, listener } if channel == id => {
+                PeerState::Ending { channel, listener }
             }
             state => state,
         };
@@ -181,11 +183,11 @@ impl Peer {
 
     /// The agent has no more, and all of it was taken: our side of the channel is over.
     fn close_if_drained(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Proving) {
-            State::Ending { channel, listener } if self.conn.received(channel).is_empty() => {
+        self.state = match std::mem::replace(&mut self.state, PeerState::Proving) {
+            PeerState::Ending { channel, listener } if self.conn.received(channel).is_empty() => {
                 self.conn.close(channel);
                 self.events.push_back(PeerEvent::Gone(CHANNEL_CLOSED.to_owned()));
-                State::Closing { channel, listener }
+                PeerState::Closing { channel, listener }
             }
             state => state,
         };
@@ -193,10 +195,10 @@ impl Peer {
 
     fn channel(&self) -> Option<ChannelId> {
         match self.state {
-            State::Proving => None,
-            State::Listening { channel, .. }
-            | State::Ending { channel, .. }
-            | State::Closing { channel, .. } => Some(channel),
+            PeerState::Proving => None,
+            PeerState::Listening { channel, .. }
+            | PeerState::Ending { channel, .. }
+            | PeerState::Closing { channel, .. } => Some(channel),
         }
     }
 }

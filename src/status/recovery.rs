@@ -28,7 +28,7 @@ pub struct Recovery {
     tuning: Tuning,
     scan: Scan,
     buffer: Vec<u8>,
-    found: State,
+    found: RecoveredState,
     files: VecDeque<FileNo>,
     /// The newest file's good length, and the bytes behind it.
     end: (u64, u64),
@@ -37,7 +37,7 @@ pub struct Recovery {
 
 /// What the records so far come to.
 #[derive(Debug, Default)]
-struct State {
+struct RecoveredState {
     agents: Agents,
     history: History,
     /// The highest number that was given.
@@ -60,7 +60,7 @@ impl Recovery {
             tuning,
             scan: Scan::new(files, Newest::Cut),
             buffer: Vec::new(),
-            found: State::default(),
+            found: RecoveredState::default(),
             files: numbers,
             end: (0, 0),
             damaged: 0,
@@ -98,7 +98,7 @@ impl Recovery {
     /// The hub. Every agent is unseen until it connects.
     pub fn finish(self) -> Hub {
         let Recovery { found, mut files, end: (valid, torn), .. } = self;
-        let State { mut agents, history, seq } = found;
+        let RecoveredState { mut agents, history, seq } = found;
         let file = files.pop_back().unwrap_or(FileNo(1));
         let journal = Journal::new(self.tuning, files, file, valid);
         for agent in agents.values_mut() {
@@ -109,7 +109,7 @@ impl Recovery {
     }
 }
 
-impl State {
+impl RecoveredState {
     fn note(&mut self, body: &[u8]) {
         match serde_json::from_slice(body) {
             Ok(Note::Journal { seq, told }) => {

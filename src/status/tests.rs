@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::hub::{Hub, Want};
+use super::hub::{Hub, HubAction};
 use super::journal::Tuning;
 use super::known::Presence;
-use super::listener::{Listener, Note};
+use super::listener::{Listener, ListenerNote};
 use super::notices::{Finder, Notice};
 use super::recovery::Recovery;
 use super::subscribe::Subscriber;
@@ -159,8 +159,8 @@ fn duplicates_are_dropped_and_holes_are_announced() {
     assert_eq!(bench.hub.poll_notice(), gap(3, 4, Finder::Hub));
     assert_eq!(bench.hub.poll_notice(), gap(7, 9, Finder::Agent));
     assert_eq!(bench.hub.poll_notice(), None);
-    assert_eq!(bench.hub.poll_want(), Some(Want::Names));
-    assert_eq!(bench.hub.poll_want(), Some(Want::List(AGENT.into())));
+    assert_eq!(bench.hub.poll_want(), Some(HubAction::Names));
+    assert_eq!(bench.hub.poll_want(), Some(HubAction::List(AGENT.into())));
     assert_eq!(bench.hub.poll_want(), None);
 }
 
@@ -276,8 +276,8 @@ fn foreign_and_undecodable_events_are_noted_and_skipped() {
     for _ in 0..100 {
         bench.send(&mut listener, b"{}\n");
     }
-    let notes: Vec<Note> = std::iter::from_fn(|| listener.poll_note()).collect();
-    assert_eq!(notes.last(), Some(&Note::More(84)));
+    let notes: Vec<ListenerNote> = std::iter::from_fn(|| listener.poll_note()).collect();
+    assert_eq!(notes.last(), Some(&ListenerNote::More(84)));
 }
 
 #[test]

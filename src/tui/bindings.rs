@@ -1,5 +1,8 @@
 //! Every key that does something, in one table: the help, the bar and the dispatch come from it.
 //!
+//! To add a key: a variant of [`Command`], an entry of [`BINDINGS`], and an arm of `Model::command`
+//! in [`super::update`]. A command that asks first has its question in [`super::dialog`].
+//!
 //! Letters are the same in both cases, with one exception: `k` moves up, as in vi and its kin, and
 //! `K` kills, which asks first.
 

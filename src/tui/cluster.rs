@@ -3,17 +3,17 @@
 //! With a hub its stream is the truth for the agents that it knows. Agents that it does not know,
 //! and all of them where there is no hub, are asked for their lists again and again
 //! ([`Cluster::due`]), the silent ones more and more rarely. What cannot be had now is never
-//! guessed: its state is [`State::Unknown`], with the age of the news.
+//! guessed: its state is [`SessionState::Unknown`], with the age of the news.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::messages::{Enrolled, HostNews};
+use super::messages::{Enrolled, HostFiles};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
-use crate::fleet::listing::{LocalHome, State};
+use crate::fleet::listing::{LocalHome, SessionState};
 use crate::fleet::registry::AgentId;
 use crate::limits::{ORPHAN_AGE_MIN, SCREEN_ASK_INTERVAL, SCREEN_ASK_INTERVAL_MAX, SESSIONS_MAX};
 use crate::rpc::event::EventType;
@@ -115,10 +115,10 @@ impl Agent {
     }
 
     /// The state of one of its sessions.
-    pub(crate) fn state_of(&self, session: &Session) -> State {
+    pub(crate) fn state_of(&self, session: &Session) -> SessionState {
         match self.reach {
-            Reach::Here => State::of(session),
-            Reach::Awaited | Reach::Away(_) => State::Unknown,
+            Reach::Here => SessionState::of(session),
+            Reach::Awaited | Reach::Away(_) => SessionState::Unknown,
         }
     }
 
@@ -138,7 +138,7 @@ impl Agent {
 
 impl Cluster {
     /// What the files of this host say.
-    pub(crate) fn host_news(&mut self, news: HostNews) {
+    pub(crate) fn host_files(&mut self, news: HostFiles) {
         for agent in self.agents.values_mut() {
             agent.enrolled = None;
         }

@@ -1,13 +1,17 @@
 //! The columns of the sessions' table, one entry for each: title, widths, text, order.
+//!
+//! To add one, add an entry to [`COLUMNS`] at its place from left to right; drawing and sorting
+//! follow. A new `goes` decides when it makes room. Then draw `tests/tui/screens` anew
+//! (`CONVOCATE_DRAW=1 cargo test --test tui`) and read the difference.
 
 use std::cmp::Ordering;
 
 use super::grid::Style;
 use super::ops::Task;
-use super::row::{Row, Spot};
+use super::row::{SessionKey, SessionRow};
 use crate::base::text::age;
 use crate::base::time::{Now, Wall};
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 use crate::limits::TASK_PATIENCE;
 use crate::rpc::values::size;
 
@@ -19,11 +23,11 @@ pub(crate) struct Column {
     /// When it goes if there is no room: the highest first, 0 never.
     pub(crate) goes: u8,
     /// The text of a cell.
-    pub(crate) text: fn(&Row<'_>, Now) -> String,
+    pub(crate) text: fn(&SessionRow<'_>, Now) -> String,
     /// What a cell means.
-    pub(crate) style: fn(&Row<'_>, Now) -> Style,
+    pub(crate) style: fn(&SessionRow<'_>, Now) -> Style,
     /// The order that one expects when sorting by it.
-    pub(crate) order: fn(&Row<'_>, &Row<'_>) -> Ordering,
+    pub(crate) order: fn(&SessionRow<'_>, &SessionRow<'_>) -> Ordering,
 }
 
 /// All of them, from left to right.
@@ -59,9 +63,9 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "ID",
         cells: (8, 8),
         goes: 3,
-        text: |row, _| row.spot.id.short(),
+        text: |row, _| row.key.id.short(),
         style: |_, _| Style::Dim,
-        order: |one, other| one.spot.id.cmp(&other.spot.id),
+        order: |one, other| one.key.id.cmp(&other.key.id),
     },
     Column {
         title: "AGENT",
@@ -70,7 +74,7 @@ pub(crate) static COLUMNS: &[Column] = &[
         text: |row, _| row.host().to_owned(),
         style: |_, _| Style::Plain,
         order: |one, other| {
-            (one.host(), agent_id(&one.spot)).cmp(&(other.host(), agent_id(&other.spot)))
+            (one.host(), agent_id(&one.key)).cmp(&(other.host(), agent_id(&other.key)))
         },
     },
     Column {
@@ -170,13 +174,13 @@ fn is_late(task: &Task, now: Now) -> bool {
 }
 
 /// What a state looks like.
-pub(crate) fn state_style(state: State) -> Style {
+pub(crate) fn state_style(state: SessionState) -> Style {
     match state {
-        State::Stopped => Style::Plain,
-        State::Running => Style::Good,
-        State::Attached => Style::Busy,
-        State::Locked => Style::Bad,
-        State::Orphan | State::Unknown => Style::Warn,
+        SessionState::Stopped => Style::Plain,
+        SessionState::Running => Style::Good,
+        SessionState::Attached => Style::Busy,
+        SessionState::Locked => Style::Bad,
+        SessionState::Orphan | SessionState::Unknown => Style::Warn,
     }
 }
 
@@ -195,8 +199,8 @@ pub(crate) fn caps(cpus: f64, memory: u64) -> String {
 
 /// What a session that runs used when its agent's last heartbeat was made: thousandths of a
 /// processor, if they were known by then, and bytes of memory.
-fn usage(row: &Row<'_>) -> Option<(Option<u64>, u64)> {
-    let told = row.agent?.load.as_ref()?.get("usage")?.get(row.spot.id.to_string())?;
+fn usage(row: &SessionRow<'_>) -> Option<(Option<u64>, u64)> {
+    let told = row.agent?.load.as_ref()?.get("usage")?.get(row.key.id.to_string())?;
     row.session?.running.then_some((told.get(0)?.as_u64(), told.get(1)?.as_u64()?))
 }
 
@@ -214,25 +218,25 @@ fn load((cpu, memory): (Option<u64>, u64)) -> String {
     format!("{cpu:>4} {memory:>5}")
 }
 
-fn agent_id(spot: &Spot) -> &str {
-    spot.agent.as_ref().map_or("", |id| id.as_str())
+fn agent_id(key: &SessionKey) -> &str {
+    key.agent.as_ref().map_or("", |id| id.as_str())
 }
 
-fn port(row: &Row<'_>) -> (bool, u16) {
+fn port(row: &SessionRow<'_>) -> (bool, u16) {
     let port = row.session.map_or(0, |session| session.port);
     (port == 0, port)
 }
 
 /// Those without one come last.
-fn dns<'a>(row: &Row<'a>) -> (bool, &'a str) {
+fn dns<'a>(row: &SessionRow<'a>) -> (bool, &'a str) {
     let name = row.session.map_or("", |session| session.dns_name.as_str());
     (name.is_empty(), name)
 }
 
-fn image<'a>(row: &Row<'a>) -> &'a str {
+fn image<'a>(row: &SessionRow<'a>) -> &'a str {
     row.session.map_or("", |session| &session.image)
 }
 
-fn memory(row: &Row<'_>) -> u64 {
+fn memory(row: &SessionRow<'_>) -> u64 {
     row.session.map_or(0, |session| session.memory)
 }

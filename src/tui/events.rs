@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::cluster::Hub;
 use super::dialog::Dialog;
-use super::form::Stage;
-use super::messages::{HubLine, News, Ticket};
-use super::model::{Action, EventRow, Model};
-use super::ops::{Request, Task};
-use super::row::Spot;
+use super::form::FormStage;
+use super::messages::{HubLine, Message, ScreenRequestId};
+use super::model::{EventRow, Model, ScreenAction};
+use super::ops::{ScreenRequest, Task};
+use super::row::SessionKey;
 use crate::base::time::{Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::rpc::call::{Call, Id};
@@ -17,18 +17,18 @@ use crate::status::line::EventLine;
 
 impl Model {
     /// Something has happened outside.
-    pub fn news(&mut self, now: Now, news: News) -> Vec<Action> {
+    pub fn receive(&mut self, now: Now, message: Message) -> Vec<ScreenAction> {
         self.now = now;
-        match news {
-            News::Host(host) => self.cluster.host_news(host),
-            News::HubFound => self.cluster.set_hub(Hub::Found),
-            News::HubGone(why) => self.cluster.set_hub(Hub::Absent(why)),
-            News::HubLine(line) => self.hub_line(&line),
-            News::Answered { ticket, answer } => self.answered(ticket, answer),
-            News::Returned { text, is_failure } => {
-                self.actions.push(Action::Repaint);
+        match message {
+            Message::Host(host) => self.cluster.host_files(host),
+            Message::HubFound => self.cluster.set_hub(Hub::Found),
+            Message::HubGone(why) => self.cluster.set_hub(Hub::Absent(why)),
+            Message::HubLine(line) => self.hub_line(&line),
+            Message::Answered { request, answer } => self.answered(request, answer),
+            Message::Returned { text, is_failure } => {
+                self.actions.push(ScreenAction::Repaint);
                 if !text.is_empty() {
-                    self.say(text, is_failure);
+                    self.log(text, is_failure);
                 }
                 self.ask_everybody_soon();
             }
@@ -48,14 +48,14 @@ impl Model {
             HubLine::Event(raw) => match EventLine::parse(raw.get().as_bytes()) {
                 Ok(event) => {
                     // Named before it is applied: a deleted session has no name afterwards.
-                    let happening = self.describe(&event);
+                    let row = self.describe(&event);
                     self.cluster.event(self.now, &event);
-                    self.happened(happening);
+                    self.add_event(row);
                 }
-                Err(why) => self.say(format!("the hub told an event that is none: {why}"), true),
+                Err(why) => self.log(format!("the hub told an event that is none: {why}"), true),
             },
             HubLine::Strange(why) => {
-                self.say(format!("the hub said something strange: {why}"), true)
+                self.log(format!("the hub said something strange: {why}"), true)
             }
         }
     }
@@ -80,43 +80,43 @@ impl Model {
         EventRow { at, host, kind: event.kind.to_owned(), text: text.trim().to_owned() }
     }
 
-    fn answered(&mut self, ticket: Ticket, answer: Result<Value, String>) {
-        match self.requests.close(ticket) {
+    fn answered(&mut self, request: ScreenRequestId, answer: Result<Value, String>) {
+        match self.requests.close(request) {
             None => {}
-            Some(Request::List(agent)) => self.cluster.listed(self.now, &agent, answer),
-            Some(Request::Ping(agent)) => {
+            Some(ScreenRequest::List(agent)) => self.cluster.listed(self.now, &agent, answer),
+            Some(ScreenRequest::Ping(agent)) => {
                 let pong = answer.ok().and_then(|value| serde_json::from_value::<Pong>(value).ok());
                 if let Some(pong) = pong {
                     self.cluster.ponged(&agent, pong);
                 }
             }
-            Some(Request::Get(agent)) => {
+            Some(ScreenRequest::Get(agent)) => {
                 let session = answer.ok().and_then(|it| serde_json::from_value::<Session>(it).ok());
                 if let Some(session) = session {
                     self.cluster.put(&agent, session);
                 }
             }
-            Some(Request::Do(task)) => self.finished(ticket, &task, answer),
+            Some(ScreenRequest::Do(task)) => self.finished(request, &task, answer),
         }
     }
 
-    fn finished(&mut self, ticket: Ticket, task: &Task, answer: Result<Value, String>) {
+    fn finished(&mut self, request: ScreenRequestId, task: &Task, answer: Result<Value, String>) {
         let has_form = match &self.dialog {
-            Some(Dialog::Form(form)) => form.stage == Stage::Asking(ticket),
+            Some(Dialog::Form(form)) => form.stage == FormStage::Asking(request),
             Some(Dialog::Confirm(_)) | None => false,
         };
         match answer {
             Ok(value) => {
-                self.say(format!("{} {}", task.done(), task.subject), false);
+                self.log(format!("{} {}", task.done(), task.subject), false);
                 if has_form {
                     self.dialog = None;
                 }
                 self.take_result(task, value);
             }
             Err(text) => {
-                self.say(format!("{} {}: {text}", task.op, task.subject), true);
+                self.log(format!("{} {}: {text}", task.op, task.subject), true);
                 if has_form && let Some(Dialog::Form(form)) = &mut self.dialog {
-                    form.stage = Stage::Typing(Some(text));
+                    form.stage = FormStage::Typing(Some(text));
                 }
             }
         }
@@ -133,12 +133,13 @@ impl Model {
         match (serde_json::from_value::<Session>(value), task.id) {
             (Ok(session), old) => {
                 if old.is_none() {
-                    self.spot = Some(Spot { agent: Some(task.agent.clone()), id: session.uuid });
+                    self.selected =
+                        Some(SessionKey { agent: Some(task.agent.clone()), id: session.uuid });
                 }
                 self.cluster.put(&task.agent, session);
             }
             (Err(_), Some(id)) => {
-                let request = Request::Get(task.agent.clone());
+                let request = ScreenRequest::Get(task.agent.clone());
                 self.ask(request, &task.agent, Call::Get(Id { id }));
             }
             (Err(_), None) => {}

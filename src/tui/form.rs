@@ -6,7 +6,7 @@
 
 use super::input::Input;
 use super::keys::Key;
-use super::messages::{Enrolled, Ticket};
+use super::messages::{Enrolled, ScreenRequestId};
 use super::ops::Target;
 use crate::fleet::registry::AgentId;
 use crate::rpc::call::{Call, CloneSession, Create, Edit};
@@ -15,17 +15,17 @@ use crate::rpc::values;
 
 #[derive(Debug)]
 pub struct Form {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FormKind,
     /// Its fields, at least one.
     pub(crate) fields: Vec<Field>,
     /// The field that is typed in.
     pub(crate) at: usize,
-    pub(crate) stage: Stage,
+    pub(crate) stage: FormStage,
 }
 
 /// What a form makes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum FormKind {
     /// A session on the agent that its first field, or the only one, names.
     New(Vec<Enrolled>),
     /// Other settings of a session.
@@ -36,16 +36,16 @@ pub(crate) enum Kind {
 
 /// Where a form stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum FormStage {
     /// It is typed in. What the agent said the last time, if it was asked already.
     Typing(Option<String>),
     /// The agent is asked.
-    Asking(Ticket),
+    Asking(ScreenRequestId),
 }
 
 /// What a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum FieldName {
     /// On which agent.
     Agent,
     Name,
@@ -68,16 +68,16 @@ pub(crate) enum What {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
-    pub(crate) what: What,
+    pub(crate) what: FieldName,
     /// What stands in it.
-    pub(crate) value: Value,
+    pub(crate) value: FieldValue,
     /// What stood in it when the form opened.
     before: String,
 }
 
 /// What stands in a field.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub(crate) enum FieldValue {
     Text(Input),
     /// One of several.
     Choice {
@@ -88,7 +88,7 @@ pub(crate) enum Value {
 
 /// What a form wants after a key.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum FormResult {
     Nothing,
     /// To be closed.
     Close,
@@ -96,83 +96,83 @@ pub(crate) enum Wish {
     Ask(AgentId, Box<Call>),
 }
 
-impl What {
+impl FieldName {
     /// What stands before the field.
     pub(crate) const fn label(self) -> &'static str {
         match self {
-            What::Agent => "agent",
-            What::Name => "name",
-            What::Command => "command",
-            What::Port => "port",
-            What::Protocol => "protocol",
-            What::Dns => "dns name",
-            What::Memory => "memory",
-            What::Cpus => "cpus",
-            What::Pids => "processes",
-            What::Docker => "docker",
+            FieldName::Agent => "agent",
+            FieldName::Name => "name",
+            FieldName::Command => "command",
+            FieldName::Port => "port",
+            FieldName::Protocol => "protocol",
+            FieldName::Dns => "dns name",
+            FieldName::Memory => "memory",
+            FieldName::Cpus => "cpus",
+            FieldName::Pids => "processes",
+            FieldName::Docker => "docker",
         }
     }
 
     /// What stands behind it while nothing is wrong.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
-            What::Agent | What::Protocol => "← → or its first letter",
-            What::Name => "letters, digits, blanks, _ - .",
-            What::Command => "empty: the agent's default",
-            What::Port => "a number, auto or none",
-            What::Dns => "one host label; empty: none",
-            What::Memory => "as 512m or 4g; empty: the default",
-            What::Cpus => "as 1.5; empty: the default",
-            What::Pids => "a number; empty: the default",
-            What::Docker => "yes: the host's socket, root there",
+            FieldName::Agent | FieldName::Protocol => "← → or its first letter",
+            FieldName::Name => "letters, digits, blanks, _ - .",
+            FieldName::Command => "empty: the agent's default",
+            FieldName::Port => "a number, auto or none",
+            FieldName::Dns => "one host label; empty: none",
+            FieldName::Memory => "as 512m or 4g; empty: the default",
+            FieldName::Cpus => "as 1.5; empty: the default",
+            FieldName::Pids => "a number; empty: the default",
+            FieldName::Docker => "yes: the host's socket, root there",
         }
     }
 
     fn check(self, text: &str) -> Result<(), String> {
         match self {
-            What::Agent => Ok(()),
-            What::Name => values::name(text).map(drop),
-            What::Command => values::command(text).map(drop),
-            What::Port => values::port(text).map(drop),
-            What::Protocol => values::protocol(text).map(drop),
-            What::Dns => values::dns_name(text).map(drop),
-            What::Memory => values::memory(text).map(drop),
-            What::Cpus => values::cpus(text).map(drop),
-            What::Pids => values::pids(text).map(drop),
-            What::Docker => values::yes_no(text).map(drop),
+            FieldName::Agent => Ok(()),
+            FieldName::Name => values::name(text).map(drop),
+            FieldName::Command => values::command(text).map(drop),
+            FieldName::Port => values::port(text).map(drop),
+            FieldName::Protocol => values::protocol(text).map(drop),
+            FieldName::Dns => values::dns_name(text).map(drop),
+            FieldName::Memory => values::memory(text).map(drop),
+            FieldName::Cpus => values::cpus(text).map(drop),
+            FieldName::Pids => values::pids(text).map(drop),
+            FieldName::Docker => values::yes_no(text).map(drop),
         }
     }
 
     /// Whether the agent has a default for it.
     const fn has_default(self) -> bool {
-        matches!(self, What::Command | What::Memory | What::Cpus | What::Pids)
+        matches!(self, FieldName::Command | FieldName::Memory | FieldName::Cpus | FieldName::Pids)
     }
 }
 
 impl Field {
-    fn text(what: What, text: &str) -> Field {
-        Field { what, value: Value::Text(Input::new(text)), before: text.to_owned() }
+    fn text(what: FieldName, text: &str) -> Field {
+        Field { what, value: FieldValue::Text(Input::new(text)), before: text.to_owned() }
     }
 
-    fn choice(what: What, options: Vec<String>, at: usize) -> Field {
+    fn choice(what: FieldName, options: Vec<String>, at: usize) -> Field {
         let before = options.get(at).cloned().unwrap_or_default();
-        Field { what, value: Value::Choice { options, at }, before }
+        Field { what, value: FieldValue::Choice { options, at }, before }
     }
 
     /// What stands in it.
     pub(crate) fn shown(&self) -> String {
         match &self.value {
-            Value::Text(input) => input.text(),
-            Value::Choice { options, at } => options.get(*at).cloned().unwrap_or_default(),
+            FieldValue::Text(input) => input.text(),
+            FieldValue::Choice { options, at } => options.get(*at).cloned().unwrap_or_default(),
         }
     }
 
     fn key(&mut self, key: &Key) {
         match &mut self.value {
-            Value::Text(input) => {
+            FieldValue::Text(input) => {
                 input.key(key);
             }
-            Value::Choice { options, at } => {
+            FieldValue::Choice { options, at } => {
                 let count = options.len().max(1);
                 match key {
                     Key::Right | Key::Char(' ') => *at = (*at + 1) % count,
@@ -201,18 +201,20 @@ impl Form {
             let options =
                 agents.iter().map(|agent| format!("{} ({})", agent.host, agent.id)).collect();
             let at = agents.iter().position(|agent| Some(&agent.id) == on).unwrap_or(0);
-            fields.push(Field::choice(What::Agent, options, at));
+            fields.push(Field::choice(FieldName::Agent, options, at));
         }
-        for (what, text) in [(What::Name, ""), (What::Command, ""), (What::Port, "none")] {
+        for (what, text) in
+            [(FieldName::Name, ""), (FieldName::Command, ""), (FieldName::Port, "none")]
+        {
             fields.push(Field::text(what, text));
         }
-        fields.push(Field::choice(What::Protocol, protocols(), 0));
-        for what in [What::Dns, What::Memory, What::Cpus, What::Pids] {
+        fields.push(Field::choice(FieldName::Protocol, protocols(), 0));
+        for what in [FieldName::Dns, FieldName::Memory, FieldName::Cpus, FieldName::Pids] {
             fields.push(Field::text(what, ""));
         }
-        fields.push(Field::choice(What::Docker, no_yes(), 0));
+        fields.push(Field::choice(FieldName::Docker, no_yes(), 0));
         let at = usize::from(agents.len() > 1);
-        Form { kind: Kind::New(agents), fields, at, stage: Stage::Typing(None) }
+        Form { kind: FormKind::New(agents), fields, at, stage: FormStage::Typing(None) }
     }
 
     /// Other settings of a session.
@@ -221,37 +223,37 @@ impl Form {
         let number = |value: f64| if value > 0.0 { value.to_string() } else { String::new() };
         let protocol = protocols().iter().position(|name| name == session.protocol.as_str());
         let fields = vec![
-            Field::text(What::Name, &session.name),
-            Field::text(What::Command, &session.command),
-            Field::text(What::Port, &port),
-            Field::choice(What::Protocol, protocols(), protocol.unwrap_or(0)),
-            Field::text(What::Dns, &session.dns_name),
-            Field::text(What::Memory, &values::size(session.memory)),
-            Field::text(What::Cpus, &number(session.cpus)),
-            Field::text(What::Pids, &number(f64::from(session.pids))),
-            Field::choice(What::Docker, no_yes(), usize::from(session.docker)),
+            Field::text(FieldName::Name, &session.name),
+            Field::text(FieldName::Command, &session.command),
+            Field::text(FieldName::Port, &port),
+            Field::choice(FieldName::Protocol, protocols(), protocol.unwrap_or(0)),
+            Field::text(FieldName::Dns, &session.dns_name),
+            Field::text(FieldName::Memory, &values::size(session.memory)),
+            Field::text(FieldName::Cpus, &number(session.cpus)),
+            Field::text(FieldName::Pids, &number(f64::from(session.pids))),
+            Field::choice(FieldName::Docker, no_yes(), usize::from(session.docker)),
         ];
-        Form { kind: Kind::Edit(target), fields, at: 0, stage: Stage::Typing(None) }
+        Form { kind: FormKind::Edit(target), fields, at: 0, stage: FormStage::Typing(None) }
     }
 
     /// A copy of a session.
     pub(crate) fn clone_of(target: Target) -> Form {
         let name = format!("{} copy", target.name);
-        let fields = vec![Field::text(What::Name, &name)];
-        Form { kind: Kind::Clone(target), fields, at: 0, stage: Stage::Typing(None) }
+        let fields = vec![Field::text(FieldName::Name, &name)];
+        Form { kind: FormKind::Clone(target), fields, at: 0, stage: FormStage::Typing(None) }
     }
 
     /// What it is, for its border.
     pub(crate) fn title(&self) -> String {
         match &self.kind {
-            Kind::New(agents) => match &agents[..] {
+            FormKind::New(agents) => match &agents[..] {
                 [only] => format!("new session on {} ({})", only.host, only.id),
                 _ => "new session".to_owned(),
             },
-            Kind::Edit(Target { id, host, agent, .. }) => {
+            FormKind::Edit(Target { id, host, agent, .. }) => {
                 format!("settings of {} on {host} ({agent})", id.short())
             }
-            Kind::Clone(Target { id, name, host, .. }) => {
+            FormKind::Clone(Target { id, name, host, .. }) => {
                 format!("copy of {name:?} ({}) on {host}", id.short())
             }
         }
@@ -262,19 +264,19 @@ impl Form {
         let text = field.shown();
         let is_default = text.is_empty() && field.what.has_default();
         match &self.kind {
-            Kind::New(_) if is_default => None,
+            FormKind::New(_) if is_default => None,
             // What an older agent did not tell stays as it is.
-            Kind::Edit(_) if text == field.before => None,
+            FormKind::Edit(_) if text == field.before => None,
             _ => field.what.check(&text).err(),
         }
     }
 
-    pub(crate) fn key(&mut self, key: &Key) -> Wish {
+    pub(crate) fn key(&mut self, key: &Key) -> FormResult {
         if matches!(key, Key::Esc | Key::Ctrl('c')) {
-            return Wish::Close;
+            return FormResult::Close;
         }
-        if !matches!(self.stage, Stage::Typing(_)) {
-            return Wish::Nothing;
+        if !matches!(self.stage, FormStage::Typing(_)) {
+            return FormResult::Nothing;
         }
         let count = self.fields.len();
         match key {
@@ -283,40 +285,40 @@ impl Form {
             Key::Enter => return self.submit(),
             _ => self.fields[self.at].key(key),
         }
-        Wish::Nothing
+        FormResult::Nothing
     }
 
-    fn submit(&mut self) -> Wish {
+    fn submit(&mut self) -> FormResult {
         let wrong = (0..self.fields.len()).find(|at| self.error(&self.fields[*at]).is_some());
         if let Some(at) = wrong {
             self.at = at;
-            return Wish::Nothing;
+            return FormResult::Nothing;
         }
         match self.call() {
-            Ok((agent, call)) => Wish::Ask(agent, Box::new(call)),
+            Ok((agent, call)) => FormResult::Ask(agent, Box::new(call)),
             Err(text) => {
-                self.stage = Stage::Typing(Some(text));
-                Wish::Nothing
+                self.stage = FormStage::Typing(Some(text));
+                FormResult::Nothing
             }
         }
     }
 
     fn call(&self) -> Result<(AgentId, Call), String> {
         match &self.kind {
-            Kind::New(agents) => {
+            FormKind::New(agents) => {
                 let at = match self.fields.first().map(|field| (&field.value, field.what)) {
-                    Some((Value::Choice { at, .. }, What::Agent)) => *at,
+                    Some((FieldValue::Choice { at, .. }, FieldName::Agent)) => *at,
                     _ => 0,
                 };
                 let agent = agents.get(at).ok_or("there is no agent to make a session on")?;
                 Ok((agent.id.clone(), Call::Create(self.create()?)))
             }
-            Kind::Clone(target) => {
-                let name = values::name(&self.text_of(What::Name))?;
+            FormKind::Clone(target) => {
+                let name = values::name(&self.text_of(FieldName::Name))?;
                 let clone = CloneSession { source_id: target.id, name };
                 Ok((target.agent.clone(), Call::Clone(clone)))
             }
-            Kind::Edit(target) => {
+            FormKind::Edit(target) => {
                 if self.fields.iter().all(|field| field.shown() == field.before) {
                     return Err("nothing is changed; Esc leaves".to_owned());
                 }
@@ -328,36 +330,36 @@ impl Form {
     fn create(&self) -> Result<Create, String> {
         let given = |what| Some(self.text_of(what)).filter(|text| !text.is_empty());
         Ok(Create {
-            name: values::name(&self.text_of(What::Name))?,
-            port: values::port(&self.text_of(What::Port))?,
-            protocol: values::protocol(&self.text_of(What::Protocol))?,
-            dns_name: values::dns_name(&self.text_of(What::Dns))?,
-            command: given(What::Command).map(|text| values::command(&text)).transpose()?,
-            docker: Some(values::yes_no(&self.text_of(What::Docker))?).filter(|yes| *yes),
-            memory: given(What::Memory).map(|text| values::memory(&text)).transpose()?,
-            cpus: given(What::Cpus).map(|text| values::cpus(&text)).transpose()?,
-            pids: given(What::Pids).map(|text| values::pids(&text)).transpose()?,
+            name: values::name(&self.text_of(FieldName::Name))?,
+            port: values::port(&self.text_of(FieldName::Port))?,
+            protocol: values::protocol(&self.text_of(FieldName::Protocol))?,
+            dns_name: values::dns_name(&self.text_of(FieldName::Dns))?,
+            command: given(FieldName::Command).map(|text| values::command(&text)).transpose()?,
+            docker: Some(values::yes_no(&self.text_of(FieldName::Docker))?).filter(|yes| *yes),
+            memory: given(FieldName::Memory).map(|text| values::memory(&text)).transpose()?,
+            cpus: given(FieldName::Cpus).map(|text| values::cpus(&text)).transpose()?,
+            pids: given(FieldName::Pids).map(|text| values::pids(&text)).transpose()?,
         })
     }
 
     fn edited(&self, target: &Target) -> Result<Edit, String> {
         Ok(Edit {
             id: target.id,
-            name: self.changed(What::Name, values::name)?,
-            port: self.changed(What::Port, values::port)?,
-            protocol: self.changed(What::Protocol, values::protocol)?,
-            dns_name: self.changed(What::Dns, values::dns_name)?,
-            command: self.changed(What::Command, values::command)?,
-            docker: self.changed(What::Docker, values::yes_no)?,
-            memory: self.changed(What::Memory, values::memory)?,
-            cpus: self.changed(What::Cpus, values::cpus)?,
-            pids: self.changed(What::Pids, values::pids)?,
+            name: self.changed(FieldName::Name, values::name)?,
+            port: self.changed(FieldName::Port, values::port)?,
+            protocol: self.changed(FieldName::Protocol, values::protocol)?,
+            dns_name: self.changed(FieldName::Dns, values::dns_name)?,
+            command: self.changed(FieldName::Command, values::command)?,
+            docker: self.changed(FieldName::Docker, values::yes_no)?,
+            memory: self.changed(FieldName::Memory, values::memory)?,
+            cpus: self.changed(FieldName::Cpus, values::cpus)?,
+            pids: self.changed(FieldName::Pids, values::pids)?,
         })
     }
 
     fn changed<T>(
         &self,
-        what: What,
+        what: FieldName,
         read: fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         let field = self.fields.iter().find(|field| field.what == what);
@@ -365,14 +367,14 @@ impl Form {
         changed.map(|field| read(&field.shown())).transpose()
     }
 
-    fn text_of(&self, what: What) -> String {
+    fn text_of(&self, what: FieldName) -> String {
         let field = self.fields.iter().find(|field| field.what == what);
         field.map_or_else(String::new, Field::shown)
     }
 
     /// The name that stands in it.
     pub(crate) fn name(&self) -> String {
-        self.text_of(What::Name)
+        self.text_of(FieldName::Name)
     }
 }
 

@@ -45,11 +45,11 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 /// Makes keys of bytes.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    state: State,
+    state: DecoderState,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum DecoderState {
     #[default]
     Ground,
     /// Since this time.
@@ -83,10 +83,12 @@ impl Decoder {
     /// When [`Decoder::tick`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Escape { since } | State::Sequence { since, .. } | State::Single { since } => {
-                Some(since + ESCAPE_PATIENCE)
-            }
-            State::Ground | State::Pasting { .. } | State::Character { .. } => None,
+            DecoderState::Escape { since }
+            | DecoderState::Sequence { since, .. }
+            | DecoderState::Single { since } => Some(since + ESCAPE_PATIENCE),
+            DecoderState::Ground
+            | DecoderState::Pasting { .. }
+            | DecoderState::Character { .. } => None,
         }
     }
 
@@ -96,51 +98,51 @@ impl Decoder {
             return;
         }
         match std::mem::take(&mut self.state) {
-            State::Escape { .. } => keys.push(Key::Esc),
-            State::Single { .. } => keys.push(Key::Alt('O')),
-            State::Sequence { bytes, .. } if bytes.is_empty() => keys.push(Key::Alt('[')),
+            DecoderState::Escape { .. } => keys.push(Key::Esc),
+            DecoderState::Single { .. } => keys.push(Key::Alt('O')),
+            DecoderState::Sequence { bytes, .. } if bytes.is_empty() => keys.push(Key::Alt('[')),
             _ => {}
         }
     }
 
-    fn step(&mut self, now: Mono, byte: u8, keys: &mut Vec<Key>) -> State {
+    fn step(&mut self, now: Mono, byte: u8, keys: &mut Vec<Key>) -> DecoderState {
         match std::mem::take(&mut self.state) {
-            State::Ground => ground(now, byte, keys),
-            State::Escape { .. } => escape(now, byte, keys),
-            State::Sequence { bytes, since } => sequence(now, byte, bytes, since, keys),
-            State::Single { .. } => {
+            DecoderState::Ground => ground(now, byte, keys),
+            DecoderState::Escape { .. } => escape(now, byte, keys),
+            DecoderState::Sequence { bytes, since } => sequence(now, byte, bytes, since, keys),
+            DecoderState::Single { .. } => {
                 keys.extend(single(byte));
-                State::Ground
+                DecoderState::Ground
             }
-            State::Pasting { bytes } => pasting(byte, bytes, keys),
-            State::Character { bytes, wanted } => character(now, byte, bytes, wanted, keys),
+            DecoderState::Pasting { bytes } => pasting(byte, bytes, keys),
+            DecoderState::Character { bytes, wanted } => character(now, byte, bytes, wanted, keys),
         }
     }
 }
 
-fn ground(now: Mono, byte: u8, keys: &mut Vec<Key>) -> State {
+fn ground(now: Mono, byte: u8, keys: &mut Vec<Key>) -> DecoderState {
     match byte {
-        0x1b => return State::Escape { since: now },
+        0x1b => return DecoderState::Escape { since: now },
         b'\r' | b'\n' => keys.push(Key::Enter),
         b'\t' => keys.push(Key::Tab),
         0x08 | 0x7f => keys.push(Key::Backspace),
         0x01..=0x1a => keys.push(Key::Ctrl(char::from(byte - 1 + b'a'))),
         0x20..=0x7e => keys.push(Key::Char(char::from(byte))),
-        0xc2..=0xdf => return State::Character { bytes: vec![byte], wanted: 2 },
-        0xe0..=0xef => return State::Character { bytes: vec![byte], wanted: 3 },
-        0xf0..=0xf4 => return State::Character { bytes: vec![byte], wanted: 4 },
+        0xc2..=0xdf => return DecoderState::Character { bytes: vec![byte], wanted: 2 },
+        0xe0..=0xef => return DecoderState::Character { bytes: vec![byte], wanted: 3 },
+        0xf0..=0xf4 => return DecoderState::Character { bytes: vec![byte], wanted: 4 },
         _ => {}
     }
-    State::Ground
+    DecoderState::Ground
 }
 
-fn escape(now: Mono, byte: u8, keys: &mut Vec<Key>) -> State {
+fn escape(now: Mono, byte: u8, keys: &mut Vec<Key>) -> DecoderState {
     match byte {
-        b'[' => return State::Sequence { bytes: Vec::new(), since: now },
-        b'O' => return State::Single { since: now },
+        b'[' => return DecoderState::Sequence { bytes: Vec::new(), since: now },
+        b'O' => return DecoderState::Single { since: now },
         0x1b => {
             keys.push(Key::Esc);
-            return State::Escape { since: now };
+            return DecoderState::Escape { since: now };
         }
         0x20..=0x7e => keys.push(Key::Alt(char::from(byte))),
         _ => {
@@ -148,31 +150,37 @@ fn escape(now: Mono, byte: u8, keys: &mut Vec<Key>) -> State {
             return ground(now, byte, keys);
         }
     }
-    State::Ground
+    DecoderState::Ground
 }
 
 /// Behind `ESC [`: parameters, then the byte that ends it (ECMA-48 §5.4).
-fn sequence(now: Mono, byte: u8, mut bytes: Vec<u8>, since: Mono, keys: &mut Vec<Key>) -> State {
+fn sequence(
+    now: Mono,
+    byte: u8,
+    mut bytes: Vec<u8>,
+    since: Mono,
+    keys: &mut Vec<Key>,
+) -> DecoderState {
     // The Linux console has function keys of its own: ESC [ [ A.
     let is_console = byte == b'[' && bytes.is_empty();
     match byte {
         0x20..=0x3f => {}
         _ if is_console => {}
         0x40..=0x7e if bytes == b"200" && byte == b'~' => {
-            return State::Pasting { bytes: Vec::new() };
+            return DecoderState::Pasting { bytes: Vec::new() };
         }
         0x40..=0x7e => {
             keys.extend(named(&bytes, byte));
-            return State::Ground;
+            return DecoderState::Ground;
         }
         // Whatever it was, it is over.
-        0x1b => return State::Escape { since: now },
-        _ => return State::Ground,
+        0x1b => return DecoderState::Escape { since: now },
+        _ => return DecoderState::Ground,
     }
     if bytes.len() < KEY_SEQUENCE_BYTES_MAX {
         bytes.push(byte);
     }
-    State::Sequence { bytes, since }
+    DecoderState::Sequence { bytes, since }
 }
 
 /// The key of a sequence; modifiers (`1;5A`) are not looked at.
@@ -215,7 +223,7 @@ fn single(byte: u8) -> Option<Key> {
     }
 }
 
-fn pasting(byte: u8, mut bytes: Vec<u8>, keys: &mut Vec<Key>) -> State {
+fn pasting(byte: u8, mut bytes: Vec<u8>, keys: &mut Vec<Key>) -> DecoderState {
     bytes.push(byte);
     if bytes.ends_with(PASTE_END) {
         bytes.truncate(bytes.len() - PASTE_END.len());
@@ -223,26 +231,32 @@ fn pasting(byte: u8, mut bytes: Vec<u8>, keys: &mut Vec<Key>) -> State {
         let text = String::from_utf8_lossy(&bytes);
         let blank = |sign: char| if sign.is_control() { ' ' } else { sign };
         keys.push(Key::Paste(text.trim().chars().map(blank).collect()));
-        return State::Ground;
+        return DecoderState::Ground;
     }
     // What is too long is dropped; the end is still looked for.
     if bytes.len() > PASTE_BYTES_MAX + PASTE_END.len() {
         bytes.remove(PASTE_BYTES_MAX);
     }
-    State::Pasting { bytes }
+    DecoderState::Pasting { bytes }
 }
 
-fn character(now: Mono, byte: u8, mut bytes: Vec<u8>, wanted: usize, keys: &mut Vec<Key>) -> State {
+fn character(
+    now: Mono,
+    byte: u8,
+    mut bytes: Vec<u8>,
+    wanted: usize,
+    keys: &mut Vec<Key>,
+) -> DecoderState {
     if !(0x80..=0xbf).contains(&byte) {
         return ground(now, byte, keys);
     }
     bytes.push(byte);
     if bytes.len() < wanted {
-        return State::Character { bytes, wanted };
+        return DecoderState::Character { bytes, wanted };
     }
     let sign = std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next());
     keys.extend(sign.filter(|sign| !sign.is_control()).map(Key::Char));
-    State::Ground
+    DecoderState::Ground
 }
 
 #[cfg(test)]

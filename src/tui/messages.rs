@@ -11,15 +11,15 @@ use crate::fleet::listing::LocalHome;
 use crate::fleet::registry::AgentId;
 use crate::status::snapshot::{AgentSnapshot, Snapshot};
 
-/// Names a request of ours until it is answered.
+/// Names a request of the screen until it is answered; see [`crate::fleet`] for its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct ScreenRequestId(pub u64);
 
 /// Something has happened outside.
 #[derive(Debug)]
-pub enum News {
+pub enum Message {
     /// What this host knows of agents and sessions, read afresh.
-    Host(HostNews),
+    Host(HostFiles),
     /// The hub is there; its snapshot follows.
     HubFound,
     /// The hub is not there, or gone: why.
@@ -28,7 +28,7 @@ pub enum News {
     HubLine(Vec<u8>),
     /// An agent has answered, or will not.
     Answered {
-        ticket: Ticket,
+        request: ScreenRequestId,
         /// The result, or the whole sentence.
         answer: Result<Value, String>,
     },
@@ -43,7 +43,7 @@ pub enum News {
 
 /// What the shell host's own files say.
 #[derive(Clone, Debug, Default)]
-pub struct HostNews {
+pub struct HostFiles {
     /// The agents of the registry.
     pub agents: Vec<Enrolled>,
     /// What is wrong with other entries, a sentence each.

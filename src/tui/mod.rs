@@ -1,6 +1,6 @@
 //! The operator's screen, without a terminal.
 //!
-//! Sans-IO: bytes become keys ([`keys`]), keys and news change the model ([`update`], [`events`]) and
+//! Sans-IO: bytes become keys ([`keys`]), keys and messages change the model ([`update`], [`events`]) and
 //! give actions for the driver; the model becomes a grid of cells ([`view`]), a pure function of
 //! its state and size, and the grid becomes few bytes ([`paint`]). Nothing here opens, asks or
 //! waits.

@@ -12,14 +12,14 @@ use super::columns::ACCESS;
 use super::dialog::Dialog;
 use super::input::Input;
 use super::list::List;
-use super::messages::Ticket;
-use super::ops::{Requests, Target};
+use super::messages::ScreenRequestId;
+use super::ops::{OpenRequests, Target};
 use super::page::Page;
 use super::paint::Look;
-use super::row::{Item, Row, Spot};
+use super::row::{SessionKey, SessionRow, TableLine};
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 use crate::fleet::registry::AgentId;
 use crate::limits::{EVENT_ROWS_MAX, MESSAGE_SHOWN, MESSAGES_MAX, TROUBLE_SHOWN};
 use crate::rpc::call::Call;
@@ -38,12 +38,12 @@ pub(crate) struct Order {
 
 /// Something that was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct LogEntry {
     pub(crate) at: Wall,
     /// What: one sentence, whole.
     pub(crate) text: String,
     /// Whether something has failed.
-    pub(crate) is_trouble: bool,
+    pub(crate) is_error: bool,
 }
 
 /// An event as it is shown.
@@ -59,9 +59,9 @@ pub(crate) struct EventRow {
 
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub enum ScreenAction {
     /// Ask an agent; the answer comes as [`super::messages::News::Answered`].
-    Ask { ticket: Ticket, agent: AgentId, call: Call },
+    Ask { request: ScreenRequestId, agent: AgentId, call: Call },
     /// Lend the terminal to a session, then tell [`super::messages::News::Returned`].
     Attach(Target),
     /// Paint all of the screen.
@@ -100,25 +100,25 @@ pub struct Model {
     pub(crate) is_typing: bool,
     /// How the table is ordered.
     pub(crate) order: Order,
-    pub items: Vec<Item>,
-    pub spot: Option<Spot>,
+    pub items: Vec<TableLine>,
+    pub selected: Option<SessionKey>,
     pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
-    pub(crate) counts: BTreeMap<State, usize>,
+    pub(crate) counts: BTreeMap<SessionState, usize>,
     /// Directories that no agent owns.
-    pub(crate) orphans: BTreeMap<Uuid, State>,
+    pub(crate) orphans: BTreeMap<Uuid, SessionState>,
     pub dialog: Option<Dialog>,
     /// What is under way.
-    pub(crate) requests: Requests,
+    pub(crate) requests: OpenRequests,
     /// What was said, the newest last.
-    pub(crate) messages: VecDeque<Message>,
+    pub(crate) messages: VecDeque<LogEntry>,
     /// Until when the newest message is shown below the list.
     pub(crate) message_until: Mono,
     /// The events, the newest last.
-    pub(crate) happenings: VecDeque<EventRow>,
+    pub(crate) event_rows: VecDeque<EventRow>,
     /// How much was painted.
     pub(crate) painted: Painted,
-    pub(super) actions: Vec<Action>,
+    pub(super) actions: Vec<ScreenAction>,
     /// Whether the lines of the table are to be found anew.
     pub(super) is_stale: bool,
 }
@@ -149,15 +149,15 @@ impl Model {
             is_typing: false,
             order: Order { column: ACCESS, is_inverted: false, is_grouped: false },
             items: Vec::new(),
-            spot: None,
+            selected: None,
             agent: None,
             counts: BTreeMap::new(),
             orphans: BTreeMap::new(),
             dialog: None,
-            requests: Requests::default(),
+            requests: OpenRequests::default(),
             messages: VecDeque::new(),
             message_until: Mono::ZERO,
-            happenings: VecDeque::new(),
+            event_rows: VecDeque::new(),
             painted: Painted::default(),
             actions: Vec::new(),
             is_stale: true,
@@ -174,16 +174,20 @@ impl Model {
     }
 
     /// A session as it is known now.
-    pub fn row(&self, spot: &Spot) -> Option<Row<'_>> {
-        let Some(id) = &spot.agent else { return self.orphan_row(spot) };
+    pub fn row(&self, key: &SessionKey) -> Option<SessionRow<'_>> {
+        let Some(id) = &key.agent else { return self.orphan_row(key) };
         let agent = self.cluster.agents.get(id.as_str())?;
-        let session = agent.sessions.get(&spot.id)?;
+        let session = agent.sessions.get(&key.id)?;
         Some(self.session_row(agent, session))
     }
 
-    pub(super) fn session_row<'a>(&'a self, agent: &'a Agent, session: &'a Session) -> Row<'a> {
-        Row {
-            spot: Spot { agent: Some(agent.id.clone()), id: session.uuid },
+    pub(super) fn session_row<'a>(
+        &'a self,
+        agent: &'a Agent,
+        session: &'a Session,
+    ) -> SessionRow<'a> {
+        SessionRow {
+            key: SessionKey { agent: Some(agent.id.clone()), id: session.uuid },
             agent: Some(agent),
             session: Some(session),
             state: agent.state_of(session),
@@ -192,14 +196,14 @@ impl Model {
         }
     }
 
-    pub(super) fn orphan_row(&self, spot: &Spot) -> Option<Row<'_>> {
-        let home = self.cluster.homes.iter().find(|home| home.id == spot.id)?;
+    pub(super) fn orphan_row(&self, key: &SessionKey) -> Option<SessionRow<'_>> {
+        let home = self.cluster.homes.iter().find(|home| home.id == key.id)?;
         let session = home.session.as_ref();
-        Some(Row {
-            spot: spot.clone(),
+        Some(SessionRow {
+            key: key.clone(),
             agent: None,
             session,
-            state: *self.orphans.get(&spot.id)?,
+            state: *self.orphans.get(&key.id)?,
             last_accessed: session.map_or(home.changed, |session| session.last_accessed),
             task: None,
         })
@@ -207,12 +211,12 @@ impl Model {
 
     /// The selected session, if an agent owns it: what something can be done to.
     pub fn selected_target(&self) -> Option<Target> {
-        let row = self.row(self.spot.as_ref()?)?;
+        let row = self.row(self.selected.as_ref()?)?;
         let agent = row.agent?;
         Some(Target {
             agent: agent.id.clone(),
             host: agent.host().to_owned(),
-            id: row.spot.id,
+            id: row.key.id,
             name: row.name().to_owned(),
         })
     }
@@ -229,16 +233,16 @@ impl Model {
     }
 
     /// The events that are shown, the newest first.
-    pub(crate) fn shown_happenings(&self) -> Vec<&EventRow> {
+    pub(crate) fn shown_event_rows(&self) -> Vec<&EventRow> {
         let words = self.filter_words(Page::Events);
         let fits = |it: &&EventRow| {
             words.is_empty() || matches(&words, &format!("{} {} {}", it.host, it.kind, it.text))
         };
-        self.happenings.iter().rev().filter(fits).collect()
+        self.event_rows.iter().rev().filter(fits).collect()
     }
 
     /// The messages that are shown, the newest first.
-    pub(crate) fn shown_messages(&self) -> Vec<&Message> {
+    pub(crate) fn shown_messages(&self) -> Vec<&LogEntry> {
         let words = self.filter_words(Page::Messages);
         self.messages.iter().rev().filter(|message| matches(&words, &message.text)).collect()
     }
@@ -249,7 +253,7 @@ impl Model {
     }
 
     /// The message that is shown below the list.
-    pub(crate) fn current_message(&self) -> Option<&Message> {
+    pub(crate) fn current_message(&self) -> Option<&LogEntry> {
         self.messages.back().filter(|_| self.now.mono < self.message_until)
     }
 
@@ -262,20 +266,20 @@ impl Model {
         self.filter(page).to_lowercase().split_whitespace().map(str::to_owned).collect()
     }
 
-    pub(crate) fn say(&mut self, text: String, is_trouble: bool) {
+    pub(crate) fn log(&mut self, text: String, is_error: bool) {
         if self.messages.len() == MESSAGES_MAX {
             self.messages.pop_front();
         }
-        self.messages.push_back(Message { at: self.now.wall, text, is_trouble });
-        let shown = if is_trouble { TROUBLE_SHOWN } else { MESSAGE_SHOWN };
+        self.messages.push_back(LogEntry { at: self.now.wall, text, is_error });
+        let shown = if is_error { TROUBLE_SHOWN } else { MESSAGE_SHOWN };
         self.message_until = self.now.mono + shown;
     }
 
-    pub(super) fn happened(&mut self, happening: EventRow) {
-        if self.happenings.len() == EVENT_ROWS_MAX {
-            self.happenings.pop_front();
+    pub(super) fn add_event(&mut self, row: EventRow) {
+        if self.event_rows.len() == EVENT_ROWS_MAX {
+            self.event_rows.pop_front();
         }
-        self.happenings.push_back(happening);
+        self.event_rows.push_back(row);
         // Who reads an older one goes on reading it.
         let list = self.lists.entry(Page::Events).or_default();
         if list.at > 0 {
@@ -301,12 +305,12 @@ impl Model {
 
     /// What a key would do with the selected session is not possible: says so.
     pub(super) fn refuse(&mut self, command: Command) {
-        let text = match (&self.spot, command) {
+        let text = match (&self.selected, command) {
             (Some(_), _) => "no agent owns this directory; move or remove it by hand",
             (None, Command::New) => "there is no agent to make a session on",
             (None, _) => "no session is selected",
         };
-        self.say(text.to_owned(), true);
+        self.log(text.to_owned(), true);
     }
 }
 

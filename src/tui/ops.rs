@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::messages::Ticket;
+use super::messages::ScreenRequestId;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::fleet::registry::AgentId;
@@ -35,7 +35,7 @@ pub(crate) struct Task {
 
 /// A question under way.
 #[derive(Clone, Debug)]
-pub(crate) enum Request {
+pub(crate) enum ScreenRequest {
     /// For an agent's list.
     List(AgentId),
     /// Who it is.
@@ -48,9 +48,9 @@ pub(crate) enum Request {
 
 /// All that is under way.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct OpenRequests {
     next: u64,
-    open: BTreeMap<Ticket, Request>,
+    open: BTreeMap<ScreenRequestId, ScreenRequest>,
 }
 
 /// Words for an op: the doing, and the done.
@@ -94,25 +94,25 @@ impl Task {
     }
 }
 
-impl Requests {
+impl OpenRequests {
     /// Takes note of a request and names it.
-    pub(crate) fn open(&mut self, request: Request) -> Ticket {
+    pub(crate) fn open(&mut self, request: ScreenRequest) -> ScreenRequestId {
         self.next += 1;
-        let ticket = Ticket(self.next);
-        self.open.insert(ticket, request);
-        ticket
+        let id = ScreenRequestId(self.next);
+        self.open.insert(id, request);
+        id
     }
 
     /// It has its answer.
-    pub(crate) fn close(&mut self, ticket: Ticket) -> Option<Request> {
-        self.open.remove(&ticket)
+    pub(crate) fn close(&mut self, id: ScreenRequestId) -> Option<ScreenRequest> {
+        self.open.remove(&id)
     }
 
     /// The operations, the oldest first.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.open.values().filter_map(|request| match request {
-            Request::Do(task) => Some(task),
-            Request::List(_) | Request::Ping(_) | Request::Get(_) => None,
+            ScreenRequest::Do(task) => Some(task),
+            ScreenRequest::List(_) | ScreenRequest::Ping(_) | ScreenRequest::Get(_) => None,
         })
     }
 

@@ -4,13 +4,13 @@ use super::cluster::Agent;
 use super::ops::Task;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 use crate::fleet::registry::AgentId;
 use crate::rpc::session::Session;
 
 /// Which session: an id is unique on an agent only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub struct SessionKey {
     /// Whose it is; `None` for a directory on this host that no agent owns.
     pub(crate) agent: Option<AgentId>,
     pub id: Uuid,
@@ -18,7 +18,7 @@ pub struct Spot {
 
 /// A line of the sessions' page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum TableLine {
     /// The sessions of an agent follow.
     Group {
         /// The agent; `None` for this host.
@@ -26,24 +26,24 @@ pub enum Item {
         /// How many are shown.
         count: usize,
     },
-    Session(Spot),
+    Session(SessionKey),
 }
 
 /// A session as the table shows it.
 #[derive(Clone, Debug)]
-pub struct Row<'a> {
-    pub(crate) spot: Spot,
+pub struct SessionRow<'a> {
+    pub(crate) key: SessionKey,
     pub(crate) agent: Option<&'a Agent>,
     /// What is known of it; `None` for a directory without readable metadata.
     pub(crate) session: Option<&'a Session>,
-    pub(crate) state: State,
+    pub(crate) state: SessionState,
     /// When it was last accessed.
     pub(crate) last_accessed: Wall,
     /// What is being done to it.
     pub(crate) task: Option<&'a Task>,
 }
 
-impl Row<'_> {
+impl SessionRow<'_> {
     pub fn name(&self) -> &str {
         match self.session {
             Some(session) if !session.name.is_empty() => &session.name,
@@ -58,7 +58,7 @@ impl Row<'_> {
     /// When its agent was last heard of, if that is why its state is not known.
     pub(crate) fn last_news(&self) -> Option<Wall> {
         match self.state {
-            State::Unknown => self.agent.and_then(|agent| agent.last_news),
+            SessionState::Unknown => self.agent.and_then(|agent| agent.last_news),
             _ => None,
         }
     }
@@ -68,21 +68,21 @@ impl Row<'_> {
         let (dns, image) = self
             .session
             .map_or(("", ""), |session| (session.dns_name.as_str(), session.image.as_str()));
-        let agent = self.spot.agent.as_ref().map_or("", |id| id.as_str());
+        let agent = self.key.agent.as_ref().map_or("", |id| id.as_str());
         let (name, host, state) = (self.name(), self.host(), state_word(self.state));
         let port = self.session.map_or(0, |session| session.port);
-        format!("{name} {} {agent} {host} {dns} {image} {port} {state}", self.spot.id)
+        format!("{name} {} {agent} {host} {dns} {image} {port} {state}", self.key.id)
     }
 }
 
 /// A state in one word.
-pub(crate) const fn state_word(state: State) -> &'static str {
+pub(crate) const fn state_word(state: SessionState) -> &'static str {
     match state {
-        State::Stopped => "stopped",
-        State::Locked => "locked",
-        State::Running => "running",
-        State::Attached => "attached",
-        State::Orphan => "orphan",
-        State::Unknown => "unknown",
+        SessionState::Stopped => "stopped",
+        SessionState::Locked => "locked",
+        SessionState::Running => "running",
+        SessionState::Attached => "attached",
+        SessionState::Orphan => "orphan",
+        SessionState::Unknown => "unknown",
     }
 }

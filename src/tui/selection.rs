@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::columns::COLUMNS;
 use super::model::{Model, Order, matches};
 use super::page::Page;
-use super::row::{Item, Row, Spot};
+use super::row::{SessionKey, SessionRow, TableLine};
 use super::view;
 use crate::base::uuid::Uuid;
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 
 impl Model {
     /// How many lines a page has.
@@ -16,7 +16,7 @@ impl Model {
         match page {
             Page::Sessions => self.items.len(),
             Page::Agents => self.shown_agents().len(),
-            Page::Events => self.shown_happenings().len(),
+            Page::Events => self.shown_event_rows().len(),
             Page::Messages => self.shown_messages().len(),
             Page::Settings | Page::Help => view::text_lines(self).len(),
         }
@@ -35,7 +35,7 @@ impl Model {
     pub(super) fn rebuild(&mut self) {
         self.cluster.forget_owned_homes();
         let (orphans, is_sure) = self.cluster.orphans(self.now.wall);
-        let state = if is_sure { State::Orphan } else { State::Unknown };
+        let state = if is_sure { SessionState::Orphan } else { SessionState::Unknown };
         self.orphans = orphans.into_iter().map(|home| (home.id, state)).collect();
         let mut rows = self.all_rows();
         let mut counts = BTreeMap::new();
@@ -48,50 +48,49 @@ impl Model {
         let order = COLUMNS[column].order;
         rows.sort_by(|one, other| {
             let by_agent = match is_grouped {
-                true => (one.host(), &one.spot.agent).cmp(&(other.host(), &other.spot.agent)),
+                true => (one.host(), &one.key.agent).cmp(&(other.host(), &other.key.agent)),
                 false => std::cmp::Ordering::Equal,
             };
             let by_column = if is_inverted { order(other, one) } else { order(one, other) };
-            by_agent.then(by_column).then(one.spot.cmp(&other.spot))
+            by_agent.then(by_column).then(one.key.cmp(&other.key))
         });
-        let spots: Vec<Spot> = rows.into_iter().map(|row| row.spot).collect();
-        self.items = if is_grouped { grouped(spots) } else { plain(spots) };
+        let keys: Vec<SessionKey> = rows.into_iter().map(|row| row.key).collect();
+        self.items = if is_grouped { grouped(keys) } else { plain(keys) };
         self.counts = counts;
-        self.follow_spot();
+        self.follow_selected();
     }
 
-    fn all_rows(&self) -> Vec<Row<'_>> {
+    fn all_rows(&self) -> Vec<SessionRow<'_>> {
         let agents = self.cluster.agents.values();
         let owned = agents.flat_map(|agent| {
             agent.sessions.values().map(move |session| self.session_row(agent, session))
         });
-        let spot = |id: &Uuid| Spot { agent: None, id: *id };
-        let orphans = self.orphans.keys().filter_map(|id| self.orphan_row(&spot(id)));
+        let key = |id: &Uuid| SessionKey { agent: None, id: *id };
+        let orphans = self.orphans.keys().filter_map(|id| self.orphan_row(&key(id)));
         owned.chain(orphans).collect()
     }
 
     /// Stands where the selected session is now; where it was, if it is gone.
-    fn follow_spot(&mut self) {
-        let is_spot =
-            |item: &Item| matches!(item, Item::Session(at) if Some(at) == self.spot.as_ref());
-        let found = self.items.iter().position(is_spot);
+    fn follow_selected(&mut self) {
+        let is_selected = |item: &TableLine| matches!(item, TableLine::Session(at) if Some(at) == self.selected.as_ref());
+        let found = self.items.iter().position(is_selected);
         let list = self.lists.entry(Page::Sessions).or_default();
         list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));
-        self.settle_spot(1);
+        self.select_session(1);
     }
 
     /// Selects the session at the cursor; from a group's title the next one in this direction.
-    pub(super) fn settle_spot(&mut self, direction: isize) {
+    pub(super) fn select_session(&mut self, direction: isize) {
         let list = self.lists.entry(Page::Sessions).or_default();
-        let session_at = |at: &usize| matches!(self.items.get(*at), Some(Item::Session(_)));
+        let session_at = |at: &usize| matches!(self.items.get(*at), Some(TableLine::Session(_)));
         let ahead = (list.at..self.items.len()).find(session_at);
         let behind = (0..list.at).rfind(session_at);
         let at =
             if session_at(&list.at) || direction > 0 { ahead.or(behind) } else { behind.or(ahead) };
         list.at = at.unwrap_or(0);
-        self.spot = at.and_then(|at| match &self.items[at] {
-            Item::Session(spot) => Some(spot.clone()),
-            Item::Group { .. } => None,
+        self.selected = at.and_then(|at| match &self.items[at] {
+            TableLine::Session(key) => Some(key.clone()),
+            TableLine::Group { .. } => None,
         });
     }
 
@@ -112,15 +111,15 @@ impl Model {
     }
 }
 
-fn plain(spots: Vec<Spot>) -> Vec<Item> {
-    spots.into_iter().map(Item::Session).collect()
+fn plain(keys: Vec<SessionKey>) -> Vec<TableLine> {
+    keys.into_iter().map(TableLine::Session).collect()
 }
 
-fn grouped(spots: Vec<Spot>) -> Vec<Item> {
+fn grouped(keys: Vec<SessionKey>) -> Vec<TableLine> {
     let mut items = Vec::new();
-    for group in spots.chunk_by(|one, other| one.agent == other.agent) {
-        items.push(Item::Group { agent: group[0].agent.clone(), count: group.len() });
-        items.extend(group.iter().cloned().map(Item::Session));
+    for group in keys.chunk_by(|one, other| one.agent == other.agent) {
+        items.push(TableLine::Group { agent: group[0].agent.clone(), count: group.len() });
+        items.extend(group.iter().cloned().map(TableLine::Session));
     }
     items
 }

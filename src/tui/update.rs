@@ -6,11 +6,11 @@
 use super::bindings::{Command, meaning};
 use super::columns::COLUMNS;
 use super::dialog::{Confirm, Dialog};
-use super::form::{Form, Stage, Wish};
+use super::form::{Form, FormResult, FormStage};
 use super::input::Input;
 use super::keys::Key;
-use super::model::{Action, Model};
-use super::ops::{Request, Target, Task};
+use super::model::{Model, ScreenAction};
+use super::ops::{ScreenRequest, Target, Task};
 use super::page::Page;
 use super::view;
 use crate::base::time::{Mono, Now};
@@ -20,7 +20,7 @@ use crate::rpc::call::{Call, Id};
 
 impl Model {
     /// A key was pressed.
-    pub fn key(&mut self, now: Now, key: &Key) -> Vec<Action> {
+    pub fn key(&mut self, now: Now, key: &Key) -> Vec<ScreenAction> {
         self.now = now;
         match key {
             // Nothing is bound to Alt, so it was Escape and, soon after it, a key.
@@ -44,13 +44,13 @@ impl Model {
     }
 
     /// The terminal has another size now.
-    pub fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<Action> {
+    pub fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<ScreenAction> {
         (self.now, self.size) = (now, size);
-        self.actions.push(Action::Repaint);
+        self.actions.push(ScreenAction::Repaint);
         self.end_update()
     }
 
-    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+    pub fn tick(&mut self, now: Now) -> Vec<ScreenAction> {
         self.now = now;
         self.end_update()
     }
@@ -65,20 +65,20 @@ impl Model {
         [busy, message, asks].into_iter().flatten().fold(quiet, Mono::min)
     }
 
-    pub(super) fn end_update(&mut self) -> Vec<Action> {
+    pub(super) fn end_update(&mut self) -> Vec<ScreenAction> {
         for (agent, wants_ping) in self.cluster.due(self.now.mono) {
-            self.ask(Request::List(agent.clone()), &agent, Call::List);
+            self.ask(ScreenRequest::List(agent.clone()), &agent, Call::List);
             if wants_ping {
-                self.ask(Request::Ping(agent.clone()), &agent, Call::Ping);
+                self.ask(ScreenRequest::Ping(agent.clone()), &agent, Call::Ping);
             }
         }
         self.settle();
         std::mem::take(&mut self.actions)
     }
 
-    pub(super) fn ask(&mut self, request: Request, agent: &AgentId, call: Call) {
-        let ticket = self.requests.open(request);
-        self.actions.push(Action::Ask { ticket, agent: agent.clone(), call });
+    pub(super) fn ask(&mut self, request: ScreenRequest, agent: &AgentId, call: Call) {
+        let request = self.requests.open(request);
+        self.actions.push(ScreenAction::Ask { request, agent: agent.clone(), call });
     }
 
     fn confirm_key(&mut self, confirm: Confirm, key: &Key) {
@@ -93,18 +93,18 @@ impl Model {
     /// Asks an agent to do something to a session.
     fn start(&mut self, target: &Target, call: Call) {
         let task = Task::new(target, &call, self.now.mono);
-        self.ask(Request::Do(task), &target.agent, call);
+        self.ask(ScreenRequest::Do(task), &target.agent, call);
     }
 
     fn form_key(&mut self, mut form: Box<Form>, key: &Key) {
         match form.key(key) {
-            Wish::Close => {
-                if matches!(form.stage, Stage::Asking(_)) {
-                    self.say("it goes on; M shows how it ends".to_owned(), false);
+            FormResult::Close => {
+                if matches!(form.stage, FormStage::Asking(_)) {
+                    self.log("it goes on; M shows how it ends".to_owned(), false);
                 }
             }
-            Wish::Nothing => self.dialog = Some(Dialog::Form(form)),
-            Wish::Ask(agent, call) => {
+            FormResult::Nothing => self.dialog = Some(Dialog::Form(form)),
+            FormResult::Ask(agent, call) => {
                 let host = self.cluster.agents.get(agent.as_str()).map(|agent| agent.host());
                 let id = match &*call {
                     Call::Edit(edit) => Some(edit.id),
@@ -117,9 +117,9 @@ impl Model {
                     op: call.op(),
                     since: self.now.mono,
                 };
-                let ticket = self.requests.open(Request::Do(task));
-                self.actions.push(Action::Ask { ticket, agent, call: *call });
-                form.stage = Stage::Asking(ticket);
+                let request = self.requests.open(ScreenRequest::Do(task));
+                self.actions.push(ScreenAction::Ask { request, agent, call: *call });
+                form.stage = FormStage::Asking(request);
                 self.dialog = Some(Dialog::Form(form));
             }
         }
@@ -173,8 +173,8 @@ impl Model {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Quit => self.actions.push(Action::Quit),
-            Command::Redraw => self.actions.push(Action::Repaint),
+            Command::Quit => self.actions.push(ScreenAction::Quit),
+            Command::Redraw => self.actions.push(ScreenAction::Repaint),
             Command::Help => self.go(Page::Help),
             Command::Settings => self.settings(),
             Command::Sessions => self.go(Page::Sessions),
@@ -219,7 +219,7 @@ impl Model {
         let Some(target) = self.selected_target() else { return self.refuse(command) };
         let id = Id { id: target.id };
         match command {
-            Command::Attach => self.actions.push(Action::Attach(target)),
+            Command::Attach => self.actions.push(ScreenAction::Attach(target)),
             Command::Background => self.start(&target, Call::Background(id)),
             Command::Restart => self.start(&target, Call::Restart(id)),
             Command::Clone => self.dialog = Some(Dialog::Form(Box::new(Form::clone_of(target)))),
@@ -236,7 +236,7 @@ impl Model {
     fn open_new(&mut self) {
         let agents = self.cluster.agents.values();
         let enrolled: Vec<_> = agents.filter_map(|agent| agent.enrolled.clone()).collect();
-        let on = self.spot.as_ref().and_then(|spot| spot.agent.clone());
+        let on = self.selected.as_ref().and_then(|key| key.agent.clone());
         let form = Form::new_session(enrolled, on.as_ref());
         self.dialog = Some(Dialog::Form(Box::new(form)));
     }
@@ -293,7 +293,7 @@ impl Model {
             false => list.scroll(by, len, rows),
         }
         if page == Page::Sessions {
-            self.settle_spot(by.signum());
+            self.select_session(by.signum());
         }
     }
 

@@ -4,8 +4,8 @@ use convocate::base::time::{Mono, Now, Wall};
 use convocate::fleet::registry::AgentId;
 use convocate::rpc::call::Call;
 use convocate::tui::keys::{Decoder, Key};
-use convocate::tui::messages::{Enrolled, HostNews, News, Ticket};
-use convocate::tui::model::{Action, Model};
+use convocate::tui::messages::{Enrolled, HostFiles, Message, ScreenRequestId};
+use convocate::tui::model::{Model, ScreenAction};
 use convocate::tui::paint::Look;
 use convocate::tui::view;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const LONG_NAME: &str = "a-name-of-sixty-four-characters-that-goes-on-and-on-unt
 pub struct Desk {
     pub model: Model,
     pub seconds: u64,
-    pub actions: Vec<Action>,
+    pub actions: Vec<ScreenAction>,
 }
 
 pub fn agent_id(number: usize) -> AgentId {
@@ -73,9 +73,9 @@ impl Desk {
     pub fn furnished(cols: usize, rows: usize) -> Desk {
         let mut desk = Desk::new(cols, rows);
         let agents = (1..=3).map(enrolled).collect();
-        desk.news(News::Host(HostNews { agents, ..HostNews::default() }));
-        desk.news(News::HubFound);
-        desk.news(News::HubLine(snapshot().to_string().into_bytes()));
+        desk.news(Message::Host(HostFiles { agents, ..HostFiles::default() }));
+        desk.news(Message::HubFound);
+        desk.news(Message::HubLine(snapshot().to_string().into_bytes()));
         desk
     }
 
@@ -83,8 +83,8 @@ impl Desk {
     pub fn alone(agents: usize) -> Desk {
         let mut desk = Desk::new(80, 24);
         let agents = (1..=agents).map(enrolled).collect();
-        desk.news(News::Host(HostNews { agents, ..HostNews::default() }));
-        desk.news(News::HubGone("no hub answers on /run/x: gone".to_owned()));
+        desk.news(Message::Host(HostFiles { agents, ..HostFiles::default() }));
+        desk.news(Message::HubGone("no hub answers on /run/x: gone".to_owned()));
         desk
     }
 
@@ -100,8 +100,8 @@ impl Desk {
         self.model.refresh();
     }
 
-    pub fn news(&mut self, news: News) {
-        let actions = self.model.news(self.now(), news);
+    pub fn news(&mut self, message: Message) {
+        let actions = self.model.receive(self.now(), message);
         self.actions.extend(actions);
         self.model.refresh();
     }
@@ -115,7 +115,7 @@ impl Desk {
             event["session_id"] = json!(id(number));
         }
         let line = json!({ "seq": 1, "event": event }).to_string();
-        self.news(News::HubLine(line.into_bytes()));
+        self.news(Message::HubLine(line.into_bytes()));
     }
 
     /// Types text; `\r` is Enter, `\x1b` followed by nothing Escape.
@@ -148,17 +148,17 @@ impl Desk {
 
     /// The only thing that an agent was asked since the last look.
     #[track_caller]
-    pub fn asked(&mut self) -> (Ticket, AgentId, Call) {
+    pub fn asked(&mut self) -> (ScreenRequestId, AgentId, Call) {
         let actions = std::mem::take(&mut self.actions);
         match &actions[..] {
-            [Action::Ask { ticket, agent, call }] => (*ticket, agent.clone(), call.clone()),
+            [ScreenAction::Ask { request, agent, call }] => (*request, agent.clone(), call.clone()),
             _ => unreachable!("{actions:?}"),
         }
     }
 
-    pub fn answers(&mut self, ticket: Ticket, answer: Result<Value, &str>) {
+    pub fn answers(&mut self, request: ScreenRequestId, answer: Result<Value, &str>) {
         let answer = answer.map_err(str::to_owned);
-        self.news(News::Answered { ticket, answer });
+        self.news(Message::Answered { request, answer });
     }
 
     /// Selects the session of this name.
@@ -175,7 +175,7 @@ impl Desk {
     }
 
     pub fn selected(&self) -> String {
-        let row = self.model.spot.as_ref().and_then(|spot| self.model.row(spot));
+        let row = self.model.selected.as_ref().and_then(|spot| self.model.row(spot));
         row.map_or_else(String::new, |row| row.name().to_owned())
     }
 }

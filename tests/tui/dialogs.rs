@@ -2,8 +2,8 @@
 
 use convocate::rpc::call::{Call, Id};
 use convocate::tui::keys::Key;
-use convocate::tui::messages::News;
-use convocate::tui::model::Action;
+use convocate::tui::messages::Message;
+use convocate::tui::model::ScreenAction;
 use serde_json::json;
 
 use crate::desk::{Desk, agent_id, id, running, session, snapshot, with};
@@ -84,7 +84,7 @@ fn a_form_is_checked_with_every_key() {
         desk.types("\t");
     }
     desk.types("y\r");
-    let (ticket, agent, call) = desk.asked();
+    let (request, agent, call) = desk.asked();
     assert_eq!(agent, agent_id(1));
     let Call::Create(create) = call else { unreachable!("{call:?}") };
     let create = serde_json::to_value(create).expect("JSON");
@@ -96,7 +96,7 @@ fn a_form_is_checked_with_every_key() {
         })
     );
     desk.shows("creating 0s");
-    desk.answers(ticket, Ok(session(60, "ab", 0)));
+    desk.answers(request, Ok(session(60, "ab", 0)));
     desk.hides("new session");
     assert_eq!(desk.selected(), "ab");
     desk.shows("created \"ab\" on host-1");
@@ -106,21 +106,21 @@ fn a_form_is_checked_with_every_key() {
 fn what_the_agent_says_stands_whole_in_the_form_and_nothing_typed_is_lost() {
     let mut desk = Desk::furnished(80, 24);
     desk.types("nmine\r");
-    let (ticket, ..) = desk.asked();
+    let (request, ..) = desk.asked();
     let sentence = "dns name \"web\" is taken by session 00000000-0000-4000-8000-000000000000 on \
                     this agent; choose another name or change that one first";
-    desk.answers(ticket, Err(sentence));
+    desk.answers(request, Err(sentence));
     for word in sentence.split(' ') {
         desk.shows(word);
     }
     desk.shows("mine");
     desk.types("2\r");
-    let (ticket, _, call) = desk.asked();
+    let (request, _, call) = desk.asked();
     assert!(matches!(call, Call::Create(create) if create.name.as_str() == "mine2"));
     // Leaving it does not stop it; how it ends is told.
     desk.types("\x1b");
     desk.hides("new session");
-    desk.answers(ticket, Err("no"));
+    desk.answers(request, Err("no"));
     desk.shows("create \"mine2\" on host-1: no");
 }
 
@@ -141,12 +141,12 @@ fn an_agent_is_chosen_and_an_edit_says_only_what_changes() {
     desk.types("\t\t");
     desk.presses(&Key::Ctrl('u'));
     desk.types("none\r");
-    let (ticket, agent, call) = desk.asked();
+    let (request, agent, call) = desk.asked();
     let expected = json!({ "id": id(5), "port": 0 });
     assert_eq!(agent, agent_id(1));
     assert!(matches!(&call, Call::Edit(edit) if json!(edit) == expected), "{call:?}");
     let changed = with(running(session(5, "resolver", 7_300)), json!({ "port": 0 }));
-    desk.answers(ticket, Ok(changed));
+    desk.answers(request, Ok(changed));
     desk.hides("53/udp");
 
     desk.types("c\r");
@@ -159,7 +159,7 @@ fn an_edit_holds_its_session_too() {
     let mut desk = Desk::furnished(80, 24);
     desk.selects("notes");
     desk.types("e");
-    desk.news(News::HubLine(snapshot().to_string().into_bytes()));
+    desk.news(Message::HubLine(snapshot().to_string().into_bytes()));
     desk.event(1, "container.deleted", Some(3), &json!(null));
     desk.types(" 2\r");
     let (_, _, call) = desk.asked();
@@ -176,5 +176,5 @@ fn without_a_session_keys_say_so() {
     }
     desk.shows("no session is selected");
     desk.types("q");
-    assert_eq!(desk.actions, [Action::Quit]);
+    assert_eq!(desk.actions, [ScreenAction::Quit]);
 }

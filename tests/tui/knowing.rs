@@ -4,8 +4,8 @@ use convocate::base::time::Wall;
 use convocate::base::uuid::Uuid;
 use convocate::fleet::listing::LocalHome;
 use convocate::rpc::call::Call;
-use convocate::tui::messages::{HostNews, News};
-use convocate::tui::model::Action;
+use convocate::tui::messages::{HostFiles, Message};
+use convocate::tui::model::ScreenAction;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, START, agent_id, enrolled, id, running, session, snapshot};
@@ -13,10 +13,10 @@ use crate::desk::{Desk, START, agent_id, enrolled, id, running, session, snapsho
 fn answer_lists(desk: &mut Desk, answer: impl Fn(usize) -> Result<Value, &'static str>) -> usize {
     let mut count = 0;
     for action in std::mem::take(&mut desk.actions) {
-        let Action::Ask { ticket, agent, call } = action else { continue };
+        let ScreenAction::Ask { request, agent, call } = action else { continue };
         if call == Call::List {
             let number = (1..9).find(|number| agent_id(*number) == agent).expect("one of ours");
-            desk.answers(ticket, answer(number));
+            desk.answers(request, answer(number));
             count += 1;
         }
     }
@@ -53,7 +53,7 @@ fn with_a_hub_nobody_is_asked_but_those_it_does_not_know() {
     desk.tick(100);
     assert_eq!(desk.actions, []);
     let agents = (1..=4).map(enrolled).collect();
-    desk.news(News::Host(HostNews { agents, ..HostNews::default() }));
+    desk.news(Message::Host(HostFiles { agents, ..HostFiles::default() }));
     let asked = answer_lists(&mut desk, |number| {
         assert_eq!(number, 4);
         Ok(json!([session(70, "unknown to the hub", 1)]))
@@ -112,7 +112,7 @@ fn a_hub_that_goes_is_replaced_by_asking_and_comes_back() {
     desk.event(5, "container.created", Some(40), &session(40, "not enrolled", -5));
     desk.selects("not enrolled");
     desk.shows("hub live");
-    desk.news(News::HubGone("the hub has closed the connection".to_owned()));
+    desk.news(Message::HubGone("the hub has closed the connection".to_owned()));
     desk.shows("no hub");
     desk.shows("web server");
     desk.shows("only the hub knew it");
@@ -120,8 +120,8 @@ fn a_hub_that_goes_is_replaced_by_asking_and_comes_back() {
     assert_eq!(count, 3);
     desk.hides("web server");
     desk.shows("1 session: 1 unknown");
-    desk.news(News::HubFound);
-    desk.news(News::HubLine(snapshot().to_string().into_bytes()));
+    desk.news(Message::HubFound);
+    desk.news(Message::HubLine(snapshot().to_string().into_bytes()));
     desk.shows("web server");
     desk.tick(60);
     assert_eq!(answer_lists(&mut desk, |_| Ok(json!([]))), 0);
@@ -137,7 +137,7 @@ fn a_home_on_this_host_is_an_orphan_only_if_nobody_ever_owned_it() {
     };
     let homes = vec![home(1, 900), home(2, 900), home(3, 1)];
     let agents = vec![enrolled(1)];
-    desk.news(News::Host(HostNews { agents, homes, ..HostNews::default() }));
+    desk.news(Message::Host(HostFiles { agents, homes, ..HostFiles::default() }));
     desk.shows("2 unknown");
     answer_lists(&mut desk, |_| Ok(json!([session(1, "owned", 5)])));
     desk.shows("1 stopped, 1 orphan");
@@ -145,7 +145,7 @@ fn a_home_on_this_host_is_an_orphan_only_if_nobody_ever_owned_it() {
     answer_lists(&mut desk, |_| Ok(json!([])));
     desk.shows("1 session: 1 orphan");
     desk.tick(100);
-    desk.news(News::HubGone("still".to_owned()));
+    desk.news(Message::HubGone("still".to_owned()));
     desk.shows("2 sessions: 2 orphan");
 }
 
@@ -154,12 +154,12 @@ fn nothing_that_the_hub_says_ends_the_screen() {
     let mut desk = Desk::furnished(80, 24);
     let good = snapshot().to_string().into_bytes();
     for cut in (0..good.len()).step_by(97) {
-        desk.news(News::HubLine(good[..cut].to_vec()));
+        desk.news(Message::HubLine(good[..cut].to_vec()));
     }
     for line in ["null", "[]", "{\"snapshot\":{}}", "{\"event\":{}}", "{\"event\":[1]}", "\u{ff}"] {
-        desk.news(News::HubLine(line.as_bytes().to_vec()));
+        desk.news(Message::HubLine(line.as_bytes().to_vec()));
     }
-    desk.news(News::HubLine(vec![0xff, 0xfe]));
+    desk.news(Message::HubLine(vec![0xff, 0xfe]));
     desk.shows("strange");
 }
 

@@ -2,8 +2,8 @@
 
 use convocate::base::rng::Rng;
 use convocate::tui::keys::Key;
-use convocate::tui::messages::News;
-use convocate::tui::model::Action;
+use convocate::tui::messages::Message;
+use convocate::tui::model::ScreenAction;
 use convocate::tui::page::Page;
 use convocate::tui::paint::Painter;
 use convocate::tui::view;
@@ -100,14 +100,16 @@ fn attaching_takes_what_is_selected() {
     let mut desk = Desk::furnished(80, 24);
     desk.selects("resolver");
     desk.types("\r");
-    let [Action::Attach(target)] = &desk.actions[..] else { unreachable!("{:?}", desk.actions) };
+    let [ScreenAction::Attach(target)] = &desk.actions[..] else {
+        unreachable!("{:?}", desk.actions)
+    };
     assert_eq!((target.name.as_str(), &target.agent), ("resolver", &agent_id(1)));
     desk.actions.clear();
-    desk.news(News::Returned {
+    desk.news(Message::Returned {
         text: "session \"resolver\": detached".to_owned(),
         is_failure: false,
     });
-    assert_eq!(desk.actions, [Action::Repaint]);
+    assert_eq!(desk.actions, [ScreenAction::Repaint]);
     desk.shows("detached");
 }
 
@@ -136,9 +138,9 @@ fn ten_thousand_sessions_scroll_in_few_bytes() {
             })
         })
         .collect();
-    desk.news(News::HubFound);
+    desk.news(Message::HubFound);
     let line = json!({ "snapshot": { "seq": 1, "agents": agents } }).to_string();
-    desk.news(News::HubLine(line.into_bytes()));
+    desk.news(Message::HubLine(line.into_bytes()));
     desk.shows("10000 sessions");
     let mut painter = Painter::new(COLOUR);
     painter.paint(view::draw(&desk.model));
@@ -152,10 +154,10 @@ fn ten_thousand_sessions_scroll_in_few_bytes() {
     // An event among them costs a row, not a screen.
     desk.presses(&Key::Home);
     painter.paint(view::draw(&desk.model));
-    let number = desk.model.spot.as_ref().map(|spot| spot.id).expect("one is selected");
+    let number = desk.model.selected.as_ref().map(|spot| spot.id).expect("one is selected");
     let event = json!({ "type": "session.attached", "agent_id": agent_id(0).as_str(),
         "timestamp": desk.now().wall, "session_id": number, "data": { "attached_count": 1 } });
-    desk.news(News::HubLine(json!({ "seq": 2, "event": event }).to_string().into_bytes()));
+    desk.news(Message::HubLine(json!({ "seq": 2, "event": event }).to_string().into_bytes()));
     let bytes = painter.paint(view::draw(&desk.model)).len();
     assert!(bytes < 300, "{bytes} bytes for an event");
 }
@@ -186,15 +188,15 @@ fn any_keys_at_any_size() {
                 desk.actions.extend(actions);
             }
             1 => desk.tick(u64::from(rng.below(20))),
-            2 => desk.news(News::HubLine(snapshot().to_string().into_bytes())),
-            3 => desk.news(News::HubGone(format!("gone {round}"))),
+            2 => desk.news(Message::HubLine(snapshot().to_string().into_bytes())),
+            3 => desk.news(Message::HubGone(format!("gone {round}"))),
             4 => desk.event(1, "container.deleted", Some(rng.below(9) as usize), &json!(null)),
             _ => {}
         }
         for action in std::mem::take(&mut desk.actions) {
-            if let (Action::Ask { ticket, .. }, true) = (action, rng.below(3) > 0) {
+            if let (ScreenAction::Ask { request, .. }, true) = (action, rng.below(3) > 0) {
                 let answer = if rng.below(2) == 0 { Err("no") } else { Ok(json!([])) };
-                desk.answers(ticket, answer);
+                desk.answers(request, answer);
             }
         }
         painter.paint(view::draw(&desk.model));

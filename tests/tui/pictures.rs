@@ -7,7 +7,7 @@ use convocate::base::time::Wall;
 use convocate::base::uuid::Uuid;
 use convocate::fleet::listing::LocalHome;
 use convocate::tui::keys::Key;
-use convocate::tui::messages::{HostNews, News};
+use convocate::tui::messages::{HostFiles, Message};
 use serde_json::json;
 
 use crate::desk::{Desk, START, enrolled, id};
@@ -63,11 +63,11 @@ fn a_failure() {
     picture("sessions-failure", Desk::furnished, |desk| {
         desk.selects("notes");
         desk.types("r");
-        let (ticket, ..) = desk.asked();
+        let (request, ..) = desk.asked();
         let sentence = "not enough memory on this host: session notes wants 4g, sessions that run \
                         have 27g pledged already, and at most 28.8g (90 % of 32g) may be; stop one \
                         or lower its cap";
-        desk.answers(ticket, Err(sentence));
+        desk.answers(request, Err(sentence));
     });
 }
 
@@ -80,13 +80,15 @@ fn an_orphan() {
             changed: Wall::new(START - 100_000, 0),
         };
         let agents = vec![enrolled(1)];
-        let news = HostNews { agents, homes: vec![home], ..HostNews::default() };
-        desk.news(News::Host(news));
-        desk.news(News::HubGone("no hub answers on /run/convocate/status.sock: gone".to_owned()));
-        let tickets: Vec<_> = std::mem::take(&mut desk.actions).into_iter().collect();
-        for action in tickets {
-            if let convocate::tui::model::Action::Ask { ticket, .. } = action {
-                desk.answers(ticket, Ok(json!([])));
+        let news = HostFiles { agents, homes: vec![home], ..HostFiles::default() };
+        desk.news(Message::Host(news));
+        desk.news(Message::HubGone(
+            "no hub answers on /run/convocate/status.sock: gone".to_owned(),
+        ));
+        let requests: Vec<_> = std::mem::take(&mut desk.actions).into_iter().collect();
+        for action in requests {
+            if let convocate::tui::model::ScreenAction::Ask { request, .. } = action {
+                desk.answers(request, Ok(json!([])));
             }
         }
     });
@@ -98,7 +100,7 @@ fn no_agents() {
         let problem = "/etc/convocate/agent-keys/x/agent-host: empty, a host or host:port is \
                        expected; repair it with: convocate-host init-agent --host HOST";
         let problems = vec![problem.to_owned()];
-        desk.news(News::Host(HostNews { problems, ..HostNews::default() }));
+        desk.news(Message::Host(HostFiles { problems, ..HostFiles::default() }));
     });
 }
 
@@ -123,13 +125,13 @@ fn messages() {
     picture("messages", Desk::furnished, |desk| {
         desk.selects("notes");
         desk.types("r");
-        let (ticket, ..) = desk.asked();
-        desk.answers(ticket, Ok(json!({})));
+        let (request, ..) = desk.asked();
+        desk.answers(request, Ok(json!({})));
         desk.actions.clear();
         desk.types("b");
-        let (ticket, ..) = desk.asked();
+        let (request, ..) = desk.asked();
         desk.answers(
-            ticket,
+            request,
             Err("no answer in time; whether the request was carried out is not known"),
         );
         desk.types("r");
@@ -176,8 +178,8 @@ fn a_refused_edit() {
         desk.types("e\t\t");
         desk.presses(&Key::Ctrl('u'));
         desk.types("8080\r");
-        let (ticket, ..) = desk.asked();
-        desk.answers(ticket, Err("port 8080/udp already in use by session \"web server\""));
+        let (request, ..) = desk.asked();
+        desk.answers(request, Err("port 8080/udp already in use by session \"web server\""));
     });
 }
 

@@ -14,7 +14,7 @@ use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::cli::table::{Table, column};
 use crate::exit::Exit;
-use crate::fleet::listing::News;
+use crate::fleet::listing::AgentSessions;
 use crate::fleet::registry::{KnownAgent, Problem};
 use crate::fleet::run::Reply;
 use crate::rpc::call::Call;
@@ -61,12 +61,12 @@ fn agent_line(reply: &Reply, hub: Option<&Snapshot>) -> AgentLine {
             .map_err(|error| format!("unexpected answer: {error}")),
         Err(error) => Err(error.to_string()),
     };
-    let counts = |news: &News| {
+    let counts = |news: &AgentSessions| {
         let sessions = news.sessions();
         (sessions.len(), sessions.iter().filter(|session| session.running).count())
     };
     let list = agent_list(reply, &reply.answers[0], None);
-    let is_fresh = matches!(list.news, News::Fresh { .. });
+    let is_fresh = matches!(list.news, AgentSessions::Fresh { .. });
     AgentLine {
         agent: (*reply.agent).clone(),
         pong: pong.map(|pong| (pong, reply.took)),

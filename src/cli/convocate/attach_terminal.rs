@@ -5,7 +5,7 @@ use crate::cli::command::Parsed;
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::ROOT;
 use crate::exit::Exit;
-use crate::fleet::attach::End;
+use crate::fleet::attach::AttachEnd;
 use crate::fleet::run::{Runner, Screen};
 use crate::fleet::select::Selected;
 use crate::rpc::attach::AttachHeader;
@@ -51,18 +51,20 @@ pub(crate) fn run(
     let end = runner.attach(&selected.agent, header, screen).map_err(Failure::Failed)?;
     let text = format!("session {:?}: {end}", selected.session.name);
     match end {
-        End::Detached => {
+        AttachEnd::Detached => {
             out.note(&format!("{text}{come_back}"));
             Ok(Exit::Done)
         }
-        End::SessionEnded => {
+        AttachEnd::SessionEnded => {
             out.note(&text);
             Ok(Exit::Done)
         }
-        End::Failed(_) => Err(Failure::Exit(Exit::Failed, text)),
-        End::Refused(_) | End::Unreachable(_) | End::Silent => {
+        AttachEnd::Failed(_) => Err(Failure::Exit(Exit::Failed, text)),
+        AttachEnd::Refused(_) | AttachEnd::Unreachable(_) | AttachEnd::Silent => {
             Err(Failure::Exit(Exit::NotAttached, text))
         }
-        End::GivenUp(_) => Err(Failure::Exit(Exit::ConnectionLost, format!("{text}{come_back}"))),
+        AttachEnd::GivenUp(_) => {
+            Err(Failure::Exit(Exit::ConnectionLost, format!("{text}{come_back}")))
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::cli::table::{Table, column};
 use crate::exit::Exit;
-use crate::fleet::listing::{Listing, News, Note, Row};
+use crate::fleet::listing::{AgentSessions, Listing, ListingNote, ListingRow};
 use crate::fleet::registry::Problem;
 use crate::fleet::run::{Reply, local_homes};
 use crate::rpc::call::Call;
@@ -62,7 +62,7 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         out.note(NO_AGENT);
         return Ok(Exit::Done);
     }
-    let has_fresh = lists.iter().any(|list| matches!(list.news, News::Fresh { .. }));
+    let has_fresh = lists.iter().any(|list| matches!(list.news, AgentSessions::Fresh { .. }));
     Ok(if has_fresh { Exit::Done } else { Exit::Failed })
 }
 
@@ -96,7 +96,7 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
 }
 
 /// The state's character, with the age of the news where they are not fresh.
-fn state(row: &Row, now: Wall) -> String {
+fn state(row: &ListingRow, now: Wall) -> String {
     match row.last_news {
         Some(then) => format!("{} {}", row.state.sign(), age(now.since(then))),
         None => row.state.sign().to_string(),
@@ -104,8 +104,8 @@ fn state(row: &Row, now: Wall) -> String {
 }
 
 /// What a listing lacks, one sentence.
-fn note_line(note: &Note, now: Wall) -> String {
-    let Note { id, host, what, last_news, is_silent } = note;
+fn note_line(note: &ListingNote, now: Wall) -> String {
+    let ListingNote { id, host, what, last_news, is_silent } = note;
     match (is_silent, last_news) {
         (false, _) => format!("agent {id} ({host}): {what}"),
         (true, None) => format!("? agent {id} ({host}): {what}"),
@@ -123,7 +123,7 @@ fn listing_json(listing: &Listing, problems: &[Problem]) -> Value {
     json!({ "sessions": sessions, "incomplete": silent, "problems": problems })
 }
 
-fn row_json(row: &Row) -> Value {
+fn row_json(row: &ListingRow) -> Value {
     let mut value = row.session.as_ref().map_or_else(|| json!({}), |it| json!(it));
     value["uuid"] = json!(row.id);
     value["state"] = json!(row.state.sign());
@@ -133,7 +133,7 @@ fn row_json(row: &Row) -> Value {
     value
 }
 
-fn note_json(note: &Note) -> Value {
+fn note_json(note: &ListingNote) -> Value {
     json!({
         "agent_id": note.id.as_str(), "agent_host": note.host, "reachable": !note.is_silent,
         "error": note.what, "last_news": note.last_news,

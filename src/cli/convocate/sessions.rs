@@ -12,7 +12,7 @@ use crate::cli::convocate::session_flags::AGENT;
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, root_paths};
 use crate::exit::Exit;
-use crate::fleet::listing::{AgentList, News, State};
+use crate::fleet::listing::{AgentList, AgentSessions, SessionState};
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
@@ -65,12 +65,12 @@ pub(super) fn agent_list(
     hub: Option<&Snapshot>,
 ) -> AgentList {
     let news = match answer {
-        Ok(result) => News::from_result(result.clone()),
+        Ok(result) => AgentSessions::from_result(result.clone()),
         Err(error) => Err(error.to_string()),
     };
     let silent = |error| match hub.and_then(|hub| hub.agent(reply.agent.id.as_str())) {
-        None => News::Silent { error, last_news: None, sessions: Vec::new() },
-        Some(known) => News::Silent {
+        None => AgentSessions::Silent { error, last_news: None, sessions: Vec::new() },
+        Some(known) => AgentSessions::Silent {
             error: known.error.clone().unwrap_or(error),
             last_news: known.last_news(),
             sessions: known.sessions.clone(),
@@ -175,7 +175,7 @@ pub(super) fn parse_session(result: Value) -> Result<Session, Failure> {
 /// A session with its agent, for scripts.
 pub(super) fn session_json(selected: &Selected) -> Value {
     let mut value = json!(selected.session);
-    value["state"] = json!(State::of(&selected.session).sign());
+    value["state"] = json!(SessionState::of(&selected.session).sign());
     value["agent_id"] = json!(selected.agent.as_str());
     value["agent_host"] = json!(selected.host);
     value

@@ -10,7 +10,7 @@ use crate::cli::convocate::sessions::{
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT};
 use crate::exit::Exit;
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 use crate::fleet::select::{Care, Selected};
 use crate::io::clock::Clock;
 use crate::rpc::call::{Call, Id};
@@ -69,7 +69,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
 }
 
 fn state_in_words(session: &Session) -> String {
-    let sign = State::of(session).sign();
+    let sign = SessionState::of(session).sign();
     let text = match sign {
         '-' => "stopped".to_owned(),
         'L' => "locked: an operation was in flight when the agent died; see override".to_owned(),

@@ -9,7 +9,7 @@ use crate::base::time::Mono;
 use crate::io::reactor::{Interests, Reactor};
 use crate::io::stream::{Moved, Stream};
 use crate::limits::{HUB_LINE_BYTES_MAX, HUB_READ_BYTES, LINK_TURN_BYTES};
-use crate::tui::messages::News;
+use crate::tui::messages::Message;
 
 /// A connection to the hub that is made again when it is lost.
 pub(crate) struct HubLink {
@@ -66,7 +66,7 @@ impl HubLink {
         again: Mono,
         reactor: &Reactor,
         key: Key,
-    ) -> io::Result<Vec<News>> {
+    ) -> io::Result<Vec<Message>> {
         let mut news = Vec::new();
         if let State::Away { at, is_told } = self.state
             && at <= now
@@ -76,26 +76,26 @@ impl HubLink {
                     let _ = reactor.watch(&stream, key, Interests::Read)?;
                     let lines = Lines::new(HUB_LINE_BYTES_MAX);
                     self.state = State::Open { stream, lines, may_read: true };
-                    news.push(News::HubFound);
+                    news.push(Message::HubFound);
                 }
                 Err(error) => {
                     self.state = State::Away { at: again, is_told: true };
                     if !is_told {
                         let path = self.path.display();
-                        news.push(News::HubGone(format!("no hub answers on {path}: {error}")));
+                        news.push(Message::HubGone(format!("no hub answers on {path}: {error}")));
                     }
                 }
             }
         }
         if let Some(why) = self.read(&mut news) {
             self.state = State::Away { at: again, is_told: true };
-            news.push(News::HubGone(why));
+            news.push(Message::HubGone(why));
         }
         Ok(news)
     }
 
     /// Reads lines; gives the reason if the connection is gone.
-    fn read(&mut self, news: &mut Vec<News>) -> Option<String> {
+    fn read(&mut self, news: &mut Vec<Message>) -> Option<String> {
         let State::Open { stream, lines, may_read } = &mut self.state else { return None };
         let mut left = LINK_TURN_BYTES;
         let mut space = [0; HUB_READ_BYTES];
@@ -116,7 +116,7 @@ impl HubLink {
                     Ok(taken) => rest = &rest[taken..],
                     Err(error) => return Some(format!("the hub: {error}")),
                 }
-                news.extend(lines.next_line().map(News::HubLine));
+                news.extend(lines.next_line().map(Message::HubLine));
             }
         }
         None

@@ -15,7 +15,7 @@ use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
-use crate::fleet::fleet::RequestId;
+use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::run::{Runner, local_homes};
 use crate::io::child::{self, Child};
 use crate::io::process::{Program, Signal};
@@ -24,8 +24,8 @@ use crate::io::signals;
 use crate::limits::{FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, REGISTRY_LOOK_INTERVAL};
 use crate::paths::Paths;
 use crate::tui::keys::Decoder;
-use crate::tui::messages::{Enrolled, HostNews, News, Ticket};
-use crate::tui::model::{Action, Model};
+use crate::tui::messages::{Enrolled, HostFiles, Message, ScreenRequestId};
+use crate::tui::model::{Model, ScreenAction};
 use crate::tui::ops::Target;
 use crate::tui::paint::{Look, Painter};
 use crate::tui::view;
@@ -54,7 +54,7 @@ pub(crate) fn run(
     let terminal = Terminal::open().map_err(unfit)?;
     let runner = Runner::open(paths).map_err(Failure::Failed)?;
     let mut show = Show::new(terminal, runner, paths, root);
-    greetings.iter().for_each(|greeting| show.model.say(greeting.clone(), false));
+    greetings.iter().for_each(|greeting| show.model.log(greeting.clone(), false));
     show.run().map_err(|error| Failure::Failed(format!("the screen failed: {error}")))
 }
 
@@ -68,9 +68,9 @@ struct Show<'a> {
     model: Model,
     decoder: Decoder,
     painter: Painter,
-    tickets: BTreeMap<RequestId, Ticket>,
+    requests: BTreeMap<FleetRequestId, ScreenRequestId>,
     /// What could not even be asked, and why.
-    unasked: Vec<(Ticket, String)>,
+    unasked: Vec<(ScreenRequestId, String)>,
     /// What has the terminal now, and how its owner is called.
     guest: Option<Child>,
     /// When the registry is looked at again, and when it was changed last.
@@ -96,7 +96,7 @@ impl<'a> Show<'a> {
             root,
             decoder: Decoder::default(),
             painter: Painter::new(look),
-            tickets: BTreeMap::new(),
+            requests: BTreeMap::new(),
             unasked: Vec::new(),
             guest: None,
             look_at: Mono::ZERO,
@@ -210,35 +210,37 @@ impl<'a> Show<'a> {
         }
     }
 
-    fn follow(&mut self, actions: Vec<Action>) {
+    fn follow(&mut self, actions: Vec<ScreenAction>) {
         for action in actions {
             match action {
-                Action::Ask { ticket, agent, call } => match self.runner.submit(&agent, &call) {
-                    Ok(request) => {
-                        self.tickets.insert(request, ticket);
+                ScreenAction::Ask { request, agent, call } => {
+                    match self.runner.submit(&agent, &call) {
+                        Ok(id) => {
+                            self.requests.insert(id, request);
+                        }
+                        Err(text) => self.unasked.push((request, text)),
                     }
-                    Err(text) => self.unasked.push((ticket, text)),
-                },
-                Action::Attach(target) => self.lend(&target),
-                Action::Repaint => self.wants_repaint = true,
-                Action::Quit => self.is_over = true,
+                }
+                ScreenAction::Attach(target) => self.lend(&target),
+                ScreenAction::Repaint => self.wants_repaint = true,
+                ScreenAction::Quit => self.is_over = true,
             }
         }
     }
 
-    fn tell(&mut self, news: News) {
-        let actions = self.model.news(self.runner.now(), news);
+    fn tell(&mut self, message: Message) {
+        let actions = self.model.receive(self.runner.now(), message);
         self.follow(actions);
     }
 
     fn hear_agents(&mut self) {
-        for (ticket, text) in std::mem::take(&mut self.unasked) {
-            self.tell(News::Answered { ticket, answer: Err(text) });
+        for (request, text) in std::mem::take(&mut self.unasked) {
+            self.tell(Message::Answered { request, answer: Err(text) });
         }
-        while let Some((request, answer)) = self.runner.next_reply() {
-            if let Some(ticket) = self.tickets.remove(&request) {
+        while let Some((id, answer)) = self.runner.next_reply() {
+            if let Some(request) = self.requests.remove(&id) {
                 let answer = answer.map_err(|error| error.to_string());
-                self.tell(News::Answered { ticket, answer });
+                self.tell(Message::Answered { request, answer });
             }
         }
     }
@@ -266,12 +268,12 @@ impl<'a> Show<'a> {
         }
         self.changed = changed;
         let failed = self.runner.reload(self.paths).err();
-        let news = self.host_news(failed);
-        self.tell(News::Host(news));
+        let news = self.host_files(failed);
+        self.tell(Message::Host(news));
         Ok(())
     }
 
-    fn host_news(&self, failed: Option<String>) -> HostNews {
+    fn host_files(&self, failed: Option<String>) -> HostFiles {
         let registry = self.runner.registry();
         let enrolled = |agent: &crate::fleet::registry::KnownAgent| Enrolled {
             id: agent.id.clone(),
@@ -280,7 +282,7 @@ impl<'a> Show<'a> {
             repair: agent.repair(),
         };
         let problems = registry.problems.iter().map(ToString::to_string);
-        HostNews {
+        HostFiles {
             agents: registry.agents.iter().map(enrolled).collect(),
             problems: problems.chain(failed).collect(),
             homes: local_homes(self.paths),
@@ -323,7 +325,7 @@ impl<'a> Show<'a> {
             && let Err(error) = self.terminal.take()
         {
             self.is_over = true;
-            self.model.say(error.to_string(), true);
+            self.model.log(error.to_string(), true);
         }
         let text = text.trim().replace('\n', "; ");
         let text = text.strip_prefix("convocate: attach: ").unwrap_or(&text);
@@ -332,6 +334,6 @@ impl<'a> Show<'a> {
         self.is_urgent = true;
         let actions = self.model.resized(self.runner.now(), self.terminal.size());
         self.follow(actions);
-        self.tell(News::Returned { text, is_failure });
+        self.tell(Message::Returned { text, is_failure });
     }
 }

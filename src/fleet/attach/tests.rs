@@ -30,7 +30,7 @@ fn settle(now: Mono, attach: &mut Attach, peer: &mut Peer) {
 }
 
 fn connect(now: Mono, attach: &mut Attach) -> Peer {
-    assert_eq!(attach.poll_action(), Some(Action::Dial));
+    assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
     let mut peer = Peer::new(1);
     attach.connected(now, [2; 32]);
     settle(now, attach, &mut peer);
@@ -94,15 +94,17 @@ fn the_tail_is_delivered_before_the_end() {
     assert_eq!(take(&mut attach), b"[detached]\r\n");
     settle(at(1), &mut attach, &mut peer);
     answer_get(at(1), &mut attach, &mut peer, true);
-    assert_eq!(attach.ended(), Some(&End::Detached));
+    assert_eq!(attach.ended(), Some(&AttachEnd::Detached));
     assert!(!attach.is_raw());
 }
 
 #[test]
 fn the_session_says_whether_it_was_a_detach_or_its_end() {
-    for (status, running, end) in
-        [(0, true, End::Detached), (0, false, End::SessionEnded), (137, false, End::SessionEnded)]
-    {
+    for (status, running, end) in [
+        (0, true, AttachEnd::Detached),
+        (0, false, AttachEnd::SessionEnded),
+        (137, false, AttachEnd::SessionEnded),
+    ] {
         let (mut attach, mut peer, channel) = open(header());
         peer.conn.send_exit_status(channel, status);
         peer.conn.send_eof(channel);
@@ -117,11 +119,11 @@ fn the_session_says_whether_it_was_a_detach_or_its_end() {
 #[test]
 fn a_failed_terminal_asks_again_before_it_says_so() {
     for (status, later, end) in [
-        (1, false, End::SessionEnded),
-        (1, true, End::Failed(1)),
-        (SESSION_ENDED_STATUS, false, End::SessionEnded),
+        (1, false, AttachEnd::SessionEnded),
+        (1, true, AttachEnd::Failed(1)),
+        (SESSION_ENDED_STATUS, false, AttachEnd::SessionEnded),
         // Its container takes long to end, and ends.
-        (SESSION_ENDED_STATUS, true, End::SessionEnded),
+        (SESSION_ENDED_STATUS, true, AttachEnd::SessionEnded),
     ] {
         let (mut attach, mut peer, channel) = open(header());
         peer.conn.send_exit_status(channel, status);
@@ -151,7 +153,7 @@ fn a_refusal_is_told_however_it_is_cut() {
         peer.conn.send_eof(channel);
         peer.conn.close(channel);
         settle(at(0), &mut attach, &mut peer);
-        let refusal = End::Refused("session \"x\" not found".to_owned());
+        let refusal = AttachEnd::Refused("session \"x\" not found".to_owned());
         assert_eq!(attach.ended(), Some(&refusal), "{cut}");
         assert!(attach.terminal_output().is_empty());
     }
@@ -174,7 +176,7 @@ fn without_a_first_connection_there_is_no_second_try() {
     let mut attach = fresh(header());
     attach.dial_failed(at(1), &refused("connection refused"));
     attach.work(at(1));
-    assert!(matches!(attach.ended(), Some(End::Unreachable(_))));
+    assert!(matches!(attach.ended(), Some(AttachEnd::Unreachable(_))));
     assert_eq!(attach.typed(b"x"), 1);
 }
 
@@ -185,7 +187,7 @@ fn an_agent_that_gives_no_terminal_is_silent() {
     assert_eq!(attach.typed(b"early"), 0);
     attach.tick(at(60));
     settle(at(60), &mut attach, &mut peer);
-    assert_eq!(attach.ended(), Some(&End::Silent));
+    assert_eq!(attach.ended(), Some(&AttachEnd::Silent));
 }
 
 fn lose(attach: &mut Attach, now: Mono) {
@@ -211,7 +213,7 @@ fn a_lost_terminal_comes_back_with_a_notice_between() {
     assert_eq!(attach.typed(b"rm -rf\r"), 7, "what is typed into the void is dropped");
     let mut now = redial(&mut attach);
     for _ in 0..4 {
-        assert_eq!(attach.poll_action(), Some(Action::Dial));
+        assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
         attach.dial_failed(now, &silent("network unreachable"));
         attach.work(now);
         assert!(take(&mut attach).is_empty(), "one notice is enough");
@@ -237,7 +239,7 @@ fn a_session_that_ended_meanwhile_is_not_started_again() {
     let now = redial(&mut attach);
     let mut peer = connect(now, &mut attach);
     answer_get(now, &mut attach, &mut peer, false);
-    assert_eq!(attach.ended(), Some(&End::SessionEnded));
+    assert_eq!(attach.ended(), Some(&AttachEnd::SessionEnded));
     assert!(peer.terminal.is_none());
 }
 
@@ -268,13 +270,13 @@ fn it_gives_up_in_time_and_on_ctrl_c() {
         attach.work(now);
     }
     assert!(now >= at(5) + ATTACH_GIVE_UP && now < at(10) + ATTACH_GIVE_UP);
-    assert!(matches!(attach.ended(), Some(End::GivenUp(_))));
+    assert!(matches!(attach.ended(), Some(AttachEnd::GivenUp(_))));
 
     let (mut attach, _, _) = open(header());
     lose(&mut attach, at(5));
     take(&mut attach);
     assert_eq!(attach.typed(&[CTRL_C]), 1);
-    assert!(matches!(attach.ended(), Some(End::GivenUp(_))));
+    assert!(matches!(attach.ended(), Some(AttachEnd::GivenUp(_))));
 }
 
 #[test]
@@ -283,10 +285,10 @@ fn another_host_key_ends_it_at_once() {
     lose(&mut attach, at(5));
     take(&mut attach);
     let now = redial(&mut attach);
-    assert_eq!(attach.poll_action(), Some(Action::Dial));
+    assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
     attach.connected(now, [2; 32]);
     settle(now, &mut attach, &mut Peer::new(8));
-    let Some(End::GivenUp(why)) = attach.ended() else { panic!("goes on") };
+    let Some(AttachEnd::GivenUp(why)) = attach.ended() else { panic!("goes on") };
     assert!(why.contains("host key mismatch"), "{why}");
 }
 
@@ -297,7 +299,7 @@ fn read_only_keeps_the_keys_here() {
     settle(at(1), &mut attach, &mut peer);
     assert!(peer.typed.ends_with(b"}\n"));
     assert_eq!(attach.typed(&[CTRL_C]), 1);
-    assert_eq!(attach.ended(), Some(&End::Detached));
+    assert_eq!(attach.ended(), Some(&AttachEnd::Detached));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const PERSISTENT: Mode = Mode::Persistent(REDIAL_CAP);
 
 fn ready(mode: Mode) -> (Member, Peer) {
     let mut member = Member::new(Arc::new(agent(1)), mode, [1; 32], at(0));
-    assert_eq!(member.poll_action(), Some(Action::Dial));
+    assert_eq!(member.poll_action(), Some(StreamAction::Dial));
     let peer = connect(&mut member, 0);
     (member, peer)
 }
@@ -19,14 +19,14 @@ fn connect(member: &mut Member, second: u64) -> Peer {
     let mut peer = Peer::new(1);
     member.connected(at(second), [2; 32]);
     pump(at(second), member, &mut peer);
-    assert!(matches!(member.poll_event(at(second)), Some(Event::Ready)));
+    assert!(matches!(member.poll_event(at(second)), Some(MemberEvent::Ready)));
     peer
 }
 
 fn answers(member: &mut Member, second: u64) -> Vec<(Key, Result<Value, RequestError>)> {
     let mut found = Vec::new();
     while let Some(event) = member.poll_event(at(second)) {
-        if let Event::Answered { request, answer } = event {
+        if let MemberEvent::Answered { request, answer } = event {
             found.push((request, answer));
         }
     }
@@ -123,7 +123,7 @@ fn a_loss_after_sending_is_told_as_unknown_and_never_sent_again() {
     assert!(matches!(found[..], [(key, Err(RequestError::Unknown(_)))] if key == sent));
     let waiting = member.request(&Call::Ping, at(60)).expect("room");
     member.tick(at(4));
-    assert_eq!(member.poll_action(), Some(Action::Dial));
+    assert_eq!(member.poll_action(), Some(StreamAction::Dial));
     let mut peer = connect(&mut member, 4);
     for _ in 0..3 {
         pump(at(4), &mut member, &mut peer);
@@ -146,7 +146,7 @@ fn once_means_once() {
     let error = member.request(&Call::Ping, at(60)).expect_err("over").to_string();
     assert_eq!(error, "cannot connect to web-1:222: connection refused");
     member.tick(at(100));
-    assert_eq!((member.status(), member.deadline()), (Status::Over, None));
+    assert_eq!((member.status(), member.deadline()), (ConnectionStatus::Over, None));
 }
 
 #[test]
@@ -156,22 +156,22 @@ fn the_wait_doubles_until_the_agent_has_answered() {
     let mut waits = Vec::new();
     for _ in 0..8 {
         member.dial_failed(now, &refused("connection refused"));
-        assert!(matches!(member.poll_event(now), Some(Event::Lost(Lost::Dial { .. }))));
-        let Status::Waiting(until) = member.status() else { panic!("not waiting") };
+        assert!(matches!(member.poll_event(now), Some(MemberEvent::Lost(Lost::Dial { .. }))));
+        let ConnectionStatus::Waiting(until) = member.status() else { panic!("not waiting") };
         waits.push(until.since(now));
         now = until;
         member.tick(now);
-        assert_eq!(member.status(), Status::Dialling);
+        assert_eq!(member.status(), ConnectionStatus::Dialling);
     }
     assert!(waits[0] <= Duration::from_secs(1) && waits[7] >= Duration::from_secs(15));
     // A connection alone resets nothing: the next wait is long again.
     member.connected(now, [2; 32]);
     let mut peer = Peer::new(1);
     pump(now, &mut member, &mut peer);
-    assert!(matches!(member.poll_event(now), Some(Event::Ready)));
+    assert!(matches!(member.poll_event(now), Some(MemberEvent::Ready)));
     member.input_end(now);
-    assert!(matches!(member.poll_event(now), Some(Event::Lost(_))));
-    let Status::Waiting(until) = member.status() else { panic!("not waiting") };
+    assert!(matches!(member.poll_event(now), Some(MemberEvent::Lost(_))));
+    let ConnectionStatus::Waiting(until) = member.status() else { panic!("not waiting") };
     assert!(until.since(now) >= Duration::from_secs(15));
 }
 
@@ -193,12 +193,12 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
     let mut member = Member::new(Arc::new(agent(1)), PERSISTENT, [1; 32], at(0));
     let (mut now, mut dials, mut losses) = (at(0), Vec::new(), 0);
     while now < at(3600) {
-        if member.poll_action() == Some(Action::Dial) {
+        if member.poll_action() == Some(StreamAction::Dial) {
             dials.push(now);
             member.connects_started(now);
         }
         while let Some(event) = member.poll_event(now) {
-            assert!(matches!(event, Event::Lost(Lost::Dial { .. })), "{event:?}");
+            assert!(matches!(event, MemberEvent::Lost(Lost::Dial { .. })), "{event:?}");
             losses += 1;
         }
         now = member.deadline().expect("it is never given up");
@@ -216,7 +216,7 @@ fn a_wait_does_not_grow_while_nobody_answers_and_ends_with_news() {
     let mut member = Member::new(Arc::new(agent(1)), PERSISTENT, [1; 32], at(0));
     let mut now = at(0);
     let wait = |member: &Member, now| match member.status() {
-        Status::Waiting(until) => until.since(now),
+        ConnectionStatus::Waiting(until) => until.since(now),
         status => panic!("{status:?}"),
     };
     for _ in 0..20 {
@@ -234,7 +234,10 @@ fn a_wait_does_not_grow_while_nobody_answers_and_ends_with_news() {
     assert!(wait(&member, now) >= Duration::from_secs(15));
     while member.poll_action().is_some() {}
     member.reconnect_now(now);
-    assert_eq!((member.status(), member.poll_action()), (Status::Dialling, Some(Action::Dial)));
+    assert_eq!(
+        (member.status(), member.poll_action()),
+        (ConnectionStatus::Dialling, Some(StreamAction::Dial))
+    );
     // It hurries nobody who is at it.
     member.reconnect_now(now);
     assert_eq!(member.poll_action(), None);
@@ -243,19 +246,19 @@ fn a_wait_does_not_grow_while_nobody_answers_and_ends_with_news() {
 #[test]
 fn a_name_may_take_its_time() {
     let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
-    assert_eq!(member.poll_action(), Some(Action::Dial));
+    assert_eq!(member.poll_action(), Some(StreamAction::Dial));
     assert_eq!(member.deadline(), Some(at(0) + DIAL_TIMEOUT));
     member.tick(at(9));
-    assert_eq!((member.status(), member.poll_action()), (Status::Dialling, None));
+    assert_eq!((member.status(), member.poll_action()), (ConnectionStatus::Dialling, None));
 }
 
 #[test]
 fn a_dial_without_an_end_is_hung_up() {
     let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
-    assert_eq!(member.poll_action(), Some(Action::Dial));
+    assert_eq!(member.poll_action(), Some(StreamAction::Dial));
     member.tick(at(10));
-    assert_eq!(member.poll_action(), Some(Action::HangUp));
-    let Some(Event::Lost(lost)) = member.poll_event(at(10)) else { panic!("not lost") };
+    assert_eq!(member.poll_action(), Some(StreamAction::HangUp));
+    let Some(MemberEvent::Lost(lost)) = member.poll_event(at(10)) else { panic!("not lost") };
     assert_eq!(lost.to_string(), "cannot connect to web-1:222: no answer within 10 s");
 }
 
@@ -265,7 +268,7 @@ fn another_host_key_names_both_keys_the_file_and_the_repair() {
     let mut foreign = Peer::new(8);
     member.connected(at(0), [2; 32]);
     pump(at(0), &mut member, &mut foreign);
-    let Some(Event::Lost(lost)) = member.poll_event(at(0)) else { panic!("not lost") };
+    let Some(MemberEvent::Lost(lost)) = member.poll_event(at(0)) else { panic!("not lost") };
     let text = lost.to_string();
     let pinned = agent(1).config.host_key.fingerprint();
     for part in [

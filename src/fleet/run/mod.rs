@@ -18,10 +18,10 @@ use serde_json::Value;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Wall};
 use crate::base::unreached::Unreached;
-use crate::fleet::attach::End;
-use crate::fleet::connection::{Action, Mode, Status};
-use crate::fleet::fleet::{Fleet, RequestId};
-use crate::fleet::member::{Event, RequestError};
+use crate::fleet::attach::AttachEnd;
+use crate::fleet::connection::{ConnectionStatus, Mode, StreamAction};
+use crate::fleet::fleet::{Fleet, FleetRequestId};
+use crate::fleet::member::{MemberEvent, RequestError};
 use crate::fleet::registry::{AgentId, KnownAgent, Registry};
 use crate::io::entropy;
 use crate::io::reactor::Ready;
@@ -55,7 +55,7 @@ pub(crate) struct Runner {
     ready_since: BTreeMap<Key, Mono>,
     events: Vec<Ready>,
     /// Answers that nobody has taken yet.
-    replies: VecDeque<(RequestId, Result<Value, RequestError>)>,
+    replies: VecDeque<(FleetRequestId, Result<Value, RequestError>)>,
     /// Whether a wire could go on at once.
     has_more: bool,
 }
@@ -162,7 +162,7 @@ impl Runner {
         agent: &AgentId,
         header: AttachHeader,
         screen: Screen,
-    ) -> Result<End, String> {
+    ) -> Result<AttachEnd, String> {
         let key = self.member(agent)?;
         let member = self.fleet.take(key).expect("its key was just looked up");
         let wire = self.wires.remove(&key);
@@ -174,7 +174,8 @@ impl Runner {
     /// The member of a known agent, dialled if it is not yet. One that was lost is dialled again.
     fn member(&mut self, id: &AgentId) -> Result<Key, String> {
         if let Some(key) = self.members.get(id) {
-            let lost = self.fleet.member(*key).is_none_or(|it| it.status() == Status::Over);
+            let lost =
+                self.fleet.member(*key).is_none_or(|it| it.status() == ConnectionStatus::Over);
             if !lost {
                 return Ok(*key);
             }
@@ -194,7 +195,7 @@ impl Runner {
     }
 
     /// Turns the loop until a request is answered. There must be one.
-    fn next_answer(&mut self) -> Result<(RequestId, Result<Value, RequestError>), String> {
+    fn next_answer(&mut self) -> Result<(FleetRequestId, Result<Value, RequestError>), String> {
         loop {
             if let Some(reply) = self.poll_reply() {
                 return Ok(reply);
@@ -205,16 +206,16 @@ impl Runner {
     }
 
     /// The next answer that members have to tell.
-    fn poll_reply(&mut self) -> Option<(RequestId, Result<Value, RequestError>)> {
+    fn poll_reply(&mut self) -> Option<(FleetRequestId, Result<Value, RequestError>)> {
         while let Some((member, event)) = self.fleet.poll_event(self.net.clock.mono()) {
             match event {
-                Event::Answered { request, answer } => {
-                    return Some((RequestId { member, request }, answer));
+                MemberEvent::Answered { request, answer } => {
+                    return Some((FleetRequestId { member, request }, answer));
                 }
-                Event::Ready => {
+                MemberEvent::Ready => {
                     self.ready_since.insert(member, self.net.clock.mono());
                 }
-                Event::Lost(_) | Event::Channel(_) => {}
+                MemberEvent::Lost(_) | MemberEvent::Channel(_) => {}
             }
         }
         None
@@ -225,7 +226,7 @@ impl Runner {
     fn turn_until(&mut self, until: Option<Mono>, own: &mut Vec<Ready>) -> io::Result<()> {
         while let Some((key, action)) = self.fleet.poll_action() {
             self.wires.remove(&key);
-            if action == Action::Dial {
+            if action == StreamAction::Dial {
                 self.dial(key);
             }
         }
@@ -303,5 +304,5 @@ impl Runner {
 struct Survey {
     replies: Vec<Reply>,
     /// Which reply and which of its answers a request is for.
-    open: BTreeMap<RequestId, (usize, usize)>,
+    open: BTreeMap<FleetRequestId, (usize, usize)>,
 }

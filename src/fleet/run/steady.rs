@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Runner, load};
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
-use crate::fleet::fleet::RequestId;
+use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::AgentId;
 use crate::io::reactor::{Interests, Reactor, Ready, Watch};
@@ -56,7 +56,11 @@ impl Runner {
     ///
     /// # Errors
     /// Why it cannot even be asked: one sentence.
-    pub(crate) fn submit(&mut self, agent: &AgentId, call: &Call) -> Result<RequestId, String> {
+    pub(crate) fn submit(
+        &mut self,
+        agent: &AgentId,
+        call: &Call,
+    ) -> Result<FleetRequestId, String> {
         // A member that is replaced takes what it has not told along.
         self.gather();
         let patience = match call {
@@ -83,7 +87,7 @@ impl Runner {
     }
 
     /// The next answer that has come.
-    pub(crate) fn next_reply(&mut self) -> Option<(RequestId, Result<Value, RequestError>)> {
+    pub(crate) fn next_reply(&mut self) -> Option<(FleetRequestId, Result<Value, RequestError>)> {
         self.replies.pop_front()
     }
 

@@ -9,8 +9,8 @@ use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
-use crate::fleet::attach::{Attach, End};
-use crate::fleet::connection::Action;
+use crate::fleet::attach::{Attach, AttachEnd};
+use crate::fleet::connection::StreamAction;
 use crate::fleet::member::Member;
 use crate::fleet::run::net::Net;
 use crate::io::entropy;
@@ -105,7 +105,7 @@ impl Screen {
         member: Member,
         wire: Option<Wire>,
         header: AttachHeader,
-    ) -> Result<End, String> {
+    ) -> Result<AttachEnd, String> {
         let attach = Attach::new(member, header, net.clock.mono());
         let show = Show {
             screen: self,
@@ -141,7 +141,7 @@ struct Show {
 }
 
 impl Show {
-    fn run(mut self) -> io::Result<End> {
+    fn run(mut self) -> io::Result<AttachEnd> {
         let watches = [
             self.net.reactor.watch(&self.screen.tty, TTY, Interests::Both)?,
             self.net.reactor.watch(&self.screen.signals, SIGNALS, Interests::Read)?,
@@ -220,7 +220,7 @@ impl Show {
     fn follow_actions(&mut self, now: Mono) {
         while let Some(action) = self.attach.poll_action() {
             self.wire = None;
-            if action == Action::Dial {
+            if action == StreamAction::Dial {
                 let address = self.attach.agent().address.clone();
                 let wire = self.net.dial(self.key, &address);
                 self.placed(now, wire);

@@ -11,10 +11,10 @@ use super::{Owner, Registry};
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
 use crate::base::unreached::Unreached;
-use crate::fleet::connection::{Action, Mode};
-use crate::fleet::fleet::{Fleet, RequestId};
-use crate::fleet::listing::News;
-use crate::fleet::member::Event;
+use crate::fleet::connection::{Mode, StreamAction};
+use crate::fleet::fleet::{Fleet, FleetRequestId};
+use crate::fleet::listing::AgentSessions;
+use crate::fleet::member::MemberEvent;
 use crate::fleet::registry::{KnownAgent, Registry as Known};
 use crate::io::dial::{self, Dialler};
 use crate::io::entropy;
@@ -34,7 +34,7 @@ pub(super) struct Asks {
     /// Streams of members, or attempts at one, with the key that each is watched under.
     lines: BTreeMap<Key, Line>,
     /// What was asked, and where the agent's events were then.
-    open: BTreeMap<RequestId, (AgentId, Option<Position>)>,
+    open: BTreeMap<FleetRequestId, (AgentId, Option<Position>)>,
     /// Who is to be asked, and when.
     due: BTreeMap<AgentId, Mono>,
     dialler: Dialler,
@@ -140,8 +140,8 @@ impl Asks {
         let more = self.pump(registry, now.mono);
         while let Some((member, event)) = self.fleet.poll_event(now.mono) {
             match event {
-                Event::Answered { request, answer } => {
-                    let id = RequestId { member, request };
+                MemberEvent::Answered { request, answer } => {
+                    let id = FleetRequestId { member, request };
                     let Some((agent, asked_at)) = self.open.remove(&id) else { continue };
                     let told = hub.agent(agent.as_str()).and_then(|it| it.position.clone());
                     match answer.map_err(|error| error.to_string()).and_then(sessions) {
@@ -156,11 +156,11 @@ impl Asks {
                         }
                     }
                 }
-                Event::Ready => {
+                MemberEvent::Ready => {
                     let found = self.members.iter().find(|(_, key)| **key == member);
                     self.due.extend(found.map(|(id, _)| (id.clone(), now.mono)));
                 }
-                Event::Lost(_) | Event::Channel(_) => {}
+                MemberEvent::Lost(_) | MemberEvent::Channel(_) => {}
             }
         }
         self.follow(registry, now.mono);
@@ -198,7 +198,7 @@ impl Asks {
     fn follow(&mut self, registry: &mut Registry, now: Mono) {
         while let Some((member, action)) = self.fleet.poll_action() {
             self.drop_line(registry, member);
-            if action == Action::Dial {
+            if action == StreamAction::Dial {
                 self.dial(registry, now, member);
             }
         }
@@ -282,5 +282,5 @@ fn is_same(one: &KnownAgent, other: &KnownAgent) -> bool {
 }
 
 fn sessions(result: serde_json::Value) -> Result<Vec<Session>, String> {
-    News::from_result(result).map(|news| news.sessions().to_vec())
+    AgentSessions::from_result(result).map(|news| news.sessions().to_vec())
 }

@@ -29,7 +29,7 @@ use self::agent_connections::AgentConnections;
 use self::asks::Asks;
 use self::names::Names;
 use self::subscribers::Subscribers;
-use super::hub::{Hub, Want};
+use super::hub::{Hub, HubAction};
 use super::peer::SUBSYSTEMS;
 use crate::base::address::Address;
 use crate::base::slots::Key;
@@ -259,10 +259,10 @@ impl<W: io::Write> Server<W> {
         let asks_busy = self.asks.turn(registry, now, hub);
         while let Some(want) = hub.poll_want() {
             match want {
-                Want::Names => self.names.want(now.mono),
-                Want::List(id) if self.asks.knows(&id) => self.asks.want(&id, now.mono),
+                HubAction::Names => self.names.want(now.mono),
+                HubAction::List(id) if self.asks.knows(&id) => self.asks.want(&id, now.mono),
                 // Enrolment may have written its files since they were looked at.
-                Want::List(_) => self.look_at_agents = now.mono,
+                HubAction::List(_) => self.look_at_agents = now.mono,
             }
         }
         while let Some(notice) = hub.poll_notice() {

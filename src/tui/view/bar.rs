@@ -3,12 +3,12 @@
 use super::super::bindings::{BINDINGS, Binding};
 use super::super::cluster::Hub;
 use super::super::dialog::Dialog;
-use super::super::form::Stage;
+use super::super::form::FormStage;
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::row::state_word;
 use crate::base::text::cells;
-use crate::fleet::listing::State;
+use crate::fleet::listing::SessionState;
 
 /// `convocate  12 sessions: 3 running …  agents 2/3  hub  21:48 UTC`
 pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
@@ -17,15 +17,15 @@ pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
     let clock = format!("{hour:02}:{minute:02} UTC ");
     let room = Area { cols: area.cols.saturating_sub(cells(&clock) + 1), ..area };
     let words = parts(model, |state| format!(" {}", state_word(state)), ", ");
-    let mut said = match cells(&words.join(GAP)) <= room.cols {
+    let mut shown = match cells(&words.join(GAP)) <= room.cols {
         true => words,
         false => parts(model, |state| state.sign().to_string(), " "),
     };
     // What has no room is left out whole; the most important stands first.
-    while cells(&said.join(GAP)) > room.cols && said.len() > 1 {
-        said.pop();
+    while cells(&shown.join(GAP)) > room.cols && shown.len() > 1 {
+        shown.pop();
     }
-    grid.text(room, &said.join(GAP), Style::Title);
+    grid.text(room, &shown.join(GAP), Style::Title);
     grid.text_right(area, &clock, Style::Title);
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
 const GAP: &str = "  ";
 
 /// All that there is to say, with the states called in one way or another.
-fn parts(model: &Model, name: fn(State) -> String, between: &str) -> Vec<String> {
+fn parts(model: &Model, name: fn(SessionState) -> String, between: &str) -> Vec<String> {
     let parts = [
         " convocate".to_owned(),
         sessions(model, name, between),
@@ -44,7 +44,7 @@ fn parts(model: &Model, name: fn(State) -> String, between: &str) -> Vec<String>
     parts.into_iter().filter(|it| !it.is_empty()).collect()
 }
 
-fn sessions(model: &Model, name: fn(State) -> String, between: &str) -> String {
+fn sessions(model: &Model, name: fn(SessionState) -> String, between: &str) -> String {
     let count: usize = model.counts.values().sum();
     let states: Vec<String> =
         model.counts.iter().map(|(state, count)| format!("{count}{}", name(*state))).collect();
@@ -81,8 +81,8 @@ pub(crate) fn keys(grid: &mut Grid, area: Area, model: &Model) {
     let fixed: &[(&str, &str)] = match &model.dialog {
         Some(Dialog::Confirm(_)) => &[("Y", "yes"), ("N", "no")],
         Some(Dialog::Form(form)) => match form.stage {
-            Stage::Typing(_) => &[("Enter", "do it"), ("Tab", "next field"), ("Esc", "leave")],
-            Stage::Asking(_) => &[("Esc", "leave it to go on")],
+            FormStage::Typing(_) => &[("Enter", "do it"), ("Tab", "next field"), ("Esc", "leave")],
+            FormStage::Asking(_) => &[("Esc", "leave it to go on")],
         },
         None if model.is_typing => &[("Enter", "keep"), ("Esc", "take away"), ("↑ ↓", "move")],
         None => &[],

@@ -2,7 +2,7 @@
 
 use super::super::columns::progress;
 use super::super::dialog::{Confirm, Dialog};
-use super::super::form::{Field, Form, Stage, Value};
+use super::super::form::{Field, FieldValue, Form, FormStage};
 use super::super::grid::{Area, Grid, Place, Style};
 use super::super::input::Input;
 use super::super::model::Model;
@@ -16,7 +16,7 @@ const LABEL_CELLS: usize = 11;
 const FIELD_CELLS: usize = 34;
 
 /// Rows below the fields, so that a form does not jump while it is typed in.
-const SAID_ROWS_MIN: usize = 2;
+const FOOT_ROWS_MIN: usize = 2;
 
 /// Draws the dialog in the middle of the page.
 pub(crate) fn draw(grid: &mut Grid, body: Area, dialog: &Dialog, model: &Model) {
@@ -48,29 +48,29 @@ fn question(grid: &mut Grid, body: Area, confirm: &Confirm) {
 fn fields(grid: &mut Grid, body: Area, form: &Form, model: &Model) {
     let cols = body.cols.min(COLS_MAX);
     let width = cols.saturating_sub(4);
-    let (said, style) = said(form, model, width);
-    let rows = form.fields.len() + 3 + said.len().max(SAID_ROWS_MIN);
+    let (foot, style) = foot(form, model, width);
+    let rows = form.fields.len() + 3 + foot.len().max(FOOT_ROWS_MIN);
     let inside = grid.frame(body.middle(cols, rows), &form.title());
     for (at, field) in form.fields.iter().enumerate() {
-        let is_here = at == form.at && matches!(form.stage, Stage::Typing(_));
+        let is_here = at == form.at && matches!(form.stage, FormStage::Typing(_));
         field_line(grid, inside.line(at), form, field, is_here);
     }
-    for (at, line) in said.iter().enumerate() {
+    for (at, line) in foot.iter().enumerate() {
         grid.text(inside.line(form.fields.len() + 1 + at), line, style);
     }
 }
 
-/// What stands below the fields: what the agent said, whole, or that it is being asked.
-fn said(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
+/// What stands below the fields: the whole error of the agent, or that it is being asked.
+fn foot(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
     match &form.stage {
-        Stage::Typing(None) => {
+        FormStage::Typing(None) => {
             // Next to the field there may not be room for all of it.
             let error = form.fields.get(form.at).and_then(|field| form.error(field));
             let lines = error.map_or_else(Vec::new, |error| wrap(&printable(&error), width));
             (lines, Style::Bad)
         }
-        Stage::Typing(Some(error)) => (wrap(&printable(error), width), Style::Bad),
-        Stage::Asking(_) => {
+        FormStage::Typing(Some(error)) => (wrap(&printable(error), width), Style::Bad),
+        FormStage::Asking(_) => {
             let task = model.requests.tasks().last();
             let text = task.map_or_else(String::new, |task| progress(task, model.now));
             (wrap(&text, width), Style::Busy)
@@ -84,8 +84,8 @@ fn field_line(grid: &mut Grid, line: Area, form: &Form, field: &Field, is_here: 
     let place = line.indented(LABEL_CELLS);
     let place = Area { cols: FIELD_CELLS.min(place.cols), ..place };
     match &field.value {
-        Value::Text(text) => input(grid, place, text, is_here),
-        Value::Choice { .. } => choice(grid, place, field, is_here),
+        FieldValue::Text(text) => input(grid, place, text, is_here),
+        FieldValue::Choice { .. } => choice(grid, place, field, is_here),
     }
     let behind = line.indented(LABEL_CELLS + FIELD_CELLS + 1);
     match form.error(field) {

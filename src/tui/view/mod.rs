@@ -24,7 +24,7 @@ pub(crate) struct Layout {
     /// The titles of the columns, or the page's name.
     pub(crate) head: Area,
     pub(crate) body: Area,
-    /// What was said, or the filter.
+    /// The newest message, or the filter.
     pub(crate) message: Area,
     pub(crate) bar: Area,
 }
@@ -33,13 +33,13 @@ pub(crate) struct Layout {
 pub(crate) fn layout(model: &Model) -> Layout {
     let (cols, rows) = model.size;
     let all = Area { col: 0, row: 0, cols, rows };
-    let said = foot(model).0.len().max(1);
-    let body_rows = rows.saturating_sub(3 + said);
+    let foot_rows = foot(model).0.len().max(1);
+    let body_rows = rows.saturating_sub(3 + foot_rows);
     Layout {
         title: all.line(0),
         head: all.line(1),
         body: Area { row: 2, rows: body_rows, ..all },
-        message: Area { row: 2 + body_rows, rows: said, ..all },
+        message: Area { row: 2 + body_rows, rows: foot_rows, ..all },
         bar: all.line(rows.saturating_sub(1)),
     }
 }
@@ -88,7 +88,7 @@ fn foot(model: &Model) -> (Vec<String>, Style) {
         _ if model.is_typing || model.page == Page::Messages => {
             return (Vec::new(), Style::Plain);
         }
-        Some(message) if message.is_trouble => (message.text.clone(), Style::Bad),
+        Some(message) if message.is_error => (message.text.clone(), Style::Bad),
         Some(message) => (message.text.clone(), Style::Good),
         None if model.page == Page::Agents => agents::footnote(model),
         None => return (Vec::new(), Style::Plain),

@@ -5,7 +5,7 @@ use super::super::columns::{COLUMNS, Column, coarse_age, fit, progress, state_st
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::page::Page;
-use super::super::row::{Item, Row, state_word};
+use super::super::row::{SessionRow, TableLine, state_word};
 use super::{Layout, mark, window};
 use crate::base::text::{cells, printable, wrap};
 use crate::fleet::registry::AgentId;
@@ -43,9 +43,9 @@ pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
     let list = model.list(Page::Sessions);
     for (at, line) in window(list, layout.body, model.items.len()) {
         match &model.items[at] {
-            Item::Group { agent, count } => group(grid, line, model, agent.as_ref(), *count),
-            Item::Session(spot) => {
-                let Some(row) = model.row(spot) else { continue };
+            TableLine::Group { agent, count } => group(grid, line, model, agent.as_ref(), *count),
+            TableLine::Session(key) => {
+                let Some(row) = model.row(key) else { continue };
                 cells_of_row(grid, line, model, &row, &columns);
                 mark(grid, line, at == list.at);
             }
@@ -85,7 +85,7 @@ fn cells_of_row(
     grid: &mut Grid,
     line: Area,
     model: &Model,
-    row: &Row<'_>,
+    row: &SessionRow<'_>,
     columns: &[(&'static Column, usize)],
 ) {
     let mut at = line;
@@ -110,7 +110,7 @@ fn group(grid: &mut Grid, line: Area, model: &Model, agent: Option<&AgentId>, co
 
 /// What the selected session's state means, and what is wrong with it.
 pub(crate) fn footnote(grid: &mut Grid, area: Area, model: &Model) {
-    let Some(row) = model.spot.as_ref().and_then(|spot| model.row(spot)) else { return };
+    let Some(row) = model.selected.as_ref().and_then(|key| model.row(key)) else { return };
     let end = grid.text(area, state_word(row.state), state_style(row.state));
     let more = explanation(&row, model);
     if !more.is_empty() {
@@ -125,11 +125,11 @@ pub(crate) fn footnote(grid: &mut Grid, area: Area, model: &Model) {
 
 fn position(model: &Model) -> usize {
     let at = model.list(Page::Sessions).at;
-    let is_session = |item: &&Item| matches!(item, Item::Session(_));
+    let is_session = |item: &&TableLine| matches!(item, TableLine::Session(_));
     model.items.iter().take(at + 1).filter(is_session).count()
 }
 
-fn explanation(row: &Row<'_>, model: &Model) -> String {
+fn explanation(row: &SessionRow<'_>, model: &Model) -> String {
     let Some(agent) = row.agent else {
         return "a session's directory on this host that no agent owns".to_owned();
     };

@@ -6,7 +6,7 @@ use super::super::columns::{caps, coarse_age, progress};
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::page::Page;
-use super::super::row::{Row, state_word};
+use super::super::row::{SessionRow, state_word};
 use super::agents::connection;
 use super::{Layout, mark, window};
 use crate::base::text::{printable, wrap};
@@ -72,7 +72,7 @@ fn help() -> Vec<Line> {
 
 fn settings(model: &Model) -> Vec<Line> {
     let mut lines = Vec::new();
-    let row = model.spot.as_ref().and_then(|spot| model.row(spot));
+    let row = model.selected.as_ref().and_then(|key| model.row(key));
     let on_agents = model.page_before == Page::Agents;
     let agent = match (&row, on_agents) {
         (_, true) => model.agent.as_ref().and_then(|id| model.cluster.agents.get(id)),
@@ -100,10 +100,10 @@ fn field(lines: &mut Vec<Line>, model: &Model, name: &str, text: &str, style: St
     }
 }
 
-fn session_lines(lines: &mut Vec<Line>, row: &Row<'_>, model: &Model) {
+fn session_lines(lines: &mut Vec<Line>, row: &SessionRow<'_>, model: &Model) {
     lines.push((Style::Head, format!("Session {:?}", row.name())));
     let mut put = |name: &str, text: &str| field(lines, model, name, text, Style::Plain);
-    put("id", &row.spot.id.to_string());
+    put("id", &row.key.id.to_string());
     put("state", &format!("{} {}", row.state.sign(), state_word(row.state)));
     if let Some(session) = row.session {
         let moment = |at: Wall| format!("{at} ({})", coarse_age(at, model.now.wall));
@@ -180,8 +180,8 @@ fn program_lines(lines: &mut Vec<Line>, model: &Model) {
 /// Draws the events, the newest first.
 pub(crate) fn events(grid: &mut Grid, layout: &Layout, model: &Model) {
     grid.text(layout.head, "TIME     HOST             EVENT              SESSION", Style::Head);
-    let happenings = model.shown_happenings();
-    if happenings.is_empty() {
+    let event_rows = model.shown_event_rows();
+    if event_rows.is_empty() {
         let text = match (&model.cluster.hub, model.filter(Page::Events).is_empty()) {
             (Hub::Live, true) => "Nothing has happened since this screen was opened.".to_owned(),
             (Hub::Live, false) => "No event has these words.".to_owned(),
@@ -191,8 +191,8 @@ pub(crate) fn events(grid: &mut Grid, layout: &Layout, model: &Model) {
         paragraph(grid, layout.body, &text);
     }
     let list = model.list(Page::Events);
-    for (at, line) in window(list, layout.body, happenings.len()) {
-        let it = happenings[at];
+    for (at, line) in window(list, layout.body, event_rows.len()) {
+        let it = event_rows[at];
         grid.text(line, &clock(it.at), Style::Dim);
         grid.text(Area { cols: 16.min(line.cols), ..line.indented(9) }, &it.host, Style::Plain);
         let kind = Area { cols: 18, ..line.indented(26) };
@@ -227,7 +227,7 @@ pub(crate) fn messages(grid: &mut Grid, layout: &Layout, model: &Model) {
     let list = model.list(Page::Messages);
     let mut row = 0;
     for (at, message) in messages.iter().enumerate().skip(list.top) {
-        let style = if message.is_trouble { Style::Bad } else { Style::Plain };
+        let style = if message.is_error { Style::Bad } else { Style::Plain };
         let lines = match at == list.at {
             // The selected one is shown whole.
             true => wrap(&printable(&message.text), body.cols.saturating_sub(9)),

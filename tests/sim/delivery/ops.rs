@@ -13,10 +13,10 @@ use convocate::base::slots::Key;
 use convocate::base::time::Mono;
 use convocate::base::unreached::Unreached;
 use convocate::base::uuid::Uuid;
-use convocate::fleet::connection::{Action, Mode, Status};
-use convocate::fleet::fleet::{Fleet, RequestId};
-use convocate::fleet::listing::News;
-use convocate::fleet::member::{Event, RequestError};
+use convocate::fleet::connection::{ConnectionStatus, Mode, StreamAction};
+use convocate::fleet::fleet::{Fleet, FleetRequestId};
+use convocate::fleet::listing::AgentSessions;
+use convocate::fleet::member::{MemberEvent, RequestError};
 use convocate::fleet::registry::{AgentId, KnownAgent};
 use convocate::limits::{LIST_RETRY, LIST_SETTLE, REDIAL_CAP, RPC_ANSWER_TIMEOUT};
 use convocate::paths::Paths;
@@ -36,7 +36,7 @@ pub(super) struct Ops {
     members: Vec<Key>,
     pub(super) links: BTreeMap<u64, Link>,
     next_link: u64,
-    open: BTreeMap<RequestId, Purpose>,
+    open: BTreeMap<FleetRequestId, Purpose>,
     /// Agents that the hub wants to have asked, and when.
     due: BTreeMap<usize, Mono>,
     tick_at: Mono,
@@ -170,7 +170,7 @@ impl World {
         self.request(agent, &Call::List, Purpose::Hub(self.shell.life, position));
     }
 
-    fn answered(&mut self, agent: usize, id: RequestId, answer: Result<Value, RequestError>) {
+    fn answered(&mut self, agent: usize, id: FleetRequestId, answer: Result<Value, RequestError>) {
         let purpose = self.ops.open.remove(&id).expect("a request is answered once");
         let Purpose::Hub(life, asked_at) = purpose else { return };
         let (now, name) = (self.clock(), self.hosts[agent].id.clone());
@@ -178,7 +178,7 @@ impl World {
             return;
         };
         let told = hub.agent(&name).and_then(|it| it.position.clone());
-        let sessions = answer.ok().and_then(|value| News::from_result(value).ok());
+        let sessions = answer.ok().and_then(|value| AgentSessions::from_result(value).ok());
         match sessions {
             Some(news) if told == asked_at => {
                 hub.listed(now, &name, news.sessions().to_vec());
@@ -198,15 +198,15 @@ impl World {
         while let Some((member, action)) = self.ops.fleet.poll_action() {
             let agent = self.ops.members.iter().position(|key| *key == member).unwrap();
             self.drop_links(agent);
-            if action == Action::Dial {
+            if action == StreamAction::Dial {
                 let delay = self.soon(self.knobs.delay_max);
                 self.after(delay, EventRow::OpsDialled { agent });
             }
         }
         while let Some((member, event)) = self.ops.fleet.poll_event(now) {
             let agent = self.ops.members.iter().position(|key| *key == member).unwrap();
-            if let Event::Answered { request, answer } = event {
-                self.answered(agent, RequestId { member, request }, answer);
+            if let MemberEvent::Answered { request, answer } = event {
+                self.answered(agent, FleetRequestId { member, request }, answer);
             }
         }
         self.schedule_ops(agent);
@@ -232,7 +232,7 @@ impl World {
         let is_there = self.hosts[agent].emitter.is_some();
         let key = self.ops.members[agent];
         let member = self.ops.fleet.member_mut(key).unwrap();
-        if member.status() != Status::Dialling {
+        if member.status() != ConnectionStatus::Dialling {
             return;
         }
         if is_there {

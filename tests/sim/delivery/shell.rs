@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use convocate::base::time::Mono;
-use convocate::status::hub::Want;
+use convocate::status::hub::HubAction;
 use convocate::status::recovery;
 use convocate::status::subscribe::Subscriber;
 use serde_json::json;
@@ -96,7 +96,7 @@ impl World {
         loop {
             let Some(hub) = &mut self.shell.hub else { return };
             while let Some(want) = hub.poll_want() {
-                if let Want::List(id) = want {
+                if let HubAction::List(id) = want {
                     wanted.push(id);
                 }
             }

@@ -235,9 +235,7 @@ impl World {
             .unwrap()
             .sessions
             .iter()
-            .map(|(uuid, entry)| {
-                (uuid.to_string(), serde_json::to_value(entry.session(uuid)).unwrap())
-            })
+            .map(|(uuid, session)| (uuid.to_string(), serde_json::to_value(session).unwrap()))
             .collect();
         let same = |field: &str| {
             let one = truth.iter().map(|(id, session)| (id, &session[field]));

@@ -13,7 +13,7 @@
 //! | `tui` | `ScreenRequestId` | `cli::screen` maps [`fleet::FleetRequestId`] to it |
 //! | `fleet` | [`fleet::FleetRequestId`]: member and request | [`member`] maps `ChannelId` to it |
 //! | `ssh` | `ChannelId`, one channel for each request | on the wire: the channel's number |
-//! | `agent` | `Caller`: connection and channel | the agent's answer goes back the same way |
+//! | `agent` | `Caller`: a number for that channel | the answer goes back the same way |
 
 pub mod attach;
 pub mod connection;

@@ -14,6 +14,7 @@ pub mod pipe;
 pub mod record;
 pub mod rng;
 pub mod slots;
+pub mod sorted_map;
 pub mod text;
 pub mod time;
 pub mod timers;

@@ -4,9 +4,9 @@
 //! in the order in which they were given. A result is announced by the reactor's waker and fetched
 //! by the owner.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::reactor::Waker;
@@ -25,11 +25,25 @@ pub(crate) struct Crew {
 /// Threads that turn jobs into results. Dropping it lets what was given be finished, unattended.
 #[derive(Debug)]
 pub(crate) struct Worker<J, R> {
-    jobs: Sender<J>,
-    results: Receiver<R>,
+    shared: Arc<Shared<J, R>>,
     threads: Vec<JoinHandle<()>>,
     in_flight: usize,
     jobs_max: usize,
+}
+
+/// What the owner and the threads have in common. One lock costs less code than two channels.
+#[derive(Debug)]
+struct Shared<J, R> {
+    queues: Mutex<Queues<J, R>>,
+    /// A job was added, or there will be no more.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Queues<J, R> {
+    waiting: VecDeque<J>,
+    results: VecDeque<R>,
+    is_closed: bool,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
@@ -42,17 +56,19 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
         F: Fn(J) -> R + Send + Sync + 'static,
     {
         assert!(crew.threads > 0 && crew.jobs_max > 0, "a crew of nobody finishes nothing");
-        let (jobs, waiting) = mpsc::channel();
-        let (done, results) = mpsc::channel();
-        let (waiting, run) = (Arc::new(Mutex::new(waiting)), Arc::new(run));
-        let threads = (0..crew.threads).map(|_| {
-            let (waiting, run) = (Arc::clone(&waiting), Arc::clone(&run));
-            let (done, waker) = (done.clone(), waker.clone());
-            let work = move || work(&waiting, &done, &waker, &*run);
-            thread::Builder::new().name(crew.name.to_owned()).spawn(work)
-        });
-        let threads = threads.collect::<io::Result<_>>()?;
-        Ok(Worker { jobs, results, threads, in_flight: 0, jobs_max: crew.jobs_max })
+        let queues =
+            Queues { waiting: VecDeque::new(), results: VecDeque::new(), is_closed: false };
+        let shared = Arc::new(Shared { queues: Mutex::new(queues), changed: Condvar::new() });
+        let run = Arc::new(run);
+        let mut worker =
+            Worker { shared, threads: Vec::new(), in_flight: 0, jobs_max: crew.jobs_max };
+        for _ in 0..crew.threads {
+            let (shared, run, waker) =
+                (Arc::clone(&worker.shared), Arc::clone(&run), waker.clone());
+            let work = move || work(&shared, &waker, &*run);
+            worker.threads.push(thread::Builder::new().name(crew.name.to_owned()).spawn(work)?);
+        }
+        Ok(worker)
     }
 
     /// Hands a job over.
@@ -63,22 +79,32 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
         if self.is_full() {
             return Err(job);
         }
-        self.jobs.send(job).map_err(|refused| refused.0)?;
+        self.shared.queues().waiting.push_back(job);
+        self.shared.changed.notify_one();
         self.in_flight += 1;
         Ok(())
     }
 
     /// The next result that is there; to be called until there is none.
     pub(crate) fn next_result(&mut self) -> Option<R> {
-        match self.results.try_recv() {
-            Ok(result) => {
-                self.in_flight -= 1;
-                Some(result)
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        let result = self.shared.queues().results.pop_front()?;
+        self.in_flight -= 1;
+        Some(result)
     }
 
+    /// Waits for all that was given, and returns the results that were not fetched. Blocks; for the
+    /// end of a program.
+    pub(crate) fn finish(mut self) -> Vec<R> {
+        self.shared.close();
+        for thread in self.threads.drain(..) {
+            // A job that panicked has ended the process already, except in tests.
+            let _ = thread.join();
+        }
+        self.shared.queues().results.drain(..).collect()
+    }
+}
+
+impl<J, R> Worker<J, R> {
     /// Whether a job would be refused now.
     pub(crate) fn is_full(&self) -> bool {
         self.in_flight >= self.jobs_max
@@ -88,30 +114,40 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
+}
 
-    /// Waits for all that was given, and returns the results that were not fetched. Blocks; for the
-    /// end of a program.
-    pub(crate) fn finish(self) -> Vec<R> {
-        drop(self.jobs);
-        for thread in self.threads {
-            // A job that panicked has ended the process already, except in tests.
-            let _ = thread.join();
-        }
-        self.results.try_iter().collect()
+impl<J, R> Drop for Worker<J, R> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl<J, R> Shared<J, R> {
+    fn queues(&self) -> MutexGuard<'_, Queues<J, R>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The threads end when they have done what waits.
+    fn close(&self) {
+        self.queues().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The next job, or nothing when there will be none.
+    fn next_job(&self) -> Option<J> {
+        let queues = self.queues();
+        let is_idle = |queues: &mut Queues<J, R>| queues.waiting.is_empty() && !queues.is_closed;
+        let waited = self.changed.wait_while(queues, is_idle);
+        waited.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 }
 
 /// What one thread does, until the owner is gone.
-fn work<J, R>(waiting: &Mutex<Receiver<J>>, done: &Sender<R>, waker: &Waker, run: &dyn Fn(J) -> R) {
-    loop {
-        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else {
-            return;
-        };
-        // Whoever dropped the worker does not want the result.
-        if done.send(run(job)).is_ok() {
-            waker.wake();
-        }
+fn work<J, R>(shared: &Shared<J, R>, waker: &Waker, run: &dyn Fn(J) -> R) {
+    while let Some(job) = shared.next_job() {
+        let result = run(job);
+        shared.queues().results.push_back(result);
+        waker.wake();
     }
 }
 

@@ -1,9 +1,9 @@
 //! The operator's own `ssh` to a host: its command lines, and what the host says about itself.
 //!
-//! Words alone; a driver runs them. All that a person has set up holds: `~/.ssh/config`, jumps,
-//! agents, hardware keys, known hosts and how strict they are. One connection is opened and shared
-//! by every call. What runs on the host is one of the constant scripts below: nothing that an
-//! operator or a host says becomes a part of a script, but for a directory that was checked.
+//! Only words; a driver runs them. Everything that a person has set up holds: `~/.ssh/config`,
+//! jumps, agents, hardware keys, known hosts and how strict they are. One connection is opened and
+//! shared by every call. The host runs one of the constant scripts below: nothing that an operator
+//! or a host says becomes a part of a script, except a directory that was checked.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,13 @@ const PROBE: &str = r#"
 echo "machine $(uname -m)"
 sed -n "s/^ID=/os /p; s/^VERSION_ID=/version /p" /etc/os-release
 echo "free $(df -Pk /var | sed -n 2p)"
-echo "door $SSH_CONNECTION"
+echo "connection $SSH_CONNECTION"
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo "rights yes"; else echo "rights no"; fi
 "#;
 
-/// Takes a program from standard input into a directory of root's, and says which and its hash.
-/// What a run that was killed has left there long ago goes.
+/// Copies a program from standard input to a directory of root's, and prints which and its hash.
+/// Removes what runs that were killed have left there long ago.
 const UPLOAD: &str = r#"umask 077
 $as find /var/lib -maxdepth 1 -name "convocate-host.??????" -mmin "+$age" \
     -exec rm -rf -- {} + </dev/null
@@ -78,7 +78,7 @@ pub(crate) struct Probe {
 /// Why a host is not provisioned. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostFault {
-    /// It did not say what it was asked.
+    /// It did not print this of itself.
     Silent(&'static str),
     /// No program of ours runs on it.
     Machine(String),
@@ -273,11 +273,12 @@ impl Probe {
         if free < PROVISION_FREE_KIB_MIN {
             return Err(HostFault::Full(free));
         }
-        let port = value("door")?.split_whitespace().nth(3).and_then(|port| port.parse().ok());
+        let port =
+            value("connection")?.split_whitespace().nth(3).and_then(|port| port.parse().ok());
         Ok(Probe {
             machine: machine.to_owned(),
             boot_id: value("boot")?.to_owned(),
-            ssh_port: port.ok_or(HostFault::Silent("door"))?,
+            ssh_port: port.ok_or(HostFault::Silent("connection"))?,
         })
     }
 }
@@ -350,7 +351,7 @@ impl fmt::Display for HostFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HostFault::Silent(what) => {
-                write!(out, "it does not say what it is ({what}); is it a Linux host with a shell?")
+                write!(out, "it does not report its {what}; is it a Linux host with a shell?")
             }
             HostFault::Machine(machine) => {
                 write!(out, "its processor is {machine}; x86_64 and aarch64 are supported")
@@ -380,7 +381,7 @@ mod tests {
 
     const GOOD: &str = "machine x86_64\nversion \"12\"\nos debian\n\
         free /dev/sda1 41152736 9663680 29366464 25% /\n\
-        door 10.0.0.1 50000 10.0.0.2 2222\n\
+        connection 10.0.0.1 50000 10.0.0.2 2222\n\
         boot 6d1f4b54-0000-4000-8000-000000000000\nrights yes\n";
 
     fn ssh(user: Option<&str>, operator: Option<&str>) -> Ssh {
@@ -406,7 +407,11 @@ mod tests {
             ("rights yes", "rights no", HostFault::Rights),
             ("29366464", "1024", HostFault::Full(1024)),
             ("boot ", "boat ", HostFault::Silent("boot")),
-            ("door 10.0.0.1 50000 10.0.0.2 2222", "door ", HostFault::Silent("door")),
+            (
+                "connection 10.0.0.1 50000 10.0.0.2 2222",
+                "connection ",
+                HostFault::Silent("connection"),
+            ),
         ] {
             assert_eq!(Probe::parse(&GOOD.replace(from, to)), Err(fault), "{to}");
         }

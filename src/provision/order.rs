@@ -1,7 +1,7 @@
-//! What the engine wants of its driver, and what the driver answers.
+//! What the engine orders from its driver, and what the driver answers.
 //!
-//! A [`Question`] changes nothing, which is why `--check` may ask all of them; an [`Action`] is
-//! everything else. Every order is answered once, with the [`Answer`] that belongs to its kind.
+//! A [`Question`] changes nothing, so `--check` may ask all of them; an [`Action`] is everything
+//! else. Every order is answered once, with the [`Answer`] that belongs to its kind.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,27 +14,25 @@ use crate::docker::{DockerRequest, DockerResponse};
 use crate::limits::PROVISION_COMMAND_TIMEOUT;
 use crate::provision::vm::spec::Sha256Hex;
 
-/// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Ask(Question),
     Do(Action),
 }
 
-/// What is to be found out.
+/// Changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// What stands at a path; a link is not followed.
     Look(PathBuf),
     /// The same, with the content of a file.
     Read(PathBuf),
-    /// What a program says that only looks.
+    /// A program that changes nothing.
     Run(Command),
-    /// What the Docker Engine says to a request that only looks.
+    /// A request to the Docker Engine that changes nothing.
     Engine(DockerRequest),
 }
 
-/// What is to be changed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Replace a file, or make it, atomically.
@@ -44,26 +42,21 @@ pub(crate) enum Action {
         bytes: Zeroizing<Vec<u8>>,
         access: Access,
     },
-    /// Make a directory.
     MakeDirectory {
         /// Where; what is above it is there, or is made for anyone to look inside.
         path: PathBuf,
         access: Access,
     },
-    /// Change owner and mode.
     SetAccess {
-        /// Of what; never of what a link points to.
+        /// A link itself, never what it points to.
         path: PathBuf,
         access: Access,
     },
-    /// Remove a file.
     Remove(PathBuf),
     /// Fetch a file to its place. What has come of it before goes on; what is not the right one is
     /// thrown away.
     Fetch {
-        /// Where it comes from.
         url: String,
-        /// What it must be.
         sha256: Sha256Hex,
         /// Where it is to be; never there before it is all there and right.
         path: PathBuf,
@@ -84,7 +77,6 @@ pub(crate) struct Access {
     pub(crate) mode: u32,
 }
 
-/// A user and a group, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) user: String,
@@ -99,7 +91,6 @@ pub(crate) struct Command {
     pub(crate) arguments: Vec<String>,
     /// Variables that are added to the environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// How long it may take.
     pub(crate) patience: Duration,
 }
 
@@ -143,7 +134,6 @@ pub(crate) struct Seen {
     pub(crate) changed_at: Wall,
 }
 
-/// A program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) end: End,
@@ -153,7 +143,6 @@ pub(crate) struct Ran {
     pub(crate) errors: String,
 }
 
-/// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// By itself, with this status.
@@ -261,9 +250,9 @@ impl Ran {
     }
 }
 
-/// The last lines of what a program said, without empty ones.
-pub(crate) fn last_lines(said: &str, count: usize) -> Vec<String> {
-    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+/// The last lines of a program's output, without empty ones.
+pub(crate) fn last_lines(output: &str, count: usize) -> Vec<String> {
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
 }
 

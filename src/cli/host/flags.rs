@@ -34,9 +34,6 @@ pub(crate) const ENGINE: Flag = Flag {
 };
 
 /// The other host that is meant; this machine if none.
-///
-/// # Errors
-/// [`Failure::Usage`].
 pub(crate) fn target(parsed: &Parsed) -> Result<Option<Target>, Failure> {
     match parsed.value(&HOST) {
         Some(host) => {

@@ -87,7 +87,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn install_here(
     ssh_port: Option<u16>,
-    manner: &RunOptions,
+    options: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     let now = Clock::new().wall().seconds();
@@ -98,9 +98,9 @@ fn install_here(
         ssh_port,
         lists_after: now.saturating_sub(age),
     };
-    take(plan(&facts), manner, out)?;
+    take(plan(&facts), options, out)?;
     let reason = restart_wanted();
-    if manner.tone == Format::Json {
+    if options.tone == Format::Json {
         out.json(&json!({ "line": "restart", "reason": reason }))?;
     } else if let Some(reason) = reason {
         out.text(&format!("{reason}; restart this machine when it suits: sudo systemctl reboot"))?;

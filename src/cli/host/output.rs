@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::base::uuid::Uuid;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
-use crate::provision::remote::RemoteError;
 use crate::provision::remote::event::{HostEvent, Moved, SessionPhase};
+use crate::provision::remote::{HostError, RemoteError};
 use crate::provision::report::{EndLine, ReportLine, StepResult, beginning};
 use crate::provision::run::send::Shipped;
 use crate::provision::ship::progress::{Progress, mib};
 use crate::provision::workflow::WorkflowError;
 
-/// How long a transfer takes until a person is told how far it is; then the pauses grow.
+/// How long a transfer takes until a person is told how far it is; then at growing intervals.
 const FIRST_PROGRESS: Duration = Duration::from_secs(2);
 
 /// Writes what happens on hosts.
@@ -79,7 +79,7 @@ impl<'a, 'b> HostOutput<'a, 'b> {
         let is_shown = match line {
             ReportLine::Begin { .. } => shows_steps,
             ReportLine::Step(step) => shows_steps || self.is_json || step.result != StepResult::Ok,
-            // The total is told behind all runs of the host.
+            // The total follows all runs of the host.
             ReportLine::End(_) => !shows_steps && self.is_json,
         };
         if !is_shown {
@@ -223,10 +223,11 @@ impl From<WorkflowError> for Failure {
         match error {
             WorkflowError::Usage(text) => Failure::Usage(text),
             WorkflowError::Failed(text) => Failure::Failed(text),
-            WorkflowError::NobodyListens | WorkflowError::Host(_, RemoteError::NobodyListens) => {
+            WorkflowError::NobodyListens
+            | WorkflowError::Host(HostError { error: RemoteError::NobodyListens, .. }) => {
                 Failure::NobodyReads
             }
-            WorkflowError::Host(host, error) => Failure::Failed(format!("{host}: {error}")),
+            WorkflowError::Host(error) => Failure::Failed(error.to_string()),
             WorkflowError::StepsFailed => Failure::Exit(Exit::Failed, String::new()),
         }
     }

@@ -77,7 +77,7 @@ fn ship(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     let wanted: Wanted = read_request()?;
     let failed = |error: &ShipError| match error {
-        // Whoever joins us with the receiver has heard its words, too.
+        // The caller, which joins us with the receiver, has read the reason from it.
         ShipError::There(_) | ShipError::Without(_) => Failure::Exit(Exit::Failed, String::new()),
         // The receiver cannot know it: whoever joins us tries once more, without the files.
         ShipError::Files(_) => Failure::Exit(Exit::FilesUnusable, error.to_string()),
@@ -98,7 +98,7 @@ fn take(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (input, output) = (std::io::stdin().lock(), std::io::stdout());
     match receive(&offer, docker_socket(parsed), input, output) {
         Ok(true) => Ok(Exit::Done),
-        // It has been said in the report.
+        // The report has said why.
         Ok(false) => Err(Failure::Exit(Exit::Failed, String::new())),
         Err(error) => Err(error.into()),
     }

@@ -15,7 +15,6 @@ use crate::provision::order::{Answer, Question};
 use crate::provision::plan::agent_host::{current_image, file, start};
 use crate::provision::step::Step;
 
-/// What the plan depends on.
 pub(crate) struct Facts {
     pub(crate) paths: Paths,
     /// Where the shell host is dialled.
@@ -40,7 +39,6 @@ pub(crate) struct Facts {
     pub(crate) is_confined: bool,
 }
 
-/// All steps, in their order.
 pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let Facts { paths, .. } = facts;
     let tls = paths.agent_tls();

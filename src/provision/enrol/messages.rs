@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShellWanted {
-    /// Whether nothing is to be changed.
     pub(crate) check: bool,
     /// What the session image is built on.
     pub(crate) base: Option<String>,
@@ -47,7 +46,6 @@ pub(crate) struct ShellMade {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentWanted {
-    /// Whether nothing is to be changed.
     pub(crate) check: bool,
 }
 
@@ -72,16 +70,15 @@ pub(crate) struct AgentMade {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolAgent {
-    /// Whether nothing is to be changed.
     pub(crate) check: bool,
     pub(crate) id: String,
     /// Where it is dialled: `host` or `host:port`.
     pub(crate) host: String,
-    /// Its public host key, as a line.
+    /// The public half, as a line.
     pub(crate) host_key: String,
     /// The public key that it dials with, as a line.
     pub(crate) agent_to_shell_key: String,
-    /// Its certificate, as PEM.
+    /// As PEM.
     pub(crate) certificate: String,
 }
 
@@ -106,13 +103,12 @@ pub(crate) struct AgentKnown {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolHere {
-    /// Whether nothing is to be changed.
     pub(crate) check: bool,
     /// Where the shell host is dialled: `host`.
     pub(crate) shell_host: String,
     /// What the shell host said.
     pub(crate) known: AgentKnown,
-    /// The agent's certificate, as PEM.
+    /// As PEM.
     pub(crate) certificate: String,
     /// The image that new containers use.
     pub(crate) image: String,
@@ -129,7 +125,7 @@ pub(crate) struct ProveAgent {
     /// Whether nothing is to be changed: then nothing is proven either.
     pub(crate) check: bool,
     pub(crate) id: String,
-    /// Its certificate, as PEM, which it has by now.
+    /// As PEM; the agent has it by now.
     pub(crate) certificate: String,
     /// The words of the log line that must arrive.
     pub(crate) mark: String,

@@ -24,7 +24,6 @@ pub(crate) const DRIVING_KEY: &str = "shell to agent";
 /// The comment of the key that an agent tells events with.
 const TELLING_KEY: &str = "agent to shell";
 
-/// What the plan depends on.
 pub(crate) struct Facts {
     pub(crate) paths: Paths,
     pub(crate) id: AgentId,
@@ -70,7 +69,6 @@ impl DrivingKey {
     }
 }
 
-/// All steps, in their order.
 pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let Facts { paths, id, log_user, .. } = facts;
     let entry = paths.agent_entry(id.as_str());
@@ -86,8 +84,8 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let token_access = crate::provision::plan::agent_host::access(paths, PRIVATE_KEY);
     let token = format!("{}\n", facts.token.reveal());
     let line = telling_beginning(id);
-    let told = format!("{line}{} {TELLING_KEY}", key_alone(&facts.agent_to_shell_key));
-    let told = Content::Line { line: told, instead_of: Some(Others::Beginning(line)) };
+    let entry_line = format!("{line}{} {TELLING_KEY}", key_alone(&facts.agent_to_shell_key));
+    let may_report = Content::Line { line: entry_line, instead_of: Some(Others::Beginning(line)) };
     let mut agents: Vec<LogAgent> =
         facts.others.iter().filter(|it| it.id != *id).cloned().collect();
     agents.push(LogAgent { id: id.clone(), token: facts.token.clone() });
@@ -109,7 +107,7 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
         ),
         public("where the agent is", &entry.host(), &facts.host, ""),
         secret("secret of the agent's logs", &entry.log_token(), token.as_bytes(), token_access),
-        file(paths, "who may tell", &paths.status_authorized_keys(), told, PUBLIC_FILE),
+        file(paths, "who may tell", &paths.status_authorized_keys(), may_report, PUBLIC_FILE),
     ];
     steps.extend(members(paths, &agents, log_user));
     steps.push(service(paths));

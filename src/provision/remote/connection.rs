@@ -53,9 +53,6 @@ impl Operator {
 
 impl<'a> Connection<'a> {
     /// Opens the connection, and nothing on it.
-    ///
-    /// # Errors
-    /// [`RemoteError`]; nothing was changed.
     pub(super) fn open(
         target: Target,
         interrupts: &'a Interrupts,
@@ -71,9 +68,6 @@ impl<'a> Connection<'a> {
     }
 
     /// Opens the connection and looks at the host.
-    ///
-    /// # Errors
-    /// [`RemoteError`]; nothing was changed.
     pub(super) fn connect(
         target: Target,
         interrupts: &'a Interrupts,
@@ -107,18 +101,12 @@ impl<'a> Connection<'a> {
     }
 
     /// The name by which this host is dialled, which the operator's may be an alias of.
-    ///
-    /// # Errors
-    /// [`RemoteError::NoSsh`].
     pub(crate) fn host_name(&self) -> Result<String, RemoteError> {
         let settings = settings(&self.ssh)?;
         Ok(parse_host_name(&settings).unwrap_or(self.ssh.target.host()).to_owned())
     }
 
     /// Copies this program there, and compares what arrived with what was sent.
-    ///
-    /// # Errors
-    /// [`RemoteError::Copy`].
     pub(super) fn copy(&self, program: &[u8]) -> Result<Copied, RemoteError> {
         let (is_done, output) = call(&self.ssh.upload(), program)?;
         let copy = parse_upload(&output).filter(|_| is_done);
@@ -190,9 +178,6 @@ impl Drop for ControlDirectory {
 }
 
 /// How the operator's ssh understands a host. Nothing is dialled.
-///
-/// # Errors
-/// [`RemoteError::NoSsh`].
 pub(crate) fn settings(ssh: &Ssh) -> Result<String, RemoteError> {
     quiet_call(&ssh.settings()).map(|(_, output)| output)
 }

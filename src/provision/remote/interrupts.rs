@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::slots::Key;
+use crate::base::time::Mono;
 use crate::io::clock::Clock;
 use crate::io::reactor::{Interests, Reactor};
 use crate::io::signals::{Signal, Signals};
 
 const SIGNALS: Key = Key::from_bits(1);
+/// How long a thread waits at most until it looks again: the signal that woke it may have been read
+/// by another thread.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether the operator wants everything to end. Shared by all threads.
 #[derive(Debug)]
@@ -25,9 +29,6 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     /// From now on signals end runs on hosts and not this process. Must be called before the
     /// process has other threads.
-    ///
-    /// # Errors
-    /// When the process is out of descriptors.
     pub(crate) fn block() -> io::Result<Interrupts> {
         Ok(Interrupts { signals: Mutex::new(Signals::block()?), has_come: AtomicBool::new(false) })
     }
@@ -48,6 +49,12 @@ impl Interrupts {
         self.has_come.store(false, Ordering::Relaxed);
     }
 
+    /// When a thread looks again at the latest, with this deadline of its own.
+    pub(super) fn next_look(now: Mono, deadline: Option<Mono>) -> Mono {
+        let look = now + LOOK_INTERVAL;
+        deadline.map_or(look, |deadline| deadline.min(look))
+    }
+
     /// A reactor that wakes up for signals.
     pub(super) fn reactor(&self) -> io::Result<Reactor> {
         let reactor = Reactor::new()?;
@@ -57,15 +64,13 @@ impl Interrupts {
     }
 
     /// Waits that long, or until the operator wants everything to end; whether that is so.
-    ///
-    /// # Errors
-    /// When the process cannot wait, which is a bug.
     pub(crate) fn pause(&self, length: Duration) -> io::Result<bool> {
         let (clock, mut ready) = (Clock::new(), Vec::new());
         let mut reactor = self.reactor()?;
         let until = clock.mono() + length;
         while clock.mono() < until && !self.has_come() {
-            reactor.wait(&clock, Some(until), &mut ready)?;
+            let look = Interrupts::next_look(clock.mono(), Some(until));
+            reactor.wait(&clock, Some(look), &mut ready)?;
         }
         Ok(self.has_come())
     }

@@ -43,9 +43,6 @@ impl From<RemoteError> for MoveError {
 }
 
 /// The hash of a directory here.
-///
-/// # Errors
-/// [`MoveError::Here`].
 pub(crate) fn hash(home: &Path) -> Result<String, MoveError> {
     let mut manifest = Manifest::default();
     let read = read_tree(home, Contents::Read, |record| {
@@ -58,9 +55,6 @@ pub(crate) fn hash(home: &Path) -> Result<String, MoveError> {
 
 impl HostSession<'_> {
     /// What the host has of these sessions.
-    ///
-    /// # Errors
-    /// [`MoveError`].
     pub(crate) fn sessions(&self, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
         let count = ids.len();
         match self.tell_sessions(&Wanted::Look(ids))? {
@@ -70,9 +64,6 @@ impl HostSession<'_> {
     }
 
     /// Has the host do something that needs nothing more.
-    ///
-    /// # Errors
-    /// [`MoveError`].
     pub(crate) fn tell_sessions(&self, wanted: &Wanted) -> Result<Word, MoveError> {
         let mut receiver = ReceiverProcess::start(&self.words(RECEIVER), wanted)?;
         let word = receiver.word()?;
@@ -81,9 +72,6 @@ impl HostSession<'_> {
 
     /// Sends the directory `home`, and has it get the session's name there when both hashes are
     /// the same. It stays here. `tell` says whether to go on; Ctrl-C ends it, too.
-    ///
-    /// # Errors
-    /// [`MoveError`]; the same call again begins anew.
     pub(crate) fn send_session(
         &self,
         id: Uuid,

@@ -65,8 +65,6 @@ pub(crate) enum RemoteError {
     Unfinished { step: Option<String> },
     /// A step has failed there, which was reported.
     StepsFailed,
-    /// A step has failed there: its name, and why.
-    StepFailed(String),
     /// A line of the report is no line.
     Report,
     /// The answer is not the one to this request.
@@ -77,9 +75,20 @@ pub(crate) enum RemoteError {
     Restart(u64),
 }
 
+/// The same, and on which host.
+#[derive(Debug)]
+pub(crate) struct HostError {
+    pub(crate) host: String,
+    pub(crate) error: RemoteError,
+}
+
 impl RemoteError {
     pub(crate) const INTERRUPTED: RemoteError = RemoteError::Interrupted { step: None };
     const CUT: RemoteError = RemoteError::Cut { step: None };
+
+    pub(crate) fn on(self, host: &str) -> HostError {
+        HostError { host: host.to_owned(), error: self }
+    }
 
     /// The same, with the step at which it was.
     fn at(self, current: &Option<String>) -> RemoteError {
@@ -132,7 +141,6 @@ impl fmt::Display for RemoteError {
             RemoteError::StepsFailed => {
                 out.write_str("mend that and run it again: what is done stays done")
             }
-            RemoteError::StepFailed(step) => out.write_str(step),
             RemoteError::Report => out.write_str("it sent a line that is no report"),
             RemoteError::Answer(error) => write!(out, "unexpected answer: {error}"),
             RemoteError::NobodyListens => out.write_str("nobody reads the output"),
@@ -142,6 +150,12 @@ impl fmt::Display for RemoteError {
                  console, and call again when it is"
             ),
         }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.host, self.error)
     }
 }
 

@@ -20,9 +20,6 @@ impl Programs {
     }
 
     /// The file of a program for this machine.
-    ///
-    /// # Errors
-    /// One sentence.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf, String> {
         let path = self.place(name)?;
         match path.is_file() {
@@ -35,9 +32,6 @@ impl Programs {
 
     /// A program for a processor, as `uname -m` names it: the file of that name, or the one beside
     /// it that has the processor in its name.
-    ///
-    /// # Errors
-    /// One sentence.
     pub(crate) fn read(&self, name: &str, machine: &str) -> Result<Vec<u8>, String> {
         let is_own_machine = machine == env::consts::ARCH;
         let path = match is_own_machine {

@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::RemoteError;
 use super::connection::Connection;
 use super::event::{HostEvent, Tell};
 use super::interrupts::Interrupts;
 use super::programs::Programs;
 use super::talk::talk;
+use super::{HostError, RemoteError};
 use crate::limits::PROVISION_REQUEST_BYTES_MAX;
 use crate::provision::openssh::{Copied, Installed, OnFailure, Probe, Target};
 use crate::provision::report::{EndLine, ReportLine, StepLine, StepResult};
@@ -72,40 +72,43 @@ impl<'a> HostSession<'a> {
     }
 
     /// Another host, which gets a copy of the program for its processor.
-    ///
-    /// # Errors
-    /// [`RemoteError`]; nothing was changed.
     pub(crate) fn connect(
         target: Target,
         program: &str,
         programs: &Programs,
         interrupts: &'a Interrupts,
-    ) -> Result<HostSession<'a>, RemoteError> {
+    ) -> Result<HostSession<'a>, HostError> {
         let name = target.host().to_owned();
-        let (connection, probe) = Connection::connect(target, interrupts)?;
-        let program = programs.read(program, &probe.machine);
-        let copy = connection.copy(&program.map_err(RemoteError::NoProgramFor)?)?;
-        let program = ProgramPlace::Copied { connection, probe, copy };
+        let placed = || {
+            let (connection, probe) = Connection::connect(target, interrupts)?;
+            let program = programs.read(program, &probe.machine);
+            let copy = connection.copy(&program.map_err(RemoteError::NoProgramFor)?)?;
+            Ok(ProgramPlace::Copied { connection, probe, copy })
+        };
+        let program = placed().map_err(|error: RemoteError| error.on(&name))?;
         Ok(HostSession::new(name, program, interrupts))
     }
 
     /// Another host, where the program is installed.
-    ///
-    /// # Errors
-    /// [`RemoteError`]; nothing was changed.
     pub(crate) fn installed(
         target: Target,
         program: &'static str,
         interrupts: &'a Interrupts,
-    ) -> Result<HostSession<'a>, RemoteError> {
+    ) -> Result<HostSession<'a>, HostError> {
         let name = target.host().to_owned();
-        let connection = Connection::open(target, interrupts)?;
+        let connection = Connection::open(target, interrupts).map_err(|error| error.on(&name))?;
         let program = ProgramPlace::Installed { connection, program: Installed(program) };
         Ok(HostSession::new(name, program, interrupts))
     }
 
     fn new(name: String, program: ProgramPlace<'a>, interrupts: &'a Interrupts) -> HostSession<'a> {
         HostSession { name, program, interrupts, total: EndLine::default() }
+    }
+
+    /// The name by which it is dialled, if it is another host.
+    pub(crate) fn dialled_name(&self) -> Result<Option<String>, HostError> {
+        let name = self.connection().map(Connection::host_name).transpose();
+        name.map_err(|error| error.on(&self.name))
     }
 
     /// The connection to it, if it is another host.
@@ -133,11 +136,11 @@ impl<'a> HostSession<'a> {
     ///
     /// # Errors
     /// [`RemoteError::Restart`] when it has not come back in time.
-    pub(crate) fn restart(&self) -> Result<Duration, RemoteError> {
-        match &self.program {
-            ProgramPlace::Copied { connection, probe, .. } => connection.restart(probe),
-            _ => unreachable!("only a host that was prepared now is restarted"),
-        }
+    pub(crate) fn restart(&self) -> Result<Duration, HostError> {
+        let ProgramPlace::Copied { connection, probe, .. } = &self.program else {
+            unreachable!("only a host that was prepared now is restarted")
+        };
+        connection.restart(probe).map_err(|error| error.on(&self.name))
     }
 
     /// The words that run a command of the program, which stays there.
@@ -170,14 +173,15 @@ impl<'a> HostSession<'a> {
         command: &str,
         request: &impl Serialize,
         tell: &mut Tell<'_>,
-    ) -> Result<A, RemoteError> {
+    ) -> Result<A, HostError> {
         let words = self.words_that(OnFailure::Remove, command);
         let report = self.run_words(&words, request, &[], tell)?;
         if !report.is_done {
             self.finish(tell);
-            return Err(RemoteError::StepsFailed);
+            return Err(RemoteError::StepsFailed.on(&self.name));
         }
-        serde_json::from_value(report.answer).map_err(RemoteError::Answer)
+        serde_json::from_value(report.answer)
+            .map_err(|error| RemoteError::Answer(error).on(&self.name))
     }
 
     /// Runs a command of the program, which gets `payload` behind its request, and hands on what it
@@ -191,7 +195,7 @@ impl<'a> HostSession<'a> {
         request: &impl Serialize,
         payload: &[u8],
         tell: &mut Tell<'_>,
-    ) -> Result<RunReport, RemoteError> {
+    ) -> Result<RunReport, HostError> {
         self.run_words(&self.words(command), request, payload, tell)
     }
 
@@ -202,25 +206,25 @@ impl<'a> HostSession<'a> {
         request: &impl Serialize,
         payload: &[u8],
         tell: &mut Tell<'_>,
-    ) -> Result<RunReport, RemoteError> {
+    ) -> Result<RunReport, HostError> {
         let request = json!(request).to_string();
         if request.len() > PROVISION_REQUEST_BYTES_MAX {
-            return Err(RemoteError::LongRequest);
+            return Err(RemoteError::LongRequest.on(&self.name));
         }
         let mut incoming = Incoming::default();
         let is_done = talk(self.interrupts, words, &request, payload, |line| {
             incoming.take(line).is_none_or(|event| tell(&self.name, event))
         });
-        let is_done = is_done.map_err(|error| error.at(&incoming.current))?;
+        let is_done = is_done.map_err(|error| error.at(&incoming.current).on(&self.name))?;
         let Some(end) = incoming.end else {
-            return Err(RemoteError::Unfinished { step: incoming.current });
+            return Err(RemoteError::Unfinished { step: incoming.current }.on(&self.name));
         };
         self.total.add(&end);
         Ok(RunReport { is_done, ..incoming.report })
     }
 
     /// Something begins here that is reported as a step of this host.
-    pub(crate) fn begin_step(&self, step: &str, tell: &mut Tell<'_>) -> Result<(), RemoteError> {
+    pub(crate) fn begin_step(&self, step: &str, tell: &mut Tell<'_>) -> Result<(), HostError> {
         self.tell(HostEvent::Report(ReportLine::Begin { step: step.to_owned() }), tell)
     }
 
@@ -229,15 +233,15 @@ impl<'a> HostSession<'a> {
         &mut self,
         line: StepLine,
         tell: &mut Tell<'_>,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<(), HostError> {
         self.total.count(&line);
         self.tell(HostEvent::Report(ReportLine::Step(line)), tell)
     }
 
-    fn tell(&self, event: HostEvent, tell: &mut Tell<'_>) -> Result<(), RemoteError> {
+    fn tell(&self, event: HostEvent, tell: &mut Tell<'_>) -> Result<(), HostError> {
         match tell(&self.name, event) {
             true => Ok(()),
-            false => Err(RemoteError::NobodyListens),
+            false => Err(RemoteError::NobodyListens.on(&self.name)),
         }
     }
 
@@ -248,12 +252,11 @@ impl<'a> HostSession<'a> {
 }
 
 impl RunReport {
-    /// # Errors
-    /// [`RemoteError::StepFailed`].
-    pub(crate) fn check(self) -> Result<RunReport, RemoteError> {
+    /// The report of a run whose steps all hold; else the step that failed, and why.
+    pub(crate) fn check(self) -> Result<RunReport, String> {
         match self.is_done {
             true => Ok(self),
-            false => Err(RemoteError::StepFailed(self.failed.unwrap_or("it failed".to_owned()))),
+            false => Err(self.failed.unwrap_or_else(|| "it failed".to_owned())),
         }
     }
 }
@@ -305,16 +308,16 @@ mod tests {
     use super::*;
 
     /// A session with `sh`, whose request is the script's first line of input.
-    fn run(script: &str) -> (Result<RunReport, RemoteError>, Vec<String>) {
+    fn run(script: &str) -> (Result<RunReport, HostError>, Vec<String>) {
         let interrupts = Interrupts::block().expect("descriptors");
         let mut session = HostSession::here(PathBuf::from("sh"), &interrupts);
         let words = ["sh", "-c", script].map(str::to_owned);
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         let done = session.run_words(&words, &json!({}), b"payload", &mut |_, event| {
-            told.push(format!("{event:?}"));
+            events.push(format!("{event:?}"));
             true
         });
-        (done, told)
+        (done, events)
     }
 
     const END: &str =
@@ -324,22 +327,22 @@ mod tests {
     fn a_report_is_told_and_the_answer_is_kept() {
         let step = r#"{"line":"step","step":"a","result":"failed","seconds":0,"error":"no"}"#;
         let script = format!("cat >/dev/null & echo hello; echo '{step}'; echo '{END}'; exit 1");
-        let (done, told) = run(&script);
+        let (done, events) = run(&script);
         let report = done.expect("it comes to its end");
         assert!(!report.is_done && report.answer.is_null());
         assert_eq!(report.failed.as_deref(), Some("a: no"));
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[0].contains("Note(\"hello\")"), "{told:?}");
-        let (done, told) =
+        assert_eq!(events.len(), 3, "{events:?}");
+        assert!(events[0].contains("Note(\"hello\")"), "{events:?}");
+        let (done, events) =
             run(&format!("read line; head -c 7; echo; echo '{{\"x\":1}}'; echo '{END}'"));
         assert_eq!(done.expect("it comes to its end").answer["x"], 1);
-        assert!(told[0].contains("payload") && told.len() == 2, "{told:?}");
+        assert!(events[0].contains("payload") && events.len() == 2, "{events:?}");
     }
 
     #[test]
     fn a_run_without_an_end_names_its_step() {
         let begin = r#"{"line":"begin","step":"a"}"#;
-        let error = |end: &str| run(&format!("echo '{begin}'; {end}")).0.expect_err("no end");
+        let error = |end: &str| run(&format!("echo '{begin}'; {end}")).0.expect_err("no end").error;
         assert!(
             matches!(error("exit 0"), RemoteError::Unfinished { step: Some(step) } if step == "a")
         );

@@ -41,9 +41,6 @@ pub enum Source {
 impl HostSession<'_> {
     /// Sends `image`, a name with a tag, from `source` to the host's Engine: [`ship`]. `tell` gets
     /// each progress as far as it is known, and says whether to go on; Ctrl-C ends it, too.
-    ///
-    /// # Errors
-    /// [`ShipError`]; the same call again begins anew.
     pub(crate) fn ship(
         &self,
         source: &Source,
@@ -64,9 +61,6 @@ impl HostSession<'_> {
 
 /// Sends `image`, a name with a tag, to where the words `receiver` run [`RECEIVER`]. `tell` hears
 /// of each progress, as far as it can be told, and says whether to go on.
-///
-/// # Errors
-/// [`ShipError`]; the same call again begins anew.
 pub fn ship(
     source: &Source,
     receiver: &[String],
@@ -76,9 +70,10 @@ pub fn ship(
     let begun = Instant::now();
     let mut once = |whole| match source {
         Source::Here(socket) => {
-            let cargo = ImageSource::new(image, socket.clone())?;
+            let image_source = ImageSource::new(image, socket.clone())?;
             let (child, words, frames) = start(receiver)?;
-            let shipped = cargo.ship(whole, (words, frames), &mut |progress| tell(Some(progress)));
+            let shipped =
+                image_source.ship(whole, (words, frames), &mut |progress| tell(Some(progress)));
             end(child, shipped)
         }
         Source::There(sender) => {

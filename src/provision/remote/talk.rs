@@ -86,7 +86,8 @@ pub(crate) fn talk(
             if deadline.is_some_and(|at| clock.mono() >= at) {
                 return Err(RemoteError::INTERRUPTED);
             }
-            reactor.wait(&clock, deadline, &mut ready).map_err(|_| RemoteError::CUT)?;
+            let look = Interrupts::next_look(clock.mono(), deadline);
+            reactor.wait(&clock, Some(look), &mut ready).map_err(|_| RemoteError::CUT)?;
         }
     }
 }

@@ -25,12 +25,12 @@ use crate::provision::enrol::messages::{
 };
 use crate::provision::logs::authority::{Client, load};
 use crate::provision::openssh::Target;
-use crate::provision::remote::RemoteError;
 use crate::provision::remote::event::Tell;
 use crate::provision::remote::interrupts::Interrupts;
 use crate::provision::remote::programs::Programs;
 use crate::provision::remote::session::HostSession;
 use crate::provision::remote::ship::{SENDER, Source};
+use crate::provision::remote::{HostError, RemoteError};
 use crate::provision::report::StepLine;
 use crate::x509::Certificate;
 use crate::x509::rotation::Trust;
@@ -71,9 +71,6 @@ struct Enrolment<'a, 'b> {
 
 impl InitAgent {
     /// Takes the agent in, or reports what that would change.
-    ///
-    /// # Errors
-    /// [`WorkflowError`]; the same call again goes on.
     pub(crate) fn carry_out(self, tell: &mut Tell<'_>) -> Result<(), WorkflowError> {
         let interrupts = block_signals()?;
         let issuer = self.issuer()?;
@@ -89,16 +86,11 @@ impl InitAgent {
 
     fn agent_host<'a>(&self, interrupts: &'a Interrupts) -> Result<HostSession<'a>, WorkflowError> {
         let program = "convocate-agent";
-        match &self.agent {
-            Some(target) => {
-                HostSession::connect(target.clone(), program, &self.programs, interrupts)
-                    .map_err(WorkflowError::on(target.host()))
-            }
-            None => {
-                let path = self.programs.path(program).map_err(WorkflowError::Failed)?;
-                Ok(HostSession::here(path, interrupts))
-            }
-        }
+        let Some(target) = self.agent.clone() else {
+            let path = self.programs.path(program).map_err(WorkflowError::Failed)?;
+            return Ok(HostSession::here(path, interrupts));
+        };
+        Ok(HostSession::connect(target, program, &self.programs, interrupts)?)
     }
 
     /// The shell host, and where agents dial it.
@@ -118,11 +110,8 @@ impl InitAgent {
                 Ok((HostSession::here(program, interrupts), name))
             }
             ShellHost::There { target, .. } => {
-                let failed = WorkflowError::on(target.host());
-                let session = HostSession::installed(target.clone(), "convocate", interrupts);
-                let session = session.map_err(&failed)?;
-                let connection = session.connection().expect("it is another host");
-                let name = connection.host_name().map_err(failed)?;
+                let session = HostSession::installed(target.clone(), "convocate", interrupts)?;
+                let name = session.dialled_name()?.expect("it is another host");
                 Ok((session, name))
             }
         }
@@ -167,11 +156,8 @@ impl Enrolment<'_, '_> {
         shell_address: &str,
     ) -> Result<(), WorkflowError> {
         let check = self.check;
-        let on_agent = WorkflowError::on(&self.agent.name);
-        let on_shell = WorkflowError::on(&self.shell.name);
         let wanted = AgentWanted { check };
-        let made = self.agent.carry_out("install --request", &wanted, self.tell);
-        let made: AgentMade = made.map_err(&on_agent)?;
+        let made: AgentMade = self.agent.carry_out("install --request", &wanted, self.tell)?;
         let certificate = issuer.certificate(&made)?.to_pem();
         let wanted = EnrolAgent {
             check,
@@ -181,14 +167,13 @@ impl Enrolment<'_, '_> {
             agent_to_shell_key: made.agent_to_shell_key,
             certificate: certificate.clone(),
         };
-        let known = self.shell.carry_out("enrol --request", &wanted, self.tell);
-        let known: AgentKnown = known.map_err(&on_shell)?;
+        let known: AgentKnown = self.shell.carry_out("enrol --request", &wanted, self.tell)?;
         let image = agent::image::tag();
         if made.image != known.image || known.image.is_none() {
-            self.bring_image(&image, known.image.is_some()).map_err(&on_agent)?;
+            self.bring_image(&image, known.image.is_some())?;
         }
         if self.interrupts.has_come() {
-            return Err(on_agent(RemoteError::INTERRUPTED));
+            return Err(RemoteError::INTERRUPTED.on(&self.agent.name).into());
         }
         let number = u64::from_le_bytes(Rng::from_seed(entropy::seed()).bytes());
         let mark = format!("init-agent proves that this line arrives: {number:016x}");
@@ -201,22 +186,17 @@ impl Enrolment<'_, '_> {
             image,
             mark: mark.clone(),
         };
-        let done = self.agent.carry_out("enrol --request", &wanted, self.tell);
-        let Done {} = done.map_err(on_agent)?;
+        let Done {} = self.agent.carry_out("enrol --request", &wanted, self.tell)?;
         let wanted = ProveAgent { check, id: made.id, certificate, mark };
-        let done = self.shell.carry_out("prove --request", &wanted, self.tell);
-        let Done {} = done.map_err(on_shell)?;
+        let Done {} = self.shell.carry_out("prove --request", &wanted, self.tell)?;
         Ok(())
     }
 
     /// Where the shell host dials the agent.
     fn address(&self, given: Option<&str>, made: &AgentMade) -> Result<String, WorkflowError> {
-        let text = match (given, self.agent.connection()) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(connection)) => {
-                connection.host_name().map_err(WorkflowError::on(&self.agent.name))?
-            }
-            (None, None) => made.host_name.clone(),
+        let text = match given {
+            Some(text) => text.to_owned(),
+            None => self.agent.dialled_name()?.unwrap_or_else(|| made.host_name.clone()),
         };
         match Address::parse_or_port(&text, AGENT_PORT) {
             Ok(_) => Ok(text),
@@ -225,7 +205,7 @@ impl Enrolment<'_, '_> {
     }
 
     /// Brings the session image to the agent, as a step. A check goes on where that fails.
-    fn bring_image(&mut self, image: &str, shell_has_it: bool) -> Result<(), RemoteError> {
+    fn bring_image(&mut self, image: &str, shell_has_it: bool) -> Result<(), HostError> {
         let name = format!("session image {image} from {}", self.shell.name);
         let begun = Instant::now();
         self.agent.begin_step(&name, self.tell)?;
@@ -243,7 +223,7 @@ impl Enrolment<'_, '_> {
             return Ok(());
         }
         self.agent.finish(self.tell);
-        Err(RemoteError::StepsFailed)
+        Err(RemoteError::StepsFailed.on(&self.agent.name))
     }
 
     /// What was done or would be, or why it cannot be and what to do.

@@ -8,9 +8,6 @@ use crate::provision::remote::programs::Programs;
 use crate::provision::remote::session::HostSession;
 
 /// Makes it one: its name and its answer. `target` is this machine if none.
-///
-/// # Errors
-/// [`WorkflowError`].
 pub(crate) fn init_shell(
     target: Option<Target>,
     programs: &Programs,
@@ -23,17 +20,10 @@ pub(crate) fn init_shell(
             let program = programs.path("convocate").map_err(WorkflowError::Failed)?;
             HostSession::here(program, &interrupts)
         }
-        Some(target) => {
-            let failed = WorkflowError::on(target.host());
-            let session = HostSession::connect(target, "convocate", programs, &interrupts);
-            session.map_err(failed)?
-        }
+        Some(target) => HostSession::connect(target, "convocate", programs, &interrupts)?,
     };
-    let failed = WorkflowError::on(&session.name);
-    if let Some(connection) = session.connection() {
-        wanted.names.push(connection.host_name().map_err(&failed)?);
-    }
-    let made = session.carry_out("install --request", &wanted, tell).map_err(&failed)?;
+    wanted.names.extend(session.dialled_name()?);
+    let made = session.carry_out("install --request", &wanted, tell)?;
     session.finish(tell);
     Ok((session.name.clone(), made))
 }

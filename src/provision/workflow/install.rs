@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::provision::openssh::Target;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::programs::Programs;
-use crate::provision::remote::session::HostSession;
 
 /// To `convocate-host install --request` there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,34 +24,28 @@ struct InstallAnswer {
 }
 
 /// Prepares the host, or reports what that would change.
-///
-/// # Errors
-/// [`WorkflowError::Host`].
 pub(crate) fn install(
     target: Target,
     check: bool,
     tell: &mut Tell<'_>,
 ) -> Result<(), WorkflowError> {
     let interrupts = block_signals()?;
-    let host = target.host().to_owned();
-    let failed = WorkflowError::on(&host);
-    let session = HostSession::connect(target, "convocate-host", &Programs::default(), &interrupts);
-    let mut session = session.map_err(&failed)?;
+    let mut session = connect(target, &Programs::default(), &interrupts)?;
     let ssh_port = session.probe().expect("it was copied there").ssh_port;
     let request = InstallRequest { check, ssh_port };
-    let answer = session.carry_out("install --request", &request, tell);
-    let InstallAnswer { reason } = answer.map_err(&failed)?;
+    let InstallAnswer { reason } = session.carry_out("install --request", &request, tell)?;
     session.finish(tell);
     let Some(reason) = reason else { return Ok(()) };
     let mut restart = |text: &str| {
-        let _heard = tell(&host, HostEvent::Restart { reason: reason.clone(), text: text.into() });
+        let event = HostEvent::Restart { reason: reason.clone(), text: text.to_owned() };
+        let _heard = tell(&session.name, event);
     };
     if check {
         restart("would restart");
         return Ok(());
     }
     restart("restarting");
-    let took = session.restart().map_err(failed)?;
+    let took = session.restart()?;
     restart(&format!("back in another boot after {} s", took.as_secs()));
     Ok(())
 }

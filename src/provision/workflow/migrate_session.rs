@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::agent::docker::description::session_id;
 use crate::base::uuid::Uuid;
 use crate::docker::call;
@@ -102,9 +102,6 @@ struct Migration<'a, 'b> {
 
 impl MigrateSession<'_> {
     /// Moves the sessions, or reports what that would do.
-    ///
-    /// # Errors
-    /// [`WorkflowError`]; the same call again goes on.
     pub(crate) fn carry_out(self, tell: &mut Tell<'_>) -> Result<Migrated, WorkflowError> {
         let interrupts = block_signals()?;
         let paths = self.paths;
@@ -115,8 +112,7 @@ impl MigrateSession<'_> {
         let owners = owners(&mut runner, tell)?;
         let host = self.host.unwrap_or(&dialled);
         let target = Target::new(host, self.user).map_err(WorkflowError::Usage)?;
-        let session = HostSession::connect(target, "convocate-host", &self.programs, &interrupts);
-        let session = session.map_err(WorkflowError::on(host))?;
+        let session = connect(target, &self.programs, &interrupts)?;
         let running = running(paths)?;
         Migration { paths, agent: &id, owners, running, host: session, tell }
             .carry_out(self.session, self.check)
@@ -197,7 +193,7 @@ impl Migration<'_, '_> {
         let (mut arrived, mut over, mut has_failed) = (Vec::new(), Vec::new(), false);
         for (id, there) in ids.into_iter().zip(there) {
             if self.host.interrupts().has_come() {
-                return Err(WorkflowError::on(&self.host.name)(RemoteError::INTERRUPTED));
+                return Err(RemoteError::INTERRUPTED.on(&self.host.name).into());
             }
             if one.is_none() && self.is_anothers(id, &there) {
                 continue;
@@ -331,7 +327,7 @@ impl Migration<'_, '_> {
         let home = self.paths.session(id);
         let failed = |error: MoveError| match error {
             MoveError::Remote(error @ RemoteError::Interrupted { .. }) => {
-                BringError::Call(WorkflowError::on(&self.host.name)(error))
+                BringError::Call(error.on(&self.host.name).into())
             }
             error => BringError::Session(error.to_string()),
         };
@@ -370,7 +366,7 @@ impl Migration<'_, '_> {
         while let Err(why) = lists_all() {
             let is_interrupted = self.host.interrupts().pause(PROVISION_PROOF_PAUSE);
             if is_interrupted.unwrap_or(true) {
-                return Err(WorkflowError::on(&self.host.name)(RemoteError::INTERRUPTED));
+                return Err(RemoteError::INTERRUPTED.on(&self.host.name).into());
             }
             if begun.elapsed() > PROVISION_PROOF_PATIENCE {
                 let text = format!("{why}; what lies here stays, and the same call goes on");

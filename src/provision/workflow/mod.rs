@@ -27,8 +27,11 @@ pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod update;
 
-use crate::provision::remote::RemoteError;
+use crate::provision::openssh::Target;
+use crate::provision::remote::HostError;
 use crate::provision::remote::interrupts::Interrupts;
+use crate::provision::remote::programs::Programs;
+use crate::provision::remote::session::HostSession;
 
 /// Why a workflow did not come to its end.
 #[derive(Debug)]
@@ -37,28 +40,32 @@ pub(crate) enum WorkflowError {
     Usage(String),
     /// Something here: one sentence.
     Failed(String),
-    /// The work on this host.
-    Host(String, RemoteError),
+    /// The work on a host.
+    Host(HostError),
     /// A step on this machine, which was reported.
     StepsFailed,
     /// Nobody takes what is reported.
     NobodyListens,
 }
 
-impl WorkflowError {
-    /// Names the host of an error.
-    pub(crate) fn on(host: &str) -> impl Fn(RemoteError) -> WorkflowError + use<> {
-        let host = host.to_owned();
-        move |error| WorkflowError::Host(host.clone(), error)
+impl From<HostError> for WorkflowError {
+    fn from(error: HostError) -> WorkflowError {
+        WorkflowError::Host(error)
     }
 }
 
 /// From here on signals end what runs on hosts, which then reports where it stopped. Before the
 /// first thread.
-///
-/// # Errors
-/// [`WorkflowError::Failed`].
 fn block_signals() -> Result<Interrupts, WorkflowError> {
     Interrupts::block()
         .map_err(|error| WorkflowError::Failed(format!("cannot wait for signals: {error}")))
+}
+
+/// Another host, with this program.
+fn connect<'a>(
+    target: Target,
+    programs: &Programs,
+    interrupts: &'a Interrupts,
+) -> Result<HostSession<'a>, HostError> {
+    HostSession::connect(target, "convocate-host", programs, interrupts)
 }

@@ -53,16 +53,16 @@ mod tests {
     #[test]
     fn all_are_worked_on_and_keep_their_order() {
         let items: Vec<usize> = (0..3 * PROVISION_HOSTS_AT_ONCE).collect();
-        let mut told = 0;
-        let mut count = |_: &str, _| {
-            told += 1;
+        let mut count = 0;
+        let mut tell = |_: &str, _| {
+            count += 1;
             true
         };
-        let done = for_each(&items, &mut count, |item, tell| {
+        let done = for_each(&items, &mut tell, |item, tell| {
             (*item, tell("web-1", HostEvent::Note(format!("item {item}"))))
         });
         let wanted: Vec<(usize, bool)> = items.iter().map(|&item| (item, true)).collect();
         assert_eq!(done.expect("somebody listens"), wanted);
-        assert_eq!(told, items.len());
+        assert_eq!(count, items.len());
     }
 }

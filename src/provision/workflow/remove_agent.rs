@@ -6,14 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::fleet::run::load;
 use crate::paths::Paths;
 use crate::provision::openssh::Target;
-use crate::provision::remote::RemoteError;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::programs::Programs;
-use crate::provision::remote::session::HostSession;
+use crate::provision::remote::{HostError, RemoteError};
 use crate::rpc::agent_id::AgentId;
 
 /// To `convocate-host remove-agent --request` on the agent's host.
@@ -35,9 +34,6 @@ pub(crate) struct LeavingAgent {
 
 impl LeavingAgent {
     /// Who is meant: also an agent whose entry is broken, or gone by a call before.
-    ///
-    /// # Errors
-    /// [`WorkflowError::Failed`].
     pub(crate) fn find(paths: &Paths, text: &str) -> Result<LeavingAgent, WorkflowError> {
         let registry = load(paths).map_err(WorkflowError::Failed)?;
         match (registry.find(text), AgentId::parse(text)) {
@@ -76,25 +72,25 @@ impl LeavingAgent {
         }
         let target = Target::new(host, user).map_err(WorkflowError::Failed)?;
         let interrupts = block_signals()?;
-        let session = HostSession::connect(target, "convocate-host", programs, &interrupts);
         let request = RemoveRequest { check };
-        let done = session.and_then(|mut session| {
-            session.run("remove-agent --request", &request, &[], tell)?.check()
-        });
-        match done {
-            Ok(_) => Ok(()),
-            Err(error @ (RemoteError::Interrupted { .. } | RemoteError::NobodyListens)) => {
-                Err(WorkflowError::Host(host.to_owned(), error))
-            }
-            Err(why) => {
-                let _heard = tell(host, HostEvent::Note(left_there(&why)));
-                Ok(())
-            }
+        let done = connect(target, programs, &interrupts)
+            .and_then(|mut there| there.run("remove-agent --request", &request, &[], tell));
+        let why = match done {
+            Ok(report) => report.check().err(),
+            Err(HostError {
+                error: error @ (RemoteError::Interrupted { .. } | RemoteError::NobodyListens),
+                ..
+            }) => return Err(error.on(host).into()),
+            Err(HostError { error, .. }) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            let _heard = tell(host, HostEvent::Note(left_there(&why)));
         }
+        Ok(())
     }
 }
 
-fn left_there(why: &RemoteError) -> String {
+fn left_there(why: &str) -> String {
     format!(
         "{why}; left there: convocate-agent with its shell host's key, the certificate and \
          forwarding of its logs, the rule for 222/tcp. Nothing of it is let in here any more; \

@@ -1,6 +1,6 @@
 //! Sends an image to a host's Engine and reports how far it is.
 
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::provision::openssh::Target;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::programs::Programs;
@@ -9,9 +9,6 @@ use crate::provision::remote::ship::Source;
 use crate::provision::run::send::ShipError;
 
 /// Sends `image`, a name with a tag, from an Engine here.
-///
-/// # Errors
-/// [`WorkflowError`]; the same call again begins anew.
 pub(crate) fn ship_image(
     target: Target,
     programs: &Programs,
@@ -19,11 +16,9 @@ pub(crate) fn ship_image(
     tell: &mut Tell<'_>,
 ) -> Result<(), WorkflowError> {
     let interrupts = block_signals()?;
-    let host = target.host().to_owned();
-    let session = HostSession::connect(target, "convocate-host", programs, &interrupts);
-    let session = session.map_err(WorkflowError::on(&host))?;
+    let session = connect(target, programs, &interrupts)?;
     send_image(&session, source, image, tell)
-        .map_err(|error| WorkflowError::Failed(format!("{host}: {error}")))
+        .map_err(|error| WorkflowError::Failed(format!("{}: {error}", session.name)))
 }
 
 /// The same with a host that is reached already.

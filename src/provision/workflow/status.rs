@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command as Process;
 
 use super::parallel::for_each;
-use super::update::{UpdateRequest, connect, ping};
+use super::update::{UpdateRequest, connect_agent, ping, text};
 use super::{WorkflowError, block_signals};
 use crate::base::time::Wall;
 use crate::fleet::registry::{KnownAgent, Registry};
@@ -15,7 +15,7 @@ use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX, X509_WARN_DAYS};
 use crate::paths::Paths;
 use crate::provision::enrol::messages::ShellWanted;
 use crate::provision::openssh::Target;
-use crate::provision::remote::RemoteError;
+use crate::provision::remote::HostError;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::interrupts::Interrupts;
 use crate::provision::remote::programs::Programs;
@@ -63,9 +63,6 @@ impl HostStatus {
 }
 
 /// Looks at the agents' hosts and, on an installed system, at this one first.
-///
-/// # Errors
-/// [`WorkflowError`].
 pub(crate) fn status(
     (paths, registry): (&Paths, &Registry),
     user: Option<&str>,
@@ -159,7 +156,7 @@ fn agent_drift(
     tell: &mut Tell<'_>,
 ) -> Result<Vec<String>, String> {
     let target = Target::new(host, user)?;
-    let (mut session, agent) = connect(&target, interrupts).map_err(|error| error.to_string())?;
+    let (mut session, agent) = connect_agent(&target, interrupts)?;
     let request = UpdateRequest::replace(&agent, true);
     let report = session.run("update --request", &request, &agent, &mut quiet);
     drift(host, report, tell)
@@ -173,11 +170,10 @@ fn quiet(_host: &str, _event: HostEvent) -> bool {
 /// What would be changed, and what fails.
 fn drift(
     host: &str,
-    report: Result<RunReport, RemoteError>,
+    report: Result<RunReport, HostError>,
     tell: &mut Tell<'_>,
 ) -> Result<Vec<String>, String> {
-    let RunReport { is_done, mut changed, failed, .. } =
-        report.map_err(|error| error.to_string())?;
+    let RunReport { is_done, mut changed, failed, .. } = report.map_err(text)?;
     match failed {
         Some(failed) => {
             let _heard = tell(host, HostEvent::Note(failed.clone()));
@@ -192,6 +188,7 @@ fn drift(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::remote::RemoteError;
 
     #[test]
     fn what_fails_there_is_drift_and_silence_is_none() {
@@ -199,7 +196,7 @@ mod tests {
         let report = RunReport { failed, ..RunReport::default() };
         let drifts = drift("desk", Ok(report), &mut quiet);
         assert_eq!(drifts, Ok(vec!["docker: is not there".to_owned()]));
-        let silence = Err(RemoteError::Unfinished { step: None });
+        let silence = Err(RemoteError::Unfinished { step: None }.on("desk"));
         assert!(drift("desk", silence, &mut quiet).is_err());
     }
 }

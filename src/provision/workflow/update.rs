@@ -13,14 +13,14 @@ use sha2::{Digest, Sha256};
 
 use super::parallel::for_each;
 use super::ship_image::send_image;
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::base::hex;
 use crate::fleet::run::Runner;
 use crate::limits::SURVEY_TIMEOUT;
 use crate::paths::Paths;
 use crate::provision::openssh::Target;
 use crate::provision::plan::update::PROGRAM;
-use crate::provision::remote::RemoteError;
+use crate::provision::remote::HostError;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::interrupts::Interrupts;
 use crate::provision::remote::programs::Programs;
@@ -115,9 +115,6 @@ impl UpdateResult {
 
 impl Update {
     /// Works on all hosts. One that fails does not stop the others.
-    ///
-    /// # Errors
-    /// [`WorkflowError::NobodyListens`].
     pub(crate) fn carry_out(
         &self,
         targets: &[Target],
@@ -151,26 +148,27 @@ impl Update {
         updated: &mut UpdatedHost,
         tell: &mut Tell<'_>,
     ) -> Result<UpdateResult, String> {
-        let (session, agent) = connect(target, interrupts).map_err(text)?;
+        let (session, agent) = connect_agent(target, interrupts)?;
         HostUpdate { update: self, session, updated, tell }.carry_out(&agent)
     }
 }
 
 /// Reaches a host of an agent; with the agent's program for it.
-pub(super) fn connect<'a>(
+pub(super) fn connect_agent<'a>(
     target: &Target,
     interrupts: &'a Interrupts,
-) -> Result<(HostSession<'a>, Vec<u8>), RemoteError> {
+) -> Result<(HostSession<'a>, Vec<u8>), String> {
     let programs = Programs::default();
-    let session = HostSession::connect(target.clone(), "convocate-host", &programs, interrupts)?;
+    let session = connect(target.clone(), &programs, interrupts).map_err(text)?;
     let machine = &session.probe().expect("it was copied there").machine;
-    let agent = programs.read(PROGRAM, machine).map_err(RemoteError::NoProgramFor)?;
+    let agent = programs.read(PROGRAM, machine)?;
     Ok((session, agent))
 }
 
+/// What a table says of an error: the host has a column of its own.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn text(error: impl ToString) -> String {
-    error.to_string()
+pub(super) fn text(error: HostError) -> String {
+    error.error.to_string()
 }
 
 /// A host that is updated.
@@ -190,7 +188,7 @@ impl HostUpdate<'_> {
         let report = self.run(&UpdateRequest::replace(agent, *check), agent)?;
         let id = agent_id(&report);
         let mut changed = report.changed.clone();
-        let done = report.check().map_err(text);
+        let done = report.check();
         if *check {
             return done.map(|_| match changed.is_empty() {
                 true => UpdateResult::Unchanged,
@@ -208,7 +206,7 @@ impl HostUpdate<'_> {
         if let Some(image) = image {
             let work = UpdateWork::Stamp(image.clone());
             let report = self.run(&UpdateRequest { work, check: false }, &[])?;
-            changed.extend(report.check().map_err(text)?.changed);
+            changed.extend(report.check()?.changed);
             self.ping(id.as_deref())?;
         }
         match changed.is_empty() {
@@ -220,7 +218,7 @@ impl HostUpdate<'_> {
     fn ship(&mut self, image: &str) -> Result<(), String> {
         let HostUpdate { update, session, tell, .. } = self;
         let source = Source::Here(update.docker_socket.clone());
-        send_image(session, &source, image, *tell).map_err(text)
+        send_image(session, &source, image, *tell).map_err(|error| error.to_string())
     }
 
     fn run(&mut self, request: &UpdateRequest, payload: &[u8]) -> Result<RunReport, String> {
@@ -244,7 +242,7 @@ impl HostUpdate<'_> {
         let note = HostEvent::Note(format!("{why}; the program before is put back"));
         let _heard = (self.tell)(&self.session.name, note);
         let request = UpdateRequest { work: UpdateWork::Back, check: false };
-        let back = self.run(&request, &[]).and_then(|report| report.check().map_err(text));
+        let back = self.run(&request, &[]).and_then(|report| report.check());
         match back.and_then(|_| self.ping(id)) {
             Ok(()) => {
                 self.updated.note = why;

@@ -26,9 +26,8 @@ pub(super) fn log_in(
     tell: &mut Tell<'_>,
 ) -> Result<(), WorkflowError> {
     let host_name = created.machine.host_name();
-    let failed = WorkflowError::on(&host_name);
     let name = format!("first contact with {host_name}");
-    session.begin_step(&name, tell).map_err(&failed)?;
+    session.begin_step(&name, tell)?;
     let begun = Instant::now();
     let error = match dial(session, created, begun)? {
         Some(proof) => proof.check(&created.machine).err(),
@@ -38,7 +37,7 @@ pub(super) fn log_in(
         }
     };
     let line = StepLine::shown(&name, error.as_ref(), "", begun.elapsed());
-    session.end_step(line, tell).map_err(failed)?;
+    session.end_step(line, tell)?;
     match error {
         Some(error) => Err(WorkflowError::Failed(format!("{host_name}: {error}"))),
         None => Ok(()),
@@ -86,7 +85,7 @@ pub(super) fn pin(hypervisor: &Ssh, created: &CreatedVm) -> Result<(), WorkflowE
     let name = machine.host_name();
     let target = Target::new(&name, Some(machine.user.as_str())).map_err(WorkflowError::Failed)?;
     let ssh = Ssh { target, ..hypervisor.clone() };
-    let settings = settings(&ssh).map_err(WorkflowError::on(&name))?;
+    let settings = settings(&ssh).map_err(|error| error.on(&name))?;
     let operator = Operator::of_sudo();
     let file = known_hosts_file(&settings).unwrap_or("~/.ssh/known_hosts");
     let path = PathBuf::from(expanded(file, operator.as_ref()));

@@ -33,7 +33,7 @@ pub(super) fn of_operator(target: &Target) -> Result<Vec<String>, WorkflowError>
         control: PathBuf::from("none"),
         operator: operator.map(|operator| operator.name.clone()),
     };
-    let settings = settings(&ssh).map_err(WorkflowError::on(target.host()))?;
+    let settings = settings(&ssh).map_err(|error| error.on(target.host()))?;
     let mut keys: Vec<String> = Vec::new();
     let mut take = |line: &str| {
         let line = line.trim();
@@ -75,8 +75,8 @@ fn of_agent(operator: Option<&Operator>) -> String {
         }
     };
     signals::reset_in_child(&mut call);
-    let said = call.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default()
+    let output = call.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 /// A file as ssh names it: `~` is the home of whoever logs in.

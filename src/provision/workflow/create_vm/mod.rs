@@ -21,7 +21,7 @@ pub(crate) mod on_hypervisor;
 
 use serde::{Deserialize, Serialize};
 
-use super::{WorkflowError, block_signals};
+use super::{WorkflowError, block_signals, connect};
 use crate::provision::openssh::Target;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::programs::Programs;
@@ -92,21 +92,17 @@ impl CreateVm<'_> {
             Some(path) => vec![keys::read(path)?],
             None => keys::of_operator(&self.hypervisor)?,
         };
-        let host = self.hypervisor.host().to_owned();
-        let failed = WorkflowError::on(&host);
-        let programs = Programs::default();
-        let session =
-            HostSession::connect(self.hypervisor, "convocate-host", &programs, &interrupts);
-        let mut session = session.map_err(&failed)?;
+        let mut session = connect(self.hypervisor, &Programs::default(), &interrupts)?;
         let machine = &session.probe().expect("it was copied there").machine;
         if machine != "x86_64" {
             return Err(WorkflowError::Failed(format!(
-                "{host}: its processor is {machine}; hypervisors are x86_64; nothing was changed"
+                "{}: its processor is {machine}; hypervisors are x86_64; nothing was changed",
+                session.name
             )));
         }
         let spec = VmSpec { keys: keys.clone(), ..self.spec };
         let request = VmRequest::Create { check: self.check, spec };
-        let answer: VmAnswer = session.carry_out(COMMAND, &request, tell).map_err(failed)?;
+        let answer: VmAnswer = session.carry_out(COMMAND, &request, tell)?;
         if let Some(created) = &answer.created {
             finish(&mut session, created, keys, tell)?;
         }
@@ -137,8 +133,7 @@ fn finish(
     let connection = session.connection().expect("a hypervisor is another host");
     first_login::pin(connection.ssh(), created)?;
     let request = VmRequest::Finish { machine: created.machine.clone(), keys };
-    let done = session.carry_out(COMMAND, &request, tell);
-    let _: VmAnswer = done.map_err(WorkflowError::on(&session.name))?;
+    let _: VmAnswer = session.carry_out(COMMAND, &request, tell)?;
     Ok(())
 }
 

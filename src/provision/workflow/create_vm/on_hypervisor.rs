@@ -32,9 +32,6 @@ use crate::ssh::keys::KeyPair;
 type Report<'a> = dyn FnMut(&ReportLine) -> bool + 'a;
 
 /// Does what the other end wants.
-///
-/// # Errors
-/// [`WorkflowError`].
 pub(crate) fn run(request: VmRequest, report: &mut Report<'_>) -> Result<VmAnswer, WorkflowError> {
     let paths = Paths::default();
     match request {

@@ -1,7 +1,6 @@
-//! What the programs tell the shell that called them.
+//! The exit statuses of all programs, in one table.
 //!
-//! The only table of exit statuses. `bin/*.rs` return an [`Exit`] from `main`; nothing else ends
-//! the process.
+//! `bin/*.rs` return an [`Exit`] from `main`; nothing else ends the process.
 
 use std::process::{ExitCode, Termination};
 
@@ -13,11 +12,11 @@ pub enum Exit {
     Done,
     /// The operation failed, and standard error says why.
     Failed,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage,
-    /// `send-image`: an Engine's own files are not the image; the Engine can be asked for it.
+    /// `send-image`: the Engine's own files do not have the image; `docker save` may.
     FilesUnusable,
-    /// `attach`: the connection was lost and could not be had back.
+    /// `attach`: the connection was lost, and `convocate` could not reconnect.
     ConnectionLost,
     /// `attach`: the terminal was never attached.
     NotAttached,
@@ -49,9 +48,9 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_manual() {
-        let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::ConnectionLost, Exit::NotAttached];
-        assert_eq!(Exit::FilesUnusable.code(), 3);
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 254, 255]);
+        use Exit::{ConnectionLost, Done, Failed, FilesUnusable, NotAttached, Usage};
+        let all = [Done, Failed, Usage, FilesUnusable, ConnectionLost, NotAttached];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 254, 255]);
         assert_eq!(format!("{:?}", Exit::Usage.report()), format!("{:?}", ExitCode::from(2)));
     }
 }

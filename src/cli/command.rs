@@ -1,8 +1,8 @@
 //! A program as one table of commands, and what the table gives: parsing, help, dispatch.
 //!
-//! Flags become plain values here, checked against the table and nothing else; what a value means
-//! is the command's own business. Long options only (but `-h`), each at most once. Whatever is
-//! wrong is one sentence and where the help is.
+//! Parsing checks flags against the table and makes plain values of them; the command gives a value
+//! its meaning. Long options only (but `-h`), each at most once. An error is one sentence and where
+//! to find the help.
 
 use std::ffi::OsString;
 
@@ -14,13 +14,13 @@ use crate::exit::Exit;
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// What it is, in one line.
+    /// One line.
     pub(crate) summary: &'static str,
-    /// What it can be told to do, in the order of the help.
+    /// In the order of the help.
     pub(crate) commands: &'static [Command],
-    /// The command that is meant where none is named, if there is one.
+    /// The command to run where none is named, if there is one.
     pub(crate) fallback: Option<&'static str>,
-    /// What stands below the list of commands in its help.
+    /// The text below the list of commands in its help.
     pub(crate) epilogue: &'static str,
 }
 
@@ -29,7 +29,6 @@ pub(crate) struct Command {
     pub(crate) name: &'static str,
     /// What it does, in one line; empty if only our own programs call it: then it is in no list.
     pub(crate) summary: &'static str,
-    /// What stands behind it without dashes.
     pub(crate) operands: &'static [Operand],
     /// Its options, without `--help`, which all have.
     pub(crate) flags: &'static [Flag],
@@ -94,10 +93,7 @@ impl Parsed {
 }
 
 impl Command {
-    /// Reads what stands behind the command's name.
-    ///
-    /// # Errors
-    /// One sentence.
+    /// Parses the words after the command's name.
     pub(crate) fn parse(&self, words: Vec<OsString>) -> Result<Parsed, String> {
         let mut parser = lexopt::Parser::from_args(words);
         let mut parsed = Parsed::default();
@@ -106,7 +102,7 @@ impl Command {
                 Arg::Short('h') | Arg::Long("help") => parsed.wants_help = true,
                 Arg::Long(name) => {
                     let flag = self.flags.iter().find(|flag| flag.name == name);
-                    let flag = flag.ok_or_else(|| format!("there is no option --{name}"))?;
+                    let flag = flag.ok_or_else(|| format!("unknown option --{name}"))?;
                     if parsed.has(flag) {
                         return Err(format!("--{name} is given twice"));
                     }
@@ -116,7 +112,7 @@ impl Command {
                     };
                     parsed.flags.push((flag.name, value));
                 }
-                Arg::Short(name) => return Err(format!("there is no option -{name}")),
+                Arg::Short(name) => return Err(format!("unknown option -{name}")),
                 Arg::Value(word) => parsed.operands.push(text(word)?),
             }
         }
@@ -146,19 +142,18 @@ impl Command {
         words.join(" ")
     }
 
-    /// Whether people call it.
     pub(crate) fn is_shown(&self) -> bool {
         !self.summary.is_empty()
     }
 
-    /// The options that people give.
+    /// The options that are in the help.
     pub(crate) fn shown_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().filter(|flag| !flag.summary.is_empty())
     }
 
     fn check_operands(&self, given: &[String]) -> Result<(), String> {
         if let Some(extra) = given.get(self.operands.len()) {
-            return Err(format!("{extra:?} is one word too many"));
+            return Err(format!("unexpected argument {extra:?}"));
         }
         match self.operands.get(given.len()) {
             Some(missing) if !missing.is_optional => Err(format!("{} is missing", missing.name)),
@@ -178,7 +173,7 @@ impl Flag {
 }
 
 impl Program {
-    /// Does what the words behind the program's name say, and says what went wrong.
+    /// Runs the command that the words name, and prints why it failed.
     pub(crate) fn run(&self, words: Vec<OsString>, out: &mut Out<'_>) -> Exit {
         let result = self.dispatch(words, out).and_then(|exit| out.flush().map(|()| exit));
         let (exit, text) = match result {
@@ -206,7 +201,7 @@ impl Program {
         let Some(first) = words.next() else {
             let names: Vec<_> = self.shown_commands().map(|command| command.name).collect();
             let hint = self.help_hint(None);
-            let text = format!("say what to do: {}; {hint}", names.join(", "));
+            let text = format!("no command given; commands: {}; {hint}", names.join(", "));
             return Err(Failure::Usage(text));
         };
         let first = text(first).map_err(Failure::Usage)?;
@@ -220,7 +215,7 @@ impl Program {
         }
         let Some(command) = self.find(name) else {
             let what = if name.starts_with('-') { "option" } else { "command" };
-            let text = format!("there is no {what} {name:?}; {}", self.help_hint(None));
+            let text = format!("unknown {what} {name:?}; {}", self.help_hint(None));
             return Err(Failure::Usage(text));
         };
         self.call(command, words.collect(), out)
@@ -250,12 +245,11 @@ impl Program {
         })
     }
 
-    /// The commands that people call.
+    /// The commands that are in the help.
     pub(crate) fn shown_commands(&self) -> impl Iterator<Item = &'static Command> {
         self.commands.iter().filter(|command| command.is_shown())
     }
 
-    /// The command of this name.
     pub(crate) fn find(&self, name: &str) -> Option<&'static Command> {
         self.commands.iter().find(|command| command.name == name)
     }
@@ -274,13 +268,13 @@ impl Program {
                         out.text(&self.overview())?;
                     }
                     None => {
-                        let text = format!("help: there is no command {name:?}; {hint}");
+                        let text = format!("help: unknown command {name:?}; {hint}");
                         return Err(Failure::Usage(text));
                     }
                 }
             }
             [_, extra, ..] => {
-                let text = format!("help: {extra:?} is one word too many; {hint}");
+                let text = format!("help: unexpected argument {extra:?}; {hint}");
                 return Err(Failure::Usage(text));
             }
         }
@@ -297,7 +291,7 @@ impl Program {
     fn overview(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.name, self.summary);
         text.push_str(&format!("Usage: {} COMMAND …\n\nCommands:\n", self.name));
-        let help = [("help".to_owned(), "say more, about a command: help COMMAND")];
+        let help = [("help".to_owned(), "show this, or the help of a command: help COMMAND")];
         let rows = self.shown_commands();
         let rows = rows.map(|command| (command.name.to_owned(), command.summary));
         push_list(&mut text, rows.chain(help));
@@ -307,7 +301,6 @@ impl Program {
         text
     }
 
-    /// All there is to say about a command.
     pub(crate) fn command_help(&self, command: &Command) -> String {
         let mut text = format!("Usage: {} {}\n\n", self.name, command.synopsis());
         if command.is_shown() {
@@ -341,7 +334,6 @@ fn text(word: OsString) -> Result<String, String> {
     word.into_string().map_err(|word| format!("{:?} is not UTF-8", word.to_string_lossy()))
 }
 
-/// The parser's errors in our words.
 fn sentence(error: &lexopt::Error) -> String {
     match error {
         lexopt::Error::MissingValue { option: Some(option) } => format!("{option} needs a value"),
@@ -414,21 +406,21 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_one_sentence_and_status_2() {
         for (words, sentence) in [
-            (&[][..], "prog: say what to do: do, fail; see `prog help`"),
-            (&["nope"], "prog: there is no command \"nope\"; see `prog help`"),
-            (&["--nope"], "prog: there is no option \"--nope\"; see `prog help`"),
+            (&[][..], "prog: no command given; commands: do, fail; see `prog help`"),
+            (&["nope"], "prog: unknown command \"nope\"; see `prog help`"),
+            (&["--nope"], "prog: unknown option \"--nope\"; see `prog help`"),
             (&["do"], "prog: do: THING is missing; see `prog help do`"),
-            (&["do", "a", "b", "c"], "prog: do: \"c\" is one word too many; see `prog help do`"),
-            (&["do", "a", "--nope"], "prog: do: there is no option --nope; see `prog help do`"),
-            (&["do", "a", "-x"], "prog: do: there is no option -x; see `prog help do`"),
+            (&["do", "a", "b", "c"], "prog: do: unexpected argument \"c\"; see `prog help do`"),
+            (&["do", "a", "--nope"], "prog: do: unknown option --nope; see `prog help do`"),
+            (&["do", "a", "-x"], "prog: do: unknown option -x; see `prog help do`"),
             (&["do", "a", "--agent"], "prog: do: --agent needs a value; see `prog help do`"),
             (&["do", "a", "--json=1"], "prog: do: --json takes no value; see `prog help do`"),
             (
                 &["do", "--json", "a", "--json"],
                 "prog: do: --json is given twice; see `prog help do`",
             ),
-            (&["help", "nope"], "prog: help: there is no command \"nope\"; see `prog help`"),
-            (&["help", "do", "x"], "prog: help: \"x\" is one word too many; see `prog help`"),
+            (&["help", "nope"], "prog: help: unknown command \"nope\"; see `prog help`"),
+            (&["help", "do", "x"], "prog: help: unexpected argument \"x\"; see `prog help`"),
         ] {
             let (exit, output, errors) = run(words);
             assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{words:?}");

@@ -1,8 +1,8 @@
-//! Where a program's words go: results to standard output, the rest to standard error.
+//! The output of a program: results to standard output, the rest to standard error.
 //!
-//! The one place where text becomes bytes on somebody's terminal. Names and sentences come from
-//! other machines, so control characters and the invisible ones that reorder text are written as
-//! escapes, here and not at each caller. A reader that has gone away ends the program quietly.
+//! The one place where text becomes bytes on a terminal. Names and sentences come from other
+//! machines, so this file, not each caller, writes control characters, and invisible ones that
+//! reorder text, as escapes. A reader that closes the output ends the program quietly.
 
 use std::io::{self, Write};
 
@@ -15,9 +15,9 @@ use crate::log::{Log, Style};
 /// Why a command did not do what was asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The command line makes no sense: one sentence.
+    /// The command line is wrong: one sentence.
     Usage(String),
-    /// It failed: one sentence.
+    /// One sentence.
     Failed(String),
     /// It ends with this status: one sentence.
     Exit(Exit, String),
@@ -61,7 +61,7 @@ impl<'a> Out<'a> {
         Out { output, errors, width }
     }
 
-    /// How wide lines may be; `None` where nobody looks.
+    /// How wide lines may be; `None` where the output is no terminal.
     pub(crate) fn width(&self) -> Option<usize> {
         self.width
     }
@@ -77,34 +77,24 @@ impl<'a> Out<'a> {
         Ok(())
     }
 
-    /// Writes the beginning of a line, whose rest is to follow.
-    ///
-    /// # Errors
-    /// As [`Out::text`].
+    /// Writes the beginning of a line.
     pub(crate) fn part(&mut self, text: &str) -> Result<(), Failure> {
         Ok(write!(self.output, "{}", printable(text))?)
     }
 
     /// Writes a value as one line of JSON.
-    ///
-    /// # Errors
-    /// As [`Out::text`].
     pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
         writeln!(self.output, "{}", json_line(value))?;
         Ok(())
     }
 
-    /// Tells the person something that is not the result. Nobody minds if it is not heard.
+    /// Writes something that is not the result to standard error, and ignores errors of that.
     pub(crate) fn note(&mut self, text: &str) {
         for line in text.lines() {
             let _ = writeln!(self.errors, "{}", printable(line));
         }
     }
 
-    /// Hands all that is written to the system.
-    ///
-    /// # Errors
-    /// As [`Out::text`].
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.output.flush()?)
     }

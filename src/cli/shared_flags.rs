@@ -9,7 +9,7 @@ use crate::paths::Paths;
 pub(crate) const ROOT: Flag = Flag {
     name: "root",
     value: Some("DIR"),
-    summary: "take every path below DIR instead of /",
+    summary: "use every path below DIR instead of /",
     choices: &[],
 };
 pub(crate) const JSON: Flag =
@@ -17,7 +17,7 @@ pub(crate) const JSON: Flag =
 pub(crate) const CHECK: Flag = Flag {
     name: "check",
     value: None,
-    summary: "only say what would be changed, and change nothing",
+    summary: "only say what would change, and change nothing",
     choices: &[],
 };
 /// How a program runs for `convocate-host`: it reads what to do from standard input.
@@ -25,19 +25,19 @@ pub(crate) const REQUEST: Flag = Flag { name: "request", value: None, summary: "
 pub(crate) const BASE: Flag = Flag {
     name: "base",
     value: Some("IMAGE"),
-    summary: "what the session image is built on, for a host without a network",
+    summary: "base of the session image, for a host without a network",
     choices: &[],
 };
 pub(crate) const NO_IMAGE: Flag = Flag {
     name: "no-image",
     value: None,
-    summary: "leave the session image to whoever ships it here",
+    summary: "do not build the session image: it is shipped here later",
     choices: &[],
 };
 pub(crate) const UNTIL_STDIN_ENDS: Flag = Flag {
     name: "until-stdin-ends",
     value: None,
-    summary: "end when standard input does, with the program that holds its other end",
+    summary: "end when standard input ends",
     choices: &[],
 };
 

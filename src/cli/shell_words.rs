@@ -1,16 +1,15 @@
-//! The words of one command line, as sshd hands them to a login shell: `-c "ls --json"`.
+//! The words of one command line, as sshd passes it to a login shell: `-c "ls --json"`.
 //!
-//! Blanks part words, quotes and backslashes keep them together, and that is all: nothing is
-//! expanded, nothing is run, no character stands for a shell's own.
+//! Blanks separate words, quotes and backslashes keep them together, and that is all: nothing is
+//! expanded or run, and no other character has a meaning.
 
 use std::fmt;
 
-/// The command line ends inside a quote or behind a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WordsError {
-    /// A quote of this kind has no second one.
+    /// The line ends inside this kind of quote.
     OpenQuote(char),
-    /// A backslash has nothing behind it.
+    /// The line ends with a backslash.
     OpenBackslash,
 }
 
@@ -18,7 +17,7 @@ impl fmt::Display for WordsError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WordsError::OpenQuote(quote) => write!(out, "the quote {quote} is not closed"),
-            WordsError::OpenBackslash => out.write_str("nothing stands behind the last backslash"),
+            WordsError::OpenBackslash => out.write_str("the last backslash escapes nothing"),
         }
     }
 }

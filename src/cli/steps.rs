@@ -1,4 +1,4 @@
-//! Taking steps on this machine and telling of each: what every command that sets up has.
+//! Runs steps on this machine and reports each, for every command that sets a host up.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,90 +8,89 @@ use serde_json::json;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
+use crate::paths::DOCKER_SOCKET;
 use crate::provision::engine::{Event, Mode, Tally};
 use crate::provision::report::{ReportLine, beginning};
 use crate::provision::run::{Options, run};
 use crate::provision::step::Step;
 
-/// How events are told.
+/// How the run is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// To a person, who sees each step begin on a terminal.
+    /// Sentences. On a terminal, each step shows when it begins.
     Text,
-    /// To a program: one object a line.
+    /// One object a line.
     Json,
 }
 
-/// How the steps are to be taken.
 #[derive(Clone, Debug)]
 pub(crate) struct RunOptions {
-    /// Whether anything is changed.
     pub(crate) mode: Mode,
-    /// How events are told.
     pub(crate) tone: Format,
-    /// Where the Docker Engine listens.
     pub(crate) docker_socket: PathBuf,
-    /// Whether the end of standard input ends it.
+    /// Whether the end of standard input ends the run.
     pub(crate) until_stdin_ends: bool,
 }
 
 impl RunOptions {
-    /// With `--check` and `--json` as they were given.
+    /// For the flags `--check` and `--json`.
     pub(crate) fn new(check: bool, json: bool) -> RunOptions {
         RunOptions {
             mode: if check { Mode::Check } else { Mode::Apply },
             tone: if json { Format::Json } else { Format::Text },
-            docker_socket: PathBuf::from("/var/run/docker.sock"),
+            docker_socket: PathBuf::from(DOCKER_SOCKET),
             until_stdin_ends: false,
         }
     }
 
-    /// For `convocate-host`, which reads the report and whose end ends the run.
+    /// For a run by `convocate-host`, which reads the report and whose end ends the run.
     pub(crate) fn of_request(check: bool) -> RunOptions {
         RunOptions { until_stdin_ends: true, ..RunOptions::new(check, true) }
     }
 }
 
-/// Takes the steps and tells of each and of all.
+/// Takes the steps and reports each and all of them.
 ///
 /// # Errors
-/// [`Failure::Exit`] without a text of its own when a step has failed: that has been told.
+/// [`Failure::Exit`] when a step has failed. It has no text with `--json`: the report names the
+/// step.
 pub(crate) fn take(
     steps: Vec<Step>,
-    manner: &RunOptions,
+    run_options: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Tally, Failure> {
     let clock = Clock::new();
-    let begun = clock.mono();
+    let started = clock.mono();
     let options = Options {
-        mode: manner.mode,
-        docker_socket: manner.docker_socket.clone(),
-        until_stdin_ends: manner.until_stdin_ends,
+        mode: run_options.mode,
+        docker_socket: run_options.docker_socket.clone(),
+        until_stdin_ends: run_options.until_stdin_ends,
     };
     let mut lost = None;
-    let tell = |event: &Event| match tell(event, manner, out) {
+    let report_event = |event: &Event| match report(event, run_options, out) {
         Ok(()) => Ok(()),
         Err(failure) => {
             lost = Some(failure);
             Err("the output is closed")
         }
     };
-    let tally = run(steps, &options, tell).map_err(|error| Failure::Failed(error.to_string()))?;
+    let tally =
+        run(steps, &options, report_event).map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(failure) = lost {
         return Err(failure);
     }
-    end(tally, manner, clock.mono().since(begun), out)?;
+    report_end(tally, run_options, clock.mono().since(started), out)?;
     if tally.failed > 0 {
         let again = "mend that and run it again: what is done stays done";
-        let text = if manner.tone == Format::Text { again } else { "" };
+        let text = if run_options.tone == Format::Text { again } else { "" };
         return Err(Failure::Exit(Exit::Failed, text.to_owned()));
     }
     Ok(tally)
 }
 
-fn tell(event: &Event, manner: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
-    let line = ReportLine::of(event, manner.mode);
-    match (manner.tone, &line) {
+fn report(event: &Event, run_options: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
+    let line = ReportLine::of(event, run_options.mode);
+    match (run_options.tone, &line) {
         (Format::Json, line) => out.json(&json!(line))?,
         (Format::Text, ReportLine::Begin { step }) if out.width().is_some() => {
             out.part(&beginning(step))?;
@@ -108,14 +107,14 @@ fn tell(event: &Event, manner: &RunOptions, out: &mut Out<'_>) -> Result<(), Fai
     out.flush()
 }
 
-fn end(
+fn report_end(
     tally: Tally,
-    manner: &RunOptions,
+    run_options: &RunOptions,
     took: Duration,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
-    let line = ReportLine::end(tally, manner.mode, took);
-    match (manner.tone, line.text()) {
+    let line = ReportLine::end(tally, run_options.mode, took);
+    match (run_options.tone, line.text()) {
         (Format::Text, Some(text)) => out.text(&text)?,
         _ => out.json(&json!(line))?,
     }

@@ -1,4 +1,4 @@
-//! `convocate-agent check`: what is wrong with this host, and how to mend it.
+//! `convocate-agent check`: what is wrong with this host, and how to fix it.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
 use crate::limits::{X509_PEM_BYTES_MAX, X509_WARN_DAYS};
-use crate::paths::Paths;
+use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::engine::{Event, Mode};
 use crate::provision::plan::agent_check::conditions;
 use crate::provision::plan::agent_host::plan;
@@ -23,19 +23,18 @@ use crate::provision::run::{Options, found, run};
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
-/// `check`.
 pub(crate) const CHECK_HOST: Command = Command {
     name: "check",
-    summary: "say what is wrong with this host, and how to mend it",
+    summary: "say what is wrong with this host, and how to fix it",
     operands: &[],
     flags: &[JSON, ROOT],
     help: "\
-Looks at everything that install makes, and at what it cannot make: Docker, the image,
-the limits of the slice, who may drive this agent, the certificate of its logs, clock,
-disks and firewall. Changes nothing. The status is 1 if anything is wrong. With --json
-each thing that was looked at is one object a line. Needs root.
+Checks everything that install makes, and what it cannot make: Docker, the image, the
+limits of the slice, who may drive this agent, the certificate of its logs, clock, disks
+and firewall. Changes nothing. The exit status is 1 if a check fails. With --json, each
+check is one object a line. Needs root.
 
-With --root it looks at what install --root makes, who may drive that agent, clock and
+With --root it checks what install --root makes, who may drive that agent, clock and
 disk, for the user who runs it.
 ",
     run: check,
@@ -47,7 +46,7 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     steps.extend(conditions(&paths, &current_image(&paths)?));
     let options = Options {
         mode: Mode::Check,
-        docker_socket: PathBuf::from("/var/run/docker.sock"),
+        docker_socket: PathBuf::from(DOCKER_SOCKET),
         until_stdin_ends: false,
     };
     let as_json = parsed.has(&JSON);
@@ -56,44 +55,45 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         false => format!("convocate-agent install --root {}", paths.root().display()),
     };
     let mut lost = None;
-    let tell = |event: &Event| {
-        tell(event, as_json, &repair, out).map_err(|failure| {
+    let report_event = |event: &Event| {
+        report(event, as_json, &repair, out).map_err(|failure| {
             lost = Some(failure);
             "the output is closed"
         })
     };
-    let tally = run(steps, &options, tell).map_err(|error| Failure::Failed(error.to_string()))?;
+    let tally =
+        run(steps, &options, report_event).map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(failure) = lost {
         return Err(failure);
     }
-    let certificate = certificate(&paths);
+    let certificate = check_certificate(&paths);
     let steps = tally.steps + certificate.iter().count();
     let is_wrong = certificate.as_ref().is_some_and(|line| line.result == StepResult::Failed);
     let wrong = tally.changed + tally.failed + usize::from(is_wrong);
     if let Some(line) = certificate {
-        tell_line(line, as_json, out)?;
+        report_line(line, as_json, out)?;
     }
     if as_json {
         out.json(&json!({ "line": "end", "steps": steps, "wrong": wrong }))?;
     } else {
-        out.text(&format!("{steps} things looked at, {wrong} wrong"))?;
+        out.text(&format!("{steps} checks, {wrong} failed"))?;
     }
     Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// Tells of what is wrong, and to a program of everything.
-fn tell(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result<(), Failure> {
+/// Reports what is wrong; as JSON, every check.
+fn report(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result<(), Failure> {
     let ReportLine::Step(mut line) = ReportLine::of(event, Mode::Check) else { return Ok(()) };
     if line.result == StepResult::WouldChange {
         line.result = StepResult::Failed;
-        line.error = Some(format!("not as installed: {}", line.changes.join(", ")));
+        line.error = Some(format!("differs from the installation: {}", line.changes.join(", ")));
         line.advice = Some(repair.to_owned());
         line.changes.clear();
     }
-    tell_line(line, as_json, out)
+    report_line(line, as_json, out)
 }
 
-fn tell_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
+fn report_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), Failure> {
     if as_json {
         return out.json(&json!(ReportLine::Step(line)));
     }
@@ -101,25 +101,24 @@ fn tell_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), Fai
     out.text(&format!("{}: {error}", line.step))?;
     line.diff.iter().try_for_each(|line| out.text(&format!("      {line}")))?;
     match line.advice {
-        Some(advice) => out.text(&format!("    to mend it: {advice}")),
+        Some(advice) => out.text(&format!("    to fix it: {advice}")),
         None => Ok(()),
     }
 }
 
-/// The certificate of the host's logs, if it has been enrolled.
-fn certificate(paths: &Paths) -> Option<StepLine> {
+/// Checks the certificate for logs, if this host has been enrolled.
+fn check_certificate(paths: &Paths) -> Option<StepLine> {
     let begun = Instant::now();
     let text = found::text(&paths.agent_tls().certificate(), X509_PEM_BYTES_MAX).transpose()?;
-    let certificate = text.and_then(|pem| {
-        Certificate::parse_pem(&pem).map_err(|error| format!("it is unfit: {error}"))
-    });
+    let certificate = text
+        .and_then(|pem| Certificate::parse_pem(&pem).map_err(|error| format!("invalid: {error}")));
     let days = certificate.map(|it| days_left(it.validity(), Clock::new().wall()));
     let (name, fault) = match days {
         Ok(days) if days < 0 => {
-            ("certificate of its logs".to_owned(), Some("it has ended".to_owned()))
+            ("certificate of its logs".to_owned(), Some("it has expired".to_owned()))
         }
         Ok(days) if days <= X509_WARN_DAYS => {
-            ("certificate of its logs".to_owned(), Some(format!("it ends in {days} days")))
+            ("certificate of its logs".to_owned(), Some(format!("it expires in {days} days")))
         }
         Ok(days) => (format!("certificate of its logs, {days} days left"), None),
         Err(why) => ("certificate of its logs".to_owned(), Some(why)),

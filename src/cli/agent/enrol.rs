@@ -1,4 +1,4 @@
-//! The agent's part of `convocate-host init-agent`: who it is, and whose it becomes.
+//! `convocate-agent enrol`: the agent's part of `convocate-host init-agent`, which runs it.
 
 use std::process::Command as Process;
 
@@ -24,8 +24,8 @@ pub(crate) const ENROL: Command = Command {
     operands: &[],
     flags: &[REQUEST],
     help: "\
-Is not for people: convocate-host init-agent runs it on the agent host and tells it
-about the shell host on standard input.
+Not for people: convocate-host init-agent runs it on the agent host and describes the
+shell host on standard input.
 ",
     run: enrol,
 };
@@ -33,23 +33,26 @@ about the shell host on standard input.
 fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (paths, wanted): (_, EnrolHere) = init_agent_request(parsed)?;
     if !wanted.check && found::image_layers(&wanted.image) != wanted.layers {
-        let text = format!("{} is not here as the shell host has it; call again", wanted.image);
+        let text = format!(
+            "the image {} here differs from that of the shell host; run init-agent again",
+            wanted.image
+        );
         return Err(Failure::Failed(text));
     }
-    let facts = enrolment(&paths, &wanted)?;
+    let facts = facts(&paths, &wanted)?;
     take(plan(&facts), &RunOptions::of_request(wanted.check), out)?;
     if !wanted.check {
         let logged =
             Process::new("logger").args(["--tag", "convocate-agent", &wanted.mark]).status();
         if !logged.is_ok_and(|status| status.success()) {
-            return Err(Failure::Failed("logger does not log here".to_owned()));
+            return Err(Failure::Failed("logger failed on this host".to_owned()));
         }
     }
     out.json(&json!(Done {}))?;
     Ok(Exit::Done)
 }
 
-fn enrolment(paths: &Paths, wanted: &EnrolHere) -> Result<Facts, Failure> {
+fn facts(paths: &Paths, wanted: &EnrolHere) -> Result<Facts, Failure> {
     let unfit = |what: &str| Failure::Usage(format!("--request: standard input: {what}"));
     let known = &wanted.known;
     let host = AltName::parse(&wanted.shell_host).map_err(|it| unfit(&it.to_string()))?;

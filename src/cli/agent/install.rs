@@ -24,24 +24,23 @@ use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys;
 use crate::x509::{CommonName, KeyPair, Request};
 
-/// `install`.
 pub(crate) const INSTALL: Command = Command {
     name: "install",
-    summary: "make this machine an agent host, or mend one",
+    summary: "make this machine an agent host, or repair one",
     operands: &[],
     flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT, REQUEST],
     help: "\
-Makes what is missing and mends what is not as it should be: the user claude, the
-agent's id and keys, its directories, the program in /usr/local/bin, the session
-image, the slice that bounds all sessions, the daily removal of old images, and the
-service. What is there and right is left alone, so it can be run again at any time;
-the identity of a host is never changed. Needs root, systemd and Docker.
+Creates what is missing and repairs what differs: the user claude, the agent's id and
+keys, its directories, the program in /usr/local/bin, the session image, the slice that
+limits all sessions, the daily removal of old images, and the service. What is right
+stays as it is, so you can run it again at any time; it never changes the identity of a
+host. Needs root, systemd and Docker.
 
 The image is built from the sources in this program, or from those in
-/etc/convocate/image if that is there.
+/etc/convocate/image if that directory exists.
 
-With --root only the directories, the id and the keys are made, below DIR and for
-the user who runs it: to try things out, without root.
+With --root it creates only the directories, the id and the keys, below DIR and for the
+user who runs it: to try convocate out, without root.
 ",
     run: install,
 };
@@ -49,23 +48,23 @@ the user who runs it: to try things out, without root.
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate-agent install")?;
     if parsed.has(&REQUEST) {
-        return install_wanted(&paths, out);
+        return install_by_request(&paths, out);
     }
-    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     let image = match (paths.is_system(), parsed.has(&NO_IMAGE)) {
         (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),
         _ => None,
     };
     let facts = agent_facts(&paths, image)?;
-    take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &manner, out)?;
-    if manner.mode == Mode::Apply {
-        introduce(&paths, manner.tone, out)?;
+    take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
+    if run_options.mode == Mode::Apply {
+        print_identity(&paths, run_options.tone, out)?;
     }
     Ok(Exit::Done)
 }
 
-/// Says who this agent is, and what is to be done with that.
-fn introduce(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failure> {
+/// Prints who this agent is.
+fn print_identity(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failure> {
     let id = String::from_utf8_lossy(&read_config(&paths.agent_id())?).trim().to_owned();
     let host_key = public_key(&paths.agent_host_key(), "agent host key")?;
     let shell_key = public_key(&paths.agent_shell_key(), "agent to shell")?;
@@ -84,18 +83,18 @@ fn introduce(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failu
     ))
 }
 
-/// `install --request`: everything that the agent host can do alone, but for the start.
-pub(crate) fn install_wanted(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
+/// `install --request`: everything that the agent host can do alone, but the start.
+pub(crate) fn install_by_request(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let wanted: AgentWanted = read_request()?;
     let mut rng = Rng::from_seed(entropy::seed());
     let steps = preparation(&agent_facts(paths, None)?, &mut rng);
     take(steps, &RunOptions::of_request(wanted.check), out)?;
-    out.json(&json!(made(paths, wanted.check, &mut rng)?))?;
+    out.json(&json!(agent_made(paths, wanted.check, &mut rng)?))?;
     Ok(Exit::Done)
 }
 
-/// Who this agent is. While nothing is changed on a fresh host, who it could be.
-fn made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Failure> {
+/// Who this agent is. With `check` on a fresh host, made up.
+fn agent_made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Failure> {
     let read = |path: &std::path::Path, limit| found::text(path, limit).map_err(Failure::Failed);
     let tls = paths.agent_tls();
     let id = match read(&paths.agent_id(), CONFIG_LINE_BYTES_MAX)? {
@@ -113,8 +112,8 @@ fn made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Failure>
         Some(text) => KeyPair::parse_pem(&text),
         None => Ok(KeyPair::generate(rng)),
     };
-    let key =
-        key.map_err(|error| Failure::Failed(format!("{} is unfit: {error}", tls.key().display())))?;
+    let key = key
+        .map_err(|error| Failure::Failed(format!("{} is invalid: {error}", tls.key().display())))?;
     let name = CommonName::parse(id.as_str()).expect("an id is a common name");
     let certificate = read(&tls.certificate(), X509_PEM_BYTES_MAX)?;
     Ok(AgentMade {

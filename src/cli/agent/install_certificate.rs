@@ -16,16 +16,16 @@ use crate::provision::run::found;
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
-/// `install-certificate`.
 pub(crate) const INSTALL_CERTIFICATE: Command = Command {
     name: "install-certificate",
-    summary: "put a renewed certificate for logs in its place, if it is one",
+    summary: "install a renewed certificate for logs, if it is valid",
     operands: &[],
     flags: &[ROOT],
     help: "\
-Is not for people: convocate-certificate.path runs it when the shell host has sent the
-agent a certificate. It is taken if the authority that is trusted here issued it to this
-agent for the key that is here, and if it does not end before the one that is here.
+Not for people: convocate-certificate.path runs it when the shell host has sent the
+agent a certificate. It installs the certificate if the authority that this host trusts
+issued it to this agent for the key of this host, and if it does not expire before the
+installed one.
 ",
     run: install_certificate,
 };
@@ -33,21 +33,21 @@ agent for the key that is here, and if it does not end before the one that is he
 fn install_certificate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate-agent install-certificate")?;
     let sent = paths.agent_renewed_certificate();
-    let taken = taken(&paths, &sent);
-    // Whatever it was, it is not looked at again.
+    let accepted = accepted(&paths, &sent);
+    // Valid or not, it is not looked at again.
     disk::remove_file(&sent).map_err(|error| Failure::Failed(error.to_string()))?;
-    let certificate = taken.map_err(|why| {
+    let certificate = accepted.map_err(|why| {
         Failure::Failed(format!("the certificate that was sent is not taken: {why}"))
     })?;
     let pem = certificate.to_pem();
     disk::write_atomic(&paths.agent_tls().certificate(), pem.as_bytes(), PUBLIC_FILE.1)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let days = days_left(certificate.validity(), Clock::new().wall());
-    out.text(&format!("the certificate of the logs is good for {days} days"))?;
+    out.text(&format!("the certificate for logs is valid for {days} days"))?;
     Ok(Exit::Done)
 }
 
-fn taken(paths: &Paths, sent: &Path) -> Result<Certificate, String> {
+fn accepted(paths: &Paths, sent: &Path) -> Result<Certificate, String> {
     let tls = paths.agent_tls();
     let need = |path: &Path, limit| {
         found::text(path, limit)?.ok_or_else(|| format!("{} is not here", path.display()))

@@ -11,7 +11,7 @@ use crate::provision::plan::agent_host::prune;
 
 pub(crate) const PRUNE_IMAGES: Command = Command {
     name: "prune-images",
-    summary: "remove session images that nothing uses any more",
+    summary: "remove session images that nothing uses",
     operands: &[],
     flags: &[CHECK, JSON],
     help: "\
@@ -22,7 +22,7 @@ An installed host does this once a day.
 };
 
 fn prune_images(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
-    take(vec![prune(current_image(&Paths::default())?)], &manner, out)?;
+    let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
+    take(vec![prune(current_image(&Paths::default())?)], &run_options, out)?;
     Ok(Exit::Done)
 }

@@ -39,26 +39,26 @@ const RUNTIME: Flag = Flag {
 const DOCKER_SOCKET: Flag = Flag {
     name: "docker-socket",
     value: Some("PATH"),
-    summary: "where the Docker Engine listens; /var/run/docker.sock if not given",
+    summary: "where the Docker Engine listens; /var/run/docker.sock by default",
     choices: &[],
 };
 
 const SHELL_HOST: Flag = Flag {
     name: "shell-host",
     value: Some("HOST"),
-    summary: "where events go; what stands in shell-host if not given, nowhere without both",
+    summary: "where events go; by default the content of the file shell-host, if there is one",
     choices: &[],
 };
 const SHELL_PORT: Flag = Flag {
     name: "shell-port",
     value: Some("N"),
-    summary: "the port there; 223 if neither says so",
+    summary: "the port there; 223 if neither gives one",
     choices: &[],
 };
 const SHELL_KEY: Flag = Flag {
     name: "shell-key",
     value: Some("PATH"),
-    summary: "the private key that is proved to the shell host",
+    summary: "the private key that proves this agent to the shell host",
     choices: &[],
 };
 const SHELL_KNOWN_HOST: Flag = Flag {
@@ -85,11 +85,11 @@ pub(crate) const SERVE: Command = Command {
         ROOT,
     ],
     help: "\
-What is not given has its installed place below /etc/convocate-agent, or below DIR
-with --root. The runtime `host` runs sessions directly on this machine, without
-containers and without caps: it is for trying out, development and tests.
-Events are kept on disk until the shell host has them, also while it is away.
-Runs until SIGTERM or SIGINT; sessions go on without it.
+Files that are not given are in their installed places below /etc/convocate-agent, or
+below DIR with --root. The runtime `host` runs sessions directly on this machine,
+without containers and without limits: it is for trying out, development and tests.
+The agent keeps events on disk until the shell host has them, also while it is down.
+Runs until SIGTERM or SIGINT; sessions run on without it.
 ",
     run: serve,
 };
@@ -162,7 +162,7 @@ mod tests {
             (&["--shell-host", "a b"], "--shell-host: \"a b\" names no host"),
             (&["--shell-port", "0"], "--shell-port: \"0\" must be 1 to 65535"),
             (&["--root="], "--root needs a directory"),
-            (&["x"], "\"x\" is one word too many"),
+            (&["x"], "unexpected argument \"x\""),
         ] {
             let error = read(words).expect_err("wrong");
             assert!(matches!(&error, Failure::Usage(text) if text.contains(sentence)), "{error:?}");

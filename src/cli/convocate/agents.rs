@@ -28,9 +28,9 @@ pub(crate) const AGENTS: Command = Command {
     operands: &[],
     flags: &[JSON, ROOT],
     help: "\
-EVENTS says whether an agent's events come, and if not, when it was last heard of; it
-is empty where no status hub runs. ANSWER is how long an agent took, or why there is
-no answer. An agent that the hub has lost is not waited for.
+EVENTS says whether an agent's events arrive, and if not, the age of the last one; it
+is - where no status hub runs. ANSWER is how long an agent took, or why it did not
+answer. convocate does not wait long for an agent that the hub has lost.
 ",
     run: agents,
 };
@@ -122,7 +122,7 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
     table.render(width)
 }
 
-/// Whether an agent's events come, with the age of its last word where they do not.
+/// Whether an agent's events arrive, with the age of the last one where they do not.
 fn events_state(news: &AgentSnapshot, now: Wall) -> String {
     match news.last_news() {
         Some(then) if !news.is_connected() => format!("{} {}", news.state, age(now.since(then))),

@@ -10,27 +10,26 @@ use crate::fleet::run::{Runner, Screen};
 use crate::fleet::select::Selected;
 use crate::rpc::attach::AttachHeader;
 
-/// How the person who has left a session is back in it.
+/// How to attach again after leaving a session.
 pub(crate) fn come_back(parsed: &Parsed, id: Uuid) -> String {
     let root = parsed.value(&ROOT).map(|root| format!(" --{} {root}", ROOT.name));
     format!("; come back with: convocate attach {id}{}", root.unwrap_or_default())
 }
 
-/// The person's terminal. Taken before anything else, because its signals must be.
+/// Takes the terminal, before anything else: its signals must be blocked before threads start.
 pub(crate) fn take_screen() -> Result<Screen, Failure> {
     Screen::open().map_err(|text| Failure::Exit(Exit::NotAttached, text))
 }
 
-/// Whatever fails on the way to a terminal means that there was none.
-pub(crate) fn could_not(failure: Failure) -> Failure {
+/// Makes a failure before the terminal is attached exit with that status.
+pub(crate) fn not_attached(failure: Failure) -> Failure {
     match failure {
         Failure::Failed(text) => Failure::Exit(Exit::NotAttached, text),
         other => other,
     }
 }
 
-/// Gives the session's terminal to the screen and says how it ended; where one can come back, with
-/// `come_back` behind it.
+/// Attaches the session and notes how that ended, with `come_back` added where it helps.
 pub(crate) fn run(
     runner: Runner,
     screen: Screen,

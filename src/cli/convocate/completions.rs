@@ -19,9 +19,9 @@ pub(crate) const fn command(run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failu
         operands: &[SHELL],
         flags: &[],
         help: "\
-bash: put them where bash-completion looks, or source them.
-zsh:  put them into a directory of $fpath, as _convocate.
-fish: put them into ~/.config/fish/completions/convocate.fish.
+bash: save them where bash-completion looks, or source them.
+zsh:  save them in a directory of $fpath, as _convocate.
+fish: save them as ~/.config/fish/completions/convocate.fish.
 ",
         run,
     }
@@ -106,7 +106,7 @@ fn zsh(program: &Program) -> String {
         text.push_str(&format!("        '{}:{}'\n", command.name, quoted(command.summary)));
     }
     text.push_str(
-        "        'help:say more'\n    )\n    if (( CURRENT == 2 )); then\n        \
+        "        'help:show help'\n    )\n    if (( CURRENT == 2 )); then\n        \
          _describe command commands\n        return\n    fi\n    case $words[CURRENT-1] in\n",
     );
     for flag in flags_with_choices(program) {

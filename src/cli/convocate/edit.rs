@@ -19,8 +19,8 @@ pub(crate) const EDIT: Command = Command {
     operands: &[SESSION],
     flags: &[NAME, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, AGENT, JSON, ROOT],
     help: "\
-What is not named keeps its value; --dns '' removes the DNS name. A running session
-keeps its old settings until it is restarted.
+Settings without an option keep their value; --dns '' removes the DNS name. A running
+session keeps its old settings until it is restarted.
 ",
     run: edit,
 };
@@ -40,7 +40,7 @@ fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Checks all that is to change before anybody is asked; only the id is still open.
+/// Checks all values before any agent is asked; only the id is still open.
 fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let name = read_flag(parsed, &NAME, values::name)?;
     let port = read_flag(parsed, &PORT, values::port)?;

@@ -1,4 +1,4 @@
-//! `convocate enrol`: takes an agent in on the shell host. `convocate-host init-agent` runs it.
+//! `convocate enrol`: registers an agent on the shell host. `convocate-host init-agent` runs it.
 
 use std::path::Path;
 
@@ -32,8 +32,8 @@ pub(crate) const ENROL: Command = Command {
     operands: &[],
     flags: &[REQUEST],
     help: "\
-Is not for people: convocate-host init-agent runs it on the shell host, tells it about
-the agent on standard input, and gives the agent what it answers.
+Not for people: convocate-host init-agent runs it on the shell host, describes the
+agent on standard input, and gives the agent what it answers.
 ",
     run: enrol,
 };
@@ -77,14 +77,14 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 fn collector(paths: &Paths, found: &authority::Found) -> Result<(Trust, String), Failure> {
     let files = paths.log_authority();
     let (Some(authorities), Some(server)) = (&found.authorities, &found.server_certificate) else {
-        let text = "this is no shell host yet; make it one with: convocate-host init-shell";
+        let text = "this is not a shell host yet; run: convocate-host init-shell";
         return Err(Failure::Failed(text.to_owned()));
     };
-    let unfit = |path: std::path::PathBuf| {
-        move |error| Failure::Failed(format!("{} is unfit: {error}", path.display()))
+    let invalid = |path: std::path::PathBuf| {
+        move |error| Failure::Failed(format!("{} is invalid: {error}", path.display()))
     };
-    let trust = Trust::parse_pem(authorities).map_err(unfit(files.authorities()))?;
-    let server = Certificate::parse_pem(server).map_err(unfit(files.server_certificate()))?;
+    let trust = Trust::parse_pem(authorities).map_err(invalid(files.authorities()))?;
+    let server = Certificate::parse_pem(server).map_err(invalid(files.server_certificate()))?;
     Ok((trust, server.subject().as_str().to_owned()))
 }
 

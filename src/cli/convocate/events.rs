@@ -1,4 +1,4 @@
-//! `convocate events`: what happens, as it happens, and again from where one left off.
+//! `convocate events`: events of all agents as they happen, or from a given place on.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,34 +16,33 @@ use crate::status::snapshot::Snapshot;
 const SINCE: Flag = Flag {
     name: "since",
     value: Some("WHEN"),
-    summary: "begin behind an event, N or EPOCH:SEQ, or at a time, RFC 3339 or 10m",
+    summary: "start after event N or EPOCH:SEQ, or at a time: RFC 3339, or 10m",
     choices: &[],
 };
 
-/// `events`.
 pub(crate) const EVENTS: Command = Command {
     name: "events",
     summary: "show what happens on all agents, as it happens",
     operands: &[],
     flags: &[SINCE, JSON, ROOT],
     help: "\
-Without --since only what happens from now on. --json prints the hub's own lines,
-{\"seq\":N,\"event\":{…}}: remember the last N, and --since N goes on behind it.
+Without --since, shows events from now on. --json prints the hub's own lines,
+{\"seq\":N,\"event\":{…}}: remember the last N, and --since N continues after it.
 EPOCH:SEQ is an agent's own numbering, as in its events. A time is by the agents'
 clocks; 90s, 10m, 2h and 3d count back from now. The hub keeps the last few thousand
-events; older ones are said to be missed. Heartbeats are in --json only.
-Runs until it is interrupted; a hub that is restarted is found again.
+events and reports older ones as missed. Heartbeats are in --json only.
+Runs until it is interrupted, and reconnects to a hub that restarts.
 ",
     run: events,
 };
 
-/// From where events are shown.
+/// Where to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Since {
     Now,
-    /// Behind the hub's number.
+    /// After the hub's number.
     Number(u64),
-    /// Behind an agent's number.
+    /// After an agent's number.
     Position(String, u64),
     Time(Wall),
 }
@@ -65,15 +64,15 @@ struct Missed {
     to: u64,
 }
 
-/// Shows events and remembers how far it is.
+/// Shows events and remembers the last one.
 struct Reader<'a, 'b> {
     out: &'a mut Out<'b>,
     is_json: bool,
     since: Since,
     /// The hub's number of the newest line that was read; `None` before the first.
     at: Option<u64>,
-    /// While earlier events are asked for: the newest that the snapshot covers. What the hub tells
-    /// meanwhile is behind it, and comes again after what was asked for.
+    /// While earlier events are asked for: the newest that the snapshot covers. Events that the hub
+    /// sends meanwhile are newer, and come again after those that were asked for.
     asked: Option<u64>,
 }
 
@@ -86,7 +85,7 @@ fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut feed = Feed::open(&paths).map_err(Failure::Failed)?.ok_or_else(|| no_hub(&paths))?;
     loop {
         reader.follow(&mut feed)?;
-        reader.out.note("the status hub is gone; waiting for it to come back");
+        reader.out.note("the status hub closed the connection; waiting to reconnect");
         feed = Feed::open_again(&paths).map_err(Failure::Failed)?;
     }
 }
@@ -101,7 +100,7 @@ fn no_hub(paths: &Paths) -> Failure {
 }
 
 impl Reader<'_, '_> {
-    /// Reads until the hub is gone.
+    /// Reads until the hub closes the connection.
     fn follow(&mut self, feed: &mut Feed) -> Result<(), Failure> {
         let mut is_first = true;
         loop {
@@ -110,7 +109,7 @@ impl Reader<'_, '_> {
             }
             let Ok(Some(line)) = feed.next_line() else { return Ok(()) };
             match Snapshot::parse_if_any(line) {
-                // Another one later means that we were too slow.
+                // Another snapshot means that this program read too slowly.
                 Some(snapshot) => {
                     if !self.catch_up(feed, snapshot.seq) {
                         return Ok(());
@@ -127,8 +126,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Asks for what the snapshot covers and was not seen, as far as the hub has it. False if the
-    /// hub is gone.
+    /// Asks for events that the snapshot covers and were not shown, as far as the hub has them.
+    /// False if the hub closed the connection.
     fn catch_up(&mut self, feed: &mut Feed, newest: u64) -> bool {
         let from = self.at.unwrap_or(match self.since {
             Since::Now => newest,
@@ -148,7 +147,7 @@ impl Reader<'_, '_> {
             return match self.is_json {
                 true => self.out.json(&serde_json::json!({ "missed": { "from": from, "to": to } })),
                 false => {
-                    self.out.note(&format!("events {from} to {to} are not kept any more"));
+                    self.out.note(&format!("the hub no longer has events {from} to {to}"));
                     Ok(())
                 }
             };
@@ -229,7 +228,6 @@ impl Since {
     }
 }
 
-/// An event as a person reads it.
 fn sentence(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
     let session = event["session_id"].as_str().map_or("-", |id| id.get(..8).unwrap_or(id));

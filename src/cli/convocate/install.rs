@@ -1,5 +1,5 @@
-//! `convocate install`: what the shell host needs, as steps. `convocate-host init-shell` has it run
-//! with a request, and then it also collects the logs of agents.
+//! `convocate install`: what the shell host needs, as steps. `convocate-host init-shell` runs it with
+//! a request, which also sets up the collector of the agents' logs.
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
@@ -28,49 +28,48 @@ use crate::ssh::keys::KeyPair;
 use crate::x509::rotation::Trust;
 use crate::x509::{AltName, Certificate};
 
-/// `install`.
 pub(crate) const INSTALL_SHELL: Command = Command {
     name: "install",
-    summary: "make this machine the shell host, or mend it",
+    summary: "make this machine the shell host, or repair it",
     operands: &[],
     flags: &[CHECK, JSON, BASE, NO_IMAGE, ROOT, REQUEST],
     help: "\
-Makes what is missing and mends what is not as it should be: the user claude, whose
-login shell this program becomes, the directories, the status listener's host key and
-service, the session image that agents are given, and where dnsmasq is installed, the
-names of sessions in it. What is there and right is left alone. Needs root and systemd,
-and Docker for the image.
+Creates what is missing and repairs what differs: the user claude, whose login shell
+this program becomes, the directories, the status listener's host key and service, the
+session image for agents, and where dnsmasq is installed, the names of sessions in it.
+What is right stays as it is. Needs root and systemd, and Docker for the image.
 
-With --root only directories and key are made, below DIR and for the user who runs it.
+With --root it creates only directories and key, below DIR and for the user who runs it.
 
-The logs of agents are collected once convocate-host init-shell has been here.
+convocate-host init-shell also sets up the collection of the agents' logs.
 ",
     run: install,
 };
 
-/// What a route to anywhere is looked up with: addresses of documentation, to which nothing is
-/// ever sent.
-const ANYWHERE: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+/// Local and remote address of a socket that only looks up a route. The remote ones are reserved
+/// for documentation (RFC 5737, RFC 3849); nothing is ever sent to them.
+const ROUTE_PROBES: [(&str, &str); 2] =
+    [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
 
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate install")?;
     if parsed.has(&REQUEST) {
-        return install_wanted(&paths, &read_request()?, out);
+        return install_by_request(&paths, &read_request()?, out);
     }
-    let manner = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     let facts = facts(&paths, parsed.has(&NO_IMAGE), parsed.value(&BASE))?;
-    take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &manner, out)?;
-    if manner.mode == Mode::Check {
+    take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
+    if run_options.mode == Mode::Check {
         return Ok(Exit::Done);
     }
     let host_key = public_key(&paths.status_host_key(), "status host key")?;
-    if manner.tone == Format::Json {
+    if run_options.tone == Format::Json {
         out.json(&json!({ "line": "shell", "status_host_key": host_key }))?;
         return Ok(Exit::Done);
     }
     out.text(&format!("\nstatus host key  {host_key}"))?;
     if paths.is_system() && !facts.has_dnsmasq {
-        out.note("dnsmasq is not installed: the names of sessions will not resolve here");
+        out.note("dnsmasq is not installed: session names will not resolve here");
     }
     Ok(Exit::Done)
 }
@@ -91,7 +90,11 @@ fn facts(paths: &Paths, no_image: bool, base: Option<&str>) -> Result<Facts, Fai
 
 // --- for convocate-host ---
 
-fn install_wanted(paths: &Paths, wanted: &ShellWanted, out: &mut Out<'_>) -> Result<Exit, Failure> {
+fn install_by_request(
+    paths: &Paths,
+    wanted: &ShellWanted,
+    out: &mut Out<'_>,
+) -> Result<Exit, Failure> {
     let mut rng = Rng::from_seed(entropy::seed());
     let base = facts(paths, wanted.no_image, wanted.base.as_deref())?;
     let mut steps = plan(&base, &mut rng);
@@ -146,13 +149,13 @@ fn collector_facts(
     })
 }
 
-/// What this host is dialled by, its full name first.
+/// The names and addresses of this host, its full name first.
 fn own_names(others: &[String]) -> Result<Vec<AltName>, Failure> {
     let full = Process::new("hostname").arg("--fqdn").output();
     let full = full.ok().filter(|output| output.status.success());
     let full = full.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let texts = full.into_iter().chain([host_name()]).chain(others.iter().cloned());
-    let numbers = ANYWHERE.iter().filter_map(|(own, other)| own_address(own, other));
+    let numbers = ROUTE_PROBES.iter().filter_map(|(own, other)| own_address(own, other));
     let texts = texts.chain(numbers.map(|number| number.to_string()));
     let mut names: Vec<AltName> = Vec::new();
     for name in texts.filter_map(|text| AltName::parse(&text).ok()) {
@@ -164,7 +167,7 @@ fn own_names(others: &[String]) -> Result<Vec<AltName>, Failure> {
     match names.is_empty() {
         false => Ok(names),
         true => Err(Failure::Failed(
-            "this host has no name; give it one with: hostnamectl set-hostname NAME".to_owned(),
+            "this host has no name; set one: hostnamectl set-hostname NAME".to_owned(),
         )),
     }
 }

@@ -27,9 +27,9 @@ pub(crate) const LS: Command = Command {
     help: "\
 The first column is the state: - stopped, L locked by an operation that was cut
 short, R running, C running with a terminal attached, O a directory on this host
-that no agent owns, ? cannot be asked now. Agents that do not answer are named on
-standard error; where a status hub runs, their last news are shown, with their age.
-The status is 0 if at least one agent has answered.
+that no agent owns, ? its agent does not answer. Standard error names the agents that
+do not answer; where a status hub runs, ls shows their last known state, with its age.
+The exit status is 0 if at least one agent has answered.
 ",
     run: ls,
 };
@@ -45,7 +45,7 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let part = |reply: &Reply| agent_list(reply, &reply.answers[0], hub.as_ref());
     let lists: Vec<_> = replies.iter().map(part).collect();
     let is_all = parsed.value(&AGENT).is_none() && runner.registry().problems.is_empty();
-    // Without every agent's word there is no telling what is an orphan.
+    // Only the answers of all agents tell what is an orphan.
     let local = if is_all { local_homes(&paths) } else { Vec::new() };
     let listing = Listing::merge(&lists, local);
     let now = runner.wall();

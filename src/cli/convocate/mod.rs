@@ -91,7 +91,7 @@ pub(crate) static PROGRAM: Program = Program {
     fallback: Some("screen"),
     epilogue: "\
 SESSION is an id, the start of one, or a name. Every command takes --help; most take
---json. The status is 0 done, 1 failed, 2 not understood.
+--json. The exit status is 0 on success, 1 on failure, 2 on a usage error.
 ",
 };
 
@@ -106,7 +106,7 @@ pub fn main() -> Exit {
     run_with_streams(&PROGRAM, called_words(words))
 }
 
-/// The words that are meant, whether they stand as they are or in one as sshd hands them over.
+/// The words of the command line, split where sshd passes them as one.
 fn called_words(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
     match words.first().map(|first| first.to_string_lossy()).as_deref() {
         Some("-c") => {}

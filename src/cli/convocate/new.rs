@@ -1,7 +1,7 @@
 //! `convocate new`: creates a session on the agent of `--agent`, or on the only one.
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::convocate::attach_terminal::{self, could_not, take_screen};
+use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
 use crate::cli::convocate::session_flags::{
     AGENT, COMMAND, CPUS, DNS, DOCKER, MEMORY, NEW_NAME, PIDS, PORT, PROTO,
 };
@@ -30,8 +30,8 @@ pub(crate) const NEW: Command = Command {
     operands: &[NEW_NAME],
     flags: &[AGENT, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, ATTACH, JSON, ROOT],
     help: "\
-Makes the session's home; nothing runs until it is attached or restarted. --agent
-may be left out when there is one agent. Prints the new session's id.
+Creates the session's home; nothing runs until you attach or restart it. --agent may be
+left out when there is one agent. Prints the new session's id.
 ",
     run: new,
 };
@@ -39,10 +39,10 @@ may be left out when there is one agent. Prints the new session's id.
 fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let create = read(parsed)?;
     root_paths(parsed)?;
-    // The terminal comes first: without one, nothing is created for nothing.
+    // First, so that nothing is created where there is no terminal.
     let screen = parsed.has(&ATTACH).then(take_screen).transpose()?;
     let mut runner = open_fleet(parsed, out)?;
-    let agent = the_agent(parsed, &runner)?;
+    let agent = chosen_agent(parsed, &runner)?;
     let result = runner.ask(&agent, &Call::Create(create)).map_err(Failure::Failed)?;
     let host = runner.registry().find(agent.as_str()).map_err(Failure::Failed)?.host();
     let selected = Selected { agent, host, session: parse_session(result)? };
@@ -53,7 +53,7 @@ fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Some(screen) => {
             let come_back = attach_terminal::come_back(parsed, selected.session.uuid);
             attach_terminal::run(runner, screen, &selected, false, &come_back, out)
-                .map_err(could_not)
+                .map_err(not_attached)
         }
     }
 }
@@ -72,7 +72,7 @@ fn read(parsed: &Parsed) -> Result<Create, Failure> {
     })
 }
 
-fn the_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
+fn chosen_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
     let mut agents = asked_agents(parsed, runner)?;
     match agents.len() {
         0 => Err(Failure::Failed(NO_AGENT.to_owned())),
@@ -82,7 +82,7 @@ fn the_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
             let lines: Vec<_> = known
                 .map(|agent| format!("\n  --{} {} ({})", AGENT.name, agent.id, agent.host()))
                 .collect();
-            Err(Failure::Usage(format!("say on which agent:{}", lines.concat())))
+            Err(Failure::Usage(format!("there are several agents; choose one:{}", lines.concat())))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `convocate prove`: shows that an enrolled agent works. `convocate-host init-agent` runs it on the
+//! `convocate prove`: checks that an enrolled agent works. `convocate-host init-agent` runs it on the
 //! shell host.
 
 use std::fs::File;
@@ -31,14 +31,14 @@ pub(crate) const PROVE: Command = Command {
     operands: &[],
     flags: &[REQUEST],
     help: "\
-Is not for people: convocate-host init-agent runs it on the shell host. It calls the
-agent on tcp/222, looks for its events on tcp/223, and for a line of its log that came
-through tcp/514, over TLS with the agent's certificate, which is written down then.
+Not for people: convocate-host init-agent runs it on the shell host. It calls the agent
+on tcp/222, looks for its events on tcp/223, and for a line of its log that came through
+tcp/514, over TLS with the agent's certificate, which it then records.
 ",
     run: prove,
 };
 
-/// The end of a log in which a line is looked for that has just been written.
+/// How much of a log's end is searched for the line.
 const LOG_TAIL_BYTES: u64 = 64 * 1024;
 
 fn prove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -68,7 +68,7 @@ fn proven(paths: &Paths, id: &AgentId, mark: &str, out: &mut Out<'_>) -> Result<
             match snapshot.agent(id.as_str()) {
                 Some(agent) if agent.is_connected() && agent.last_news().is_some() => Ok(()),
                 Some(agent) => Err(agent.error.clone().unwrap_or_else(|| agent.state.clone())),
-                None => Err("the status hub does not know it".to_owned()),
+                None => Err("the status hub does not know this agent".to_owned()),
             }
         },
     )?;
@@ -86,19 +86,19 @@ fn proven(paths: &Paths, id: &AgentId, mark: &str, out: &mut Out<'_>) -> Result<
     Ok(())
 }
 
-/// Tells of what is shown as if it were steps.
+/// Checks, reported as if they were steps.
 struct Proof<'a, 'b> {
     out: &'a mut Out<'b>,
     end: EndLine,
 }
 
 impl Proof<'_, '_> {
-    /// Asks until it holds, or for [`PROVISION_PROOF_PATIENCE`]. Nothing is asked behind a failure.
+    /// Checks until it holds, or for [`PROVISION_PROOF_PATIENCE`]. After a failure, does nothing.
     fn step(
         &mut self,
         name: &str,
         advice: &str,
-        mut ask: impl FnMut() -> Result<(), String>,
+        mut check: impl FnMut() -> Result<(), String>,
     ) -> Result<(), Failure> {
         if self.end.failed > 0 {
             return Ok(());
@@ -106,15 +106,15 @@ impl Proof<'_, '_> {
         self.out.json(&json!(ReportLine::Begin { step: name.to_owned() }))?;
         self.out.flush()?;
         let begun = Instant::now();
-        let told = loop {
-            match ask() {
+        let result = loop {
+            match check() {
                 Err(_) if begun.elapsed() < PROVISION_PROOF_PATIENCE => {
                     thread::park_timeout(PROVISION_PROOF_PAUSE);
                 }
-                told => break told,
+                result => break result,
             }
         };
-        let line = StepLine::shown(name, told.err().as_ref(), advice, begun.elapsed());
+        let line = StepLine::shown(name, result.err().as_ref(), advice, begun.elapsed());
         self.end.count(&line);
         self.out.json(&json!(ReportLine::Step(line)))?;
         self.out.flush()
@@ -142,6 +142,6 @@ fn has_line(log: &Path, mark: &str) -> Result<(), String> {
     let tail = tail().map_err(|error| format!("{}: {error}", log.display()))?;
     match String::from_utf8_lossy(&tail).contains(mark) {
         true => Ok(()),
-        false => Err(format!("{} does not have the line that was logged there", log.display())),
+        false => Err(format!("{} lacks the line that the agent host logged", log.display())),
     }
 }

@@ -1,4 +1,4 @@
-//! `convocate renew-certificates`: certificates for logs are renewed in good time, the collector's
+//! `convocate renew-certificates`: renews certificates for logs before they expire, the collector's
 //! here and the agents' over tcp/222.
 
 use std::thread;
@@ -28,24 +28,23 @@ use crate::x509::life::days_left;
 use crate::x509::rotation::Trust;
 use crate::x509::{Certificate, Role};
 
-/// `renew-certificates`.
 pub(crate) const RENEW_CERTIFICATES: Command = Command {
     name: "renew-certificates",
-    summary: "renew the certificates for logs that have lived two thirds of their life",
+    summary: "renew certificates for logs after two thirds of their lifetime",
     operands: &[],
     flags: &[JSON],
     help: "\
-The shell host does this once a day (convocate-renewal.timer), as root: the certificate of
-each agent, which is asked and told over tcp/222, and then the collector's own. Another
-one is issued for the same key; no key moves. It can be run at any time. The status is 1
-if an agent could not be asked or has not taken its certificate; it is tried again the
-next day, and convocate agents warns when 30 days are left.
+The shell host runs this once a day (convocate-renewal.timer), as root: it renews the
+certificate of each agent, over tcp/222, and then the collector's own. The new
+certificate is for the same key; no key moves. You can run it at any time. The exit
+status is 1 if an agent did not answer or did not install its certificate; the next run
+tries again, and convocate agents warns when 30 days are left.
 ",
     run: renew,
 };
 
-/// What is known here.
-struct House {
+/// What the shell host knows of certificates.
+struct CertificateStore {
     paths: Paths,
     found: Found,
     trust: Trust,
@@ -57,20 +56,20 @@ struct House {
 fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate renew-certificates")?;
     let mut runner = Runner::open(&paths).map_err(Failure::Failed)?;
-    let mut house = House::open(&paths, runner.wall())?;
+    let mut store = CertificateStore::open(&paths, runner.wall())?;
     let is_json = parsed.has(&JSON);
-    let own = own(&mut house)?;
-    // The collector's comes last. rsyslog looks at who has connected when it is connected already,
-    // and what was sent by then is lost: where all certificates are over, agents that have theirs
-    // anew keep their lines until the collector has its own, and none of them is refused.
-    let failed = all(&mut house, &mut runner, is_json, out);
-    take(renewed(&house.paths, &own).into(), &RunOptions::new(false, is_json), out)?;
+    let own = own_certificate(&mut store)?;
+    // The collector's comes last. rsyslog checks a peer only after it has connected, and loses what
+    // the peer sent by then. Where all certificates have expired, agents with new ones keep their
+    // lines until the collector has its own, and it refuses none of them.
+    let failed = renew_agents(&mut store, &mut runner, is_json, out);
+    take(renewed(&store.paths, &own).into(), &RunOptions::new(false, is_json), out)?;
     Ok(if failed? == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// The certificates of all agents; how many of them failed.
-fn all(
-    house: &mut House,
+/// Renews the certificates of all agents. How many failed.
+fn renew_agents(
+    store: &mut CertificateStore,
     runner: &mut Runner,
     is_json: bool,
     out: &mut Out<'_>,
@@ -80,10 +79,10 @@ fn all(
     let mut failed = 0;
     for reply in replies.map_err(Failure::Failed)? {
         let id = &reply.agent.id;
-        let came = present(&reply).and_then(|present| one(house, runner, id, &present));
-        failed += usize::from(came.is_err());
+        let result = present(&reply).and_then(|present| renew_agent(store, runner, id, &present));
+        failed += usize::from(result.is_err());
         let host = reply.agent.host();
-        match (is_json, came) {
+        match (is_json, result) {
             (true, Ok((days, renewed))) => {
                 out.json(&json!({ "agent": id.as_str(), "days_left": days, "renewed": renewed }))?;
             }
@@ -98,18 +97,18 @@ fn all(
     Ok(failed)
 }
 
-impl House {
-    fn open(paths: &Paths, now: Wall) -> Result<House, Failure> {
+impl CertificateStore {
+    fn open(paths: &Paths, now: Wall) -> Result<CertificateStore, Failure> {
         let found = found::authority(paths).map_err(Failure::Failed)?;
         let files = paths.log_authority();
         let Some(authorities) = &found.authorities else {
-            let text = "this host collects no logs yet; make it with: convocate-host init-shell";
+            let text = "this host collects no logs yet; run: convocate-host init-shell";
             return Err(Failure::Failed(text.to_owned()));
         };
         let trust = Trust::parse_pem(authorities).map_err(|error| {
-            Failure::Failed(format!("{} is unfit: {error}", files.authorities().display()))
+            Failure::Failed(format!("{} is invalid: {error}", files.authorities().display()))
         })?;
-        Ok(House {
+        Ok(CertificateStore {
             issued: found::agent_certificates(paths).map_err(Failure::Failed)?,
             rng: Rng::from_seed(entropy::seed()),
             paths: paths.clone(),
@@ -121,8 +120,8 @@ impl House {
 }
 
 /// What the collector's own certificate is to be.
-fn own(house: &mut House) -> Result<Wanted, Failure> {
-    let House { paths, found, trust, now, rng, .. } = house;
+fn own_certificate(store: &mut CertificateStore) -> Result<Wanted, Failure> {
+    let CertificateStore { paths, found, trust, now, rng, .. } = store;
     let server = found.server_certificate.as_deref().map(Certificate::parse_pem);
     let names = match server {
         Some(Ok(certificate)) => match certificate.role() {
@@ -134,8 +133,8 @@ fn own(house: &mut House) -> Result<Wanted, Failure> {
     let wanted = wanted(found, &paths.log_authority(), &names, Ask::Mend, *now, rng);
     let wanted = wanted.map_err(|failure| Failure::Failed(failure.what))?;
     if wanted.trust != *trust {
-        let text = "the life of the log authority is over; make a new one with: convocate-host \
-                    init-shell, and then init-agent for each agent";
+        let text = "the log authority has expired; make a new one: convocate-host init-shell, and then \
+                    init-agent for each agent";
         return Err(Failure::Failed(text.to_owned()));
     }
     Ok(wanted)
@@ -152,22 +151,23 @@ fn read(answer: &Value) -> Result<Certificate, String> {
     let pem = answer["certificate"].as_str();
     let pem = pem.ok_or_else(|| format!("it has no certificate; {enrol}"))?;
     Certificate::parse_pem(pem)
-        .map_err(|error| format!("its certificate is unfit: {error}; {enrol}"))
+        .map_err(|error| format!("its certificate is invalid: {error}; {enrol}"))
 }
 
 /// One agent: how many days are left now, and whether that is by a renewal.
-fn one(
-    house: &mut House,
+fn renew_agent(
+    store: &mut CertificateStore,
     runner: &mut Runner,
     id: &AgentId,
     present: &Certificate,
 ) -> Result<(i64, bool), String> {
     let enrol = |why: String| format!("{why}; enrol it again with: convocate-host init-agent");
-    let issued = house.issued.iter().find(|(known, _)| known == id.as_str());
+    let issued = store.issued.iter().find(|(known, _)| known == id.as_str());
     let issued = issued.and_then(|(_, certificate)| certificate.as_ref());
-    let issued = issued.ok_or_else(|| enrol("no certificate of it is known here".to_owned()))?;
-    let now = house.now;
-    let due = due(present, issued, &house.trust, &house.found, now, &mut house.rng);
+    let issued =
+        issued.ok_or_else(|| enrol("this host has no record of its certificate".to_owned()))?;
+    let now = store.now;
+    let due = due(present, issued, &store.trust, &store.found, now, &mut store.rng);
     let renewed = match due.map_err(enrol)? {
         Due::Keep(days) => return Ok((days, false)),
         Due::Renew(renewed) => renewed,
@@ -178,12 +178,12 @@ fn one(
     let sent = Instant::now();
     while read(&runner.ask(id, &Call::Certificate)?)? != *renewed {
         if sent.elapsed() > PROVISION_PROOF_PATIENCE {
-            let look = "look there at: journalctl -u convocate-certificate";
-            return Err(format!("it was sent a certificate and has not taken it; {look}"));
+            let look = "look on its host at: journalctl -u convocate-certificate";
+            return Err(format!("it has not installed the certificate that it was sent; {look}"));
         }
         thread::park_timeout(PROVISION_PROOF_PAUSE);
     }
-    let path = house.paths.agent_entry(id.as_str()).log_certificate();
+    let path = store.paths.agent_entry(id.as_str()).log_certificate();
     disk::write_atomic(&path, certificate.as_bytes(), PUBLIC_FILE.1)
         .map_err(|error| error.to_string())?;
     Ok((days_left(renewed.validity(), now), true))

@@ -15,8 +15,8 @@ pub(crate) const RM: Command = Command {
     operands: &[SESSION],
     flags: &[AGENT, JSON, ROOT],
     help: "\
-It does not ask. SESSION must be the whole id, or the whole name when every agent
-has answered and no other session has it.
+Does not ask for confirmation. SESSION must be the whole id, or the whole name when
+every agent has answered and no other session has it.
 ",
     run,
 };

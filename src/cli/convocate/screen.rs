@@ -12,10 +12,10 @@ pub(crate) const SCREEN: Command = Command {
     operands: &[],
     flags: &[ROOT],
     help: "\
-Sees and drives all sessions. ? shows the keys, Q leaves, and sessions run on. As a
-login shell, convocate shows it to whoever logs in with a terminal. NO_COLOR takes
-the colours away. Changes show by themselves: from the hub of this host where one
-runs, else agents are asked every few seconds.
+Shows and drives all sessions. ? lists the keys, Q leaves, and sessions run on. As a
+login shell, convocate shows it to whoever logs in with a terminal. NO_COLOR turns
+colours off. Changes appear by themselves: from the status hub of this host where one
+runs, else the screen asks the agents every few seconds.
 ",
     run,
 };

@@ -13,54 +13,50 @@ pub(crate) const NAME: Flag =
 pub(crate) const PORT: Flag = Flag {
     name: "port",
     value: Some("N"),
-    summary: "port that is published: a number, auto or none",
+    summary: "published port: a number, auto or none",
     choices: &["auto", "none"],
 };
-/// The protocol of the port.
 pub(crate) const PROTO: Flag = Flag {
     name: "proto",
     value: Some("P"),
     summary: "protocol of the port: tcp or udp",
     choices: &["tcp", "udp"],
 };
-/// A session's DNS name.
 pub(crate) const DNS: Flag = Flag {
     name: "dns",
     value: Some("LABEL"),
     summary: "name in the DNS of the cluster, one host label",
     choices: &[],
 };
-/// What runs in a session.
 pub(crate) const COMMAND: Flag =
-    Flag { name: "command", value: Some("TEXT"), summary: "what runs in it", choices: &[] };
-/// The host's Docker socket.
+    Flag { name: "command", value: Some("TEXT"), summary: "command that runs in it", choices: &[] };
 pub(crate) const DOCKER: Flag = Flag {
     name: "docker",
     value: Some("WHETHER"),
-    summary: "yes gives it the host's Docker socket, which is root on the host",
+    summary: "yes mounts the host's Docker socket, which makes it root on the host",
     choices: &["yes", "no"],
 };
 pub(crate) const MEMORY: Flag = Flag {
     name: "memory",
     value: Some("SIZE"),
-    summary: "memory that it may use at most, as 512m or 4g",
+    summary: "most memory that it may use, as 512m or 4g",
     choices: &[],
 };
 pub(crate) const CPUS: Flag = Flag {
     name: "cpus",
     value: Some("N"),
-    summary: "processors that it may use at most, as 1.5",
+    summary: "most processors that it may use, as 1.5",
     choices: &[],
 };
 pub(crate) const PIDS: Flag = Flag {
     name: "pids",
     value: Some("N"),
-    summary: "processes that it may have at most",
+    summary: "most processes that it may have",
     choices: &[],
 };
 pub(crate) const SESSION: Operand = Operand { name: "SESSION", is_optional: false, choices: &[] };
 pub(crate) const NEW_NAME: Operand = Operand { name: "NAME", is_optional: false, choices: &[] };
 pub(crate) const SESSION_HELP: &str = "\
-SESSION is the session's id, the start of its id, or its name. What could be meant
-twice is refused with a list of the candidates.
+SESSION is the session's id, the start of its id, or its name. If several sessions
+match, convocate lists them and does nothing.
 ";

@@ -25,7 +25,7 @@ use crate::status::snapshot::Snapshot;
 
 /// What to run where there is no agent.
 pub(super) const NO_AGENT: &str =
-    "no agent is known yet; enrol one with: convocate-host init-agent --host HOST";
+    "no agent is enrolled yet; run: convocate-host init-agent --host HOST";
 
 /// The fleet of `--root`. Notes what is wrong with entries of the registry.
 pub(super) fn open_fleet(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, Failure> {

@@ -19,7 +19,7 @@ use crate::rpc::values::size;
 
 pub(crate) const SHOW: Command = Command {
     name: "show",
-    summary: "show all there is to know about a session",
+    summary: "show every field of a session",
     operands: &[SESSION],
     flags: &[AGENT, JSON, ROOT],
     help: SESSION_HELP,

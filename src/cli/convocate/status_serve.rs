@@ -29,15 +29,16 @@ const AUTH_KEYS: Flag = Flag {
 };
 pub(crate) const STATUS_SERVE: Command = Command {
     name: "status-serve",
-    summary: "listen for the agents' events and tell them to whoever asks on this host",
+    summary: "receive the agents' events and serve them to programs on this host",
     operands: &[],
     flags: &[LISTEN, HOST_KEY, AUTH_KEYS, UNTIL_STDIN_ENDS, ROOT],
     help: "\
-The hub of the shell host: it keeps what is known of every agent and session, across
+The hub of the shell host: it keeps the state of every agent and session, across
 restarts, serves it at /run/convocate/status.sock, and writes the names of sessions
-for dnsmasq. What is not given has its installed place below /etc/convocate, or below
-DIR with --root. Keys that are added or removed count at once; SIGHUP looks at once.
-Runs until SIGTERM or SIGINT; agents keep their events until a listener is back.
+for dnsmasq. Files that are not given are in their installed places below
+/etc/convocate, or below DIR with --root. Added and removed keys take effect at once;
+SIGHUP reads them again. Runs until SIGTERM or SIGINT; agents keep their events while
+no listener runs.
 ",
     run: status_serve,
 };

@@ -1,5 +1,5 @@
-//! The demo's cluster: a private directory with the files of both sides, and in it the agent and the
-//! listener for its events.
+//! The demo's cluster: a private directory with the files of both sides, an agent and a status
+//! listener.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,15 +19,14 @@ use crate::io::disk::{self, DiskError};
 use crate::io::entropy;
 use crate::io::process::{Program, Signal};
 use crate::limits::{AGENT_SHUTDOWN_GRACE, DEMO_START_TIMEOUT};
-use crate::paths::{CONFIG_DIR, PRIVATE_KEY, PUBLIC_FILE, Paths};
+use crate::paths::{CONFIG_DIR, DOCKER_SOCKET, PRIVATE_KEY, PUBLIC_FILE, Paths};
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::call::{Call, Create, Id};
 use crate::rpc::field::{DnsName, PortChoice, Protocol, SessionCommand, SessionName};
 use crate::rpc::session::Session;
 use crate::ssh::keys::KeyPair;
 
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-/// How often something that another process does is looked at.
+/// Between two looks for what another process does.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const AGENT_LOG: &str = "agent.log";
 const HUB_LOG: &str = "status.log";
@@ -44,7 +43,6 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the directory and everything in it but the agent.
     pub(super) fn build(runtime: Option<&str>) -> Result<Cluster, String> {
         let runtime = choose_runtime(runtime)?;
         let mut rng = Rng::from_seed(entropy::seed());
@@ -61,7 +59,7 @@ impl Cluster {
             address: None,
             clock: Clock::new(),
         };
-        match cluster.furnish(&mut rng) {
+        match cluster.write_files(&mut rng) {
             Ok(()) => Ok(cluster),
             Err(error) => {
                 cluster.remove_root()?;
@@ -71,7 +69,7 @@ impl Cluster {
     }
 
     /// What an installation and an enrolment leave on both sides.
-    fn furnish(&mut self, rng: &mut Rng) -> Result<(), DiskError> {
+    fn write_files(&mut self, rng: &mut Rng) -> Result<(), DiskError> {
         let host_key = KeyPair::from_seed(rng.bytes());
         let shell_key = KeyPair::from_seed(rng.bytes());
         let status_key = KeyPair::from_seed(rng.bytes());
@@ -144,9 +142,9 @@ impl Cluster {
         ] {
             program.arguments.push(argument.into());
         }
-        let servant = ChildDaemon::spawn(&program, log).map_err(|error| error.to_string())?;
-        let servant = self.agent.insert(servant);
-        let address = wait_for_address(&self.clock, servant, &address_file);
+        let daemon = ChildDaemon::spawn(&program, log).map_err(|error| error.to_string())?;
+        let daemon = self.agent.insert(daemon);
+        let address = wait_for_address(&self.clock, daemon, &address_file);
         let address = address.ok_or_else(|| self.did_not_start("agent", AGENT_LOG))?;
         let host = self.paths.agent_entry(self.agent_id.as_str()).host();
         disk::write_atomic(&host, format!("{address}\n").as_bytes(), PUBLIC_FILE.1)
@@ -155,7 +153,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills the agent without a word, as a power cut would. Its sessions run on.
+    /// Kills the agent, as a power cut would. Its sessions run on.
     pub(super) fn cut_agent(&mut self) -> Result<(), String> {
         if let Some(agent) = self.agent.take() {
             end(agent, Signal::KILL)?;
@@ -166,8 +164,8 @@ impl Cluster {
     /// Removes every session, ends the agent and removes the directory.
     pub(super) fn take_down(&mut self) -> Result<(), String> {
         let sessions = self.agent.is_some().then(|| self.remove_sessions());
-        for servant in [self.agent.take(), self.hub.take()].into_iter().flatten() {
-            end(servant, Signal::TERM)?;
+        for daemon in [self.agent.take(), self.hub.take()].into_iter().flatten() {
+            end(daemon, Signal::TERM)?;
         }
         sessions.unwrap_or(Ok(()))?;
         self.remove_root()
@@ -254,14 +252,14 @@ impl Drop for Cluster {
     }
 }
 
-/// Waits until a servant has written down where it listens; `None` if it does not.
-fn wait_for_address(clock: &Clock, servant: &mut ChildDaemon, file: &Path) -> Option<Address> {
+/// Waits until a daemon has written down where it listens; `None` if it does not.
+fn wait_for_address(clock: &Clock, daemon: &mut ChildDaemon, file: &Path) -> Option<Address> {
     let deadline = clock.mono() + DEMO_START_TIMEOUT;
     loop {
         if let Ok(text) = fs::read_to_string(file) {
             return Address::parse(text.trim()).ok();
         }
-        let has_ended = !matches!(servant.wait(LOOK_INTERVAL), Ok(None));
+        let has_ended = !matches!(daemon.wait(LOOK_INTERVAL), Ok(None));
         if has_ended || clock.mono() >= deadline {
             return None;
         }

@@ -1,8 +1,8 @@
-//! `demo`: a whole cluster on loopback for one user, without root.
+//! `convocate demo`: a whole cluster on loopback for one user, without root.
 //!
-//! An agent with fresh keys below a private directory, a session, and the screen in front of it;
-//! or, with `--script`, the round that a person would make, by itself. Everything is the real
-//! thing: the agent is a process of its own, reached over SSH. Leaving takes all of it down.
+//! It starts an agent with fresh keys below a private directory, creates a session and shows the
+//! screen; with `--script` it runs through what a person would do. Nothing is simulated: the agent
+//! is a process of its own, reached over SSH. Leaving stops and removes all of it.
 
 mod cluster;
 mod script;
@@ -23,39 +23,42 @@ use cluster::Cluster;
 const SCRIPT: Flag = Flag {
     name: "script",
     value: None,
-    summary: "make the round by itself, print each step with its time",
+    summary: "run through every step unattended, and print each with its time",
     choices: &[],
 };
 const RUNTIME: Flag = Flag {
     name: "runtime",
     value: Some("KIND"),
-    summary: "docker or host; docker if an engine answers and the image is there",
+    summary: "docker or host; by default docker, if an engine answers and has the image",
     choices: &["docker", "host"],
 };
 
 pub(crate) const DEMO: Command = Command {
     name: "demo",
-    summary: "try it out: a whole cluster on this machine, for you alone",
+    summary: "try convocate out: a whole cluster on this machine, for you alone",
     operands: &[],
     flags: &[SCRIPT, RUNTIME],
     help: "\
 Starts an agent on a free port of loopback, with fresh keys below a private directory,
-creates a session and shows the screen with it. Needs no root. Sessions run in
-Docker if an engine answers and the session image is there, else in tmux on this
-machine, without containers. Leaving takes everything down.
+creates a session and shows the screen. Needs no root. Sessions run in Docker if an
+engine answers and has the session image, else in tmux on this machine, without
+containers. Leaving the screen stops and removes everything.
 ",
     run: demo,
 };
 
-/// The word by which the demo's own agent is started from the same file.
+/// The first argument that makes this program run as the demo's agent.
 pub(crate) const AGENT_WORD: &str = "demo-agent";
 
 fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    // Before any thread, and so that no signal ends this without taking everything down.
+    // Before any thread, and so that no signal ends this before everything is removed.
     let _signals = Signals::block().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut cluster = Cluster::build(parsed.value(&RUNTIME)).map_err(Failure::Failed)?;
-    let result =
-        if parsed.has(&SCRIPT) { script::run(&mut cluster, out) } else { stay(&mut cluster, out) };
+    let result = if parsed.has(&SCRIPT) {
+        script::run(&mut cluster, out)
+    } else {
+        interactive(&mut cluster, out)
+    };
     let left = cluster.take_down();
     match (result, left) {
         (Ok(exit), Ok(())) => Ok(exit),
@@ -64,11 +67,11 @@ fn demo(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     }
 }
 
-/// Opens the screen on the session, until the person has had enough.
-fn stay(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    // Looked at first: without a terminal nothing is started for nothing.
+/// Shows the screen until the person leaves it.
+fn interactive(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    // First, so that nothing is started where there is no terminal.
     Screen::open().map(drop).map_err(|text| {
-        let hint = "without a terminal there is: convocate demo --script";
+        let hint = "without a terminal, run: convocate demo --script";
         Failure::Exit(Exit::Usage, format!("{text}; {hint}"))
     })?;
     cluster.start_hub().map_err(Failure::Failed)?;
@@ -88,7 +91,7 @@ fn first_session(cluster: &Cluster) -> Result<Selected, Failure> {
     Ok(Selected { session, agent: cluster.agent_id().clone(), host: cluster.address() })
 }
 
-/// What the person is told first; the last one stands below the table.
+/// The first messages on the screen; the last one stands below the table.
 fn greetings(cluster: &Cluster, session: &Session) -> [String; 2] {
     let root = cluster.paths().root().display();
     let program = std::env::current_exe().map_or("convocate".into(), PathBuf::into_os_string);
@@ -100,7 +103,7 @@ fn greetings(cluster: &Cluster, session: &Session) -> [String; 2] {
         program.to_string_lossy(),
     );
     let now = format!(
-        "the demo: {}. Enter attaches {:?}, C-b d comes back, Q takes everything down",
+        "the demo: {}. Enter attaches {:?}, C-b d comes back, Q stops and removes everything",
         cluster.runtime_text(),
         session.name
     );

@@ -1,7 +1,7 @@
-//! The demo's round: what a person would do, done by itself, each step with its time.
+//! `convocate demo --script`: what a person would do, unattended, each step with its time.
 //!
-//! The person is a pty with `convocate attach` on it: what is typed goes through a real terminal,
-//! a real client and a real agent, and what is looked for is what a person would see.
+//! The person is a pty with `convocate attach` on it: keys go through a real terminal, a real client
+//! and a real agent, and each step waits for what a person would see.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ pub(super) fn run(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Status, Fa
     ))?;
     let mut feed = Feed::open(cluster.paths()).ok().flatten();
     let id = step(out, clock, "session: create", || create(cluster))?.uuid;
-    step(out, clock, "event: the listener tells that it was created", || {
-        hears_of(feed.as_mut().ok_or("the listener is gone")?, id)
+    step(out, clock, "event: the listener reports that it was created", || {
+        wait_for_created(feed.as_mut().ok_or("the listener closed the connection")?, id)
     })?;
     first_visit(cluster, id, out)?;
     second_visit(cluster, id, out)?;
@@ -87,7 +87,7 @@ fn second_visit(cluster: &mut Cluster, id: Uuid, out: &mut Out<'_>) -> Result<()
         person.sees("reconnecting")?;
         cluster.start_agent(port)
     })?;
-    step(out, clock, "connection: comes back by itself", || {
+    step(out, clock, "connection: reconnects by itself", || {
         person.sees("sum=42")?;
         person.asks_until("echo back=$((3*7))\r", "back=21")
     })?;
@@ -105,13 +105,12 @@ fn create(cluster: &Cluster) -> Result<Session, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Waits until the listener tells that the session was created.
-fn hears_of(feed: &mut Feed, id: Uuid) -> Result<(), String> {
+fn wait_for_created(feed: &mut Feed, id: Uuid) -> Result<(), String> {
     feed.wait_at_most(DEMO_STEP_TIMEOUT).map_err(|error| error.to_string())?;
     let wanted = id.to_string();
     loop {
         let line = feed.next_line().map_err(|error| error.to_string())?;
-        let line: Value = serde_json::from_slice(line.ok_or("the listener is gone")?)
+        let line: Value = serde_json::from_slice(line.ok_or("the listener closed the connection")?)
             .map_err(|error| error.to_string())?;
         let event = &line["event"];
         if event["type"] == "container.created" && event["session_id"] == *wanted {
@@ -169,7 +168,7 @@ impl Person {
     fn writes(&mut self, bytes: &[u8]) -> Result<(), String> {
         match self.pty.master.write(bytes) {
             Moved::Bytes(count) if count == bytes.len() => Ok(()),
-            _ => Err("the terminal takes no keys".to_owned()),
+            _ => Err("the terminal accepts no input".to_owned()),
         }
     }
 

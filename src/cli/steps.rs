@@ -9,9 +9,9 @@ use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::paths::DOCKER_SOCKET;
-use crate::provision::engine::{Event, Mode, Tally};
+use crate::provision::engine::{StepEvent, StepMode, StepTally};
 use crate::provision::report::{ReportLine, beginning};
-use crate::provision::run::{Options, run};
+use crate::provision::run::{DriverOptions, run};
 use crate::provision::step::Step;
 
 /// How the run is reported.
@@ -25,7 +25,7 @@ pub(crate) enum Format {
 
 #[derive(Clone, Debug)]
 pub(crate) struct RunOptions {
-    pub(crate) mode: Mode,
+    pub(crate) mode: StepMode,
     pub(crate) tone: Format,
     pub(crate) docker_socket: PathBuf,
     /// Whether the end of standard input ends the run.
@@ -36,7 +36,7 @@ impl RunOptions {
     /// For the flags `--check` and `--json`.
     pub(crate) fn new(check: bool, json: bool) -> RunOptions {
         RunOptions {
-            mode: if check { Mode::Check } else { Mode::Apply },
+            mode: if check { StepMode::Check } else { StepMode::Apply },
             tone: if json { Format::Json } else { Format::Text },
             docker_socket: PathBuf::from(DOCKER_SOCKET),
             until_stdin_ends: false,
@@ -58,16 +58,16 @@ pub(crate) fn take(
     steps: Vec<Step>,
     run_options: &RunOptions,
     out: &mut Out<'_>,
-) -> Result<Tally, Failure> {
+) -> Result<StepTally, Failure> {
     let clock = Clock::new();
     let started = clock.mono();
-    let options = Options {
+    let options = DriverOptions {
         mode: run_options.mode,
         docker_socket: run_options.docker_socket.clone(),
         until_stdin_ends: run_options.until_stdin_ends,
     };
     let mut lost = None;
-    let report_event = |event: &Event| match report(event, run_options, out) {
+    let report_event = |event: &StepEvent| match report(event, run_options, out) {
         Ok(()) => Ok(()),
         Err(failure) => {
             lost = Some(failure);
@@ -88,7 +88,7 @@ pub(crate) fn take(
     Ok(tally)
 }
 
-fn report(event: &Event, run_options: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
+fn report(event: &StepEvent, run_options: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
     let line = ReportLine::of(event, run_options.mode);
     match (run_options.tone, &line) {
         (Format::Json, line) => out.json(&json!(line))?,
@@ -108,7 +108,7 @@ fn report(event: &Event, run_options: &RunOptions, out: &mut Out<'_>) -> Result<
 }
 
 fn report_end(
-    tally: Tally,
+    tally: StepTally,
     run_options: &RunOptions,
     took: Duration,
     out: &mut Out<'_>,

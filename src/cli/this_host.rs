@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::paths::Paths;
 use crate::provision::goal::image::Image;
-use crate::provision::plan::agent_host::{Facts, public_line};
+use crate::provision::plan::agent_host::{AgentHostFacts, public_line};
 use crate::provision::run::found;
 
 /// The paths below `--root`, made absolute. Without `--root` only root may go on; `command` is
@@ -52,8 +52,8 @@ pub(crate) fn host_name() -> String {
 }
 
 /// What the plan depends on, on this machine.
-pub(crate) fn agent_facts(paths: &Paths, image: Option<Image>) -> Result<Facts, Failure> {
-    Ok(Facts {
+pub(crate) fn agent_facts(paths: &Paths, image: Option<Image>) -> Result<AgentHostFacts, Failure> {
+    Ok(AgentHostFacts {
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
         program: if paths.is_system() { own_program()? } else { Vec::new() },

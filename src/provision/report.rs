@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::provision::engine::{Event, Mode, Outcome, Tally};
-use crate::provision::step::Failure;
+use crate::provision::engine::{StepEvent, StepMode, StepOutcome, StepTally};
+use crate::provision::step::StepFailure;
 
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -76,23 +76,23 @@ pub(crate) struct EndLine {
 
 impl ReportLine {
     /// An event as a line.
-    pub(crate) fn of(event: &Event, mode: Mode) -> ReportLine {
+    pub(crate) fn of(event: &StepEvent, mode: StepMode) -> ReportLine {
         match event {
-            Event::Started { name } => ReportLine::Begin { step: name.clone() },
-            Event::Finished { name, outcome, took } => {
+            StepEvent::Started { name } => ReportLine::Begin { step: name.clone() },
+            StepEvent::Finished { name, outcome, took } => {
                 ReportLine::Step(StepLine::of(name, outcome, *took, mode))
             }
         }
     }
 
-    pub(crate) fn end(tally: Tally, mode: Mode, took: Duration) -> ReportLine {
+    pub(crate) fn end(tally: StepTally, mode: StepMode, took: Duration) -> ReportLine {
         ReportLine::End(EndLine {
             steps: tally.steps,
             changed: tally.changed,
             ok: tally.ok,
             failed: tally.failed,
             seconds: rounded(took),
-            check: mode == Mode::Check,
+            check: mode == StepMode::Check,
         })
     }
 
@@ -112,7 +112,7 @@ pub(crate) fn beginning(step: &str) -> String {
 }
 
 impl StepLine {
-    fn of(name: &str, outcome: &Outcome, took: Duration, mode: Mode) -> StepLine {
+    fn of(name: &str, outcome: &StepOutcome, took: Duration, mode: StepMode) -> StepLine {
         let mut line = StepLine {
             step: name.to_owned(),
             result: StepResult::Ok,
@@ -124,19 +124,19 @@ impl StepLine {
             advice: None,
         };
         match outcome {
-            Outcome::Ok => {}
-            Outcome::Changed(change) => {
+            StepOutcome::Ok => {}
+            StepOutcome::Changed(change) => {
                 line.result = match mode {
-                    Mode::Apply => StepResult::Changed,
-                    Mode::Check => StepResult::WouldChange,
+                    StepMode::Apply => StepResult::Changed,
+                    StepMode::Check => StepResult::WouldChange,
                 };
                 line.changes.clone_from(&change.effects);
                 // Who has the change made sees the file; who only asks has nothing else.
-                if mode == Mode::Check {
+                if mode == StepMode::Check {
                     line.diff.clone_from(&change.diff);
                 }
             }
-            Outcome::Failed(Failure { what, output, advice }) => {
+            StepOutcome::Failed(StepFailure { what, output, advice }) => {
                 line.result = StepResult::Failed;
                 line.error = Some(what.clone());
                 line.output.clone_from(output);
@@ -153,9 +153,9 @@ impl StepLine {
         advice: &str,
         took: Duration,
     ) -> StepLine {
-        let failure = error.map(|what| Failure::of(what.clone()).advise(advice));
-        let outcome = failure.map_or(Outcome::Ok, Outcome::Failed);
-        StepLine::of(name, &outcome, took, Mode::Apply)
+        let failure = error.map(|what| StepFailure::of(what.clone()).advise(advice));
+        let outcome = failure.map_or(StepOutcome::Ok, StepOutcome::Failed);
+        StepLine::of(name, &outcome, took, StepMode::Apply)
     }
 
     /// That it was brought about, or would be.
@@ -227,9 +227,9 @@ mod tests {
     use super::*;
     use crate::provision::step::Change;
 
-    fn line(outcome: Outcome, mode: Mode) -> ReportLine {
+    fn line(outcome: StepOutcome, mode: StepMode) -> ReportLine {
         let took = Duration::from_millis(1440);
-        ReportLine::of(&Event::Finished { name: "a file".into(), outcome, took }, mode)
+        ReportLine::of(&StepEvent::Finished { name: "a file".into(), outcome, took }, mode)
     }
 
     #[test]
@@ -240,30 +240,32 @@ mod tests {
             actions: Vec::new(),
         };
         let text = |outcome, mode| line(outcome, mode).text().unwrap();
-        assert_eq!(text(Outcome::Ok, Mode::Apply), "a file … ok");
+        assert_eq!(text(StepOutcome::Ok, StepMode::Apply), "a file … ok");
         assert_eq!(
-            text(Outcome::Changed(change.clone()), Mode::Apply),
+            text(StepOutcome::Changed(change.clone()), StepMode::Apply),
             "a file … changed (1.4 s)\n    rewrite /a"
         );
         assert_eq!(
-            text(Outcome::Changed(change), Mode::Check),
+            text(StepOutcome::Changed(change), StepMode::Check),
             "a file … would change\n    rewrite /a\n      -x\n      +y"
         );
         let failure =
-            Failure { what: "no".into(), output: vec!["E: x".into()], advice: "do".into() };
-        let failed = text(Outcome::Failed(failure), Mode::Apply);
+            StepFailure { what: "no".into(), output: vec!["E: x".into()], advice: "do".into() };
+        let failed = text(StepOutcome::Failed(failure), StepMode::Apply);
         assert_eq!(failed, "a file … FAILED: no\n    | E: x\n    do");
     }
 
     #[test]
     fn a_program_reads_what_it_was_told() {
-        let tally = Tally { steps: 3, changed: 1, ok: 2, failed: 0 };
-        let end = ReportLine::end(tally, Mode::Apply, Duration::from_secs(48));
+        let tally = StepTally { steps: 3, changed: 1, ok: 2, failed: 0 };
+        let end = ReportLine::end(tally, StepMode::Apply, Duration::from_secs(48));
         assert_eq!(end.text().unwrap(), "3 steps, 1 changed, 2 ok, 0 failed in 48 s");
-        let failure = Failure::of("no");
-        for line in
-            [end, line(Outcome::Failed(failure), Mode::Apply), line(Outcome::Ok, Mode::Check)]
-        {
+        let failure = StepFailure::of("no");
+        for line in [
+            end,
+            line(StepOutcome::Failed(failure), StepMode::Apply),
+            line(StepOutcome::Ok, StepMode::Check),
+        ] {
             let json = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<ReportLine>(&json).unwrap(), line, "{json}");
             assert!(!json.contains("null") && !json.contains("[]"), "{json}");

@@ -1,74 +1,43 @@
-//! A step: its name, and what is to hold when it is done.
+//! A step: its name, and the goal that holds when it is done.
+//!
+//! A new kind of step: write a struct with what it needs in a file below `goal/`, implement
+//! [`Goal`] for it (what to ask, what the answers mean and which actions would change them), and
+//! give the file a line in `goal/mod.rs`. The engine and the plans need no change.
 
-use crate::provision::goal::account::{Group, User};
-use crate::provision::goal::capacity::Room;
-use crate::provision::goal::command::{Condition, Settled};
-use crate::provision::goal::download::Download;
-use crate::provision::goal::file::{Absent, Directory, File};
-use crate::provision::goal::firewall::{Firewall, Rule};
-use crate::provision::goal::image::Image;
-use crate::provision::goal::machine::{Defined, Disk};
-use crate::provision::goal::package::Packages;
-use crate::provision::goal::prune::NoOldImages;
-use crate::provision::goal::unit::Unit;
-use crate::provision::goal::upgrade::Upgrade;
+use std::any::Any;
+
 use crate::provision::order::{Action, Answer, Command, Question};
 
 /// One step of a plan.
-#[derive(Clone, Debug)]
 pub(crate) struct Step {
     /// What it is called in reports: `user claude`.
     pub(crate) name: String,
-    /// What is to hold.
-    pub(crate) goal: Goal,
+    goal: Box<dyn Goal>,
 }
 
-/// What is to hold on the machine.
-#[derive(Clone, Debug)]
-pub(crate) enum Goal {
-    /// A file with content, owner and mode.
-    File(File),
-    /// A directory with owner and mode.
-    Directory(Directory),
-    /// Nothing at a path.
-    Absent(Absent),
-    Group(Group),
-    User(User),
-    /// Packages of the distribution.
-    Packages(Packages),
-    /// All packages of the distribution, as new as can be.
-    Upgrade(Upgrade),
-    /// A unit of systemd.
-    Unit(Unit),
-    /// A rule of ufw.
-    Rule(Rule),
-    Firewall(Firewall),
-    /// An image of the Docker Engine.
-    Image(Image),
-    /// No image that nothing needs.
-    NoOldImages(NoOldImages),
-    /// Room for a virtual machine.
-    Room(Room),
-    /// A file from elsewhere.
-    Download(Download),
-    /// A disk of a virtual machine.
-    Disk(Disk),
-    /// A virtual machine that libvirt knows.
-    Defined(Defined),
-    /// What a program tells, and others bring about.
-    Settled(Settled),
-    /// What must hold already; nothing here can bring it about.
-    Condition(Condition),
+/// Something that can hold on a machine. It only asks and judges: the engine carries out the
+/// actions of its [`Change`], and then asks the same questions again.
+pub(crate) trait Goal: Any {
+    /// What must be known to judge it. None of these changes anything.
+    fn questions(&self) -> Vec<Question>;
+
+    /// Judges the answers: one for each question, and none of them [`Answer::Failed`].
+    fn judge(&self, answers: &[Answer]) -> StepVerdict;
+
+    /// What shows the cause when an action has failed, or has had no effect.
+    fn examination(&self) -> Option<Question> {
+        None
+    }
 }
 
-/// What a goal says to the answers.
+/// What the answers to a goal's questions mean.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum StepVerdict {
     Holds,
-    /// It does not, and this would bring it about.
+    /// It does not hold, and this change would make it hold.
     Differs(Change),
-    /// It does not, and nothing here can bring it about.
-    Refused(Failure),
+    /// It does not hold, and no action of ours can make it hold.
+    Refused(StepFailure),
 }
 
 /// How the machine would get there.
@@ -78,164 +47,90 @@ pub(crate) struct Change {
     pub(crate) effects: Vec<String>,
     /// What changes in a file: lines that begin with `-`, `+` or a blank.
     pub(crate) diff: Vec<String>,
-    /// The way, in this order.
+    /// To be carried out in this order.
     pub(crate) actions: Vec<Action>,
 }
 
 /// Why a step failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct StepFailure {
     /// What happened, to what: one sentence.
     pub(crate) what: String,
     /// The last lines of the program that failed.
     pub(crate) output: Vec<String>,
-    /// What to do next: one sentence, or nothing beyond calling again.
+    /// What to do next: one sentence; empty if it is enough to run the command again.
     pub(crate) advice: String,
 }
 
 impl Step {
-    /// A step of this name.
-    pub(crate) fn new(name: impl Into<String>, goal: impl Into<Goal>) -> Step {
-        Step { name: name.into(), goal: goal.into() }
-    }
-}
-
-impl Goal {
-    /// What it needs to know. Asked before a change and after it.
-    pub(crate) fn questions(&self) -> Vec<Question> {
-        match self {
-            Goal::File(goal) => goal.questions(),
-            Goal::Directory(goal) => goal.questions(),
-            Goal::Absent(goal) => goal.questions(),
-            Goal::Group(goal) => goal.questions(),
-            Goal::User(goal) => goal.questions(),
-            Goal::Packages(goal) => goal.questions(),
-            Goal::Upgrade(goal) => goal.questions(),
-            Goal::Unit(goal) => goal.questions(),
-            Goal::Rule(goal) => goal.questions(),
-            Goal::Firewall(goal) => goal.questions(),
-            Goal::Image(goal) => goal.questions(),
-            Goal::NoOldImages(goal) => goal.questions(),
-            Goal::Room(goal) => goal.questions(),
-            Goal::Download(goal) => goal.questions(),
-            Goal::Disk(goal) => goal.questions(),
-            Goal::Defined(goal) => goal.questions(),
-            Goal::Settled(goal) => goal.questions(),
-            Goal::Condition(goal) => goal.questions(),
-        }
+    pub(crate) fn new(name: impl Into<String>, goal: impl Goal) -> Step {
+        Step { name: name.into(), goal: Box::new(goal) }
     }
 
-    /// What it says to the answers, one for each question.
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+    pub(super) fn questions(&self) -> Vec<Question> {
+        self.goal.questions()
+    }
+
+    /// Judges the answers; one that could not be had refuses the step.
+    pub(super) fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let unanswered = answers.iter().find_map(|answer| match answer {
-            Answer::Failed(what) => Some(Failure::of(what.clone())),
+            Answer::Failed(what) => Some(StepVerdict::refuse(what, "")),
             _ => None,
         });
-        if let Some(failure) = unanswered {
-            return Verdict::Refused(failure);
-        }
-        match self {
-            Goal::File(goal) => goal.judge(answers),
-            Goal::Directory(goal) => goal.judge(answers),
-            Goal::Absent(goal) => goal.judge(answers),
-            Goal::Group(goal) => goal.judge(answers),
-            Goal::User(goal) => goal.judge(answers),
-            Goal::Packages(goal) => goal.judge(answers),
-            Goal::Upgrade(goal) => goal.judge(answers),
-            Goal::Unit(goal) => goal.judge(answers),
-            Goal::Rule(goal) => goal.judge(answers),
-            Goal::Firewall(goal) => goal.judge(answers),
-            Goal::Image(goal) => goal.judge(answers),
-            Goal::NoOldImages(goal) => goal.judge(answers),
-            Goal::Room(goal) => goal.judge(answers),
-            Goal::Download(goal) => goal.judge(answers),
-            Goal::Disk(goal) => goal.judge(answers),
-            Goal::Defined(goal) => goal.judge(answers),
-            Goal::Settled(goal) => goal.judge(answers),
-            Goal::Condition(goal) => goal.judge(answers),
-        }
+        unanswered.unwrap_or_else(|| self.goal.judge(answers))
     }
 
-    /// Where to look for the cause when an action of it has failed.
-    pub(crate) fn examination(&self) -> Option<Question> {
-        match self {
-            Goal::Unit(goal) => Some(goal.examination()),
-            _ => None,
-        }
+    pub(super) fn examination(&self) -> Option<Question> {
+        self.goal.examination()
+    }
+
+    /// The goal, if it is of this kind.
+    #[cfg(test)]
+    pub(super) fn goal<G: Goal>(&self) -> Option<&G> {
+        let goal: &dyn Any = &*self.goal;
+        goal.downcast_ref()
     }
 }
 
-impl Failure {
-    /// A failure with nothing more to say than what happened.
-    pub(crate) fn of(what: impl Into<String>) -> Failure {
-        Failure { what: what.into(), ..Failure::default() }
+impl StepFailure {
+    /// A failure without output or advice.
+    pub(crate) fn of(what: impl Into<String>) -> StepFailure {
+        StepFailure { what: what.into(), ..StepFailure::default() }
     }
 
-    /// The same with what to do next.
     #[must_use]
-    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Failure {
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> StepFailure {
         self.advice = advice.into();
         self
     }
 }
 
-impl Verdict {
+impl StepVerdict {
     /// A refusal: what is wrong, and what to do.
-    pub(crate) fn refuse(what: impl Into<String>, advice: impl Into<String>) -> Verdict {
-        Verdict::Refused(Failure::of(what).advise(advice))
+    pub(crate) fn refuse(what: impl Into<String>, advice: impl Into<String>) -> StepVerdict {
+        StepVerdict::Refused(StepFailure::of(what).advise(advice))
     }
 
-    /// For a driver that answers something else than it was asked.
-    pub(super) fn mismatch() -> Verdict {
-        Verdict::Refused(Failure::of("the answer is not one to this question"))
+    /// For a driver whose answers are not of the kind that was asked for.
+    pub(super) fn mismatch() -> StepVerdict {
+        StepVerdict::refuse("the answer does not belong to the question", "")
     }
 
-    /// For a change that has something to do; it holds if there is nothing.
-    pub(super) fn of(change: Change) -> Verdict {
-        if change.actions.is_empty() { Verdict::Holds } else { Verdict::Differs(change) }
+    /// The verdict for a change, which may turn out to be empty.
+    pub(super) fn of(change: Change) -> StepVerdict {
+        if change.actions.is_empty() { StepVerdict::Holds } else { StepVerdict::Differs(change) }
     }
 }
 
 impl Change {
-    /// One more action and what it amounts to.
+    /// Adds an action, and what it amounts to.
     pub(super) fn add(&mut self, effect: impl Into<String>, action: Action) {
         self.effects.push(effect.into());
         self.actions.push(action);
     }
 
-    /// One more program to run and what it amounts to.
+    /// Adds a program to run, and what it amounts to.
     pub(super) fn run(&mut self, effect: impl Into<String>, command: Command) {
         self.add(effect, Action::Run(command));
     }
 }
-
-macro_rules! goal_from {
-    ($($name:ident),*) => {
-        $(impl From<$name> for Goal {
-            fn from(goal: $name) -> Goal {
-                Goal::$name(goal)
-            }
-        })*
-    };
-}
-
-goal_from!(
-    File,
-    Directory,
-    Absent,
-    Group,
-    User,
-    Packages,
-    Upgrade,
-    Unit,
-    Rule,
-    Firewall,
-    Image,
-    NoOldImages,
-    Room,
-    Download,
-    Disk,
-    Defined,
-    Settled,
-    Condition
-);

@@ -15,11 +15,11 @@ use crate::io::clock::Clock;
 use crate::io::entropy;
 use crate::limits::{X509_PEM_BYTES_MAX, X509_WARN_DAYS};
 use crate::paths::{DOCKER_SOCKET, Paths};
-use crate::provision::engine::{Event, Mode};
+use crate::provision::engine::{StepEvent, StepMode};
 use crate::provision::plan::agent_check::conditions;
 use crate::provision::plan::agent_host::plan;
 use crate::provision::report::{ReportLine, StepLine, StepResult};
-use crate::provision::run::{Options, found, run};
+use crate::provision::run::{DriverOptions, found, run};
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
@@ -44,8 +44,8 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate-agent check")?;
     let mut steps = plan(&agent_facts(&paths, None)?, &mut Rng::from_seed(entropy::seed()));
     steps.extend(conditions(&paths, &current_image(&paths)?));
-    let options = Options {
-        mode: Mode::Check,
+    let options = DriverOptions {
+        mode: StepMode::Check,
         docker_socket: PathBuf::from(DOCKER_SOCKET),
         until_stdin_ends: false,
     };
@@ -55,7 +55,7 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         false => format!("convocate-agent install --root {}", paths.root().display()),
     };
     let mut lost = None;
-    let report_event = |event: &Event| {
+    let report_event = |event: &StepEvent| {
         report(event, as_json, &repair, out).map_err(|failure| {
             lost = Some(failure);
             "the output is closed"
@@ -82,8 +82,13 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// Reports what is wrong; as JSON, every check.
-fn report(event: &Event, as_json: bool, repair: &str, out: &mut Out<'_>) -> Result<(), Failure> {
-    let ReportLine::Step(mut line) = ReportLine::of(event, Mode::Check) else { return Ok(()) };
+fn report(
+    event: &StepEvent,
+    as_json: bool,
+    repair: &str,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    let ReportLine::Step(mut line) = ReportLine::of(event, StepMode::Check) else { return Ok(()) };
     if line.result == StepResult::WouldChange {
         line.result = StepResult::Failed;
         line.error = Some(format!("differs from the installation: {}", line.changes.join(", ")));

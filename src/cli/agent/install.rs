@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::io::entropy;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
-use crate::provision::engine::Mode;
+use crate::provision::engine::StepMode;
 use crate::provision::enrol::messages::{AgentMade, AgentWanted};
 use crate::provision::plan::agent_host::{plan, preparation};
 use crate::provision::run::found;
@@ -57,7 +57,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     };
     let facts = agent_facts(&paths, image)?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
-    if run_options.mode == Mode::Apply {
+    if run_options.mode == StepMode::Apply {
         print_identity(&paths, run_options.tone, out)?;
     }
     Ok(Exit::Done)

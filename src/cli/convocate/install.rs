@@ -18,11 +18,11 @@ use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
 use crate::paths::Paths;
-use crate::provision::engine::Mode;
+use crate::provision::engine::StepMode;
 use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
 use crate::provision::logs::authority::Ask;
 use crate::provision::logs::{authority, collector};
-use crate::provision::plan::shell_host::{Facts, plan};
+use crate::provision::plan::shell_host::{ShellHostFacts, plan};
 use crate::provision::run::found;
 use crate::ssh::keys::KeyPair;
 use crate::x509::rotation::Trust;
@@ -59,7 +59,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
     let facts = facts(&paths, parsed.has(&NO_IMAGE), parsed.value(&BASE))?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
-    if run_options.mode == Mode::Check {
+    if run_options.mode == StepMode::Check {
         return Ok(Exit::Done);
     }
     let host_key = public_key(&paths.status_host_key(), "status host key")?;
@@ -74,12 +74,12 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn facts(paths: &Paths, no_image: bool, base: Option<&str>) -> Result<Facts, Failure> {
+fn facts(paths: &Paths, no_image: bool, base: Option<&str>) -> Result<ShellHostFacts, Failure> {
     let image = match (paths.is_system(), no_image) {
         (true, false) => Some(session_image(paths, base)?),
         _ => None,
     };
-    Ok(Facts {
+    Ok(ShellHostFacts {
         program: if paths.is_system() { own_program()? } else { Vec::new() },
         image,
         has_dnsmasq: Path::new("/usr/sbin/dnsmasq").exists(),
@@ -121,7 +121,7 @@ fn collector_facts(
     paths: &Paths,
     wanted: &ShellWanted,
     rng: &mut Rng,
-) -> Result<collector::Facts, Failure> {
+) -> Result<collector::CollectorFacts, Failure> {
     let found = found::authority(paths).map_err(Failure::Failed)?;
     let files = paths.log_authority();
     let now = Clock::new().wall();
@@ -140,7 +140,7 @@ fn collector_facts(
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Failure::Failed(parts.join("; "))
     })?;
-    Ok(collector::Facts {
+    Ok(collector::CollectorFacts {
         authority,
         agents: found::log_agents(paths).map_err(Failure::Failed)?,
         log_user: found::log_user(paths).map_err(Failure::Failed)?,

@@ -21,7 +21,7 @@ use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, PROVISION_LISTS_AGE_MAX};
 use crate::paths::Paths;
-use crate::provision::plan::base_host::{Facts, plan, restart_reason};
+use crate::provision::plan::base_host::{BaseHostFacts, plan, restart_reason};
 use crate::provision::workflow::install::{self, InstallRequest};
 
 pub(crate) const INSTALL: Command = Command {
@@ -92,7 +92,7 @@ fn install_here(
 ) -> Result<Exit, Failure> {
     let now = Clock::new().wall().seconds();
     let age = i64::try_from(PROVISION_LISTS_AGE_MAX.as_secs()).unwrap_or(i64::MAX);
-    let facts = Facts {
+    let facts = BaseHostFacts {
         paths: Paths::default(),
         has_docker: is_program("docker"),
         ssh_port,

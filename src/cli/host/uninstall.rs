@@ -14,7 +14,7 @@ use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::openssh::Target;
-use crate::provision::plan::removal::{Facts, plan};
+use crate::provision::plan::removal::{RemovalFacts, plan};
 use crate::provision::workflow::uninstall::{self, UninstallRequest};
 
 const YES: Flag = Flag {
@@ -82,7 +82,7 @@ fn uninstall_here(
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     needs_root("convocate-host uninstall")?;
-    let facts = Facts {
+    let facts = RemovalFacts {
         paths: Paths::default(),
         with_homes: request.homes,
         has_docker: Path::new(DOCKER_SOCKET).exists(),

@@ -60,10 +60,10 @@ impl Machine {
         Answer::Ran(Ran { end, output, errors })
     }
 
-    fn run(&mut self, steps: Vec<Step>, mode: Mode) -> (Vec<Outcome>, Tally) {
-        let mut engine = Engine::new(steps, mode);
+    fn run(&mut self, steps: Vec<Step>, mode: StepMode) -> (Vec<StepOutcome>, StepTally) {
+        let mut engine = StepEngine::new(steps, mode);
         while let Some(order) = engine.next(Mono::ZERO) {
-            if mode == Mode::Check {
+            if mode == StepMode::Check {
                 assert!(matches!(order, Order::Ask(_)), "{order:?}");
             }
             let answer = self.answer(order);
@@ -71,7 +71,7 @@ impl Machine {
         }
         let mut outcomes = Vec::new();
         while let Some(event) = engine.poll_event() {
-            if let Event::Finished { outcome, .. } = event {
+            if let StepEvent::Finished { outcome, .. } = event {
                 outcomes.push(outcome);
             }
         }
@@ -95,7 +95,7 @@ fn unit() -> Step {
     Step::new("unit", Unit { name: "x.service".into(), is_enabled: true, made_from })
 }
 
-fn counts(tally: Tally) -> [usize; 4] {
+fn counts(tally: StepTally) -> [usize; 4] {
     [tally.steps, tally.changed, tally.ok, tally.failed]
 }
 
@@ -103,10 +103,10 @@ fn counts(tally: Tally) -> [usize; 4] {
 fn the_second_run_changes_nothing() {
     let mut machine = Machine::default();
     let plan = || vec![file("/a"), file("/b")];
-    let (_, tally) = machine.run(plan(), Mode::Apply);
+    let (_, tally) = machine.run(plan(), StepMode::Apply);
     assert_eq!(counts(tally), [2, 2, 0, 0]);
     assert_eq!(machine.done.len(), 2);
-    let (_, tally) = machine.run(plan(), Mode::Apply);
+    let (_, tally) = machine.run(plan(), StepMode::Apply);
     assert_eq!(counts(tally), [2, 0, 2, 0]);
     assert_eq!(machine.done.len(), 2);
 }
@@ -117,20 +117,22 @@ fn a_check_changes_nothing_and_tells_all() {
     let directory = Directory { path: "/a".into(), access: Access { owner: None, mode: 0o755 } };
     machine.files.insert("/a".into(), (Vec::new(), seen(directory.access.clone())));
     let plan = vec![file("/b"), Step::new("directory", directory), file("/c")];
-    let (outcomes, tally) = machine.run(plan, Mode::Check);
+    let (outcomes, tally) = machine.run(plan, StepMode::Check);
     assert_eq!(counts(tally), [3, 2, 0, 1]);
     assert!(machine.done.is_empty());
-    assert!(matches!(&outcomes[0], Outcome::Changed(change) if change.diff == ["+# ours", "+x"]));
-    assert!(matches!(&outcomes[1], Outcome::Failed(why) if why.what == "/a is a file"));
+    assert!(
+        matches!(&outcomes[0], StepOutcome::Changed(change) if change.diff == ["+# ours", "+x"])
+    );
+    assert!(matches!(&outcomes[1], StepOutcome::Failed(why) if why.what == "/a is a file"));
 }
 
 #[test]
 fn a_failure_ends_the_run_with_the_words_of_the_program() {
     let mut machine = Machine { status: 1, ..Machine::default() };
-    let (outcomes, tally) = machine.run(vec![file("/a"), unit(), file("/b")], Mode::Apply);
+    let (outcomes, tally) = machine.run(vec![file("/a"), unit(), file("/b")], StepMode::Apply);
     assert_eq!(counts(tally), [2, 1, 0, 1]);
     assert_eq!(machine.done, ["write /a", "systemctl restart x.service"]);
-    let Outcome::Failed(failure) = &outcomes[1] else { panic!("{outcomes:?}") };
+    let StepOutcome::Failed(failure) = &outcomes[1] else { panic!("{outcomes:?}") };
     assert_eq!(failure.what, "`systemctl restart x.service` ended with status 1");
     assert_eq!(failure.output, ["E: no", "last words"]);
 }
@@ -138,19 +140,19 @@ fn a_failure_ends_the_run_with_the_words_of_the_program() {
 #[test]
 fn what_does_not_hold_after_the_change_has_failed() {
     let mut machine = Machine { forgets: true, ..Machine::default() };
-    let (outcomes, tally) = machine.run(vec![file("/a")], Mode::Apply);
+    let (outcomes, tally) = machine.run(vec![file("/a")], StepMode::Apply);
     assert_eq!(counts(tally), [1, 0, 0, 1]);
-    let Outcome::Failed(failure) = &outcomes[0] else { panic!("{outcomes:?}") };
+    let StepOutcome::Failed(failure) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert!(failure.what.starts_with("it was changed and is still not so"), "{}", failure.what);
     // A unit that says it was started and is not running: its own last words tell why.
-    let (outcomes, _) = Machine::default().run(vec![unit()], Mode::Apply);
-    let Outcome::Failed(failure) = &outcomes[0] else { panic!("{outcomes:?}") };
+    let (outcomes, _) = Machine::default().run(vec![unit()], StepMode::Apply);
+    let StepOutcome::Failed(failure) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert_eq!(failure.output, ["last words"]);
 }
 
 #[test]
 fn a_stop_is_a_failure_of_the_step_that_is_taken() {
-    let mut engine = Engine::new(vec![file("/a"), file("/b")], Mode::Apply);
+    let mut engine = StepEngine::new(vec![file("/a"), file("/b")], StepMode::Apply);
     let _order = engine.next(Mono::ZERO);
     engine.stop("interrupted", Mono::ZERO);
     assert_eq!(engine.next(Mono::ZERO), None);

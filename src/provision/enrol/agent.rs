@@ -1,18 +1,16 @@
 //! The plan of making an agent belong to a shell host: who drives it, whom it tells, where its
 //! logs go. It ends with the start of the service.
 
-use crate::docker::call;
 use crate::limits::AGENT_PORT;
 use crate::paths::{PRIVATE_KEY, PUBLIC_FILE, Paths};
 use crate::provision::enrol::shell::{DRIVING_KEY, key_alone};
-use crate::provision::goal::command::Condition;
 use crate::provision::goal::file::{Content, Others};
-use crate::provision::goal::firewall::Rule;
-use crate::provision::logs::collector::{certificate, packages, rsyslog, secret};
 use crate::provision::logs::rsyslog::{LogTarget, LogToken, forward};
 use crate::provision::logs::user::confinement;
-use crate::provision::order::{Answer, Question};
-use crate::provision::plan::agent_host::{current_image, file, start};
+use crate::provision::plan::agent_host::{current_image, start};
+use crate::provision::plan::parts::{
+    access, certificate, file, has_image, log_packages, open_port, rsyslog, secret,
+};
 use crate::provision::step::Step;
 
 pub(crate) struct Facts {
@@ -49,9 +47,9 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let host_key = Content::Text { text: host_key, mark: "ssh-ed25519 " };
     let host = Content::Text { text: format!("{}\n", facts.shell_host), mark: "" };
     let forwarding = forward(paths, &facts.target, &facts.token);
-    let access = crate::provision::plan::agent_host::access(paths, PRIVATE_KEY);
+    let access = access(paths, PRIVATE_KEY);
     let mut steps = vec![
-        Step::new("packages for logs", packages()),
+        Step::new("packages for logs", log_packages()),
         file(paths, "who drives it", &paths.agent_authorized_keys(), driver, PUBLIC_FILE),
         file(paths, "shell host's key", &paths.agent_shell_known_host(), host_key, PUBLIC_FILE),
         file(paths, "shell host", &paths.agent_shell_host(), host, PUBLIC_FILE),
@@ -63,7 +61,7 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
         let readable = [tls.authorities(), tls.certificate(), tls.key()];
         steps.push(confinement(paths, &paths.rsyslog_agent_confinement(), &readable));
     }
-    steps.push(Step::new(format!("ufw allow {AGENT_PORT}/tcp"), Rule(format!("{AGENT_PORT}/tcp"))));
+    steps.push(open_port(AGENT_PORT));
     steps.push(rsyslog(vec![
         paths.rsyslog_forward(),
         tls.authorities(),
@@ -72,29 +70,17 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
         paths.rsyslog_agent_confinement(),
     ]));
     if !facts.image_comes {
-        steps.push(image(&facts.image));
+        steps.push(has_image(&facts.image, "call init-agent again, which brings it here"));
     }
     steps.push(current_image(paths, &facts.image));
     steps.extend(start(paths));
     steps
 }
 
-fn image(tag: &str) -> Step {
-    let fault = |answer: &Answer| match answer {
-        Answer::Engine(Ok(response)) if response.status == 200 => None,
-        Answer::Engine(Ok(_)) => Some("the Docker engine does not have it".to_owned()),
-        Answer::Engine(Err(why)) => Some(why.clone()),
-        _ => Some("nobody asked".to_owned()),
-    };
-    let ask = Question::Engine(call::image_inspect(tag));
-    let advice = "call init-agent again, which brings it here".to_owned();
-    Step::new(format!("session image {tag}"), Condition { ask, fault, advice })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::step::Goal;
+    use crate::provision::goal::file::File;
     use crate::x509::{AltName, CommonName};
 
     #[test]
@@ -119,11 +105,12 @@ mod tests {
         let steps = plan(&facts);
         assert_eq!(steps.last().map(|step| step.name.as_str()), Some("convocate-agent.service"));
         let driver = steps.iter().find(|step| step.name == "who drives it").expect("a step");
-        let Goal::File(driver) = &driver.goal else { panic!("a file") };
+        let driver = driver.goal::<File>().expect("a file");
         let Content::Line { line, .. } = &driver.content else { panic!("a line") };
         assert_eq!(line, "ssh-ed25519 AAAA shell to agent");
         // The secret of its logs is in no text that is shown.
-        let shown = format!("{steps:?}");
+        let files: Vec<&File> = steps.iter().filter_map(Step::goal).collect();
+        let shown = format!("{files:?}");
         assert!(!shown.contains(&"3".repeat(32)), "{shown}");
         assert!(shown.contains("/etc/apparmor.d/rsyslog.d/convocate-client"));
     }

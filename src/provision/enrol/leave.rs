@@ -6,13 +6,14 @@
 use crate::limits::{AGENT_PORT, PROVISION_UNIT_TIMEOUT};
 use crate::paths::{AGENT_UNIT, Paths};
 use crate::provision::enrol::shell::{DRIVING_KEY, telling_beginning};
-use crate::provision::goal::command::{Expect, Settled};
 use crate::provision::goal::file::Absent;
+use crate::provision::goal::guarded::Expect;
 use crate::provision::logs::collector::{members, service};
 use crate::provision::logs::rsyslog::LogAgent;
 use crate::provision::logs::user::LogUser;
 use crate::provision::order::Command;
-use crate::provision::plan::removal::{drop_in, without_rule, without_tree};
+use crate::provision::plan::parts::guarded;
+use crate::provision::plan::removal::{without_drop_in, without_lines, without_rule, without_tree};
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
 
@@ -51,8 +52,8 @@ pub(crate) fn agent_side(paths: &Paths) -> Vec<Step> {
         without_line("who drives it", &format!(" {DRIVING_KEY}$"), &driver),
         absent("shell host", paths.agent_shell_host()),
         absent("shell host's key", paths.agent_shell_known_host()),
-        drop_in(&paths.rsyslog_forward(), Some("rsyslog.service")),
-        drop_in(&paths.rsyslog_agent_confinement(), None),
+        without_drop_in(&paths.rsyslog_forward(), Some("rsyslog.service")),
+        without_drop_in(&paths.rsyslog_agent_confinement(), None),
         absent("own certificate", tls.certificate()),
         absent("log authority", tls.authorities()),
         without_rule(AGENT_PORT),
@@ -62,35 +63,32 @@ pub(crate) fn agent_side(paths: &Paths) -> Vec<Step> {
 /// Nobody drives it any more. What it has started runs on.
 fn stopped() -> Step {
     let disable = Command::new("systemctl", ["disable", "--now", "--quiet", AGENT_UNIT]);
-    let goal = Settled {
-        ask: Command::new("systemctl", ["is-enabled", "--quiet", AGENT_UNIT]),
-        expect: Expect::Nothing,
-        effect: format!("stop {AGENT_UNIT}, and start it no more"),
-        make: vec![disable.within(PROVISION_UNIT_TIMEOUT)],
-    };
-    Step::new(format!("{AGENT_UNIT} is off"), goal)
+    guarded(
+        format!("{AGENT_UNIT} is off"),
+        Command::new("systemctl", ["is-enabled", "--quiet", AGENT_UNIT]),
+        Expect::Nothing,
+        format!("stop {AGENT_UNIT}, and start it no more"),
+        vec![disable.within(PROVISION_UNIT_TIMEOUT)],
+    )
 }
 
 /// A file without the lines that match.
 fn without_line(name: &str, pattern: &str, file: &str) -> Step {
-    let goal = Settled {
-        ask: Command::new("grep", ["--quiet", "--no-messages", "--", pattern, file]),
-        expect: Expect::Nothing,
-        effect: format!("take its line out of {file}"),
-        make: vec![
-            Command::new("sed", ["--in-place", "--"]).with([format!("/{pattern}/d")]).with([file]),
-        ],
-    };
-    Step::new(name, goal)
+    guarded(
+        name,
+        Command::new("grep", ["--quiet", "--no-messages", "--", pattern, file]),
+        Expect::Nothing,
+        format!("take its line out of {file}"),
+        vec![without_lines(&format!("/{pattern}/d"), file)],
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-    use crate::provision::goal::file::Content;
+    use crate::provision::goal::file::{Content, File};
     use crate::provision::logs::rsyslog::LogToken;
-    use crate::provision::step::Goal;
 
     #[test]
     fn the_others_stay_and_its_directory_goes_last() {
@@ -106,11 +104,9 @@ mod tests {
             collected: Some((agents, LogUser::Root)),
         };
         let steps = shell_side(&facts);
-        let collector = steps.iter().find_map(|step| match &step.goal {
-            Goal::File(file) => match &file.content {
-                Content::Text { text, .. } => Some(text.clone()),
-                _ => None,
-            },
+        let texts = steps.iter().filter_map(Step::goal::<File>);
+        let collector = texts.into_iter().find_map(|file| match &file.content {
+            Content::Text { text, .. } => Some(text.clone()),
             _ => None,
         });
         let collector = collector.expect("a drop-in");

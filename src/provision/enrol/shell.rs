@@ -8,10 +8,10 @@
 use crate::base::rng::Rng;
 use crate::paths::{CONFIG_DIR, PRIVATE_KEY, PUBLIC_FILE, Paths, SERVICE_KEY};
 use crate::provision::goal::file::{Content, Others};
-use crate::provision::logs::collector::{certificate, members, secret, service};
+use crate::provision::logs::collector::{members, service};
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
 use crate::provision::logs::user::LogUser;
-use crate::provision::plan::agent_host::{directory, file, once};
+use crate::provision::plan::parts::{access, certificate, directory, file, once, secret};
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::KeyPair;
@@ -81,7 +81,7 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let is_key = |bytes: &[u8]| {
         KeyPair::parse_openssh(bytes).map(drop).map_err(|error| format!("is unfit: {error}"))
     };
-    let token_access = crate::provision::plan::agent_host::access(paths, PRIVATE_KEY);
+    let token_access = access(paths, PRIVATE_KEY);
     let token = format!("{}\n", facts.token.reveal());
     let line = telling_beginning(id);
     let entry_line = format!("{line}{} {TELLING_KEY}", key_alone(&facts.agent_to_shell_key));
@@ -134,7 +134,7 @@ pub(crate) fn key_alone(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::step::Goal;
+    use crate::provision::goal::file::File;
 
     const ID: &str = "abcdefghjkmn";
 
@@ -166,11 +166,8 @@ mod tests {
             Content::Line { line, .. } => line.clone(),
             Content::Binary(_) => String::new(),
         };
-        let file = |step: Step| match step.goal {
-            Goal::File(file) => Some((file.path.display().to_string(), shown(&file.content))),
-            _ => None,
-        };
-        plan(facts).into_iter().filter_map(file).collect()
+        let file = |file: &File| (file.path.display().to_string(), shown(&file.content));
+        plan(facts).iter().filter_map(Step::goal).map(file).collect()
     }
 
     #[test]

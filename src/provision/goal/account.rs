@@ -5,7 +5,7 @@
 //! machine belong to the number.
 
 use crate::provision::order::{Answer, Command, End, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
@@ -34,21 +34,21 @@ pub(crate) enum Shell {
     AtFirst(String),
 }
 
-impl Group {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Group {
+    fn questions(&self) -> Vec<Question> {
         let ask = |key: &str| Question::Run(Command::new("getent", ["group", key]));
         vec![ask(&self.name), ask(&self.id.to_string())]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [by_name, by_id] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [by_name, by_id] = answers else { return StepVerdict::mismatch() };
         let (Some(by_name), Some(by_id)) = (line(by_name), line(by_id)) else {
             return getent_failed("group", &self.name);
         };
         if let Some(found) = by_name {
             let id = field(&found, 2);
             if id == self.id.to_string() {
-                return Verdict::Holds;
+                return StepVerdict::Holds;
             }
             return wrong_number("group", &self.name, id, self.id);
         }
@@ -58,12 +58,12 @@ impl Group {
         let mut change = Change::default();
         let command = Command::new("groupadd", ["--gid", &self.id.to_string(), &self.name]);
         change.run(format!("add group {} ({})", self.name, self.id), command);
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
 }
 
-impl User {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for User {
+    fn questions(&self) -> Vec<Question> {
         vec![
             Question::Run(Command::new("getent", ["passwd", &self.name])),
             Question::Run(Command::new("getent", ["passwd", &self.id.to_string()])),
@@ -71,8 +71,8 @@ impl User {
         ]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [by_name, by_id, Answer::Ran(groups)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [by_name, by_id, Answer::Ran(groups)] = answers else { return StepVerdict::mismatch() };
         let (Some(by_name), Some(by_id)) = (line(by_name), line(by_id)) else {
             return getent_failed("user", &self.name);
         };
@@ -82,12 +82,14 @@ impl User {
             (None, None) => {
                 let mut change = Change::default();
                 change.run(format!("add user {} ({})", self.name, self.id), self.addition());
-                Verdict::Differs(change)
+                StepVerdict::Differs(change)
             }
         }
     }
+}
 
-    fn judge_found(&self, found: &str, groups: &str) -> Verdict {
+impl User {
+    fn judge_found(&self, found: &str, groups: &str) -> StepVerdict {
         let (id, home, shell) = (field(found, 2), field(found, 5), field(found, 6));
         if id != self.id.to_string() {
             return wrong_number("user", &self.name, id, self.id);
@@ -112,7 +114,7 @@ impl User {
             let command = Command::new("usermod", ["--append", "--groups", &list, &self.name]);
             change.run(format!("member of {}", missing.join(", ")), command);
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 
     fn addition(&self) -> Command {
@@ -143,18 +145,21 @@ fn field(line: &str, place: usize) -> &str {
     line.split(':').nth(place).unwrap_or_default()
 }
 
-fn getent_failed(kind: &str, name: &str) -> Verdict {
-    Verdict::refuse(format!("getent cannot tell whether there is a {kind} {name}"), "")
+fn getent_failed(kind: &str, name: &str) -> StepVerdict {
+    StepVerdict::refuse(format!("getent cannot tell whether there is a {kind} {name}"), "")
 }
 
-fn wrong_number(kind: &str, name: &str, id: &str, wanted: u32) -> Verdict {
+fn wrong_number(kind: &str, name: &str, id: &str, wanted: u32) -> StepVerdict {
     let advice = format!("give {name} the number {wanted}, and its files to it, or rename it");
-    Verdict::refuse(format!("{kind} {name} has the number {id} here instead of {wanted}"), advice)
+    StepVerdict::refuse(
+        format!("{kind} {name} has the number {id} here instead of {wanted}"),
+        advice,
+    )
 }
 
-fn taken_number(kind: &str, name: &str, id: u32, other: &str) -> Verdict {
+fn taken_number(kind: &str, name: &str, id: u32, other: &str) -> StepVerdict {
     let advice = format!("give {other} another number, and its files to it");
-    Verdict::refuse(format!("{kind} {name} needs the number {id}, which {other} has"), advice)
+    StepVerdict::refuse(format!("{kind} {name} needs the number {id}, which {other} has"), advice)
 }
 
 #[cfg(test)]
@@ -177,8 +182,8 @@ mod tests {
         }
     }
 
-    fn commands(verdict: Verdict) -> Vec<String> {
-        let Verdict::Differs(change) = verdict else { return vec![format!("{verdict:?}")] };
+    fn commands(verdict: StepVerdict) -> Vec<String> {
+        let StepVerdict::Differs(change) = verdict else { return vec![format!("{verdict:?}")] };
         let text = |action: &Action| match action {
             Action::Run(command) => command.to_string(),
             other => format!("{other:?}"),
@@ -186,9 +191,9 @@ mod tests {
         change.actions.iter().map(text).collect()
     }
 
-    fn refusal(verdict: Verdict) -> String {
+    fn refusal(verdict: StepVerdict) -> String {
         match verdict {
-            Verdict::Refused(failure) => failure.what,
+            StepVerdict::Refused(failure) => failure.what,
             other => format!("{other:?}"),
         }
     }
@@ -209,7 +214,7 @@ mod tests {
     fn what_differs_is_changed_and_nothing_else() {
         let kept = user(Shell::AtFirst("/usr/sbin/nologin".into()));
         let answers = [ran(0, FOUND), ran(0, FOUND), ran(0, "claude docker\n")];
-        assert_eq!(kept.judge(&answers), Verdict::Holds);
+        assert_eq!(kept.judge(&answers), StepVerdict::Holds);
         let login = user(Shell::Is("/usr/local/bin/convocate".into()));
         let answers = [ran(0, FOUND), ran(0, FOUND), ran(0, "claude dockers\n")];
         assert_eq!(
@@ -234,7 +239,7 @@ mod tests {
             "user claude needs the number 1337, which leet has"
         );
         let group = Group { name: "claude".into(), id: 1337 };
-        assert_eq!(group.judge(&[ran(0, "claude:x:1337:"), ran(0, "")]), Verdict::Holds);
+        assert_eq!(group.judge(&[ran(0, "claude:x:1337:"), ran(0, "")]), StepVerdict::Holds);
         assert_eq!(
             commands(group.judge(&[ran(2, ""), ran(2, "")])),
             ["groupadd --gid 1337 claude"]

@@ -1,13 +1,13 @@
 //! Goal: a virtual machine more fits on this hypervisor. Nothing here brings it about.
 
 use crate::provision::order::{Answer, Command, Question};
-use crate::provision::step::{Failure, Verdict};
+use crate::provision::step::{Goal, StepFailure, StepVerdict};
 use crate::provision::vm::capacity::{Hypervisor, Promised};
 use crate::provision::vm::spec::Size;
 
 /// There is room for this one beside those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct VmFits {
     pub(crate) wanted: Size,
     /// What the hypervisor has.
     pub(crate) hypervisor: Hypervisor,
@@ -15,8 +15,8 @@ pub(crate) struct Room {
     pub(crate) machines: Vec<String>,
 }
 
-impl Room {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for VmFits {
+    fn questions(&self) -> Vec<Question> {
         let asked = |id: &String| {
             [
                 virsh(["dominfo", "--domain"]).with([id]),
@@ -26,24 +26,24 @@ impl Room {
         self.machines.iter().flat_map(asked).map(Question::Run).collect()
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let mut promised = Promised::default();
         if answers.len() != 2 * self.machines.len() {
-            return Verdict::mismatch();
+            return StepVerdict::mismatch();
         }
         for (pair, id) in answers.chunks(2).zip(&self.machines) {
             match self.one(pair, id) {
                 Ok(one) => promised = promised.and(one),
-                Err(failure) => return Verdict::Refused(failure),
+                Err(failure) => return StepVerdict::Refused(failure),
             }
         }
         let sums = self.hypervisor.sums(&promised, &self.wanted);
         let short: Vec<&str> =
             sums.iter().filter(|sum| !sum.fits()).map(|sum| sum.name()).collect();
         if short.is_empty() {
-            return Verdict::Holds;
+            return StepVerdict::Holds;
         }
-        Verdict::Refused(Failure {
+        StepVerdict::Refused(StepFailure {
             what: format!("there is not enough for it: {}", short.join(", ")),
             output: sums.iter().map(ToString::to_string).collect(),
             advice: "nothing was changed; ask for less, or make room (virsh --connect \
@@ -51,15 +51,17 @@ impl Room {
                 .to_owned(),
         })
     }
+}
 
-    fn one(&self, answers: &[Answer], id: &str) -> Result<Promised, Failure> {
+impl VmFits {
+    fn one(&self, answers: &[Answer], id: &str) -> Result<Promised, StepFailure> {
         let [Answer::Ran(info), Answer::Ran(disks)] = answers else {
-            return Err(Failure::of("the answer is not one to this question"));
+            return Err(StepFailure::of("the answer is not one to this question"));
         };
         let unclear = |what: String, output: Vec<String>| {
             let what = format!("what the machine {id} was promised cannot be told: {what}");
             let advice = "nothing was changed; see: virsh --connect qemu:///system list --all";
-            Failure { what, output, advice: advice.to_owned() }
+            StepFailure { what, output, advice: advice.to_owned() }
         };
         if let Some(ran) = [info, disks].into_iter().find(|ran| !ran.is_success()) {
             return Err(unclear(format!("virsh {}", ran.end), ran.last_lines(2)));
@@ -80,8 +82,8 @@ mod tests {
     use super::*;
     use crate::provision::order::{End, Ran};
 
-    fn room() -> Room {
-        Room {
+    fn goal() -> VmFits {
+        VmFits {
             wanted: Size { cpus: 1, memory_mib: 1024, os_gib: 1, data_gib: 1 },
             hypervisor: Hypervisor {
                 cpus: 2,
@@ -102,8 +104,8 @@ mod tests {
     fn one_that_does_not_fit_is_refused_with_the_sums() {
         let disks = ran(0, "vda 1073741824 0 0\n");
         let info = |cpus: u32| ran(0, &format!("CPU(s): {cpus}\nMax memory: 1048576 KiB\n"));
-        assert_eq!(room().judge(&[info(0), disks.clone()]), Verdict::Holds);
-        let Verdict::Refused(failure) = room().judge(&[info(1), disks]) else {
+        assert_eq!(goal().judge(&[info(0), disks.clone()]), StepVerdict::Holds);
+        let StepVerdict::Refused(failure) = goal().judge(&[info(1), disks]) else {
             panic!("it is not refused")
         };
         assert_eq!(failure.what, "there is not enough for it: CPU");
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_counted_is_no_room() {
+    fn what_cannot_be_counted_is_no_goal() {
         let good = ran(0, "CPU(s): 0\nMax memory: 0 KiB\n");
         for answers in [
             vec![ran(1, ""), good.clone()],
@@ -121,13 +123,13 @@ mod tests {
             vec![good],
             vec![],
         ] {
-            assert!(matches!(room().judge(&answers), Verdict::Refused(_)), "{answers:?}");
+            assert!(matches!(goal().judge(&answers), StepVerdict::Refused(_)), "{answers:?}");
         }
     }
 
     #[test]
     fn the_system_is_asked_and_not_a_user() {
-        for question in room().questions() {
+        for question in goal().questions() {
             let Question::Run(command) = question else { panic!("no command") };
             assert!(command.to_string().starts_with("virsh --connect qemu:///system dom"));
             assert!(command.to_string().ends_with("--domain u-1"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, VM_DISK_TIMEOUT, VM_SUMS_TIMEOUT};
 use crate::provision::order::{Action, Answer, Command, End, Question, Ran};
-use crate::provision::step::{Change, Failure, Verdict};
+use crate::provision::step::{Change, Goal, StepFailure, StepVerdict};
 use crate::provision::vm::spec::{Sha256Hex, Url};
 
 /// A file, in its place, with a checksum that is known or listed.
@@ -36,30 +36,30 @@ fn is_sha256(ran: &Ran, wanted: &Sha256Hex) -> bool {
     ran.is_success() && ran.output.split_whitespace().next() == Some(wanted.as_str())
 }
 
-impl Download {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Download {
+    fn questions(&self) -> Vec<Question> {
         let list = |url: &Url| curl().with([url.sums()]).within(VM_SUMS_TIMEOUT);
         let list = self.url.as_ref().filter(|_| self.sha256.is_none()).map(list);
         list.into_iter().chain([sha256_of(&self.path)]).map(Question::Run).collect()
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let (list, found) = match (answers, &self.sha256) {
             ([Answer::Ran(found)], Some(_)) => (None, found),
             ([Answer::Ran(list), Answer::Ran(found)], None) => (Some(list), found),
-            _ => return Verdict::mismatch(),
+            _ => return StepVerdict::mismatch(),
         };
         let wanted = match (&self.sha256, &self.url, list) {
             (Some(wanted), ..) => wanted.clone(),
             (None, Some(url), Some(list)) => match listed(url, list) {
                 Ok(Some(wanted)) => wanted,
                 Ok(None) => return unknown(url),
-                Err(failure) => return Verdict::Refused(failure),
+                Err(failure) => return StepVerdict::Refused(failure),
             },
-            (None, ..) => return Verdict::mismatch(),
+            (None, ..) => return StepVerdict::mismatch(),
         };
         match &self.url {
-            _ if is_sha256(found, &wanted) => Verdict::Holds,
+            _ if is_sha256(found, &wanted) => StepVerdict::Holds,
             Some(url) => self.fetch(url, wanted),
             None => {
                 let what = match found.output.split_whitespace().next() {
@@ -68,28 +68,30 @@ impl Download {
                 };
                 let output = found.last_lines(PROVISION_OUTPUT_LINES_SHOWN);
                 let advice = format!("bring the right one to {}", self.path.display());
-                Verdict::Refused(Failure { what, output, advice })
+                StepVerdict::Refused(StepFailure { what, output, advice })
             }
         }
     }
+}
 
-    fn fetch(&self, url: &Url, sha256: Sha256Hex) -> Verdict {
+impl Download {
+    fn fetch(&self, url: &Url, sha256: Sha256Hex) -> StepVerdict {
         let (url, path) = (url.to_string(), self.path.clone());
         let mut change = Change::default();
         let effect = format!("fetch {url} (SHA-256 {sha256})");
         change.add(effect, Action::Fetch { url, sha256, path });
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
 }
 
 /// Before the packages are there, a check can only tell that it would be fetched.
-fn unknown(url: &Url) -> Verdict {
+fn unknown(url: &Url) -> StepVerdict {
     let effects = vec![format!("fetch {url}, and compare it with {}", url.sums())];
-    Verdict::Differs(Change { effects, ..Change::default() })
+    StepVerdict::Differs(Change { effects, ..Change::default() })
 }
 
 /// What the list says; `None` if there is no curl yet.
-fn listed(url: &Url, list: &Ran) -> Result<Option<Sha256Hex>, Failure> {
+fn listed(url: &Url, list: &Ran) -> Result<Option<Sha256Hex>, StepFailure> {
     let (sums, name) = (url.sums(), url.file_name());
     let advice = "give the image's checksum with --image-sha256, or an image that is on the \
                   hypervisor with --image";
@@ -97,13 +99,13 @@ fn listed(url: &Url, list: &Ran) -> Result<Option<Sha256Hex>, Failure> {
         return Ok(None);
     }
     if !list.is_success() {
-        return Err(Failure {
+        return Err(StepFailure {
             what: format!("the list of checksums does not come from {sums}"),
             output: list.last_lines(PROVISION_OUTPUT_LINES_SHOWN),
             advice: advice.to_owned(),
         });
     }
-    let missing = || Failure::of(format!("{sums} does not list {name}")).advise(advice);
+    let missing = || StepFailure::of(format!("{sums} does not list {name}")).advise(advice);
     Sha256Hex::in_list(&list.output, name).map(Some).ok_or_else(missing)
 }
 
@@ -129,9 +131,9 @@ mod tests {
 
     fn verdict(sha256: Option<&str>, answers: &[Answer]) -> String {
         match download(sha256).judge(answers) {
-            Verdict::Holds => "holds".to_owned(),
-            Verdict::Differs(change) => format!("{:?}", change.actions),
-            Verdict::Refused(failure) => failure.what,
+            StepVerdict::Holds => "holds".to_owned(),
+            StepVerdict::Differs(change) => format!("{:?}", change.actions),
+            StepVerdict::Refused(failure) => failure.what,
         }
     }
 
@@ -150,11 +152,13 @@ mod tests {
     #[test]
     fn what_must_be_there_is_not_fetched() {
         let goal = Download { url: None, ..download(Some("1")) };
-        assert_eq!(goal.judge(&[sum("1", "/cache/c.img")]), Verdict::Holds);
+        assert_eq!(goal.judge(&[sum("1", "/cache/c.img")]), StepVerdict::Holds);
         for (answer, told) in
             [(sum("2", "x"), "its SHA-256 is 222"), (ran(End::Code(1), ""), "it ")]
         {
-            let Verdict::Refused(failure) = goal.judge(&[answer]) else { panic!("not refused") };
+            let StepVerdict::Refused(failure) = goal.judge(&[answer]) else {
+                panic!("not refused")
+            };
             assert!(failure.what.starts_with(told), "{}", failure.what);
         }
     }

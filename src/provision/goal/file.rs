@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::provision::diff::diff;
 use crate::provision::order::{Access, Action, Answer, Entry, Question, Seen};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// A file with content, owner and mode.
 #[derive(Clone, Debug)]
@@ -72,21 +72,23 @@ pub(crate) struct Absent(pub(crate) PathBuf);
 /// logrotate, rsyslog and systemd all pass over such names.
 pub(crate) const KEPT_SUFFIX: &str = ".dpkg-old";
 
-impl File {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for File {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Read(self.path.clone())]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Looked(entry)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Looked(entry)] = answers else { return StepVerdict::mismatch() };
         match entry {
-            Entry::Missing => Verdict::Differs(self.creation()),
+            Entry::Missing => StepVerdict::Differs(self.creation()),
             Entry::File { bytes, seen } => self.judge_file(bytes, seen),
             Entry::Directory(_) => in_the_way(&self.path, "a directory"),
             Entry::Other(what) => in_the_way(&self.path, what),
         }
     }
+}
 
+impl File {
     fn creation(&self) -> Change {
         let bytes = match &self.content {
             Content::Text { text, .. } => Zeroizing::new(text.clone().into_bytes()),
@@ -100,7 +102,7 @@ impl File {
         change
     }
 
-    fn judge_file(&self, found: &[u8], seen: &Seen) -> Verdict {
+    fn judge_file(&self, found: &[u8], seen: &Seen) -> StepVerdict {
         let mut change = Change::default();
         match &self.content {
             Content::Text { text, mark } if found != text.as_bytes() => {
@@ -119,7 +121,7 @@ impl File {
                 if let Err(why) = check(found) {
                     let what = format!("{} {why}", self.path.display());
                     let advice = format!("move {} away if it is not needed", self.path.display());
-                    return Verdict::refuse(what, advice);
+                    return StepVerdict::refuse(what, advice);
                 }
             }
             Content::Line { line, instead_of } => {
@@ -134,7 +136,7 @@ impl File {
             change.actions.push(set_access(&self.path, &self.access));
         }
         change.effects.extend(differences);
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 
     fn rewrite(&self, found: &[u8], wanted: Vec<u8>, change: &mut Change) {
@@ -211,13 +213,13 @@ fn with_line(found: &[u8], line: &str, instead_of: Option<&Others>) -> Option<St
     Some(text)
 }
 
-impl Directory {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Directory {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Look(self.path.clone())]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Looked(entry)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Looked(entry)] = answers else { return StepVerdict::mismatch() };
         let mut change = Change::default();
         match entry {
             Entry::Missing => {
@@ -234,17 +236,17 @@ impl Directory {
             Entry::File { .. } => return in_the_way(&self.path, "a file"),
             Entry::Other(what) => return in_the_way(&self.path, what),
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 }
 
-impl Absent {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Absent {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Look(self.0.clone())]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Looked(entry)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Looked(entry)] = answers else { return StepVerdict::mismatch() };
         let mut change = Change::default();
         match entry {
             Entry::Missing => {}
@@ -253,7 +255,7 @@ impl Absent {
                 change.add(format!("remove {}", self.0.display()), Action::Remove(self.0.clone()));
             }
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 }
 
@@ -270,9 +272,9 @@ fn access_differences(wanted: &Access, seen: &Seen) -> Vec<String> {
     owner.into_iter().chain(mode).collect()
 }
 
-fn in_the_way(path: &Path, what: &str) -> Verdict {
+fn in_the_way(path: &Path, what: &str) -> StepVerdict {
     let path = path.display();
-    Verdict::refuse(format!("{path} is {what}"), format!("move {path} away"))
+    StepVerdict::refuse(format!("{path} is {what}"), format!("move {path} away"))
 }
 
 #[cfg(test)]

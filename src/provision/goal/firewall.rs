@@ -4,7 +4,7 @@
 //! [`Firewall`]; ufw then asks whether it may disrupt connections, and is told that it may.
 
 use crate::provision::order::{Answer, Command, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// A port that is let in: `222/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub(crate) struct Rule(pub(crate) String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Firewall;
 
-impl Rule {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Rule {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Run(Command::new("ufw", ["show", "added"]))]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Ran(ran)] = answers else { return StepVerdict::mismatch() };
         let wanted = format!("ufw allow {}", self.0);
         // ufw puts a comment that somebody gave behind the rule.
         let is_rule = |line: &str| {
@@ -28,21 +28,21 @@ impl Rule {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(" comment "))
         };
         if ran.output.lines().any(|line| is_rule(line.trim())) {
-            return Verdict::Holds;
+            return StepVerdict::Holds;
         }
         let mut change = Change::default();
         change.run(format!("allow {}", self.0), Command::new("ufw", ["allow", &self.0]));
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
 }
 
-impl Firewall {
-    pub(crate) fn questions(self) -> Vec<Question> {
+impl Goal for Firewall {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Run(Command::new("ufw", ["status", "verbose"]))]
     }
 
-    pub(crate) fn judge(self, answers: &[Answer]) -> Verdict {
-        let [Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Ran(ran)] = answers else { return StepVerdict::mismatch() };
         let is_active = ran.output.lines().any(|line| line.trim() == "Status: active");
         let denies = ran.output.lines().any(|line| line.starts_with("Default: deny (incoming)"));
         let mut change = Change::default();
@@ -53,7 +53,7 @@ impl Firewall {
         if !is_active {
             change.run("enable ufw", Command::new("ufw", ["--force", "enable"]));
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 }
 
@@ -67,11 +67,11 @@ mod tests {
         [Answer::Ran(Ran { end: End::Code(0), output, errors })]
     }
 
-    fn effects(verdict: Verdict) -> Vec<String> {
+    fn effects(verdict: StepVerdict) -> Vec<String> {
         match verdict {
-            Verdict::Differs(change) => change.effects,
-            Verdict::Holds => Vec::new(),
-            Verdict::Refused(failure) => vec![failure.what],
+            StepVerdict::Differs(change) => change.effects,
+            StepVerdict::Holds => Vec::new(),
+            StepVerdict::Refused(failure) => vec![failure.what],
         }
     }
 
@@ -79,8 +79,8 @@ mod tests {
     fn a_rule_is_added_once() {
         let rule = Rule("22/tcp".to_owned());
         let added = "Added user rules (see 'ufw status' for running firewall):\nufw allow ";
-        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp\n"))), Verdict::Holds);
-        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp comment 'x'\n"))), Verdict::Holds);
+        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp\n"))), StepVerdict::Holds);
+        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp comment 'x'\n"))), StepVerdict::Holds);
         for other in ["222/tcp\n", "22/udp\n", "from 10.0.0.1 to any port 22\n", "22/tcpx\n"] {
             assert_eq!(effects(rule.judge(&ran(&format!("{added}{other}")))), ["allow 22/tcp"]);
         }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_on_is_left_alone() {
         let on = "Status: active\nLogging: on (low)\nDefault: deny (incoming), allow (outgoing)\n";
-        assert_eq!(Firewall.judge(&ran(on)), Verdict::Holds);
+        assert_eq!(Firewall.judge(&ran(on)), StepVerdict::Holds);
         let open = on.replace("deny", "allow");
         assert_eq!(effects(Firewall.judge(&ran(&open))).len(), 1);
         assert_eq!(effects(Firewall.judge(&ran("Status: inactive\n"))).len(), 2);

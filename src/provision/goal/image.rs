@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::docker::{DockerResponse, call};
 use crate::provision::order::{Action, Answer, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// The label that tells what an image was built from.
 pub(crate) const LABEL_SOURCES: &str = "convocate.sources";
@@ -25,41 +25,43 @@ pub(crate) struct Image {
     pub(crate) hash: String,
 }
 
-impl Image {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Image {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Engine(call::image_inspect(&self.tag))]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Engine(answer)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Engine(answer)] = answers else { return StepVerdict::mismatch() };
         let response = match answer {
             Ok(response) => response,
-            Err(why) => return Verdict::refuse(why.clone(), "start the Docker engine"),
+            Err(why) => return StepVerdict::refuse(why.clone(), "start the Docker engine"),
         };
         match response.status {
             200 => match sources(response).filter(|sources| *sources != self.hash) {
-                None => Verdict::Holds,
+                None => StepVerdict::Holds,
                 Some(_) => self.build("build it again, for its sources have changed"),
             },
             404 => self.build(&match &self.base {
                 Some(base) => format!("build {} on {base}", self.tag),
                 None => format!("build {}", self.tag),
             }),
-            status => Verdict::refuse(
+            status => StepVerdict::refuse(
                 format!("docker: {status}: {}", String::from_utf8_lossy(&response.body)),
                 "see what the Docker engine says: journalctl -u docker",
             ),
         }
     }
+}
 
-    fn build(&self, effect: &str) -> Verdict {
+impl Image {
+    fn build(&self, effect: &str) -> StepVerdict {
         let arguments = self.base.as_ref().map_or(json!({}), |base| json!({ "BASE": base }));
         let labels = json!({ (LABEL_SOURCES): self.hash });
         let context = self.context.clone();
         let request = call::image_build(&self.tag, &arguments, &labels, context);
         let mut change = Change::default();
         change.add(effect, Action::Build(request));
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
         };
         let body = body.as_bytes().to_vec();
         match image.judge(&[Answer::Engine(Ok(DockerResponse { status, body }))]) {
-            Verdict::Differs(change) => change.effects,
+            StepVerdict::Differs(change) => change.effects,
             other => vec![format!("{other:?}")],
         }
     }

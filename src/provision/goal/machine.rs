@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, VM_DISK_TIMEOUT, VM_IMAGE_BYTES_MIN};
 use crate::provision::goal::capacity::virsh;
 use crate::provision::order::{Access, Action, Answer, Command, End, Question, Ran};
-use crate::provision::step::{Change, Failure, Verdict};
+use crate::provision::step::{Change, Goal, StepFailure, StepVerdict};
 
 /// A disk of this size, which grows as it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Disk {
+pub(crate) struct VmDisk {
     pub(crate) path: PathBuf,
     /// How large the machine sees it.
     pub(crate) gib: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Disk {
 
 /// A machine that libvirt knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Defined {
+pub(crate) struct DefinedVm {
     pub(crate) name: String,
     /// What libvirt is told.
     pub(crate) xml: String,
@@ -34,21 +34,21 @@ pub(crate) struct Defined {
     pub(crate) access: Access,
 }
 
-impl Disk {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for VmDisk {
+    fn questions(&self) -> Vec<Question> {
         let paths = std::iter::once(&self.path).chain(&self.image);
         paths.map(|path| Question::Run(info(path))).collect()
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let (found, image) = match (answers, &self.image) {
             ([Answer::Ran(found)], None) => (found, None),
             ([Answer::Ran(found), Answer::Ran(image)], Some(path)) => (found, Some((image, path))),
-            _ => return Verdict::mismatch(),
+            _ => return StepVerdict::mismatch(),
         };
         let bytes = self.gib.saturating_mul(1 << 30);
         if size(found).is_some_and(|(size, _)| size == bytes) {
-            return Verdict::Holds;
+            return StepVerdict::Holds;
         }
         let (path, wanted) = (self.path.display().to_string(), format!("{}G", self.gib));
         let qemu_img = |verb| Command::new("qemu-img", [verb, "-q"]).within(VM_DISK_TIMEOUT);
@@ -57,11 +57,11 @@ impl Disk {
             let create = qemu_img("create").with(["-f", "qcow2", &path, &wanted]);
             change.run(format!("create {path} ({} GB)", self.gib), create);
             self.shut(&mut change);
-            return Verdict::Differs(change);
+            return StepVerdict::Differs(change);
         };
         let format = match self.fits(told, image, bytes) {
             Ok(format) => format,
-            Err(failure) => return Verdict::Refused(failure),
+            Err(failure) => return StepVerdict::Refused(failure),
         };
         let copy = qemu_img("convert").with(["-f", &format, "-O", "qcow2"]);
         let copy = copy.with([image.display().to_string(), path.clone()]);
@@ -69,9 +69,11 @@ impl Disk {
         let grow = qemu_img("resize").with(["-f", "qcow2", &path, &wanted]);
         change.run(format!("make it {} GB", self.gib), grow);
         self.shut(&mut change);
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
+}
 
+impl VmDisk {
     /// What QEMU makes is for everyone to read.
     fn shut(&self, change: &mut Change) {
         let (path, access) = (self.path.clone(), self.access.clone());
@@ -79,7 +81,7 @@ impl Disk {
     }
 
     /// The image's format, if it fits on the disk.
-    fn fits(&self, told: &Ran, image: &std::path::Path, bytes: u64) -> Result<String, Failure> {
+    fn fits(&self, told: &Ran, image: &std::path::Path, bytes: u64) -> Result<String, StepFailure> {
         let image = image.display();
         if told.end == End::NotThere {
             // Before the packages are there, a check can only tell that it would be copied.
@@ -87,7 +89,7 @@ impl Disk {
         }
         // QEMU takes any file for a raw disk.
         let found = size(told).filter(|&(size, _)| size >= VM_IMAGE_BYTES_MIN);
-        let (size, format) = found.ok_or_else(|| Failure {
+        let (size, format) = found.ok_or_else(|| StepFailure {
             what: format!("{image} is no image of a disk"),
             output: told.last_lines(PROVISION_OUTPUT_LINES_SHOWN),
             advice: "give a path on the hypervisor with --image, or an address with --image-url"
@@ -101,7 +103,7 @@ impl Disk {
                 tenths % 10,
                 self.gib
             );
-            return Err(Failure::of(what).advise("give more with --osdisk"));
+            return Err(StepFailure::of(what).advise("give more with --osdisk"));
         }
         Ok(format)
     }
@@ -120,15 +122,15 @@ fn size(told: &Ran) -> Option<(u64, String)> {
     Some((value["virtual-size"].as_u64().filter(|_| is_alone)?, format.to_owned()))
 }
 
-impl Defined {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for DefinedVm {
+    fn questions(&self) -> Vec<Question> {
         vec![Question::Run(virsh(["list", "--all", "--name"]))]
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Ran(list)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Ran(list)] = answers else { return StepVerdict::mismatch() };
         if list.output.lines().any(|line| line.trim() == self.name) {
-            return Verdict::Holds;
+            return StepVerdict::Holds;
         }
         let mut change = Change::default();
         let path = self.path.display().to_string();
@@ -137,7 +139,7 @@ impl Defined {
         change.actions.push(write);
         change.run(format!("let libvirt know {}", self.name), virsh(["define", &path]));
         change.actions.push(Action::Remove(self.path.clone()));
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
     }
 }
 
@@ -155,18 +157,18 @@ mod tests {
         ran(End::Code(0), &text)
     }
 
-    fn disk(image: bool) -> Disk {
+    fn disk(image: bool) -> VmDisk {
         let access = Access { owner: None, mode: 0o600 };
-        Disk { path: "/d/os".into(), gib: 10, image: image.then(|| "/c/i".into()), access }
+        VmDisk { path: "/d/os".into(), gib: 10, image: image.then(|| "/c/i".into()), access }
     }
 
-    fn verdict(disk: &Disk, answers: &[Answer]) -> Vec<String> {
+    fn verdict(disk: &VmDisk, answers: &[Answer]) -> Vec<String> {
         match disk.judge(answers) {
-            Verdict::Holds => vec!["holds".to_owned()],
-            Verdict::Differs(change) => {
+            StepVerdict::Holds => vec!["holds".to_owned()],
+            StepVerdict::Differs(change) => {
                 change.actions.iter().map(|action| format!("{action:?}")).collect()
             }
-            Verdict::Refused(failure) => vec![failure.what],
+            StepVerdict::Refused(failure) => vec![failure.what],
         }
     }
 
@@ -206,10 +208,11 @@ mod tests {
     #[test]
     fn libvirt_is_told_once() {
         let access = Access { owner: None, mode: 0o600 };
-        let goal = Defined { name: "vm-a".into(), xml: "<x/>".into(), path: "/d/x".into(), access };
+        let goal =
+            DefinedVm { name: "vm-a".into(), xml: "<x/>".into(), path: "/d/x".into(), access };
         let known = ran(End::Code(0), " vm-b\n vm-a \n\n");
-        assert_eq!(goal.judge(&[known]), Verdict::Holds);
-        let Verdict::Differs(change) = goal.judge(&[ran(End::Code(0), "vm-ab\n")]) else {
+        assert_eq!(goal.judge(&[known]), StepVerdict::Holds);
+        let StepVerdict::Differs(change) = goal.judge(&[ran(End::Code(0), "vm-ab\n")]) else {
             panic!("it holds")
         };
         let told: Vec<String> = change.actions.iter().map(|it| format!("{it:?}")).collect();

@@ -12,17 +12,21 @@
 //! | [`capacity`] | a virtual machine more fits on the hypervisor |
 //! | [`download`] | a file is fetched, and is what its checksum says |
 //! | [`machine`] | disks of a virtual machine are there, libvirt knows it |
-//! | [`command`] | what a program tells and brings about, and conditions |
+//! | [`guarded`] | what a program tells, and other programs bring about |
+//! | [`condition`] | what must hold already |
 
 pub mod account;
 pub mod capacity;
-pub mod command;
+pub mod condition;
 pub mod download;
 pub mod file;
 pub mod firewall;
+pub mod guarded;
 pub mod image;
 pub mod machine;
 pub mod package;
 pub mod prune;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod unit;
 pub mod upgrade;

@@ -5,26 +5,22 @@
 
 use crate::limits::{PROVISION_APT_LOCK_WAIT, PROVISION_APT_TIMEOUT};
 use crate::provision::order::{Answer, Command, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// Packages that are to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packages(pub(crate) Vec<String>);
 
-impl Packages {
-    pub(crate) fn new<const N: usize>(names: [&str; N]) -> Packages {
-        Packages(names.map(str::to_owned).to_vec())
-    }
-
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Packages {
+    fn questions(&self) -> Vec<Question> {
         let command = Command::new("dpkg-query", ["--show"]);
         let command = command.with(["--showformat", "${Package} ${db:Status-Abbrev}\\n"]);
         vec![Question::Run(command.with(&self.0))]
     }
 
     /// `dpkg-query` ends with status 1 if it does not know one of them, and tells of the others.
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Ran(ran)] = answers else { return StepVerdict::mismatch() };
         let is_installed = |name: &str| {
             let mut lines = ran.output.lines().filter_map(|line| line.split_once(' '));
             lines.any(|(found, status)| found == name && status.starts_with("ii"))
@@ -32,13 +28,19 @@ impl Packages {
         let missing: Vec<&str> =
             self.0.iter().map(String::as_str).filter(|name| !is_installed(name)).collect();
         if missing.is_empty() {
-            return Verdict::Holds;
+            return StepVerdict::Holds;
         }
         let mut change = Change::default();
         change.run("fetch the lists of packages", apt(["update", "--quiet"]));
         let install = apt(["install", "--yes", "--quiet", "--no-install-recommends"]);
         change.run(format!("install {}", missing.join(" ")), install.with(missing));
-        Verdict::Differs(change)
+        StepVerdict::Differs(change)
+    }
+}
+
+impl Packages {
+    pub(crate) fn new<const N: usize>(names: [&str; N]) -> Packages {
+        Packages(names.map(str::to_owned).to_vec())
     }
 }
 
@@ -61,16 +63,16 @@ mod tests {
     use super::*;
     use crate::provision::order::{Action, End, Ran};
 
-    fn judged(output: &str) -> Verdict {
+    fn judged(output: &str) -> StepVerdict {
         let ran = Ran { end: End::Code(1), output: output.into(), errors: String::new() };
         Packages::new(["jq", "git"]).judge(&[Answer::Ran(ran)])
     }
 
     #[test]
     fn only_what_is_missing_is_installed() {
-        assert_eq!(judged("jq ii \ngit ii \n"), Verdict::Holds);
+        assert_eq!(judged("jq ii \ngit ii \n"), StepVerdict::Holds);
         for (output, wanted) in [("", "jq git"), ("git ii \njq rc \n", "jq"), ("jq ii \n", "git")] {
-            let Verdict::Differs(change) = judged(output) else { panic!("{output:?} holds") };
+            let StepVerdict::Differs(change) = judged(output) else { panic!("{output:?} holds") };
             assert_eq!(change.effects[1], format!("install {wanted}"));
             let Some(Action::Run(command)) = change.actions.last() else { panic!("no command") };
             assert!(command.to_string().ends_with(&format!("--no-install-recommends {wanted}")));

@@ -9,7 +9,7 @@ use crate::docker::call::{ContainerSummary, ImageSummary};
 use crate::docker::{DockerError, DockerResponse, call};
 use crate::provision::goal::image::LABEL_SOURCES;
 use crate::provision::order::{Action, Answer, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// The images of sessions are those that some container or `keep` names, and no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,17 +20,17 @@ pub(crate) struct NoOldImages {
     pub(crate) keep: Vec<String>,
 }
 
-impl NoOldImages {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for NoOldImages {
+    fn questions(&self) -> Vec<Question> {
         [call::images(&self.name), call::nameless_images(LABEL_SOURCES), call::all_containers()]
             .map(Question::Engine)
             .into()
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let [Answer::Engine(named), Answer::Engine(nameless), Answer::Engine(containers)] = answers
         else {
-            return Verdict::mismatch();
+            return StepVerdict::mismatch();
         };
         let text = |error: DockerError| format!("docker: {error}");
         let images =
@@ -42,11 +42,13 @@ impl NoOldImages {
             Ok(self.removals(&images(named)?, &images(nameless)?, &containers))
         };
         match read() {
-            Ok(change) => Verdict::of(change),
-            Err(why) => Verdict::refuse(why, "start the Docker engine"),
+            Ok(change) => StepVerdict::of(change),
+            Err(why) => StepVerdict::refuse(why, "start the Docker engine"),
         }
     }
+}
 
+impl NoOldImages {
     /// An Engine that still needs one refuses its removal; nothing is forced.
     fn removals(
         &self,
@@ -98,9 +100,9 @@ mod tests {
         let keep = keep.iter().map(ToString::to_string).collect();
         let goal = NoOldImages { name: "convocate".into(), keep };
         match goal.judge(&[answer(&images), answer(nameless), answer(&json!(containers))]) {
-            Verdict::Differs(change) => change.effects,
-            Verdict::Holds => Vec::new(),
-            Verdict::Refused(failure) => vec![failure.what],
+            StepVerdict::Differs(change) => change.effects,
+            StepVerdict::Holds => Vec::new(),
+            StepVerdict::Refused(failure) => vec![failure.what],
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::base::time::Wall;
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, PROVISION_UNIT_TIMEOUT};
 use crate::provision::order::{Answer, Command, Entry, Question};
-use crate::provision::step::{Change, Verdict};
+use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// A unit that is loaded as its file is, and active.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ struct Told<'a> {
     active_since: Option<Wall>,
 }
 
-impl Unit {
-    pub(crate) fn questions(&self) -> Vec<Question> {
+impl Goal for Unit {
+    fn questions(&self) -> Vec<Question> {
         let show = Command::new("systemctl", ["show", "--timestamp=us+utc"])
             .with(["--property", "LoadState,ActiveState,UnitFileState"])
             .with(["--property", "NeedDaemonReload,ActiveEnterTimestamp", &self.name]);
@@ -42,11 +42,11 @@ impl Unit {
         std::iter::once(Question::Run(show)).chain(looks).collect()
     }
 
-    pub(crate) fn judge(&self, answers: &[Answer]) -> Verdict {
-        let [Answer::Ran(ran), looks @ ..] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Ran(ran), looks @ ..] = answers else { return StepVerdict::mismatch() };
         if !ran.is_success() {
             let what = format!("systemctl {}", ran.end);
-            return Verdict::refuse(what, "hosts of a cluster run systemd");
+            return StepVerdict::refuse(what, "hosts of a cluster run systemd");
         }
         let told = Told::read(&ran.output);
         let mut change = Change::default();
@@ -66,9 +66,18 @@ impl Unit {
         } else if let Some(newer) = self.newer(&told, looks) {
             change.run(format!("restart it, for {} is newer", newer.display()), job("restart"));
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 
+    /// What the unit itself said last.
+    fn examination(&self) -> Option<Question> {
+        let lines = PROVISION_OUTPUT_LINES_SHOWN.to_string();
+        let command = Command::new("journalctl", ["--no-pager", "--output", "cat"]);
+        Some(Question::Run(command.with(["--lines", &lines, "--unit", &self.name])))
+    }
+}
+
+impl Unit {
     /// What of that which it was started from is newer than its start.
     fn newer(&self, told: &Told<'_>, looks: &[Answer]) -> Option<&PathBuf> {
         let since = told.active_since?;
@@ -79,13 +88,6 @@ impl Unit {
             _ => false,
         };
         self.made_from.iter().zip(looks).find(|(_, answer)| is_newer(answer)).map(|(path, _)| path)
-    }
-
-    /// What the unit itself said last.
-    pub(crate) fn examination(&self) -> Question {
-        let lines = PROVISION_OUTPUT_LINES_SHOWN.to_string();
-        let command = Command::new("journalctl", ["--no-pager", "--output", "cat"]);
-        Question::Run(command.with(["--lines", &lines, "--unit", &self.name]))
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
 
     fn effects(output: &str, ages: [i64; 2]) -> Vec<String> {
         match service().judge(&[ran(output), file(ages[0]), file(ages[1])]) {
-            Verdict::Differs(change) => change.effects,
+            StepVerdict::Differs(change) => change.effects,
             other => vec![format!("{other:?}")],
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::limits::PROVISION_OUTPUT_LINES_SHOWN;
 use crate::provision::goal::package::apt;
 use crate::provision::order::{Answer, Command, Entry, Question};
-use crate::provision::step::{Change, Failure, Verdict};
+use crate::provision::step::{Change, Goal, StepFailure, StepVerdict};
 
 /// No package has a newer version in its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +20,21 @@ pub(crate) struct Upgrade {
 /// Written each time when the lists have been fetched.
 pub(crate) const STAMP: &str = "/var/lib/apt/convocate-lists-fetched";
 
-impl Upgrade {
-    pub(crate) fn questions(self) -> Vec<Question> {
+impl Goal for Upgrade {
+    fn questions(&self) -> Vec<Question> {
         let would = Command::new("apt-get", ["--simulate", "--quiet", "dist-upgrade"]);
         vec![Question::Look(PathBuf::from(STAMP)), Question::Run(would)]
     }
 
-    pub(crate) fn judge(self, answers: &[Answer]) -> Verdict {
-        let [Answer::Looked(stamp), Answer::Ran(ran)] = answers else { return Verdict::mismatch() };
+    fn judge(&self, answers: &[Answer]) -> StepVerdict {
+        let [Answer::Looked(stamp), Answer::Ran(ran)] = answers else {
+            return StepVerdict::mismatch();
+        };
         if !ran.is_success() {
             let what = format!("apt-get --simulate dist-upgrade {}", ran.end);
             let output = ran.last_lines(PROVISION_OUTPUT_LINES_SHOWN);
             let advice = "mend the packages first: apt-get --fix-broken install".to_owned();
-            return Verdict::Refused(Failure { what, output, advice });
+            return StepVerdict::Refused(StepFailure { what, output, advice });
         }
         let is_fresh = match stamp {
             Entry::File { seen, .. } => seen.changed_at.seconds() >= self.lists_after,
@@ -56,7 +58,7 @@ impl Upgrade {
                 .actions
                 .push(crate::provision::order::Action::Run(Command::new("touch", [STAMP])));
         }
-        Verdict::of(change)
+        StepVerdict::of(change)
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
     use crate::base::time::Wall;
     use crate::provision::order::{Account, End, Ran, Seen};
 
-    fn judged(stamp: Option<i64>, code: i32, output: &str) -> Verdict {
+    fn judged(stamp: Option<i64>, code: i32, output: &str) -> StepVerdict {
         let account = Account { user: "root".into(), group: "root".into() };
         let entry = match stamp {
             Some(seconds) => {
@@ -79,17 +81,17 @@ mod tests {
         Upgrade { lists_after: 100 }.judge(&[Answer::Looked(entry), Answer::Ran(ran)])
     }
 
-    fn effects(verdict: Verdict) -> Vec<String> {
+    fn effects(verdict: StepVerdict) -> Vec<String> {
         match verdict {
-            Verdict::Differs(change) => change.effects,
-            Verdict::Holds => Vec::new(),
-            Verdict::Refused(failure) => vec![failure.what],
+            StepVerdict::Differs(change) => change.effects,
+            StepVerdict::Holds => Vec::new(),
+            StepVerdict::Refused(failure) => vec![failure.what],
         }
     }
 
     #[test]
     fn fresh_lists_and_nothing_newer_is_all_that_holds() {
-        assert_eq!(judged(Some(100), 0, "Reading\n"), Verdict::Holds);
+        assert_eq!(judged(Some(100), 0, "Reading\n"), StepVerdict::Holds);
         let newer = "Inst bash [5.1] (5.2 Debian)\nConf bash (5.2 Debian)\n";
         assert_eq!(effects(judged(Some(100), 0, newer)), ["upgrade 1 packages"]);
         let wanted = ["fetch the lists of packages", "upgrade what the new lists name"];

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
 use crate::paths::LogAuthority;
-use crate::provision::step::Failure;
+use crate::provision::step::StepFailure;
 use crate::x509::life::Stage;
 use crate::x509::rotation::{Need, RotationError, Trust};
 use crate::x509::{
@@ -73,10 +73,11 @@ pub(crate) fn wanted(
     ask: Ask,
     now: Wall,
     rng: &mut Rng,
-) -> Result<Wanted, Failure> {
+) -> Result<Wanted, StepFailure> {
     let there = found.authorities.as_deref().map(Trust::parse_pem).transpose();
     let there = there.map_err(|error| unfit(files.authorities(), &error))?;
-    let (trust, minted) = trust(there, ask, now, rng).map_err(|it| Failure::of(it.to_string()))?;
+    let (trust, minted) =
+        trust(there, ask, now, rng).map_err(|it| StepFailure::of(it.to_string()))?;
     let keys = Keys { minted, ..Keys::found(found) };
     let issuer = keys.authority(trust.agents_issuer());
     if let (None, Some(_)) = (&issuer, &found.key) {
@@ -96,12 +97,14 @@ pub(crate) fn wanted(
         (Some(certificate), _) => certificate,
         (None, Some(authority)) => authority
             .issue_server(&server_key.public(), names, now, rng)
-            .map_err(|error| Failure::of(error.to_string()))?,
+            .map_err(|error| StepFailure::of(error.to_string()))?,
         (None, None) => {
             let path = files.key();
             let what =
                 format!("the collector needs a certificate, and {} is not here", path.display());
-            return Err(Failure::of(what).advise("bring the authority's key back for this call"));
+            return Err(
+                StepFailure::of(what).advise("bring the authority's key back for this call")
+            );
         }
     };
     let pem = |authority: Option<Authority>| authority.map(|it| it.key().to_pem());
@@ -114,9 +117,9 @@ pub(crate) fn wanted(
     })
 }
 
-fn unfit(path: PathBuf, error: &dyn fmt::Display) -> Failure {
+fn unfit(path: PathBuf, error: &dyn fmt::Display) -> StepFailure {
     let path = path.display();
-    Failure::of(format!("{path} is unfit: {error}"))
+    StepFailure::of(format!("{path} is unfit: {error}"))
         .advise(format!("move {path} away if it is not needed"))
 }
 
@@ -250,13 +253,13 @@ mod tests {
         Wall::new(1_700_000_000 + years * YEAR, 0)
     }
 
-    fn made(found: &Found, name: &str, now: Wall, seed: u8) -> Result<Wanted, Failure> {
+    fn made(found: &Found, name: &str, now: Wall, seed: u8) -> Result<Wanted, StepFailure> {
         let names = [AltName::parse(name).expect("a name")];
         let files = Paths::default().log_authority();
         wanted(found, &files, &names, Ask::Mend, now, &mut Rng::from_seed([seed; 32]))
     }
 
-    fn asked(found: &Found, ask: Ask, now: Wall, seed: u8) -> Result<Wanted, Failure> {
+    fn asked(found: &Found, ask: Ask, now: Wall, seed: u8) -> Result<Wanted, StepFailure> {
         let names = [AltName::parse("shell").expect("a name")];
         let files = Paths::default().log_authority();
         wanted(found, &files, &names, ask, now, &mut Rng::from_seed([seed; 32]))

@@ -1,30 +1,22 @@
 //! The plan of the collector of logs on the shell host: the part of `init-shell` that is about
 //! rsyslog, and what of it changes with each agent.
 
-use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
-
 use crate::limits::{LOG_PORT, STATUS_PORT};
-use crate::paths::{PRIVATE_KEY, PUBLIC_FILE, Paths, RENEWAL_UNITS};
-use crate::provision::goal::file::{Absent, Content, File};
-use crate::provision::goal::firewall::Rule;
-use crate::provision::goal::package::Packages;
-use crate::provision::goal::unit::Unit;
+use crate::paths::{PRIVATE_KEY, Paths, RENEWAL_UNITS};
+use crate::provision::goal::file::Absent;
 use crate::provision::logs::authority::Wanted;
 use crate::provision::logs::rsyslog::{LogAgent, LogDoor, agents_table, collector, rotation};
 use crate::provision::logs::user::{LogUser, confinement};
-use crate::provision::order::Access;
-use crate::provision::plan::agent_host::{access, directory, file, read_by_systemd};
-use crate::provision::plan::units::{MARK, RENEWAL_SERVICE, RENEWAL_TIMER};
+use crate::provision::plan::parts::{
+    access, certificate, directory, drop_in, log_packages, open_port, read_by_systemd, rsyslog,
+    secret, unit,
+};
+use crate::provision::plan::units::{RENEWAL_SERVICE, RENEWAL_TIMER};
 use crate::provision::step::Step;
 use crate::x509::rotation::Trust;
 
-/// How each certificate's file begins.
-const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
-
 /// What the plan depends on.
-pub(crate) struct Facts {
+pub(crate) struct CollectorFacts {
     pub(crate) paths: Paths,
     /// The authority and the collector's certificate as they are to be.
     pub(crate) authority: Wanted,
@@ -37,10 +29,10 @@ pub(crate) struct Facts {
 }
 
 /// All steps, in their order.
-pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
-    let Facts { paths, log_user, authority, .. } = facts;
+pub(crate) fn plan(facts: &CollectorFacts) -> Vec<Step> {
+    let CollectorFacts { paths, log_user, authority, .. } = facts;
     let tls = paths.log_authority();
-    let mut steps = vec![Step::new("packages for logs", packages())];
+    let mut steps = vec![Step::new("packages for logs", log_packages())];
     steps.push(directory(paths, tls.dir(), log_user.config_dir()));
     let previous = ("key of the log authority before", tls.previous_key(), &authority.previous_key);
     let own = ("key of the log authority", tls.key(), &authority.key);
@@ -60,16 +52,13 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     }
     steps.push(log_user.log_directory(paths, &paths.agent_logs()));
     steps.extend(members(paths, &facts.agents, log_user));
-    let content = Content::Text { text: rotation(paths), mark: MARK };
-    steps.push(file(paths, "rotation of collected logs", &paths.logrotate(), content, PUBLIC_FILE));
+    steps.push(drop_in(paths, "rotation of collected logs", &paths.logrotate(), rotation(paths)));
     if facts.is_confined {
         let readable =
             [tls.authorities(), tls.server_certificate(), tls.server_key(), paths.log_agents()];
         steps.push(confinement(paths, &paths.rsyslog_shell_confinement(), &readable));
     }
-    for port in [STATUS_PORT, LOG_PORT] {
-        steps.push(Step::new(format!("ufw allow {port}/tcp"), Rule(format!("{port}/tcp"))));
-    }
+    steps.extend([STATUS_PORT, LOG_PORT].map(open_port));
     steps.push(service(paths));
     steps.extend(renewal(paths));
     steps
@@ -77,18 +66,13 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
 
 /// What looks once a day whether a certificate is to be renewed.
 fn renewal(paths: &Paths) -> [Step; 4] {
-    let unit = |name: &str, path: &Path, text: &str| {
-        let content = Content::Text { text: text.to_owned(), mark: MARK };
-        file(paths, name, path, content, PUBLIC_FILE)
-    };
     let [timer, service] = RENEWAL_UNITS;
-    let made_from = vec![paths.unit(timer)];
-    let started = Unit { name: timer.to_owned(), is_enabled: true, made_from };
+    let (timer_path, service_path) = (paths.unit(timer), paths.unit(service));
     [
-        unit("unit of renewal", &paths.unit(service), RENEWAL_SERVICE),
-        unit("timer of renewal", &paths.unit(timer), RENEWAL_TIMER),
+        drop_in(paths, "unit of renewal", &service_path, RENEWAL_SERVICE),
+        drop_in(paths, "timer of renewal", &timer_path, RENEWAL_TIMER),
         read_by_systemd(service),
-        Step::new(timer, started),
+        unit(timer, vec![timer_path]),
     ]
 }
 
@@ -108,11 +92,10 @@ pub(crate) fn members(paths: &Paths, agents: &[LogAgent], log_user: &LogUser) ->
     let table = agents_table(agents);
     let door = LogDoor { address: None, port: LOG_PORT };
     let text = collector(paths, door, agents);
-    let content = Content::Text { text, mark: MARK };
     let access = log_user.secret(paths);
     [
         secret("agents whose logs are collected", &paths.log_agents(), table.as_bytes(), access),
-        file(paths, "collection of logs", &paths.rsyslog_collector(), content, PUBLIC_FILE),
+        drop_in(paths, "collection of logs", &paths.rsyslog_collector(), text),
     ]
 }
 
@@ -128,29 +111,4 @@ pub(crate) fn service(paths: &Paths) -> Step {
         paths.rsyslog_shell_confinement(),
     ];
     rsyslog(made_from)
-}
-
-// --- steps that the forwarder has, too ---
-
-/// rsyslog, restarted when one of these files is newer.
-pub(crate) fn rsyslog(made_from: Vec<PathBuf>) -> Step {
-    let name = "rsyslog.service".to_owned();
-    Step::new(name.clone(), Unit { name, is_enabled: true, made_from })
-}
-
-/// What logs need of the distribution.
-pub(crate) fn packages() -> Packages {
-    Packages::new(["rsyslog", "rsyslog-gnutls", "logrotate"])
-}
-
-/// A certificate, which anybody may read.
-pub(crate) fn certificate(paths: &Paths, name: &str, path: &Path, text: String) -> Step {
-    let content = Content::Text { text, mark: CERTIFICATE_MARK };
-    file(paths, name, path, content, PUBLIC_FILE)
-}
-
-/// A file of which nothing is shown.
-pub(crate) fn secret(name: &str, path: &Path, bytes: &[u8], access: Access) -> Step {
-    let content = Content::Secret(Zeroizing::new(bytes.to_vec()));
-    Step::new(name, File { path: path.to_owned(), content, access })
 }

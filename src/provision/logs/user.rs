@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::paths::{CONFIG_DIR, Owner, PRIVATE_KEY, PUBLIC_FILE, Paths};
-use crate::provision::goal::file::{Content, Directory};
+use crate::paths::{CONFIG_DIR, Owner, PRIVATE_KEY, Paths};
+use crate::provision::goal::file::Directory;
 use crate::provision::order::{Access, Account};
-use crate::provision::plan::agent_host::{access, file};
+use crate::provision::plan::parts::{access, drop_in};
 use crate::provision::plan::units::MARK;
 use crate::provision::step::Step;
 
@@ -95,8 +95,7 @@ pub(crate) fn confinement(paths: &Paths, path: &Path, readable: &[PathBuf]) -> S
     for path in readable {
         text.push_str(&format!("{} r,\n", path.display()));
     }
-    let content = Content::Text { text, mark: MARK };
-    file(paths, "what AppArmor lets rsyslogd read", path, content, PUBLIC_FILE)
+    drop_in(paths, "what AppArmor lets rsyslogd read", path, text)
 }
 
 #[cfg(test)]

@@ -3,27 +3,27 @@
 //! On an installed host everything of the agent that is local to it. Below another root, for one
 //! user and without root's rights, only what lies there: directories, identity, keys.
 
-use std::path::{Path, PathBuf};
-
 use zeroize::Zeroizing;
 
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::paths::{
-    AGENT_UNIT, CERTIFICATE_UNITS, Owner, PUBLIC_FILE, Paths, SERVICE_KEY, SERVICE_USER,
-    SERVICE_USER_ID, SESSION_DIR, SESSIONS_SLICE, STATE_DIR,
+    AGENT_UNIT, CERTIFICATE_UNITS, Owner, PUBLIC_FILE, Paths, SESSION_DIR, SESSIONS_SLICE,
+    STATE_DIR,
 };
-use crate::provision::goal::account::{Group, Shell, User};
-use crate::provision::goal::command::{Condition, Expect, Settled};
-use crate::provision::goal::file::{Content, Directory, File};
+use crate::provision::goal::account::Shell;
+use crate::provision::goal::condition::Check;
+use crate::provision::goal::file::{Content, File};
 use crate::provision::goal::image::Image;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::unit::Unit;
 use crate::provision::logs::user::LogUser;
-use crate::provision::order::{Access, Account, Answer, Command, Entry, Question};
+use crate::provision::plan::parts::{
+    account, authorized_keys, condition, directory, docker, drop_in, file, key, once, program,
+    read_by_systemd, systemd, unit,
+};
 use crate::provision::plan::units::{
-    AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, MARK, SCRIPT_MARK,
-    sessions_slice,
+    AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, SCRIPT_MARK, sessions_slice,
 };
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
@@ -32,7 +32,7 @@ use crate::x509;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct AgentHostFacts {
     pub(crate) paths: Paths,
     /// Processors of the machine.
     pub(crate) cores: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Facts {
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
-pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn plan(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
     let mut steps = preparation(facts, rng);
     if facts.paths.is_system() {
         steps.extend(start(&facts.paths));
@@ -56,7 +56,7 @@ pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
 }
 
 /// The steps before the service is started.
-pub(crate) fn preparation(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn preparation(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
         let steps = [directories(facts), identity(paths, rng)];
@@ -81,32 +81,27 @@ pub(crate) fn start(paths: &Paths) -> [Step; 4] {
     let name = SESSIONS_SLICE.to_owned();
     let slice = Unit { name, is_enabled: false, made_from: Vec::new() };
     let [trigger, triggered] = CERTIFICATE_UNITS;
-    let made_from = vec![paths.unit(trigger)];
-    let renewal = Unit { name: trigger.to_owned(), is_enabled: true, made_from };
     [
         Step::new(SESSIONS_SLICE, slice),
         read_by_systemd(triggered),
-        Step::new(trigger, renewal),
-        Step::new(AGENT_UNIT, service(paths)),
+        unit(trigger, vec![paths.unit(trigger)]),
+        service(paths),
     ]
 }
 
 /// The service, restarted when something that it reads only at its start is newer.
-pub(crate) fn service(paths: &Paths) -> Unit {
-    Unit {
-        name: AGENT_UNIT.to_owned(),
-        is_enabled: true,
-        made_from: vec![
-            paths.unit(AGENT_UNIT),
-            paths.program("convocate-agent"),
-            paths.agent_id(),
-            paths.agent_host_key(),
-            paths.agent_current_image(),
-            paths.agent_shell_key(),
-            paths.agent_shell_host(),
-            paths.agent_shell_known_host(),
-        ],
-    }
+pub(crate) fn service(paths: &Paths) -> Step {
+    let made_from = vec![
+        paths.unit(AGENT_UNIT),
+        paths.program("convocate-agent"),
+        paths.agent_id(),
+        paths.agent_host_key(),
+        paths.agent_current_image(),
+        paths.agent_shell_key(),
+        paths.agent_shell_host(),
+        paths.agent_shell_known_host(),
+    ];
+    unit(AGENT_UNIT, made_from)
 }
 
 /// The step that removes images which nothing names.
@@ -115,74 +110,19 @@ pub(crate) fn prune(current_image: String) -> Step {
     Step::new("old session images", NoOldImages { name, keep: vec![current_image] })
 }
 
-/// systemd runs this machine.
-pub(crate) fn systemd() -> Step {
-    Step::new(
-        "systemd",
-        Condition {
-            ask: Question::Look(PathBuf::from("/run/systemd/system")),
-            fault: |answer| match answer {
-                Answer::Looked(Entry::Directory(_)) => None,
-                _ => Some("systemd does not run this machine".to_owned()),
-            },
-            advice: "a host of a cluster needs it; to try convocate out: convocate demo".to_owned(),
-        },
-    )
-}
-
-/// The Docker Engine answers.
-pub(crate) fn docker() -> Step {
-    Step::new(
-        "docker",
-        Condition {
-            ask: Question::Engine(call::version()),
-            fault: |answer| match answer {
-                Answer::Engine(Ok(response)) if response.status == 200 => None,
-                Answer::Engine(Ok(response)) => Some(format!("docker: {}", response.status)),
-                Answer::Engine(Err(why)) => Some(why.clone()),
-                _ => Some("nobody asked".to_owned()),
-            },
-            advice: "install it (apt-get install docker.io) or start it (systemctl start docker)"
-                .to_owned(),
-        },
-    )
-}
-
 /// The Engine leaves control groups to systemd: else the slice bounds nothing.
-pub(crate) fn cgroup_driver() -> Step {
-    Step::new(
-        "docker leaves control groups to systemd",
-        Condition {
-            ask: Question::Engine(call::info()),
-            fault: |answer| match answer {
-                Answer::Engine(Ok(response)) => match response.clone().info() {
-                    Ok(info) if info.cgroup_driver == "systemd" => None,
-                    Ok(info) => Some(format!("its cgroup driver is {}", info.cgroup_driver)),
-                    Err(error) => Some(format!("docker: {error}")),
-                },
-                Answer::Engine(Err(why)) => Some(why.clone()),
-                _ => Some("nobody asked".to_owned()),
-            },
-            advice: "add \"exec-opts\": [\"native.cgroupdriver=systemd\"] to \
-                     /etc/docker/daemon.json, then: systemctl restart docker"
-                .to_owned(),
-        },
-    )
+fn cgroup_driver() -> Step {
+    let check = Check::Docker(call::info(), |response| match response.info() {
+        Ok(info) if info.cgroup_driver == "systemd" => None,
+        Ok(info) => Some(format!("its cgroup driver is {}", info.cgroup_driver)),
+        Err(error) => Some(format!("docker: {error}")),
+    });
+    let advice = "add \"exec-opts\": [\"native.cgroupdriver=systemd\"] to \
+                  /etc/docker/daemon.json, then: systemctl restart docker";
+    condition("docker leaves control groups to systemd", check, advice)
 }
 
-/// The user that the services run as.
-pub(crate) fn account(shell: Shell, in_docker: bool) -> [Step; 2] {
-    let (name, id) = (SERVICE_USER.to_owned(), SERVICE_USER_ID);
-    let groups = if in_docker { vec!["docker".to_owned()] } else { Vec::new() };
-    let home = "/home/claude".to_owned();
-    let user = User { name: name.clone(), id, group: name.clone(), home, shell, groups };
-    [
-        Step::new(format!("group {name} ({id})"), Group { name: name.clone(), id }),
-        Step::new(format!("user {name} ({id})"), user),
-    ]
-}
-
-fn directories(facts: &Facts) -> Vec<Step> {
+fn directories(facts: &AgentHostFacts) -> Vec<Step> {
     let paths = &facts.paths;
     [
         (paths.agent_config(), facts.log_user.config_dir()),
@@ -200,28 +140,17 @@ fn identity(paths: &Paths, rng: &mut Rng) -> Vec<Step> {
         let text = String::from_utf8_lossy(bytes);
         AgentId::parse(text.trim()).map(drop).map_err(|error| format!("is unfit: {error}"))
     };
-    let check_keys = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(_) => Ok(()),
-        Err(_) => Err("is no text".to_owned()),
-    };
     vec![
         once(paths, "agent id", &paths.agent_id(), id.into_bytes(), PUBLIC_FILE, check_id),
         key(paths, "host key", &paths.agent_host_key(), "agent host key", rng),
         key(paths, "agent to shell key", &paths.agent_shell_key(), "agent to shell", rng),
-        once(
-            paths,
-            "authorized keys",
-            &paths.agent_authorized_keys(),
-            Vec::new(),
-            PUBLIC_FILE,
-            check_keys,
-        ),
+        authorized_keys(paths, "authorized keys", &paths.agent_authorized_keys()),
     ]
 }
 
 /// The key with which the agent sends its logs, made here and once. Its certificate comes from the
 /// shell host.
-fn log_identity(facts: &Facts, rng: &mut Rng) -> [Step; 2] {
+fn log_identity(facts: &AgentHostFacts, rng: &mut Rng) -> [Step; 2] {
     let tls = facts.paths.agent_tls();
     let bytes = Zeroizing::new(x509::KeyPair::generate(rng).to_pem().as_bytes().to_vec());
     let check = |bytes: &[u8]| {
@@ -244,102 +173,19 @@ pub(crate) fn current_image(paths: &Paths, tag: &str) -> Step {
     file(paths, "current image", &path, content, PUBLIC_FILE)
 }
 
-fn system_files(facts: &Facts) -> [Step; 5] {
+fn system_files(facts: &AgentHostFacts) -> [Step; 5] {
     let paths = &facts.paths;
     let slice = sessions_slice(facts.cores, facts.memory_bytes);
-    let text = |text: &str| Content::Text { text: text.to_owned(), mark: MARK };
     let script = Content::Text { text: IMAGE_PRUNE.to_owned(), mark: SCRIPT_MARK };
-    let service = paths.unit(AGENT_UNIT);
     let [trigger, renewed] = CERTIFICATE_UNITS.map(|name| paths.unit(name));
+    let prune = &paths.image_prune();
     [
-        file(paths, "trigger of renewal", &trigger, text(CERTIFICATE_PATH), PUBLIC_FILE),
-        file(paths, "unit of renewal", &renewed, text(CERTIFICATE_SERVICE), PUBLIC_FILE),
-        file(
-            paths,
-            "slice of the sessions",
-            &paths.unit(SESSIONS_SLICE),
-            text(&slice),
-            PUBLIC_FILE,
-        ),
-        file(paths, "unit of the agent", &service, text(AGENT_SERVICE), PUBLIC_FILE),
-        file(
-            paths,
-            "daily removal of old images",
-            &paths.image_prune(),
-            script,
-            (Owner::Root, 0o755),
-        ),
+        drop_in(paths, "trigger of renewal", &trigger, CERTIFICATE_PATH),
+        drop_in(paths, "unit of renewal", &renewed, CERTIFICATE_SERVICE),
+        drop_in(paths, "slice of the sessions", &paths.unit(SESSIONS_SLICE), slice),
+        drop_in(paths, "unit of the agent", &paths.unit(AGENT_UNIT), AGENT_SERVICE),
+        file(paths, "daily removal of old images", prune, script, (Owner::Root, 0o755)),
     ]
-}
-
-// --- steps that other plans have, too ---
-
-/// One of our programs, where the system's programs are.
-pub(crate) fn program(paths: &Paths, name: &str, bytes: &[u8]) -> Step {
-    let path = paths.program(name);
-    let content = Content::Binary(bytes.to_vec());
-    file(paths, &format!("program {}", path.display()), &path, content, (Owner::Root, 0o755))
-}
-
-/// systemd has the file of a unit as it is: one that only another starts, and that nothing here
-/// looks at otherwise.
-pub(crate) fn read_by_systemd(name: &str) -> Step {
-    let goal = Settled {
-        ask: Command::new("systemctl", ["show", "--property", "NeedDaemonReload", "--value", name]),
-        expect: Expect::Output("no".to_owned()),
-        effect: "let systemd read its units again".to_owned(),
-        make: vec![Command::new("systemctl", ["daemon-reload"])],
-    };
-    Step::new(name, goal)
-}
-
-pub(crate) fn directory(paths: &Paths, path: &Path, right: (Owner, u32)) -> Step {
-    let goal = Directory { path: path.to_owned(), access: access(paths, right) };
-    Step::new(format!("directory {}", path.display()), goal)
-}
-
-pub(crate) fn file(
-    paths: &Paths,
-    name: &str,
-    path: &Path,
-    content: Content,
-    right: (Owner, u32),
-) -> Step {
-    Step::new(name, File { path: path.to_owned(), content, access: access(paths, right) })
-}
-
-/// A file that is made once.
-pub(crate) fn once(
-    paths: &Paths,
-    name: &str,
-    path: &Path,
-    bytes: Vec<u8>,
-    right: (Owner, u32),
-    check: fn(&[u8]) -> Result<(), String>,
-) -> Step {
-    file(paths, name, path, Content::Once { bytes: Zeroizing::new(bytes), check }, right)
-}
-
-/// A private key that a service reads, made here and once.
-pub(crate) fn key(paths: &Paths, name: &str, path: &Path, comment: &str, rng: &mut Rng) -> Step {
-    let pair = KeyPair::from_seed(rng.bytes());
-    let text = pair.to_openssh(comment, rng.below(u32::MAX));
-    // An ordinary user's own key is nobody else's.
-    let right = if paths.is_system() { SERVICE_KEY } else { (SERVICE_KEY.0, 0o600) };
-    once(paths, name, path, text.as_bytes().to_vec(), right, |bytes| {
-        KeyPair::parse_openssh(bytes).map(drop).map_err(|error| format!("is unfit: {error}"))
-    })
-}
-
-/// Owner and mode; below a root of one's own everything belongs to oneself.
-pub(crate) fn access(paths: &Paths, (owner, mode): (Owner, u32)) -> Access {
-    let account = |user: &str, group: &str| Account { user: user.into(), group: group.into() };
-    let owner = match owner {
-        Owner::Root => account("root", "root"),
-        Owner::RootClaude => account("root", SERVICE_USER),
-        Owner::Claude => account(SERVICE_USER, SERVICE_USER),
-    };
-    Access { owner: paths.is_system().then_some(owner), mode }
 }
 
 /// The public half of a private key file, as a line.
@@ -355,10 +201,9 @@ pub(crate) fn public_line(file: &[u8], comment: &str) -> Result<String, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::step::Goal;
 
     fn names(root: &str) -> Vec<String> {
-        let facts = Facts {
+        let facts = AgentHostFacts {
             paths: Paths::below(root),
             cores: 2,
             memory_bytes: 1 << 34,
@@ -368,7 +213,7 @@ mod tests {
         };
         let steps = plan(&facts, &mut Rng::from_seed([7; 32]));
         for step in &steps {
-            if let Goal::File(file) = &step.goal {
+            if let Some(file) = step.goal::<File>() {
                 assert!(file.path.starts_with(root), "{}", file.path.display());
                 assert_eq!(file.access.owner.is_some(), root == "/", "{}", step.name);
             }

@@ -1,25 +1,24 @@
 //! The plan of any host of a cluster: what `convocate-host install` makes hold, on a vanilla Ubuntu
 //! or Debian. Roles come on top of it.
 
-use std::path::PathBuf;
-
 use crate::limits::{PROVISION_APT_TIMEOUT, SSH_STANDARD_PORT};
-use crate::paths::{PUBLIC_FILE, Paths};
+use crate::paths::Paths;
 use crate::provision::goal::account::Shell;
-use crate::provision::goal::command::{Condition, Expect, Settled};
-use crate::provision::goal::file::Content;
-use crate::provision::goal::firewall::{Firewall, Rule};
+use crate::provision::goal::condition::Check;
+use crate::provision::goal::firewall::Firewall;
+use crate::provision::goal::guarded::Expect;
 use crate::provision::goal::package::Packages;
-use crate::provision::goal::unit::Unit;
 use crate::provision::goal::upgrade::Upgrade;
 use crate::provision::openssh::check_system;
-use crate::provision::order::{Answer, Command, End, Question};
-use crate::provision::plan::agent_host::{account, file, systemd};
+use crate::provision::order::{Command, End};
+use crate::provision::plan::parts::{
+    account, condition, drop_in, guarded, open_port, systemd, unit,
+};
 use crate::provision::step::Step;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct BaseHostFacts {
     pub(crate) paths: Paths,
     /// Whether there is a Docker that is not the distribution's, which stays.
     pub(crate) has_docker: bool,
@@ -29,14 +28,12 @@ pub(crate) struct Facts {
     pub(crate) lists_after: i64,
 }
 
-/// How dnsmasq's drop-in begins.
-const DNSMASQ_MARK: &str = "# Written by convocate";
 /// systemd-resolved has port 53 on addresses of its own; dnsmasq takes it on all others.
 const DNSMASQ: &str = "# Written by convocate: leaves port 53 of 127.0.0.53 to systemd-resolved.\n\
                        bind-dynamic\n";
 
 /// All steps, in their order.
-pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &BaseHostFacts) -> Vec<Step> {
     let dnsmasq = facts.paths.dnsmasq_binding();
     let mut steps = vec![system(), systemd(), first_boot()];
     steps.push(Step::new("packages up to date", Upgrade { lists_after: facts.lists_after }));
@@ -45,10 +42,12 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     steps.push(Step::new("packages", packages(facts.has_docker)));
     steps.extend(account(Shell::AtFirst("/bin/bash".to_owned()), true));
     steps.push(time_zone());
-    steps.push(service("docker.service", Vec::new()));
-    steps.push(service("ssh.service", Vec::new()));
-    steps.push(service("dnsmasq.service", vec![dnsmasq]));
-    steps.extend(doors(facts.ssh_port));
+    steps.push(unit("docker.service", Vec::new()));
+    steps.push(unit("ssh.service", Vec::new()));
+    steps.push(unit("dnsmasq.service", vec![dnsmasq]));
+    // The operator's way in, which is open before the firewall is enabled.
+    let other = facts.ssh_port.filter(|port| *port != SSH_STANDARD_PORT);
+    steps.extend(std::iter::once(SSH_STANDARD_PORT).chain(other).map(open_port));
     steps.push(Step::new("firewall", Firewall));
     steps
 }
@@ -56,8 +55,7 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
 /// A distribution that the packages are known of.
 pub(crate) fn system() -> Step {
     let ask = Command::new("sed", ["-n", "s/^ID=/os /p; s/^VERSION_ID=/version /p"]);
-    let fault = |answer: &Answer| {
-        let Answer::Ran(ran) = answer else { return Some("nobody asked".to_owned()) };
+    let check = Check::Program(ask.with(["/etc/os-release"]), |ran| {
         let value = |name: &str| {
             let mut lines = ran.output.lines();
             let found = lines.find_map(|line| line.strip_prefix(name));
@@ -65,24 +63,19 @@ pub(crate) fn system() -> Step {
         };
         let checked = check_system(&value("os "), &value("version "));
         checked.err().map(|fault| fault.to_string())
-    };
-    let ask = Question::Run(ask.with(["/etc/os-release"]));
-    Step::new("operating system", Condition { ask, fault, advice: String::new() })
+    });
+    condition("operating system", check, "")
 }
 
-/// A machine in its first minutes is still being set up by cloud-init; it is waited for.
+/// A machine in its first minutes is still being set up by cloud-init, which is waited for.
 pub(crate) fn first_boot() -> Step {
     let ask = Command::new("cloud-init", ["status", "--wait"]).within(PROVISION_APT_TIMEOUT);
-    let fault = |answer: &Answer| match answer {
+    let check = Check::Program(ask, |ran| match ran.end {
         // Its other statuses say how the first boot went, which is not ours to judge.
-        Answer::Ran(ran) => match ran.end {
-            End::Code(_) | End::NotThere => None,
-            _ => Some(format!("cloud-init {}", ran.end)),
-        },
-        _ => Some("nobody asked".to_owned()),
-    };
-    let advice = "see what keeps it: cloud-init status --long".to_owned();
-    Step::new("first boot is over", Condition { ask: Question::Run(ask), fault, advice })
+        End::Code(_) | End::NotThere => None,
+        _ => Some(format!("cloud-init {}", ran.end)),
+    });
+    condition("first boot is over", check, "see what keeps it: cloud-init status --long")
 }
 
 fn packages(has_docker: bool) -> Packages {
@@ -97,33 +90,17 @@ fn packages(has_docker: bool) -> Packages {
 }
 
 fn dnsmasq_binding(paths: &Paths) -> Step {
-    let content = Content::Text { text: DNSMASQ.to_owned(), mark: DNSMASQ_MARK };
-    let path = paths.dnsmasq_binding();
-    file(paths, "dnsmasq beside systemd-resolved", &path, content, PUBLIC_FILE)
+    drop_in(paths, "dnsmasq beside systemd-resolved", &paths.dnsmasq_binding(), DNSMASQ)
 }
 
 fn time_zone() -> Step {
-    Step::new(
+    guarded(
         "time zone Etc/UTC",
-        Settled {
-            ask: Command::new("timedatectl", ["show", "--property", "Timezone", "--value"]),
-            expect: Expect::Output("Etc/UTC".to_owned()),
-            effect: "set the time zone to Etc/UTC".to_owned(),
-            make: vec![Command::new("timedatectl", ["set-timezone", "Etc/UTC"])],
-        },
+        Command::new("timedatectl", ["show", "--property", "Timezone", "--value"]),
+        Expect::Output("Etc/UTC".to_owned()),
+        "set the time zone to Etc/UTC",
+        vec![Command::new("timedatectl", ["set-timezone", "Etc/UTC"])],
     )
-}
-
-fn service(name: &str, made_from: Vec<PathBuf>) -> Step {
-    Step::new(name, Unit { name: name.to_owned(), is_enabled: true, made_from })
-}
-
-/// The operator's way in, which is open before the firewall is enabled.
-fn doors(ssh_port: Option<u16>) -> Vec<Step> {
-    let other = ssh_port.filter(|port| *port != SSH_STANDARD_PORT);
-    let ports = std::iter::once(SSH_STANDARD_PORT).chain(other);
-    let rule = |port| Step::new(format!("ufw allow {port}/tcp"), Rule(format!("{port}/tcp")));
-    ports.map(rule).collect()
 }
 
 /// Why the host must be restarted: the system asks for it, or it would boot another kernel than it
@@ -146,7 +123,8 @@ mod tests {
     use super::*;
 
     fn names(ssh_port: Option<u16>) -> Vec<String> {
-        let facts = Facts { paths: Paths::default(), has_docker: false, ssh_port, lists_after: 0 };
+        let facts =
+            BaseHostFacts { paths: Paths::default(), has_docker: false, ssh_port, lists_after: 0 };
         plan(&facts).into_iter().map(|step| step.name).collect()
     }
 

@@ -5,20 +5,21 @@
 
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use crate::limits::{PROVISION_UNIT_TIMEOUT, VM_PERCENT};
 use crate::paths::{Owner, PUBLIC_FILE, Paths};
-use crate::provision::goal::capacity::{Room, virsh};
-use crate::provision::goal::command::{Expect, Settled};
+use crate::provision::goal::capacity::{VmFits, virsh};
 use crate::provision::goal::download::Download;
-use crate::provision::goal::file::{Content, File};
-use crate::provision::goal::machine::{Defined, Disk};
+use crate::provision::goal::file::Content;
+use crate::provision::goal::guarded::Expect;
+use crate::provision::goal::machine::{DefinedVm, VmDisk};
 use crate::provision::goal::package::Packages;
 use crate::provision::goal::unit::Unit;
 use crate::provision::order::Command;
-use crate::provision::plan::agent_host::{access, directory, file, systemd};
 use crate::provision::plan::base_host::{first_boot, system};
+use crate::provision::plan::parts::{
+    access, directory, drop_in, file, guarded, secret, systemd, unit,
+};
+use crate::provision::plan::removal::{without_lines, without_tree};
 use crate::provision::plan::units::MARK;
 use crate::provision::step::Step;
 use crate::provision::vm::domain::{self, Virtualisation};
@@ -28,19 +29,18 @@ use crate::provision::vm::spec::{ImageSource, VmSpec};
 
 /// What the plan of a hypervisor depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct HypervisorFacts {
     pub(crate) paths: Paths,
     /// Whether the machine that is wanted fits.
-    pub(crate) room: Room,
+    pub(crate) capacity: VmFits,
 }
 
 /// What the plan of a machine depends on.
 #[derive(Debug)]
-pub(crate) struct Birth<'a> {
+pub(crate) struct NewVm<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) machine: &'a Machine,
-    /// What was asked for.
-    pub(crate) wish: &'a VmSpec,
+    pub(crate) spec: &'a VmSpec,
     /// What the machine proves to be itself with.
     pub(crate) host_key: &'a HostKey,
     /// How its instructions are run.
@@ -62,18 +62,16 @@ const HOSTS: &str = "/etc/hosts";
 
 /// A host becomes a hypervisor, with the image at hand. Whether the machine fits comes before
 /// anything that changes something.
-pub(crate) fn prepare(facts: &Facts, image: &ImageSource) -> Vec<Step> {
+pub(crate) fn prepare(facts: &HypervisorFacts, image: &ImageSource) -> Vec<Step> {
     let paths = &facts.paths;
-    let room = &facts.room;
+    let capacity = &facts.capacity;
     let mut steps = vec![system(), systemd(), first_boot()];
-    steps.push(Step::new("room for the machine", room.clone()));
+    steps.push(Step::new("room for the machine", capacity.clone()));
     steps.push(Step::new("packages", packages()));
-    steps.push(slice(paths, room.hypervisor.cpus, room.hypervisor.memory_bytes));
-    let unit = |name: &str, is_enabled| {
-        Step::new(name, Unit { name: name.to_owned(), is_enabled, made_from: Vec::new() })
-    };
-    steps.push(unit(SLICE, false));
-    steps.push(unit("libvirtd.service", true));
+    steps.push(slice(paths, capacity.hypervisor.cpus, capacity.hypervisor.memory_bytes));
+    let slice = Unit { name: SLICE.to_owned(), is_enabled: false, made_from: Vec::new() };
+    steps.push(Step::new(SLICE, slice));
+    steps.push(unit("libvirtd.service", Vec::new()));
     steps.extend(network());
     steps.push(directory(paths, Path::new(DIRECTORY), DISKS_DIR));
     steps.push(directory(paths, Path::new(CACHE), (Owner::Root, 0o700)));
@@ -82,25 +80,24 @@ pub(crate) fn prepare(facts: &Facts, image: &ImageSource) -> Vec<Step> {
 }
 
 /// A machine is made and started.
-pub(crate) fn create(birth: &Birth<'_>) -> Vec<Step> {
-    let Birth { paths, machine, wish, .. } = birth;
+pub(crate) fn create(vm: &NewVm<'_>) -> Vec<Step> {
+    let NewVm { paths, machine, spec, .. } = vm;
     let name = machine.name.as_str();
-    let seed = seed::disk(machine, &wish.keys, Some(birth.host_key));
-    let os = Disk {
+    let os = VmDisk {
         path: machine.os_disk(),
         gib: machine.size.os_gib,
-        image: Some(image_path(&wish.image)),
+        image: Some(image_path(&spec.image)),
         access: access(paths, DISK_FILE),
     };
-    let data = Disk {
+    let data = VmDisk {
         path: machine.data_disk(),
         gib: machine.size.data_gib,
         image: None,
         access: access(paths, DISK_FILE),
     };
-    let defined = Defined {
+    let defined = DefinedVm {
         name: name.to_owned(),
-        xml: domain::xml(machine, birth.virtualisation),
+        xml: domain::xml(machine, vm.virtualisation),
         path: machine.definition(),
         access: access(paths, DISK_FILE),
     };
@@ -108,13 +105,13 @@ pub(crate) fn create(birth: &Birth<'_>) -> Vec<Step> {
         directory(paths, &machine.directory(), DISKS_DIR),
         Step::new(format!("disk of {name} for /"), os),
         Step::new(format!("disk of {name} for /var"), data),
-        seed_step(paths, machine, seed),
+        seed_step(paths, machine, Some(vm.host_key), &spec.keys),
     ];
-    steps.extend(addresses(birth.machine));
+    steps.extend(addresses(machine));
     steps.push(hosts_line(paths, machine));
-    steps.extend(birth.has_dnsmasq.then(reread));
+    steps.extend(vm.has_dnsmasq.then(reread));
     steps.push(Step::new(format!("machine {name}"), defined));
-    steps.push(settled(
+    steps.push(guarded(
         format!("{name} starts with the hypervisor"),
         virsh(["list", "--all", "--autostart", "--name"]),
         Expect::Line(name.to_owned()),
@@ -124,13 +121,13 @@ pub(crate) fn create(birth: &Birth<'_>) -> Vec<Step> {
     let start = virsh(["start", name]).within(PROVISION_UNIT_TIMEOUT);
     let running = virsh(["list", "--name"]);
     let expect = Expect::Line(name.to_owned());
-    steps.push(settled(format!("{name} runs"), running, expect, "start it", vec![start]));
+    steps.push(guarded(format!("{name} runs"), running, expect, "start it", vec![start]));
     steps
 }
 
 /// A machine that has taken its host key: it is nowhere else any more.
 pub(crate) fn finish(paths: &Paths, machine: &Machine, keys: &[String]) -> Vec<Step> {
-    vec![seed_step(paths, machine, seed::disk(machine, keys, None))]
+    vec![seed_step(paths, machine, None, keys)]
 }
 
 /// Nothing is left of a machine, however far it had come. No other is touched.
@@ -139,14 +136,14 @@ pub(crate) fn remove(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
     let id = machine.id.to_string();
     // By its id: a name could have been given to another.
     let mut steps = vec![
-        settled(
+        guarded(
             format!("{name} does not run"),
             virsh(["list", "--uuid"]),
             Expect::NoLine(id.clone()),
             "stop it",
             vec![virsh(["destroy", &id]).within(PROVISION_UNIT_TIMEOUT)],
         ),
-        settled(
+        guarded(
             format!("no machine {name}"),
             virsh(["list", "--all", "--uuid"]),
             Expect::NoLine(id.clone()),
@@ -159,7 +156,7 @@ pub(crate) fn remove(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
         ("name", "dns-host", &dns, machine.hostname_xml()),
         ("address", "ip-dhcp-host", &lease, lease.clone()),
     ] {
-        steps.push(settled(
+        steps.push(guarded(
             format!("{what} of {name} is free"),
             virsh(["net-dumpxml", NETWORK]),
             Expect::NoLine(line),
@@ -168,22 +165,15 @@ pub(crate) fn remove(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
         ));
     }
     let line = machine.hosts_line();
-    steps.push(settled(
+    steps.push(guarded(
         format!("{name} is not in /etc/hosts"),
         Command::new("grep", ["-qxF", "--", &line, HOSTS]),
         Expect::Nothing,
         "take its line out",
-        vec![without_line(&line)],
+        vec![without_lines(&format!("/^{}$/d", line.replace('.', "\\.")), HOSTS)],
     ));
     steps.extend(has_dnsmasq.then(reread));
-    let directory = machine.directory().display().to_string();
-    steps.push(settled(
-        format!("no {directory}"),
-        Command::new("test", ["-e", &directory]),
-        Expect::Nothing,
-        "remove its disks",
-        vec![Command::new("rm", ["-rf", "--one-file-system", "--", &directory])],
-    ));
+    steps.push(without_tree(&machine.directory()));
     steps
 }
 
@@ -210,29 +200,28 @@ fn slice(paths: &Paths, cpus: u64, memory_bytes: u64) -> Step {
          CPUQuota={quota}%\n# {memory_bytes} bytes are in this machine.\nMemoryAccounting=yes\n\
          MemoryMax={memory}\n"
     );
-    let path = paths.machines_bound();
-    file(paths, "bound of all machines", &path, Content::Text { text, mark: MARK }, PUBLIC_FILE)
+    drop_in(paths, "bound of all machines", &paths.machines_bound(), text)
 }
 
 fn network() -> [Step; 3] {
     let line = || Expect::Line(NETWORK.to_owned());
     let all = ["net-list", "--all", "--name"];
     [
-        settled(
+        guarded(
             format!("network {NETWORK}"),
             virsh(all),
             line(),
             "let libvirt know it",
             vec![virsh(["net-define", NETWORK_FILE])],
         ),
-        settled(
+        guarded(
             format!("network {NETWORK} is on"),
             virsh(["net-list", "--name"]),
             line(),
             "switch it on",
             vec![virsh(["net-start", NETWORK])],
         ),
-        settled(
+        guarded(
             format!("network {NETWORK} starts with the hypervisor"),
             virsh(all).with(["--autostart"]),
             line(),
@@ -261,13 +250,15 @@ pub(crate) fn image_path(image: &ImageSource) -> PathBuf {
     }
 }
 
-fn seed_step(paths: &Paths, machine: &Machine, seed: Zeroizing<Vec<u8>>) -> Step {
-    let goal = File {
-        path: machine.seed(),
-        content: Content::Secret(seed),
-        access: access(paths, DISK_FILE),
-    };
-    Step::new(format!("what {} is told", machine.name), goal)
+fn seed_step(
+    paths: &Paths,
+    machine: &Machine,
+    host_key: Option<&HostKey>,
+    keys: &[String],
+) -> Step {
+    let disk = seed::disk(machine, keys, host_key);
+    let name = format!("what {} is told", machine.name);
+    secret(&name, &machine.seed(), &disk, access(paths, DISK_FILE))
 }
 
 /// The same address at each boot, and a name for it.
@@ -275,14 +266,14 @@ fn addresses(machine: &Machine) -> [Step; 2] {
     let (lease, dns) = (machine.lease_xml(), machine.dns_xml());
     let shown = || virsh(["net-dumpxml", NETWORK]);
     [
-        settled(
+        guarded(
             format!("address {}", machine.address),
             shown(),
             Expect::Line(lease.clone()),
             "keep it for the machine",
             vec![net_update("add-last", "ip-dhcp-host", &lease)],
         ),
-        settled(
+        guarded(
             format!("name {}", machine.host_name()),
             shown(),
             Expect::Line(machine.hostname_xml()),
@@ -302,11 +293,6 @@ fn hosts_line(paths: &Paths, machine: &Machine) -> Step {
     file(paths, "name in /etc/hosts", Path::new(HOSTS), content, PUBLIC_FILE)
 }
 
-fn without_line(line: &str) -> Command {
-    let pattern = line.replace('.', "\\.");
-    Command::new("sed", ["--in-place", "--", &format!("/^{pattern}$/d"), HOSTS])
-}
-
 /// dnsmasq reads `/etc/hosts` at its start.
 fn reread() -> Step {
     let made_from = vec![PathBuf::from(HOSTS)];
@@ -314,31 +300,31 @@ fn reread() -> Step {
     Step::new("dnsmasq knows its name", Unit { name, is_enabled: true, made_from })
 }
 
-fn settled(name: String, ask: Command, expect: Expect, effect: &str, make: Vec<Command>) -> Step {
-    Step::new(name, Settled { ask, expect, effect: effect.to_owned(), make })
-}
-
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
-    use crate::provision::step::Goal;
+    use crate::provision::goal::condition::Condition;
+    use crate::provision::goal::file::File;
+    use crate::provision::goal::guarded::GuardedCommands;
     use crate::provision::vm::capacity::Hypervisor;
-    use crate::provision::vm::machine::tests::{machine, wish};
+    use crate::provision::vm::machine::tests::{machine, spec};
     use crate::provision::vm::spec::Sha256Hex;
 
-    fn facts() -> Facts {
+    fn facts() -> HypervisorFacts {
         let hypervisor =
             Hypervisor { cpus: 8, memory_bytes: 16 << 30, disk_bytes: 1, disk_used_bytes: 0 };
-        let room = Room { wanted: wish().size, hypervisor, machines: Vec::new() };
-        Facts { paths: Paths::default(), room }
+        let capacity = VmFits { wanted: spec().size, hypervisor, machines: Vec::new() };
+        HypervisorFacts { paths: Paths::default(), capacity }
     }
 
     fn created(machine: &Machine, has_dnsmasq: bool) -> Vec<Step> {
         let private = Zeroizing::new("secret".to_owned());
-        create(&Birth {
+        create(&NewVm {
             paths: &Paths::default(),
             machine,
-            wish: &wish(),
+            spec: &spec(),
             host_key: &HostKey { private, public: "ssh-ed25519 AAAA".to_owned() },
             virtualisation: Virtualisation::Kvm,
             has_dnsmasq,
@@ -351,19 +337,16 @@ mod tests {
 
     /// What the steps run, as a person would type it.
     fn typed(steps: &[Step]) -> Vec<String> {
-        let made = steps.iter().filter_map(|step| match &step.goal {
-            Goal::Settled(goal) => Some(goal.make.iter().map(ToString::to_string)),
-            _ => None,
-        });
-        made.flatten().collect()
+        let guarded = steps.iter().filter_map(Step::goal::<GuardedCommands>);
+        guarded.flat_map(|goal| goal.commands.iter().map(ToString::to_string)).collect()
     }
 
     #[test]
     fn whether_it_fits_is_asked_before_anything_is_changed() {
-        let steps = prepare(&facts(), &wish().image);
+        let steps = prepare(&facts(), &spec().image);
         let at = names(&steps).iter().position(|name| *name == "room for the machine");
         let before = &steps[..at.expect("it is asked")];
-        assert!(before.iter().all(|step| matches!(step.goal, Goal::Condition(_))));
+        assert!(before.iter().all(|step| step.goal::<Condition>().is_some()));
         let names = names(&steps);
         assert_eq!(names.last(), Some(&"image c.img"));
         assert!(!names.iter().any(|name| name.contains("up to date")), "{names:?}");
@@ -371,9 +354,9 @@ mod tests {
 
     #[test]
     fn all_machines_together_leave_a_tenth() {
-        let steps = prepare(&facts(), &wish().image);
+        let steps = prepare(&facts(), &spec().image);
         let slice = steps.iter().find(|step| step.name == "bound of all machines");
-        let Some(Goal::File(file)) = slice.map(|step| &step.goal) else { panic!("no file") };
+        let file = slice.and_then(Step::goal::<File>).expect("a file");
         assert!(file.path.ends_with("machine.slice.d/50-convocate.conf"));
         let Content::Text { text, .. } = &file.content else { panic!("no text") };
         assert!(text.contains("\nCPUQuota=720%\n"), "{text}");
@@ -388,7 +371,7 @@ mod tests {
         let sha256 = Sha256Hex::parse(&"a".repeat(64)).expect("it is one");
         assert_eq!(last(&file(Some(sha256))), "image /srv/i.img");
         assert_eq!(image_path(&file(None)), Path::new("/srv/i.img"));
-        assert!(image_path(&wish().image).starts_with(CACHE));
+        assert!(image_path(&spec().image).starts_with(CACHE));
     }
 
     #[test]
@@ -441,12 +424,12 @@ mod tests {
         let machine = machine(1);
         let has_secret = |steps: &[Step]| {
             let seed = steps.iter().find(|step| step.name.ends_with(" is told"));
-            let Some(Goal::File(file)) = seed.map(|step| &step.goal) else { panic!("no seed") };
+            let file = seed.and_then(Step::goal::<File>).expect("a seed");
             assert_eq!((file.path.clone(), file.access.mode), (machine.seed(), 0o600));
             let Content::Secret(bytes) = &file.content else { panic!("it is shown") };
             bytes.windows(6).any(|part| part == b"secret")
         };
         assert!(has_secret(&created(&machine, false)));
-        assert!(!has_secret(&finish(&Paths::default(), &machine, &wish().keys)));
+        assert!(!has_secret(&finish(&Paths::default(), &machine, &spec().keys)));
     }
 }

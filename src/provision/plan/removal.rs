@@ -4,25 +4,27 @@
 //! and the user stay unless they are to go, too. Packages, the firewall and Docker stay: others
 //! use them. So do virtual machines, with their disks and names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::docker::call;
 use crate::limits::{AGENT_PORT, LOG_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
 use crate::paths::{
     AGENT_UNIT, CERTIFICATE_UNITS, Paths, RENEWAL_UNITS, SERVICE_USER, SESSIONS_SLICE, STATUS_UNIT,
 };
-use crate::provision::goal::command::{Condition, Expect, Settled};
+use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::Absent;
+use crate::provision::goal::guarded::Expect;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::upgrade;
-use crate::provision::order::{Answer, Command, Question};
+use crate::provision::order::Command;
+use crate::provision::plan::parts::{condition, guarded};
 use crate::provision::plan::units::MARK;
 use crate::provision::step::Step;
 use crate::provision::vm::machine::CACHE;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct RemovalFacts {
     pub(crate) paths: Paths,
     /// Whether homes, logs and the user go, too.
     pub(crate) with_homes: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Facts {
 }
 
 /// All steps, in their order.
-pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
+pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
     let paths = &facts.paths;
     let mut steps = Vec::new();
     steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));
@@ -70,44 +72,23 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
 }
 
 fn no_sessions_run(label: &'static str) -> Step {
-    Step::new(
-        "no session runs",
-        Condition {
-            ask: Question::Engine(call::containers(label)),
-            fault: |answer| match answer {
-                Answer::Engine(Ok(response)) => match response.clone().containers() {
-                    Ok(all) => match all.iter().filter(|one| one.state == "running").count() {
-                        0 => None,
-                        count => Some(format!("{count} sessions run here")),
-                    },
-                    Err(error) => Some(format!("docker: {error}")),
-                },
-                Answer::Engine(Err(why)) => Some(why.clone()),
-                _ => Some("nobody asked".to_owned()),
-            },
-            advice: "end them first: convocate kill".to_owned(),
+    let check = Check::Docker(call::containers(label), |response| match response.containers() {
+        Ok(all) => match all.iter().filter(|one| one.state == "running").count() {
+            0 => None,
+            count => Some(format!("{count} sessions run here")),
         },
-    )
+        Err(error) => Some(format!("docker: {error}")),
+    });
+    condition("no session runs", check, "end them first: convocate kill")
 }
 
 /// A unit that is stopped, not started any more, and gone.
 fn without_unit(paths: &Paths, unit: &str) -> Step {
-    let path = paths.unit(unit);
-    let path = path.display().to_string();
+    let path = paths.unit(unit).display().to_string();
     let disable = Command::new("systemctl", ["disable", "--now", "--quiet", unit]);
-    Step::new(
-        format!("no {unit}"),
-        Settled {
-            ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &path]),
-            expect: Expect::Nothing,
-            effect: format!("stop {unit} and remove {path}"),
-            make: vec![
-                disable.within(PROVISION_UNIT_TIMEOUT),
-                Command::new("rm", ["-f", "--", &path]),
-                Command::new("systemctl", ["daemon-reload"]),
-            ],
-        },
-    )
+    let commands = vec![disable.within(PROVISION_UNIT_TIMEOUT), rm(&path), daemon_reload()];
+    let effect = format!("stop {unit} and remove {path}");
+    guarded(format!("no {unit}"), is_ours(&path), Expect::Nothing, effect, commands)
 }
 
 /// What we gave to other services, which then read their files again.
@@ -124,124 +105,133 @@ fn drop_ins(paths: &Paths) -> Vec<Step> {
         (paths.rsyslog_shell_confinement(), None),
     ]
     .into_iter()
-    .map(|(path, unit)| drop_in(&path, unit))
+    .map(|(path, unit)| without_drop_in(&path, unit))
     .collect()
 }
 
 /// A drop-in of ours that is gone, and the unit that read it reads its files again.
-pub(crate) fn drop_in(path: &Path, unit: Option<&str>) -> Step {
-    let shown = path.display().to_string();
-    let mut make = vec![Command::new("rm", ["-f", "--", &shown])];
-    make.extend(unit.map(|unit| Command::new("systemctl", ["try-restart", unit])));
-    let goal = Settled {
-        ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &shown]),
-        expect: Expect::Nothing,
-        effect: format!("remove {shown}"),
-        make,
-    };
-    Step::new(format!("no {shown}"), goal)
+pub(crate) fn without_drop_in(path: &Path, unit: Option<&str>) -> Step {
+    let restart = unit.map(|unit| Command::new("systemctl", ["try-restart", unit]));
+    without_ours(path, restart.into_iter().collect())
 }
 
-/// What machines have in common: their bound, and the image that their disks were copied from.
+/// What machines have in common: their limits, and the image that their disks were copied from.
 fn of_machines(paths: &Paths) -> [Step; 3] {
-    let bound = paths.machines_bound();
-    let place = bound.parent().unwrap_or(&bound).display().to_string();
-    let bound = bound.display().to_string();
-    let unbound = Settled {
-        ask: Command::new("grep", ["--quiet", "--no-messages", "--", MARK, &bound]),
-        expect: Expect::Nothing,
-        effect: format!("remove {bound}"),
-        make: vec![
-            Command::new("rm", ["-f", "--", &bound]),
-            Command::new("rmdir", ["--ignore-fail-on-non-empty", "--", &place]),
-            Command::new("systemctl", ["daemon-reload"]),
-        ],
-    };
+    let limits = paths.machines_bound();
+    let place = limits.parent().unwrap_or(&limits).display().to_string();
+    let rmdir = Command::new("rmdir", ["--ignore-fail-on-non-empty", "--", &place]);
     let disks = Path::new(CACHE).parent().unwrap_or(Path::new(CACHE)).display().to_string();
-    let empty = Settled {
-        ask: Command::new("sh", ["-c", &format!("test -d {disks} && ! ls -A {disks} | grep -q .")]),
-        expect: Expect::Nothing,
-        effect: format!("remove {disks}"),
-        make: vec![Command::new("rmdir", ["--", &disks])],
-    };
     [
-        Step::new(format!("no {bound}"), unbound),
+        without_ours(&limits, vec![rmdir, daemon_reload()]),
         without_tree(Path::new(CACHE)),
-        Step::new(format!("no {disks} without machines"), empty),
+        guarded(
+            format!("no {disks} without machines"),
+            Command::new("sh", ["-c", &format!("test -d {disks} && ! ls -A {disks} | grep -q .")]),
+            Expect::Nothing,
+            format!("remove {disks}"),
+            vec![Command::new("rmdir", ["--", &disks])],
+        ),
     ]
 }
 
-/// Logs that rsyslog has kept for a shell host which was away.
+/// Logs that rsyslog has kept for a shell host that could not be reached.
 fn without_waiting_logs(paths: &Paths) -> Step {
     let files = format!("{}/convocate-forward*", paths.rsyslog_spool().display());
-    let goal = Settled {
-        ask: Command::new("sh", ["-c", &format!("ls {files} >/dev/null 2>&1")]),
-        expect: Expect::Nothing,
-        effect: format!("remove {files}"),
-        make: vec![Command::new("sh", ["-c", &format!("rm -f {files}")])],
-    };
-    Step::new("no logs on their way", goal)
+    guarded(
+        "no logs on their way",
+        Command::new("sh", ["-c", &format!("ls {files} >/dev/null 2>&1")]),
+        Expect::Nothing,
+        format!("remove {files}"),
+        vec![Command::new("sh", ["-c", &format!("rm -f {files}")])],
+    )
 }
 
 /// The firewall no longer lets this port in.
 pub(crate) fn without_rule(port: u16) -> Step {
     let rule = format!("{port}/tcp");
-    let goal = Settled {
-        ask: Command::new("ufw", ["show", "added"]),
-        expect: Expect::NoLine(format!("ufw allow {rule}")),
-        effect: format!("take back the rule for {rule}"),
-        make: vec![Command::new("ufw", ["delete", "allow", &rule])],
-    };
-    Step::new(format!("no rule for {rule}"), goal)
+    guarded(
+        format!("no rule for {rule}"),
+        Command::new("ufw", ["show", "added"]),
+        Expect::NoLine(format!("ufw allow {rule}")),
+        format!("take back the rule for {rule}"),
+        vec![Command::new("ufw", ["delete", "allow", &rule])],
+    )
 }
 
 /// The user no longer gets our program at a login, and it is no login shell any more.
 fn login_shell(paths: &Paths) -> [Step; 2] {
     let program = paths.program("convocate").display().to_string();
     let shells = paths.login_shells().display().to_string();
-    let user = Settled {
-        ask: Command::new("grep", ["--quiet", &format!("^{SERVICE_USER}:.*:{program}$")])
-            .with(["/etc/passwd"]),
-        expect: Expect::Nothing,
-        effect: format!("give the user {SERVICE_USER} no login shell"),
-        make: vec![Command::new("usermod", ["--shell", "/usr/sbin/nologin", SERVICE_USER])],
-    };
-    let line = Settled {
-        ask: Command::new("grep", ["--quiet", "--line-regexp", "--fixed-strings", "--"])
-            .with([program.as_str(), shells.as_str()]),
-        expect: Expect::Nothing,
-        effect: format!("take {program} out of {shells}"),
-        make: vec![
-            Command::new("sed", ["--in-place", "--"]).with([format!("\\,^{program}$,d"), shells]),
-        ],
-    };
-    [Step::new("login shell", user), Step::new("login shells", line)]
+    let of_user = format!("^{SERVICE_USER}:.*:{program}$");
+    let listed = ["--quiet", "--line-regexp", "--fixed-strings", "--", &program, &shells];
+    [
+        guarded(
+            "login shell",
+            Command::new("grep", ["--quiet", &of_user, "/etc/passwd"]),
+            Expect::Nothing,
+            format!("give the user {SERVICE_USER} no login shell"),
+            vec![Command::new("usermod", ["--shell", "/usr/sbin/nologin", SERVICE_USER])],
+        ),
+        guarded(
+            "login shells",
+            Command::new("grep", listed),
+            Expect::Nothing,
+            format!("take {program} out of {shells}"),
+            vec![without_lines(&format!("\\,^{program}$,d"), &shells)],
+        ),
+    ]
 }
 
 fn without_user() -> Step {
-    let goal = Settled {
-        ask: Command::new("getent", ["passwd", SERVICE_USER]),
-        expect: Expect::Output(String::new()),
-        effect: format!("remove the user {SERVICE_USER}"),
-        make: vec![Command::new("userdel", [SERVICE_USER])],
-    };
-    Step::new(format!("no user {SERVICE_USER}"), goal)
+    guarded(
+        format!("no user {SERVICE_USER}"),
+        Command::new("getent", ["passwd", SERVICE_USER]),
+        Expect::Output(String::new()),
+        format!("remove the user {SERVICE_USER}"),
+        vec![Command::new("userdel", [SERVICE_USER])],
+    )
 }
 
 /// A directory that is gone with all that was in it.
 pub(crate) fn without_tree(path: &Path) -> Step {
-    let shown = path.display().to_string();
-    let goal = Settled {
-        ask: Command::new("test", ["-e", &shown]),
-        expect: Expect::Nothing,
-        effect: format!("remove {shown} with all that is in it"),
-        make: vec![Command::new("rm", ["-rf", "--one-file-system", "--", &shown])],
-    };
-    Step::new(format!("no {shown}"), goal)
+    let path = path.display().to_string();
+    guarded(
+        format!("no {path}"),
+        Command::new("test", ["-e", &path]),
+        Expect::Nothing,
+        format!("remove {path} with all that is in it"),
+        vec![Command::new("rm", ["-rf", "--one-file-system", "--", &path])],
+    )
 }
 
 fn without_file(path: &Path) -> Step {
-    Step::new(format!("no {}", path.display()), Absent(PathBuf::from(path)))
+    Step::new(format!("no {}", path.display()), Absent(path.to_owned()))
+}
+
+/// A file that is gone if it is ours, after which some commands run.
+fn without_ours(path: &Path, after: Vec<Command>) -> Step {
+    let path = path.display().to_string();
+    let commands = std::iter::once(rm(&path)).chain(after).collect();
+    let effect = format!("remove {path}");
+    guarded(format!("no {path}"), is_ours(&path), Expect::Nothing, effect, commands)
+}
+
+/// Ends with status 0 if the file begins as ours do.
+fn is_ours(path: &str) -> Command {
+    Command::new("grep", ["--quiet", "--no-messages", "--", MARK, path])
+}
+
+fn rm(path: &str) -> Command {
+    Command::new("rm", ["-f", "--", path])
+}
+
+fn daemon_reload() -> Command {
+    Command::new("systemctl", ["daemon-reload"])
+}
+
+/// Takes lines out of a file, by an expression of sed(1).
+pub(crate) fn without_lines(expression: &str, file: &str) -> Command {
+    Command::new("sed", ["--in-place", "--", expression, file])
 }
 
 #[cfg(test)]
@@ -249,7 +239,7 @@ mod tests {
     use super::*;
 
     fn names(with_homes: bool) -> String {
-        let facts = Facts {
+        let facts = RemovalFacts {
             paths: Paths::default(),
             with_homes,
             has_docker: true,
@@ -297,11 +287,11 @@ mod tests {
     #[test]
     fn every_file_of_an_agent_host_goes() {
         use crate::base::rng::Rng;
+        use crate::provision::goal::file::{Directory, File};
         use crate::provision::logs::user::LogUser;
         use crate::provision::plan::{agent_host, shell_host};
-        use crate::provision::step::Goal;
         let (paths, rng) = (Paths::default(), &mut Rng::from_seed([7; 32]));
-        let agent = agent_host::Facts {
+        let agent = agent_host::AgentHostFacts {
             paths: paths.clone(),
             cores: 2,
             memory_bytes: 1 << 34,
@@ -309,7 +299,7 @@ mod tests {
             image: None,
             log_user: LogUser::Root,
         };
-        let shell = shell_host::Facts {
+        let shell = shell_host::ShellHostFacts {
             paths: paths.clone(),
             program: vec![1],
             image: None,
@@ -320,11 +310,9 @@ mod tests {
         steps.extend(shell_host::plan(&shell, rng));
         let removed = names(true);
         for step in steps {
-            let path = match step.goal {
-                Goal::File(file) => file.path,
-                Goal::Directory(directory) => directory.path,
-                _ => continue,
-            };
+            let file = step.goal::<File>().map(|file| &file.path);
+            let directory = step.goal::<Directory>().map(|directory| &directory.path);
+            let Some(path) = file.or(directory) else { continue };
             let is_removed = path.ancestors().any(|path| {
                 let shown = path.display().to_string();
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -334,7 +322,7 @@ mod tests {
                 })
             });
             // Of the login shells only our line goes.
-            assert!(is_removed || path == paths.login_shells(), "{}", path.display());
+            assert!(is_removed || *path == paths.login_shells(), "{}", path.display());
         }
     }
 }

@@ -4,23 +4,20 @@
 //! the status listener's key, who may push.
 
 use crate::base::rng::Rng;
-use crate::paths::{
-    CONFIG_DIR, Owner, PUBLIC_FILE, Paths, SHARED_STATE_DIR, STATE_DIR, STATUS_UNIT,
-};
+use crate::paths::{CONFIG_DIR, Owner, Paths, SHARED_STATE_DIR, STATE_DIR, STATUS_UNIT};
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::file::Content;
 use crate::provision::goal::image::Image;
-use crate::provision::goal::unit::Unit;
 use crate::provision::logs::user::LogUser;
-use crate::provision::plan::agent_host::{
-    account, directory, docker, file, key, once, program, systemd,
+use crate::provision::plan::parts::{
+    account, authorized_keys, directory, docker, drop_in, file, key, program, systemd, unit,
 };
-use crate::provision::plan::units::{DNSMASQ, MARK, STATUS_SERVICE};
+use crate::provision::plan::units::{DNSMASQ, STATUS_SERVICE};
 use crate::provision::step::Step;
 
 /// What the plan depends on.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct ShellHostFacts {
     pub(crate) paths: Paths,
     /// The program, to be put in its place.
     pub(crate) program: Vec<u8>,
@@ -33,7 +30,7 @@ pub(crate) struct Facts {
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
-pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn plan(facts: &ShellHostFacts, rng: &mut Rng) -> Vec<Step> {
     let paths = &facts.paths;
     if !paths.is_system() {
         return own_files(paths, &facts.log_user, rng);
@@ -53,38 +50,21 @@ pub(crate) fn plan(facts: &Facts, rng: &mut Rng) -> Vec<Step> {
     if facts.has_dnsmasq {
         steps.extend(dnsmasq(paths));
     }
-    let unit = Content::Text { text: STATUS_SERVICE.to_owned(), mark: MARK };
     let unit_path = paths.unit(STATUS_UNIT);
-    steps.push(file(paths, "unit of the status listener", &unit_path, unit, PUBLIC_FILE));
-    steps.push(Step::new(STATUS_UNIT, service(paths)));
+    steps.push(drop_in(paths, "unit of the status listener", &unit_path, STATUS_SERVICE));
+    // Restarted when something that it reads only at its start is newer.
+    let made_from = vec![unit_path, paths.program("convocate"), paths.status_host_key()];
+    steps.push(unit(STATUS_UNIT, made_from));
     steps
 }
 
-/// The service, restarted when something that it reads only at its start is newer.
-pub(crate) fn service(paths: &Paths) -> Unit {
-    Unit {
-        name: STATUS_UNIT.to_owned(),
-        is_enabled: true,
-        made_from: vec![
-            paths.unit(STATUS_UNIT),
-            paths.program("convocate"),
-            paths.status_host_key(),
-        ],
-    }
-}
-
 fn own_files(paths: &Paths, log_user: &LogUser, rng: &mut Rng) -> Vec<Step> {
-    let keys = paths.status_authorized_keys();
-    let is_text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(_) => Ok(()),
-        Err(_) => Err("is no text".to_owned()),
-    };
     vec![
         directory(paths, &paths.shell_config(), log_user.config_dir()),
         directory(paths, &paths.agent_keys(), CONFIG_DIR),
         directory(paths, &paths.shell_state(), SHARED_STATE_DIR),
         key(paths, "status host key", &paths.status_host_key(), "status host key", rng),
-        once(paths, "who may tell", &keys, Vec::new(), PUBLIC_FILE, is_text),
+        authorized_keys(paths, "who may tell", &paths.status_authorized_keys()),
     ]
 }
 
@@ -96,27 +76,24 @@ fn login_shells(paths: &Paths, shell: &str) -> Step {
 
 fn dnsmasq(paths: &Paths) -> [Step; 2] {
     let path = paths.dnsmasq_drop_in();
-    let content = Content::Text { text: DNSMASQ.to_owned(), mark: MARK };
-    let name = "dnsmasq.service".to_owned();
-    let unit = Unit { name, is_enabled: true, made_from: vec![path.clone()] };
     [
-        file(paths, "names of sessions for dnsmasq", &path, content, PUBLIC_FILE),
-        Step::new("dnsmasq.service", unit),
+        drop_in(paths, "names of sessions for dnsmasq", &path, DNSMASQ),
+        unit("dnsmasq.service", vec![path]),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::step::Goal;
+    use crate::provision::goal::file::File;
 
     fn names(root: &str, has_dnsmasq: bool) -> Vec<String> {
         let paths = Paths::below(root);
         let log_user = LogUser::Root;
-        let facts = Facts { paths, program: vec![1], image: None, has_dnsmasq, log_user };
+        let facts = ShellHostFacts { paths, program: vec![1], image: None, has_dnsmasq, log_user };
         let steps = plan(&facts, &mut Rng::from_seed([7; 32]));
         for step in &steps {
-            if let Goal::File(file) = &step.goal {
+            if let Some(file) = step.goal::<File>() {
                 assert!(file.path.starts_with(root), "{}", file.path.display());
                 assert_eq!(file.access.owner.is_some(), root == "/", "{}", step.name);
             }

@@ -4,18 +4,19 @@
 //! An update never makes a host an agent host: that takes keys of both sides.
 
 use crate::base::rng::Rng;
-use crate::paths::{AGENT_UNIT, Owner, Paths};
-use crate::provision::goal::command::Condition;
+use crate::paths::{Owner, Paths};
+use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::Content;
-use crate::provision::order::{Answer, Entry, Question};
-use crate::provision::plan::agent_host::{self, Facts, current_image, file, program, service};
+use crate::provision::order::Entry;
+use crate::provision::plan::agent_host::{self, AgentHostFacts, current_image, service};
+use crate::provision::plan::parts::{condition, file, program};
 use crate::provision::step::Step;
 
 /// The agent's program, as its file is called.
 pub(crate) const PROGRAM: &str = "convocate-agent";
 
 /// Everything that a newer version installs; `before` is the program that is there now.
-pub(crate) fn replace(facts: &Facts, before: Option<Vec<u8>>, rng: &mut Rng) -> Vec<Step> {
+pub(crate) fn replace(facts: &AgentHostFacts, before: Option<Vec<u8>>, rng: &mut Rng) -> Vec<Step> {
     let mut steps = vec![is_agent_host(&facts.paths)];
     let kept = before.filter(|before| *before != facts.program);
     steps.extend(kept.map(|before| {
@@ -28,35 +29,30 @@ pub(crate) fn replace(facts: &Facts, before: Option<Vec<u8>>, rng: &mut Rng) -> 
 
 /// The program from before in its place again, and started.
 pub(crate) fn back(paths: &Paths, before: &[u8]) -> Vec<Step> {
-    vec![program(paths, PROGRAM, before), Step::new(AGENT_UNIT, service(paths))]
+    vec![program(paths, PROGRAM, before), service(paths)]
 }
 
 /// New sessions get this image: the agent reads that at its start.
 pub(crate) fn stamp(paths: &Paths, tag: &str) -> Vec<Step> {
-    vec![current_image(paths, tag), Step::new(AGENT_UNIT, service(paths))]
+    vec![current_image(paths, tag), service(paths)]
 }
 
 fn is_agent_host(paths: &Paths) -> Step {
-    Step::new(
-        "an agent host",
-        Condition {
-            ask: Question::Look(paths.agent_id()),
-            fault: |answer| match answer {
-                Answer::Looked(Entry::File { .. }) => None,
-                _ => Some("there is no agent here that could be updated".to_owned()),
-            },
-            advice: "make it an agent host first: convocate-host help".to_owned(),
-        },
-    )
+    let check = Check::Path(paths.agent_id(), |entry| match entry {
+        Entry::File { .. } => None,
+        _ => Some("there is no agent here that could be updated".to_owned()),
+    });
+    condition("an agent host", check, "make it an agent host first: convocate-host help")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paths::AGENT_UNIT;
     use crate::provision::logs::user::LogUser;
 
     fn names(before: Option<&[u8]>) -> Vec<String> {
-        let facts = Facts {
+        let facts = AgentHostFacts {
             paths: Paths::default(),
             cores: 2,
             memory_bytes: 1 << 34,

@@ -32,15 +32,15 @@ use std::path::PathBuf;
 use self::wait::{Stopped, Waiter};
 use crate::io::clock::Clock;
 use crate::io::signals::Signals;
-use crate::provision::engine::{Engine, Event, Mode, Tally};
+use crate::provision::engine::{StepEngine, StepEvent, StepMode, StepTally};
 use crate::provision::order::{Action, Answer, Order, Question};
 use crate::provision::step::Step;
 
 /// How a run is to be.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct DriverOptions {
     /// Whether anything is changed.
-    pub(crate) mode: Mode,
+    pub(crate) mode: StepMode,
     /// Where the Docker Engine listens.
     pub(crate) docker_socket: PathBuf,
     /// Whether the end of standard input ends the run.
@@ -54,12 +54,12 @@ pub(crate) struct Options {
 /// When the process cannot wait for anything, which no machine in order does.
 pub(crate) fn run<E: std::fmt::Display>(
     steps: Vec<Step>,
-    options: &Options,
-    mut tell: impl FnMut(&Event) -> Result<(), E>,
-) -> io::Result<Tally> {
+    options: &DriverOptions,
+    mut tell: impl FnMut(&StepEvent) -> Result<(), E>,
+) -> io::Result<StepTally> {
     let clock = Clock::new();
     let mut waiter = Waiter::new(Signals::block()?, options)?;
-    let mut engine = Engine::new(steps, options.mode);
+    let mut engine = StepEngine::new(steps, options.mode);
     loop {
         let order = engine.next(clock.mono());
         if let Err(why) = tell_all(&mut engine, &mut tell) {
@@ -80,8 +80,8 @@ pub(crate) fn run<E: std::fmt::Display>(
 }
 
 fn tell_all<E>(
-    engine: &mut Engine,
-    tell: &mut impl FnMut(&Event) -> Result<(), E>,
+    engine: &mut StepEngine,
+    tell: &mut impl FnMut(&StepEvent) -> Result<(), E>,
 ) -> Result<(), E> {
     while let Some(event) = engine.poll_event() {
         tell(&event)?;

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use super::*;
 use crate::io::scratch::Scratch;
-use crate::provision::engine::Outcome;
-use crate::provision::goal::command::{Expect, Settled};
+use crate::provision::engine::StepOutcome;
 use crate::provision::goal::file::{Content, Directory, File};
+use crate::provision::goal::guarded::{Expect, GuardedCommands};
 use crate::provision::goal::image::Image;
 use crate::provision::order::{Access, Command};
 
-fn take(steps: Vec<Step>, mode: Mode) -> (Vec<Outcome>, Tally) {
+fn take(steps: Vec<Step>, mode: StepMode) -> (Vec<StepOutcome>, StepTally) {
     let docker_socket = PathBuf::from("/no/such/socket");
-    let options = Options { mode, docker_socket, until_stdin_ends: false };
+    let options = DriverOptions { mode, docker_socket, until_stdin_ends: false };
     let mut outcomes = Vec::new();
     let tally = run(steps, &options, |event| {
-        if let Event::Finished { outcome, .. } = event {
+        if let StepEvent::Finished { outcome, .. } = event {
             outcomes.push(outcome.clone());
         }
         Ok::<(), Infallible>(())
@@ -37,19 +37,19 @@ fn plan(top: &Path) -> Vec<Step> {
 }
 
 /// A file that a program makes.
-fn touched(top: &Path, program: &str) -> Settled {
+fn touched(top: &Path, program: &str) -> GuardedCommands {
     let path = top.join("touched").display().to_string();
-    Settled {
-        ask: Command::new("test", ["-e", &path]),
-        expect: Expect::Success,
+    GuardedCommands {
+        guard: Command::new("test", ["!", "-e", &path]),
+        expect: Expect::Nothing,
         effect: "touch it".into(),
-        make: vec![Command::new(program, [&path])],
+        commands: vec![Command::new(program, [&path])],
     }
 }
 
-fn failure(outcome: &Outcome) -> &str {
+fn failure(outcome: &StepOutcome) -> &str {
     match outcome {
-        Outcome::Failed(failure) => &failure.what,
+        StepOutcome::Failed(failure) => &failure.what,
         other => panic!("{other:?}"),
     }
 }
@@ -57,13 +57,13 @@ fn failure(outcome: &Outcome) -> &str {
 #[test]
 fn everything_is_there_and_the_second_run_finds_it() {
     let scratch = Scratch::new();
-    let (_, tally) = take(plan(scratch.path()), Mode::Check);
+    let (_, tally) = take(plan(scratch.path()), StepMode::Check);
     assert_eq!((tally.changed, fs::read_dir(scratch.path()).unwrap().count()), (3, 0));
-    let (outcomes, tally) = take(plan(scratch.path()), Mode::Apply);
+    let (outcomes, tally) = take(plan(scratch.path()), StepMode::Apply);
     assert_eq!((tally.changed, tally.failed), (3, 0), "{outcomes:?}");
     assert_eq!(fs::read_to_string(scratch.join("e/f")).unwrap(), "# ours\n");
     assert!(scratch.join("touched").exists());
-    assert_eq!(take(plan(scratch.path()), Mode::Apply).1.ok, 3);
+    assert_eq!(take(plan(scratch.path()), StepMode::Apply).1.ok, 3);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn a_program_that_fails_is_missing_or_hangs_is_named() {
     ] {
         let mut step = touched(scratch.path(), "touch");
         let patience = Duration::from_millis(300);
-        step.make = vec![Command::new(program, arguments).within(patience)];
-        let (outcomes, _) = take(vec![Step::new("x", step)], Mode::Apply);
+        step.commands = vec![Command::new(program, arguments).within(patience)];
+        let (outcomes, _) = take(vec![Step::new("x", step)], StepMode::Apply);
         assert!(failure(&outcomes[0]).ends_with(words), "{outcomes:?}");
     }
 }
@@ -86,7 +86,7 @@ fn a_program_that_fails_is_missing_or_hangs_is_named() {
 #[test]
 fn an_engine_that_is_not_there_is_named() {
     let image = Image { tag: "x:1".into(), base: None, context: Vec::new(), hash: "".into() };
-    let (outcomes, _) = take(vec![Step::new("image", image)], Mode::Apply);
+    let (outcomes, _) = take(vec![Step::new("image", image)], StepMode::Apply);
     let words = "no Docker engine answers at /no/such/socket: ";
     assert!(failure(&outcomes[0]).starts_with(words), "{outcomes:?}");
 }
@@ -97,15 +97,18 @@ fn an_owner_that_is_not_there_is_named() {
     let account = crate::provision::order::Account { user: "no-such".into(), group: "x".into() };
     let access = Access { owner: Some(account), mode: 0o700 };
     let directory = Directory { path: scratch.join("d"), access };
-    let (outcomes, _) = take(vec![Step::new("d", directory)], Mode::Apply);
+    let (outcomes, _) = take(vec![Step::new("d", directory)], StepMode::Apply);
     assert_eq!(failure(&outcomes[0]), "there is no user no-such");
 }
 
 #[test]
 fn nobody_listening_ends_the_run() {
     let scratch = Scratch::new();
-    let options =
-        Options { mode: Mode::Apply, docker_socket: PathBuf::new(), until_stdin_ends: false };
+    let options = DriverOptions {
+        mode: StepMode::Apply,
+        docker_socket: PathBuf::new(),
+        until_stdin_ends: false,
+    };
     let tally = run(plan(scratch.path()), &options, |_| Err("gone")).unwrap();
     assert_eq!(tally.changed, 0);
     assert!(!scratch.join("e").exists());

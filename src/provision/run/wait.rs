@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::Options;
+use super::DriverOptions;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
@@ -44,7 +44,7 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    pub(super) fn new(signals: Signals, options: &Options) -> io::Result<Waiter> {
+    pub(super) fn new(signals: Signals, options: &DriverOptions) -> io::Result<Waiter> {
         let reactor = Reactor::new()?;
         let _ = reactor.watch(&signals, SIGNALS, Interests::Read)?;
         let parent_pipe = match options.until_stdin_ends {

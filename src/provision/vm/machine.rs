@@ -56,12 +56,12 @@ const PREFIX: &str = "vm-";
 
 impl Machine {
     /// Draws a new one.
-    pub(crate) fn draw(wish: &VmSpec, address: Ipv4Addr, rng: &mut Rng) -> Machine {
+    pub(crate) fn draw(spec: &VmSpec, address: Ipv4Addr, rng: &mut Rng) -> Machine {
         Machine {
             name: Name::draw(rng),
-            domain: wish.domain.clone(),
-            user: wish.user.clone(),
-            size: wish.size,
+            domain: spec.domain.clone(),
+            user: spec.user.clone(),
+            size: spec.size,
             address,
             id: MachineId(Uuid::random(rng)),
             var_id: MachineId(Uuid::random(rng)),
@@ -195,7 +195,7 @@ pub mod tests {
     use super::*;
     use crate::provision::vm::spec::{ImageSource, Url};
 
-    pub(crate) fn wish() -> VmSpec {
+    pub(crate) fn spec() -> VmSpec {
         VmSpec {
             size: Size { cpus: 2, memory_mib: 2048, os_gib: 10, data_gib: 20 },
             domain: Domain::parse("lab.example").unwrap(),
@@ -209,7 +209,7 @@ pub mod tests {
     }
 
     pub(crate) fn machine(seed: u8) -> Machine {
-        Machine::draw(&wish(), Ipv4Addr::new(192, 168, 122, 9), &mut Rng::from_seed([seed; 32]))
+        Machine::draw(&spec(), Ipv4Addr::new(192, 168, 122, 9), &mut Rng::from_seed([seed; 32]))
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn wipe(mut value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::vm::machine::tests::{machine, wish};
+    use crate::provision::vm::machine::tests::{machine, spec};
 
     fn key() -> HostKey {
         let private = Zeroizing::new("-----BEGIN\nsecret\n-----END\n".to_owned());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn told(host_key: Option<&HostKey>) -> Value {
-        let text = user_data(&machine(1), &wish().keys, host_key);
+        let text = user_data(&machine(1), &spec().keys, host_key);
         serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap()
     }
 
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(told["users"][0]["name"], "ann");
         assert_eq!(told["users"][0]["lock_passwd"], true);
         // As it is, with all quotes.
-        assert_eq!(told["users"][0]["ssh_authorized_keys"][0], wish().keys[0]);
+        assert_eq!(told["users"][0]["ssh_authorized_keys"][0], spec().keys[0]);
         assert_eq!(told["ssh_keys"]["ed25519_private"], key().private.as_str());
         assert_eq!(told["disable_root"], true);
         let call = told["bootcmd"][0].as_array().unwrap();
@@ -126,7 +126,7 @@ mod tests {
         first.as_object_mut().unwrap().remove("ssh_keys");
         assert_eq!(first, later);
         let has_secret = |key: Option<&HostKey>| {
-            let disk = disk(&machine(1), &wish().keys, key);
+            let disk = disk(&machine(1), &spec().keys, key);
             disk.windows(6).any(|it| it == b"secret")
         };
         assert!(has_secret(Some(&key())) && !has_secret(None));

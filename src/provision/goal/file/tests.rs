@@ -15,7 +15,7 @@ fn found(text: &str, mode: u32) -> Answer {
     Answer::Looked(Entry::File { bytes: text.as_bytes().to_vec(), seen })
 }
 
-fn judged(content: Content, answer: Answer) -> Verdict {
+fn judged(content: Content, answer: Answer) -> StepVerdict {
     let access = Access { owner: Some(account("root")), mode: 0o644 };
     File { path: "/etc/x".into(), content, access }.judge(&[answer])
 }
@@ -24,9 +24,9 @@ fn text(text: &str) -> Content {
     Content::Text { text: text.into(), mark: MARK }
 }
 
-fn change(verdict: Verdict) -> Change {
+fn change(verdict: StepVerdict) -> Change {
     match verdict {
-        Verdict::Differs(change) => change,
+        StepVerdict::Differs(change) => change,
         other => panic!("{other:?}"),
     }
 }
@@ -41,7 +41,7 @@ fn written(change: &Change) -> String {
 #[test]
 fn content_owner_and_mode_are_each_compared() {
     let ours = "# Written by convocate\nx\n";
-    assert_eq!(judged(text(ours), found(ours, 0o644)), Verdict::Holds);
+    assert_eq!(judged(text(ours), found(ours, 0o644)), StepVerdict::Holds);
     let moded = change(judged(text(ours), found(ours, 0o600)));
     assert_eq!(moded.effects, ["mode 0600 → 0644"]);
     assert!(matches!(moded.actions[..], [Action::SetAccess { .. }]));
@@ -76,10 +76,10 @@ fn what_is_made_once_is_kept_and_never_shown() {
             false => Err("is no key".to_owned()),
         },
     };
-    assert_eq!(judged(once(), found("good and old", 0o644)), Verdict::Holds);
+    assert_eq!(judged(once(), found("good and old", 0o644)), StepVerdict::Holds);
     assert_eq!(
         judged(once(), found("bad", 0o644)),
-        Verdict::refuse("/etc/x is no key", "move /etc/x away if it is not needed")
+        StepVerdict::refuse("/etc/x is no key", "move /etc/x away if it is not needed")
     );
     let made = change(judged(once(), Answer::Looked(Entry::Missing)));
     assert_eq!((written(&made).as_str(), made.diff.len()), ("new secret", 0));
@@ -89,7 +89,7 @@ fn what_is_made_once_is_kept_and_never_shown() {
 #[test]
 fn a_secret_is_replaced_and_not_shown() {
     let secret = || Content::Secret(Zeroizing::new(b"hush".to_vec()));
-    assert_eq!(judged(secret(), found("hush", 0o644)), Verdict::Holds);
+    assert_eq!(judged(secret(), found("hush", 0o644)), StepVerdict::Holds);
     for other in [found("old hush", 0o644), Answer::Looked(Entry::Missing)] {
         let made = change(judged(secret(), other));
         assert_eq!((written(&made).as_str(), made.diff.len()), ("hush", 0));
@@ -104,7 +104,7 @@ fn a_line_joins_those_of_others() {
         instead_of: prefix.map(|text| Others::Beginning(text.to_owned())),
     };
     let lines = |found_text: &str, prefix| match judged(line(prefix), found(found_text, 0o644)) {
-        Verdict::Holds => None,
+        StepVerdict::Holds => None,
         verdict => Some(written(&change(verdict))),
     };
     assert_eq!(lines("a\nid=1 new\n", None), None);
@@ -127,7 +127,7 @@ fn a_link_or_a_directory_in_the_way_is_refused() {
             "/etc/x is a directory",
         ),
     ] {
-        let refused = Verdict::refuse(sentence, "move /etc/x away");
+        let refused = StepVerdict::refuse(sentence, "move /etc/x away");
         assert_eq!(judged(text("x"), Answer::Looked(entry)), refused);
     }
 }
@@ -144,7 +144,7 @@ fn a_directory_and_an_absence() {
     let made = change(directory.judge(&[Answer::Looked(Entry::Missing)]));
     assert_eq!(made.effects, ["create /d (claude:root 0750)"]);
     let absent = Absent("/etc/x".into());
-    assert_eq!(absent.judge(&[Answer::Looked(Entry::Missing)]), Verdict::Holds);
+    assert_eq!(absent.judge(&[Answer::Looked(Entry::Missing)]), StepVerdict::Holds);
     assert_eq!(
         change(absent.judge(&[found("x", 0o644)])).actions,
         [Action::Remove("/etc/x".into())]

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::base::hex;
 use crate::io::scratch::{Scratch, skip};
-use crate::provision::engine::{Event, Mode, Outcome};
+use crate::provision::engine::{StepEvent, StepMode, StepOutcome};
 use crate::provision::goal::download::Download;
-use crate::provision::run::{Options, run};
+use crate::provision::run::{DriverOptions, run};
 use crate::provision::step::Step;
 use crate::provision::vm::spec::{Sha256Hex, Url};
 
@@ -83,10 +83,10 @@ fn fetch(path: &Path, url: &str, sha256: Sha256Hex) -> Option<String> {
     let url = Some(Url::parse(url).unwrap());
     let goal = Download { url, sha256: Some(sha256), path: path.to_owned() };
     let docker_socket = "/no/such/socket".into();
-    let options = Options { mode: Mode::Apply, docker_socket, until_stdin_ends: false };
+    let options = DriverOptions { mode: StepMode::Apply, docker_socket, until_stdin_ends: false };
     let mut wrong = None;
     let tally = run(vec![Step::new("image", goal)], &options, |event| {
-        if let Event::Finished { outcome: Outcome::Failed(failure), .. } = event {
+        if let StepEvent::Finished { outcome: StepOutcome::Failed(failure), .. } = event {
             wrong = Some(failure.what.clone());
         }
         Ok::<(), Infallible>(())

@@ -13,11 +13,11 @@ use crate::io::disk::{self, Links};
 use crate::io::{entropy, machine};
 use crate::limits::{PROVISION_FILE_BYTES_MAX, VM_CONSOLE_LINES_SHOWN};
 use crate::paths::{DOCKER_SOCKET, Paths};
-use crate::provision::engine::Mode;
-use crate::provision::goal::capacity::Room;
-use crate::provision::plan::hypervisor::{Birth, Facts, create, finish, prepare, remove};
+use crate::provision::engine::StepMode;
+use crate::provision::goal::capacity::VmFits;
+use crate::provision::plan::hypervisor::{HypervisorFacts, NewVm, create, finish, prepare, remove};
 use crate::provision::report::ReportLine;
-use crate::provision::run::{self, Options, found};
+use crate::provision::run::{self, DriverOptions, found};
 use crate::provision::step::Step;
 use crate::provision::vm::capacity::Hypervisor;
 use crate::provision::vm::domain::Virtualisation;
@@ -37,7 +37,7 @@ pub(crate) fn run(request: VmRequest, report: &mut Report<'_>) -> Result<VmAnswe
     match request {
         VmRequest::Create { check, spec } => make(&paths, &spec, check, report),
         VmRequest::Finish { machine, keys } => {
-            take(finish(&paths, &machine, &keys), Mode::Apply, report)?;
+            take(finish(&paths, &machine, &keys), StepMode::Apply, report)?;
             Ok(VmAnswer::default())
         }
         VmRequest::Remove { machine } => {
@@ -55,9 +55,9 @@ fn make(
     check: bool,
     report: &mut Report<'_>,
 ) -> Result<VmAnswer, WorkflowError> {
-    let mode = if check { Mode::Check } else { Mode::Apply };
-    let room = room(spec.size).map_err(WorkflowError::Failed)?;
-    let facts = Facts { paths: paths.clone(), room };
+    let mode = if check { StepMode::Check } else { StepMode::Apply };
+    let capacity = capacity(spec.size).map_err(WorkflowError::Failed)?;
+    let facts = HypervisorFacts { paths: paths.clone(), capacity };
     take(prepare(&facts, &spec.image), mode, report)?;
     let mut rng = Rng::from_seed(entropy::seed());
     let machine = match (draw(spec, &mut rng), check) {
@@ -68,10 +68,10 @@ fn make(
     };
     let host_key = host_key(&machine, &mut rng);
     let virtualisation = virtualisation();
-    let birth = Birth {
+    let birth = NewVm {
         paths,
         machine: &machine,
-        wish: spec,
+        spec,
         host_key: &host_key,
         virtualisation,
         has_dnsmasq: has_dnsmasq(),
@@ -88,14 +88,15 @@ fn make(
 }
 
 /// Takes steps for the other end, whose end ends them.
-fn take(steps: Vec<Step>, mode: Mode, report: &mut Report<'_>) -> Result<(), WorkflowError> {
-    let options = Options { mode, docker_socket: DOCKER_SOCKET.into(), until_stdin_ends: true };
+fn take(steps: Vec<Step>, mode: StepMode, report: &mut Report<'_>) -> Result<(), WorkflowError> {
+    let options =
+        DriverOptions { mode, docker_socket: DOCKER_SOCKET.into(), until_stdin_ends: true };
     take_with(steps, &options, report)
 }
 
 fn take_with(
     steps: Vec<Step>,
-    options: &Options,
+    options: &DriverOptions,
     report: &mut Report<'_>,
 ) -> Result<(), WorkflowError> {
     let (clock, mode) = (Clock::new(), options.mode);
@@ -114,7 +115,7 @@ fn take_with(
     }
 }
 
-fn room(wanted: Size) -> Result<Room, String> {
+fn capacity(wanted: Size) -> Result<VmFits, String> {
     let directory = Path::new(DIRECTORY).ancestors().find(|path| path.exists());
     let disk = disk::measure(directory.unwrap_or(Path::new("/"))).map_err(|it| it.to_string())?;
     let hypervisor = Hypervisor {
@@ -126,7 +127,7 @@ fn room(wanted: Size) -> Result<Room, String> {
     let machines = found::machines().map_err(|why| {
         format!("libvirt does not tell its machines, and nothing was changed: {why}")
     })?;
-    Ok(Room { wanted, hypervisor, machines })
+    Ok(VmFits { wanted, hypervisor, machines })
 }
 
 fn draw(spec: &VmSpec, rng: &mut Rng) -> Result<Machine, String> {
@@ -175,7 +176,7 @@ fn console(machine: &Machine) -> Vec<String> {
 /// Removes all that was made of a machine. Goes on to its end whether anybody listens or not.
 fn take_back(machine: &Machine, report: &mut Report<'_>) -> Result<(), WorkflowError> {
     let docker_socket = DOCKER_SOCKET.into();
-    let options = Options { mode: Mode::Apply, docker_socket, until_stdin_ends: false };
+    let options = DriverOptions { mode: StepMode::Apply, docker_socket, until_stdin_ends: false };
     take_with(remove(machine, has_dnsmasq()), &options, &mut |line| {
         let _heard = report(line);
         true

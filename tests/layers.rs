@@ -1,4 +1,5 @@
-//! Holds the layers: who may import whom, who may touch the world, who may be `unsafe`.
+//! Holds the layers: who may import whom, who may touch the world, who may be `unsafe`; and that
+//! nothing imports in a circle.
 //!
 //! `src/lib.rs` draws the picture; [`LAYERS`] is what holds. The test reads every path that a file
 //! names (`crate::…`, `super::…`, `std::…`, in `use` or in code) and judges it by the module that
@@ -8,9 +9,15 @@
 #[expect(dead_code, reason = "this binary needs only a part of it")]
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+#[path = "layers/circles.rs"]
+mod circles;
+#[path = "layers/sees.rs"]
+mod sees;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
+use circles::Imports;
 use source::{Source, Token, tokens};
 
 /// What one module of the crate may import. A row is a file or a directory of `src/`.
@@ -134,66 +141,33 @@ fn imports_point_down() {
 
 #[test]
 fn files_do_not_import_in_circles() {
-    let circles = circles(&Source::all_below(&["src"]));
+    let circles = circles::of_files(&imports(&Source::all_below(&["src"])));
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
-/// The shortest circle of imports through each file, each circle once. A directory's own file and
-/// the files below it count as well; what only unit tests import does not.
-fn circles(sources: &[Source]) -> Vec<String> {
-    let files: BTreeMap<Vec<String>, &str> =
-        sources.iter().map(|source| (Module::of(&source.path).names, &*source.path)).collect();
-    let imports: BTreeMap<&str, BTreeSet<&str>> =
-        sources.iter().map(|source| (&*source.path, imported_files(source, &files))).collect();
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for file in imports.keys() {
-        let Some(circle) = circle_through(file, &imports) else { continue };
-        if seen.insert(circle.iter().copied().collect::<BTreeSet<&str>>()) {
-            found.push(circle.join(" -> "));
-        }
-    }
-    found
+#[test]
+fn folders_do_not_import_in_circles() {
+    let circles = circles::of_folders(&imports(&Source::all_below(&["src"])));
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
-/// The files that hold what one file names.
-fn imported_files<'a>(
-    source: &Source,
-    files: &BTreeMap<Vec<String>, &'a str>,
-) -> BTreeSet<&'a str> {
-    let module = Module::of(&source.path);
-    let named = paths(&tokens(&source.code), &module);
-    let names = named.iter().filter(|named| !named.in_tests && named.path[0] == "crate");
+/// Which file names something of which: their module paths. What only unit tests import does not
+/// count. A name that no file has belongs to the closest module above it.
+fn imports(sources: &[Source]) -> Imports {
+    let modules: BTreeSet<Vec<String>> =
+        sources.iter().map(|source| Module::of(&source.path).names).collect();
     let holder =
-        |path: &[String]| (1..=path.len()).rev().find_map(|len| files.get(&path[..len]).copied());
-    let found = names.filter_map(|named| holder(&named.path[1..]));
-    found.filter(|file| *file != source.path).collect()
-}
-
-/// The shortest way from a file back to itself.
-fn circle_through<'a>(
-    start: &'a str,
-    imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
-) -> Option<Vec<&'a str>> {
-    let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut due = VecDeque::from([start]);
-    while let Some(file) = due.pop_front() {
-        for next in &imports[file] {
-            if *next == start {
-                let mut circle = vec![start, file];
-                while let Some(before) = came_from.get(circle[circle.len() - 1]) {
-                    circle.push(before);
-                }
-                circle.reverse();
-                return Some(circle);
-            }
-            if !came_from.contains_key(next) {
-                came_from.insert(next, file);
-                due.push_back(next);
-            }
-        }
+        |path: &[String]| (1..=path.len()).rev().find_map(|len| modules.get(&path[..len]).cloned());
+    let mut imports = Imports::new();
+    for source in sources {
+        let module = Module::of(&source.path);
+        let named = paths(&tokens(&source.code), &module).into_iter();
+        let names = named.filter(|named| !named.in_tests && named.path[0] == "crate");
+        let targets = names.filter_map(|named| holder(&named.path[1..]));
+        let targets = targets.filter(|target| *target != module.names).collect();
+        imports.insert(module.names.clone(), targets);
     }
-    None
+    imports
 }
 
 /// All that one file does and may not.
@@ -446,148 +420,4 @@ fn word_faults(layer: &Layer, module: &Module, tokens: &[Token<'_>]) -> Vec<(usi
         }
     }
     found
-}
-
-mod sees {
-    //! The test is itself tested: each rule is broken once.
-
-    use super::{Source, violations};
-
-    fn faults(path: &str, text: &str) -> Vec<String> {
-        violations(&Source::new(path, text)).iter().map(ToString::to_string).collect()
-    }
-
-    fn assert_fault(path: &str, text: &str, part: &str) {
-        let faults = faults(path, text);
-        assert!(faults.len() == 1 && faults[0].contains(part), "{text}: {faults:?}");
-    }
-
-    fn assert_clean(path: &str, text: &str) {
-        assert_eq!(faults(path, text), Vec::<String>::new(), "{text}");
-    }
-
-    #[test]
-    fn an_import_upwards_and_where() {
-        let text = "//! Doc.\n\nuse crate::agent::work::Work;\n";
-        let found = faults("src/ssh/conn.rs", text);
-        assert_eq!(
-            found,
-            ["src/ssh/conn.rs:3: ssh may not import agent (crate::agent::work::Work)"]
-        );
-    }
-
-    #[test]
-    fn protocols_that_import_each_other() {
-        assert_fault("src/ssh/conn.rs", "use crate::rpc::RPC_SUBSYSTEM;", "import rpc");
-        assert_fault("src/docker/mod.rs", "fn f() { crate::ssh::run() }", "import ssh");
-    }
-
-    #[test]
-    fn each_end_of_a_tree() {
-        let text = "use crate::{base::{time::Mono, uuid::Uuid}, limits,\n    io::{self, pty}};";
-        let found = faults("src/agent/core.rs", text);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found.iter().all(|fault| fault.contains(":2: agent may not import io")));
-    }
-
-    #[test]
-    fn a_way_out_by_super() {
-        assert_fault("src/ssh/kex/hybrid.rs", "use super::super::super::io;", "import io");
-        assert_fault("src/ssh/conn.rs", "use super::super::rpc::field;", "import rpc");
-        assert_clean("src/ssh/kex/hybrid.rs", "use super::super::names;");
-        assert_clean("src/paths.rs", "mod tests { use super::*; }");
-        assert_fault("src/paths.rs", "use super::*;", "import lib");
-    }
-
-    #[test]
-    fn only_drivers_join_a_core_to_io() {
-        let text = "use crate::io::reactor::Reactor;";
-        assert_fault("src/agent/core.rs", text, "agent may not import io");
-        assert_clean("src/agent/serve.rs", text);
-        assert_clean("src/agent/serve/links.rs", text);
-        assert_clean("src/fleet/run.rs", text);
-        assert_fault("src/agent/op/run.rs", text, "agent may not import io");
-    }
-
-    #[test]
-    fn only_cli_calls_a_driver() {
-        assert_fault("src/agent/core.rs", "use crate::agent::serve::X;", "import driver");
-        assert_fault("src/fleet/run.rs", "use crate::agent::serve::X;", "import driver");
-        assert_fault("src/agent/core.rs", "use super::serve;", "import driver");
-        assert_clean("src/agent/serve/links.rs", "use crate::agent::serve::X;");
-        assert_clean("src/cli/agent.rs", "use crate::agent::serve::X;");
-        assert_clean("src/provision/workflow/x.rs", "use crate::fleet::run::X;");
-        assert_fault("src/provision/remote/x.rs", "use crate::provision::workflow::X;", "workflow");
-        assert_fault("src/provision/workflow/x.rs", "use crate::cli::X;", "import cli");
-        assert_fault("src/bin/x.rs", "fn main() { convocate::agent::serve::main() }", "driver");
-        assert_clean("src/bin/x.rs", "fn main() { convocate::cli::agent::main() }");
-    }
-
-    #[test]
-    fn io_that_looks_up() {
-        assert_fault("src/io/link.rs", "use crate::ssh::Conn;", "import ssh");
-        assert_fault("src/io/log.rs", "use crate::log::Log;", "import log");
-    }
-
-    #[test]
-    fn the_machine_in_a_core() {
-        for text in [
-            "use std::fs;",
-            "use std::{fmt, fs::File};",
-            "use std::net::TcpStream;",
-            "use std::time::{Duration, Instant};",
-            "fn f() { ::std::thread::sleep(x) }",
-            "fn f() { std::process::abort() }",
-            "use std::io;\nfn f() { io::stdin(); }",
-            "fn f() -> u64 { std::time::SystemTime::now() }",
-            "use std::os::unix::net::UnixStream;",
-        ] {
-            assert_fault("src/agent/core.rs", text, "reaches the machine");
-            assert_clean("src/agent/serve.rs", text);
-        }
-        assert_fault("src/agent/serve.rs", "use rustix::fs::open;", "belongs to io");
-        for text in [
-            "use std::net::{IpAddr, SocketAddr};",
-            "use std::time::Duration;",
-            "use std::{fmt, io};",
-            "use std::process::ExitCode;",
-            "use std::os::unix::ffi::OsStrExt;",
-            "mod tests { use std::fs; }",
-        ] {
-            assert_clean("src/agent/core.rs", text);
-        }
-    }
-
-    #[test]
-    fn unsafe_and_prints() {
-        let text = "fn f() { unsafe { g() } }";
-        assert_fault("src/base/buffer.rs", text, "unsafe");
-        assert_clean("src/io/pty.rs", text);
-        assert_clean("src/lib.rs", "#![deny(unsafe_code)]");
-        assert_fault("src/agent/core.rs", "fn f() { eprintln!(\"x\") }", "eprintln!");
-        assert_clean("src/agent/core.rs", "mod tests { fn f() { eprintln!(\"x\") } }");
-        assert_clean("src/agent/core/tests.rs", "use std::fs; fn f() { eprintln!(\"x\") }");
-    }
-
-    #[test]
-    fn a_directory_without_a_row() {
-        assert_fault("src/extra/mod.rs", "//! Doc.", "no row");
-    }
-
-    #[test]
-    fn nothing_in_comments_and_literals() {
-        for text in [
-            "// use crate::agent::work;",
-            "/* outer /* use crate::io; */ use crate::io; */",
-            "const A: &str = \"crate::io::x \\\" unsafe\";",
-            "const A: &str = r#\"crate::io::x \" unsafe\"#;",
-            "const A: char = '\"'; const B: &str = \"crate::io::x\";",
-            "const A: char = '\\''; const B: &str = \"crate::io::x\";",
-            "fn f<'a>(x: &'a str) -> &'a str { x }",
-        ] {
-            assert_clean("src/ssh/conn.rs", text);
-        }
-        assert_fault("src/ssh/conn.rs", "/* x */ use crate::io::y; // z", "import io");
-        assert_fault("src/ssh/conn.rs", "const A: &str = \"x\"; use crate::io::y;", "import io");
-    }
 }

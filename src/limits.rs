@@ -29,15 +29,15 @@ pub const SSH_PACKET_BYTES_MAX: usize = 35_000;
 /// A packet before authentication: KEXINIT and the hybrid reply fit several times.
 pub const SSH_PREAUTH_PACKET_BYTES_MAX: usize = 8 * 1024;
 /// All bytes that a peer may send before it is authenticated.
-pub(crate) const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
+pub const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
 /// Packets that a peer may send before it is authenticated.
-pub(crate) const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
+pub const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
 /// Time from connect to authenticated: a person with a passphrase is not on this path.
-pub(crate) const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
+pub const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
 /// Authentication requests of any kind on one connection.
-pub(crate) const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
+pub const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
 /// Silence before a keepalive is sent, and between unanswered ones.
-pub(crate) const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+pub const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Intervals without a word, in a row, that end a connection: 45 s for a half-open peer. After each
 /// but the last a keepalive is sent.
 pub(crate) const SSH_KEEPALIVE_MISSES_MAX: u32 = 3;
@@ -46,15 +46,15 @@ pub(crate) const SSH_REKEY_BYTES: u64 = 1 << 30;
 /// Packets in one direction under one key, far below where a sequence number would repeat.
 pub(crate) const SSH_REKEY_PACKETS: u64 = 1 << 31;
 /// Age of a key (RFC 4253 §9).
-pub(crate) const SSH_REKEY_AGE: Duration = Duration::from_secs(3600);
+pub const SSH_REKEY_AGE: Duration = Duration::from_secs(3600);
 /// A rekey that takes longer than this ends the connection.
-pub(crate) const SSH_REKEY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const SSH_REKEY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels on one connection.
 pub const SSH_CHANNELS_MAX: usize = 128;
 /// A channel's receive window at most: one bandwidth-delay product of 1 Gbit/s at 16 ms.
-pub(crate) const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+pub const SSH_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Payload of one channel data message, in either direction.
-pub(crate) const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
+pub const SSH_CHANNEL_DATA_BYTES_MAX: u32 = 32 * 1024;
 /// All that one connection may hold: receive windows, send queue, packet buffers.
 pub const SSH_CONNECTION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Receive buffer at its start: larger than any request; it grows only when a read fills it.
@@ -81,9 +81,9 @@ pub(crate) const SSH_USER_BYTES_MAX: usize = 256;
 pub(crate) const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
 /// Buffers of one connection that are left alone; above it they are given back when they are empty.
 /// Most connections rest most of the time, so next to nothing: the list of channels.
-pub(crate) const SSH_REST_BYTES: usize = 1024;
+pub const SSH_REST_BYTES: usize = 1024;
 /// From a buffer's first use to its being given back if it is empty then.
-pub(crate) const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
+pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections of one listener.
 pub(crate) const SSH_CONNECTIONS_MAX: usize = 256;
 /// Connections of one listener that are not authenticated yet.

@@ -190,17 +190,17 @@ impl Paths {
     }
 
     /// The key and the certificates with which the agent sends its logs.
-    pub(crate) fn agent_tls(&self) -> AgentTls {
+    pub fn agent_tls(&self) -> AgentTls {
         AgentTls { dir: self.agent_config().join("rsyslog-tls") }
     }
 
     /// What rsyslog is told on an agent host; it holds a secret ([`PRIVATE_KEY`]).
-    pub(crate) fn rsyslog_forward(&self) -> PathBuf {
+    pub fn rsyslog_forward(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-client.conf")
     }
 
     /// Where the distribution's rsyslog keeps its queues.
-    pub(crate) fn rsyslog_spool(&self) -> PathBuf {
+    pub fn rsyslog_spool(&self) -> PathBuf {
         self.at("var/spool/rsyslog")
     }
 
@@ -323,17 +323,17 @@ impl Paths {
     }
 
     /// The authority that issues the certificates for logs, and the collector's.
-    pub(crate) fn log_authority(&self) -> LogAuthority {
+    pub fn log_authority(&self) -> LogAuthority {
         LogAuthority { dir: self.shell_config().join("rsyslog-ca") }
     }
 
     /// Which agents send logs, by their secrets ([`PRIVATE_KEY`]).
-    pub(crate) fn log_agents(&self) -> PathBuf {
+    pub fn log_agents(&self) -> PathBuf {
         self.shell_config().join("rsyslog-agents.json")
     }
 
     /// What rsyslog is told on the shell host ([`PUBLIC_FILE`]).
-    pub(crate) fn rsyslog_collector(&self) -> PathBuf {
+    pub fn rsyslog_collector(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-server.conf")
     }
 
@@ -358,12 +358,12 @@ impl Paths {
     }
 
     /// What logrotate is told on the shell host ([`PUBLIC_FILE`]).
-    pub(crate) fn logrotate(&self) -> PathBuf {
+    pub fn logrotate(&self) -> PathBuf {
         self.at("etc/logrotate.d/convocate-agent-logs")
     }
 
     /// The collected logs, one file for each agent.
-    pub(crate) fn agent_logs(&self) -> PathBuf {
+    pub fn agent_logs(&self) -> PathBuf {
         self.at("var/log/convocate-agent")
     }
 
@@ -400,67 +400,67 @@ impl Paths {
 
 /// The files with which an agent proves itself to the collector of logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AgentTls {
+pub struct AgentTls {
     dir: PathBuf,
 }
 
 impl AgentTls {
     /// The directory ([`CONFIG_DIR`]).
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The authorities that it trusts ([`PUBLIC_FILE`]).
-    pub(crate) fn authorities(&self) -> PathBuf {
+    pub fn authorities(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
     /// Its certificate ([`PUBLIC_FILE`]).
-    pub(crate) fn certificate(&self) -> PathBuf {
+    pub fn certificate(&self) -> PathBuf {
         self.dir.join("client.crt")
     }
 
     /// Its key ([`PRIVATE_KEY`]).
-    pub(crate) fn key(&self) -> PathBuf {
+    pub fn key(&self) -> PathBuf {
         self.dir.join("client.key")
     }
 }
 
 /// The files of the authority that issues the certificates for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogAuthority {
+pub struct LogAuthority {
     dir: PathBuf,
 }
 
 impl LogAuthority {
     /// The directory ([`CONFIG_DIR`]).
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The authority's certificate, and during a rotation that of the one before
     /// ([`PUBLIC_FILE`]).
-    pub(crate) fn authorities(&self) -> PathBuf {
+    pub fn authorities(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
     /// The authority's key ([`PRIVATE_KEY`]).
-    pub(crate) fn key(&self) -> PathBuf {
+    pub fn key(&self) -> PathBuf {
         self.dir.join("ca.key")
     }
 
     /// The key of the authority before, during a rotation ([`PRIVATE_KEY`]).
-    pub(crate) fn previous_key(&self) -> PathBuf {
+    pub fn previous_key(&self) -> PathBuf {
         self.dir.join("previous.key")
     }
 
     /// The collector's certificate ([`PUBLIC_FILE`]).
-    pub(crate) fn server_certificate(&self) -> PathBuf {
+    pub fn server_certificate(&self) -> PathBuf {
         self.dir.join("server.crt")
     }
 
     /// The collector's key ([`PRIVATE_KEY`]).
-    pub(crate) fn server_key(&self) -> PathBuf {
+    pub fn server_key(&self) -> PathBuf {
         self.dir.join("server.key")
     }
 }
@@ -493,7 +493,7 @@ impl AgentEntry {
     }
 
     /// Its public half ([`PUBLIC_FILE`]).
-    pub(crate) fn shell_to_agent_public_key(&self) -> PathBuf {
+    pub fn shell_to_agent_public_key(&self) -> PathBuf {
         self.dir.join("shell_to_agent_ed25519_key.pub")
     }
 
@@ -503,12 +503,12 @@ impl AgentEntry {
     }
 
     /// The certificate that was issued to it last ([`PUBLIC_FILE`]).
-    pub(crate) fn log_certificate(&self) -> PathBuf {
+    pub fn log_certificate(&self) -> PathBuf {
         self.dir.join("client.crt")
     }
 
     /// The secret that its log messages carry ([`PRIVATE_KEY`]).
-    pub(crate) fn log_token(&self) -> PathBuf {
+    pub fn log_token(&self) -> PathBuf {
         self.dir.join("log-token")
     }
 }

@@ -16,7 +16,7 @@ use convocate::base::time::Wall;
 use convocate::provision::logs::authority::{Ask, Client, Found, Wanted, load, wanted};
 use convocate::provision::logs::rsyslog::{self, LogAgent, LogDoor, LogTarget, LogToken};
 use convocate::rpc::agent_id::AgentId;
-use convocate::x509::{AltName, Authority, Certificate, DnsName, KeyPair, Request};
+use convocate::x509::{AltName, Authority, Certificate, CertificateRequest, DnsName, KeyPair};
 use rustix::process::Signal;
 use support::Need;
 use support::process::{self, Finished, Running};
@@ -151,7 +151,7 @@ fn enrolled(collector: &Collector, agent: usize, by: &Wanted, trusts: &Wanted) -
     let agent = &collector.agents[agent];
     let key = KeyPair::generate(&mut Rng::from_seed([43; 32]));
     let id = DnsName::parse(agent.id.as_str()).expect("an id");
-    let client = Client::parse(id.as_str(), &Request::new(&id.common(), &key).to_pem());
+    let client = Client::parse(id.as_str(), &CertificateRequest::new(&id.common(), &key).to_pem());
     let issuer = load(&by.trust, by.key.as_ref().expect("its key")).expect("they fit");
     let mut rng = Rng::from_seed([44; 32]);
     let issued = client.expect("a request").issued(&issuer, now(), &mut rng).expect("it may");
@@ -204,7 +204,7 @@ impl Sender {
         let authority = if is_other { &other } else { &collector.authority };
         let id = DnsName::parse(oddity.certificate_of).expect("an id");
         let key = KeyPair::generate(&mut rng);
-        let request = Request::new(&id.common(), &key);
+        let request = CertificateRequest::new(&id.common(), &key);
         let certificate = authority.issue_client(&request, &id, then, &mut rng).expect("it may");
         let tls = paths.agent_tls();
         let write = |path: PathBuf, text: &str| root.write(&path, text, 0o600);

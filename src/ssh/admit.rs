@@ -2,11 +2,11 @@
 //! at.
 //!
 //! A message that stands in no row is not known (RFC 4253 §11.4). The table says nothing about
-//! content; it says which of the five things in [`Admission`] happens to a number in a [`State`].
+//! content; it says which of the five things in [`Admission`] happens to a number in a [`AdmitState`].
 
 use std::ops::RangeInclusive;
 
-use super::Role;
+use super::config::Role;
 use super::names::{
     SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_DATA, SSH_MSG_CHANNEL_EOF,
     SSH_MSG_CHANNEL_EXTENDED_DATA, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
@@ -21,7 +21,7 @@ use super::names::{
 
 /// What the connection waits for, as far as it matters to what may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum AdmitState {
     /// First exchange: the peer's KEXINIT.
     FirstKexInit,
     /// First exchange: the peer's public value.
@@ -40,15 +40,15 @@ pub enum State {
 }
 
 /// All states, in the order of the table's columns.
-pub(crate) const STATES: [State; 8] = [
-    State::FirstKexInit,
-    State::FirstKex,
-    State::FirstNewKeys,
-    State::Service,
-    State::Auth,
-    State::Open,
-    State::Kex,
-    State::NewKeys,
+pub const ADMIT_STATES: [AdmitState; 8] = [
+    AdmitState::FirstKexInit,
+    AdmitState::FirstKex,
+    AdmitState::FirstNewKeys,
+    AdmitState::Service,
+    AdmitState::Auth,
+    AdmitState::Open,
+    AdmitState::Kex,
+    AdmitState::NewKeys,
 ];
 
 /// What is done with a message.
@@ -142,7 +142,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// What happens to a message with this number.
-pub(crate) fn admit(role: Role, state: State, number: u8) -> Admission {
+pub(crate) fn admission(role: Role, state: AdmitState, number: u8) -> Admission {
     let fits = |row: &&Row| row.numbers.contains(&number) && row.role.is_none_or(|of| of == role);
     let row = TABLE.iter().find(fits);
     row.map_or(Admission::Refuse, |row| row.admissions[state as usize])
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn columns_are_in_the_order_of_the_states() {
-        for (index, state) in STATES.iter().enumerate() {
+        for (index, state) in ADMIT_STATES.iter().enumerate() {
             assert_eq!(*state as usize, index);
         }
     }
@@ -173,9 +173,13 @@ mod tests {
     #[test]
     fn nothing_of_a_connection_is_admitted_before_it_is_authenticated() {
         for role in [Role::Client, Role::Server] {
-            for state in STATES.into_iter().filter(|state| *state != State::Open) {
+            for state in ADMIT_STATES.into_iter().filter(|state| *state != AdmitState::Open) {
                 for number in 80..=u8::MAX {
-                    assert_eq!(admit(role, state, number), Admission::Refuse, "{state:?} {number}");
+                    assert_eq!(
+                        admission(role, state, number),
+                        Admission::Refuse,
+                        "{state:?} {number}"
+                    );
                 }
             }
         }

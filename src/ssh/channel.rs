@@ -23,7 +23,7 @@ pub struct ChannelId(pub(super) u32);
 
 /// What a channel is for, and how far that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum ChannelPurpose {
     /// Client: the channel is asked for, to start this subsystem.
     Opening { subsystem: &'static str },
     /// Client: the subsystem is asked for. Data may flow already.
@@ -68,7 +68,7 @@ pub(crate) struct Channel {
     /// Our number, which the peer uses.
     pub(crate) id: ChannelId,
     /// What it is for.
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: ChannelPurpose,
     /// What we have sent.
     pub(crate) outward: Direction,
     /// What the peer has sent.
@@ -99,7 +99,7 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// A channel whose peer may send `window` bytes.
-    pub(crate) fn new(id: ChannelId, purpose: Purpose, window: u32) -> Channel {
+    pub(crate) fn new(id: ChannelId, purpose: ChannelPurpose, window: u32) -> Channel {
         // A quarter more than can be held, so that the buffer moves instead of allocating.
         let limit = window as usize / 4 * 5;
         Channel {
@@ -148,7 +148,7 @@ impl Channel {
 
     /// Whether the owner is told what happens on it.
     pub(crate) const fn is_announced(&self) -> bool {
-        matches!(self.purpose, Purpose::Asking | Purpose::Running { .. })
+        matches!(self.purpose, ChannelPurpose::Asking | ChannelPurpose::Running { .. })
     }
 
     /// Whether nothing more can happen on it.
@@ -162,8 +162,8 @@ impl Channel {
     /// Data from the peer. It counts against the window whether anybody wants it or not.
     pub(crate) fn receive(&mut self, data: &[u8]) -> Result<Received, ChannelFault> {
         let len = self.charge(data)?;
-        if let Purpose::Bare | Purpose::Spoiled = self.purpose {
-            self.purpose = Purpose::Spoiled;
+        if let ChannelPurpose::Bare | ChannelPurpose::Spoiled = self.purpose {
+            self.purpose = ChannelPurpose::Spoiled;
             return Ok(Received::Quietly);
         }
         if self.outward == Direction::Closed {
@@ -314,7 +314,9 @@ impl Channel {
     /// Sends CLOSE, once, and forgets what was received. While opening it is kept for the end of
     /// that.
     pub(crate) fn close(&mut self, sender: &mut Sender) {
-        if self.outward != Direction::Closed && !matches!(self.purpose, Purpose::Opening { .. }) {
+        if self.outward != Direction::Closed
+            && !matches!(self.purpose, ChannelPurpose::Opening { .. })
+        {
             self.post(SSH_MSG_CHANNEL_CLOSE, sender);
         }
         self.outward = Direction::Closed;

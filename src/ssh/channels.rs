@@ -3,12 +3,10 @@
 //! Windows come out of one budget: each channel is sure of a floor, and the first ones get the most
 //! of a common pool, so that 128 channels together cannot hold more than it.
 
-use std::collections::VecDeque;
-
-use super::channel::{Channel, ChannelId, Direction, Purpose, Received, Size};
+use super::channel::{Channel, ChannelId, ChannelPurpose, Direction, Received, Size};
 use super::config::Subsystem;
-use super::conn::{Event, OpenError, Refusal};
 use super::error::{ChannelFault, Error, shown};
+use super::event::{ChannelRefusal, Event, Events, OpenError};
 use super::names::{
     EXIT_STATUS, SESSION, SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_DATA, SSH_MSG_CHANNEL_EOF,
     SSH_MSG_CHANNEL_EXTENDED_DATA, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
@@ -19,9 +17,6 @@ use super::names::{
 use super::sender::Sender;
 use super::wire::{Reader, WireError, put_boolean, put_string, put_u32};
 use crate::limits;
-
-/// Where a connection's events wait for its owner.
-pub(crate) type Events = VecDeque<Event>;
 
 /// The channels of one connection.
 #[derive(Debug)]
@@ -76,7 +71,7 @@ impl Channels {
         subsystem: &'static str,
         sender: &mut Sender,
     ) -> Result<ChannelId, OpenError> {
-        let channel = self.add(Purpose::Opening { subsystem }).ok_or(OpenError::Full)?;
+        let channel = self.add(ChannelPurpose::Opening { subsystem }).ok_or(OpenError::Full)?;
         let (id, window) = (channel.id, channel.window());
         sender.post(|out| {
             out.push(SSH_MSG_CHANNEL_OPEN);
@@ -142,7 +137,7 @@ impl Channels {
         let named = reader.u32().map_err(Error::message(number))?;
         let missing = Error::NoChannel { number, channel: named };
         let index = self.index(ChannelId(named)).ok_or_else(|| missing.clone())?;
-        let opening = matches!(self.list[index].purpose, Purpose::Opening { .. });
+        let opening = matches!(self.list[index].purpose, ChannelPurpose::Opening { .. });
         let opens =
             matches!(number, SSH_MSG_CHANNEL_OPEN_CONFIRMATION | SSH_MSG_CHANNEL_OPEN_FAILURE);
         if opening != opens {
@@ -181,7 +176,7 @@ impl Channels {
             return Ok(());
         }
         // A channel that can carry nothing is of no use to anybody.
-        let channel = if packet_bytes == 0 { None } else { self.add(Purpose::Bare) };
+        let channel = if packet_bytes == 0 { None } else { self.add(ChannelPurpose::Bare) };
         let Some(channel) = channel else {
             put_refusal(remote, SSH_OPEN_RESOURCE_SHORTAGE, sender);
             return Ok(());
@@ -206,7 +201,7 @@ impl Channels {
         message.reader.string()?; // the language
         message.finish()?;
         let channel = self.remove(index).id;
-        let reason = Refusal::Channel { code, text };
+        let reason = ChannelRefusal::Channel { code, text };
         message.events.push_back(Event::Refused { channel, reason });
         Ok(())
     }
@@ -237,7 +232,7 @@ impl Channels {
         }
     }
 
-    fn add(&mut self, purpose: Purpose) -> Option<&mut Channel> {
+    fn add(&mut self, purpose: ChannelPurpose) -> Option<&mut Channel> {
         if self.list.len() >= limits::SSH_CHANNELS_MAX {
             return None;
         }
@@ -303,17 +298,17 @@ impl Message<'_> {
         let (remote, window) = (self.reader.u32()?, self.reader.u32()?);
         let packet_bytes = self.reader.u32()?;
         self.finish()?;
-        let Purpose::Opening { subsystem } = channel.purpose else {
+        let ChannelPurpose::Opening { subsystem } = channel.purpose else {
             return Err(ChannelFault::Unasked.into());
         };
         channel.connect(remote, window, packet_bytes)?;
         if channel.outward == Direction::Closed {
             // Closed while it was opening: nothing is asked of it any more.
-            channel.purpose = Purpose::Running { window_change: false };
+            channel.purpose = ChannelPurpose::Running { window_change: false };
             channel.post(SSH_MSG_CHANNEL_CLOSE, self.sender);
             return Ok(());
         }
-        channel.purpose = Purpose::Asking;
+        channel.purpose = ChannelPurpose::Asking;
         self.sender.post(|out| {
             out.push(SSH_MSG_CHANNEL_REQUEST);
             put_u32(out, remote);
@@ -364,17 +359,17 @@ impl Message<'_> {
     /// CHANNEL_SUCCESS or CHANNEL_FAILURE: the answer to our request for a subsystem.
     fn answer(&mut self, channel: &mut Channel) -> Result<(), Problem> {
         self.finish()?;
-        if channel.purpose != Purpose::Asking {
+        if channel.purpose != ChannelPurpose::Asking {
             return Err(ChannelFault::Unasked.into());
         }
         let granted = self.number == SSH_MSG_CHANNEL_SUCCESS;
         if granted || channel.outward == Direction::Closed {
-            channel.purpose = Purpose::Running { window_change: true };
+            channel.purpose = ChannelPurpose::Running { window_change: true };
             return Ok(());
         }
         channel.close(self.sender);
-        channel.purpose = Purpose::Refused;
-        let reason = Refusal::Subsystem;
+        channel.purpose = ChannelPurpose::Refused;
+        let reason = ChannelRefusal::Subsystem;
         self.events.push_back(Event::Refused { channel: channel.id, reason });
         Ok(())
     }
@@ -412,12 +407,12 @@ impl Message<'_> {
         let name = self.reader.string()?;
         self.finish()?;
         let subsystem = known.iter().find(|known| known.name.as_bytes() == name);
-        let (Purpose::Bare, Direction::Open, Some(subsystem)) =
+        let (ChannelPurpose::Bare, Direction::Open, Some(subsystem)) =
             (channel.purpose, channel.outward, subsystem)
         else {
             return Ok(false);
         };
-        channel.purpose = Purpose::Running { window_change: subsystem.window_change };
+        channel.purpose = ChannelPurpose::Running { window_change: subsystem.window_change };
         self.events.push_back(Event::Subsystem { channel: channel.id, name: subsystem.name });
         if channel.inward == Direction::Ended {
             self.events.push_back(Event::Eof { channel: channel.id });
@@ -429,7 +424,7 @@ impl Message<'_> {
         let size = (self.reader.u32()?, self.reader.u32()?);
         let _pixels = (self.reader.u32()?, self.reader.u32()?);
         self.finish()?;
-        if channel.purpose != (Purpose::Running { window_change: true }) {
+        if channel.purpose != (ChannelPurpose::Running { window_change: true }) {
             return Ok(false);
         }
         // Only the last size counts, however many come before the owner looks.

@@ -1,11 +1,43 @@
-//! What a connection is told when it starts.
+//! What a connection is told when it starts: its role, keys and bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cipher::{CipherName, aes_is_fast};
 use super::kex::KexName;
 use super::keys::{KeyPair, PublicKey};
 use crate::limits;
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one that connected.
+    Client,
+    /// The one that listened.
+    Server,
+}
+
+/// A role with what it must know.
+pub(super) enum Side {
+    Client(Arc<ClientConfig>),
+    Server(Arc<ServerConfig>),
+}
+
+impl Side {
+    pub(super) fn role(&self) -> Role {
+        match self {
+            Side::Client(_) => Role::Client,
+            Side::Server(_) => Role::Server,
+        }
+    }
+
+    pub(super) fn tuning(&self) -> &Tuning {
+        match self {
+            Side::Client(config) => &config.tuning,
+            Side::Server(config) => &config.tuning,
+        }
+    }
+}
 
 /// What a client must know. Shared by all connections to one server.
 #[derive(Debug)]

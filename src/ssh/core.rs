@@ -4,12 +4,13 @@
 //! States: [`Stage`]. What comes is counted (before authentication), asked about in
 //! [`super::admit`], and handed to the part that it concerns: exchange, authentication, channels.
 
-use super::admit::{self, Admission, State};
+use super::admit::{Admission, AdmitState, admission};
 use super::auth::client::ClientAuth;
 use super::auth::server::ServerAuth;
-use super::channels::{Channels, Events};
-use super::conn::Event;
+use super::channels::Channels;
+use super::config::{Role, Side};
 use super::error::{Error, shown};
+use super::event::{Event, Events};
 use super::exchange::{self, ExchangeContext, KeyExchange, Progress};
 use super::identification::{Awaiting, Found};
 use super::names::{
@@ -22,7 +23,6 @@ use super::names::{
 use super::packet::{Packet, Receiving};
 use super::sender::Sender;
 use super::wire::{Reader, put_boolean, put_name_list, put_string, put_u32};
-use super::{Role, Side};
 use crate::base::rng::Rng;
 use crate::base::time::Mono;
 use crate::base::timers::{Timer, Timers};
@@ -228,7 +228,7 @@ impl Core {
         }
         let strict = exchange.is_strict();
         let state = self.state();
-        match admit::admit(self.side.role(), state, number) {
+        match admission(self.side.role(), state, number) {
             Admission::Handle => self.message(number, payload, packet.sequence)?,
             Admission::Ignore => {}
             Admission::Lax if !strict => {}
@@ -245,18 +245,18 @@ impl Core {
     }
 
     /// What is waited for now.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> AdmitState {
         let exchange = match &self.stage {
-            Stage::Identifying { .. } => Some(State::FirstKexInit),
+            Stage::Identifying { .. } => Some(AdmitState::FirstKexInit),
             Stage::Running(exchange) => exchange.state(),
             Stage::Ended => None,
         };
         exchange.unwrap_or(match &self.auth {
             Auth::Client(ClientAuth::Service { .. }) | Auth::Server(ServerAuth::Service) => {
-                State::Service
+                AdmitState::Service
             }
-            Auth::Client(ClientAuth::Done) | Auth::Server(ServerAuth::Done) => State::Open,
-            Auth::Client(_) | Auth::Server(_) => State::Auth,
+            Auth::Client(ClientAuth::Done) | Auth::Server(ServerAuth::Done) => AdmitState::Open,
+            Auth::Client(_) | Auth::Server(_) => AdmitState::Auth,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::admit::State;
+use super::admit::AdmitState;
 use super::identification::IdentificationError;
 use super::kex::KexError;
 use super::kexinit::NegotiationError;
@@ -29,7 +29,7 @@ pub enum Error {
     Unexpected {
         number: u8,
         /// What was waited for.
-        state: State,
+        state: AdmitState,
     },
     /// The two ends do not go together.
     Negotiation(NegotiationError),

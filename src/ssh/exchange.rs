@@ -13,9 +13,9 @@
 
 use zeroize::Zeroizing;
 
-use super::Side;
-use super::admit::State;
+use super::admit::AdmitState;
 use super::cipher::{CipherName, Opener, Sealer};
+use super::config::Side;
 use super::error::Error;
 use super::identification::{self, Identification};
 use super::kex::{ClientExchange, ExchangeHash, SharedSecret, derive_key, exchange_hash, respond};
@@ -136,14 +136,14 @@ impl KeyExchange {
 
     /// What the exchange waits for; `None` while it leaves that to authentication: there is none,
     /// or the peer has not taken notice of ours yet.
-    pub(crate) fn state(&self) -> Option<State> {
+    pub(crate) fn state(&self) -> Option<AdmitState> {
         match (&self.exchange, self.session) {
             (Exchange::Idle, _) | (Exchange::Proposed { .. }, Some(_)) => None,
-            (Exchange::Proposed { .. }, None) => Some(State::FirstKexInit),
-            (Exchange::Reply { .. } | Exchange::Init { .. }, None) => Some(State::FirstKex),
-            (Exchange::Reply { .. } | Exchange::Init { .. }, Some(_)) => Some(State::Kex),
-            (Exchange::NewKeys { first: true, .. }, _) => Some(State::FirstNewKeys),
-            (Exchange::NewKeys { first: false, .. }, _) => Some(State::NewKeys),
+            (Exchange::Proposed { .. }, None) => Some(AdmitState::FirstKexInit),
+            (Exchange::Reply { .. } | Exchange::Init { .. }, None) => Some(AdmitState::FirstKex),
+            (Exchange::Reply { .. } | Exchange::Init { .. }, Some(_)) => Some(AdmitState::Kex),
+            (Exchange::NewKeys { first: true, .. }, _) => Some(AdmitState::FirstNewKeys),
+            (Exchange::NewKeys { first: false, .. }, _) => Some(AdmitState::NewKeys),
         }
     }
 
@@ -194,9 +194,10 @@ impl KeyExchange {
                 context.receiving.rekey(opener, self.is_strict());
                 Ok(Progress::Over)
             }
-            (_, number) => {
-                Err(Error::Unexpected { number: number.copied().unwrap_or(0), state: State::Kex })
-            }
+            (_, number) => Err(Error::Unexpected {
+                number: number.copied().unwrap_or(0),
+                state: AdmitState::Kex,
+            }),
         }
     }
 

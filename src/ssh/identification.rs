@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::Role;
+use super::config::Role;
 use crate::limits::{SSH_IDENTIFICATION_BYTES_MAX, SSH_PRELINES_MAX};
 
 /// Our own, without its CR LF.

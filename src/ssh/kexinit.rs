@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::Role;
 use super::cipher::CipherName;
+use super::config::Role;
 use super::config::Tuning;
 use super::kex::KexName;
 use super::names::{

@@ -1,9 +1,10 @@
-//! Who may admit: how many connections a listener holds, and who has knocked badly too often.
+//! How many connections a listener holds, and which addresses it turns away.
 //!
-//! A value that a driver asks before it speaks SSH with a new connection. Strangers hold few places
-//! and one address holds few of those, so that nobody keeps the others out. An address whose
-//! connections end without authentication gathers a penalty, which time takes away again; above a
-//! threshold it is turned away at once. A mistyped key now and then never gets there.
+//! A value that a driver asks before it speaks SSH with a new connection. Connections that are not
+//! authenticated have few places and one address has few of those, so that nobody keeps the others
+//! out. An address whose connections end without authentication gathers a penalty, which decays
+//! with time; above a threshold its connections are refused at once. A mistyped key now and then
+//! never gets there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,74 +17,72 @@ use crate::limits::{
     SSH_PENALTY_THRESHOLD, SSH_UNAUTHENTICATED_MAX, SSH_UNAUTHENTICATED_PER_ADDRESS_MAX,
 };
 
-/// The state of one listener's limiter.
 #[derive(Debug, Default)]
 pub struct ConnectionLimiter {
-    inside: usize,
-    strangers: BTreeMap<IpAddr, usize>,
-    /// When each address has nothing left to atone for.
+    authenticated: usize,
+    unauthenticated: BTreeMap<IpAddr, usize>,
+    /// When each address's penalty has decayed to nothing.
     penalties: BTreeMap<IpAddr, Mono>,
 }
 
-/// Why a connection is closed before a word was said.
+/// Why a connection is closed before anything was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Too many connections.
+pub enum ConnectionRefused {
     Full,
-    /// Too many that are not authenticated.
-    Crowded,
-    /// Too many of those from this address.
-    CrowdedAddress,
-    /// Too many of them ended badly from this address: refused for so long.
+    /// Too many connections are not authenticated.
+    Unauthenticated,
+    /// Too many connections from this address are not authenticated.
+    UnauthenticatedAddress,
+    /// Too many connections from this address ended without authentication: refused for so long.
     Penalty(Duration),
 }
 
 impl ConnectionLimiter {
-    /// Nobody is there.
-    pub(crate) fn new() -> ConnectionLimiter {
+    pub fn new() -> ConnectionLimiter {
         ConnectionLimiter::default()
     }
 
-    /// A connection from `address` wants in. If it may, it is a stranger until
-    /// [`ConnectionLimiter::recognize`], and is reported with [`ConnectionLimiter::leave`] or [`ConnectionLimiter::leave_stranger`].
+    /// Counts a new connection from `address`. What follows is either
+    /// [`ConnectionLimiter::authenticated`] and [`ConnectionLimiter::closed`], or
+    /// [`ConnectionLimiter::closed_unauthenticated`].
     ///
     /// # Errors
-    /// [`Refused`]; then it is not counted.
-    pub(crate) fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), Refused> {
+    /// [`ConnectionRefused`]; then it is not counted.
+    pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), ConnectionRefused> {
         let penalty = self.penalty(now, address);
-        let strangers: usize = self.strangers.values().sum();
-        let from_there = self.strangers.get(&address).copied().unwrap_or(0);
+        let unauthenticated: usize = self.unauthenticated.values().sum();
+        let from_address = self.unauthenticated.get(&address).copied().unwrap_or(0);
         if penalty > SSH_PENALTY_THRESHOLD {
-            return Err(Refused::Penalty(penalty - SSH_PENALTY_THRESHOLD));
+            return Err(ConnectionRefused::Penalty(penalty - SSH_PENALTY_THRESHOLD));
         }
-        if self.inside + strangers >= SSH_CONNECTIONS_MAX {
-            return Err(Refused::Full);
+        if self.authenticated + unauthenticated >= SSH_CONNECTIONS_MAX {
+            return Err(ConnectionRefused::Full);
         }
-        if strangers >= SSH_UNAUTHENTICATED_MAX {
-            return Err(Refused::Crowded);
+        if unauthenticated >= SSH_UNAUTHENTICATED_MAX {
+            return Err(ConnectionRefused::Unauthenticated);
         }
-        if from_there >= SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
-            return Err(Refused::CrowdedAddress);
+        if from_address >= SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
+            return Err(ConnectionRefused::UnauthenticatedAddress);
         }
-        *self.strangers.entry(address).or_default() += 1;
+        *self.unauthenticated.entry(address).or_default() += 1;
         Ok(())
     }
 
-    /// A stranger from `address` has authenticated.
-    pub(crate) fn recognize(&mut self, address: IpAddr) {
-        self.forget_stranger(address);
+    /// A connection from `address` has authenticated.
+    pub fn authenticated(&mut self, address: IpAddr) {
+        self.forget_unauthenticated(address);
         self.penalties.remove(&address);
-        self.inside += 1;
+        self.authenticated += 1;
     }
 
-    /// One who had authenticated is gone.
-    pub(crate) fn leave(&mut self) {
-        self.inside = self.inside.saturating_sub(1);
+    /// A connection that had authenticated is closed.
+    pub fn closed(&mut self) {
+        self.authenticated = self.authenticated.saturating_sub(1);
     }
 
-    /// One from `address` is gone without having authenticated.
-    pub(crate) fn leave_stranger(&mut self, now: Mono, address: IpAddr) {
-        self.forget_stranger(address);
+    /// A connection from `address` is closed and had not authenticated.
+    pub fn closed_unauthenticated(&mut self, now: Mono, address: IpAddr) {
+        self.forget_unauthenticated(address);
         self.penalties.retain(|_, until| *until > now);
         if self.penalties.len() >= SSH_PENALIZED_ADDRESSES_MAX
             && !self.penalties.contains_key(&address)
@@ -98,29 +97,29 @@ impl ConnectionLimiter {
         self.penalties.get(&address).map_or(Duration::ZERO, |until| until.since(now))
     }
 
-    fn forget_stranger(&mut self, address: IpAddr) {
-        if let Some(count) = self.strangers.get_mut(&address) {
+    fn forget_unauthenticated(&mut self, address: IpAddr) {
+        if let Some(count) = self.unauthenticated.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                self.strangers.remove(&address);
+                self.unauthenticated.remove(&address);
             }
         }
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ConnectionRefused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Full => write!(out, "{SSH_CONNECTIONS_MAX} connections are open"),
-            Refused::Crowded => {
+            ConnectionRefused::Full => write!(out, "{SSH_CONNECTIONS_MAX} connections are open"),
+            ConnectionRefused::Unauthenticated => {
                 write!(out, "{SSH_UNAUTHENTICATED_MAX} connections are not authenticated yet")
             }
-            Refused::CrowdedAddress => write!(
+            ConnectionRefused::UnauthenticatedAddress => write!(
                 out,
                 "{SSH_UNAUTHENTICATED_PER_ADDRESS_MAX} connections from this address are not \
                  authenticated yet"
             ),
-            Refused::Penalty(left) => {
+            ConnectionRefused::Penalty(left) => {
                 let seconds = left.as_secs() + 1;
                 write!(out, "too many failed from this address, refused for {seconds} s")
             }
@@ -128,7 +127,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ConnectionRefused {}
 
 #[cfg(test)]
 mod tests {
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_few_and_one_address_cannot_hold_all_places() {
+    fn the_unauthenticated_are_few_and_one_address_cannot_hold_all_places() {
         let mut limiter = ConnectionLimiter::new();
         let mut taken = 0;
         for last in 0..=255 {
@@ -152,8 +151,8 @@ mod tests {
             }
         }
         assert_eq!(taken, SSH_UNAUTHENTICATED_MAX);
-        assert_eq!(limiter.admit(at(0), address(0)), Err(Refused::Crowded));
-        limiter.recognize(address(0));
+        assert_eq!(limiter.admit(at(0), address(0)), Err(ConnectionRefused::Unauthenticated));
+        limiter.authenticated(address(0));
         assert_eq!(limiter.admit(at(0), address(0)), Ok(()));
     }
 
@@ -162,10 +161,10 @@ mod tests {
         let mut limiter = ConnectionLimiter::new();
         for _ in 0..SSH_CONNECTIONS_MAX {
             assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-            limiter.recognize(address(1));
+            limiter.authenticated(address(1));
         }
-        assert_eq!(limiter.admit(at(0), address(1)), Err(Refused::Full));
-        limiter.leave();
+        assert_eq!(limiter.admit(at(0), address(1)), Err(ConnectionRefused::Full));
+        limiter.closed();
         assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
     }
 
@@ -174,11 +173,11 @@ mod tests {
         let mut limiter = ConnectionLimiter::new();
         let mut failures = 0;
         while limiter.admit(at(0), address(1)).is_ok() {
-            limiter.leave_stranger(at(0), address(1));
+            limiter.closed_unauthenticated(at(0), address(1));
             failures += 1;
         }
         assert!((5..=20).contains(&failures), "{failures}");
-        assert!(matches!(limiter.admit(at(0), address(1)), Err(Refused::Penalty(_))));
+        assert!(matches!(limiter.admit(at(0), address(1)), Err(ConnectionRefused::Penalty(_))));
         assert_eq!(limiter.admit(at(0), address(2)), Ok(()), "others are not punished");
         let later = SSH_PENALTY_MAX.as_secs();
         assert_eq!(limiter.admit(at(later), address(1)), Ok(()));
@@ -189,10 +188,10 @@ mod tests {
         let mut limiter = ConnectionLimiter::new();
         for _ in 0..3 {
             assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-            limiter.leave_stranger(at(0), address(1));
+            limiter.closed_unauthenticated(at(0), address(1));
         }
         assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-        limiter.recognize(address(1));
+        limiter.authenticated(address(1));
         assert_eq!(limiter.penalty(at(0), address(1)), Duration::ZERO);
     }
 
@@ -202,7 +201,7 @@ mod tests {
         for number in 0..u32::try_from(SSH_PENALIZED_ADDRESSES_MAX).unwrap() + 10 {
             let address = IpAddr::from(number.to_be_bytes());
             assert_eq!(limiter.admit(at(0), address), Ok(()));
-            limiter.leave_stranger(at(0), address);
+            limiter.closed_unauthenticated(at(0), address);
         }
         assert_eq!(limiter.penalties.len(), SSH_PENALIZED_ADDRESSES_MAX);
     }

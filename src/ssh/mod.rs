@@ -23,6 +23,7 @@ pub mod config;
 pub mod conn;
 mod core;
 pub mod error;
+pub mod event;
 mod exchange;
 pub mod identification;
 pub mod kex;
@@ -34,40 +35,9 @@ pub mod packet;
 mod sender;
 pub mod wire;
 
-use std::sync::Arc;
-
 pub use channel::ChannelId;
-pub use config::{ClientConfig, ServerConfig, Subsystem, Tuning};
-pub use conn::{Conn, Event, OpenError, Refusal};
+
+pub use config::{ClientConfig, Role, ServerConfig, Subsystem, Tuning};
+pub use conn::Conn;
 pub use error::Error;
-
-/// Which end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The one that connected.
-    Client,
-    /// The one that listened.
-    Server,
-}
-
-/// A role with what it must know.
-enum Side {
-    Client(Arc<ClientConfig>),
-    Server(Arc<ServerConfig>),
-}
-
-impl Side {
-    fn role(&self) -> Role {
-        match self {
-            Side::Client(_) => Role::Client,
-            Side::Server(_) => Role::Server,
-        }
-    }
-
-    fn tuning(&self) -> &Tuning {
-        match self {
-            Side::Client(config) => &config.tuning,
-            Side::Server(config) => &config.tuning,
-        }
-    }
-}
+pub use event::{ChannelRefusal, Event, OpenError};

@@ -6,19 +6,19 @@
 // --- messages: the transport layer (RFC 4253 §12) ---
 
 /// RFC 4253 §11.1
-pub(crate) const SSH_MSG_DISCONNECT: u8 = 1;
+pub const SSH_MSG_DISCONNECT: u8 = 1;
 /// RFC 4253 §11.2
-pub(crate) const SSH_MSG_IGNORE: u8 = 2;
+pub const SSH_MSG_IGNORE: u8 = 2;
 /// RFC 4253 §11.4
-pub(crate) const SSH_MSG_UNIMPLEMENTED: u8 = 3;
+pub const SSH_MSG_UNIMPLEMENTED: u8 = 3;
 /// RFC 4253 §11.3
-pub(crate) const SSH_MSG_DEBUG: u8 = 4;
+pub const SSH_MSG_DEBUG: u8 = 4;
 /// RFC 4253 §10
 pub const SSH_MSG_SERVICE_REQUEST: u8 = 5;
 /// RFC 4253 §10
 pub const SSH_MSG_SERVICE_ACCEPT: u8 = 6;
 /// RFC 8308 §2.3
-pub(crate) const SSH_MSG_EXT_INFO: u8 = 7;
+pub const SSH_MSG_EXT_INFO: u8 = 7;
 /// RFC 4253 §7.1
 pub const SSH_MSG_KEXINIT: u8 = 20;
 /// RFC 4253 §7.3
@@ -37,9 +37,9 @@ pub const SSH_MSG_USERAUTH_FAILURE: u8 = 51;
 /// RFC 4252 §5.1
 pub const SSH_MSG_USERAUTH_SUCCESS: u8 = 52;
 /// RFC 4252 §5.4
-pub(crate) const SSH_MSG_USERAUTH_BANNER: u8 = 53;
+pub const SSH_MSG_USERAUTH_BANNER: u8 = 53;
 /// RFC 4252 §7
-pub(crate) const SSH_MSG_USERAUTH_PK_OK: u8 = 60;
+pub const SSH_MSG_USERAUTH_PK_OK: u8 = 60;
 
 // --- messages: connection (RFC 4254 §9) ---
 
@@ -48,9 +48,9 @@ pub const SSH_MSG_CONNECTION_FIRST: u8 = 80;
 /// RFC 4254 §4
 pub const SSH_MSG_GLOBAL_REQUEST: u8 = 80;
 /// RFC 4254 §4
-pub(crate) const SSH_MSG_REQUEST_SUCCESS: u8 = 81;
+pub const SSH_MSG_REQUEST_SUCCESS: u8 = 81;
 /// RFC 4254 §4
-pub(crate) const SSH_MSG_REQUEST_FAILURE: u8 = 82;
+pub const SSH_MSG_REQUEST_FAILURE: u8 = 82;
 /// RFC 4254 §5.1
 pub const SSH_MSG_CHANNEL_OPEN: u8 = 90;
 /// RFC 4254 §5.1
@@ -70,66 +70,53 @@ pub const SSH_MSG_CHANNEL_CLOSE: u8 = 97;
 /// RFC 4254 §5.4
 pub const SSH_MSG_CHANNEL_REQUEST: u8 = 98;
 /// RFC 4254 §5.4
-pub(crate) const SSH_MSG_CHANNEL_SUCCESS: u8 = 99;
+pub const SSH_MSG_CHANNEL_SUCCESS: u8 = 99;
 /// RFC 4254 §5.4
-pub(crate) const SSH_MSG_CHANNEL_FAILURE: u8 = 100;
+pub const SSH_MSG_CHANNEL_FAILURE: u8 = 100;
 
 // --- reasons of a disconnect (RFC 4253 §11.1, RFC 4250 §4.2.2) ---
 
-/// This address may not connect, or not now.
-pub(crate) const SSH_DISCONNECT_HOST_NOT_ALLOWED_TO_CONNECT: u32 = 1;
 /// A message that the state, the format or a limit does not admit.
-pub(crate) const SSH_DISCONNECT_PROTOCOL_ERROR: u32 = 2;
+pub const SSH_DISCONNECT_PROTOCOL_ERROR: u32 = 2;
 /// Nothing in common, a bad public value, a bad signature of the host.
-pub(crate) const SSH_DISCONNECT_KEY_EXCHANGE_FAILED: u32 = 3;
+pub const SSH_DISCONNECT_KEY_EXCHANGE_FAILED: u32 = 3;
 /// A tag that does not match: with AEAD ciphers the tag is the MAC.
-pub(crate) const SSH_DISCONNECT_MAC_ERROR: u32 = 5;
-pub(crate) const SSH_DISCONNECT_COMPRESSION_ERROR: u32 = 6;
+pub const SSH_DISCONNECT_MAC_ERROR: u32 = 5;
 /// A service other than authentication and connection.
-pub(crate) const SSH_DISCONNECT_SERVICE_NOT_AVAILABLE: u32 = 7;
-/// An identification that is not SSH 2.0.
-pub(crate) const SSH_DISCONNECT_PROTOCOL_VERSION_NOT_SUPPORTED: u32 = 8;
+pub const SSH_DISCONNECT_SERVICE_NOT_AVAILABLE: u32 = 7;
 /// The host key is not the pinned one.
-pub(crate) const SSH_DISCONNECT_HOST_KEY_NOT_VERIFIABLE: u32 = 9;
+pub const SSH_DISCONNECT_HOST_KEY_NOT_VERIFIABLE: u32 = 9;
 /// The peer stopped answering.
-pub(crate) const SSH_DISCONNECT_CONNECTION_LOST: u32 = 10;
-pub(crate) const SSH_DISCONNECT_BY_APPLICATION: u32 = 11;
-/// The listener is full.
-pub(crate) const SSH_DISCONNECT_TOO_MANY_CONNECTIONS: u32 = 12;
-/// The operator gave up.
-pub(crate) const SSH_DISCONNECT_AUTH_CANCELLED_BY_USER: u32 = 13;
+pub const SSH_DISCONNECT_CONNECTION_LOST: u32 = 10;
+pub const SSH_DISCONNECT_BY_APPLICATION: u32 = 11;
 /// Attempts are used up, or the client has no method left.
-pub(crate) const SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE: u32 = 14;
-/// A user name that does not exist here.
-pub(crate) const SSH_DISCONNECT_ILLEGAL_USER_NAME: u32 = 15;
+pub const SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE: u32 = 14;
 
 // --- reasons why a channel is not opened (RFC 4254 §5.1) ---
 
 /// Not now and not here.
-pub(crate) const SSH_OPEN_ADMINISTRATIVELY_PROHIBITED: u32 = 1;
-/// What the channel leads to could not be reached.
-pub(crate) const SSH_OPEN_CONNECT_FAILED: u32 = 2;
+pub const SSH_OPEN_ADMINISTRATIVELY_PROHIBITED: u32 = 1;
 /// Anything but `session`.
-pub(crate) const SSH_OPEN_UNKNOWN_CHANNEL_TYPE: u32 = 3;
+pub const SSH_OPEN_UNKNOWN_CHANNEL_TYPE: u32 = 3;
 /// The table of channels is full.
-pub(crate) const SSH_OPEN_RESOURCE_SHORTAGE: u32 = 4;
+pub const SSH_OPEN_RESOURCE_SHORTAGE: u32 = 4;
 
 // --- key exchange methods ---
 
 /// draft-ietf-sshm-mlkem-hybrid-kex §2.3.1
-pub(crate) const MLKEM768X25519_SHA256: &str = "mlkem768x25519-sha256";
+pub const MLKEM768X25519_SHA256: &str = "mlkem768x25519-sha256";
 /// RFC 8731 §3
-pub(crate) const CURVE25519_SHA256: &str = "curve25519-sha256";
+pub const CURVE25519_SHA256: &str = "curve25519-sha256";
 /// The name of the same method before RFC 8731 (§1); paramiko knows only this one.
-pub(crate) const CURVE25519_SHA256_LIBSSH: &str = "curve25519-sha256@libssh.org";
+pub const CURVE25519_SHA256_LIBSSH: &str = "curve25519-sha256@libssh.org";
 /// A client that does strict key exchange (OpenSSH PROTOCOL §1.10).
 pub const KEX_STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 /// A server that does strict key exchange (OpenSSH PROTOCOL §1.10).
 pub const KEX_STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
 /// A client that takes `SSH_MSG_EXT_INFO` (RFC 8308 §2.1).
-pub(crate) const EXT_INFO_CLIENT: &str = "ext-info-c";
+pub const EXT_INFO_CLIENT: &str = "ext-info-c";
 /// A server that takes `SSH_MSG_EXT_INFO` (RFC 8308 §2.1).
-pub(crate) const EXT_INFO_SERVER: &str = "ext-info-s";
+pub const EXT_INFO_SERVER: &str = "ext-info-s";
 
 // --- the rest of a KEXINIT ---
 
@@ -140,16 +127,16 @@ pub const AES256_GCM: &str = "aes256-gcm@openssh.com";
 /// OpenSSH PROTOCOL.chacha20poly1305
 pub const CHACHA20_POLY1305: &str = "chacha20-poly1305@openssh.com";
 /// OpenSSH PROTOCOL §1.1; offered for peers that want a common name, never used.
-pub(crate) const HMAC_SHA2_256_ETM: &str = "hmac-sha2-256-etm@openssh.com";
+pub const HMAC_SHA2_256_ETM: &str = "hmac-sha2-256-etm@openssh.com";
 /// OpenSSH PROTOCOL §1.1; offered for peers that want a common name, never used.
-pub(crate) const HMAC_SHA2_512_ETM: &str = "hmac-sha2-512-etm@openssh.com";
+pub const HMAC_SHA2_512_ETM: &str = "hmac-sha2-512-etm@openssh.com";
 /// RFC 4253 §6.2: no compression. Also the authentication method of RFC 4252 §5.2.
 pub const NONE: &str = "none";
 
 // --- extensions (RFC 8308 §3) ---
 
 /// RFC 8308 §3.1
-pub(crate) const SERVER_SIG_ALGS: &str = "server-sig-algs";
+pub const SERVER_SIG_ALGS: &str = "server-sig-algs";
 
 // --- services and authentication ---
 
@@ -170,7 +157,5 @@ pub const SUBSYSTEM: &str = "subsystem";
 pub const WINDOW_CHANGE: &str = "window-change";
 /// RFC 4254 §6.10
 pub const EXIT_STATUS: &str = "exit-status";
-/// RFC 4254 §6.10
-pub(crate) const EXIT_SIGNAL: &str = "exit-signal";
 /// OpenSSH's own; any answer will do, a failure is the usual one.
 pub const KEEPALIVE: &str = "keepalive@openssh.com";

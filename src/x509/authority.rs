@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::certificate::{Certificate, Contents, Role, Validity};
+use super::certificate::{Certificate, CertificateRole, Contents, Validity};
 use super::error::X509Error;
 use super::key::{KeyPair, PublicKey};
 use super::name::{AltName, CommonName, DnsName};
-use super::request::Request;
+use super::request::CertificateRequest;
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
 use crate::limits::{
@@ -34,7 +34,7 @@ impl Authority {
             subject,
             validity: span(now, X509_AUTHORITY_LIFE),
             key: key.public(),
-            role: Role::Authority,
+            role: CertificateRole::Authority,
         };
         Authority { certificate: Certificate::sign(contents, &key), key }
     }
@@ -45,7 +45,7 @@ impl Authority {
     /// [`X509Error::Profile`] if the certificate is not an authority's own, and [`X509Error::Key`]
     /// if the key is not the one in it.
     pub(crate) fn load(certificate: Certificate, key: KeyPair) -> Result<Authority, X509Error> {
-        if *certificate.role() != Role::Authority {
+        if *certificate.role() != CertificateRole::Authority {
             return Err(X509Error::Profile("role"));
         }
         if *certificate.key() != key.public() {
@@ -87,7 +87,13 @@ impl Authority {
             }
         };
         let issuer_key = self.key.public().id();
-        self.issue(*key, subject, Role::Server { issuer_key, names: names.to_vec() }, now, rng)
+        self.issue(
+            *key,
+            subject,
+            CertificateRole::Server { issuer_key, names: names.to_vec() },
+            now,
+            rng,
+        )
     }
 
     /// A certificate for the agent `id`, which asked with `request`.
@@ -96,7 +102,7 @@ impl Authority {
     /// [`IssueError`] if another name asks, or the authority's life is over.
     pub fn issue_client(
         &self,
-        request: &Request,
+        request: &CertificateRequest,
         id: &DnsName,
         now: Wall,
         rng: &mut Rng,
@@ -107,7 +113,13 @@ impl Authority {
             return Err(IssueError::Asker { expected: id.clone(), got });
         }
         let issuer_key = self.key.public().id();
-        self.issue(*request.key(), subject, Role::Client { issuer_key, name: id.clone() }, now, rng)
+        self.issue(
+            *request.key(),
+            subject,
+            CertificateRole::Client { issuer_key, name: id.clone() },
+            now,
+            rng,
+        )
     }
 
     /// A certificate like `present`, which this authority or one before it has issued to an agent:
@@ -122,9 +134,11 @@ impl Authority {
         now: Wall,
         rng: &mut Rng,
     ) -> Result<Certificate, IssueError> {
-        let Role::Client { name, .. } = present.role() else { return Err(IssueError::Purpose) };
+        let CertificateRole::Client { name, .. } = present.role() else {
+            return Err(IssueError::Purpose);
+        };
         let issuer_key = self.key.public().id();
-        let role = Role::Client { issuer_key, name: name.clone() };
+        let role = CertificateRole::Client { issuer_key, name: name.clone() };
         self.issue(*present.key(), name.common(), role, now, rng)
     }
 
@@ -132,7 +146,7 @@ impl Authority {
         &self,
         key: PublicKey,
         subject: CommonName,
-        role: Role,
+        role: CertificateRole,
         now: Wall,
         rng: &mut Rng,
     ) -> Result<Certificate, IssueError> {

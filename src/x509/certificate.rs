@@ -1,9 +1,8 @@
 //! A certificate of the profile, to DER and back.
 //!
 //! [`Contents`] is all that may differ from one certificate to the next. Everything else follows
-//! from the [`Role`], so reading is: take the contents out, write them again, and compare.
+//! from the [`CertificateRole`], so reading is: take the contents out, write them again, and compare.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use der::asn1::{
 use der::{Decode, Encode};
 
 use super::error::X509Error;
-use super::key::{KeyPair, PublicKey};
+use super::key::{KeyId, KeyPair, PublicKey};
 use super::name::{AltName, CommonName, DnsName};
 use super::schema::{
     Attribute, AuthorityKeyIdentifier, BasicConstraints, Extension, GeneralName, Name,
@@ -38,7 +37,7 @@ const SIGNS_CERTIFICATES: (u8, u8) = (1, 0x06);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
-    contents: Contents,
+    pub(super) contents: Contents,
     signature: BitString,
 }
 
@@ -51,12 +50,12 @@ pub(super) struct Contents {
     pub(super) subject: CommonName,
     pub(super) validity: Validity,
     pub(super) key: PublicKey,
-    pub(super) role: Role,
+    pub(super) role: CertificateRole,
 }
 
 /// What a certificate is for, and what it holds for that alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum CertificateRole {
     /// It signs the others, and itself.
     Authority,
     /// The collector of logs, at the shell host.
@@ -68,10 +67,6 @@ pub enum Role {
     /// An agent that sends logs.
     Client { issuer_key: KeyId, name: DnsName },
 }
-
-/// The identifier of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyId(pub(super) [u8; 20]);
 
 /// From when to when, both included, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +145,6 @@ impl Certificate {
         &self.contents.issuer
     }
 
-    /// Its number, which no other certificate has.
-    pub(crate) fn serial(&self) -> &[u8; X509_SERIAL_BYTES] {
-        &self.contents.serial
-    }
-
     pub fn validity(&self) -> Validity {
         self.contents.validity
     }
@@ -164,7 +154,7 @@ impl Certificate {
     }
 
     /// What it is for.
-    pub fn role(&self) -> &Role {
+    pub fn role(&self) -> &CertificateRole {
         &self.contents.role
     }
 
@@ -197,24 +187,25 @@ impl Contents {
             subject: common_name(&tbs.subject)?,
             validity: Validity::from_span(tbs.validity)?,
             key: PublicKey::from_info(&tbs.key)?,
-            role: Role::from_extensions(&tbs.extensions)?,
+            role: CertificateRole::from_extensions(&tbs.extensions)?,
         })
     }
 }
 
-impl Role {
+impl CertificateRole {
     /// The key of whoever issued it; an authority does not name its own.
     pub(crate) fn issuer_key(&self) -> Option<KeyId> {
         match self {
-            Role::Authority => None,
-            Role::Server { issuer_key, .. } | Role::Client { issuer_key, .. } => Some(*issuer_key),
+            CertificateRole::Authority => None,
+            CertificateRole::Server { issuer_key, .. }
+            | CertificateRole::Client { issuer_key, .. } => Some(*issuer_key),
         }
     }
 
     fn extensions(&self, key: KeyId) -> Vec<Extension> {
         let key = extension(oid::SUBJECT_KEY_IDENTIFIER, false, &octets(&key.0));
         match self {
-            Role::Authority => {
+            CertificateRole::Authority => {
                 let constraints = BasicConstraints { authority: true, path_length: Some(0) };
                 vec![
                     extension(oid::BASIC_CONSTRAINTS, true, &constraints),
@@ -222,11 +213,11 @@ impl Role {
                     key,
                 ]
             }
-            Role::Server { issuer_key, names } => {
+            CertificateRole::Server { issuer_key, names } => {
                 let names = names.iter().map(general_name).collect();
                 leaf_extensions(oid::SERVER_AUTH, names, key, *issuer_key)
             }
-            Role::Client { issuer_key, name } => {
+            CertificateRole::Client { issuer_key, name } => {
                 let names = vec![general_name(&AltName::Dns(name.clone()))];
                 leaf_extensions(oid::CLIENT_AUTH, names, key, *issuer_key)
             }
@@ -234,9 +225,9 @@ impl Role {
     }
 
     /// Takes out what differs; that the rest is as it must be shows when it is written again.
-    fn from_extensions(extensions: &[Extension]) -> Result<Role, X509Error> {
+    fn from_extensions(extensions: &[Extension]) -> Result<CertificateRole, X509Error> {
         let Some(purposes) = find::<Vec<ObjectIdentifier>>(extensions, oid::EXT_KEY_USAGE)? else {
-            return Ok(Role::Authority);
+            return Ok(CertificateRole::Authority);
         };
         let names: Vec<GeneralName> =
             find(extensions, oid::SUBJECT_ALT_NAME)?.ok_or(X509Error::Profile("list of names"))?;
@@ -250,9 +241,9 @@ impl Role {
         let issuer_key =
             issuer_key.map_err(|_| X509Error::Profile("authority's key identifier"))?;
         match (purposes.as_slice(), names.as_slice()) {
-            ([oid::SERVER_AUTH], _) => Ok(Role::Server { issuer_key, names }),
+            ([oid::SERVER_AUTH], _) => Ok(CertificateRole::Server { issuer_key, names }),
             ([oid::CLIENT_AUTH], [AltName::Dns(name)]) => {
-                Ok(Role::Client { issuer_key, name: name.clone() })
+                Ok(CertificateRole::Client { issuer_key, name: name.clone() })
             }
             _ => Err(X509Error::Profile("purpose")),
         }
@@ -271,14 +262,6 @@ impl Validity {
 
     fn from_span(span: TimeSpan) -> Result<Validity, X509Error> {
         Ok(Validity { not_before: wall(span.not_before)?, not_after: wall(span.not_after)? })
-    }
-}
-
-/// Hexadecimal with colons, as OpenSSL shows it.
-impl fmt::Display for KeyId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes: Vec<String> = self.0.iter().map(|byte| format!("{byte:02X}")).collect();
-        out.write_str(&bytes.join(":"))
     }
 }
 

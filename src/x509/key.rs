@@ -9,7 +9,6 @@ use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::certificate::KeyId;
 use super::error::X509Error;
 use super::oid;
 use super::pem;
@@ -24,6 +23,11 @@ pub struct KeyPair {
 /// A point of the curve, with which signatures are checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
+
+/// The identifier of a public key: the first 160 bits of its point's SHA-256 (RFC 7093 §2, method
+/// 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId(pub(super) [u8; 20]);
 
 impl KeyPair {
     /// A new pair. Of 2^32 tries of 32 bytes, one is no key and is made again.
@@ -73,7 +77,6 @@ impl fmt::Debug for KeyPair {
 }
 
 impl PublicKey {
-    /// Its identifier: the first 160 bits of the point's SHA-256 (RFC 7093 §2, method 1).
     pub fn id(&self) -> KeyId {
         let hash = Sha256::digest(self.point());
         let mut id = [0; 20];
@@ -104,6 +107,14 @@ impl PublicKey {
     /// The point, uncompressed (RFC 5480 §2.2).
     fn point(&self) -> Vec<u8> {
         self.0.to_sec1_point(false).as_bytes().to_vec()
+    }
+}
+
+/// Hexadecimal with colons, as OpenSSL shows it.
+impl fmt::Display for KeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: Vec<String> = self.0.iter().map(|byte| format!("{byte:02X}")).collect();
+        out.write_str(&bytes.join(":"))
     }
 }
 

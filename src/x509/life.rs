@@ -8,7 +8,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Where in its life a certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub(crate) enum LifeStage {
     /// It has not begun: a clock is wrong.
     Early,
     /// There is nothing to do.
@@ -21,25 +21,25 @@ pub(crate) enum Stage {
     Ended,
 }
 
-impl Stage {
+impl LifeStage {
     /// The stage at `now`.
-    pub(crate) fn at(validity: Validity, now: Wall) -> Stage {
+    pub(crate) fn at(validity: Validity, now: Wall) -> LifeStage {
         if now.seconds() > validity.not_after.seconds() {
-            Stage::Ended
+            LifeStage::Ended
         } else if now.seconds() < validity.not_before.seconds() {
-            Stage::Early
+            LifeStage::Early
         } else if days_left(validity, now) <= X509_WARN_DAYS {
-            Stage::Ending
+            LifeStage::Ending
         } else if now.seconds() >= renew_at(validity).seconds() {
-            Stage::Due
+            LifeStage::Due
         } else {
-            Stage::Fresh
+            LifeStage::Fresh
         }
     }
 
     /// Whether a new certificate is wanted.
     pub(crate) fn wants_renewal(self) -> bool {
-        matches!(self, Stage::Due | Stage::Ending | Stage::Ended)
+        matches!(self, LifeStage::Due | LifeStage::Ending | LifeStage::Ended)
     }
 }
 
@@ -69,26 +69,35 @@ mod tests {
         let validity = Validity { not_before: at(0), not_after: at(366) };
         assert_eq!(renew_at(validity), at(244));
         for (days, stage, left) in [
-            (-1, Stage::Early, 367),
-            (0, Stage::Fresh, 366),
-            (243, Stage::Fresh, 123),
-            (244, Stage::Due, 122),
-            (335, Stage::Due, 31),
-            (336, Stage::Ending, 30),
-            (366, Stage::Ending, 0),
-            (367, Stage::Ended, -1),
+            (-1, LifeStage::Early, 367),
+            (0, LifeStage::Fresh, 366),
+            (243, LifeStage::Fresh, 123),
+            (244, LifeStage::Due, 122),
+            (335, LifeStage::Due, 31),
+            (336, LifeStage::Ending, 30),
+            (366, LifeStage::Ending, 0),
+            (367, LifeStage::Ended, -1),
         ] {
             let now = at(days);
-            assert_eq!((Stage::at(validity, now), days_left(validity, now)), (stage, left));
+            assert_eq!((LifeStage::at(validity, now), days_left(validity, now)), (stage, left));
         }
         let end = Wall::new(validity.not_after.seconds() + 1, 0);
-        assert_eq!((Stage::at(validity, end), days_left(validity, end)), (Stage::Ended, -1));
+        assert_eq!(
+            (LifeStage::at(validity, end), days_left(validity, end)),
+            (LifeStage::Ended, -1)
+        );
     }
 
     #[test]
     fn only_what_is_old_wants_renewal() {
-        let stages = [Stage::Early, Stage::Fresh, Stage::Due, Stage::Ending, Stage::Ended];
-        assert_eq!(stages.map(Stage::wants_renewal), [false, false, true, true, true]);
+        let stages = [
+            LifeStage::Early,
+            LifeStage::Fresh,
+            LifeStage::Due,
+            LifeStage::Ending,
+            LifeStage::Ended,
+        ];
+        assert_eq!(stages.map(LifeStage::wants_renewal), [false, false, true, true, true]);
     }
 
     #[test]
@@ -98,7 +107,7 @@ mod tests {
             for not_after in ends {
                 for now in ends {
                     let validity = Validity { not_before, not_after };
-                    let _any = (Stage::at(validity, now), days_left(validity, now));
+                    let _any = (LifeStage::at(validity, now), days_left(validity, now));
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! X.509: the private authority of a cluster, and the certificates that it issues for its logs.
 //!
-//! ECDSA on P-256 with SHA-256, and three kinds of certificate, each exactly one shape ([`Role`]).
+//! ECDSA on P-256 with SHA-256, and three kinds of certificate, each exactly one shape ([`CertificateRole`]).
 //! What is read is held against that shape too: a certificate that we would not have written byte
 //! for byte is refused, however well it verifies elsewhere. It is no general X.509 library, and it
 //! knows no chains longer than one step. It never looks at a clock, a random source or a file:
 //! time, randomness and text are handed in.
 //!
-//! A host makes a [`KeyPair`] and a [`Request`]; the [`Authority`] answers with a [`Certificate`];
+//! A host makes a [`KeyPair`] and a [`CertificateRequest`]; the [`Authority`] answers with a [`Certificate`];
 //! the key never leaves its host. [`verify()`] says whether a certificate is good for a purpose, at
 //! a time; [`life`] when to renew it, and [`rotation`] how one authority follows another.
 //!
@@ -29,9 +29,9 @@ mod tests;
 mod verify;
 
 pub use authority::{Authority, IssueError};
-pub use certificate::{Certificate, KeyId, Role, Validity};
+pub use certificate::{Certificate, CertificateRole, Validity};
 pub(crate) use error::X509Error;
-pub use key::{KeyPair, PublicKey};
+pub use key::{KeyId, KeyPair, PublicKey};
 pub use name::{AltName, CommonName, DnsName, NameError};
-pub use request::Request;
-pub(crate) use verify::{Purpose, Refusal, verify};
+pub use request::CertificateRequest;
+pub(crate) use verify::{CertificatePurpose, CertificateRefusal, verify};

@@ -47,7 +47,7 @@ impl DnsName {
         Ok(DnsName(name))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 

@@ -14,15 +14,15 @@ use crate::limits::X509_DER_BYTES_MAX;
 /// A request whose signature was right. It asks for nothing: what a certificate holds is for the
 /// authority to say, which only takes the key from here, and the name to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    der: Vec<u8>,
+pub struct CertificateRequest {
+    pub(super) der: Vec<u8>,
     subject: CommonName,
     key: PublicKey,
 }
 
-impl Request {
+impl CertificateRequest {
     /// Asks for a certificate of `subject`'s for the public half of `key`.
-    pub fn new(subject: &CommonName, key: &KeyPair) -> Request {
+    pub fn new(subject: &CommonName, key: &KeyPair) -> CertificateRequest {
         let info = RequestInfo {
             version: 0,
             subject: name(subject),
@@ -33,14 +33,14 @@ impl Request {
         let signature = key.sign(&to_sign);
         let signed = SignedRequest { info, algorithm: signature_algorithm(), signature };
         let der = signed.to_der().expect("a request is short");
-        Request { der, subject: subject.clone(), key: key.public() }
+        CertificateRequest { der, subject: subject.clone(), key: key.public() }
     }
 
     /// Reads a request and checks that whoever made it holds the key.
     ///
     /// # Errors
     /// [`X509Error`] if it is damaged, of another kind than ours, or signed with another key.
-    pub(crate) fn parse_der(der: &[u8]) -> Result<Request, X509Error> {
+    pub(crate) fn parse_der(der: &[u8]) -> Result<CertificateRequest, X509Error> {
         if der.len() > X509_DER_BYTES_MAX {
             return Err(X509Error::Long { bytes: der.len(), max: X509_DER_BYTES_MAX });
         }
@@ -57,25 +57,20 @@ impl Request {
         if !key.verifies(&to_sign, &signed.signature) {
             return Err(X509Error::Signature);
         }
-        Ok(Request { der: der.to_vec(), subject, key })
+        Ok(CertificateRequest { der: der.to_vec(), subject, key })
     }
 
-    /// [`Request::parse_der`] for the only request in a text.
+    /// [`CertificateRequest::parse_der`] for the only request in a text.
     ///
     /// # Errors
     /// As there, and if there is none or more than one.
-    pub(crate) fn parse_pem(text: &str) -> Result<Request, X509Error> {
-        Request::parse_der(&pem::parse_one(text, pem::REQUEST)?)
+    pub(crate) fn parse_pem(text: &str) -> Result<CertificateRequest, X509Error> {
+        CertificateRequest::parse_der(&pem::parse_one(text, pem::REQUEST)?)
     }
 
     /// The request as text.
     pub fn to_pem(&self) -> String {
         pem::print(pem::REQUEST, &self.der)
-    }
-
-    /// The request as bytes.
-    pub(crate) fn der(&self) -> &[u8] {
-        &self.der
     }
 
     pub(crate) fn subject(&self) -> &CommonName {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::certificate::{Certificate, Role};
+use super::certificate::{Certificate, CertificateRole};
 use super::error::X509Error;
 use crate::base::time::Wall;
 
@@ -24,7 +24,7 @@ pub(crate) enum Trust {
 
 /// What a shell host is to do about its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum AuthorityAction {
     /// There is none: make one.
     Mint,
     /// It is good.
@@ -53,7 +53,7 @@ impl Trust {
     /// [`X509Error`] if it has none, more than two, or something else than an authority.
     pub(crate) fn parse_pem(text: &str) -> Result<Trust, X509Error> {
         let mut found = Certificate::parse_all_pem(text)?;
-        if found.iter().any(|certificate| *certificate.role() != Role::Authority) {
+        if found.iter().any(|certificate| *certificate.role() != CertificateRole::Authority) {
             return Err(X509Error::Profile("role"));
         }
         let current = found.remove(0);
@@ -137,18 +137,24 @@ impl Trust {
     }
 }
 
-impl Need {
+impl AuthorityAction {
     /// What is to be done with what is there, when a rotation is or is not asked for.
     ///
     /// # Errors
     /// [`RotationError::Open`] if one is asked for in the middle of another.
-    pub(crate) fn of(there: Option<&Trust>, asked: bool, now: Wall) -> Result<Need, RotationError> {
+    pub(crate) fn of(
+        there: Option<&Trust>,
+        asked: bool,
+        now: Wall,
+    ) -> Result<AuthorityAction, RotationError> {
         match there {
-            None => Ok(Need::Mint),
-            Some(trust) if now > trust.agents_issuer().validity().not_after => Ok(Need::Replace),
+            None => Ok(AuthorityAction::Mint),
+            Some(trust) if now > trust.agents_issuer().validity().not_after => {
+                Ok(AuthorityAction::Replace)
+            }
             Some(Trust::Overlap { .. }) if asked => Err(RotationError::Open),
-            Some(Trust::One(_)) if asked => Ok(Need::Rotate),
-            Some(_) => Ok(Need::Keep),
+            Some(Trust::One(_)) if asked => Ok(AuthorityAction::Rotate),
+            Some(_) => Ok(AuthorityAction::Keep),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the authority issues, read back, judged, and damaged in every byte.
 
-use super::rotation::{Need, RotationError, Trust};
+use super::rotation::{AuthorityAction, RotationError, Trust};
 use super::*;
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
@@ -27,7 +27,7 @@ fn id(text: &str) -> DnsName {
 }
 
 fn client(authority: &Authority, agent: &str, now: Wall, seed: u8) -> Certificate {
-    let request = Request::new(&id(agent).common(), &KeyPair::generate(&mut rng(seed)));
+    let request = CertificateRequest::new(&id(agent).common(), &KeyPair::generate(&mut rng(seed)));
     authority.issue_client(&request, &id(agent), now, &mut rng(seed)).expect("it may")
 }
 
@@ -48,7 +48,7 @@ fn what_is_issued_reads_back() {
     for certificate in [authority.certificate(), &server, &client] {
         assert_eq!(Certificate::parse_der(certificate.der()).as_ref(), Ok(certificate));
         assert_eq!(Certificate::parse_pem(&certificate.to_pem()).as_ref(), Ok(certificate));
-        assert_eq!(certificate.serial()[0] & 0xc0, 0x40);
+        assert_eq!(certificate.contents.serial[0] & 0xc0, 0x40);
         assert_eq!(certificate.validity().not_before, Wall::new(NOW.seconds() - 300, 0));
     }
     assert_eq!(authority.certificate().validity().not_after, days(3650));
@@ -57,8 +57,8 @@ fn what_is_issued_reads_back() {
     assert_eq!(client.subject().as_str(), "abcdefghjkmn");
     assert_eq!(client.issuer(), authority.certificate().subject());
     let issuer_key = authority.key().public().id();
-    assert_eq!(*server.role(), Role::Server { issuer_key, names: names() });
-    assert_eq!(*client.role(), Role::Client { issuer_key, name: id("abcdefghjkmn") });
+    assert_eq!(*server.role(), CertificateRole::Server { issuer_key, names: names() });
+    assert_eq!(*client.role(), CertificateRole::Client { issuer_key, name: id("abcdefghjkmn") });
     let subject = authority.certificate().subject().as_str();
     assert!(subject.starts_with("convocate rsyslog CA ") && subject.len() == 29, "{subject}");
 }
@@ -83,17 +83,17 @@ fn keys_and_authorities_reload() {
 fn a_request_proves_its_key_and_only_its_own_name_is_served() {
     let authority = Authority::mint(NOW, &mut rng(1));
     let key = KeyPair::generate(&mut rng(4));
-    let request = Request::new(&id("abcdefghjkmn").common(), &key);
-    let read = Request::parse_pem(&request.to_pem()).expect("ours");
+    let request = CertificateRequest::new(&id("abcdefghjkmn").common(), &key);
+    let read = CertificateRequest::parse_pem(&request.to_pem()).expect("ours");
     assert_eq!(read, request);
     assert_eq!(*read.key(), key.public());
     let foreign = authority.issue_client(&read, &id("mmmmmmmmmmmm"), NOW, &mut rng(5));
     assert!(matches!(foreign, Err(IssueError::Asker { .. })));
-    for index in 0..request.der().len() {
-        let mut changed = request.der().to_vec();
+    for index in 0..request.der.len() {
+        let mut changed = request.der.to_vec();
         changed[index] ^= 1;
-        assert!(Request::parse_der(&changed).is_err(), "byte {index}");
-        assert!(Request::parse_der(&request.der()[..index]).is_err(), "cut at {index}");
+        assert!(CertificateRequest::parse_der(&changed).is_err(), "byte {index}");
+        assert!(CertificateRequest::parse_der(&request.der[..index]).is_err(), "cut at {index}");
     }
 }
 
@@ -104,8 +104,8 @@ fn every_byte_of_a_certificate_counts() {
     let trusted = [authority.certificate().clone()];
     let (server_name, client_name) = (name("10.1.2.3"), name("abcdefghjkmn"));
     for (good, purpose) in [
-        (server(&authority, &names(), 2), Purpose::Server(&server_name)),
-        (client(&authority, "abcdefghjkmn", NOW, 3), Purpose::Client(&client_name)),
+        (server(&authority, &names(), 2), CertificatePurpose::Server(&server_name)),
+        (client(&authority, "abcdefghjkmn", NOW, 3), CertificatePurpose::Client(&client_name)),
     ] {
         assert_eq!(verify(&good, &trusted, &purpose, NOW), Ok(()));
         for index in 0..good.der().len() {
@@ -131,31 +131,35 @@ fn the_wrong_authority_time_purpose_and_name_are_refused() {
     let stranger = Authority::mint(NOW, &mut rng(2));
     let certificate = client(&authority, "abcdefghjkmn", NOW, 3);
     let (own, other) = (name("abcdefghjkmn"), name("mmmmmmmmmmmm"));
-    let ask = |authority: &Authority, purpose: Purpose<'_>, now| {
+    let ask = |authority: &Authority, purpose: CertificatePurpose<'_>, now| {
         verify(&certificate, &[authority.certificate().clone()], &purpose, now)
     };
-    assert_eq!(ask(&authority, Purpose::Client(&own), NOW), Ok(()));
-    assert_eq!(ask(&authority, Purpose::Client(&own), days(365)), Ok(()));
+    assert_eq!(ask(&authority, CertificatePurpose::Client(&own), NOW), Ok(()));
+    assert_eq!(ask(&authority, CertificatePurpose::Client(&own), days(365)), Ok(()));
     let refused = |result| match result {
         Err(refusal) => refusal,
         Ok(()) => unreachable!("it was not refused"),
     };
-    let refusal = refused(ask(&stranger, Purpose::Client(&own), NOW));
-    assert!(matches!(refusal, Refusal::Issuer { .. }));
+    let refusal = refused(ask(&stranger, CertificatePurpose::Client(&own), NOW));
+    assert!(matches!(refusal, CertificateRefusal::Issuer { .. }));
     for now in [days(366), days(-1)] {
-        let refusal = refused(ask(&authority, Purpose::Client(&own), now));
-        assert!(matches!(refusal, Refusal::Time { .. }));
+        let refusal = refused(ask(&authority, CertificatePurpose::Client(&own), now));
+        assert!(matches!(refusal, CertificateRefusal::Time { .. }));
     }
-    assert_eq!(ask(&authority, Purpose::Server(&own), NOW), Err(Refusal::Purpose));
-    let refusal = refused(ask(&authority, Purpose::Client(&other), NOW));
+    assert_eq!(
+        ask(&authority, CertificatePurpose::Server(&own), NOW),
+        Err(CertificateRefusal::Purpose)
+    );
+    let refusal = refused(ask(&authority, CertificatePurpose::Client(&other), NOW));
     assert_eq!(refusal.to_string(), "the certificate is of abcdefghjkmn, and not of mmmmmmmmmmmm");
     // An authority's own certificate is no leaf, and a leaf is no authority.
     let authorities = [authority.certificate().clone()];
-    let own_certificate = verify(&authorities[0], &authorities, &Purpose::Client(&own), NOW);
-    assert!(matches!(own_certificate, Err(Refusal::Issuer { .. })));
+    let own_certificate =
+        verify(&authorities[0], &authorities, &CertificatePurpose::Client(&own), NOW);
+    assert!(matches!(own_certificate, Err(CertificateRefusal::Issuer { .. })));
     let own_issuer = std::slice::from_ref(&certificate);
-    let by_leaf = verify(&certificate, own_issuer, &Purpose::Client(&own), NOW);
-    assert!(matches!(by_leaf, Err(Refusal::Issuer { .. })));
+    let by_leaf = verify(&certificate, own_issuer, &CertificatePurpose::Client(&own), NOW);
+    assert!(matches!(by_leaf, Err(CertificateRefusal::Issuer { .. })));
 }
 
 #[test]
@@ -163,7 +167,8 @@ fn a_leaf_does_not_outlive_its_authority() {
     let authority = Authority::mint(NOW, &mut rng(1));
     let last = client(&authority, "abcdefghjkmn", days(3600), 3);
     assert_eq!(last.validity().not_after, days(3650));
-    let request = Request::new(&id("abcdefghjkmn").common(), &KeyPair::generate(&mut rng(4)));
+    let request =
+        CertificateRequest::new(&id("abcdefghjkmn").common(), &KeyPair::generate(&mut rng(4)));
     for now in [days(3651), days(-1)] {
         let issued = authority.issue_client(&request, &id("abcdefghjkmn"), now, &mut rng(5));
         assert!(matches!(issued, Err(IssueError::Ended(_))));
@@ -222,7 +227,10 @@ fn one_authority_follows_another() {
     let trusted: Vec<Certificate> = overlap.authorities().into_iter().cloned().collect();
     for (agent, certificate) in [before("aaaaaaaaaaaa"), after("bbbbbbbbbbbb")] {
         let certificate = certificate.expect("it has one");
-        assert_eq!(verify(&certificate, &trusted, &Purpose::Client(&name(&agent)), NOW), Ok(()));
+        assert_eq!(
+            verify(&certificate, &trusted, &CertificatePurpose::Client(&name(&agent)), NOW),
+            Ok(())
+        );
     }
     let agents = [before("aaaaaaaaaaaa"), after("bbbbbbbbbbbb"), ("cccccccccccc".into(), None)];
     let outstanding = vec!["aaaaaaaaaaaa".to_owned(), "cccccccccccc".to_owned()];
@@ -238,13 +246,13 @@ fn an_authority_is_kept_until_it_ends_or_is_rotated() {
     let new = Authority::mint(days(100), &mut rng(2)).certificate().clone();
     let one = Trust::One(old.clone());
     let both = Trust::Overlap { current: new, previous: Box::new(old) };
-    assert_eq!(Need::of(None, false, NOW), Ok(Need::Mint));
-    assert_eq!(Need::of(None, true, NOW), Ok(Need::Mint));
-    assert_eq!(Need::of(Some(&one), false, days(3650)), Ok(Need::Keep));
-    assert_eq!(Need::of(Some(&one), true, NOW), Ok(Need::Rotate));
-    assert_eq!(Need::of(Some(&one), false, days(3651)), Ok(Need::Replace));
-    assert_eq!(Need::of(Some(&both), false, days(3700)), Ok(Need::Keep));
-    assert_eq!(Need::of(Some(&both), true, days(3700)), Err(RotationError::Open));
+    assert_eq!(AuthorityAction::of(None, false, NOW), Ok(AuthorityAction::Mint));
+    assert_eq!(AuthorityAction::of(None, true, NOW), Ok(AuthorityAction::Mint));
+    assert_eq!(AuthorityAction::of(Some(&one), false, days(3650)), Ok(AuthorityAction::Keep));
+    assert_eq!(AuthorityAction::of(Some(&one), true, NOW), Ok(AuthorityAction::Rotate));
+    assert_eq!(AuthorityAction::of(Some(&one), false, days(3651)), Ok(AuthorityAction::Replace));
+    assert_eq!(AuthorityAction::of(Some(&both), false, days(3700)), Ok(AuthorityAction::Keep));
+    assert_eq!(AuthorityAction::of(Some(&both), true, days(3700)), Err(RotationError::Open));
     let leaf = client(&Authority::mint(NOW, &mut rng(1)), "abcdefghjkmn", NOW, 3);
     assert_eq!(Trust::parse_pem(&leaf.to_pem()), Err(X509Error::Profile("role")));
 }

@@ -5,13 +5,14 @@
 
 use std::fmt;
 
-use super::certificate::{Certificate, KeyId, Role, Validity};
+use super::certificate::{Certificate, CertificateRole, Validity};
+use super::key::KeyId;
 use super::name::{AltName, CommonName};
 use crate::base::time::Wall;
 
 /// What a certificate should be good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose<'a> {
+pub(crate) enum CertificatePurpose<'a> {
     /// To collect logs at this name or address.
     Server(&'a AltName),
     /// To send logs as this agent.
@@ -20,7 +21,7 @@ pub(crate) enum Purpose<'a> {
 
 /// Why a certificate is not good. The first reason found: issuer, signature, time, purpose, name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum CertificateRefusal {
     /// None of the trusted authorities issued it.
     Issuer {
         /// Who it says did.
@@ -49,24 +50,24 @@ pub(crate) enum Refusal {
 /// Whether `certificate` is good for `purpose` at `now`, by one of `authorities`.
 ///
 /// # Errors
-/// [`Refusal`], if not.
+/// [`CertificateRefusal`], if not.
 pub(crate) fn verify(
     certificate: &Certificate,
     authorities: &[Certificate],
-    purpose: &Purpose<'_>,
+    purpose: &CertificatePurpose<'_>,
     now: Wall,
-) -> Result<(), Refusal> {
-    let issuer = issuer_of(certificate, authorities).ok_or_else(|| Refusal::Issuer {
+) -> Result<(), CertificateRefusal> {
+    let issuer = issuer_of(certificate, authorities).ok_or_else(|| CertificateRefusal::Issuer {
         name: certificate.issuer().clone(),
         key: certificate.role().issuer_key(),
     })?;
     if !certificate.is_signed_by(issuer.key()) {
-        return Err(Refusal::Signature(issuer.subject().clone()));
+        return Err(CertificateRefusal::Signature(issuer.subject().clone()));
     }
     for part in [issuer, certificate] {
         if !part.validity().contains(now) {
             let subject = part.subject().clone();
-            return Err(Refusal::Time { subject, validity: part.validity() });
+            return Err(CertificateRefusal::Time { subject, validity: part.validity() });
         }
     }
     check_purpose(certificate, purpose)
@@ -79,42 +80,51 @@ fn issuer_of<'a>(
 ) -> Option<&'a Certificate> {
     let named = certificate.role().issuer_key()?;
     authorities.iter().find(|authority| {
-        *authority.role() == Role::Authority
+        *authority.role() == CertificateRole::Authority
             && authority.subject() == certificate.issuer()
             && authority.key().id() == named
     })
 }
 
-fn check_purpose(certificate: &Certificate, purpose: &Purpose<'_>) -> Result<(), Refusal> {
+fn check_purpose(
+    certificate: &Certificate,
+    purpose: &CertificatePurpose<'_>,
+) -> Result<(), CertificateRefusal> {
     let (is_named, expected) = match (purpose, certificate.role()) {
-        (Purpose::Server(name), Role::Server { names, .. }) => (names.contains(name), *name),
-        (Purpose::Client(expected), Role::Client { name, .. }) => {
+        (CertificatePurpose::Server(name), CertificateRole::Server { names, .. }) => {
+            (names.contains(name), *name)
+        }
+        (CertificatePurpose::Client(expected), CertificateRole::Client { name, .. }) => {
             (**expected == AltName::Dns(name.clone()), *expected)
         }
-        _ => return Err(Refusal::Purpose),
+        _ => return Err(CertificateRefusal::Purpose),
     };
     if is_named {
         return Ok(());
     }
-    Err(Refusal::Name { expected: expected.clone(), got: certificate.subject().clone() })
+    Err(CertificateRefusal::Name { expected: expected.clone(), got: certificate.subject().clone() })
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CertificateRefusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Issuer { name, .. } => write!(out, "issued by {name}, which is not trusted"),
-            Refusal::Signature(name) => write!(out, "not signed by {name}, which it names"),
-            Refusal::Time { subject, validity } => write!(
+            CertificateRefusal::Issuer { name, .. } => {
+                write!(out, "issued by {name}, which is not trusted")
+            }
+            CertificateRefusal::Signature(name) => {
+                write!(out, "not signed by {name}, which it names")
+            }
+            CertificateRefusal::Time { subject, validity } => write!(
                 out,
                 "the certificate of {subject} is valid from {} to {}, and not now",
                 validity.not_before, validity.not_after
             ),
-            Refusal::Purpose => out.write_str("the certificate is for another purpose"),
-            Refusal::Name { expected, got } => {
+            CertificateRefusal::Purpose => out.write_str("the certificate is for another purpose"),
+            CertificateRefusal::Name { expected, got } => {
                 write!(out, "the certificate is of {got}, and not of {expected}")
             }
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for CertificateRefusal {}

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use convocate::base::rng::Rng;
 use convocate::base::time::Wall;
 use convocate::x509::life::days_left;
-use convocate::x509::{Authority, Certificate, Role};
+use convocate::x509::{Authority, Certificate, CertificateRole};
 
 use super::operator::{Operator, summaries};
 use super::support::testbed::Host;
@@ -62,7 +62,9 @@ pub fn old_certificates_are_renewed(authority: &Authority, cluster: &Cluster) {
     let then = Wall::new(days_ago(DUE_DAYS).seconds() - 3600, 0);
     let server = format!("{CA}/server.crt");
     let present = read(shell, &server);
-    let Role::Server { names, .. } = present.role() else { panic!("it is the collector's") };
+    let CertificateRole::Server { names, .. } = present.role() else {
+        panic!("it is the collector's")
+    };
     let old = authority.issue_server(present.key(), names, then, &mut rng).expect("it may");
     write(shell, &server, &old.to_pem());
     for (_, host) in cluster.named() {

@@ -189,7 +189,7 @@ impl Herd {
             }
             EventRow::LoginDone => {
                 let Some(agent) = self.logins.pop_front() else { return };
-                self.limiter.recognize(self.address(agent));
+                self.limiter.authenticated(self.address(agent));
                 let now = Now { mono: self.now, wall: Wall::default() };
                 self.agents[agent].0.opened(self.now);
                 self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");

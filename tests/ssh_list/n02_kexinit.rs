@@ -1,7 +1,7 @@
 //! Number 2: KEXINIT: wrong guess with first_kex_packet_follows; nothing in common; malformed,
 //! empty and repeated names; nonzero reserved field; a second KEXINIT in the exchange.
 
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::kexinit::NegotiationError;
 use convocate::ssh::wire::WireError;
 use convocate::ssh::{Error, Role, Tuning, names};
@@ -12,7 +12,7 @@ const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 fn offering(role: Role, offer: Offer) -> Raw {
     let mut raw = Raw::new(role, offer, Tuning::default());
-    raw.advance(State::FirstKexInit);
+    raw.advance(AdmitState::FirstKexInit);
     raw
 }
 
@@ -31,7 +31,9 @@ fn a_wrong_guess_is_skipped_and_a_right_one_used() {
             if role == Role::Client && !wrong {
                 continue; // a server cannot guess right: it speaks second
             }
-            for state in [State::FirstNewKeys, State::Service, State::Auth, State::Open] {
+            for state in
+                [AdmitState::FirstNewKeys, AdmitState::Service, AdmitState::Auth, AdmitState::Open]
+            {
                 raw.step_to(state);
             }
             assert_eq!(raw.error(), None, "{role:?} {wrong}");
@@ -81,7 +83,9 @@ fn malformed_lists_end_it_and_odd_ones_do_not() {
 #[test]
 fn a_second_kexinit_ends_it_in_every_exchange() {
     for role in ROLES {
-        for state in [State::FirstKex, State::FirstNewKeys, State::Kex, State::NewKeys] {
+        for state in
+            [AdmitState::FirstKex, AdmitState::FirstNewKeys, AdmitState::Kex, AdmitState::NewKeys]
+        {
             let mut raw = Raw::at(role, state);
             let again = raw.kexinit(false);
             raw.put(&again);

@@ -2,14 +2,15 @@
 //! position of the first exchange, both directions, end the connection; sequence numbers restart at
 //! every NEWKEYS, rekeys too; the first-packet rule holds for the first exchange only.
 
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::cipher::CipherName;
 use convocate::ssh::{Error, Role, Tuning, names};
 
 use crate::raw::{Offer, Raw};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
-const FIRST: [State; 3] = [State::FirstKexInit, State::FirstKex, State::FirstNewKeys];
+const FIRST: [AdmitState; 3] =
+    [AdmitState::FirstKexInit, AdmitState::FirstKex, AdmitState::FirstNewKeys];
 /// Each well-formed enough to be dropped where it may come.
 const INJECTED: [&[u8]; 4] = [&[2, 0, 0, 0, 0], &[4, 0], &[3, 0, 0, 0, 0], &[199]];
 
@@ -20,7 +21,7 @@ fn nothing_can_be_slipped_into_the_first_exchange() {
             for message in INJECTED {
                 let mut raw = Raw::at(role, state);
                 raw.put(message);
-                if state == State::FirstKexInit && raw.error().is_none() {
+                if state == AdmitState::FirstKexInit && raw.error().is_none() {
                     raw.put_kexinit(true);
                 }
                 assert!(raw.error().is_some(), "{role:?} {state:?} {message:?}");
@@ -39,7 +40,12 @@ fn without_strict_the_harmless_ones_are_dropped() {
                 raw.advance(state);
                 raw.put(message);
                 assert_eq!(raw.error(), None, "{role:?} {state:?} {message:?}");
-                for next in [State::FirstKex, State::FirstNewKeys, State::Service, State::Auth] {
+                for next in [
+                    AdmitState::FirstKex,
+                    AdmitState::FirstNewKeys,
+                    AdmitState::Service,
+                    AdmitState::Auth,
+                ] {
                     if next as usize > state as usize {
                         raw.step_to(next);
                     }
@@ -56,7 +62,7 @@ fn numbers_restart_at_every_new_key_and_only_when_strict() {
         for strict in [true, false] {
             let offer = Offer { strict, ..Offer::default() };
             let mut raw = Raw::new(role, offer, Tuning::default());
-            raw.advance(State::NewKeys);
+            raw.advance(AdmitState::NewKeys);
             raw.put_new_keys();
             raw.put(&[2, 0, 0, 0, 0]);
             raw.put(&[200]);
@@ -75,11 +81,11 @@ fn numbers_restart_with_chacha20_through_rekeys() {
     for role in ROLES {
         let offer = Offer { cipher: CipherName::ChaCha20Poly1305, ..Offer::default() };
         let mut raw = Raw::new(role, offer, Tuning::default());
-        raw.advance(State::NewKeys);
+        raw.advance(AdmitState::NewKeys);
         raw.put_new_keys();
         for _ in 0..3 {
-            raw.step_to(State::Kex);
-            raw.step_to(State::NewKeys);
+            raw.step_to(AdmitState::Kex);
+            raw.step_to(AdmitState::NewKeys);
             raw.put_new_keys();
         }
         raw.put(&[200]);
@@ -90,11 +96,11 @@ fn numbers_restart_with_chacha20_through_rekeys() {
 #[test]
 fn a_later_exchange_may_have_others_between() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         raw.put(&[2, 0, 0, 0, 0]); // so its KEXINIT is not the first packet
-        raw.step_to(State::Kex);
+        raw.step_to(AdmitState::Kex);
         raw.put(&[4, 0]);
-        raw.step_to(State::NewKeys);
+        raw.step_to(AdmitState::NewKeys);
         raw.put(&[2, 0, 0, 0, 0]);
         raw.put_new_keys();
         assert_eq!(raw.error(), None, "{role:?}");
@@ -107,13 +113,13 @@ fn who_is_not_strict_gets_one_cipher_and_our_own_kind_must_be() {
         let cipher = CipherName::ChaCha20Poly1305;
         let offer = Offer { strict: false, cipher, ..Offer::default() };
         let mut raw = Raw::new(role, offer, Tuning::default());
-        raw.advance(State::FirstKexInit);
+        raw.advance(AdmitState::FirstKexInit);
         raw.put_kexinit(true);
         assert_eq!(raw.error(), Some(Error::CipherNeedsStrict(cipher.name())));
 
         let offer = Offer { strict: false, id: "SSH-2.0-convocate_9.9", ..Offer::default() };
         let mut raw = Raw::new(role, offer, Tuning::default());
-        raw.advance(State::FirstKexInit);
+        raw.advance(AdmitState::FirstKexInit);
         raw.put_kexinit(true);
         assert_eq!(raw.error(), Some(Error::StrictMissing));
     }

@@ -1,7 +1,7 @@
 //! Number 4: X25519: all-zero and low-order public values refused; ML-KEM: wrong lengths, tampered
 //! ciphertexts. (Encodings and leading zeros: below `ssh::kex`.)
 
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::kex::KexError;
 use convocate::ssh::wire::{Reader, put_string};
 use convocate::ssh::{Error, Role, Tuning, names};
@@ -11,7 +11,7 @@ use crate::raw::{Offer, Raw};
 fn server_waiting(kex: &'static str) -> Raw {
     let offer = Offer { kex: vec![kex], ..Offer::default() };
     let mut raw = Raw::new(Role::Server, offer, Tuning::default());
-    raw.advance(State::FirstKex);
+    raw.advance(AdmitState::FirstKex);
     raw
 }
 
@@ -47,7 +47,7 @@ fn a_tampered_answer_never_verifies() {
     for kex in ["curve25519-sha256", "mlkem768x25519-sha256"] {
         let offer = Offer { kex: vec![kex], ..Offer::default() };
         let mut raw = Raw::new(Role::Client, offer, Tuning::default());
-        raw.advance(State::FirstKex);
+        raw.advance(AdmitState::FirstKex);
         let init = raw.expect(names::SSH_MSG_KEX_ECDH_INIT);
         let reply = raw.reply(&init);
         let mut reader = Reader::new(&reply[1..]);
@@ -64,7 +64,7 @@ fn a_tampered_answer_never_verifies() {
 fn another_host_key_than_the_pinned_one_is_refused_with_both_fingerprints() {
     let offer = Offer { host_key: [99; 32], ..Offer::default() };
     let mut raw = Raw::new(Role::Client, offer, Tuning::default());
-    raw.advance(State::FirstKex);
+    raw.advance(AdmitState::FirstKex);
     let init = raw.expect(names::SSH_MSG_KEX_ECDH_INIT);
     let reply = raw.reply(&init);
     raw.put(&reply);

@@ -3,7 +3,7 @@
 
 use convocate::base::endpoint::Endpoint;
 use convocate::limits;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::packet::PacketError;
 use convocate::ssh::{Error, Role, names};
 
@@ -14,7 +14,7 @@ const ROLES: [Role; 2] = [Role::Client, Role::Server];
 #[test]
 fn lengths_out_of_range_end_it_before_anything_is_allocated() {
     for role in ROLES {
-        for state in [State::FirstKexInit, State::Auth, State::Open] {
+        for state in [AdmitState::FirstKexInit, AdmitState::Auth, AdmitState::Open] {
             for length in [0, 1, 15, 17, 35_000, 1 << 20, 1 << 31, u32::MAX] {
                 let mut raw = Raw::at(role, state);
                 let before = raw.conn.allocated();
@@ -35,7 +35,7 @@ fn lengths_out_of_range_end_it_before_anything_is_allocated() {
 fn padding_out_of_range_ends_it() {
     for role in ROLES {
         for (payload, padding) in [(&[2, 0, 0, 0, 0, 0, 0, 0][..], 3), (&[], 11), (&[], 27)] {
-            let mut raw = Raw::at(role, State::FirstKexInit);
+            let mut raw = Raw::at(role, AdmitState::FirstKexInit);
             let packet = raw.packet_with(payload, padding, None);
             raw.raw(&packet);
             let got = padding;
@@ -44,7 +44,7 @@ fn padding_out_of_range_ends_it() {
                 Some(Error::Packet(PacketError::Padding { got: found, .. })) if found == got
             ));
         }
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         let mut body = [0; 15];
         body[0] = 2;
         let mut packet = raw.packet_with(&body[..12], 3, None);
@@ -57,7 +57,7 @@ fn padding_out_of_range_ends_it() {
 #[test]
 fn a_stranger_has_a_budget_of_bytes_and_packets() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Auth);
+        let mut raw = Raw::at(role, AdmitState::Auth);
         let mut packets = 0;
         while raw.error().is_none() {
             raw.put(&[2, 0, 0, 0, 0]);
@@ -66,7 +66,7 @@ fn a_stranger_has_a_budget_of_bytes_and_packets() {
         assert_eq!(raw.error(), Some(Error::PreauthBudget));
         assert!(packets < limits::SSH_PREAUTH_PACKETS_MAX);
 
-        let mut raw = Raw::at(role, State::Auth);
+        let mut raw = Raw::at(role, AdmitState::Auth);
         let mut ignore = vec![2];
         ignore.resize(7000, 0);
         let mut bytes = 0;
@@ -82,7 +82,7 @@ fn a_stranger_has_a_budget_of_bytes_and_packets() {
 
 #[test]
 fn the_largest_packet_is_taken() {
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     let theirs = raw.open_subsystem("rpc");
     raw.put(&data_message(theirs, &vec![7; limits::SSH_CHANNEL_DATA_BYTES_MAX as usize]));
     assert_eq!(raw.error(), None);

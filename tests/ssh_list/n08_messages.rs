@@ -1,7 +1,7 @@
 //! Number 8: Every message number 0–255 in every state; numbers 80 and up before authentication,
 //! USERAUTH_SUCCESS to a server, NEWKEYS out of turn.
 
-use convocate::ssh::admit::{STATES, State};
+use convocate::ssh::admit::{ADMIT_STATES, AdmitState};
 use convocate::ssh::names::SSH_MSG_UNIMPLEMENTED;
 use convocate::ssh::{Error, Role};
 
@@ -10,7 +10,7 @@ use crate::raw::Raw;
 const TABLE: &str = include_str!("messages.txt");
 
 /// What the table says.
-fn expected(role: Role, state: State, number: u8) -> char {
+fn expected(role: Role, state: AdmitState, number: u8) -> char {
     let mut answer = None;
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -30,12 +30,12 @@ fn expected(role: Role, state: State, number: u8) -> char {
 }
 
 /// What the connection does.
-fn observed(role: Role, state: State, number: u8) -> char {
+fn observed(role: Role, state: AdmitState, number: u8) -> char {
     let mut raw = Raw::at(role, state);
     raw.take_all();
     raw.put(&[number]);
     let unimplemented = raw.take_all().iter().any(|payload| payload[0] == SSH_MSG_UNIMPLEMENTED);
-    if state == State::FirstKexInit && number != 20 && raw.error().is_none() {
+    if state == AdmitState::FirstKexInit && number != 20 && raw.error().is_none() {
         raw.put_kexinit(true); // only now it is known that the exchange is strict
     }
     match raw.error() {
@@ -43,7 +43,7 @@ fn observed(role: Role, state: State, number: u8) -> char {
         Some(_) => 'h',
         None if unimplemented => '?',
         // Success and new keys need no more than their number.
-        None if matches!((number, state), (52, State::Auth) | (21, _)) => 'h',
+        None if matches!((number, state), (52, AdmitState::Auth) | (21, _)) => 'h',
         None => '.',
     }
 }
@@ -51,7 +51,7 @@ fn observed(role: Role, state: State, number: u8) -> char {
 #[test]
 fn every_number_in_every_state_and_role_does_what_the_table_says() {
     for role in [Role::Client, Role::Server] {
-        for state in STATES {
+        for state in ADMIT_STATES {
             for number in 0..=u8::MAX {
                 let found = observed(role, state, number);
                 assert_eq!(found, expected(role, state, number), "{role:?} {state:?} {number}");

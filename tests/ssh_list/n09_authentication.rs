@@ -5,7 +5,7 @@
 use convocate::base::endpoint::Endpoint;
 use convocate::base::time::Mono;
 use convocate::limits;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::wire::put_string;
 use convocate::ssh::{Error, Event, Role, names};
 
@@ -26,7 +26,7 @@ fn probe() -> Vec<u8> {
 
 #[test]
 fn none_gets_the_list_of_what_there_is() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     raw.put(&request(names::NONE));
     let mut expected = vec![names::SSH_MSG_USERAUTH_FAILURE];
     put_string(&mut expected, b"publickey");
@@ -38,7 +38,7 @@ fn none_gets_the_list_of_what_there_is() {
 fn attempts_count_whatever_their_kind() {
     for attempt in [request(names::NONE), request("password"), probe()] {
         for verdict in [true, false] {
-            let mut raw = Raw::at(Role::Server, State::Auth);
+            let mut raw = Raw::at(Role::Server, AdmitState::Auth);
             raw.verdict = verdict;
             let mut attempts = 0;
             while raw.error().is_none() {
@@ -54,7 +54,7 @@ fn attempts_count_whatever_their_kind() {
 
 #[test]
 fn keys_and_services_that_are_none_fail_the_attempt_and_the_next_may_succeed() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     let key = client_key();
     let blob = key.public().blob();
     for wrong in [
@@ -75,7 +75,7 @@ fn keys_and_services_that_are_none_fail_the_attempt_and_the_next_may_succeed() {
 
 #[test]
 fn requests_after_success_are_ignored() {
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     let before = raw.events.len();
     for _ in 0..100 {
         raw.put(&request(names::NONE));
@@ -86,7 +86,7 @@ fn requests_after_success_are_ignored() {
 
 #[test]
 fn a_service_may_be_asked_for_again_and_only_one_there_is() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     raw.put_text(names::SSH_MSG_SERVICE_REQUEST, names::SSH_USERAUTH);
     raw.expect(names::SSH_MSG_SERVICE_ACCEPT);
     raw.put_text(names::SSH_MSG_SERVICE_REQUEST, names::SSH_CONNECTION);
@@ -96,7 +96,7 @@ fn a_service_may_be_asked_for_again_and_only_one_there_is() {
 
 #[test]
 fn input_stops_while_the_owner_is_asked() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     let both = [raw.packet(&probe()), raw.packet(&request(names::NONE))].concat();
     let space = raw.conn.input_space();
     space[..both.len()].copy_from_slice(&both);
@@ -115,7 +115,7 @@ fn input_stops_while_the_owner_is_asked() {
 /// Found by the fuzzer: a verdict that was given twice let in whoever asked next.
 #[test]
 fn a_verdict_is_never_about_a_key_that_the_owner_has_not_seen() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     let probe = raw.packet(&probe());
     let space = raw.conn.input_space();
     space[..probe.len()].copy_from_slice(&probe);
@@ -129,7 +129,7 @@ fn a_verdict_is_never_about_a_key_that_the_owner_has_not_seen() {
 
 #[test]
 fn a_client_that_is_refused_says_what_the_server_takes() {
-    let mut raw = Raw::at(Role::Client, State::Auth);
+    let mut raw = Raw::at(Role::Client, AdmitState::Auth);
     let mut failure = vec![names::SSH_MSG_USERAUTH_FAILURE];
     put_string(&mut failure, b"password");
     failure.push(0);

@@ -4,10 +4,10 @@
 //! SUCCESS and FAILURE.
 
 use convocate::limits;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::error::ChannelFault;
 use convocate::ssh::wire::{Reader, put_string};
-use convocate::ssh::{Error, Event, OpenError, Refusal, Role, names};
+use convocate::ssh::{ChannelRefusal, Error, Event, OpenError, Role, names};
 
 use crate::pair::Pair;
 use crate::raw::{Raw, data_message, open_message, request_message, subsystem_message};
@@ -19,14 +19,14 @@ use names::{
 };
 
 fn server() -> Raw {
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     raw.events.clear();
     raw
 }
 
 /// A client whose channel was asked for; its number.
 fn client_opening() -> (Raw, u32) {
-    let mut raw = Raw::at(Role::Client, State::Open);
+    let mut raw = Raw::at(Role::Client, AdmitState::Open);
     raw.conn.open_subsystem("rpc").unwrap();
     let open = raw.expect(names::SSH_MSG_CHANNEL_OPEN);
     let mut reader = Reader::new(&open[1..]);
@@ -97,7 +97,7 @@ fn only_sessions_are_opened_and_only_by_clients() {
     }
     raw.put(&open_message("session", 3, 100, 0));
     raw.expect(SSH_MSG_CHANNEL_OPEN_FAILURE);
-    let mut raw = Raw::at(Role::Client, State::Open);
+    let mut raw = Raw::at(Role::Client, AdmitState::Open);
     raw.put(&open_message("session", 3, 100, 100));
     let answer = raw.expect(SSH_MSG_CHANNEL_OPEN_FAILURE);
     assert_eq!(answer[5..9], [0, 0, 0, 1]);
@@ -300,13 +300,13 @@ fn answers_that_nobody_asked_for_end_it() {
     raw.put_numbers(SSH_MSG_CHANNEL_SUCCESS, &[ours]);
     assert_eq!(raw.error(), fault(SSH_MSG_CHANNEL_SUCCESS, ChannelFault::Unasked));
     for number in [SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE] {
-        let mut raw = Raw::at(Role::Client, State::Open);
+        let mut raw = Raw::at(Role::Client, AdmitState::Open);
         raw.put_numbers(number, &[0, 0, 0, 0]);
         assert_eq!(raw.error(), Some(Error::NoChannel { number, channel: 0 }));
     }
     for role in [Role::Client, Role::Server] {
         for number in [81, 82] {
-            let mut raw = Raw::at(role, State::Open);
+            let mut raw = Raw::at(role, AdmitState::Open);
             raw.put(&[number]);
             assert_eq!(raw.error(), Some(Error::UnaskedReply { number }));
         }
@@ -318,7 +318,7 @@ fn a_refused_subsystem_is_the_last_of_its_channel() {
     let mut pair = Pair::ready();
     let ours = pair.client.open_subsystem("nope").unwrap();
     pair.settle();
-    let reason = Refusal::Subsystem;
+    let reason = ChannelRefusal::Subsystem;
     assert_eq!(
         pair.client_events,
         [Event::Opened { channel: ours }, Event::Refused { channel: ours, reason },]
@@ -366,7 +366,7 @@ fn a_server_that_refuses_a_channel_is_quoted_clean() {
     put_string(&mut refusal, b"");
     raw.put(&refusal);
     let Some(Event::Refused { reason, .. }) = raw.events.first() else { panic!() };
-    assert_eq!(*reason, Refusal::Channel { code: 4, text: "no room".to_owned() });
+    assert_eq!(*reason, ChannelRefusal::Channel { code: 4, text: "no room".to_owned() });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::limits;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::{ChannelId, Conn, Error, Event, Role, Tuning, names};
 
 use crate::pair::{Cut, Pair};
@@ -130,7 +130,7 @@ fn packets_count_too() {
 #[test]
 fn who_never_finishes_is_gone_in_time_and_holds_no_memory() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         let rekey = raw.now + limits::SSH_REKEY_AGE;
         raw.conn.tick(rekey);
         raw.expect(names::SSH_MSG_KEXINIT);
@@ -144,7 +144,7 @@ fn who_never_finishes_is_gone_in_time_and_holds_no_memory() {
         assert_eq!(raw.error(), Some(Error::Flood), "{role:?}");
         assert!(raw.conn.allocated() < before + 128 * 1024, "{}", raw.conn.allocated());
 
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         raw.conn.tick(rekey);
         raw.conn.tick(rekey + limits::SSH_REKEY_TIMEOUT);
         raw.take_events();
@@ -154,24 +154,24 @@ fn who_never_finishes_is_gone_in_time_and_holds_no_memory() {
 
 #[test]
 fn data_is_taken_until_the_peers_kexinit_and_not_after() {
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     let theirs = raw.open_subsystem("rpc");
     raw.conn.tick(raw.now + limits::SSH_REKEY_AGE);
     raw.put(&data_message(theirs, b"in flight"));
     assert_eq!(raw.error(), None);
-    raw.step_to(State::Kex);
+    raw.step_to(AdmitState::Kex);
     raw.put(&data_message(theirs, b"x"));
-    assert_eq!(raw.error(), Some(Error::Unexpected { number: 94, state: State::Kex }));
+    assert_eq!(raw.error(), Some(Error::Unexpected { number: 94, state: AdmitState::Kex }));
 }
 
 #[test]
 fn a_peer_may_ask_at_any_time_even_before_it_is_authenticated() {
     for role in ROLES {
-        for state in [State::Service, State::Auth, State::Open] {
+        for state in [AdmitState::Service, AdmitState::Auth, AdmitState::Open] {
             let mut raw = Raw::at(role, state);
             raw.take_all();
-            raw.step_to(State::Kex);
-            raw.step_to(State::NewKeys);
+            raw.step_to(AdmitState::Kex);
+            raw.step_to(AdmitState::NewKeys);
             raw.put_new_keys();
             raw.put(&[77]);
             assert!(

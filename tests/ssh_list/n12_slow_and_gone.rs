@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use convocate::base::endpoint::Endpoint;
 use convocate::limits;
-use convocate::ssh::admit::{STATES, State};
+use convocate::ssh::admit::{ADMIT_STATES, AdmitState};
 use convocate::ssh::{Error, Event, Role, names};
 
 use crate::pair::Pair;
@@ -50,7 +50,7 @@ fn a_stream_that_stops_bounds_what_waits() {
 #[test]
 fn who_asks_and_does_not_read_the_answers_is_not_listened_to() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         let mut asked = 0;
         while !raw.conn.input_space().is_empty() {
             let packet = raw.packet(&open_message("x", 1, 1, 1));
@@ -68,7 +68,7 @@ fn who_asks_and_does_not_read_the_answers_is_not_listened_to() {
 
 #[test]
 fn one_byte_a_second_is_too_slow_to_log_in_and_fast_enough_afterwards() {
-    let mut raw = Raw::at(Role::Server, State::Auth);
+    let mut raw = Raw::at(Role::Server, AdmitState::Auth);
     let packet = raw.packet(&[2, 0, 0, 0, 0]);
     for byte in packet.iter().cycle() {
         raw.now = raw.now + Duration::from_secs(1);
@@ -81,7 +81,7 @@ fn one_byte_a_second_is_too_slow_to_log_in_and_fast_enough_afterwards() {
     }
     assert!(matches!(raw.error(), Some(Error::LoginGrace | Error::Packet(_))));
 
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     let packet = raw.packet(&open_message("session", 1, 1, 1));
     for byte in packet {
         raw.now = raw.now + Duration::from_secs(14);
@@ -97,7 +97,7 @@ const HALF_OPEN_FOUND: Duration = Duration::from_secs(45);
 #[test]
 fn a_half_open_peer_is_asked_twice_and_gone_in_time() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         raw.take_all();
         let mut asked = 0;
         let start = raw.now;
@@ -115,7 +115,7 @@ fn a_half_open_peer_is_asked_twice_and_gone_in_time() {
 #[test]
 fn any_answer_keeps_a_peer_and_ours_is_answered_by_our_own() {
     for role in ROLES {
-        let mut raw = Raw::at(role, State::Open);
+        let mut raw = Raw::at(role, AdmitState::Open);
         raw.take_all();
         for _ in 0..20 {
             raw.now = raw.now + limits::SSH_KEEPALIVE_INTERVAL;
@@ -138,7 +138,7 @@ fn any_answer_keeps_a_peer_and_ours_is_answered_by_our_own() {
 #[test]
 fn nobody_is_asked_before_authentication() {
     for role in ROLES {
-        for state in STATES.into_iter().take(5) {
+        for state in ADMIT_STATES.into_iter().take(5) {
             let mut raw = Raw::at(role, state);
             raw.take_all();
             raw.now = raw.now + Duration::from_secs(29);
@@ -151,7 +151,7 @@ fn nobody_is_asked_before_authentication() {
 #[test]
 fn a_reset_at_each_state_is_the_last_that_is_heard() {
     for role in ROLES {
-        for state in STATES {
+        for state in ADMIT_STATES {
             let mut raw = Raw::at(role, state);
             raw.conn.input_end(raw.now);
             raw.take_events();

@@ -1,7 +1,7 @@
 //! Number 13: Window-change with zero, with 2^32−1, a thousand a second.
 
 use convocate::base::endpoint::Endpoint;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::{Event, Role};
 
 use crate::pair::Pair;
@@ -55,7 +55,7 @@ fn a_thousand_during_a_key_exchange_become_the_last_one() {
 
 #[test]
 fn who_has_no_terminal_has_no_size() {
-    let mut raw = Raw::at(Role::Server, State::Open);
+    let mut raw = Raw::at(Role::Server, AdmitState::Open);
     let theirs = raw.open_subsystem("rpc");
     let before = raw.events.len();
     raw.put(&size_message(theirs, 80, 24));

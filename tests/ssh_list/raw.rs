@@ -5,7 +5,7 @@
 use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::base::time::Mono;
-use convocate::ssh::admit::State;
+use convocate::ssh::admit::AdmitState;
 use convocate::ssh::cipher::{CipherName, Opener, Sealer};
 use convocate::ssh::kex::{
     ClientExchange, ExchangeHash, KexName, SharedSecret, derive_key, exchange_hash, respond,
@@ -101,15 +101,15 @@ impl Raw {
     }
 
     /// A default connection in this state.
-    pub fn at(role: Role, state: State) -> Raw {
+    pub fn at(role: Role, state: AdmitState) -> Raw {
         let mut raw = Raw::new(role, Offer::default(), Tuning::default());
         raw.advance(state);
         raw
     }
 
     /// Goes on, step by step, to a state.
-    pub fn advance(&mut self, goal: State) {
-        use State::*;
+    pub fn advance(&mut self, goal: AdmitState) {
+        use AdmitState::*;
         let all = [FirstKexInit, FirstKex, FirstNewKeys, Service, Auth, Open, Kex, NewKeys];
         for state in all {
             self.step_to(state);
@@ -120,14 +120,14 @@ impl Raw {
     }
 
     /// One step, from the state before.
-    pub fn step_to(&mut self, state: State) {
+    pub fn step_to(&mut self, state: AdmitState) {
         self.step(state);
         assert_eq!(self.error(), None, "on the way to {state:?}");
     }
 
-    fn step(&mut self, state: State) {
+    fn step(&mut self, state: AdmitState) {
         match (state, self.role) {
-            (State::FirstKexInit, _) => {
+            (AdmitState::FirstKexInit, _) => {
                 self.raw(format!("{}\r\n", self.offer.id).as_bytes());
                 self.read_output();
                 let end = self.inbox.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
@@ -135,40 +135,40 @@ impl Raw {
                 self.their_id.truncate(end - 2);
                 self.their_kexinit = self.expect(names::SSH_MSG_KEXINIT);
             }
-            (State::FirstKex, _) => self.put_kexinit(true),
-            (State::Kex, _) => {
+            (AdmitState::FirstKex, _) => self.put_kexinit(true),
+            (AdmitState::Kex, _) => {
                 self.put_kexinit(false);
                 self.their_kexinit = self.expect(names::SSH_MSG_KEXINIT);
             }
-            (State::FirstNewKeys | State::NewKeys, Role::Server) => {
+            (AdmitState::FirstNewKeys | AdmitState::NewKeys, Role::Server) => {
                 self.put_init();
                 self.take_reply();
             }
-            (State::FirstNewKeys | State::NewKeys, Role::Client) => {
+            (AdmitState::FirstNewKeys | AdmitState::NewKeys, Role::Client) => {
                 let init = self.expect(names::SSH_MSG_KEX_ECDH_INIT);
                 self.put_reply(&init);
             }
-            (State::Service, Role::Server) => {
+            (AdmitState::Service, Role::Server) => {
                 self.put_new_keys();
             }
-            (State::Service, Role::Client) => {
+            (AdmitState::Service, Role::Client) => {
                 self.put_new_keys();
                 self.expect(names::SSH_MSG_SERVICE_REQUEST);
             }
-            (State::Auth, Role::Server) => {
+            (AdmitState::Auth, Role::Server) => {
                 self.put_text(names::SSH_MSG_SERVICE_REQUEST, names::SSH_USERAUTH);
                 self.expect(names::SSH_MSG_SERVICE_ACCEPT);
             }
-            (State::Auth, Role::Client) => {
+            (AdmitState::Auth, Role::Client) => {
                 self.put_text(names::SSH_MSG_SERVICE_ACCEPT, names::SSH_USERAUTH);
                 self.expect(names::SSH_MSG_USERAUTH_REQUEST);
             }
-            (State::Open, Role::Server) => {
+            (AdmitState::Open, Role::Server) => {
                 let request = self.signed_request("u", &client_key());
                 self.put(&request);
                 self.expect(names::SSH_MSG_USERAUTH_SUCCESS);
             }
-            (State::Open, Role::Client) => self.put(&[names::SSH_MSG_USERAUTH_SUCCESS]),
+            (AdmitState::Open, Role::Client) => self.put(&[names::SSH_MSG_USERAUTH_SUCCESS]),
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use convocate::base::rng::Rng;
 use convocate::base::time::Wall;
-use convocate::x509::{AltName, Authority, Certificate, DnsName, KeyPair, Request};
+use convocate::x509::{AltName, Authority, Certificate, CertificateRequest, DnsName, KeyPair};
 
 /// 2026-11-01T00:00:00Z, when everything here begins.
 pub const NOW: Wall = Wall::new(1_793_491_200, 0);
@@ -54,7 +54,7 @@ impl Files {
             .expect("the authority lives");
         let client_key = KeyPair::generate(&mut rng);
         let agent = DnsName::parse(AGENT).expect("an agent id");
-        let request = Request::new(&agent.common(), &client_key);
+        let request = CertificateRequest::new(&agent.common(), &client_key);
         let client =
             authority.issue_client(&request, &agent, now, &mut rng).expect("the authority lives");
         let files = Files { dir, authority, stranger, server, client };

@@ -99,7 +99,7 @@ impl Peers {
                 self.touched.insert(key);
             }
             Err(error) => {
-                self.limiter.leave_stranger(now, address);
+                self.limiter.closed_unauthenticated(now, address);
                 log.error(format_args!("connection from {address} dropped: {error}"));
             }
         }
@@ -205,7 +205,7 @@ impl Peers {
         let Some(guest) = self.guests.get_mut(&key) else { return };
         log.info(format_args!("{} connected with key {}", guest.address, proved.fingerprint()));
         guest.standing = AuthState::Authenticated(proved);
-        self.limiter.recognize(guest.address);
+        self.limiter.authenticated(guest.address);
     }
 
     /// Reads the keys again if they have changed, and sends away those whose key is gone.
@@ -233,8 +233,8 @@ impl Peers {
     fn forget(&mut self, now: Mono, key: Key) {
         let Some(guest) = self.guests.remove(&key) else { return };
         match guest.standing {
-            AuthState::Stranger => self.limiter.leave_stranger(now, guest.address),
-            AuthState::Authenticated(_) => self.limiter.leave(),
+            AuthState::Stranger => self.limiter.closed_unauthenticated(now, guest.address),
+            AuthState::Authenticated(_) => self.limiter.closed(),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::provision::plan::agent_host::{plan, preparation};
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys;
-use crate::x509::{CommonName, KeyPair, Request};
+use crate::x509::{CertificateRequest, CommonName, KeyPair};
 
 pub(crate) const INSTALL: Command = Command {
     name: "install",
@@ -121,7 +121,7 @@ fn agent_made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Fa
         host_name: host_name(),
         host_key,
         agent_to_shell_key,
-        certificate_request: Request::new(&name, &key).to_pem(),
+        certificate_request: CertificateRequest::new(&name, &key).to_pem(),
         certificate: certificate.map(|text| text.to_string()),
         image: found::image_layers(&agent::image::tag()),
     })

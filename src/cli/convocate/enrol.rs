@@ -24,7 +24,7 @@ use crate::provision::logs::rsyslog::LogToken;
 use crate::provision::run::found;
 use crate::rpc::agent_id::AgentId;
 use crate::x509::rotation::Trust;
-use crate::x509::{AltName, Certificate, Purpose, verify};
+use crate::x509::{AltName, Certificate, CertificatePurpose, verify};
 
 pub(crate) const ENROL: Command = Command {
     name: "enrol",
@@ -100,5 +100,6 @@ fn check_certificate(wanted: &EnrolAgent, trust: &Trust) -> Result<(), Failure> 
     let authorities: Vec<Certificate> = trust.authorities().into_iter().cloned().collect();
     let name = AltName::parse(&wanted.id).map_err(|it| refused(&it))?;
     let now = Clock::new().wall();
-    verify(&certificate, &authorities, &Purpose::Client(&name), now).map_err(|it| refused(&it))
+    verify(&certificate, &authorities, &CertificatePurpose::Client(&name), now)
+        .map_err(|it| refused(&it))
 }

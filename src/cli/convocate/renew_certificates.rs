@@ -26,7 +26,7 @@ use crate::rpc::agent_id::AgentId;
 use crate::rpc::call::{Call, RenewCertificate};
 use crate::x509::life::days_left;
 use crate::x509::rotation::Trust;
-use crate::x509::{Certificate, Role};
+use crate::x509::{Certificate, CertificateRole};
 
 pub(crate) const RENEW_CERTIFICATES: Command = Command {
     name: "renew-certificates",
@@ -125,7 +125,7 @@ fn own_certificate(store: &mut CertificateStore) -> Result<Wanted, Failure> {
     let server = found.server_certificate.as_deref().map(Certificate::parse_pem);
     let names = match server {
         Some(Ok(certificate)) => match certificate.role() {
-            Role::Server { names, .. } => names.clone(),
+            CertificateRole::Server { names, .. } => names.clone(),
             _ => Vec::new(),
         },
         _ => Vec::new(),

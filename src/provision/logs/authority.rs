@@ -17,11 +17,11 @@ use crate::base::rng::Rng;
 use crate::base::time::Wall;
 use crate::paths::LogAuthority;
 use crate::provision::step::StepFailure;
-use crate::x509::life::Stage;
-use crate::x509::rotation::{Need, RotationError, Trust};
+use crate::x509::life::LifeStage;
+use crate::x509::rotation::{AuthorityAction, RotationError, Trust};
 use crate::x509::{
-    AltName, Authority, Certificate, DnsName, IssueError, KeyPair, Purpose, Request, X509Error,
-    verify,
+    AltName, Authority, Certificate, CertificatePurpose, CertificateRequest, DnsName, IssueError,
+    KeyPair, X509Error, verify,
 };
 
 /// The files as they are found; none where there is no file.
@@ -130,16 +130,18 @@ fn trust(
     now: Wall,
     rng: &mut Rng,
 ) -> Result<(Trust, Option<Authority>), RotationError> {
-    let need = Need::of(there.as_ref(), ask == Ask::Rotate, now)?;
+    let need = AuthorityAction::of(there.as_ref(), ask == Ask::Rotate, now)?;
     match (need, there, ask) {
         // Nothing is left to finish, so that the same call can be made again.
-        (Need::Keep, Some(trust @ Trust::One(_)), Ask::Finish { .. }) => Ok((trust, None)),
-        (Need::Keep, Some(trust), Ask::Finish { agents, is_forced }) => {
+        (AuthorityAction::Keep, Some(trust @ Trust::One(_)), Ask::Finish { .. }) => {
+            Ok((trust, None))
+        }
+        (AuthorityAction::Keep, Some(trust), Ask::Finish { agents, is_forced }) => {
             let agents = if is_forced { Vec::new() } else { agents };
             Ok((trust.finish(&agents)?, None))
         }
-        (Need::Keep, Some(trust), _) => Ok((trust, None)),
-        (Need::Rotate, Some(trust), _) => {
+        (AuthorityAction::Keep, Some(trust), _) => Ok((trust, None)),
+        (AuthorityAction::Rotate, Some(trust), _) => {
             let next = Authority::mint(now, rng);
             Ok((trust.rotate(next.certificate().clone())?, Some(next)))
         }
@@ -183,7 +185,7 @@ pub(crate) fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
 /// An agent that wants a certificate for its logs.
 pub(crate) struct Client {
     id: DnsName,
-    request: Request,
+    request: CertificateRequest,
 }
 
 impl Client {
@@ -195,7 +197,7 @@ impl Client {
         let wrong = |error: &dyn fmt::Display| format!("the agent's request: {error}");
         Ok(Client {
             id: DnsName::parse(id).map_err(|error| wrong(&error))?,
-            request: Request::parse_pem(request).map_err(|error| wrong(&error))?,
+            request: CertificateRequest::parse_pem(request).map_err(|error| wrong(&error))?,
         })
     }
 
@@ -205,9 +207,9 @@ impl Client {
         let certificate = Certificate::parse_pem(pem).ok()?;
         let issuers = [trust.agents_issuer().clone()];
         let name = AltName::Dns(self.id.clone());
-        verify(&certificate, &issuers, &Purpose::Client(&name), now).ok()?;
+        verify(&certificate, &issuers, &CertificatePurpose::Client(&name), now).ok()?;
         let is_good = certificate.key() == self.request.key()
-            && !Stage::at(certificate.validity(), now).wants_renewal();
+            && !LifeStage::at(certificate.validity(), now).wants_renewal();
         is_good.then_some(certificate)
     }
 
@@ -234,12 +236,12 @@ fn is_good(
     now: Wall,
 ) -> bool {
     let issuers = [trust.collector_issuer(now).clone()];
-    let has_names = names
-        .first()
-        .is_some_and(|name| verify(certificate, &issuers, &Purpose::Server(name), now).is_ok());
+    let has_names = names.first().is_some_and(|name| {
+        verify(certificate, &issuers, &CertificatePurpose::Server(name), now).is_ok()
+    });
     has_names
         && *certificate.key() == key.public()
-        && !Stage::at(certificate.validity(), now).wants_renewal()
+        && !LifeStage::at(certificate.validity(), now).wants_renewal()
 }
 
 #[cfg(test)]
@@ -332,7 +334,7 @@ mod tests {
         let mut rng = Rng::from_seed([seed; 32]);
         let authority = load(&wanted.trust, wanted.key.as_ref().expect("a key")).expect("they fit");
         let id = DnsName::parse("abcdefghjkmn").expect("a name");
-        let request = Request::new(&id.common(), &KeyPair::generate(&mut rng));
+        let request = CertificateRequest::new(&id.common(), &KeyPair::generate(&mut rng));
         authority.issue_client(&request, &id, at(0), &mut rng).expect("it may")
     }
 
@@ -400,7 +402,8 @@ mod tests {
         let made = made(&Found::default(), "shell", at(0), 1).expect("all is made");
         let authority = load(&made.trust, made.key.as_ref().expect("a key")).expect("they fit");
         let id = DnsName::parse("abcdefghjkmn").expect("a name");
-        let request = |rng: &mut Rng| Request::new(&id.common(), &KeyPair::generate(rng)).to_pem();
+        let request =
+            |rng: &mut Rng| CertificateRequest::new(&id.common(), &KeyPair::generate(rng)).to_pem();
         let client = Client::parse(id.as_str(), &request(&mut rng)).expect("a request");
         let pem = client.issued(&authority, at(0), &mut rng).expect("it may").to_pem();
         assert!(client.kept(&pem, &made.trust, at(0)).is_some());

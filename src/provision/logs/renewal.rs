@@ -18,9 +18,9 @@
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
 use crate::provision::logs::authority::{Found, Keys};
-use crate::x509::life::{Stage, days_left};
+use crate::x509::life::{LifeStage, days_left};
 use crate::x509::rotation::Trust;
-use crate::x509::{AltName, Certificate, KeyPair, Purpose, verify};
+use crate::x509::{AltName, Certificate, CertificatePurpose, KeyPair, verify};
 
 /// What the shell host does about one agent's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn due(
     if present.key() != issued.key() || present.subject() != issued.subject() {
         return Err("its certificate is not one that was issued here".to_owned());
     }
-    if !Stage::at(present.validity(), now).wants_renewal() {
+    if !LifeStage::at(present.validity(), now).wants_renewal() {
         return Ok(Due::Keep(days_left(present.validity(), now)));
     }
     // In a rotation: by the authority that this agent is known to trust.
@@ -83,7 +83,7 @@ impl Present<'_> {
             .map_err(|error| format!("the authorities that are trusted here: {error}"))?;
         let authorities: Vec<Certificate> = trust.authorities().into_iter().cloned().collect();
         let name = AltName::parse(self.id).map_err(|error| error.to_string())?;
-        verify(&renewed, &authorities, &Purpose::Client(&name), now)
+        verify(&renewed, &authorities, &CertificatePurpose::Client(&name), now)
             .map_err(|refusal| refusal.to_string())?;
         let key = KeyPair::parse_pem(self.key).map_err(|error| format!("the key here: {error}"))?;
         if *renewed.key() != key.public() {
@@ -101,7 +101,7 @@ impl Present<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::{Authority, DnsName, Request};
+    use crate::x509::{Authority, CertificateRequest, DnsName};
 
     const DAY: i64 = 86_400;
     const ID: &str = "abcdefghjkmn";
@@ -126,7 +126,7 @@ mod tests {
 
         fn certificate(&mut self, by_new: bool, id: &str, day: i64) -> Certificate {
             let name = DnsName::parse(id).expect("a name");
-            let request = Request::new(&name.common(), &self.key);
+            let request = CertificateRequest::new(&name.common(), &self.key);
             let by = if by_new { &self.new } else { &self.old };
             by.issue_client(&request, &name, at(day), &mut self.rng).expect("it may")
         }

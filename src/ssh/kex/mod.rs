@@ -50,7 +50,7 @@ impl KexName {
         [KexName::MlKem768X25519, KexName::Curve25519, KexName::Curve25519LibSsh];
 
     /// The method of this name.
-    pub(crate) fn from_name(name: &str) -> Option<KexName> {
+    pub fn from_name(name: &str) -> Option<KexName> {
         KexName::ALL.into_iter().find(|kex| kex.name() == name)
     }
 

@@ -135,7 +135,7 @@ impl AgentConnections {
                 self.touched.insert(key);
             }
             Err(error) => {
-                self.limiter.leave_stranger(now, address);
+                self.limiter.closed_unauthenticated(now, address);
                 log.error(format_args!("connection from {address} dropped: {error}"));
             }
         }
@@ -316,7 +316,7 @@ impl AgentConnections {
         log.info(format_args!("agent {agent} connected from {}", guest.address));
         self.addresses.insert(agent.clone(), guest.address);
         guest.standing = AuthState::Known(proved, agent.clone());
-        self.limiter.recognize(guest.address);
+        self.limiter.authenticated(guest.address);
     }
 
     /// The channel opens: from now on this connection speaks for its agent, and an older one, which
@@ -373,8 +373,8 @@ impl AgentConnections {
         registry.release(key);
         let Some(guest) = self.guests.remove(&key) else { return };
         match guest.standing {
-            AuthState::Stranger => self.limiter.leave_stranger(now.mono, guest.address),
-            AuthState::Known(..) => self.limiter.leave(),
+            AuthState::Stranger => self.limiter.closed_unauthenticated(now.mono, guest.address),
+            AuthState::Known(..) => self.limiter.closed(),
         }
     }
 }

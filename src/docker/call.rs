@@ -174,11 +174,6 @@ pub(crate) fn image_tag(id: &str, name: &str, tag: &str) -> DockerRequest {
     post(RequestTarget::path(&["images", id, "tag"]).query("repo", name).query("tag", tag))
 }
 
-/// Asks what each step of an image's making added.
-pub(crate) fn image_history(id: &str) -> DockerRequest {
-    get(&["images", id, "history"])
-}
-
 /// Asks for [`DockerResponse::images`]: all, those without a name too.
 pub(crate) fn all_images() -> DockerRequest {
     DockerRequest::new(Method::Get, RequestTarget::path(&["images", "json"]).query("all", "1"))

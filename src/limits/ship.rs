@@ -22,12 +22,8 @@ pub(crate) const SHIP_ENTRIES_MAX: usize = 16 * 1024;
 pub(crate) const SHIP_NAME_BYTES_MAX: usize = 4096;
 /// The data of an extended header (POSIX.1-2017, pax), which is held until its entry comes.
 pub(crate) const SHIP_EXTENSION_BYTES_MAX: usize = 64 * 1024;
-/// A layer's description, which is looked into; one that is longer is only passed on.
-pub(crate) const SHIP_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
 /// An image's configuration; the Engine's own bound is 8 MiB.
 pub(crate) const SHIP_CONFIGURATION_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A line of a layer's index: the headers of one entry with its extended ones, in base64.
-pub(crate) const SHIP_INDEX_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(SHIP_LAYERS_MAX * 80 < PROVISION_REQUEST_BYTES_MAX);
 const _: () = assert!(4 * SHIP_LAYERS_MAX < SHIP_ENTRIES_MAX);

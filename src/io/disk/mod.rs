@@ -7,7 +7,6 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `access` | what stands at a path, and whose it is |
-//! | `beneath` | files of a directory that others have filled |
 //! | `file` | read within a bound, write atomically |
 //! | `lock` | one process at a time |
 //! | `secret` | private keys: refused when others could read them |
@@ -18,7 +17,6 @@
 //! | `watched` | a file that is read again when it has changed |
 
 mod access;
-mod beneath;
 mod copy;
 mod file;
 mod lock;
@@ -34,7 +32,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use access::{Found, Ids, Kind, look, remove_file, set_access};
-pub(crate) use beneath::Beneath;
 pub(crate) use copy::{Copied, CopyOptions, copy_tree};
 pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,

@@ -16,6 +16,7 @@
 //! | [`store`] | what of it is to be sent, from the Engine's own files |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
+mod archive;
 pub mod docker;
 mod fetch;
 mod files;
@@ -23,7 +24,6 @@ pub mod found;
 pub mod receive;
 pub mod receive_session;
 pub mod send;
-mod store;
 mod wait;
 
 use std::io;

@@ -10,11 +10,15 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use super::archive;
 use super::docker::{Engine, Upload};
 use crate::docker::{DockerError, call};
 use crate::limits::{DOCKER_STREAM_BYTES, SHIP_IMAGES_MAX};
+use crate::provision::ship::archive::divide;
 use crate::provision::ship::frame::{Unpacked, Unpacker};
+use crate::provision::ship::layer_filter::LayerFilter;
 use crate::provision::ship::messages::{Known, Offer, Word, is_containerd_store, known, loaded_id};
+use crate::provision::ship::tar::TarFault;
 
 /// Takes an offered image from `input`, and says what comes of it on `output`: whether that is the
 /// image under its name.
@@ -64,46 +68,99 @@ fn take(
     let (name, tag) = offer.check()?;
     let is_there = inspect(engine, &offer.id)?.is_some();
     let mut have = Word::Have { layers: 0, is_there, why_whole: None };
-    if let Word::Have { layers, why_whole, .. } = &mut have {
-        if offer.whole || is_there {
-        } else if is_containerd_store(engine.ask(&call::info())?)? {
-            *why_whole = Some("the Engine there keeps images in containerd's store".to_owned());
-        } else {
-            *layers = layers_there(engine, offer)?;
+    let mut own = None;
+    if !offer.whole
+        && !is_there
+        && let Some((image, held)) = nearest_image(engine, offer)?
+    {
+        let (mut layers, mut why_whole) = (held, None);
+        if is_containerd_store(engine.ask(&call::info())?)? {
+            match OwnLayers::look(engine, offer, &image, held) {
+                Ok(found) => own = Some(found),
+                Err(why) => (layers, why_whole) = (0, Some(why)),
+            }
         }
+        have = Word::Have { layers, is_there, why_whole };
     }
     say(output, &have).map_err(Trouble::Output)?;
     let (id, sha256, bytes) = match is_there {
         true => (offer.id.clone(), String::new(), 0),
-        false => load(engine, offer, input)?,
+        false => load(engine, offer, own, input)?,
     };
     engine.ask(&call::image_tag(&id, name, tag))?.accepted()?;
     Ok(Word::Loaded { sha256, bytes })
 }
 
-/// How many of the offered image's lowest layers the Engine has.
-fn layers_there(engine: &Engine, offer: &Offer) -> Result<usize, DockerError> {
-    let mut most = 0;
+/// The image that has most of the offered image's lowest layers, and how many those are.
+fn nearest_image(engine: &Engine, offer: &Offer) -> Result<Option<(Known, usize)>, DockerError> {
+    let mut nearest: Option<(Known, usize)> = None;
     for image in engine.ask(&call::all_images())?.images()?.iter().take(SHIP_IMAGES_MAX) {
         // One that is removed meanwhile has none.
         if let Some(image) = inspect(engine, &image.id)? {
-            most = most.max(offer.common(&image.layers));
+            let held = offer.common(&image.layers);
+            if held > nearest.as_ref().map_or(0, |(_, most)| *most) {
+                nearest = Some((image, held));
+            }
         }
     }
-    Ok(most)
+    Ok(nearest)
 }
 
 fn inspect(engine: &Engine, id: &str) -> Result<Option<Known>, DockerError> {
     known(engine.ask(&call::image_inspect(id))?)
 }
 
-/// Brings what is sent into the Engine: the image's id there, and hash and length of its archive.
+/// Layers that the Engine has, and that an archive must have all the same: containerd's store takes
+/// none that lacks one. So they come from an archive of an image that is there.
+struct OwnLayers {
+    /// The image that has them.
+    id: String,
+    filter: LayerFilter,
+}
+
+impl OwnLayers {
+    /// The lowest `held` layers of the offered image, as `image` has them.
+    ///
+    /// # Errors
+    /// One sentence, if the Engine cannot hand them out.
+    fn look(
+        engine: &Engine,
+        offer: &Offer,
+        image: &Known,
+        held: usize,
+    ) -> Result<OwnLayers, String> {
+        let why = |error: &str| format!("the Engine there cannot hand out its own layers: {error}");
+        let found = archive::scan(engine, &image.id, &image.layers).map_err(|error| why(&error))?;
+        let found = found.ok_or_else(|| why("its archive does not tell them"))?;
+        let (lower, _) = divide(&offer.layers, held);
+        Ok(OwnLayers { id: image.id.clone(), filter: LayerFilter::new(found.files(&lower)) })
+    }
+
+    /// Puts the layers into an archive that the Engine is taking.
+    fn copy(mut self, engine: &Engine, upload: &mut Upload) -> Result<(), Trouble> {
+        let mut piece = Vec::new();
+        let fault = |fault: TarFault| Trouble::Told(fault.to_string());
+        archive::each_piece(archive::open(engine, &self.id)?, |bytes| {
+            piece.clear();
+            self.filter.push(bytes, &mut piece).map_err(fault)?;
+            Ok::<_, Trouble>(upload.write(&piece)?)
+        })?;
+        self.filter.finish().map_err(fault)
+    }
+}
+
+/// Brings what is sent into the Engine, behind its own layers where they are needed: the image's id
+/// there, and hash and length of what was sent.
 fn load(
     engine: &Engine,
     offer: &Offer,
+    own: Option<OwnLayers>,
     input: &mut impl Read,
 ) -> Result<(String, String, u64), Trouble> {
     let mut upload = engine.send(&call::image_load(), "application/x-tar")?;
+    if let Some(own) = own {
+        own.copy(engine, &mut upload)?;
+    }
     let mut unpacker = Unpacker::default();
     pour(input, &mut unpacker, &mut upload)?;
     let answer = upload.finish()?;

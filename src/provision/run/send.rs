@@ -4,10 +4,10 @@
 //! offer -> what is there -> frames without that -> the image has its name there
 //! ```
 //!
-//! One thread reads the image without what the other side has, this one packs and sends. The image
-//! comes from the Engine's own files where they can be read ([`store`](super::store)), else as the
-//! archive that the Engine makes of all layers. Between the two threads are [`SHIP_PIECES_AHEAD`]
-//! pieces. Nothing is written to a disk here.
+//! One thread reads the Engine's archive and leaves out what the other side has, this one packs and
+//! sends; between the two are [`SHIP_PIECES_AHEAD`] pieces. An Engine names the layers of an archive
+//! behind them, so an archive of which something is left out is read twice. Nothing is written to a
+//! disk here.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,17 +18,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::archive;
 use super::docker::{Download, Engine};
-use super::store::Stored;
 use crate::base::lines::Lines;
+use crate::base::ustar;
 use crate::docker::{DockerError, call};
 use crate::limits::{
     PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES, SHIP_PIECES_AHEAD, SHIP_PROGRESS_INTERVAL,
 };
+use crate::provision::ship::archive::divide;
 use crate::provision::ship::frame::Packer;
 use crate::provision::ship::layer_filter::LayerFilter;
-use crate::provision::ship::layers::Layers;
-use crate::provision::ship::messages::{Offer, Word, known, layer_sizes};
+use crate::provision::ship::messages::{Offer, Word, known};
 use crate::provision::ship::progress::{Progress, mib};
 
 /// An image that is on the host under its name.
@@ -61,8 +62,7 @@ pub enum ShipError {
     There(String),
     /// The same, of an archive without the layers that are there: a whole one may be taken.
     Without(String),
-    /// The Engine's own files at the sender's end are not the image: the archive that the Engine
-    /// makes may be taken.
+    /// A sender of an older version cannot use the files of its Engine: it can send all.
     Files(String),
     /// The connection was lost.
     Cut,
@@ -78,17 +78,20 @@ pub enum ShipError {
 pub(crate) struct ImageSource {
     engine: Engine,
     offer: Offer,
-    /// Bytes of each layer, where that is known.
-    sizes: Option<Vec<u64>>,
+    /// Bytes of all layers, by the Engine's count.
     size: u64,
 }
 
-/// Where the archive comes from.
-enum Source {
-    /// The Engine's own files.
-    Store(Stored),
-    /// The Engine, which makes it, and what is left out as it passes.
-    Archive(Download, Box<LayerFilter>),
+/// What is sent of the Engine's archive.
+struct Content {
+    /// Stands before all else.
+    head: Vec<u8>,
+    /// What passes behind that; all if there is none.
+    filter: Option<LayerFilter>,
+    /// Layers that are not sent.
+    left_out: usize,
+    /// Bytes of it, about.
+    bytes: u64,
 }
 
 /// The receiver, which hears us and says words.
@@ -116,12 +119,10 @@ impl ImageSource {
             let text = format!("there is no image {image} here; convocate install builds it");
             return Err(ShipError::Here(text));
         };
-        let history = engine.ask(&call::image_history(&found.id)).map_err(here)?;
-        let sizes = layer_sizes(history, found.layers.len());
         let (id, layers) = (found.id, found.layers);
         let offer = Offer { id, name: image.to_owned(), layers, whole: false };
         offer.check().map_err(ShipError::Here)?;
-        Ok(ImageSource { engine, offer, sizes, size: found.size })
+        Ok(ImageSource { engine, offer, size: found.size })
     }
 
     /// Offers the image to a receiver, all of it if `whole`, sends what that lacks, and hands each
@@ -156,7 +157,7 @@ impl ImageSource {
         };
         let done = match is_there {
             true => Ok(()),
-            false => self.send((held, whole), &mut receiving, &mut shipped, tell),
+            false => self.send(held, &mut receiving, &mut shipped, tell),
         };
         let done = done.and_then(|()| match receiving.words.hear()? {
             Word::Loaded { sha256, .. } if sha256 != shipped.sha256 => Err(ShipError::Hash),
@@ -170,52 +171,45 @@ impl ImageSource {
         Ok(shipped)
     }
 
-    /// Bytes that an archive without the lowest `held` layers has, about.
-    fn expected_bytes(&self, held: usize) -> Option<u64> {
-        match (&self.sizes, held) {
-            (Some(sizes), held) => Some(sizes[held.min(sizes.len())..].iter().sum()),
-            (None, 0) => Some(self.size),
-            (None, _) => None,
+    /// What is to be sent to a receiver that has the lowest `held` layers. Without any, and where
+    /// the Engine's archive does not tell the layers, that is the archive as it is.
+    fn content(&self, held: usize) -> Result<Content, ShipError> {
+        let layers = &self.offer.layers;
+        if held > 0
+            && let Some(image) =
+                archive::scan(&self.engine, &self.offer.id, layers).map_err(ShipError::Here)?
+        {
+            let (left_out, sent) = divide(layers, held);
+            return Ok(Content {
+                head: image.archive_head(layers),
+                filter: Some(LayerFilter::new(image.files(&sent))),
+                left_out: left_out.len(),
+                bytes: image.size(&sent),
+            });
         }
-    }
-
-    /// The archive without the lowest `held` layers. One that is to be whole comes from the Engine:
-    /// a try by its files may have failed.
-    fn open(&self, held: usize, whole: bool) -> Result<Source, ShipError> {
-        if !whole && let Some(stored) = Stored::look(&self.engine, &self.offer, held) {
-            return Ok(Source::Store(stored));
-        }
-        let here = |error: DockerError| ShipError::Here(format!("docker: {error}"));
-        let archive = self.engine.open(&call::image_save(&self.offer.id)).map_err(here)?;
-        if archive.status() != 200 {
-            let refused = archive.whole().and_then(crate::docker::DockerResponse::accepted);
-            return Err(here(refused.err().unwrap_or(DockerError::Closed)));
-        }
-        let sieve = LayerFilter::new(Layers::new(self.offer.layers.clone(), held));
-        Ok(Source::Archive(archive, Box::new(sieve)))
+        Ok(Content { head: Vec::new(), filter: None, left_out: 0, bytes: self.size })
     }
 
     /// Sends the archive without the lowest `held` layers.
     fn send(
         &self,
-        (held, whole): (usize, bool),
+        held: usize,
         receiving: &mut Receiving<impl Read, impl Write>,
         shipped: &mut Shipped,
         tell: &mut impl FnMut(&Progress) -> bool,
     ) -> Result<(), ShipError> {
-        let source = self.open(held, whole)?;
-        let expected_bytes = match &source {
-            Source::Store(stored) => Some(stored.length()),
-            Source::Archive(..) => self.expected_bytes(held),
-        };
+        let content = self.content(held)?;
+        let (left_out, expected_bytes) = (content.left_out, Some(content.bytes));
+        let archive = archive::open(&self.engine, &self.offer.id).map_err(ShipError::Here)?;
         let (sender, pieces) = sync_channel(SHIP_PIECES_AHEAD);
         thread::scope(|scope| {
-            let reader = scope.spawn(move || source.pour(&sender));
+            let reader = scope.spawn(move || content.read(archive, &sender));
             // A failure drops the pieces, which ends the thread with its next one.
             let packer = send_pieces(pieces, expected_bytes, receiving, shipped, tell);
-            let left_out = reader.join().expect("it does not panic");
+            let read = reader.join().expect("it does not panic");
             let packer = packer?;
-            shipped.sent = shipped.layers.saturating_sub(left_out?);
+            read.map_err(ShipError::Here)?;
+            shipped.sent = shipped.layers.saturating_sub(left_out);
             shipped.plain_bytes = packer.plain_bytes();
             let mut end = Vec::new();
             shipped.sha256 = packer.finish(&mut end);
@@ -225,39 +219,29 @@ impl ImageSource {
     }
 }
 
-impl Source {
-    /// Hands out the archive in pieces; how many layers it does not have.
-    fn pour(self, pieces: &SyncSender<Vec<u8>>) -> Result<usize, ShipError> {
-        match self {
-            Source::Store(stored) => stored.pour(pieces).map_err(ShipError::Files),
-            Source::Archive(archive, sieve) => {
-                read_archive(archive, *sieve, pieces).map_err(ShipError::Here)
+impl Content {
+    /// Reads the Engine's archive to its end, and hands out what is to be sent.
+    fn read(mut self, archive: Download, pieces: &SyncSender<Vec<u8>>) -> Result<(), String> {
+        let mut piece = std::mem::take(&mut self.head);
+        archive::each_piece(archive, |bytes| {
+            let is_end = bytes.is_empty();
+            match &mut self.filter {
+                None => piece.extend_from_slice(bytes),
+                Some(filter) => {
+                    let pushed = filter.push(bytes, &mut piece);
+                    pushed.map_err(|fault| fault.to_string())?;
+                    if is_end {
+                        filter.finish().map_err(|fault| fault.to_string())?;
+                        piece.extend_from_slice(&ustar::END);
+                    }
+                }
             }
-        }
-    }
-}
-
-/// Reads the archive to its end, without the layers that are there; how many those were.
-fn read_archive(
-    mut archive: Download,
-    mut sieve: LayerFilter,
-    pieces: &SyncSender<Vec<u8>>,
-) -> Result<usize, String> {
-    let mut space = vec![0; SHIP_FRAME_BYTES];
-    let mut piece = Vec::new();
-    loop {
-        let length = archive.read(&mut space).map_err(|error| format!("docker: {error}"))?;
-        sieve.push(&space[..length], &mut piece).map_err(|fault| fault.to_string())?;
-        if piece.len() >= SHIP_FRAME_BYTES || length == 0 {
+            if piece.len() < SHIP_FRAME_BYTES && !is_end {
+                return Ok(());
+            }
             let full = std::mem::replace(&mut piece, Vec::with_capacity(2 * SHIP_FRAME_BYTES));
-            if pieces.send(full).is_err() {
-                return Err("nobody takes the archive any more".to_owned());
-            }
-        }
-        if length == 0 {
-            sieve.finish().map_err(|fault| fault.to_string())?;
-            return Ok(sieve.left_out());
-        }
+            pieces.send(full).map_err(|_| "nobody takes the archive any more".to_owned())
+        })
     }
 }
 

@@ -141,8 +141,7 @@ pub(crate) fn known(response: DockerResponse) -> Result<Option<Known>, DockerErr
     }
 }
 
-/// Whether an Engine keeps images in containerd's store, where a layer that is there does not mean
-/// that an archive may lack it.
+/// Whether an Engine keeps images in containerd's store, which takes no archive that lacks a layer.
 ///
 /// # Errors
 /// As of [`known`].
@@ -157,20 +156,6 @@ pub(crate) fn is_containerd_store(info: DockerResponse) -> Result<bool, DockerEr
         .map_err(|error| DockerError::Unexpected(format!("decode info: {error}")))?;
     let status = info.driver_status.unwrap_or_default();
     Ok(status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter")))
-}
-
-/// Bytes of each layer, lowest first, by the answer to a question after an image's history; `None`
-/// if that does not tell.
-pub(crate) fn layer_sizes(history: DockerResponse, layers: usize) -> Option<Vec<u64>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Entry {
-        size: u64,
-    }
-    let entries: Vec<Entry> = serde_json::from_slice(&history.accepted().ok()?.body).ok()?;
-    let sizes = entries.iter().rev().map(|entry| entry.size).filter(|&size| size > 0);
-    let sizes: Vec<u64> = sizes.collect();
-    (sizes.len() == layers).then_some(sizes)
 }
 
 /// The id of the image that an Engine has just taken, if its answer says so.
@@ -230,10 +215,6 @@ mod tests {
         assert_eq!(is_containerd_store(response(200, containerd)), Ok(true));
         let plain = r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#;
         assert_eq!(is_containerd_store(response(200, plain)), Ok(false));
-
-        let history = r#"[{"Size":3},{"Size":0},{"Size":9}]"#;
-        assert_eq!(layer_sizes(response(200, history), 2), Some(vec![9, 3]));
-        assert_eq!(layer_sizes(response(200, history), 3), None);
 
         let answer = b"{\"stream\":\"Loaded image ID: sha256:ab\\n\"}\r\n";
         assert_eq!(loaded_id(answer).as_deref(), Some("sha256:ab"));

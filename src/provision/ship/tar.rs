@@ -51,6 +51,8 @@ pub(crate) enum TarFault {
     Entries,
     /// It ends too early.
     Cut,
+    /// It lacks a layer that is to be in it, or has one that is too long.
+    Layer,
 }
 
 impl Header {
@@ -184,6 +186,7 @@ impl fmt::Display for TarFault {
                 write!(out, "the image's archive has more than {SHIP_ENTRIES_MAX} entries")
             }
             TarFault::Cut => out.write_str("the image's archive ends too early"),
+            TarFault::Layer => out.write_str("the image's archive lacks a layer of the image"),
         }
     }
 }

@@ -11,26 +11,26 @@
 //! | [`limits`], [`paths`] | every bound; every path on disk |
 //! | [`base`] | values only: time, buffers, tables, identifiers |
 //! | [`ssh`] | the SSH transport, sans-IO |
-//! | [`x509`] | the certificates of the log channel: issued, read, judged, renewed |
+//! | [`x509`] | the certificates of the log channel: issue, parse, verify, renew |
 //! | [`docker`] | the Docker Engine's API, sans-IO |
 //! | [`rpc`] | the wire types of the three subsystems |
 //! | [`agent`] | the agent's decisions, and its driver `agent::serve` |
 //! | [`fleet`] | the shell host's side of the agents, and its driver `fleet::run` |
-//! | [`status`] | the hub: what the shell host knows, and who is told |
-//! | [`provision`] | steps that turn a machine into a host, and their driver `provision::run` |
+//! | [`status`] | the hub: the state of all agents on the shell host, and its subscribers |
+//! | [`provision`] | steps that turn a machine into a host; drivers `run` (here) and `remote` |
 //! | [`tui`] | the operator's screen: keys, model, update, view |
 //! | [`io`] | the only place with sockets, files, processes, ttys, signals, clocks, randomness |
 //! | [`log`] | lines for the journal |
-//! | [`cli`] | flags and output of each program |
+//! | [`cli`] | the commands of each program, one file each |
 //! | [`exit`] | the exit statuses |
 //!
 //! # The layers
 //!
-//! Imports point down only; `tests/layers.rs` holds the table.
+//! Imports point down only, and never in circles; `tests/layers.rs` holds the table.
 //!
 //! ```text
 //! limits paths base <- ssh x509 docker rpc <- agent fleet status <- serve, run <- cli <- bin
-//!                                             provision tui         install
+//!                                             provision tui         remote
 //!        base       <- io         <------------------------  (drivers alone join a core to io)
 //! ```
 //!

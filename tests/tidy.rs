@@ -42,7 +42,7 @@ fn sources() -> Vec<Source> {
 fn texts() -> Vec<(String, String)> {
     let mut paths = files_below(&["src", "tests", "scripts", ".ci"]);
     paths.extend(
-        ["README.md", "ImageSource.toml", "Dockerfile.build", "vendor/README.md"].map(String::from),
+        ["README.md", "Cargo.toml", "Dockerfile.build", "vendor/README.md"].map(String::from),
     );
     // Neither what a fuzzer has written nor what is not UTF-8 is anybody's text.
     paths.retain(|path| !path.starts_with("tests/fuzz/corpora/"));

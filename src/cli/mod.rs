@@ -1,14 +1,22 @@
-//! Flags and output of each program.
+//! The commands of each program.
 //!
-//! A program is one table of commands ([`command`]); flags become plain values by it, then meaning
-//! ([`crate::rpc::values`]), then a call ([`verbs`]). Help and completions come from the same
-//! table.
+//! A command is one file, named as its verb, in the directory of its program. It holds a
+//! [`command::Command`]: flags, help, and the function that runs it. The program's table in `mod.rs`
+//! lists it; help, parsing and completions come from the table. No command imports another: what
+//! several need stands in the files beside them.
 //!
-//! | program | its commands |
+//! | place | what it is |
 //! | --- | --- |
-//! | [`convocate`] | [`verbs`], [`screen`], [`events`], [`status`], [`demo`], [`shell`] |
-//! | [`agent`] | in its directory |
-//! | [`host`] | in its directory |
+//! | [`convocate`], [`agent`], [`host`] | the programs: each a table and its commands |
+//! | [`command`] | what a table is: parsing, help, dispatch |
+//! | [`shared_flags`] | flags of several commands, `--root` among them |
+//! | [`start`] | how each program starts |
+//! | [`output`], [`table`] | standard output and error; text tables |
+//! | [`request`] | a request of `convocate-host` on standard input |
+//! | [`steps`] | runs steps on this machine and reports them |
+//! | [`this_host`] | name, program, keys and image of this machine |
+//! | [`screen`] | the driver of the operator's screen |
+//! | [`shell_words`] | the words of `-c "…"`, for the login shell |
 
 pub mod agent;
 pub mod command;

@@ -26,7 +26,7 @@ pub(crate) enum Format {
 #[derive(Clone, Debug)]
 pub(crate) struct RunOptions {
     pub(crate) mode: StepMode,
-    pub(crate) tone: Format,
+    pub(crate) format: Format,
     pub(crate) docker_socket: PathBuf,
     /// Whether the end of standard input ends the run.
     pub(crate) until_stdin_ends: bool,
@@ -37,7 +37,7 @@ impl RunOptions {
     pub(crate) fn new(check: bool, json: bool) -> RunOptions {
         RunOptions {
             mode: if check { StepMode::Check } else { StepMode::Apply },
-            tone: if json { Format::Json } else { Format::Text },
+            format: if json { Format::Json } else { Format::Text },
             docker_socket: PathBuf::from(DOCKER_SOCKET),
             until_stdin_ends: false,
         }
@@ -82,7 +82,7 @@ pub(crate) fn take(
     report_end(tally, run_options, clock.mono().since(started), out)?;
     if tally.failed > 0 {
         let again = "mend that and run it again: what is done stays done";
-        let text = if run_options.tone == Format::Text { again } else { "" };
+        let text = if run_options.format == Format::Text { again } else { "" };
         return Err(Failure::Exit(Exit::Failed, text.to_owned()));
     }
     Ok(tally)
@@ -90,7 +90,7 @@ pub(crate) fn take(
 
 fn report(event: &StepEvent, run_options: &RunOptions, out: &mut Out<'_>) -> Result<(), Failure> {
     let line = ReportLine::of(event, run_options.mode);
-    match (run_options.tone, &line) {
+    match (run_options.format, &line) {
         (Format::Json, line) => out.json(&json!(line))?,
         (Format::Text, ReportLine::Begin { step }) if out.width().is_some() => {
             out.part(&beginning(step))?;
@@ -114,7 +114,7 @@ fn report_end(
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
     let line = ReportLine::end(tally, run_options.mode, took);
-    match (run_options.tone, line.text()) {
+    match (run_options.format, line.text()) {
         (Format::Text, Some(text)) => out.text(&text)?,
         _ => out.json(&json!(line))?,
     }

@@ -112,7 +112,7 @@ fn a_hub_that_goes_is_replaced_by_asking_and_comes_back() {
     desk.event(5, "container.created", Some(40), &session(40, "not enrolled", -5));
     desk.selects("not enrolled");
     desk.shows("hub live");
-    desk.news(Message::HubGone("the hub has closed the connection".to_owned()));
+    desk.news(Message::HubGone("the hub closed the connection".to_owned()));
     desk.shows("no hub");
     desk.shows("web server");
     desk.shows("only the hub knew it");

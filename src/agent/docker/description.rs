@@ -12,7 +12,7 @@ use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_STOP_GRACE};
-use crate::paths::Paths;
+use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
 
 /// The label that makes a container a session's; its value is the id.
@@ -25,7 +25,6 @@ const LABEL_PIDS: &str = "convocate.pids";
 pub(crate) const TMUX_SESSION: &str = "claude";
 /// A session's home, inside.
 const HOME: &str = "/home/claude";
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]

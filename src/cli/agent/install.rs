@@ -58,17 +58,17 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let facts = agent_facts(&paths, image)?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
     if run_options.mode == StepMode::Apply {
-        print_identity(&paths, run_options.tone, out)?;
+        print_identity(&paths, run_options.format, out)?;
     }
     Ok(Exit::Done)
 }
 
 /// Prints who this agent is.
-fn print_identity(paths: &Paths, tone: Format, out: &mut Out<'_>) -> Result<(), Failure> {
+fn print_identity(paths: &Paths, format: Format, out: &mut Out<'_>) -> Result<(), Failure> {
     let id = String::from_utf8_lossy(&read_config(&paths.agent_id())?).trim().to_owned();
     let host_key = public_key(&paths.agent_host_key(), "agent host key")?;
     let shell_key = public_key(&paths.agent_shell_key(), "agent to shell")?;
-    if tone == Format::Json {
+    if format == Format::Json {
         return out.json(&json!({
             "line": "agent",
             "id": id,

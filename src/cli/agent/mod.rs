@@ -2,7 +2,8 @@
 //!
 //! To add a command: write `cli/agent/VERB.rs` with a `pub(crate) const VERB: Command` (its flags,
 //! its help and the function that runs it), declare the module here, and put the constant into
-//! [`PROGRAM`] where the help is to show it. Flags that others have are in [`crate::cli::shared_flags`].
+//! [`PROGRAM`] where the help is to show it. Flags of several commands are in
+//! [`crate::cli::shared_flags`].
 
 pub mod check;
 pub mod enrol;

@@ -63,7 +63,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let host_key = public_key(&paths.status_host_key(), "status host key")?;
-    if run_options.tone == Format::Json {
+    if run_options.format == Format::Json {
         out.json(&json!({ "line": "shell", "status_host_key": host_key }))?;
         return Ok(Exit::Done);
     }

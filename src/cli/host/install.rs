@@ -100,7 +100,7 @@ fn install_here(
     };
     take(plan(&facts), options, out)?;
     let reason = restart_wanted();
-    if options.tone == Format::Json {
+    if options.format == Format::Json {
         out.json(&json!({ "line": "restart", "reason": reason }))?;
     } else if let Some(reason) = reason {
         out.text(&format!("{reason}; restart this machine when it suits: sudo systemctl reboot"))?;

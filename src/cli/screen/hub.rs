@@ -1,4 +1,4 @@
-//! The hub's socket, which may be there or not, and come and go.
+//! The connection to the hub's socket, which is made again when it is lost.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,17 +11,16 @@ use crate::io::stream::{Moved, Stream};
 use crate::limits::{HUB_LINE_BYTES_MAX, HUB_READ_BYTES, LINK_TURN_BYTES};
 use crate::tui::messages::Message;
 
-/// A connection to the hub that is made again when it is lost.
 pub(crate) struct HubLink {
     path: PathBuf,
-    state: State,
+    state: HubState,
 }
 
-enum State {
-    /// It is dialled at this time; whether its absence was told.
+enum HubState {
+    /// Dials at this time; `is_reported`: the screen knows that there is no hub.
     Away {
         at: Mono,
-        is_told: bool,
+        is_reported: bool,
     },
     Open {
         stream: Stream,
@@ -33,24 +32,23 @@ enum State {
 impl HubLink {
     /// A link that dials at once.
     pub(crate) fn new(path: PathBuf) -> HubLink {
-        HubLink { path, state: State::Away { at: Mono::ZERO, is_told: false } }
+        HubLink { path, state: HubState::Away { at: Mono::ZERO, is_reported: false } }
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Away { at, .. } => Some(at),
-            State::Open { .. } => None,
+            HubState::Away { at, .. } => Some(at),
+            HubState::Open { .. } => None,
         }
     }
 
     /// Whether there may be more to read at once.
     pub(crate) fn has_more(&self) -> bool {
-        matches!(self.state, State::Open { may_read: true, .. })
+        matches!(self.state, HubState::Open { may_read: true, .. })
     }
 
-    /// There is something to read.
     pub(crate) fn note(&mut self) {
-        if let State::Open { may_read, .. } = &mut self.state {
+        if let HubState::Open { may_read, .. } = &mut self.state {
             *may_read = true;
         }
     }
@@ -68,19 +66,19 @@ impl HubLink {
         key: Key,
     ) -> io::Result<Vec<Message>> {
         let mut news = Vec::new();
-        if let State::Away { at, is_told } = self.state
+        if let HubState::Away { at, is_reported } = self.state
             && at <= now
         {
             match Stream::connect_unix(&self.path) {
                 Ok(stream) => {
                     let _ = reactor.watch(&stream, key, Interests::Read)?;
                     let lines = Lines::new(HUB_LINE_BYTES_MAX);
-                    self.state = State::Open { stream, lines, may_read: true };
+                    self.state = HubState::Open { stream, lines, may_read: true };
                     news.push(Message::HubFound);
                 }
                 Err(error) => {
-                    self.state = State::Away { at: again, is_told: true };
-                    if !is_told {
+                    self.state = HubState::Away { at: again, is_reported: true };
+                    if !is_reported {
                         let path = self.path.display();
                         news.push(Message::HubGone(format!("no hub answers on {path}: {error}")));
                     }
@@ -88,7 +86,7 @@ impl HubLink {
             }
         }
         if let Some(why) = self.read(&mut news) {
-            self.state = State::Away { at: again, is_told: true };
+            self.state = HubState::Away { at: again, is_reported: true };
             news.push(Message::HubGone(why));
         }
         Ok(news)
@@ -96,7 +94,7 @@ impl HubLink {
 
     /// Reads lines; gives the reason if the connection is gone.
     fn read(&mut self, news: &mut Vec<Message>) -> Option<String> {
-        let State::Open { stream, lines, may_read } = &mut self.state else { return None };
+        let HubState::Open { stream, lines, may_read } = &mut self.state else { return None };
         let mut left = LINK_TURN_BYTES;
         let mut space = [0; HUB_READ_BYTES];
         while *may_read && left > 0 {
@@ -106,7 +104,7 @@ impl HubLink {
                     *may_read = false;
                     return None;
                 }
-                Moved::Closed => return Some("the hub has closed the connection".to_owned()),
+                Moved::Closed => return Some("the hub closed the connection".to_owned()),
                 Moved::Failed(error) => return Some(format!("the hub: {error}")),
             };
             left = left.saturating_sub(count);

@@ -1,7 +1,7 @@
 //! `convocate` without a command: the screen over all agents.
 //!
 //! The driver of [`crate::tui`]: it reads keys, the hub's socket and answers of agents, paints, and
-//! lends the terminal to sessions. It is the login shell of `claude` on the shell host, and there
+//! gives the terminal to `attach`. It is the login shell of `claude` on the shell host, and there
 //! is no other shell behind it.
 
 mod hub;
@@ -35,10 +35,10 @@ use terminal::Terminal;
 const TTY: Key = Key::from_bits(u64::MAX - 1);
 const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
 const HUB: Key = Key::from_bits(u64::MAX - 3);
-const GUEST: Key = Key::from_bits(u64::MAX - 4);
+const ATTACH: Key = Key::from_bits(u64::MAX - 4);
 
-/// Shows the screen until the person leaves. `root` is what is handed on to `attach`; `greetings`
-/// are the first messages.
+/// Shows the screen until the person leaves. `root` is passed on to `attach`;
+/// `greetings` are the first messages.
 pub(crate) fn run(
     paths: &Paths,
     root: Option<&str>,
@@ -47,19 +47,19 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     out.flush()?;
     let unfit = |text: String| {
-        let hint = "without a screen there are: convocate ls, agents, new, attach and more; \
-                    see `convocate help`";
+        let hint = "without a screen, use: convocate ls, agents, new, attach and more; see \
+                    `convocate help`";
         Failure::Exit(Exit::Usage, format!("{text}; {hint}"))
     };
     let terminal = Terminal::open().map_err(unfit)?;
     let runner = Runner::open(paths).map_err(Failure::Failed)?;
-    let mut show = Show::new(terminal, runner, paths, root);
-    greetings.iter().for_each(|greeting| show.model.log(greeting.clone(), false));
-    show.run().map_err(|error| Failure::Failed(format!("the screen failed: {error}")))
+    let mut driver = ScreenDriver::new(terminal, runner, paths, root);
+    greetings.iter().for_each(|greeting| driver.model.log(greeting.clone(), false));
+    driver.run().map_err(|error| Failure::Failed(format!("the screen failed: {error}")))
 }
 
 /// The screen while it is shown.
-struct Show<'a> {
+struct ScreenDriver<'a> {
     terminal: Terminal,
     runner: Runner,
     paths: &'a Paths,
@@ -69,12 +69,12 @@ struct Show<'a> {
     decoder: Decoder,
     painter: Painter,
     requests: BTreeMap<FleetRequestId, ScreenRequestId>,
-    /// What could not even be asked, and why.
-    unasked: Vec<(ScreenRequestId, String)>,
-    /// What has the terminal now, and how its owner is called.
-    guest: Option<Child>,
-    /// When the registry is looked at again, and when it was changed last.
-    look_at: Mono,
+    /// Requests that could not be sent, and why.
+    not_sent: Vec<(ScreenRequestId, String)>,
+    /// The `attach` that has the terminal now.
+    attach: Option<Child>,
+    /// When to look at the registry again, and when it changed last.
+    registry_due: Mono,
     changed: [Option<SystemTime>; 2],
     wants_repaint: bool,
     /// When the last picture was painted, and whether the next one is waited for by a person.
@@ -83,11 +83,11 @@ struct Show<'a> {
     is_over: bool,
 }
 
-impl<'a> Show<'a> {
+impl<'a> ScreenDriver<'a> {
     fn new(terminal: Terminal, runner: Runner, paths: &'a Paths, root: Option<&'a str>) -> Self {
         let look = Look::from_environment(|name| std::env::var(name).ok());
         let now = runner.now();
-        Show {
+        ScreenDriver {
             model: Model::new(terminal.size(), look, now),
             terminal,
             hub: HubLink::new(paths.status_socket()),
@@ -97,9 +97,9 @@ impl<'a> Show<'a> {
             decoder: Decoder::default(),
             painter: Painter::new(look),
             requests: BTreeMap::new(),
-            unasked: Vec::new(),
-            guest: None,
-            look_at: Mono::ZERO,
+            not_sent: Vec::new(),
+            attach: None,
+            registry_due: Mono::ZERO,
             changed: [None; 2],
             wants_repaint: false,
             painted_at: Mono::ZERO,
@@ -114,12 +114,12 @@ impl<'a> Show<'a> {
         self.terminal.take()?;
         let mut ready = Vec::new();
         loop {
-            self.look_around()?;
+            self.reload_registry()?;
             self.read_keys();
             self.read_hub()?;
-            self.hear_agents();
-            self.look_after_guest()?;
-            if self.is_over && self.guest.is_none() {
+            self.read_replies();
+            self.poll_attach()?;
+            if self.is_over && self.attach.is_none() {
                 self.terminal.give_back();
                 return Ok(Exit::Done);
             }
@@ -131,10 +131,10 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Paints what has changed, and says until when there is nothing to do.
+    /// Paints what has changed. Until when there is nothing to do.
     fn paint(&mut self) -> Mono {
         let now = self.runner.now();
-        if self.guest.is_none() {
+        if self.attach.is_none() {
             let actions = self.model.tick(now);
             self.follow(actions);
             if std::mem::take(&mut self.wants_repaint) {
@@ -151,7 +151,7 @@ impl<'a> Show<'a> {
             }
             self.terminal.flush();
         }
-        let own = [self.decoder.deadline(), self.hub.deadline(), Some(self.look_at)];
+        let own = [self.decoder.deadline(), self.hub.deadline(), Some(self.registry_due)];
         let more = self.terminal.has_more() || self.hub.has_more();
         match more {
             true => now.mono,
@@ -173,7 +173,7 @@ impl<'a> Show<'a> {
     fn read_keys(&mut self) {
         let now = self.runner.now();
         let mut keys = Vec::new();
-        if self.guest.is_none() {
+        if self.attach.is_none() {
             let decoder = &mut self.decoder;
             if self.terminal.read(|bytes| decoder.feed(now.mono, bytes, &mut keys)) {
                 self.is_over = true;
@@ -194,16 +194,16 @@ impl<'a> Show<'a> {
                     let actions = self.model.resized(self.runner.now(), self.terminal.size());
                     self.follow(actions);
                 }
-                // While a session has the terminal, Ctrl-C before it is there is the guest's.
-                signals::Signal::Interrupt | signals::Signal::Quit if self.guest.is_some() => {}
+                // While a session has the terminal, Ctrl-C before it is there belongs to that session.
+                signals::Signal::Interrupt | signals::Signal::Quit if self.attach.is_some() => {}
                 signals::Signal::Interrupt
                 | signals::Signal::Quit
                 | signals::Signal::Terminate
                 | signals::Signal::HangUp => {
                     self.is_over = true;
-                    if let Some(guest) = &self.guest {
-                        // It puts the terminal back in order and ends.
-                        let _ = guest.signal(Signal::TERM);
+                    if let Some(attach) = &self.attach {
+                        // It restores the terminal and ends.
+                        let _ = attach.signal(Signal::TERM);
                     }
                 }
             }
@@ -218,29 +218,29 @@ impl<'a> Show<'a> {
                         Ok(id) => {
                             self.requests.insert(id, request);
                         }
-                        Err(text) => self.unasked.push((request, text)),
+                        Err(text) => self.not_sent.push((request, text)),
                     }
                 }
-                ScreenAction::Attach(target) => self.lend(&target),
+                ScreenAction::Attach(target) => self.run_attach(&target),
                 ScreenAction::Repaint => self.wants_repaint = true,
                 ScreenAction::Quit => self.is_over = true,
             }
         }
     }
 
-    fn tell(&mut self, message: Message) {
+    fn handle(&mut self, message: Message) {
         let actions = self.model.receive(self.runner.now(), message);
         self.follow(actions);
     }
 
-    fn hear_agents(&mut self) {
-        for (request, text) in std::mem::take(&mut self.unasked) {
-            self.tell(Message::Answered { request, answer: Err(text) });
+    fn read_replies(&mut self) {
+        for (request, text) in std::mem::take(&mut self.not_sent) {
+            self.handle(Message::Answered { request, answer: Err(text) });
         }
         while let Some((id, answer)) = self.runner.next_reply() {
             if let Some(request) = self.requests.remove(&id) {
                 let answer = answer.map_err(|error| error.to_string());
-                self.tell(Message::Answered { request, answer });
+                self.handle(Message::Answered { request, answer });
             }
         }
     }
@@ -248,19 +248,19 @@ impl<'a> Show<'a> {
     fn read_hub(&mut self) -> io::Result<()> {
         let now = self.runner.now().mono;
         for news in self.hub.turn(now, now + HUB_REDIAL, self.runner.reactor(), HUB)? {
-            self.tell(news);
+            self.handle(news);
         }
         Ok(())
     }
 
     /// Reads the registry and the homes of this host when one of their directories has changed.
-    fn look_around(&mut self) -> io::Result<()> {
+    fn reload_registry(&mut self) -> io::Result<()> {
         let now = self.runner.now().mono;
-        if now < self.look_at {
+        if now < self.registry_due {
             return Ok(());
         }
-        let is_first = self.look_at == Mono::ZERO;
-        self.look_at = now + REGISTRY_LOOK_INTERVAL;
+        let is_first = self.registry_due == Mono::ZERO;
+        self.registry_due = now + REGISTRY_LOOK_INTERVAL;
         let changed = [self.paths.agent_keys(), self.paths.sessions()]
             .map(|directory| std::fs::metadata(directory).and_then(|it| it.modified()).ok());
         if changed == self.changed && !is_first {
@@ -269,7 +269,7 @@ impl<'a> Show<'a> {
         self.changed = changed;
         let failed = self.runner.reload(self.paths).err();
         let news = self.host_files(failed);
-        self.tell(Message::Host(news));
+        self.handle(Message::Host(news));
         Ok(())
     }
 
@@ -289,28 +289,28 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Lends the terminal to a session, by the same program's `attach`.
-    fn lend(&mut self, target: &Target) {
+    /// Gives the terminal to this program's `attach`.
+    fn run_attach(&mut self, target: &Target) {
         let mut arguments = vec!["attach".to_owned(), target.id.to_string()];
         arguments.push(format!("--agent={}", target.agent));
         arguments.extend(self.root.map(|root| format!("--root={root}")));
         let program = Program::new("/proc/self/exe", arguments);
         self.terminal.give_back();
-        let guest = Child::lend_terminal(&program, GUEST_OUTPUT_BYTES_MAX);
-        let watched = guest.map_err(io::Error::other).and_then(|guest| {
-            guest.watch(self.runner.reactor(), GUEST)?;
-            Ok(guest)
+        let attach = Child::lend_terminal(&program, GUEST_OUTPUT_BYTES_MAX);
+        let watched = attach.map_err(io::Error::other).and_then(|attach| {
+            attach.watch(self.runner.reactor(), ATTACH)?;
+            Ok(attach)
         });
         match watched {
-            Ok(guest) => self.guest = Some(guest),
+            Ok(attach) => self.attach = Some(attach),
             Err(error) => self.returned(&error.to_string(), true),
         }
     }
 
-    fn look_after_guest(&mut self) -> io::Result<()> {
-        let Some(guest) = &mut self.guest else { return Ok(()) };
-        let child::Next::Ended(report) = guest.turn()? else { return Ok(()) };
-        self.guest = None;
+    fn poll_attach(&mut self) -> io::Result<()> {
+        let Some(attach) = &mut self.attach else { return Ok(()) };
+        let child::Next::Ended(report) = attach.turn()? else { return Ok(()) };
+        self.attach = None;
         let is_failure = !report.exit.is_success();
         let text = match is_failure {
             true => report.complaint(),
@@ -329,11 +329,11 @@ impl<'a> Show<'a> {
         }
         let text = text.trim().replace('\n', "; ");
         let text = text.strip_prefix("convocate: attach: ").unwrap_or(&text);
-        // How to come back is for those who are at a prompt.
+        // The hint how to attach again is for a shell prompt.
         let text = text.split("; come back with: ").next().unwrap_or(text).to_owned();
         self.is_urgent = true;
         let actions = self.model.resized(self.runner.now(), self.terminal.size());
         self.follow(actions);
-        self.tell(Message::Returned { text, is_failure });
+        self.handle(Message::Returned { text, is_failure });
     }
 }

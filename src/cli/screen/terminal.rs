@@ -1,7 +1,7 @@
-//! The person's terminal while the screen is shown, and how it is given back.
+//! The operator's terminal while the screen is shown, and how it is restored.
 //!
-//! Whatever ends the screen, the terminal is as it was: its modes, its main screen, its cursor, its
-//! title. The guard of [`RawMode`] does it on return, the panic hook in a panic.
+//! Whatever ends the screen restores the terminal: its modes, main screen, cursor and title. The
+//! guard of [`RawMode`] does it on return, the panic hook in a panic.
 
 use std::io;
 
@@ -11,30 +11,30 @@ use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
 use crate::limits::{TERMINAL_CELLS_MAX, TYPED_BYTES_MAX};
 
-/// What a terminal is told when the screen comes and when it goes.
+/// The sequences that show the screen and restore the terminal.
 struct ScreenCodes {
     enter: &'static str,
     leave: &'static str,
 }
 
-/// An alternate screen, pasting in brackets, and a title that is put aside.
+/// Alternate screen, bracketed paste, and a title that is pushed and popped.
 const FULL: ScreenCodes = ScreenCodes {
     enter: "\x1b[22;2t\x1b]2;convocate\x07\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l\x1b[23;2t",
 };
-/// Without a title: not every multiplexer can put one aside.
+/// Without a title: not every multiplexer can push one.
 const MULTIPLEXED: ScreenCodes = ScreenCodes {
     enter: "\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l",
 };
-/// There is one screen only, which is left empty.
+/// A console has one screen only, which is left empty.
 const CONSOLE: ScreenCodes =
     ScreenCodes { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
 
 pub(crate) struct Terminal {
     tty: Tty,
     signals: Signals,
-    manners: &'static ScreenCodes,
+    codes: &'static ScreenCodes,
     raw: Option<RawMode>,
     output: Vec<u8>,
     written: usize,
@@ -43,17 +43,16 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Opens the controlling terminal and takes the signals over. To be called before any thread
-    /// is started.
+    /// Opens the controlling terminal and blocks the signals. To be called before any thread
+    /// starts.
     ///
     /// # Errors
     /// There is none, or it cannot move its cursor: one sentence.
     pub(crate) fn open() -> Result<Terminal, String> {
-        let signals =
-            Signals::block().map_err(|error| format!("cannot take signals over: {error}"))?;
+        let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
         let tty = Tty::open().map_err(|error| format!("there is no terminal: {error}"))?;
         let term = std::env::var("TERM").unwrap_or_default();
-        let manners = match term.as_str() {
+        let codes = match term.as_str() {
             "" | "dumb" | "unknown" => {
                 return Err(format!("the terminal cannot show a screen (TERM is {term:?})"));
             }
@@ -64,7 +63,7 @@ impl Terminal {
         Ok(Terminal {
             tty,
             signals,
-            manners,
+            codes,
             raw: None,
             output: Vec::new(),
             written: 0,
@@ -73,7 +72,7 @@ impl Terminal {
         })
     }
 
-    /// Its size now, in columns and rows; the usual one if it does not tell.
+    /// Its size now, in columns and rows; 80 by 24 if it does not report one.
     pub(crate) fn size(&self) -> (usize, usize) {
         const USUAL: (usize, usize) = (80, 24);
         let most = usize::try_from(TERMINAL_CELLS_MAX).unwrap_or(usize::MAX) / 10;
@@ -85,17 +84,14 @@ impl Terminal {
         }
     }
 
-    /// The terminal, for the reactor.
     pub(crate) fn tty(&self) -> &Tty {
         &self.tty
     }
 
-    /// The signals, for the reactor.
     pub(crate) fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    /// The next signal that has come.
     pub(crate) fn next_signal(&mut self) -> Option<Signal> {
         self.signals.next_signal()
     }
@@ -105,25 +101,23 @@ impl Terminal {
     /// # Errors
     /// When it has hung up.
     pub(crate) fn take(&mut self) -> io::Result<()> {
-        self.raw = Some(self.tty.enter_raw_mode(self.manners.leave.as_bytes())?);
-        (self.output, self.written) = (self.manners.enter.as_bytes().to_vec(), 0);
+        self.raw = Some(self.tty.enter_raw_mode(self.codes.leave.as_bytes())?);
+        (self.output, self.written) = (self.codes.enter.as_bytes().to_vec(), 0);
         (self.is_readable, self.is_writable) = (true, true);
         Ok(())
     }
 
-    /// Puts everything back as it was.
     pub(crate) fn give_back(&mut self) {
         self.finish_output();
         self.raw = None;
     }
 
-    /// Takes note of what became possible.
     pub(crate) fn note(&mut self, ready: Ready) {
         self.is_readable |= ready.readable || ready.closed;
         self.is_writable |= ready.writable;
     }
 
-    /// Hands over what was typed. True when the terminal is gone.
+    /// Passes on what was typed. True when the terminal has hung up.
     pub(crate) fn read(&mut self, mut take: impl FnMut(&[u8])) -> bool {
         let mut space = [0; TYPED_BYTES_MAX];
         if !self.is_readable {
@@ -140,12 +134,11 @@ impl Terminal {
         false
     }
 
-    /// Whether all that was to be written is.
     pub(crate) fn is_flushed(&self) -> bool {
         self.written == self.output.len()
     }
 
-    /// Takes bytes to be written, when all before them are.
+    /// Takes bytes to write. All before them must be flushed.
     pub(crate) fn write(&mut self, bytes: Vec<u8>) {
         debug_assert!(self.is_flushed(), "a picture is painted when the last one is there");
         (self.output, self.written) = (bytes, 0);
@@ -156,7 +149,7 @@ impl Terminal {
         while self.is_writable && !self.is_flushed() {
             match self.tty.stream.write(&self.output[self.written..]) {
                 Moved::Bytes(count) => self.written += count,
-                // Reading will tell that it is gone.
+                // Reading will report a hang-up.
                 Moved::Blocked | Moved::Closed | Moved::Failed(_) => self.is_writable = false,
             }
         }
@@ -167,8 +160,8 @@ impl Terminal {
         self.raw.is_some() && (self.is_readable || (self.is_writable && !self.is_flushed()))
     }
 
-    /// The rest of a picture: a sequence that is cut would swallow what follows it. What does not
-    /// fit now is ended by a character that ends every sequence.
+    /// Writes the rest of a picture. If it does not fit now, CAN ends the sequence that was cut, which
+    /// would else swallow what follows.
     fn finish_output(&mut self) {
         self.flush();
         if !self.is_flushed() {

@@ -14,12 +14,13 @@ use crate::cli::shared_flags::{ROOT, root_paths};
 use crate::io::disk::{self, Links};
 use crate::io::machine;
 use crate::limits::{
-    CONFIG_LINE_BYTES_MAX, DOCKER_REQUEST_BYTES_MAX, PROVISION_FILE_BYTES_MAX,
-    PROVISION_OUTPUT_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX,
+    CONFIG_LINE_BYTES_MAX, DOCKER_REQUEST_BYTES_MAX, PROVISION_OUTPUT_BYTES_MAX,
+    SSH_KEY_FILE_BYTES_MAX,
 };
 use crate::paths::Paths;
 use crate::provision::goal::image::Image;
 use crate::provision::plan::agent_host::{AgentHostFacts, public_line};
+use crate::provision::remote::programs;
 use crate::provision::run::found;
 
 /// The paths below `--root`, made absolute. Without `--root` only root may go on; `command` is
@@ -46,11 +47,6 @@ pub(crate) fn needs_root(command: &str) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 /// What the plan depends on, on this machine.
 pub(crate) fn agent_facts(paths: &Paths, image: Option<Image>) -> Result<AgentHostFacts, Failure> {
     Ok(AgentHostFacts {
@@ -65,8 +61,7 @@ pub(crate) fn agent_facts(paths: &Paths, image: Option<Image>) -> Result<AgentHo
 
 /// The file that this process runs, wherever it lies and whatever has replaced it since.
 pub(crate) fn own_program() -> Result<Vec<u8>, Failure> {
-    let path = Path::new("/proc/self/exe");
-    disk::read_bounded(path, PROVISION_FILE_BYTES_MAX, Links::Follow).map_err(failed)
+    programs::own_program().map_err(failed)
 }
 
 /// The session image, from the host's own sources if it has any.

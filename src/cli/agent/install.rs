@@ -9,11 +9,9 @@ use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
 use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE, REQUEST, ROOT};
 use crate::cli::steps::{Format, RunOptions, take};
-use crate::cli::this_host::{
-    agent_facts, host_name, installed_paths, public_key, read_config, session_image,
-};
+use crate::cli::this_host::{agent_facts, installed_paths, public_key, read_config, session_image};
 use crate::exit::Exit;
-use crate::io::entropy;
+use crate::io::{entropy, machine};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::engine::StepMode;
@@ -118,7 +116,7 @@ fn agent_made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Fa
     let certificate = read(&tls.certificate(), X509_PEM_BYTES_MAX)?;
     Ok(AgentMade {
         id: id.to_string(),
-        host_name: host_name(),
+        host_name: machine::host_name(),
         host_key,
         agent_to_shell_key,
         certificate_request: CertificateRequest::new(&name, &key).to_pem(),

@@ -92,7 +92,7 @@ impl<'a> Connection<'a> {
 
     /// What a call failed of, whose `ssh` gets Ctrl-C from the terminal as we do.
     fn failed(&self, error: RemoteError) -> RemoteError {
-        if self.interrupts.has_come() { RemoteError::INTERRUPTED } else { error }
+        if self.interrupts.has_come() { RemoteError::Interrupted } else { error }
     }
 
     /// The words with which the operator's ssh does things on this host.
@@ -136,7 +136,7 @@ impl<'a> Connection<'a> {
         let mut pause = Duration::from_secs(1);
         while begun.elapsed() < PROVISION_RESTART_PATIENCE {
             if self.interrupts.pause(pause).map_err(RemoteError::NoSsh)? {
-                return Err(RemoteError::INTERRUPTED);
+                return Err(RemoteError::Interrupted);
             }
             pause = (pause * 2).min(PROVISION_RESTART_ASK_PAUSE_MAX);
             let (is_done, output) = quiet_call(&self.ssh.boot_id())?;

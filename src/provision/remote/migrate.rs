@@ -84,7 +84,7 @@ impl HostSession<'_> {
             .take(home, bytes, |progress| !interrupts.has_come() && progress.is_none_or(&mut tell));
         // The terminal sends Ctrl-C to ssh as well, which may be seen first.
         moved.map_err(|error| match interrupts.has_come() {
-            true => RemoteError::INTERRUPTED.into(),
+            true => RemoteError::Interrupted.into(),
             false => error,
         })
     }
@@ -189,7 +189,7 @@ impl ReceiverProcess {
         if self.input.write_all(bytes).is_ok() {
             return Ok(());
         }
-        Err(self.word().err().unwrap_or(MoveError::Remote(RemoteError::CUT)))
+        Err(self.word().err().unwrap_or(MoveError::Remote(RemoteError::Cut)))
     }
 
     /// The next word; a failure is an error.
@@ -198,7 +198,7 @@ impl ReceiverProcess {
         loop {
             // Byte by byte: there are few lines, and what is behind one stays for the next.
             if !self.output.read(&mut piece).is_ok_and(|length| length == 1) {
-                return Err(RemoteError::CUT.into());
+                return Err(RemoteError::Cut.into());
             }
             self.lines.push(&piece).map_err(|_| RemoteError::Report)?;
             let Some(line) = self.lines.next_line() else { continue };
@@ -216,7 +216,7 @@ impl ReceiverProcess {
         drop(self.input);
         match self.child.wait() {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(RemoteError::CUT.into()),
+            _ => Err(RemoteError::Cut.into()),
         }
     }
 }

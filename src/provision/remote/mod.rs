@@ -56,13 +56,12 @@ pub(crate) enum RemoteError {
     NoProgram(SpawnError),
     /// The request is longer than the other end reads.
     LongRequest,
-    /// The operator pressed Ctrl-C, or a signal said the same; at which step that was.
-    Interrupted { step: Option<String> },
-    /// The report ended before its end, by a lost connection or a program that was killed; at
-    /// which step that was.
-    Cut { step: Option<String> },
-    /// The program ended without an end of its report: it has said why; at which step that was.
-    Unfinished { step: Option<String> },
+    /// The operator pressed Ctrl-C, or a signal said the same.
+    Interrupted,
+    /// The report ended before its end, by a lost connection or a program that was killed.
+    Cut,
+    /// The program ended without an end of its report; it has said why.
+    Unfinished,
     /// A step has failed there, which was reported.
     StepsFailed,
     /// A line of the report is no line.
@@ -75,41 +74,33 @@ pub(crate) enum RemoteError {
     Restart(u64),
 }
 
-/// The same, and on which host.
+/// The same, and where it was.
 #[derive(Debug)]
 pub(crate) struct HostError {
     pub(crate) host: String,
+    /// The step of the report that had begun, if one had.
+    pub(crate) step: Option<String>,
     pub(crate) error: RemoteError,
 }
 
 impl RemoteError {
-    pub(crate) const INTERRUPTED: RemoteError = RemoteError::Interrupted { step: None };
-    const CUT: RemoteError = RemoteError::Cut { step: None };
-
     pub(crate) fn on(self, host: &str) -> HostError {
-        HostError { host: host.to_owned(), error: self }
+        HostError { host: host.to_owned(), step: None, error: self }
     }
+}
 
-    /// The same, with the step at which it was.
-    fn at(self, current: &Option<String>) -> RemoteError {
-        match self {
-            RemoteError::Interrupted { step: None } => {
-                RemoteError::Interrupted { step: current.clone() }
-            }
-            RemoteError::Cut { step: None } => RemoteError::Cut { step: current.clone() },
-            other => other,
+impl HostError {
+    /// The sentence without the host.
+    pub(crate) fn text(&self) -> String {
+        match &self.step {
+            Some(step) => format!("at the step {step:?}: {}", self.error),
+            None => self.error.to_string(),
         }
     }
 }
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let RemoteError::Interrupted { step: Some(step) }
-        | RemoteError::Cut { step: Some(step) }
-        | RemoteError::Unfinished { step: Some(step) } = self
-        {
-            write!(out, "at the step {step:?}: ")?;
-        }
         match self {
             RemoteError::NoControlDirectory(error) => {
                 write!(out, "{error}; nothing was changed")
@@ -128,16 +119,14 @@ impl fmt::Display for RemoteError {
             }
             RemoteError::NoProgram(error) => write!(out, "{error}"),
             RemoteError::LongRequest => out.write_str("the request to it is too long"),
-            RemoteError::Interrupted { .. } => out.write_str(
+            RemoteError::Interrupted => out.write_str(
                 "interrupted; what was done stays done, and the same call goes on from there",
             ),
-            RemoteError::Cut { .. } => out.write_str(
+            RemoteError::Cut => out.write_str(
                 "the connection was lost, and the run there stops with it; what was done stays \
                  done, and the same call goes on from there",
             ),
-            RemoteError::Unfinished { .. } => {
-                out.write_str("the run there did not come to its end")
-            }
+            RemoteError::Unfinished => out.write_str("the run there did not come to its end"),
             RemoteError::StepsFailed => {
                 out.write_str("mend that and run it again: what is done stays done")
             }
@@ -155,7 +144,7 @@ impl fmt::Display for RemoteError {
 
 impl fmt::Display for HostError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.host, self.error)
+        write!(out, "{}: {}", self.host, self.text())
     }
 }
 

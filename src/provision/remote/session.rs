@@ -215,9 +215,13 @@ impl<'a> HostSession<'a> {
         let is_done = talk(self.interrupts, words, &request, payload, |line| {
             incoming.take(line).is_none_or(|event| tell(&self.name, event))
         });
-        let is_done = is_done.map_err(|error| error.at(&incoming.current).on(&self.name))?;
+        let failed = |error| HostError {
+            step: incoming.current.clone(),
+            ..RemoteError::on(error, &self.name)
+        };
+        let is_done = is_done.map_err(failed)?;
         let Some(end) = incoming.end else {
-            return Err(RemoteError::Unfinished { step: incoming.current }.on(&self.name));
+            return Err(failed(RemoteError::Unfinished));
         };
         self.total.add(&end);
         Ok(RunReport { is_done, ..incoming.report })
@@ -342,12 +346,11 @@ mod tests {
     #[test]
     fn a_run_without_an_end_names_its_step() {
         let begin = r#"{"line":"begin","step":"a"}"#;
-        let error = |end: &str| run(&format!("echo '{begin}'; {end}")).0.expect_err("no end").error;
-        assert!(
-            matches!(error("exit 0"), RemoteError::Unfinished { step: Some(step) } if step == "a")
-        );
-        for end in ["exit 255", "kill -KILL $$"] {
-            assert!(matches!(error(end), RemoteError::Cut { step: Some(step) } if step == "a"));
+        let error = |end: &str| run(&format!("echo '{begin}'; {end}")).0.expect_err("no end");
+        for end in ["exit 0", "exit 255", "kill -KILL $$"] {
+            let HostError { step, error, .. } = error(end);
+            assert_eq!(step.as_deref(), Some("a"));
+            assert_eq!(matches!(error, RemoteError::Unfinished), end == "exit 0", "{error}");
         }
     }
 }

@@ -65,29 +65,29 @@ pub(crate) fn talk(
             process.say(piece);
             continue;
         }
-        let heard = process.hear(&mut space).map_err(|_| RemoteError::CUT)?;
+        let heard = process.hear(&mut space).map_err(|_| RemoteError::Cut)?;
         match heard {
             Heard::Bytes(count) => hand_on(&mut lines, &space[..count], &mut tell)?,
             Heard::End => stage = Stage::Silent,
             Heard::Nothing => {}
         }
         if let Stage::Silent = stage
-            && let Some(exit) = process.try_exit().map_err(|_| RemoteError::CUT)?
+            && let Some(exit) = process.try_exit().map_err(|_| RemoteError::Cut)?
         {
             return match exit {
-                _ if is_interrupted => Err(RemoteError::INTERRUPTED),
+                _ if is_interrupted => Err(RemoteError::Interrupted),
                 Exit::Code(0) => Ok(true),
-                Exit::Code(SSH_FAILED) | Exit::Signal(_) => Err(RemoteError::CUT),
+                Exit::Code(SSH_FAILED) | Exit::Signal(_) => Err(RemoteError::Cut),
                 Exit::Code(_) => Ok(false),
             };
         }
         if !matches!(heard, Heard::Bytes(_)) {
             let deadline = if let Stage::Ending(at) = stage { Some(at) } else { None };
             if deadline.is_some_and(|at| clock.mono() >= at) {
-                return Err(RemoteError::INTERRUPTED);
+                return Err(RemoteError::Interrupted);
             }
             let look = Interrupts::next_look(clock.mono(), deadline);
-            reactor.wait(&clock, Some(look), &mut ready).map_err(|_| RemoteError::CUT)?;
+            reactor.wait(&clock, Some(look), &mut ready).map_err(|_| RemoteError::Cut)?;
         }
     }
 }

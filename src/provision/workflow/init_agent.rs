@@ -173,7 +173,7 @@ impl Enrolment<'_, '_> {
             self.bring_image(&image, known.image.is_some())?;
         }
         if self.interrupts.has_come() {
-            return Err(RemoteError::INTERRUPTED.on(&self.agent.name).into());
+            return Err(RemoteError::Interrupted.on(&self.agent.name).into());
         }
         let number = u64::from_le_bytes(Rng::from_seed(entropy::seed()).bytes());
         let mark = format!("init-agent proves that this line arrives: {number:016x}");

@@ -193,7 +193,7 @@ impl Migration<'_, '_> {
         let (mut arrived, mut over, mut has_failed) = (Vec::new(), Vec::new(), false);
         for (id, there) in ids.into_iter().zip(there) {
             if self.host.interrupts().has_come() {
-                return Err(RemoteError::INTERRUPTED.on(&self.host.name).into());
+                return Err(RemoteError::Interrupted.on(&self.host.name).into());
             }
             if one.is_none() && self.is_anothers(id, &there) {
                 continue;
@@ -326,7 +326,7 @@ impl Migration<'_, '_> {
     fn send(&mut self, id: Uuid) -> Result<(), BringError> {
         let home = self.paths.session(id);
         let failed = |error: MoveError| match error {
-            MoveError::Remote(error @ RemoteError::Interrupted { .. }) => {
+            MoveError::Remote(error @ RemoteError::Interrupted) => {
                 BringError::Call(error.on(&self.host.name).into())
             }
             error => BringError::Session(error.to_string()),
@@ -366,7 +366,7 @@ impl Migration<'_, '_> {
         while let Err(why) = lists_all() {
             let is_interrupted = self.host.interrupts().pause(PROVISION_PROOF_PAUSE);
             if is_interrupted.unwrap_or(true) {
-                return Err(RemoteError::INTERRUPTED.on(&self.host.name).into());
+                return Err(RemoteError::Interrupted.on(&self.host.name).into());
             }
             if begun.elapsed() > PROVISION_PROOF_PATIENCE {
                 let text = format!("{why}; what lies here stays, and the same call goes on");

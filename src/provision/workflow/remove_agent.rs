@@ -10,9 +10,9 @@ use super::{WorkflowError, block_signals, connect};
 use crate::fleet::run::load;
 use crate::paths::Paths;
 use crate::provision::openssh::Target;
+use crate::provision::remote::RemoteError;
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::programs::Programs;
-use crate::provision::remote::{HostError, RemoteError};
 use crate::rpc::agent_id::AgentId;
 
 /// To `convocate-host remove-agent --request` on the agent's host.
@@ -77,11 +77,10 @@ impl LeavingAgent {
             .and_then(|mut there| there.run("remove-agent --request", &request, &[], tell));
         let why = match done {
             Ok(report) => report.check().err(),
-            Err(HostError {
-                error: error @ (RemoteError::Interrupted { .. } | RemoteError::NobodyListens),
-                ..
-            }) => return Err(error.on(host).into()),
-            Err(HostError { error, .. }) => Some(error.to_string()),
+            Err(error) => match error.error {
+                RemoteError::Interrupted | RemoteError::NobodyListens => return Err(error.into()),
+                _ => Some(error.text()),
+            },
         };
         if let Some(why) = why {
             let _heard = tell(host, HostEvent::Note(left_there(&why)));

@@ -196,7 +196,7 @@ mod tests {
         let report = RunReport { failed, ..RunReport::default() };
         let drifts = drift("desk", Ok(report), &mut quiet);
         assert_eq!(drifts, Ok(vec!["docker: is not there".to_owned()]));
-        let silence = Err(RemoteError::Unfinished { step: None }.on("desk"));
+        let silence = Err(RemoteError::Unfinished.on("desk"));
         assert!(drift("desk", silence, &mut quiet).is_err());
     }
 }

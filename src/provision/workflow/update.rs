@@ -168,7 +168,7 @@ pub(super) fn connect_agent<'a>(
 /// What a table says of an error: the host has a column of its own.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn text(error: HostError) -> String {
-    error.error.to_string()
+    error.text()
 }
 
 /// A host that is updated.

@@ -68,8 +68,8 @@ fn dial(
         });
         match (done, Proof::parse(&output)) {
             (Ok(true), Some(proof)) => return Ok(Some(proof)),
-            (Ok(_) | Err(RemoteError::Cut { .. }), _) => {}
-            (Err(RemoteError::Interrupted { .. }), _) => return Err(failed(&"interrupted")),
+            (Ok(_) | Err(RemoteError::Cut), _) => {}
+            (Err(RemoteError::Interrupted), _) => return Err(failed(&"interrupted")),
             (Err(error), _) => return Err(failed(&error)),
         }
         if interrupts.pause(VM_BOOT_PAUSE).map_err(|error| failed(&error))? {

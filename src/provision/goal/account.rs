@@ -165,11 +165,7 @@ fn taken_number(kind: &str, name: &str, id: u32, other: &str) -> StepVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{Action, Ran};
-
-    fn ran(code: i32, output: &str) -> Answer {
-        Answer::Ran(Ran { end: End::Code(code), output: output.into(), errors: String::new() })
-    }
+    use crate::provision::goal::testing::{actions, effects, ran};
 
     fn user(shell: Shell) -> User {
         User {
@@ -182,29 +178,13 @@ mod tests {
         }
     }
 
-    fn commands(verdict: StepVerdict) -> Vec<String> {
-        let StepVerdict::Differs(change) = verdict else { return vec![format!("{verdict:?}")] };
-        let text = |action: &Action| match action {
-            Action::Run(command) => command.to_string(),
-            other => format!("{other:?}"),
-        };
-        change.actions.iter().map(text).collect()
-    }
-
-    fn refusal(verdict: StepVerdict) -> String {
-        match verdict {
-            StepVerdict::Refused(failure) => failure.what,
-            other => format!("{other:?}"),
-        }
-    }
-
     const FOUND: &str = "claude:x:1337:1337::/home/claude:/bin/bash\n";
 
     #[test]
     fn a_missing_user_is_added_whole() {
         let made = user(Shell::AtFirst("/usr/sbin/nologin".into()));
         assert_eq!(
-            commands(made.judge(&[ran(2, ""), ran(2, ""), ran(1, "")])),
+            actions(made.judge(&[ran(2, ""), ran(2, ""), ran(1, "")])),
             ["useradd --uid 1337 --gid claude --home-dir /home/claude --no-create-home \
               --shell /usr/sbin/nologin --groups docker claude"]
         );
@@ -218,7 +198,7 @@ mod tests {
         let login = user(Shell::Is("/usr/local/bin/convocate".into()));
         let answers = [ran(0, FOUND), ran(0, FOUND), ran(0, "claude dockers\n")];
         assert_eq!(
-            commands(login.judge(&answers)),
+            actions(login.judge(&answers)),
             [
                 "usermod --shell /usr/local/bin/convocate claude",
                 "usermod --append --groups docker claude"
@@ -231,19 +211,16 @@ mod tests {
         let wanted = user(Shell::AtFirst("/bin/sh".into()));
         let other = "claude:x:1000:1000::/home/claude:/bin/bash";
         assert_eq!(
-            refusal(wanted.judge(&[ran(0, other), ran(2, ""), ran(0, "")])),
-            "user claude has the number 1000 here instead of 1337"
+            effects(wanted.judge(&[ran(0, other), ran(2, ""), ran(0, "")])),
+            ["user claude has the number 1000 here instead of 1337"]
         );
         assert_eq!(
-            refusal(wanted.judge(&[ran(2, ""), ran(0, "leet:x:1337:1::/:/bin/sh"), ran(1, "")])),
-            "user claude needs the number 1337, which leet has"
+            effects(wanted.judge(&[ran(2, ""), ran(0, "leet:x:1337:1::/:/bin/sh"), ran(1, "")])),
+            ["user claude needs the number 1337, which leet has"]
         );
         let group = Group { name: "claude".into(), id: 1337 };
         assert_eq!(group.judge(&[ran(0, "claude:x:1337:"), ran(0, "")]), StepVerdict::Holds);
-        assert_eq!(
-            commands(group.judge(&[ran(2, ""), ran(2, "")])),
-            ["groupadd --gid 1337 claude"]
-        );
-        assert!(refusal(group.judge(&[ran(3, ""), ran(2, "")])).starts_with("getent cannot"));
+        assert_eq!(actions(group.judge(&[ran(2, ""), ran(2, "")])), ["groupadd --gid 1337 claude"]);
+        assert!(effects(group.judge(&[ran(3, ""), ran(2, "")]))[0].starts_with("getent cannot"));
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn virsh<const N: usize>(arguments: [&str; N]) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{End, Ran};
+    use crate::provision::goal::testing::ran;
 
     fn goal() -> VmFits {
         VmFits {
@@ -93,11 +93,6 @@ mod tests {
             },
             machines: vec!["u-1".to_owned()],
         }
-    }
-
-    fn ran(code: i32, output: &str) -> Answer {
-        let (output, errors) = (output.to_owned(), String::new());
-        Answer::Ran(Ran { end: End::Code(code), output, errors })
     }
 
     #[test]

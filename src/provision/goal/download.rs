@@ -112,6 +112,7 @@ fn listed(url: &Url, list: &Ran) -> Result<Option<Sha256Hex>, StepFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::goal::testing::{ended, ran};
 
     fn download(sha256: Option<&str>) -> Download {
         Download {
@@ -121,12 +122,8 @@ mod tests {
         }
     }
 
-    fn ran(end: End, output: &str) -> Answer {
-        Answer::Ran(Ran { end, output: output.into(), errors: String::new() })
-    }
-
     fn sum(digit: &str, name: &str) -> Answer {
-        ran(End::Code(0), &format!("{}  {name}\n", digit.repeat(64)))
+        ran(0, &format!("{}  {name}\n", digit.repeat(64)))
     }
 
     fn verdict(sha256: Option<&str>, answers: &[Answer]) -> String {
@@ -141,7 +138,7 @@ mod tests {
     fn only_a_file_of_the_right_sum_is_not_fetched() {
         let fetched =
             |digit: &str| format!("[Fetch(https://a.example/b/c.img, {})]", digit.repeat(64));
-        let missing = ran(End::Code(1), "");
+        let missing = ran(1, "");
         assert_eq!(verdict(Some("1"), &[sum("1", "/cache/c.img")]), "holds");
         assert_eq!(verdict(Some("1"), &[sum("2", "/cache/c.img")]), fetched("1"));
         assert_eq!(verdict(Some("1"), std::slice::from_ref(&missing)), fetched("1"));
@@ -153,9 +150,7 @@ mod tests {
     fn what_must_be_there_is_not_fetched() {
         let goal = Download { url: None, ..download(Some("1")) };
         assert_eq!(goal.judge(&[sum("1", "/cache/c.img")]), StepVerdict::Holds);
-        for (answer, told) in
-            [(sum("2", "x"), "its SHA-256 is 222"), (ran(End::Code(1), ""), "it ")]
-        {
+        for (answer, told) in [(sum("2", "x"), "its SHA-256 is 222"), (ran(1, ""), "it ")] {
             let StepVerdict::Refused(failure) = goal.judge(&[answer]) else {
                 panic!("not refused")
             };
@@ -165,12 +160,12 @@ mod tests {
 
     #[test]
     fn without_a_checksum_nothing_is_fetched() {
-        let missing = || ran(End::Code(1), "");
+        let missing = || ran(1, "");
         let told = verdict(None, &[missing(), missing()]);
         assert!(told.contains("does not come from https://a.example/b/SHA256SUMS"), "{told}");
         let told = verdict(None, &[sum("3", "d.img"), missing()]);
         assert!(told.contains("does not list c.img"), "{told}");
-        assert_eq!(verdict(None, &[ran(End::NotThere, ""), missing()]), "[]");
+        assert_eq!(verdict(None, &[ended(End::NotThere, ""), missing()]), "[]");
     }
 
     #[test]

@@ -60,38 +60,31 @@ impl Goal for Firewall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{End, Ran};
-
-    fn ran(output: &str) -> [Answer; 1] {
-        let (output, errors) = (output.to_owned(), String::new());
-        [Answer::Ran(Ran { end: End::Code(0), output, errors })]
-    }
-
-    fn effects(verdict: StepVerdict) -> Vec<String> {
-        match verdict {
-            StepVerdict::Differs(change) => change.effects,
-            StepVerdict::Holds => Vec::new(),
-            StepVerdict::Refused(failure) => vec![failure.what],
-        }
-    }
+    use crate::provision::goal::testing::{effects, ran};
 
     #[test]
     fn a_rule_is_added_once() {
         let rule = Rule("22/tcp".to_owned());
         let added = "Added user rules (see 'ufw status' for running firewall):\nufw allow ";
-        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp\n"))), StepVerdict::Holds);
-        assert_eq!(rule.judge(&ran(&format!("{added}22/tcp comment 'x'\n"))), StepVerdict::Holds);
+        assert_eq!(rule.judge(&[ran(0, &format!("{added}22/tcp\n"))]), StepVerdict::Holds);
+        assert_eq!(
+            rule.judge(&[ran(0, &format!("{added}22/tcp comment 'x'\n"))]),
+            StepVerdict::Holds
+        );
         for other in ["222/tcp\n", "22/udp\n", "from 10.0.0.1 to any port 22\n", "22/tcpx\n"] {
-            assert_eq!(effects(rule.judge(&ran(&format!("{added}{other}")))), ["allow 22/tcp"]);
+            assert_eq!(
+                effects(rule.judge(&[ran(0, &format!("{added}{other}"))])),
+                ["allow 22/tcp"]
+            );
         }
     }
 
     #[test]
     fn what_is_on_is_left_alone() {
         let on = "Status: active\nLogging: on (low)\nDefault: deny (incoming), allow (outgoing)\n";
-        assert_eq!(Firewall.judge(&ran(on)), StepVerdict::Holds);
+        assert_eq!(Firewall.judge(&[ran(0, on)]), StepVerdict::Holds);
         let open = on.replace("deny", "allow");
-        assert_eq!(effects(Firewall.judge(&ran(&open))).len(), 1);
-        assert_eq!(effects(Firewall.judge(&ran("Status: inactive\n"))).len(), 2);
+        assert_eq!(effects(Firewall.judge(&[ran(0, &open)])).len(), 1);
+        assert_eq!(effects(Firewall.judge(&[ran(0, "Status: inactive\n")])).len(), 2);
     }
 }

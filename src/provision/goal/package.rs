@@ -61,11 +61,11 @@ pub(crate) fn apt<const N: usize>(arguments: [&str; N]) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{Action, End, Ran};
+    use crate::provision::goal::testing::ran;
+    use crate::provision::order::Action;
 
     fn judged(output: &str) -> StepVerdict {
-        let ran = Ran { end: End::Code(1), output: output.into(), errors: String::new() };
-        Packages::new(["jq", "git"]).judge(&[Answer::Ran(ran)])
+        Packages::new(["jq", "git"]).judge(&[ran(1, output)])
     }
 
     #[test]

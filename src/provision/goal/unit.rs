@@ -121,26 +121,20 @@ fn time(text: &str) -> Option<Wall> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::order::{Account, End, Ran, Seen};
+    use crate::provision::goal::testing::{ran, seen};
 
     fn service() -> Unit {
         let made_from = vec!["/u".into(), "/b".into()];
         Unit { name: "x.service".into(), is_enabled: true, made_from }
     }
 
-    fn ran(output: &str) -> Answer {
-        Answer::Ran(Ran { end: End::Code(0), output: output.into(), errors: String::new() })
-    }
-
     fn file(seconds: i64) -> Answer {
-        let changed_at = Wall::new(seconds, 500_000_000);
-        let account = Account { user: "root".into(), group: "root".into() };
-        let seen = Seen { account, mode: 0o644, changed_at };
+        let seen = seen(0o644, Wall::new(seconds, 500_000_000));
         Answer::Looked(Entry::File { bytes: Vec::new(), seen })
     }
 
     fn effects(output: &str, ages: [i64; 2]) -> Vec<String> {
-        match service().judge(&[ran(output), file(ages[0]), file(ages[1])]) {
+        match service().judge(&[ran(0, output), file(ages[0]), file(ages[1])]) {
             StepVerdict::Differs(change) => change.effects,
             other => vec![format!("{other:?}")],
         }

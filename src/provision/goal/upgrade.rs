@@ -66,27 +66,14 @@ impl Goal for Upgrade {
 mod tests {
     use super::*;
     use crate::base::time::Wall;
-    use crate::provision::order::{Account, End, Ran, Seen};
+    use crate::provision::goal::testing::{effects, ran, seen};
 
     fn judged(stamp: Option<i64>, code: i32, output: &str) -> StepVerdict {
-        let account = Account { user: "root".into(), group: "root".into() };
-        let entry = match stamp {
-            Some(seconds) => {
-                let changed_at = Wall::new(seconds, 0);
-                Entry::File { bytes: Vec::new(), seen: Seen { account, mode: 0o644, changed_at } }
-            }
-            None => Entry::Missing,
-        };
-        let ran = Ran { end: End::Code(code), output: output.into(), errors: String::new() };
-        Upgrade { lists_after: 100 }.judge(&[Answer::Looked(entry), Answer::Ran(ran)])
-    }
-
-    fn effects(verdict: StepVerdict) -> Vec<String> {
-        match verdict {
-            StepVerdict::Differs(change) => change.effects,
-            StepVerdict::Holds => Vec::new(),
-            StepVerdict::Refused(failure) => vec![failure.what],
-        }
+        let entry = stamp.map_or(Entry::Missing, |seconds| {
+            let seen = seen(0o644, Wall::new(seconds, 0));
+            Entry::File { bytes: Vec::new(), seen }
+        });
+        Upgrade { lists_after: 100 }.judge(&[Answer::Looked(entry), ran(code, output)])
     }
 
     #[test]

@@ -2,17 +2,13 @@
 
 use super::*;
 use crate::base::time::Wall;
+use crate::provision::goal::testing::{file as found, seen};
 use crate::provision::order::Account;
 
 const MARK: &str = "# Written by convocate";
 
 fn account(user: &str) -> Account {
     Account { user: user.into(), group: "root".into() }
-}
-
-fn found(text: &str, mode: u32) -> Answer {
-    let seen = Seen { account: account("root"), mode, changed_at: Wall::default() };
-    Answer::Looked(Entry::File { bytes: text.as_bytes().to_vec(), seen })
 }
 
 fn judged(content: Content, answer: Answer) -> StepVerdict {
@@ -122,10 +118,7 @@ fn a_line_joins_those_of_others() {
 fn a_link_or_a_directory_in_the_way_is_refused() {
     for (entry, sentence) in [
         (Entry::Other("a symbolic link"), "/etc/x is a symbolic link"),
-        (
-            Entry::Directory(Seen { account: account("a"), mode: 0, changed_at: Wall::default() }),
-            "/etc/x is a directory",
-        ),
+        (Entry::Directory(seen(0, Wall::default())), "/etc/x is a directory"),
     ] {
         let refused = StepVerdict::refuse(sentence, "move /etc/x away");
         assert_eq!(judged(text("x"), Answer::Looked(entry)), refused);
@@ -138,7 +131,7 @@ fn a_directory_and_an_absence() {
         path: "/d".into(),
         access: Access { owner: Some(account("claude")), mode: 0o750 },
     };
-    let seen = Seen { account: account("root"), mode: 0o755, changed_at: Wall::default() };
+    let seen = seen(0o755, Wall::default());
     let changed = change(directory.judge(&[Answer::Looked(Entry::Directory(seen))]));
     assert_eq!(changed.effects, ["owner root:root → claude:root", "mode 0755 → 0750"]);
     let made = change(directory.judge(&[Answer::Looked(Entry::Missing)]));

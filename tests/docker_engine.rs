@@ -13,12 +13,14 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use convocate::agent::docker::attach::{Attach, Read};
+use convocate::agent::docker::attach::{Attach, TtyLine};
 use convocate::agent::docker::description::{self, Host};
-use convocate::agent::docker::feed::{Feed, Notice};
+use convocate::agent::docker::runtime_events::{PendingEvent, RuntimeEvents};
 use convocate::agent::docker::{Procedure, Reply, Step};
 use convocate::agent::image;
-use convocate::agent::work::{Done, News, Outcome, Running, RuntimeWork, StartPlan, WorkError};
+use convocate::agent::work::{
+    Done, Outcome, Running, RuntimeEvent, RuntimeWork, StartPlan, WorkError,
+};
 use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::base::time::Mono;
@@ -113,25 +115,25 @@ fn finish((mut procedure, mut request): (Procedure, DockerRequest)) -> Outcome {
 struct Feeding {
     link: Link,
     events: EventStream,
-    feed: Feed,
+    runtime_events: RuntimeEvents,
 }
 
 impl Feeding {
     fn follow() -> Feeding {
         let mut link = Link::open().expect("the engine listens");
-        link.call(&Feed::request(), ResponseMode::Stream);
+        link.call(&RuntimeEvents::request(), ResponseMode::Stream);
         assert_eq!(link.next_event(), DockerConnEvent::Streaming);
-        Feeding { link, events: EventStream::new(), feed: Feed::new() }
+        Feeding { link, events: EventStream::new(), runtime_events: RuntimeEvents::new() }
     }
 
     /// The next news of this session.
-    fn next(&mut self, session: Uuid) -> Notice {
+    fn next(&mut self, session: Uuid) -> PendingEvent {
         let patience = Instant::now() + PATIENCE;
         loop {
             let (taken, event) = self.events.read(self.link.conn.received()).expect("events");
             self.link.conn.consume(taken);
-            let notice = event.and_then(|event| self.feed.notice(&event));
-            if let Some(notice) = notice.filter(|notice| is_about(&notice.news, session)) {
+            let notice = event.and_then(|event| self.runtime_events.translate(&event));
+            if let Some(notice) = notice.filter(|notice| is_about(&notice.event, session)) {
                 return notice;
             }
             if taken == 0 {
@@ -142,11 +144,11 @@ impl Feeding {
     }
 }
 
-fn is_about(news: &News, session: Uuid) -> bool {
+fn is_about(news: &RuntimeEvent, session: Uuid) -> bool {
     match news {
-        News::Started(running) => running.id == session,
-        News::Ended { id, .. } => *id == session,
-        News::Gone(_) | News::Back => false,
+        RuntimeEvent::Started(running) => running.id == session,
+        RuntimeEvent::Ended { id, .. } => *id == session,
+        RuntimeEvent::Unreachable(_) | RuntimeEvent::Reachable => false,
     }
 }
 
@@ -175,15 +177,15 @@ impl Terminal {
             let bytes = link.conn.received().to_vec();
             let (next, read) = attach.read(&bytes).expect("a tty");
             attach = next;
-            if let Read::Lends(taken, _) = read {
+            if let TtyLine::WantsPty(taken, _) = read {
                 // None is lent: the stream is the terminal.
-                let (attach, line, resize) = attach.lend(None);
+                let (attach, line, resize) = attach.use_pty(None);
                 assert_eq!(resize, None, "the size did not change");
                 link.conn.consume(taken);
                 assert_eq!(link.conn.send(line.as_bytes()), line.len());
                 return Terminal { link, attach, screen: String::new(), seen: String::new() };
             }
-            assert_eq!(read, Read::Naming, "the image can be lent a terminal");
+            assert_eq!(read, TtyLine::Incomplete, "the image can be lent a terminal");
             link.conn.consume(bytes.len());
             assert!(Instant::now() < patience, "no tty");
             link.turn();
@@ -294,8 +296,8 @@ impl Session {
 
     /// What a survey tells of this session.
     fn survey(&self) -> Option<Running> {
-        match self.work(RuntimeWork::Survey) {
-            Ok(Done::Survey(all)) => all.into_iter().find(|running| running.id == self.id),
+        match self.work(RuntimeWork::List) {
+            Ok(Done::Listed(all)) => all.into_iter().find(|running| running.id == self.id),
             outcome => panic!("{outcome:?} is no survey"),
         }
     }
@@ -479,12 +481,12 @@ fn a_command_that_ends_by_itself_has_ended() {
     // It stops itself in passing, as Ctrl-Z makes programs do, and its last character is tmux's.
     let command = "read -t 1 < <(sleep 9); kill -STOP $$; exit 7;";
     session.start(session.plan(command)).expect("a start");
-    assert!(matches!(news.next(session.id).news, News::Started(running)
+    assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(running)
         if running.caps == Some(session.plan("x").caps)));
     let notice = news.next(session.id);
-    let ended = News::Ended { id: session.id, exit_code: Some(7), out_of_memory: false };
-    assert_eq!(notice.news, ended);
-    ask(&notice.first.expect("a restart to cancel")).expect("it is cancelled");
+    let ended = RuntimeEvent::Ended { id: session.id, exit_code: Some(7), out_of_memory: false };
+    assert_eq!(notice.event, ended);
+    ask(&notice.call_first.expect("a restart to cancel")).expect("it is cancelled");
     let name = description::container_name(session.id);
     let state = ask(&call::container_inspect(&name)).unwrap().container().unwrap().state;
     assert!(!state.running && !state.restarting, "{state:?}");
@@ -498,14 +500,14 @@ fn a_stop_ends_with_the_status_that_lets_it_come_back() {
     };
     let mut news = Feeding::follow();
     session.start(session.plan("trap '' HUP; sleep 1000 & wait; wait")).expect("a start");
-    assert!(matches!(news.next(session.id).news, News::Started(_)));
+    assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(_)));
     let asked = Instant::now();
     assert_eq!(session.stop(), Ok(Done::Done));
     assert!(asked.elapsed() < Duration::from_secs(10), "it had to be killed");
     let notice = news.next(session.id);
-    let ended = News::Ended { id: session.id, exit_code: Some(143), out_of_memory: false };
-    assert_eq!(notice.news, ended);
-    assert!(notice.first.is_some_and(|look| look.target.ends_with("/json")));
+    let ended = RuntimeEvent::Ended { id: session.id, exit_code: Some(143), out_of_memory: false };
+    assert_eq!(notice.event, ended);
+    assert!(notice.call_first.is_some_and(|look| look.target.ends_with("/json")));
 }
 
 #[test]
@@ -516,9 +518,11 @@ fn a_command_that_takes_too_much_memory_is_killed_and_that_is_told() {
     let mut plan = session.plan("read -t 0.5 < <(sleep 9); tail /dev/zero");
     plan.caps.memory = 32 << 20;
     session.start(plan).expect("a start");
-    assert!(matches!(news.next(session.id).news, News::Started(_)));
+    assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(_)));
     let notice = news.next(session.id);
-    let News::Ended { exit_code, out_of_memory, .. } = notice.news else { panic!("{notice:?}") };
+    let RuntimeEvent::Ended { exit_code, out_of_memory, .. } = notice.event else {
+        panic!("{notice:?}")
+    };
     assert_eq!((exit_code, out_of_memory), (Some(137), true));
 }
 

@@ -40,7 +40,7 @@ impl Pledged {
 
 /// Why a session may not start. Each axis has its own unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct CapacityRefusal {
     axis: Axis,
     request: u64,
     pledged: u64,
@@ -61,23 +61,23 @@ pub(super) fn admit(
     disk: Disk,
     pledged: Pledged,
     caps: Caps,
-) -> Result<(), Refusal> {
+) -> Result<(), CapacityRefusal> {
     let cpu = u64::from(caps.cpus.as_millis());
     check(Axis::Cpu, cpu, pledged.cpu_millis, totals.cpu_millis)?;
     check(Axis::Memory, caps.memory, pledged.memory_bytes, totals.memory_bytes)?;
     check(Axis::Disk, 0, disk.used_bytes, disk.total_bytes)
 }
 
-fn check(axis: Axis, request: u64, pledged: u64, total: u64) -> Result<(), Refusal> {
+fn check(axis: Axis, request: u64, pledged: u64, total: u64) -> Result<(), CapacityRefusal> {
     let cap = u64::try_from(u128::from(total) * u128::from(CAPACITY_PERCENT) / 100)
         .expect("a share of a number is not larger than the number");
     if pledged.saturating_add(request) <= cap {
         return Ok(());
     }
-    Err(Refusal { axis, request, pledged, cap, total })
+    Err(CapacityRefusal { axis, request, pledged, cap, total })
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CapacityRefusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |amount| Amount { axis: self.axis, amount };
         let (pledged, cap, total) = (show(self.pledged), show(self.cap), show(self.total));

@@ -1,14 +1,14 @@
 //! The agent's decisions: which operation runs when, who is told what, what the runtime is asked.
 //!
-//! It takes calls, terminals, outcomes, news and the time; it gives [`Action`]s and its next
-//! deadline. It does no I/O and knows neither Docker nor tmux nor SSH.
+//! It takes calls, terminals, outcomes, events of the runtime and the time; it gives [`Action`]s
+//! and its next deadline. It does no I/O and knows neither Docker nor tmux nor SSH.
 //!
 //! - Operations on one session run one after the other, those on different sessions at once. At
 //!   most [`SESSION_WAITING_OPS_MAX`] wait on a session; the next one is turned away by name.
 //! - `ping`, `list` and `get` never wait for an operation. `list` and `get` ask the runtime, all
 //!   that come together once, and say so if it does not answer.
-//! - News of the runtime are hints. What they say is believed after a survey has confirmed it, so
-//!   that an echo of an earlier run never stops a later one.
+//! - Events of the runtime are hints. What they say is believed after a listing has confirmed it,
+//!   so that an echo of an earlier run never stops a later one.
 //! - An operation goes on when its caller is gone.
 //!
 //! The driver's turn: one method for what has happened, then [`Agent::poll_action`] until it gives
@@ -16,8 +16,8 @@
 //!
 //! [`SESSION_WAITING_OPS_MAX`]: crate::limits::SESSION_WAITING_OPS_MAX
 
-mod hearing;
-mod reading;
+mod queries;
+mod runtime_events;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,15 +25,15 @@ use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, Found};
+use super::listing::{Listing, ListingReader};
 use super::load::Load;
 use super::lock::Lock;
-use super::op::{self, Flow, Order, Stage, not_found};
-use super::queue::{Job, Request, Waiters};
+use super::op::{self, Flow, SessionOp, Stage, not_found};
+use super::queue::{Job, QueuedOp, Waiters};
 use super::record::Record;
 use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::state::{AgentState, Terminal, TerminalState};
-use super::survey::{Reader, Survey};
-use super::work::{News, Outcome, WorkError};
+use super::work::{Outcome, RuntimeEvent, WorkError};
 use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
@@ -47,9 +47,9 @@ pub struct Agent {
     state: AgentState,
     /// Operations in flight, by the session that each one occupies.
     jobs: BTreeMap<Uuid, (Job, Stage)>,
-    /// Whose work is whose. A job has one piece of work at a time, or waits for the survey.
+    /// Whose work is whose. A job has one piece of work at a time, or waits for the listing.
     works: BTreeMap<WorkId, Uuid>,
-    survey: Survey,
+    listing: Listing,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
     mode: Mode,
@@ -76,13 +76,13 @@ impl Agent {
             }
             state.sessions.insert(found.id, session);
         }
-        let mut survey = Survey::default();
-        survey.want(&mut state.actions, now.mono, None);
+        let mut listing = Listing::default();
+        listing.want(&mut state.actions, now.mono, None);
         Agent {
             state,
             jobs: BTreeMap::new(),
             works: BTreeMap::new(),
-            survey,
+            listing,
             gone: None,
             mode: Mode::Serving,
         }
@@ -104,26 +104,26 @@ impl Agent {
             Call::Certificate | Call::RenewCertificate(_) => {
                 self.answer(caller, Err("this agent has no certificate".to_owned()));
             }
-            Call::List => self.read(now, Reader::List(caller)),
+            Call::List => self.read(now, ListingReader::List(caller)),
             Call::Get(get) if self.state.session(get.id).is_none() => {
                 self.answer(caller, Err(not_found(get.id)));
             }
-            Call::Get(get) => self.read(now, Reader::Get(caller, get.id)),
+            Call::Get(get) => self.read(now, ListingReader::Get(caller, get.id)),
             _ if self.mode == Mode::Closing => self.answer(caller, Err(CLOSING.to_owned())),
             Call::Create(create) => self.create(now, caller, create),
             Call::Clone(clone) => self.clone_session(now, caller, clone),
             Call::Override(call) => self.override_lock(now, caller, call.id),
-            Call::Edit(edit) => self.order(now, caller, edit.id, Order::Edit(Box::new(edit))),
-            Call::Delete(call) => self.order(now, caller, call.id, Order::Delete),
-            Call::Kill(call) => self.order(now, caller, call.id, Order::Kill),
-            Call::Background(call) => self.order(now, caller, call.id, Order::Background),
-            Call::Restart(call) => self.order(now, caller, call.id, Order::Restart),
+            Call::Edit(edit) => self.order(now, caller, edit.id, SessionOp::Edit(Box::new(edit))),
+            Call::Delete(call) => self.order(now, caller, call.id, SessionOp::Delete),
+            Call::Kill(call) => self.order(now, caller, call.id, SessionOp::Kill),
+            Call::Background(call) => self.order(now, caller, call.id, SessionOp::Background),
+            Call::Restart(call) => self.order(now, caller, call.id, SessionOp::Restart),
         }
     }
 
     /// Nobody waits for this answer any more. What was asked for goes on.
     pub fn caller_gone(&mut self, caller: Caller) {
-        self.survey.forget(caller);
+        self.listing.forget(caller);
         self.jobs.values_mut().for_each(|(job, _)| job.forget(caller));
     }
 
@@ -143,10 +143,10 @@ impl Agent {
             self.state.refuse(terminal, text);
             return;
         }
-        let order = Order::Attach(plan.size);
+        let order = SessionOp::Attach(plan.size);
         self.state.terminals.insert(terminal, Terminal { plan, state: TerminalState::Waiting });
         let waiters = Waiters { caller: None, terminals: vec![terminal] };
-        self.admit(now, id, Request { order, waiters });
+        self.admit(now, id, QueuedOp { order, waiters });
     }
 
     /// The terminal of an [`Action::OpenTerminal`] is attached.
@@ -161,7 +161,7 @@ impl Agent {
     pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
         if self.state.terminals.contains_key(&terminal) {
             self.state.refuse(terminal, text);
-            self.survey.want(&mut self.state.actions, now.mono, None);
+            self.listing.want(&mut self.state.actions, now.mono, None);
         }
     }
 
@@ -177,34 +177,34 @@ impl Agent {
     /// What a piece of work came to. To be called once for each [`Action::Run`]; anything else is
     /// ignored.
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
-        if let Some(readers) = self.survey.finish(&mut self.state.actions, work) {
-            self.surveyed(now, work, readers, outcome);
+        if let Some(readers) = self.listing.finish(&mut self.state.actions, work) {
+            self.listed(now, work, readers, outcome);
         } else if self.state.deleted_homes_done(now.mono, work, &outcome) {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
             self.step(now, id, outcome);
             if is_unclear && self.gone.is_none() {
-                self.survey.want(&mut self.state.actions, now.mono, None);
+                self.listing.want(&mut self.state.actions, now.mono, None);
             }
         }
     }
 
-    /// The runtime tells something without being asked.
-    pub fn news(&mut self, now: Now, news: News) {
-        match news {
-            News::Started(running) => self.heard_start(now, running),
-            News::Ended { id, exit_code, out_of_memory } => {
+    /// The runtime reports something without being asked.
+    pub fn runtime_event(&mut self, now: Now, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::Started(running) => self.runtime_started(now, running),
+            RuntimeEvent::Ended { id, exit_code, out_of_memory } => {
                 let cause = if out_of_memory { Cause::Oom } else { Cause::Exit };
-                self.heard_end(now, id, End { cause, exit_code });
+                self.runtime_ended(now, id, End { cause, exit_code });
             }
-            News::Gone(text) => {
+            RuntimeEvent::Unreachable(text) => {
                 self.gone = Some(text);
-                let readers = self.survey.take_callers();
+                let readers = self.listing.take_callers();
                 self.answer_readers(&readers, self.gone_text().as_deref());
             }
-            News::Back => {
+            RuntimeEvent::Reachable => {
                 self.gone = None;
-                self.survey.want(&mut self.state.actions, now.mono, None);
+                self.listing.want(&mut self.state.actions, now.mono, None);
             }
         }
     }
@@ -212,7 +212,7 @@ impl Agent {
     pub fn tick(&mut self, now: Now) {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
-        let readers = self.survey.take_impatient(now.mono);
+        let readers = self.listing.take_impatient(now.mono);
         if !readers.is_empty() {
             let runtime = self.state.config.runtime.as_str();
             self.answer_readers(&readers, Some(&format!("{runtime} does not answer")));
@@ -222,7 +222,7 @@ impl Agent {
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
         let homes = self.state.deleted_homes.deadline();
-        [self.state.deadline(), homes, self.survey.deadline()].into_iter().flatten().min()
+        [self.state.deadline(), homes, self.listing.deadline()].into_iter().flatten().min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver
@@ -269,12 +269,12 @@ impl Agent {
 
     // --- admission ---
 
-    fn order(&mut self, now: Now, caller: Caller, id: Uuid, order: Order) {
-        self.admit(now, id, Request { order, waiters: Waiters::caller(caller) });
+    fn order(&mut self, now: Now, caller: Caller, id: Uuid, order: SessionOp) {
+        self.admit(now, id, QueuedOp { order, waiters: Waiters::caller(caller) });
     }
 
     /// Gives a request its turn, a place in the queue, or a refusal.
-    fn admit(&mut self, now: Now, id: Uuid, request: Request) {
+    fn admit(&mut self, now: Now, id: Uuid, request: QueuedOp) {
         let Some(session) = self.state.session(id) else {
             request.waiters.refuse(&mut self.state, &not_found(id));
             return;
@@ -336,7 +336,7 @@ impl Agent {
                 let text = format!("{label} is not stale: {name} is in flight since {since}");
                 self.answer(caller, Err(text));
             }
-            _ => self.order(now, caller, id, Order::Override),
+            _ => self.order(now, caller, id, SessionOp::Override),
         }
     }
 
@@ -374,7 +374,7 @@ impl Agent {
 
     // --- operations ---
 
-    fn begin(&mut self, now: Now, id: Uuid, request: Request, behind: VecDeque<Request>) {
+    fn begin(&mut self, now: Now, id: Uuid, request: QueuedOp, behind: VecDeque<QueuedOp>) {
         let (job, flow) = self.turn(now, id, request, behind);
         self.advance(now, id, job, flow);
     }
@@ -383,10 +383,10 @@ impl Agent {
         &mut self,
         now: Now,
         id: Uuid,
-        request: Request,
-        behind: VecDeque<Request>,
+        request: QueuedOp,
+        behind: VecDeque<QueuedOp>,
     ) -> (Job, Flow) {
-        let Request { order, waiters } = request;
+        let QueuedOp { order, waiters } = request;
         let job = Job { name: order.name(), since: now.wall, waiters, behind };
         (job, op::begin(&mut self.state, now, id, order))
     }
@@ -400,7 +400,7 @@ impl Agent {
         let is_doubted =
             |it: &Session| it.unconfirmed_exit.is_some() && it.transition == Transition::Nothing;
         if self.state.session(id).is_some_and(is_doubted) {
-            self.survey.want(&mut self.state.actions, now.mono, None);
+            self.listing.want(&mut self.state.actions, now.mono, None);
         }
         self.advance(now, id, job, flow);
     }
@@ -414,14 +414,18 @@ impl Agent {
                     self.jobs.insert(id, (job, stage));
                     return;
                 }
-                Flow::Survey(stage) => {
+                Flow::List(stage) => {
                     self.jobs.insert(id, (job, stage));
-                    self.survey.want(&mut self.state.actions, now.mono, Some(Reader::Job(id)));
+                    self.listing.want(
+                        &mut self.state.actions,
+                        now.mono,
+                        Some(ListingReader::Job(id)),
+                    );
                     return;
                 }
                 Flow::Done(answer) => {
-                    job.waiters.tell(&mut self.state, answer);
-                    let Some(next) = job.behind.pop_front().or_else(|| self.own_order(id)) else {
+                    job.waiters.answer(&mut self.state, answer);
+                    let Some(next) = job.behind.pop_front().or_else(|| self.own_op(id)) else {
                         return;
                     };
                     (job, flow) = self.turn(now, id, next, job.behind);
@@ -435,15 +439,15 @@ impl Agent {
         if self.jobs.contains_key(&id) {
             return;
         }
-        if let Some(request) = self.own_order(id) {
+        if let Some(request) = self.own_op(id) {
             self.begin(now, id, request, VecDeque::new());
         }
     }
 
     /// What the core itself wants to do with a session.
-    fn own_order(&self, id: Uuid) -> Option<Request> {
+    fn own_op(&self, id: Uuid) -> Option<QueuedOp> {
         let session = self.state.session(id)?;
-        let request = Request { order: Order::Save, waiters: Waiters::default() };
+        let request = QueuedOp { order: SessionOp::Save, waiters: Waiters::default() };
         session.is_unsaved().then_some(request)
     }
 }

@@ -32,8 +32,8 @@ enum EraseStage {
     Rest,
     Erasing(Uuid, WorkId),
     /// The runtime removes what is in it. Why that is needed is told if it fails, too.
-    Emptying(Uuid, WorkId, WorkError),
-    ErasingEmptied(Uuid, WorkId),
+    ErasingAsRoot(Uuid, WorkId, WorkError),
+    ErasingAgain(Uuid, WorkId),
 }
 
 impl DeletedHomes {
@@ -59,19 +59,19 @@ impl DeletedHomes {
                 if asked == work && config.runtime == RuntimeKind::Docker =>
             {
                 let image = config.image.clone();
-                let empty = actions.run(Work::Runtime(RuntimeWork::Empty { id, image }));
-                self.stage = EraseStage::Emptying(id, empty, error.clone());
+                let work_id = actions.run(Work::Runtime(RuntimeWork::EraseAsRoot { id, image }));
+                self.stage = EraseStage::ErasingAsRoot(id, work_id, error.clone());
                 return true;
             }
-            (EraseStage::Emptying(id, asked, _), Ok(_)) if asked == work => {
+            (EraseStage::ErasingAsRoot(id, asked, _), Ok(_)) if asked == work => {
                 let erase = actions.run(Work::Disk(DiskWork::Erase { id }));
-                self.stage = EraseStage::ErasingEmptied(id, erase);
+                self.stage = EraseStage::ErasingAgain(id, erase);
                 return true;
             }
-            (EraseStage::Emptying(id, asked, why), Err(error)) if asked == work => {
+            (EraseStage::ErasingAsRoot(id, asked, why), Err(error)) if asked == work => {
                 (id, Some(format!("{why}; and as root: {error}")))
             }
-            (EraseStage::Erasing(id, asked) | EraseStage::ErasingEmptied(id, asked), outcome)
+            (EraseStage::Erasing(id, asked) | EraseStage::ErasingAgain(id, asked), outcome)
                 if asked == work =>
             {
                 (id, outcome.as_ref().err().map(ToString::to_string))

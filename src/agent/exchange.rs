@@ -15,11 +15,11 @@ use crate::rpc::response;
 
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    state: State,
+    state: ExchangeState,
 }
 
 #[derive(Debug)]
-enum State {
+enum ExchangeState {
     Reading {
         line: Lines,
         until: Mono,
@@ -34,13 +34,13 @@ impl Exchange {
     /// An exchange whose channel was opened `now`.
     pub(crate) fn new(now: Mono) -> Exchange {
         let line = Lines::new(RPC_REQUEST_BYTES_MAX);
-        Exchange { state: State::Reading { line, until: now + RPC_REQUEST_TIMEOUT } }
+        Exchange { state: ExchangeState::Reading { line, until: now + RPC_REQUEST_TIMEOUT } }
     }
 
     /// Takes bytes of the peer, all of them. Returns the call that they complete, which is to be
     /// answered with [`Exchange::answer`].
     pub(crate) fn input(&mut self, bytes: &[u8]) -> Option<Call> {
-        let State::Reading { line, .. } = &mut self.state else {
+        let ExchangeState::Reading { line, .. } = &mut self.state else {
             return None;
         };
         match line.push(bytes) {
@@ -54,7 +54,7 @@ impl Exchange {
 
     /// The peer sends nothing more. That completes a request too.
     pub(crate) fn input_end(&mut self) -> Option<Call> {
-        let State::Reading { line, .. } = &mut self.state else {
+        let ExchangeState::Reading { line, .. } = &mut self.state else {
             return None;
         };
         let line = line.take_rest().unwrap_or_default();
@@ -63,13 +63,13 @@ impl Exchange {
 
     /// The line that answers the call that was returned. Ignored if none is waited for.
     pub(crate) fn answer(&mut self, line: Vec<u8>) {
-        if matches!(self.state, State::Waiting) {
-            self.state = State::Answering(LastLine::new(bounded(line)));
+        if matches!(self.state, ExchangeState::Waiting) {
+            self.state = ExchangeState::Answering(LastLine::new(bounded(line)));
         }
     }
 
     pub(crate) fn tick(&mut self, now: Mono) {
-        if matches!(self.state, State::Reading { until, .. } if until <= now) {
+        if matches!(self.state, ExchangeState::Reading { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();
             self.refuse(format!("no complete request within {seconds} s"));
         }
@@ -78,37 +78,37 @@ impl Exchange {
     /// When [`Exchange::tick`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Reading { until, .. } => Some(until),
-            State::Waiting | State::Answering(_) | State::Done => None,
+            ExchangeState::Reading { until, .. } => Some(until),
+            ExchangeState::Waiting | ExchangeState::Answering(_) | ExchangeState::Done => None,
         }
     }
 
     /// Bytes for the peer.
     pub(crate) fn output(&self) -> &[u8] {
         match &self.state {
-            State::Answering(line) => line.rest(),
-            State::Reading { .. } | State::Waiting | State::Done => &[],
+            ExchangeState::Answering(line) => line.rest(),
+            ExchangeState::Reading { .. } | ExchangeState::Waiting | ExchangeState::Done => &[],
         }
     }
 
     /// The first `len` bytes of [`Exchange::output`] were sent.
     pub(crate) fn output_sent(&mut self, len: usize) {
-        if let State::Answering(line) = &mut self.state
+        if let ExchangeState::Answering(line) = &mut self.state
             && line.advance(len)
         {
-            self.state = State::Done;
+            self.state = ExchangeState::Done;
         }
     }
 
     /// Whether the answer was sent whole: EOF and close are due.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, ExchangeState::Done)
     }
 
     fn request(&mut self, line: &[u8]) -> Option<Call> {
         match Call::parse(line) {
             Ok(call) => {
-                self.state = State::Waiting;
+                self.state = ExchangeState::Waiting;
                 Some(call)
             }
             Err(error) => self.refuse(error.to_string()),
@@ -116,7 +116,7 @@ impl Exchange {
     }
 
     fn refuse(&mut self, text: String) -> Option<Call> {
-        self.state = State::Answering(LastLine::new(response::refusal(&text)));
+        self.state = ExchangeState::Answering(LastLine::new(response::refusal(&text)));
         None
     }
 }

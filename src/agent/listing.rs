@@ -2,7 +2,7 @@
 //!
 //! Whoever asks before the question is sent shares it. Whoever asks while one is on its way gets
 //! the next one, because the answer on its way may be older than his question. There are never more
-//! than two sets of readers, and one survey at a time.
+//! than two sets of readers, and one listing at a time.
 
 use std::mem;
 
@@ -14,7 +14,7 @@ use crate::limits::SURVEY_PATIENCE;
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
+pub(super) enum ListingReader {
     /// A `list`.
     List(Caller),
     /// A `get` of one session.
@@ -23,22 +23,23 @@ pub(super) enum Reader {
     Job(Uuid),
 }
 
-impl Reader {
+impl ListingReader {
     /// Operations wait for the truth; callers do not wait for ever.
     fn is_caller(self) -> bool {
-        !matches!(self, Reader::Job(_))
+        !matches!(self, ListingReader::Job(_))
     }
 
     fn is(self, wanted: Caller) -> bool {
-        matches!(self, Reader::List(caller) | Reader::Get(caller, _) if caller == wanted)
+        use ListingReader::{Get, List};
+        matches!(self, List(caller) | Get(caller, _) if caller == wanted)
     }
 }
 
 /// A reader, and since when it waits.
-type Waiting = (Mono, Reader);
+type Waiting = (Mono, ListingReader);
 
 #[derive(Debug, Default)]
-pub(super) enum Survey {
+pub(super) enum Listing {
     #[default]
     Idle,
     Asked {
@@ -49,26 +50,31 @@ pub(super) enum Survey {
     },
 }
 
-impl Survey {
+impl Listing {
     /// Asks, for `reader` or for the core itself.
-    pub(super) fn want(&mut self, actions: &mut ActionQueue, now: Mono, reader: Option<Reader>) {
+    pub(super) fn want(
+        &mut self,
+        actions: &mut ActionQueue,
+        now: Mono,
+        reader: Option<ListingReader>,
+    ) {
         let waiting = reader.map(|reader| (now, reader));
         match self {
-            Survey::Idle => *self = Survey::ask(actions, waiting.into_iter().collect()),
-            Survey::Asked { next, .. } => next.get_or_insert_default().extend(waiting),
+            Listing::Idle => *self = Listing::ask(actions, waiting.into_iter().collect()),
+            Listing::Asked { next, .. } => next.get_or_insert_default().extend(waiting),
         }
     }
 
-    /// If `work` was the survey: who waited for it. The next one, if it is wanted, is on its way.
+    /// If `work` was the listing: who waited for it. The next one, if it is wanted, is on its way.
     pub(super) fn finish(
         &mut self,
         actions: &mut ActionQueue,
         work: WorkId,
-    ) -> Option<Vec<Reader>> {
+    ) -> Option<Vec<ListingReader>> {
         match mem::take(self) {
-            Survey::Asked { work: asked, readers, next } if asked == work => {
+            Listing::Asked { work: asked, readers, next } if asked == work => {
                 if let Some(next) = next {
-                    *self = Survey::ask(actions, next);
+                    *self = Listing::ask(actions, next);
                 }
                 Some(readers.into_iter().map(|(_, reader)| reader).collect())
             }
@@ -80,12 +86,12 @@ impl Survey {
     }
 
     /// Takes out the callers that have waited for [`SURVEY_PATIENCE`].
-    pub(super) fn take_impatient(&mut self, now: Mono) -> Vec<Reader> {
+    pub(super) fn take_impatient(&mut self, now: Mono) -> Vec<ListingReader> {
         self.take(|(since, reader)| reader.is_caller() && since + SURVEY_PATIENCE <= now)
     }
 
     /// Takes out every caller.
-    pub(super) fn take_callers(&mut self) -> Vec<Reader> {
+    pub(super) fn take_callers(&mut self) -> Vec<ListingReader> {
         self.take(|(_, reader)| reader.is_caller())
     }
 
@@ -96,7 +102,7 @@ impl Survey {
 
     /// When the first caller loses patience.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let Survey::Asked { readers, next, .. } = self else {
+        let Listing::Asked { readers, next, .. } = self else {
             return None;
         };
         let all = readers.iter().chain(next.iter().flatten());
@@ -104,13 +110,13 @@ impl Survey {
         callers.map(|(since, _)| *since + SURVEY_PATIENCE).min()
     }
 
-    fn ask(actions: &mut ActionQueue, readers: Vec<Waiting>) -> Survey {
-        let work = actions.run(Work::Runtime(RuntimeWork::Survey));
-        Survey::Asked { work, readers, next: None }
+    fn ask(actions: &mut ActionQueue, readers: Vec<Waiting>) -> Listing {
+        let work = actions.run(Work::Runtime(RuntimeWork::List));
+        Listing::Asked { work, readers, next: None }
     }
 
-    fn take(&mut self, is_taken: impl Fn(Waiting) -> bool) -> Vec<Reader> {
-        let Survey::Asked { readers, next, .. } = self else {
+    fn take(&mut self, is_taken: impl Fn(Waiting) -> bool) -> Vec<ListingReader> {
+        let Listing::Asked { readers, next, .. } = self else {
             return Vec::new();
         };
         let mut taken: Vec<Waiting> =

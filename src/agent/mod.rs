@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
 //! | `state`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
-//! | `queue`, `op`, `survey` | whose turn it is, the operations, asking what runs |
+//! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `remains` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | `session.json` and the lock file |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
@@ -28,6 +28,7 @@ pub mod emitter;
 pub mod exchange;
 pub mod host;
 pub mod image;
+mod listing;
 pub mod load;
 pub mod lock;
 mod op;
@@ -40,7 +41,6 @@ pub mod serve;
 mod session;
 pub mod spool;
 mod state;
-mod survey;
 pub mod uplink;
 pub mod work;
 

@@ -95,7 +95,7 @@ impl Peer {
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
         while self.events.is_empty() {
             let event = self.conn.poll_event()?;
-            self.heard(event);
+            self.on_event(event);
         }
         self.events.pop_front()
     }
@@ -180,7 +180,7 @@ impl Peer {
 
     // --- what the connection tells ---
 
-    fn heard(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::KeyOffered { user, key } => {
                 self.events.push_back(PeerEvent::KeyOffered { user, key });

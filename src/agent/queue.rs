@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::action::{Caller, TerminalId};
-use super::op::{Order, Stage};
+use super::op::{SessionOp, Stage};
 use super::state::AgentState;
 use crate::base::time::Wall;
 use crate::limits::SESSION_WAITING_OPS_MAX;
@@ -14,8 +14,8 @@ use crate::rpc::response::Answer;
 
 /// An operation that wants its turn.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) order: Order,
+pub(super) struct QueuedOp {
+    pub(super) order: SessionOp,
     pub(super) waiters: Waiters,
 }
 
@@ -35,7 +35,7 @@ impl Waiters {
 
     /// Tells everybody. Terminals are opened if the session runs: an operation that failed because
     /// it does was not theirs.
-    pub(super) fn tell(self, state: &mut AgentState, answer: Answer) {
+    pub(super) fn answer(self, state: &mut AgentState, answer: Answer) {
         let text = match &answer {
             Ok(_) if self.terminals.is_empty() => String::new(),
             Ok(_) => "the session has ended".to_owned(),
@@ -67,7 +67,7 @@ pub(super) struct Job {
     pub(super) name: &'static str,
     pub(super) since: Wall,
     pub(super) waiters: Waiters,
-    pub(super) behind: VecDeque<Request>,
+    pub(super) behind: VecDeque<QueuedOp>,
 }
 
 impl Job {
@@ -75,11 +75,11 @@ impl Job {
     ///
     /// # Errors
     /// The waiters of the request if too many wait already.
-    pub(super) fn enqueue(&mut self, stage: &Stage, request: Request) -> Result<(), Waiters> {
-        if matches!(request.order, Order::Attach(_)) {
+    pub(super) fn enqueue(&mut self, stage: &Stage, request: QueuedOp) -> Result<(), Waiters> {
+        if matches!(request.order, SessionOp::Attach(_)) {
             let joined = match self.behind.back_mut() {
                 None if stage.is_start() => Some(&mut self.waiters),
-                Some(Request { order: Order::Attach(_), waiters }) => Some(waiters),
+                Some(QueuedOp { order: SessionOp::Attach(_), waiters }) => Some(waiters),
                 _ => None,
             };
             if let Some(joined) = joined {

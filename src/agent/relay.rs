@@ -15,11 +15,11 @@ use super::exchange::LastLine;
 
 #[derive(Debug)]
 pub(crate) struct Relay {
-    state: State,
+    state: RelayState,
 }
 
 #[derive(Debug)]
-enum State {
+enum RelayState {
     Header {
         line: Lines,
         until: Mono,
@@ -54,18 +54,18 @@ impl Relay {
     /// A relay whose channel was opened `now`.
     pub(crate) fn new(now: Mono) -> Relay {
         let line = Lines::new(ATTACH_HEADER_BYTES_MAX);
-        Relay { state: State::Header { line, until: now + RPC_REQUEST_TIMEOUT } }
+        Relay { state: RelayState::Header { line, until: now + RPC_REQUEST_TIMEOUT } }
     }
 
     /// Whether bytes are to be given to [`Relay::header`] now.
     pub(crate) fn wants_header(&self) -> bool {
-        matches!(self.state, State::Header { .. })
+        matches!(self.state, RelayState::Header { .. })
     }
 
     /// Takes bytes of the header up to its newline. Returns how many it took, and the header that
     /// they complete, which is to be answered with [`Relay::opened`] or [`Relay::refuse`].
     pub(crate) fn header(&mut self, bytes: &[u8]) -> (usize, Option<AttachHeader>) {
-        let State::Header { line, .. } = &mut self.state else {
+        let RelayState::Header { line, .. } = &mut self.state else {
             return (0, None);
         };
         match line.push(bytes) {
@@ -89,29 +89,29 @@ impl Relay {
 
     /// The terminal is attached.
     pub(crate) fn opened(&mut self) {
-        if let State::Opening { is_read_only } = self.state {
-            self.state = State::Open { is_read_only };
+        if let RelayState::Opening { is_read_only } = self.state {
+            self.state = RelayState::Open { is_read_only };
         }
     }
 
     /// The terminal cannot be had: the peer gets one line that says why, then the end. Ignored once
     /// the terminal is open or the end has begun: its bytes are the terminal's then.
     pub(crate) fn refuse(&mut self, text: String) {
-        if matches!(self.state, State::Header { .. } | State::Opening { .. }) {
+        if matches!(self.state, RelayState::Header { .. } | RelayState::Opening { .. }) {
             let line = LastLine::new(response::refusal(&text));
-            self.state = State::Ending { line, exit_status: None };
+            self.state = RelayState::Ending { line, exit_status: None };
         }
     }
 
     /// The terminal has ended and all of its output was taken.
     pub(crate) fn ended(&mut self, exit_status: u32) {
-        if matches!(self.state, State::Opening { .. } | State::Open { .. }) {
-            self.state = State::Done { exit_status: Some(exit_status) };
+        if matches!(self.state, RelayState::Opening { .. } | RelayState::Open { .. }) {
+            self.state = RelayState::Done { exit_status: Some(exit_status) };
         }
     }
 
     pub(crate) fn tick(&mut self, now: Mono) {
-        if matches!(self.state, State::Header { until, .. } if until <= now) {
+        if matches!(self.state, RelayState::Header { until, .. } if until <= now) {
             let seconds = RPC_REQUEST_TIMEOUT.as_secs();
             self.refuse(format!("no complete header within {seconds} s"));
         }
@@ -120,7 +120,7 @@ impl Relay {
     /// When [`Relay::tick`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Header { until, .. } => Some(until),
+            RelayState::Header { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -128,39 +128,39 @@ impl Relay {
     /// What becomes of what the peer has typed. Read-only means that none of it goes on.
     pub(crate) fn inflow(&self) -> Inflow {
         match self.state {
-            State::Opening { is_read_only: false } => Inflow::Hold,
-            State::Open { is_read_only: false } => Inflow::Pass,
-            State::Header { .. } => Inflow::Hold,
+            RelayState::Opening { is_read_only: false } => Inflow::Hold,
+            RelayState::Open { is_read_only: false } => Inflow::Pass,
+            RelayState::Header { .. } => Inflow::Hold,
             _ => Inflow::Drop,
         }
     }
 
     /// Whether the terminal's output may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open { .. })
+        matches!(self.state, RelayState::Open { .. })
     }
 
     /// Bytes for the peer that are not the terminal's.
     pub(crate) fn output(&self) -> &[u8] {
         match &self.state {
-            State::Ending { line, .. } => line.rest(),
+            RelayState::Ending { line, .. } => line.rest(),
             _ => &[],
         }
     }
 
     /// The first `len` bytes of [`Relay::output`] were sent.
     pub(crate) fn output_sent(&mut self, len: usize) {
-        if let State::Ending { line, exit_status } = &mut self.state
+        if let RelayState::Ending { line, exit_status } = &mut self.state
             && line.advance(len)
         {
-            self.state = State::Done { exit_status: *exit_status };
+            self.state = RelayState::Done { exit_status: *exit_status };
         }
     }
 
     /// Whether it is over: exit status if there is one, EOF and close are due.
     pub(crate) fn end(&self) -> Option<Option<u32>> {
         match self.state {
-            State::Done { exit_status } => Some(exit_status),
+            RelayState::Done { exit_status } => Some(exit_status),
             _ => None,
         }
     }
@@ -168,7 +168,7 @@ impl Relay {
     fn parsed(&mut self, line: &[u8]) -> Option<AttachHeader> {
         match AttachHeader::parse(line) {
             Ok(header) => {
-                self.state = State::Opening { is_read_only: header.read_only };
+                self.state = RelayState::Opening { is_read_only: header.read_only };
                 Some(header)
             }
             Err(error) => {

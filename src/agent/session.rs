@@ -14,10 +14,10 @@ pub(super) struct Session {
     pub(super) id: Uuid,
     pub(super) body: Body,
     pub(super) run_state: RunState,
-    /// What an operation does with the runtime right now. Until it is done, surveys and news say
+    /// What an operation does with the runtime right now. Until it is done, listings and news say
     /// nothing about this session.
     pub(super) transition: Transition,
-    /// News of an end that a survey has not confirmed yet.
+    /// News of an end that a listing has not confirmed yet.
     pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
     /// A lock that no operation of this agent holds.
     pub(super) lock: Option<Lock>,
@@ -25,7 +25,8 @@ pub(super) struct Session {
     pub(super) attached: u32,
     /// Clones that read its home right now.
     pub(super) copies: u32,
-    /// The last work that had been handed out when `run_state` was learned: an older survey knows less.
+    /// The last work that had been handed out when `run_state` was learned: an older listing knows
+    /// less.
     pub(super) learned: WorkId,
     /// The `last_accessed` that stands in the file.
     pub(super) stored_access: Wall,
@@ -64,7 +65,7 @@ pub(super) enum Transition {
 pub(super) struct UnconfirmedExit {
     pub(super) end: End,
     /// The last work that had been handed out when the news came.
-    pub(super) heard: WorkId,
+    pub(super) after: WorkId,
 }
 
 /// How a session ended.

@@ -41,8 +41,8 @@ pub(super) struct AgentState {
     /// What runs under the runtime without a home here. Not ours, but the host's load.
     pub(super) orphans: Vec<Running>,
     /// When the runtime last told all that runs.
-    pub(super) surveyed: Option<Wall>,
-    /// Sessions that a survey has found ended before the runtime said how, and until when their
+    pub(super) listed_at: Option<Wall>,
+    /// Sessions that a listing has found ended before the runtime said how, and until when their
     /// events wait for that.
     unexplained: BTreeMap<Uuid, Mono>,
     pub(super) rng: Rng,
@@ -73,7 +73,7 @@ impl AgentState {
             terminals: BTreeMap::new(),
             deleted_homes: DeletedHomes::default(),
             orphans: Vec::new(),
-            surveyed: None,
+            listed_at: None,
             unexplained: BTreeMap::new(),
             rng,
             actions: ActionQueue::default(),
@@ -90,7 +90,7 @@ impl AgentState {
 
     /// Answers a call with all sessions, the newest access first.
     pub(super) fn reply_list(&mut self, caller: Caller, stale: Option<&str>) {
-        let line = response::success(&List { state: self, stale });
+        let line = response::success(&SessionList { state: self, stale });
         self.actions.push(Action::Reply { caller, line });
     }
 
@@ -217,13 +217,13 @@ impl AgentState {
         let Some(session) = self.sessions.get_mut(&id) else {
             return false;
         };
-        let life = RunState::Running { running, at: now.wall };
-        let was = std::mem::replace(&mut session.run_state, life);
+        let run_state = RunState::Running { running, at: now.wall };
+        let was = std::mem::replace(&mut session.run_state, run_state);
         let learned = std::mem::replace(&mut session.learned, last_work);
         let is_first = was == RunState::Unknown;
         match was {
-            RunState::Stopped => self.tell_started(now, id),
-            RunState::Unknown if rebooted => self.tell_started(now, id),
+            RunState::Stopped => self.emit_started(now, id),
+            RunState::Unknown if rebooted => self.emit_started(now, id),
             RunState::Unknown => {}
             RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
         }
@@ -241,24 +241,24 @@ impl AgentState {
             session.learned = learned;
             return;
         }
-        let rumour = session.unconfirmed_exit.take().map(|rumour| rumour.end);
+        let unconfirmed = session.unconfirmed_exit.take().map(|unconfirmed| unconfirmed.end);
         self.drop_terminals(now, id);
-        self.tell_stopped(now, id, rumour.unwrap_or(LOST));
-        self.tell_started(now, id);
+        self.emit_stopped(now, id, unconfirmed.unwrap_or(LOST));
+        self.emit_started(now, id);
     }
 
     /// A session does not run. Told once, whoever reports it.
     pub(super) fn saw_stopped(&mut self, now: Now, id: Uuid, end: End) {
         let Some(was) = self.end(now, id) else { return };
-        // Before the first survey an operation's stop is told, because it may have changed
-        // something; a survey's is not, because it is where the story begins.
+        // Before the first listing an operation's stop is told, because it may have changed
+        // something; a listing's is not, because it is where the story begins.
         let is_told = match was {
             RunState::Running { .. } => true,
             RunState::Unknown => end.cause == Cause::Op,
             RunState::Stopped => false,
         };
         if is_told {
-            self.tell_stopped(now, id, end);
+            self.emit_stopped(now, id, end);
         }
     }
 
@@ -273,8 +273,8 @@ impl AgentState {
         Some(was)
     }
 
-    /// A survey has found that a session does not run. The runtime's list can know of an end before
-    /// its news tell of it: then the event waits a moment for them, and nothing else does.
+    /// A listing has found that a session does not run. The runtime's list can know of an end
+    /// before its news tell of it: then the event waits a moment for them, and nothing else does.
     fn saw_gone(&mut self, now: Now, id: Uuid) {
         let session = self.session(id);
         let was_running = session.is_some_and(Session::is_running);
@@ -283,7 +283,7 @@ impl AgentState {
                 self.end(now, id);
                 self.unexplained.insert(id, now.mono + END_NEWS_PATIENCE);
             }
-            _ => self.saw_stopped(now, id, self.rumoured_end(id)),
+            _ => self.saw_stopped(now, id, self.unconfirmed_end(id)),
         }
     }
 
@@ -291,7 +291,7 @@ impl AgentState {
     pub(super) fn explain(&mut self, now: Now, id: Uuid, end: End) -> bool {
         let waited = self.unexplained.remove(&id).is_some();
         if waited {
-            self.tell_stopped(now, id, end);
+            self.emit_stopped(now, id, end);
         }
         waited
     }
@@ -313,7 +313,7 @@ impl AgentState {
 
     /// Takes what the runtime told when it was asked with work `asked`. Returns the sessions that
     /// are known to run for the first time: a predecessor of this agent may have left terminals.
-    pub(super) fn apply_survey(
+    pub(super) fn apply_listing(
         &mut self,
         now: Now,
         asked: WorkId,
@@ -337,38 +337,38 @@ impl AgentState {
             self.settle(id, asked);
         }
         self.orphans = found.into_values().collect();
-        self.surveyed = Some(now.wall);
+        self.listed_at = Some(now.wall);
         first_seen
     }
 
-    /// Whether a survey asked with work `asked` is older than what is known of a session.
+    /// Whether a listing asked with work `asked` is older than what is known of a session.
     fn knows_more(&self, id: Uuid, asked: WorkId) -> bool {
         self.session(id).is_none_or(|session| {
             session.transition != Transition::Nothing || session.learned >= asked
         })
     }
 
-    /// What is known of a session now is as old as the survey, and not as what was handed out
-    /// since. A rumour that is older still was that of an earlier run.
+    /// What is known of a session now is as old as the listing, and not as what was handed out
+    /// since. A unconfirmed that is older still was that of an earlier run.
     fn settle(&mut self, id: Uuid, asked: WorkId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.learned = asked;
             session.unconfirmed_exit =
-                session.unconfirmed_exit.filter(|rumour| rumour.heard >= asked);
+                session.unconfirmed_exit.filter(|unconfirmed| unconfirmed.after >= asked);
         }
     }
 
-    pub(super) fn rumoured_end(&self, id: Uuid) -> End {
-        let rumour = self.session(id).and_then(|session| session.unconfirmed_exit);
-        rumour.map_or(LOST, |rumour| rumour.end)
+    pub(super) fn unconfirmed_end(&self, id: Uuid) -> End {
+        let unconfirmed = self.session(id).and_then(|session| session.unconfirmed_exit);
+        unconfirmed.map_or(LOST, |unconfirmed| unconfirmed.end)
     }
 
-    fn tell_started(&mut self, now: Now, id: Uuid) {
+    fn emit_started(&mut self, now: Now, id: Uuid) {
         let data = self.wire_value(id, None);
         self.emit(now, EventType::Started, id, data);
     }
 
-    fn tell_stopped(&mut self, now: Now, id: Uuid, end: End) {
+    fn emit_stopped(&mut self, now: Now, id: Uuid, end: End) {
         let data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
         self.push_event(now, EventType::Stopped, id, data);
     }
@@ -451,12 +451,12 @@ impl AgentState {
 }
 
 /// All sessions on their way into an answer, one at a time.
-struct List<'a> {
+struct SessionList<'a> {
     state: &'a AgentState,
     stale: Option<&'a str>,
 }
 
-impl Serialize for List<'_> {
+impl Serialize for SessionList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut sessions: Vec<_> = self.state.sessions.values().collect();
         sessions.sort_by_key(|session| (Reverse(session.last_accessed()), session.id));

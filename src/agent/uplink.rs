@@ -5,7 +5,7 @@
 //! uplink is made when a stream is open, and is of no use once its channel is gone.
 //!
 //! ```text
-//! Proving ─both ends have proven themselves→ Opening ─channel→ Open ─anything ends→ Over
+//! Authenticating ─both ends have proven themselves→ Opening ─channel→ Open ─anything ends→ Over
 //! ```
 
 use std::path::PathBuf;
@@ -58,12 +58,12 @@ impl Shell {
 pub struct Uplink {
     shell: Arc<Shell>,
     conn: Conn,
-    state: State,
+    state: UplinkState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Proving,
+enum UplinkState {
+    Authenticating,
     Opening,
     Open(ChannelId),
     Over,
@@ -73,16 +73,16 @@ impl Uplink {
     /// A connection on a stream that is open now. `seed` is fresh entropy for it alone.
     pub fn new(shell: Arc<Shell>, seed: [u8; 32], now: Mono) -> Uplink {
         let conn = Conn::client(Arc::clone(&shell.config), seed, now);
-        Uplink { shell, conn, state: State::Proving }
+        Uplink { shell, conn, state: UplinkState::Authenticating }
     }
 
     /// Tells the emitter what has happened and moves its bytes. To be called after every other
     /// call, and whenever the emitter may have output.
     pub fn work(&mut self, now: Now, emitter: &mut Emitter) {
         while let Some(event) = self.conn.poll_event() {
-            self.heard(now, event, emitter);
+            self.on_event(now, event, emitter);
         }
-        let State::Open(channel) = self.state else { return };
+        let UplinkState::Open(channel) = self.state else { return };
         while !emitter.output().is_empty() {
             let taken = self.conn.send(channel, emitter.output());
             if taken == 0 {
@@ -94,18 +94,18 @@ impl Uplink {
 
     /// Says goodbye. The emitter is told nothing.
     pub(crate) fn leave(&mut self) {
-        self.state = State::Over;
+        self.state = UplinkState::Over;
         self.conn.disconnect("done");
     }
 
-    fn heard(&mut self, now: Now, event: ssh::Event, emitter: &mut Emitter) {
+    fn on_event(&mut self, now: Now, event: ssh::Event, emitter: &mut Emitter) {
         match event {
             ssh::Event::Authenticated { .. } => match self.conn.open_subsystem(STATUS_SUBSYSTEM) {
-                Ok(_) => self.state = State::Opening,
+                Ok(_) => self.state = UplinkState::Opening,
                 Err(error) => self.end(now.mono, emitter, error.to_string()),
             },
             ssh::Event::Opened { channel } => {
-                self.state = State::Open(channel);
+                self.state = UplinkState::Open(channel);
                 emitter.opened(now.mono);
             }
             ssh::Event::Readable { channel } => {
@@ -133,7 +133,7 @@ impl Uplink {
     }
 
     fn end(&mut self, now: Mono, emitter: &mut Emitter, why: String) {
-        if self.state != State::Over {
+        if self.state != UplinkState::Over {
             self.leave();
             emitter.closed(now, why);
         }

@@ -55,7 +55,7 @@ pub enum DiskWork {
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuntimeWork {
     /// Tells what runs, all of it, as it is now.
-    Survey,
+    List,
     /// Starts a session's command, detached. A container that was left stopped is replaced.
     Start(Box<StartPlan>),
     /// Ends a session's command: asks, waits `grace`, kills. What does not run is no error.
@@ -68,7 +68,7 @@ pub enum RuntimeWork {
     Remove { id: Uuid },
     /// Removes, as root, all that is in a home that was set aside. Done when nothing is done to it
     /// any more, even if something is left.
-    Empty {
+    EraseAsRoot {
         id: Uuid,
         /// The image that the container for it is made from.
         image: String,
@@ -117,8 +117,8 @@ pub type Outcome = Result<Done, WorkError>;
 pub enum Done {
     /// There is nothing to tell.
     Done,
-    /// Of [`RuntimeWork::Survey`]. A session that is not in it does not run.
-    Survey(Vec<Running>),
+    /// Of [`RuntimeWork::List`]. A session that is not in it does not run.
+    Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].
     Started(Running),
     /// Of [`DiskWork::Measure`]: bytes of the whole file system, and bytes in use.
@@ -173,9 +173,9 @@ impl fmt::Display for WorkError {
 
 impl std::error::Error for WorkError {}
 
-/// News that the runtime brings without being asked.
+/// What the runtime reports without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum RuntimeEvent {
     /// A session runs; whoever started it.
     Started(Running),
     /// A session has ended.
@@ -187,7 +187,7 @@ pub enum News {
         out_of_memory: bool,
     },
     /// Docker cannot be reached from now on: what is known is old.
-    Gone(String),
-    /// Docker answers again; a survey is due.
-    Back,
+    Unreachable(String),
+    /// Docker answers again; a listing is due.
+    Reachable,
 }

@@ -13,11 +13,11 @@ use crate::limits::CGROUP_FILE_BYTES_MAX;
 
 /// What a container has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Time on processors since it started.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// Memory that it has now, without what the kernel would take back at once, in bytes.
-    pub(crate) memory: u64,
+    pub memory: u64,
 }
 
 /// Where the containers of one Engine are accounted for.
@@ -32,7 +32,7 @@ pub struct Cgroups {
 impl Cgroups {
     /// Below `root`, which is `/sys/fs/cgroup`, for containers that were made with this
     /// `CgroupParent`, or without one.
-    pub(crate) fn new(root: PathBuf, parent: Option<&str>) -> Cgroups {
+    pub fn new(root: PathBuf, parent: Option<&str>) -> Cgroups {
         let parents = match parent {
             Some(parent) => vec![slice_path(parent), PathBuf::from(parent)],
             None => vec![PathBuf::from("system.slice"), PathBuf::from("docker")],
@@ -41,7 +41,7 @@ impl Cgroups {
     }
 
     /// What the container of this id has used. `None` if its group is not found.
-    pub(crate) fn usage(&self, container: &str) -> Option<Usage> {
+    pub fn usage(&self, container: &str) -> Option<Usage> {
         // The id goes into a path: it must be no more than a name.
         if container.is_empty() || !container.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return None;

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::host::{Host, config};
 
-const EMPTY: fn(&Work) -> bool = |work| matches!(work, Work::Runtime(RuntimeWork::Empty { .. }));
+const EMPTY: fn(&Work) -> bool =
+    |work| matches!(work, Work::Runtime(RuntimeWork::EraseAsRoot { .. }));
 const ERASE: fn(&Work) -> bool = |work| matches!(work, Work::Disk(DiskWork::Erase { .. }));
 
 /// A session whose deletion was answered, and whose home is still there.
@@ -65,7 +66,7 @@ fn what_only_root_may_remove_is_emptied_by_the_runtime() {
     host.fail(refused());
     let (empty, work) = host.take(EMPTY);
     let image = "convocate:1".to_owned();
-    assert_eq!(work, Work::Runtime(RuntimeWork::Empty { id, image }));
+    assert_eq!(work, Work::Runtime(RuntimeWork::EraseAsRoot { id, image }));
     assert!(host.work.is_empty());
     host.report(empty, Ok(Done::Done));
     host.settle();

@@ -11,7 +11,7 @@ use convocate::agent::config::{Config, Found, RuntimeKind};
 use convocate::agent::core::Agent;
 use convocate::agent::lock::{FoundLock, LockOwner};
 use convocate::agent::work::{
-    DiskWork, Done, News, Outcome, Running, RuntimeWork, Work, WorkError,
+    DiskWork, Done, Outcome, Running, RuntimeEvent, RuntimeWork, Work, WorkError,
 };
 use convocate::base::time::{Mono, Now, Wall};
 use convocate::base::uuid::Uuid;
@@ -168,15 +168,15 @@ impl Host {
         self.collect();
     }
 
-    pub fn news(&mut self, news: News) {
-        self.agent.news(self.now, news);
+    pub fn news(&mut self, news: RuntimeEvent) {
+        self.agent.runtime_event(self.now, news);
         self.collect();
     }
 
     /// The command of a session ends by itself, and the runtime tells.
     pub fn ends(&mut self, id: Uuid, exit_code: i32) {
         self.running.remove(&id);
-        self.news(News::Ended { id, exit_code: Some(exit_code), out_of_memory: false });
+        self.news(RuntimeEvent::Ended { id, exit_code: Some(exit_code), out_of_memory: false });
     }
 
     // --- work ---
@@ -266,8 +266,8 @@ impl Host {
 
     fn runtime(&mut self, work: &RuntimeWork) -> Outcome {
         match work {
-            RuntimeWork::Survey => {
-                return Ok(Done::Survey(self.running.values().cloned().collect()));
+            RuntimeWork::List => {
+                return Ok(Done::Listed(self.running.values().cloned().collect()));
             }
             RuntimeWork::Start(plan) => {
                 self.starts += 1;
@@ -285,7 +285,7 @@ impl Host {
             RuntimeWork::Stop { id, .. } | RuntimeWork::Remove { id } => {
                 self.running.remove(id);
             }
-            RuntimeWork::Empty { .. } => {}
+            RuntimeWork::EraseAsRoot { .. } => {}
             RuntimeWork::Detach { .. } => self.detaches += 1,
         }
         Ok(Done::Done)

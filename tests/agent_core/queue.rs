@@ -159,7 +159,7 @@ fn a_terminal_that_vanishes_while_it_waits_is_not_opened() {
 }
 
 #[test]
-fn lists_that_come_together_share_one_survey() {
+fn lists_that_come_together_share_one_listing() {
     let mut host = Host::new();
     host.settle();
     let list = r#"{"op":"list","params":null}"#;

@@ -1,7 +1,7 @@
 //! Any interleaving: every call is answered once, nothing leaks, and what is told is what is.
 
 use convocate::agent::action::{Caller, TerminalId, WorkId};
-use convocate::agent::work::{News, Outcome, WorkError};
+use convocate::agent::work::{Outcome, RuntimeEvent, WorkError};
 use convocate::base::rng::Rng;
 use convocate::base::uuid::Uuid;
 use convocate::rpc::event::EventType;
@@ -80,7 +80,7 @@ impl Run {
     /// A session ends by itself; or an echo of an earlier end comes.
     fn end(&mut self, id: Uuid) {
         if self.rng.below(3) == 0 {
-            self.host.news(News::Ended { id, exit_code: Some(0), out_of_memory: false });
+            self.host.news(RuntimeEvent::Ended { id, exit_code: Some(0), out_of_memory: false });
         } else if self.host.running.contains_key(&id) {
             self.host.ends(id, 1);
         }

@@ -1,8 +1,8 @@
-//! News, echoes and silence of the runtime.
+//! RuntimeEvent, echoes and silence of the runtime.
 
 use std::time::Duration;
 
-use convocate::agent::work::{Done, News, Running, WorkError};
+use convocate::agent::work::{Done, Running, RuntimeEvent, WorkError};
 use convocate::base::time::Wall;
 use convocate::limits::END_NEWS_PATIENCE;
 use convocate::rpc::event::EventType;
@@ -37,7 +37,7 @@ fn out_of_memory_is_told_as_such() {
     let mut host = Host::new();
     let id = host.create_running("a");
     host.running.remove(&id);
-    host.news(News::Ended { id, exit_code: Some(137), out_of_memory: true });
+    host.news(RuntimeEvent::Ended { id, exit_code: Some(137), out_of_memory: true });
     host.settle();
     assert_eq!(host.last(EventType::Stopped), json!({ "cause": "oom", "exit_code": 137 }));
 }
@@ -51,7 +51,7 @@ fn kill_and_its_echo_are_one_stop() {
         let kill = host.op("kill", id);
         for turn in 0..6 {
             if turn == echo_after {
-                host.news(News::Ended { id, exit_code: Some(137), out_of_memory: false });
+                host.news(RuntimeEvent::Ended { id, exit_code: Some(137), out_of_memory: false });
             }
             host.step();
         }
@@ -75,7 +75,7 @@ fn the_echo_of_an_earlier_run_does_not_stop_a_later_one() {
         host.steps(2);
         for turn in 0..12 {
             if turn == echo_after {
-                host.news(News::Ended { id, exit_code: Some(0), out_of_memory: false });
+                host.news(RuntimeEvent::Ended { id, exit_code: Some(0), out_of_memory: false });
             }
             host.step();
         }
@@ -90,7 +90,7 @@ fn the_echo_of_an_earlier_run_does_not_stop_a_later_one() {
 fn an_echo_is_forgotten_once_it_is_known_to_be_one() {
     let mut host = Host::new();
     let id = host.create_running("a");
-    host.news(News::Ended { id, exit_code: Some(5), out_of_memory: false });
+    host.news(RuntimeEvent::Ended { id, exit_code: Some(5), out_of_memory: false });
     host.settle();
     assert_eq!(host.listed(id)["running"], true);
     host.running.clear();
@@ -142,7 +142,7 @@ fn an_end_that_the_list_knows_first_is_told_as_its_news_tell_it() {
     host.settle();
     host.opened(terminal);
     host.told();
-    // The terminal's end asks for a survey, which finds nothing; then the news come.
+    // The terminal's end asks for a listing, which finds nothing; then the news come.
     host.running.clear();
     host.closed(terminal);
     host.list();
@@ -170,21 +170,21 @@ fn an_end_that_nobody_has_explained_is_told_before_the_next_start() {
 }
 
 #[test]
-fn a_survey_that_is_older_than_an_operation_says_nothing_about_it() {
+fn a_listing_that_is_older_than_an_operation_says_nothing_about_it() {
     let mut host = Host::new();
     let id = host.create("a");
     host.settle();
     let list = host.line(r#"{"op":"list","params":null}"#);
-    let (survey, _) = host.take(|_| true);
+    let (listing, _) = host.take(|_| true);
     let terminal = host.attach(id);
-    // The start waits for a survey of its own, which is asked when the first one is back.
-    host.report(survey, Ok(Done::Survey(Vec::new())));
+    // The start waits for a listing of its own, which is asked when the first one is back.
+    host.report(listing, Ok(Done::Listed(Vec::new())));
     host.settle();
     assert!(host.is_answered(list));
     host.opened(terminal);
     host.told();
     let list = host.line(r#"{"op":"list","params":null}"#);
-    let (survey, _) = host.take(|work| format!("{work:?}").contains("Survey"));
+    let (listing, _) = host.take(|work| format!("{work:?}").contains("Survey"));
     host.settle();
     let kill = host.op("kill", id);
     host.settle();
@@ -199,7 +199,7 @@ fn a_survey_that_is_older_than_an_operation_says_nothing_about_it() {
         image: String::new(),
         caps: None,
     };
-    host.report(survey, Ok(Done::Survey(vec![old])));
+    host.report(listing, Ok(Done::Listed(vec![old])));
     assert!(host.is_answered(list));
     assert!(host.told().is_empty(), "it was asked before the kill");
 }
@@ -217,7 +217,7 @@ fn what_somebody_else_starts_is_seen_and_told() {
         caps: None,
     };
     host.running.insert(id, running.clone());
-    host.news(News::Started(running));
+    host.news(RuntimeEvent::Started(running));
     host.settle();
     assert_eq!(host.told(), [EventType::Started]);
     assert_eq!(host.listed(id)["image"], "convocate:0");
@@ -230,7 +230,7 @@ fn a_run_that_docker_began_again_is_told_as_an_end_and_a_start() {
     host.told();
     let again = Running { started_at: later(&host, 60), ..host.running[&id].clone() };
     host.running.insert(id, again.clone());
-    host.news(News::Started(again));
+    host.news(RuntimeEvent::Started(again));
     host.settle();
     assert_eq!(host.told(), [EventType::Stopped, EventType::Started]);
 }
@@ -241,7 +241,7 @@ fn a_runtime_that_is_gone_leaves_the_last_known_states_and_says_so() {
     let id = host.create_running("a");
     host.list();
     let waiting = host.line(r#"{"op":"list","params":null}"#);
-    host.news(News::Gone("connection refused".to_owned()));
+    host.news(RuntimeEvent::Unreachable("connection refused".to_owned()));
     let session = &host.answer(waiting).unwrap()[0];
     assert_eq!(session["running"], true);
     let stale = session["stale"].as_str().unwrap();
@@ -262,10 +262,10 @@ fn a_runtime_that_is_gone_leaves_the_last_known_states_and_says_so() {
 fn a_runtime_that_comes_back_is_asked_what_runs() {
     let mut host = Host::new();
     let (stays, goes) = (host.create_running("stays"), host.create_running("goes"));
-    host.news(News::Gone("restarting".to_owned()));
+    host.news(RuntimeEvent::Unreachable("restarting".to_owned()));
     host.running.remove(&goes);
     host.told();
-    host.news(News::Back);
+    host.news(RuntimeEvent::Reachable);
     host.settle();
     host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.told(), [EventType::Stopped]);
@@ -289,11 +289,11 @@ fn a_silent_runtime_does_not_hang_lists() {
 }
 
 #[test]
-fn before_the_first_survey_nothing_is_claimed_to_run() {
+fn before_the_first_listing_nothing_is_claimed_to_run() {
     let mut host = Host::new();
     host.create_running("a");
     host.crash();
-    host.news(News::Gone("not up yet".to_owned()));
+    host.news(RuntimeEvent::Unreachable("not up yet".to_owned()));
     let list = host.line(r#"{"op":"list","params":null}"#);
     let answer = host.answer(list).unwrap();
     assert_eq!(answer[0]["running"], false);

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use convocate::agent::spool::Tuning;
+use convocate::agent::spool::SpoolTuning;
 use convocate::base::uuid::Uuid;
 use convocate::rpc::event::EventType;
 use serde_json::json;
@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::support::pusher::{Pusher, Setup, drive};
 
 /// A spool that is full after some 8,000 events.
-const TUNING: Tuning =
-    Tuning { segment_bytes: 512 * 1024, segments_max: 4, tail_bytes_max: 64 * 1024 };
+const TUNING: SpoolTuning =
+    SpoolTuning { segment_bytes: 512 * 1024, segments_max: 4, tail_bytes_max: 64 * 1024 };
 /// How often an agent tells how far it is.
 const TELLS_EVERY: Duration = Duration::from_millis(50);
 

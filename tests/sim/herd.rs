@@ -6,8 +6,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use convocate::agent::emitter::{Action, Emitter, Identity};
-use convocate::agent::spool::{Tuning, recovery::Recovery};
+use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
+use convocate::agent::spool::{SpoolTuning, recovery::Recovery};
 use convocate::base::time::{Mono, Now, Wall};
 use convocate::ssh::limiter::ConnectionLimiter;
 use serde_json::Value;
@@ -80,7 +80,7 @@ impl Herd {
                 version: "1".to_owned(),
                 image_tag: "image:1".to_owned(),
             };
-            let spool = Recovery::new(Vec::new(), Tuning::default(), dice.rng()).finish();
+            let spool = Recovery::new(Vec::new(), SpoolTuning::default(), dice.rng()).finish();
             let now = Now { mono: START, wall: Wall::new(1_800_000_000, 0) };
             (Emitter::new(identity, spool, dice.seed(), now), Disk::default())
         };
@@ -129,11 +129,11 @@ impl Herd {
         let mut connects_started = false;
         while let Some(action) = emitter.poll_action() {
             match action {
-                Action::Dial => connects_started = true,
-                Action::Measure => {
+                EmitterAction::Dial => connects_started = true,
+                EmitterAction::Measure => {
                     emitter.heartbeat(Now { mono: self.now, wall: Wall::default() }, Value::Null);
                 }
-                Action::HangUp => {}
+                EmitterAction::HangUp => {}
             }
         }
         if connects_started {

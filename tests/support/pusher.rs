@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use convocate::agent::emitter::{Action, Emitter, Identity};
-use convocate::agent::spool::{Tuning, recovery::Recovery};
+use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
+use convocate::agent::spool::{SpoolTuning, recovery::Recovery};
 use convocate::agent::uplink::{Shell, Uplink};
 use convocate::base::address::Address;
 use convocate::base::endpoint::Endpoint;
@@ -55,7 +55,7 @@ pub struct Setup {
     /// Its spool's directory.
     pub spool: PathBuf,
     /// Its spool's size.
-    pub tuning: Tuning,
+    pub tuning: SpoolTuning,
 }
 
 /// An agent's id and key, by number.
@@ -84,7 +84,7 @@ impl Pusher {
             address,
             host_key: files.status.public_line(),
             spool: files.root.dir().join(format!("spool-{number}")),
-            tuning: Tuning::default(),
+            tuning: SpoolTuning::default(),
         })
     }
 
@@ -157,7 +157,7 @@ impl Pusher {
         self.emitter.tick(now);
         while let Some(action) = self.emitter.poll_action() {
             match action {
-                Action::Dial => {
+                EmitterAction::Dial => {
                     let number = self.shell.address.as_socket_addr().expect("a number");
                     match dial::connect(reactor, key, vec![number]) {
                         Ok(wire) => {
@@ -167,8 +167,8 @@ impl Pusher {
                         Err(why) => self.emitter.unreached(now.mono, why),
                     }
                 }
-                Action::HangUp => self.line = None,
-                Action::Measure => self.emitter.heartbeat(now, Value::Null),
+                EmitterAction::HangUp => self.line = None,
+                EmitterAction::Measure => self.emitter.heartbeat(now, Value::Null),
             }
         }
         let mut more = false;

@@ -2,8 +2,8 @@
 
 use super::Agent;
 use crate::agent::action::Caller;
+use crate::agent::listing::ListingReader;
 use crate::agent::op::not_found;
-use crate::agent::survey::Reader;
 use crate::base::time::Now;
 use crate::rpc::call::OP_NAMES;
 use crate::rpc::response::Answer;
@@ -14,10 +14,10 @@ impl Agent {
         self.state.reply(Some(caller), &answer);
     }
 
-    pub(super) fn read(&mut self, now: Now, reader: Reader) {
+    pub(super) fn read(&mut self, now: Now, reader: ListingReader) {
         match self.gone_text() {
             Some(text) => self.answer_readers(&[reader], Some(&text)),
-            None => self.survey.want(&mut self.state.actions, now.mono, Some(reader)),
+            None => self.listing.want(&mut self.state.actions, now.mono, Some(reader)),
         }
     }
 
@@ -27,22 +27,22 @@ impl Agent {
     }
 
     /// Answers callers with what is known. `reason` says why that is not what is, if it is not.
-    pub(super) fn answer_readers(&mut self, readers: &[Reader], reason: Option<&str>) {
-        let stale = reason.map(|reason| match self.state.surveyed {
+    pub(super) fn answer_readers(&mut self, readers: &[ListingReader], reason: Option<&str>) {
+        let stale = reason.map(|reason| match self.state.listed_at {
             Some(at) => format!("{reason}; what runs is told as of {at}"),
             None => format!("{reason}; what runs is not known since the agent started"),
         });
         for reader in readers {
             match *reader {
-                Reader::List(caller) => self.state.reply_list(caller, stale.as_deref()),
-                Reader::Get(caller, id) if self.state.session(id).is_none() => {
+                ListingReader::List(caller) => self.state.reply_list(caller, stale.as_deref()),
+                ListingReader::Get(caller, id) if self.state.session(id).is_none() => {
                     self.answer(caller, Err(not_found(id)));
                 }
-                Reader::Get(caller, id) => {
+                ListingReader::Get(caller, id) => {
                     let session = self.state.wire_value(id, stale.as_deref());
                     self.answer(caller, Ok(session));
                 }
-                Reader::Job(_) => {}
+                ListingReader::Job(_) => {}
             }
         }
     }

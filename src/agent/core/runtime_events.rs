@@ -1,32 +1,32 @@
-//! What the core hears of the runtime: surveys and news.
+//! What the core hears of the runtime: listings and news.
 //!
-//! A survey is the truth of the moment in which it was asked for. News are hints: what they say is
-//! believed after a survey has confirmed it, because they may be the echo of an earlier run.
+//! A listing is the truth of the moment in which it was asked for. News are hints: what they say is
+//! believed after a listing has confirmed it, because they may be the echo of an earlier run.
 
 use std::collections::VecDeque;
 
 use super::Agent;
 use crate::agent::action::WorkId;
-use crate::agent::op::Order;
-use crate::agent::queue::{Request, Waiters};
+use crate::agent::listing::ListingReader;
+use crate::agent::op::SessionOp;
+use crate::agent::queue::{QueuedOp, Waiters};
 use crate::agent::session::{End, RunState, Transition, UnconfirmedExit};
-use crate::agent::survey::Reader;
 use crate::agent::work::{Done, Outcome, Running, WorkError};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 
 impl Agent {
-    pub(super) fn surveyed(
+    pub(super) fn listed(
         &mut self,
         now: Now,
         work: WorkId,
-        readers: Vec<Reader>,
+        readers: Vec<ListingReader>,
         outcome: Outcome,
     ) {
         let result = match outcome {
-            Ok(Done::Survey(found)) => {
+            Ok(Done::Listed(found)) => {
                 self.gone = None;
-                for id in self.state.apply_survey(now, work, found) {
+                for id in self.state.apply_listing(now, work, found) {
                     self.sweep(now, id);
                 }
                 Ok(Done::Done)
@@ -44,7 +44,7 @@ impl Agent {
     /// Detaches what a predecessor of this agent has left on a session, before anybody else has
     /// his turn there.
     fn sweep(&mut self, now: Now, id: Uuid) {
-        let request = Request { order: Order::Sweep, waiters: Waiters::default() };
+        let request = QueuedOp { order: SessionOp::Sweep, waiters: Waiters::default() };
         match self.jobs.get_mut(&id) {
             None => self.begin(now, id, request, VecDeque::new()),
             Some((_, stage)) if stage.sweeps() => {}
@@ -54,7 +54,7 @@ impl Agent {
 
     /// One that is known to run has either started again or is an echo; what is not known to run
     /// may have been stopped since.
-    pub(super) fn heard_start(&mut self, now: Now, running: Running) {
+    pub(super) fn runtime_started(&mut self, now: Now, running: Running) {
         let Some(session) = self.state.session(running.id) else {
             return;
         };
@@ -64,33 +64,33 @@ impl Agent {
                 self.state.saw_running(now, running);
             }
             RunState::Unknown | RunState::Stopped => {
-                self.survey.want(&mut self.state.actions, now.mono, None)
+                self.listing.want(&mut self.state.actions, now.mono, None)
             }
         }
     }
 
-    pub(super) fn heard_end(&mut self, now: Now, id: Uuid, end: End) {
+    pub(super) fn runtime_ended(&mut self, now: Now, id: Uuid, end: End) {
         if self.state.explain(now, id, end) {
             return;
         }
-        let heard = self.state.actions.last_work();
+        let after = self.state.actions.last_work();
         let Some(session) = self.state.session_mut(id) else {
             return;
         };
         if session.run_state == RunState::Stopped && session.transition == Transition::Nothing {
             return;
         }
-        session.unconfirmed_exit = Some(UnconfirmedExit { end, heard });
+        session.unconfirmed_exit = Some(UnconfirmedExit { end, after });
         if session.transition == Transition::Nothing {
-            self.survey.want(&mut self.state.actions, now.mono, None);
+            self.listing.want(&mut self.state.actions, now.mono, None);
         }
     }
 }
 
-fn jobs_of(readers: &[Reader]) -> Vec<Uuid> {
-    let job = |reader: &Reader| match reader {
-        Reader::Job(id) => Some(*id),
-        Reader::List(_) | Reader::Get(..) => None,
+fn jobs_of(readers: &[ListingReader]) -> Vec<Uuid> {
+    let job = |reader: &ListingReader| match reader {
+        ListingReader::Job(id) => Some(*id),
+        ListingReader::List(_) | ListingReader::Get(..) => None,
     };
     readers.iter().filter_map(job).collect()
 }

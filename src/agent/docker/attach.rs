@@ -64,7 +64,7 @@ $lead tmux -N -u attach-session -t "$session" "$@" >/dev/null || exit
 tmux -N has-session -t "$session" 2>/dev/null || exit 129"#;
 
 /// What stands behind the tty's name where a terminal can be lent.
-const LENDS: &[u8] = b" lend";
+const PTY_MARK: &[u8] = b" lend";
 
 /// The terminal that is assumed where none is named.
 const TERM_DEFAULT: &str = "xterm-256color";
@@ -91,8 +91,8 @@ pub enum Attach {
         /// The line, as far as it has come.
         line: Lines,
     },
-    /// Waits for [`Attach::lend`].
-    Lending {
+    /// Waits for [`Attach::use_pty`].
+    AwaitingPty {
         id: Uuid,
         exec: String,
         /// The size that it is prepared with.
@@ -113,15 +113,15 @@ pub enum Attach {
 
 /// What [`Attach::read`] made of bytes of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum TtyLine {
     /// They were a part of the line.
-    Naming,
+    Incomplete,
     /// The line is complete: so many bytes were its, all after them are the terminal's. A size that
     /// changed meanwhile is to be told with this call.
-    Named(usize, Option<DockerRequest>),
+    Complete(usize, Option<DockerRequest>),
     /// The line is complete: so many bytes were its, and nothing follows before a terminal was lent
-    /// or not ([`Attach::lend`]). This call's answer says to whom: [`borrower`].
-    Lends(usize, DockerRequest),
+    /// or not ([`Attach::use_pty`]). This call's answer says to whom: [`exec_process`].
+    WantsPty(usize, DockerRequest),
 }
 
 impl Attach {
@@ -161,44 +161,48 @@ impl Attach {
     }
 
     /// Reads the stream up to the end of the tty's line. To be called with what the stream has
-    /// until it answers otherwise than [`Read::Naming`], which means that all of it was taken.
+    /// until it answers otherwise than [`TtyLine::Incomplete`], which means that all of it was
+    /// taken.
     ///
     /// # Errors
     /// What came instead of a tty's name.
-    pub fn read(self, bytes: &[u8]) -> Result<(Attach, Read), WorkError> {
+    pub fn read(self, bytes: &[u8]) -> Result<(Attach, TtyLine), WorkError> {
         let Attach::Starting { id, exec, prepared, wanted, mut line } = self else {
-            return Ok((self, Read::Named(0, None)));
+            return Ok((self, TtyLine::Complete(0, None)));
         };
         let unexpected = |error: String| WorkError::Docker(format!("terminal: {error}"));
         let taken = line.push(bytes).map_err(|error| unexpected(error.to_string()))?;
         let Some(text) = line.next_line() else {
-            return Ok((Attach::Starting { id, exec, prepared, wanted, line }, Read::Naming));
+            return Ok((
+                Attach::Starting { id, exec, prepared, wanted, line },
+                TtyLine::Incomplete,
+            ));
         };
         let end = text.trim_ascii_end();
-        let name = end.strip_suffix(LENDS);
+        let name = end.strip_suffix(PTY_MARK);
         let tty = tty_name(name.unwrap_or(end))
             .ok_or_else(|| unexpected(String::from_utf8_lossy(&text).trim().to_owned()))?;
         if name.is_some() {
             let request = call::exec_inspect(&exec);
-            let lending = Attach::Lending { id, exec, prepared, wanted, tty };
-            return Ok((lending, Read::Lends(taken, request)));
+            let awaiting = Attach::AwaitingPty { id, exec, prepared, wanted, tty };
+            return Ok((awaiting, TtyLine::WantsPty(taken, request)));
         }
         let resize =
             (wanted != prepared).then(|| call::exec_resize(&exec, wanted.cols(), wanted.rows()));
-        Ok((Attach::Attached { id, exec, tty }, Read::Named(taken, resize)))
+        Ok((Attach::Attached { id, exec, tty }, TtyLine::Complete(taken, resize)))
     }
 
     /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
     /// sent on the stream, and the call that tells the stream's terminal its size if that is the
     /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
-    pub fn lend(self, lent: Option<String>) -> (Attach, String, Option<DockerRequest>) {
-        let Attach::Lending { id, exec, prepared, wanted, tty } = self else {
+    pub fn use_pty(self, pty: Option<String>) -> (Attach, String, Option<DockerRequest>) {
+        let Attach::AwaitingPty { id, exec, prepared, wanted, tty } = self else {
             return (self, String::new(), None);
         };
-        let line = format!("{}\n", lent.as_deref().unwrap_or_default());
-        let resize = (lent.is_none() && wanted != prepared)
+        let line = format!("{}\n", pty.as_deref().unwrap_or_default());
+        let resize = (pty.is_none() && wanted != prepared)
             .then(|| call::exec_resize(&exec, wanted.cols(), wanted.rows()));
-        let tty = lent.unwrap_or(tty);
+        let tty = pty.unwrap_or(tty);
         (Attach::Attached { id, exec, tty }, line, resize)
     }
 
@@ -207,19 +211,19 @@ impl Attach {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
-            | Attach::Lending { wanted, .. } => Some(*wanted),
+            | Attach::AwaitingPty { wanted, .. } => Some(*wanted),
             Attach::Attached { .. } => None,
         }
     }
 
     /// The terminal has another size: the call that tells it, if there is someone to be told; else
-    /// it is told with [`Read::Named`]. The call may fail when the terminal has just ended.
+    /// it is told with [`TtyLine::Complete`]. The call may fail when the terminal has just ended.
     #[must_use = "the call tells the size"]
     pub fn resize(&mut self, size: TerminalSize) -> Option<DockerRequest> {
         match self {
             Attach::Preparing { wanted, .. }
             | Attach::Starting { wanted, .. }
-            | Attach::Lending { wanted, .. } => {
+            | Attach::AwaitingPty { wanted, .. } => {
                 *wanted = size;
                 None
             }
@@ -246,7 +250,7 @@ impl Attach {
         match self {
             Attach::Preparing { .. } => None,
             Attach::Starting { exec, .. }
-            | Attach::Lending { exec, .. }
+            | Attach::AwaitingPty { exec, .. }
             | Attach::Attached { exec, .. } => Some(call::exec_inspect(exec)),
         }
     }
@@ -264,21 +268,21 @@ pub(crate) fn exit_status(reply: Reply) -> Result<Option<i32>, DockerError> {
 
 /// Who waits to be lent a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Borrower {
+pub(crate) enum ExecProcess {
     /// This process, as the Engine's host counts them.
-    Is(u32),
+    Pid(u32),
     /// It has just been started, and the Engine does not know its number yet: ask again.
-    Nameless,
+    Starting,
     /// Nobody any more, or nobody knows.
-    Nobody,
+    Gone,
 }
 
-/// Reads the answer to the call of [`Read::Lends`].
-pub(crate) fn borrower(reply: Reply) -> Borrower {
+/// Reads the answer to the call of [`TtyLine::WantsPty`].
+pub(crate) fn exec_process(reply: Reply) -> ExecProcess {
     match reply.and_then(|response| response.exec()) {
-        Ok(exec) if exec.running && exec.pid > 0 => Borrower::Is(exec.pid),
-        Ok(exec) if exec.running => Borrower::Nameless,
-        _ => Borrower::Nobody,
+        Ok(exec) if exec.running && exec.pid > 0 => ExecProcess::Pid(exec.pid),
+        Ok(exec) if exec.running => ExecProcess::Starting,
+        _ => ExecProcess::Gone,
     }
 }
 
@@ -336,12 +340,12 @@ mod tests {
                 let (next, read) = attach.read(part).unwrap();
                 attach = next;
                 match read {
-                    Read::Naming => at += part.len(),
-                    Read::Named(taken, resize) => {
+                    TtyLine::Incomplete => at += part.len(),
+                    TtyLine::Complete(taken, resize) => {
                         assert_eq!((at + taken, resize), (13, None));
                         break;
                     }
-                    Read::Lends(..) => panic!("nobody asked for one"),
+                    TtyLine::WantsPty(..) => panic!("nobody asked for one"),
                 }
             }
             let Attach::Attached { tty, .. } = &attach else { panic!("{attach:?}") };
@@ -355,26 +359,26 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_lent_or_the_stream_is_one() {
+    fn a_container_pty_is_used_or_the_stream_is_the_terminal() {
         for (lent, line, tty) in
             [(Some("/dev/pts/4"), "/dev/pts/4\n", "/dev/pts/4"), (None, "\n", "/dev/pts/3")]
         {
             let (mut attach, read) = starting().read(b"/dev/pts/3 lend\r\n").unwrap();
-            let Read::Lends(17, request) = read else { panic!("{read:?}") };
+            let TtyLine::WantsPty(17, request) = read else { panic!("{read:?}") };
             assert_eq!(request.target, "/exec/e0/json");
             assert!(attach.detach(&host()).is_none());
             assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
             assert_eq!(attach.wanted(), Some(TerminalSize::clamped(91, 21)));
-            let (attach, sent, resize) = attach.lend(lent.map(str::to_owned));
+            let (attach, sent, resize) = attach.use_pty(lent.map(str::to_owned));
             assert_eq!((sent.as_str(), resize.is_none()), (line, lent.is_some()));
             let Attach::Attached { tty: named, .. } = &attach else { panic!("{attach:?}") };
             assert_eq!(named, tty);
         }
-        let answer = |json: &str| borrower(reply(200, json));
-        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":77}"#), Borrower::Is(77));
-        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":0}"#), Borrower::Nameless);
-        assert_eq!(answer(r#"{"Running":false,"ExitCode":1,"Pid":77}"#), Borrower::Nobody);
-        assert_eq!(borrower(reply(404, "{}")), Borrower::Nobody);
+        let answer = |json: &str| exec_process(reply(200, json));
+        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":77}"#), ExecProcess::Pid(77));
+        assert_eq!(answer(r#"{"Running":true,"ExitCode":null,"Pid":0}"#), ExecProcess::Starting);
+        assert_eq!(answer(r#"{"Running":false,"ExitCode":1,"Pid":77}"#), ExecProcess::Gone);
+        assert_eq!(exec_process(reply(404, "{}")), ExecProcess::Gone);
     }
 
     #[test]
@@ -395,7 +399,7 @@ mod tests {
         assert!(attach.detach(&host()).is_none());
         assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
         let (mut attach, read) = attach.read(b"/dev/pts/1\r\n").unwrap();
-        let Read::Named(12, Some(resize)) = read else { panic!("{read:?}") };
+        let TtyLine::Complete(12, Some(resize)) = read else { panic!("{read:?}") };
         assert_eq!(resize.target, "/exec/e0/resize?h=21&w=91");
         let resize = attach.resize(TerminalSize::clamped(80, 24)).unwrap();
         assert_eq!(resize.target, "/exec/e0/resize?h=24&w=80");

@@ -79,7 +79,7 @@ pub fn container_name(id: Uuid) -> String {
 ///
 /// The command is the entrypoint's argument and nobody's shell text until the session's own shell
 /// reads it. The Engine starts the container again after a restart of the host or of itself; the
-/// agent cancels that when the command ends by itself ([`super::feed`]).
+/// agent cancels that when the command ends by itself ([`super::runtime_events`]).
 pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
     let mut description = json!({
         "Image": plan.image,

@@ -22,7 +22,7 @@ const LABEL: &str = "convocate.emptying";
 
 /// Waits for an answer.
 #[derive(Debug)]
-pub enum Empty {
+pub enum EraseAsRoot {
     /// Whether the container was created.
     Creating(Plan),
     /// Whether one that a predecessor of this agent left is removed.
@@ -45,53 +45,53 @@ pub struct Plan {
     create: DockerRequest,
 }
 
-impl Empty {
-    pub(crate) fn begin(id: Uuid, image: String, host: &Host) -> (Empty, DockerRequest) {
+impl EraseAsRoot {
+    pub(crate) fn begin(id: Uuid, image: String, host: &Host) -> (EraseAsRoot, DockerRequest) {
         let name = format!("convocate-emptying-{id}");
         let create = call::container_create(&name, &description(id, &image, host));
         let request = create.clone();
-        (Empty::Creating(Plan { name, image, create }), request)
+        (EraseAsRoot::Creating(Plan { name, image, create }), request)
     }
 
-    pub(crate) fn step(self, reply: Reply) -> Step<Empty> {
+    pub(crate) fn step(self, reply: Reply) -> Step<EraseAsRoot> {
         let outcome = reply.and_then(|response| response.accepted());
         match (self, outcome) {
-            (Empty::Creating(plan), Err(error)) if error.is_conflict() => {
+            (EraseAsRoot::Creating(plan), Err(error)) if error.is_conflict() => {
                 let request = call::container_remove(&plan.name);
-                Step::Call(Empty::Replacing(plan), request)
+                Step::Call(EraseAsRoot::Replacing(plan), request)
             }
-            (Empty::Creating(plan) | Empty::CreatingAgain(plan), Ok(_)) => {
+            (EraseAsRoot::Creating(plan) | EraseAsRoot::CreatingAgain(plan), Ok(_)) => {
                 let request = call::container_start(&plan.name);
-                Step::Call(Empty::Starting(plan), request)
+                Step::Call(EraseAsRoot::Starting(plan), request)
             }
-            (Empty::Creating(plan) | Empty::CreatingAgain(plan), Err(error))
+            (EraseAsRoot::Creating(plan) | EraseAsRoot::CreatingAgain(plan), Err(error))
                 if error.is_not_found() =>
             {
                 Step::Done(Err(WorkError::NoImage(plan.image)))
             }
-            (Empty::Replacing(plan), Ok(_)) => again(plan),
+            (EraseAsRoot::Replacing(plan), Ok(_)) => again(plan),
             // It may be removing itself right now.
-            (Empty::Replacing(plan), Err(error)) if error.is_not_found() => again(plan),
-            (Empty::Starting(plan), Ok(_)) => {
-                Step::Call(Empty::Waiting, call::container_wait(&plan.name))
+            (EraseAsRoot::Replacing(plan), Err(error)) if error.is_not_found() => again(plan),
+            (EraseAsRoot::Starting(plan), Ok(_)) => {
+                Step::Call(EraseAsRoot::Waiting, call::container_wait(&plan.name))
             }
-            (Empty::Starting(plan), Err(error)) => {
+            (EraseAsRoot::Starting(plan), Err(error)) => {
                 let request = call::container_remove(&plan.name);
-                Step::Call(Empty::Cleaning(error.into()), request)
+                Step::Call(EraseAsRoot::Cleaning(error.into()), request)
             }
             // One that is not there any more has ended.
-            (Empty::Waiting, Ok(_) | Err(DockerError::Refused { .. })) => {
+            (EraseAsRoot::Waiting, Ok(_) | Err(DockerError::Refused { .. })) => {
                 Step::Done(Ok(Done::Done))
             }
-            (Empty::Cleaning(error), _) => Step::Done(Err(error)),
+            (EraseAsRoot::Cleaning(error), _) => Step::Done(Err(error)),
             (_, Err(error)) => Step::failed(error),
         }
     }
 }
 
-fn again(plan: Plan) -> Step<Empty> {
+fn again(plan: Plan) -> Step<EraseAsRoot> {
     let request = plan.create.clone();
-    Step::Call(Empty::CreatingAgain(plan), request)
+    Step::Call(EraseAsRoot::CreatingAgain(plan), request)
 }
 
 fn description(id: Uuid, image: &str, host: &Host) -> Value {
@@ -132,7 +132,10 @@ mod tests {
     const CREATED: &str = r#"{"Id":"c0","Warnings":[]}"#;
 
     fn begin() -> (Procedure, DockerRequest) {
-        Procedure::begin(RuntimeWork::Empty { id: id(), image: "convocate:1".into() }, &host())
+        Procedure::begin(
+            RuntimeWork::EraseAsRoot { id: id(), image: "convocate:1".into() },
+            &host(),
+        )
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What runs: one request for all containers of sessions, whatever their number.
 //!
 //! A container that the Engine is about to start again by its policy has a command that ended by
-//! itself while nobody listened ([`super::feed`]): it is stopped before the survey is told, so that
-//! a session which ended stays ended.
+//! itself while nobody listened ([`super::runtime_events`]): it is stopped before the list is
+//! reported, so that a session which ended stays ended.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::docker::{DockerError, DockerRequest};
 
 /// Waits for the list, or for the end of a container that is restarting.
 #[derive(Debug)]
-pub enum Survey {
+pub enum List {
     /// For the list.
     Listing,
     /// For a stop; these are known to run, and those are to be stopped yet.
     Settling {
-        /// What the survey will tell.
+        /// What the listing will report.
         running: Vec<Running>,
         restarting: Vec<String>,
     },
 }
 
-impl Survey {
+impl List {
     /// Asks for the list.
-    pub(crate) fn begin() -> (Survey, DockerRequest) {
-        (Survey::Listing, call::containers(LABEL_SESSION))
+    pub(crate) fn begin() -> (List, DockerRequest) {
+        (List::Listing, call::containers(LABEL_SESSION))
     }
 
-    pub(crate) fn step(self, reply: Reply) -> Step<Survey> {
+    pub(crate) fn step(self, reply: Reply) -> Step<List> {
         match self {
-            Survey::Listing => match reply.and_then(|response| response.containers()) {
+            List::Listing => match reply.and_then(|response| response.containers()) {
                 Ok(list) => listed(&list),
                 Err(error) => Step::failed(error),
             },
-            Survey::Settling { running, restarting } => match reply {
+            List::Settling { running, restarting } => match reply {
                 // A refusal is not ours to solve, and it does not make the list wrong.
                 Ok(_) | Err(DockerError::Refused { .. }) => settle(running, restarting),
                 Err(error) => Step::failed(error),
@@ -47,7 +47,7 @@ impl Survey {
     }
 }
 
-fn listed(list: &[ContainerSummary]) -> Step<Survey> {
+fn listed(list: &[ContainerSummary]) -> Step<List> {
     let is = |container: &&ContainerSummary, state: &str| container.state == state;
     let found = list
         .iter()
@@ -62,13 +62,13 @@ fn listed(list: &[ContainerSummary]) -> Step<Survey> {
     settle(found, restarting)
 }
 
-fn settle(running: Vec<Running>, mut restarting: Vec<String>) -> Step<Survey> {
+fn settle(running: Vec<Running>, mut restarting: Vec<String>) -> Step<List> {
     match restarting.pop() {
         Some(container) => {
             let request = call::container_stop(&container, Duration::ZERO);
-            Step::Call(Survey::Settling { running, restarting }, request)
+            Step::Call(List::Settling { running, restarting }, request)
         }
-        None => Step::Done(Ok(Done::Survey(running))),
+        None => Step::Done(Ok(Done::Listed(running))),
     }
 }
 
@@ -88,8 +88,8 @@ mod tests {
         json!({"Id": id, "Image": "i", "State": state, "Created": 7, "Labels": labels})
     }
 
-    fn survey() -> (Procedure, DockerRequest) {
-        Procedure::begin(RuntimeWork::Survey, &host())
+    fn begin() -> (Procedure, DockerRequest) {
+        Procedure::begin(RuntimeWork::List, &host())
     }
 
     #[test]
@@ -97,9 +97,9 @@ mod tests {
         let foreign = json!({"Id": "x", "Image": "i", "State": "running", "Created": 1,
             "Labels": {LABEL_SESSION: "no id"}});
         let list = json!([entry("a", "running"), entry("b", "exited"), foreign]).to_string();
-        let (calls, outcome) = run(survey(), vec![reply(200, &list)]);
+        let (calls, outcome) = run(begin(), vec![reply(200, &list)]);
         assert_eq!(calls.len(), 1);
-        let Ok(Done::Survey(found)) = outcome else { panic!("{outcome:?}") };
+        let Ok(Done::Listed(found)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].id, found[0].started_at.seconds()), (id(), 7), "{ID}");
         assert_eq!(found[0].caps, Some(plan().caps));
@@ -109,23 +109,23 @@ mod tests {
     fn what_is_about_to_restart_is_stopped_and_does_not_run() {
         let list = json!([entry("a", "restarting")]).to_string();
         for status in [204, 304, 404] {
-            let (calls, outcome) = run(survey(), vec![reply(200, &list), reply(status, "")]);
+            let (calls, outcome) = run(begin(), vec![reply(200, &list), reply(status, "")]);
             assert_eq!(calls[1], "Post /containers/a/stop?t=0");
-            assert_eq!(outcome, Ok(Done::Survey(Vec::new())));
+            assert_eq!(outcome, Ok(Done::Listed(Vec::new())));
         }
     }
 
     #[test]
-    fn no_answer_is_no_empty_survey() {
+    fn no_answer_is_no_empty_list() {
         for (answer, error) in [
             (Err(DockerError::Closed), "connection closed in the middle of a call"),
             (Err(DockerError::Timeout), "no answer in time"),
         ] {
             let gone = Err(WorkError::DockerGone(error.to_owned()));
-            assert_eq!(run(survey(), vec![answer]).1, gone);
+            assert_eq!(run(begin(), vec![answer]).1, gone);
         }
         let words = reply(500, r#"{"message":"broken"}"#);
-        assert_eq!(run(survey(), vec![words]).1, Err(WorkError::Docker("broken".to_owned())));
-        assert!(matches!(run(survey(), vec![reply(200, "[")]).1, Err(WorkError::Docker(_))));
+        assert_eq!(run(begin(), vec![words]).1, Err(WorkError::Docker("broken".to_owned())));
+        assert!(matches!(run(begin(), vec![reply(200, "[")]).1, Err(WorkError::Docker(_))));
     }
 }

@@ -1,36 +1,36 @@
 //! Sessions as containers: what the agent asks of the Docker Engine, and in which order.
 //!
 //! A [`Procedure`] turns one piece of [`RuntimeWork`] into calls, one at a time, and at last into
-//! one outcome. [`attach`] does the same for a terminal, [`feed`] turns the Engine's events into
-//! news. Nothing here holds a connection: the driver makes each call on any idle one and hands the
-//! answer back.
+//! one outcome. [`attach`] does the same for a terminal, [`runtime_events`] turns the Engine's
+//! events into news. Nothing here holds a connection: the driver makes each call on any idle one
+//! and hands the answer back.
 //!
 //! | file | what it is |
 //! | --- | --- |
 //! | [`description`] | a session's container, from plan to JSON and back from its labels |
-//! | [`survey`], [`start`], [`end`], [`detach`] | the procedures |
-//! | [`empty`] | the home of a deleted session, emptied as root |
+//! | [`list`], [`start`], [`end`], [`detach`] | the procedures |
+//! | [`erase_as_root`] | the home of a deleted session, erased as root |
 //! | [`attach`] | a terminal inside a container |
-//! | [`feed`] | events to news |
+//! | [`runtime_events`] | events to news |
 
 pub mod attach;
 pub mod description;
 pub mod detach;
-pub mod empty;
 pub mod end;
-pub mod feed;
+pub mod erase_as_root;
+pub mod list;
+pub mod runtime_events;
 pub mod start;
-pub mod survey;
 
 use crate::agent::work::{Outcome, RuntimeWork, WorkError};
 use crate::docker::{DockerError, DockerRequest, DockerResponse};
 
 use description::Host;
 use detach::Detach;
-use empty::Empty;
 use end::{Remove, Stop};
+use erase_as_root::EraseAsRoot;
+use list::List;
 use start::Start;
-use survey::Survey;
 
 /// What a call came to: the Engine's answer, or why there is none.
 pub type Reply = Result<DockerResponse, DockerError>;
@@ -38,16 +38,16 @@ pub type Reply = Result<DockerResponse, DockerError>;
 /// One piece of work that is being done. Each variant waits for the answer to its last call.
 #[derive(Debug)]
 pub enum Procedure {
-    /// [`RuntimeWork::Survey`]
-    Survey(Survey),
+    /// [`RuntimeWork::List`]
+    List(List),
     /// [`RuntimeWork::Start`]
     Start(Start),
     /// [`RuntimeWork::Stop`]
     Stop(Stop),
     /// [`RuntimeWork::Remove`]
     Remove(Remove),
-    /// [`RuntimeWork::Empty`]
-    Empty(Empty),
+    /// [`RuntimeWork::EraseAsRoot`]
+    EraseAsRoot(EraseAsRoot),
     /// [`RuntimeWork::Detach`], and the end of one terminal
     Detach(Detach),
 }
@@ -65,12 +65,12 @@ impl Procedure {
     /// The first call of a piece of work.
     pub fn begin(work: RuntimeWork, host: &Host) -> (Procedure, DockerRequest) {
         match work {
-            RuntimeWork::Survey => wrap(Survey::begin(), Procedure::Survey),
+            RuntimeWork::List => wrap(List::begin(), Procedure::List),
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
             RuntimeWork::Stop { id, grace } => wrap(Stop::begin(id, grace), Procedure::Stop),
             RuntimeWork::Remove { id } => wrap(Remove::begin(id), Procedure::Remove),
-            RuntimeWork::Empty { id, image } => {
-                wrap(Empty::begin(id, image, host), Procedure::Empty)
+            RuntimeWork::EraseAsRoot { id, image } => {
+                wrap(EraseAsRoot::begin(id, image, host), Procedure::EraseAsRoot)
             }
             RuntimeWork::Detach { id } => wrap(Detach::all_of(id, host), Procedure::Detach),
         }
@@ -80,11 +80,11 @@ impl Procedure {
     #[must_use = "the next call, or the outcome"]
     pub fn step(self, reply: Reply) -> Step {
         match self {
-            Procedure::Survey(survey) => survey.step(reply).map(Procedure::Survey),
+            Procedure::List(list) => list.step(reply).map(Procedure::List),
             Procedure::Start(start) => start.step(reply).map(Procedure::Start),
             Procedure::Stop(stop) => stop.step(reply).map(Procedure::Stop),
             Procedure::Remove(remove) => remove.step(reply).map(Procedure::Remove),
-            Procedure::Empty(empty) => empty.step(reply).map(Procedure::Empty),
+            Procedure::EraseAsRoot(erase) => erase.step(reply).map(Procedure::EraseAsRoot),
             Procedure::Detach(detach) => detach.step(reply).map(Procedure::Detach),
         }
     }

@@ -7,13 +7,13 @@
 //! meets a newer container of the same session.
 //!
 //! The Engine tells an end before its own list knows it, and holds the container's lock between the
-//! two. So an end is told after a call on that container was answered: then a survey sees it too.
+//! two. So an end is told after a call on that container was answered: then a listing sees it too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::description::{LABEL_SESSION, running, session_id};
-use crate::agent::work::News;
+use crate::agent::work::RuntimeEvent;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::docker::events::DockerEvent;
@@ -29,7 +29,7 @@ pub(crate) const EXIT_ASKED: i32 = 143;
 /// again before it hears the cancellation, and ends them then. Nobody of ours starts the same
 /// container twice, so that is no news.
 #[derive(Debug, Default)]
-pub struct Feed {
+pub struct RuntimeEvents {
     /// At most [`SESSIONS_MAX`].
     killed_for_memory: BTreeMap<Uuid, Wall>,
     /// The containers whose restart is being cancelled, at most [`SESSIONS_MAX`].
@@ -38,25 +38,25 @@ pub struct Feed {
 
 /// What an event means.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notice {
-    pub news: News,
+pub struct PendingEvent {
+    pub event: RuntimeEvent,
     /// A call to make first, if there is one. What comes of it does not matter.
-    pub first: Option<DockerRequest>,
+    pub call_first: Option<DockerRequest>,
 }
 
-impl Feed {
-    pub fn new() -> Feed {
-        Feed::default()
+impl RuntimeEvents {
+    pub fn new() -> RuntimeEvents {
+        RuntimeEvents::default()
     }
 
-    /// Follows the events that [`Feed::notice`] understands. What was before the first of them is a
-    /// survey's to tell, made after the stream is open.
+    /// Follows the events that [`RuntimeEvents::notice`] understands. What was before the first of
+    /// them is a listing's to tell, made after the stream is open.
     pub fn request() -> DockerRequest {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }
 
     /// Takes one event. `None` if it is no news of a session.
-    pub fn notice(&mut self, event: &DockerEvent) -> Option<Notice> {
+    pub fn translate(&mut self, event: &DockerEvent) -> Option<PendingEvent> {
         if event.kind != "container" {
             return None;
         }
@@ -75,14 +75,14 @@ impl Feed {
         }
     }
 
-    fn started(&mut self, id: Uuid, event: &DockerEvent) -> Option<Notice> {
+    fn started(&mut self, id: Uuid, event: &DockerEvent) -> Option<PendingEvent> {
         self.killed_for_memory.remove(&id);
         self.ended.remove(&id);
         let running = running(&event.id, &event.attributes, event.time)?;
-        Some(Notice { news: News::Started(running), first: None })
+        Some(PendingEvent { event: RuntimeEvent::Started(running), call_first: None })
     }
 
-    fn ended(&mut self, id: Uuid, event: &DockerEvent) -> Notice {
+    fn ended(&mut self, id: Uuid, event: &DockerEvent) -> PendingEvent {
         let exit_code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
         let killed = self.killed_for_memory.remove(&id);
         let out_of_memory = killed.is_some_and(|at| event.time.since(at) <= DOCKER_OOM_ENDS_WITHIN);
@@ -93,8 +93,8 @@ impl Feed {
                 call::container_stop(&event.id, Duration::ZERO)
             }
         };
-        let news = News::Ended { id, exit_code, out_of_memory };
-        Notice { news, first: Some(first) }
+        let event = RuntimeEvent::Ended { id, exit_code, out_of_memory };
+        PendingEvent { event, call_first: Some(first) }
     }
 
     fn cancel(&mut self, id: Uuid, event: &DockerEvent) {
@@ -129,52 +129,52 @@ mod tests {
         }
     }
 
-    fn ended(exit_code: Option<i32>, out_of_memory: bool) -> News {
-        News::Ended { id: id(), exit_code, out_of_memory }
+    fn ended(exit_code: Option<i32>, out_of_memory: bool) -> RuntimeEvent {
+        RuntimeEvent::Ended { id: id(), exit_code, out_of_memory }
     }
 
     #[test]
     fn a_start_is_told_with_its_caps() {
-        let notice = Feed::new().notice(&event("start", 9, None)).unwrap();
-        let News::Started(running) = notice.news else { panic!("{notice:?}") };
+        let notice = RuntimeEvents::new().translate(&event("start", 9, None)).unwrap();
+        let RuntimeEvent::Started(running) = notice.event else { panic!("{notice:?}") };
         assert_eq!((running.id, running.caps), (id(), Some(plan().caps)));
         assert_eq!(running.started_at.seconds(), 9);
     }
 
     #[test]
     fn an_end_by_itself_stays_the_end_and_one_that_was_asked_for_may_restart() {
-        let notice = Feed::new().notice(&event("die", 9, Some("7"))).unwrap();
-        assert_eq!(notice.news, ended(Some(7), false));
-        assert_eq!(notice.first.unwrap().target, "/containers/c0/stop?t=0");
-        let notice = Feed::new().notice(&event("die", 9, Some("143"))).unwrap();
-        assert_eq!(notice.news, ended(Some(143), false));
-        assert_eq!(notice.first.unwrap().target, "/containers/c0/json");
-        let notice = Feed::new().notice(&event("die", 9, None)).unwrap();
-        assert_eq!(notice.news, ended(None, false));
+        let notice = RuntimeEvents::new().translate(&event("die", 9, Some("7"))).unwrap();
+        assert_eq!(notice.event, ended(Some(7), false));
+        assert_eq!(notice.call_first.unwrap().target, "/containers/c0/stop?t=0");
+        let notice = RuntimeEvents::new().translate(&event("die", 9, Some("143"))).unwrap();
+        assert_eq!(notice.event, ended(Some(143), false));
+        assert_eq!(notice.call_first.unwrap().target, "/containers/c0/json");
+        let notice = RuntimeEvents::new().translate(&event("die", 9, None)).unwrap();
+        assert_eq!(notice.event, ended(None, false));
     }
 
     #[test]
     fn a_restart_that_comes_before_its_cancellation_is_no_news() {
-        let mut feed = Feed::new();
-        assert!(feed.notice(&event("die", 9, Some("7"))).is_some());
-        assert_eq!(feed.notice(&event("start", 10, None)), None);
-        assert_eq!(feed.notice(&event("die", 10, Some("137"))), None);
+        let mut events = RuntimeEvents::new();
+        assert!(events.translate(&event("die", 9, Some("7"))).is_some());
+        assert_eq!(events.translate(&event("start", 10, None)), None);
+        assert_eq!(events.translate(&event("die", 10, Some("137"))), None);
         let next = DockerEvent { id: "c1".to_owned(), ..event("start", 11, None) };
-        assert!(feed.notice(&next).is_some());
+        assert!(events.translate(&next).is_some());
         let next = DockerEvent { id: "c1".to_owned(), ..event("die", 12, Some("143")) };
-        assert!(feed.notice(&next).is_some());
+        assert!(events.translate(&next).is_some());
     }
 
     #[test]
     fn only_a_kill_shortly_before_the_end_was_its_cause() {
         for (end, out_of_memory) in [(10, true), (60, false)] {
-            let mut feed = Feed::new();
-            assert_eq!(feed.notice(&event("oom", 9, None)), None);
-            let notice = feed.notice(&event("die", end, Some("137"))).unwrap();
-            assert_eq!(notice.news, ended(Some(137), out_of_memory));
+            let mut events = RuntimeEvents::new();
+            assert_eq!(events.translate(&event("oom", 9, None)), None);
+            let notice = events.translate(&event("die", end, Some("137"))).unwrap();
+            assert_eq!(notice.event, ended(Some(137), out_of_memory));
             let next = DockerEvent { id: "c1".to_owned(), ..event("die", end, Some("137")) };
-            let again = feed.notice(&next).unwrap();
-            assert_eq!(again.news, ended(Some(137), false));
+            let again = events.translate(&next).unwrap();
+            assert_eq!(again.event, ended(Some(137), false));
         }
     }
 
@@ -184,7 +184,7 @@ mod tests {
         foreign.attributes.remove(LABEL_SESSION);
         let image = DockerEvent { kind: "image".to_owned(), ..event("die", 9, None) };
         for event in [foreign, image, event("exec_die", 9, None), DockerEvent::default()] {
-            assert_eq!(Feed::new().notice(&event), None);
+            assert_eq!(RuntimeEvents::new().translate(&event), None);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! with a connection: on the next one, everything that was not acknowledged is sent again.
 //!
 //! ```text
-//! Waiting ─(time)→ Dialling ─reached→ Connecting ─opened→ Greeting ─hello, or 2 s→ Live
+//! Waiting ─(time)→ Dialling ─reached→ Connecting ─opened→ AwaitingHello ─hello, or 2 s→ Live
 //!    ↑                │                   │                  │                      │
 //!    └──────── failed, closed, or nonsense from the peer ────┴──────────────────────┘
 //! ```
@@ -51,10 +51,10 @@ pub struct Identity {
 
 /// What the driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Drop any stream, or attempt at one, and open one. Call [`Emitter::connects_started`] when its address
-    /// is known and [`Emitter::reached`] when it is open; then open the subsystem and call
-    /// [`Emitter::opened`]. If it does not come so far: [`Emitter::unreached`] or
+pub enum EmitterAction {
+    /// Drop any stream, or attempt at one, and open one. Call [`Emitter::connects_started`] when
+    /// its address is known and [`Emitter::reached`] when it is open; then open the subsystem and
+    /// call [`Emitter::opened`]. If it does not come so far: [`Emitter::unreached`] or
     /// [`Emitter::closed`].
     Dial,
     /// Drop the connection or the attempt, and say no more about it.
@@ -68,46 +68,46 @@ pub enum Action {
 pub struct Emitter {
     identity: Identity,
     spool: Spool,
-    link: Link,
+    link: EmitterLink,
     backoff: Backoff,
     rng: Rng,
     output: Buffer,
-    actions: VecDeque<Action>,
-    trouble: Option<Trouble>,
+    actions: VecDeque<EmitterAction>,
+    last_error: Option<EmitterError>,
     /// The calendar as it was told last, for what is sent without being told it.
     wall: Wall,
 }
 
 #[derive(Debug)]
-enum Link {
+enum EmitterLink {
     Waiting {
         until: Mono,
     },
-    /// `knock_at` is when the stream is to be opened anew; none while a name is looked up.
+    /// `reconnect_at` is when the stream is to be opened anew; none while a name is looked up.
     Dialling {
         until: Mono,
-        knock_at: Option<Mono>,
+        reconnect_at: Option<Mono>,
     },
     Connecting {
         until: Mono,
     },
-    Greeting {
+    AwaitingHello {
         until: Mono,
         input: Lines,
     },
     Live {
         input: Lines,
         heartbeat_at: Mono,
-        listener: Listener,
+        listener: ListenerKind,
     },
 }
 
 /// What is known of the other end.
 #[derive(Debug)]
-enum Listener {
+enum ListenerKind {
     Acknowledging,
     /// It has said nothing yet. A hello may be late, so what is written stays in the spool.
-    Mute {
+    Unknown {
         proven_at: Mono,
         written: Written,
     },
@@ -133,7 +133,7 @@ struct Written {
 
 /// Why the last connection ended, or none came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum EmitterError {
     /// What the driver said.
     Connection(String),
     /// No stream within [`STATUS_CONNECT_TIMEOUT`].
@@ -143,32 +143,32 @@ pub enum Trouble {
     /// The listener sent a line that is too long.
     Line(LineTooLong),
     /// The listener sent a line that is none of the protocol.
-    Nonsense(String),
+    BadLine(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for EmitterError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Connection(why) => out.write_str(why),
-            Trouble::NoAnswer => {
+            EmitterError::Connection(why) => out.write_str(why),
+            EmitterError::NoAnswer => {
                 let seconds = STATUS_CONNECT_TIMEOUT.as_secs();
                 write!(out, "the shell host has not answered for {seconds} s")
             }
-            Trouble::ConnectTimeout => {
+            EmitterError::ConnectTimeout => {
                 let seconds = STATUS_CONNECT_TIMEOUT.as_secs();
                 write!(out, "no status channel within {seconds} s")
             }
-            Trouble::Line(error) => write!(out, "status listener: {error}"),
-            Trouble::Nonsense(why) => write!(out, "status listener: decode answer: {why}"),
+            EmitterError::Line(error) => write!(out, "status listener: {error}"),
+            EmitterError::BadLine(why) => write!(out, "status listener: decode answer: {why}"),
         }
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for EmitterError {}
 
 /// What a listener says: fields that it does not know are ignored.
 #[derive(Deserialize)]
-struct Answer {
+struct ListenerLine {
     #[serde(default)]
     hello: Option<Hello>,
     #[serde(default)]
@@ -198,12 +198,12 @@ impl Emitter {
         let mut emitter = Emitter {
             identity,
             spool,
-            link: Link::Waiting { until: now.mono },
+            link: EmitterLink::Waiting { until: now.mono },
             backoff: Backoff::new(REDIAL_FIRST, REDIAL_CAP),
             rng: Rng::from_seed(seed),
             output: Buffer::new(EMITTER_OUTPUT_BYTES),
             actions: VecDeque::new(),
-            trouble: None,
+            last_error: None,
             wall: now.wall,
         };
         emitter.tick(now);
@@ -223,17 +223,17 @@ impl Emitter {
         self.spool.append(&event);
     }
 
-    /// The load figures that [`Action::Measure`] asked for, or null.
+    /// The load figures that [`EmitterAction::Measure`] asked for, or null.
     pub fn heartbeat(&mut self, now: Now, load: Value) {
         self.wall = now.wall;
-        if matches!(self.link, Link::Live { .. }) {
+        if matches!(self.link, EmitterLink::Live { .. }) {
             let event = self.event(EventType::AgentHeartbeat, load);
             self.push_event(&event);
         }
     }
 
     /// What is to be done next.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<EmitterAction> {
         self.actions.pop_front()
     }
 
@@ -251,17 +251,17 @@ impl Emitter {
 
     /// The address is known, and a stream to it is being opened.
     pub fn connects_started(&mut self, now: Mono) {
-        if let Link::Dialling { knock_at, .. } = &mut self.link {
+        if let EmitterLink::Dialling { reconnect_at, .. } = &mut self.link {
             let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
-            *knock_at = Some(now + KNOCK_PATIENCE + jitter);
+            *reconnect_at = Some(now + KNOCK_PATIENCE + jitter);
         }
     }
 
     /// The stream is open.
     pub fn reached(&mut self, now: Mono) {
-        if matches!(self.link, Link::Dialling { .. }) {
-            self.link = Link::Connecting { until: now + STATUS_CONNECT_TIMEOUT };
+        if matches!(self.link, EmitterLink::Dialling { .. }) {
+            self.link = EmitterLink::Connecting { until: now + STATUS_CONNECT_TIMEOUT };
         }
     }
 
@@ -269,9 +269,9 @@ impl Emitter {
     pub fn unreached(&mut self, now: Mono, why: Unreached) {
         match why {
             Unreached::Refused(why) => self.closed(now, why),
-            Unreached::Silent(why) if matches!(self.link, Link::Dialling { .. }) => {
+            Unreached::Silent(why) if matches!(self.link, EmitterLink::Dialling { .. }) => {
                 let wait = self.backoff.brief(&mut self.rng);
-                self.wait(now + wait, Trouble::Connection(why));
+                self.wait(now + wait, EmitterError::Connection(why));
             }
             Unreached::Silent(_) => {}
         }
@@ -279,20 +279,20 @@ impl Emitter {
 
     /// The subsystem is open: bytes may flow.
     pub fn opened(&mut self, now: Mono) {
-        if !matches!(self.link, Link::Dialling { .. } | Link::Connecting { .. }) {
+        if !matches!(self.link, EmitterLink::Dialling { .. } | EmitterLink::Connecting { .. }) {
             return;
         }
         self.output.clear();
         self.spool.rewind();
         let input = Lines::new(STATUS_ANSWER_BYTES_MAX);
-        self.link = Link::Greeting { until: now + STATUS_HELLO_TIMEOUT, input };
+        self.link = EmitterLink::AwaitingHello { until: now + STATUS_HELLO_TIMEOUT, input };
     }
 
     /// The connection is gone, or could not be made, in the words of whoever knows.
     pub fn closed(&mut self, now: Mono, why: String) {
-        if !matches!(self.link, Link::Waiting { .. }) {
+        if !matches!(self.link, EmitterLink::Waiting { .. }) {
             let wait = self.backoff.delay(&mut self.rng);
-            self.wait(now + wait, Trouble::Connection(why));
+            self.wait(now + wait, EmitterError::Connection(why));
         }
     }
 
@@ -301,12 +301,14 @@ impl Emitter {
         self.wall = now.wall;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (Link::Greeting { input, .. } | Link::Live { input, .. }) = &mut self.link else {
+            let (EmitterLink::AwaitingHello { input, .. } | EmitterLink::Live { input, .. }) =
+                &mut self.link
+            else {
                 return;
             };
             match input.push(rest) {
                 Ok(taken) => rest = &rest[taken..],
-                Err(error) => return self.hang_up(now.mono, Trouble::Line(error)),
+                Err(error) => return self.hang_up(now.mono, EmitterError::Line(error)),
             }
             if let Some(line) = input.next_line() {
                 self.answered(now, &line);
@@ -336,13 +338,15 @@ impl Emitter {
     /// When [`Emitter::tick`] is wanted.
     pub fn deadline(&self) -> Option<Mono> {
         let link = match &self.link {
-            Link::Waiting { until } | Link::Connecting { until } | Link::Greeting { until, .. } => {
-                *until
+            EmitterLink::Waiting { until }
+            | EmitterLink::Connecting { until }
+            | EmitterLink::AwaitingHello { until, .. } => *until,
+            EmitterLink::Dialling { until, reconnect_at } => {
+                reconnect_at.unwrap_or(*until).min(*until)
             }
-            Link::Dialling { until, knock_at } => knock_at.unwrap_or(*until).min(*until),
-            Link::Live { heartbeat_at, listener, .. } => match listener {
-                Listener::Mute { proven_at, .. } => *heartbeat_at.min(proven_at),
-                Listener::Old { .. } | Listener::Acknowledging => *heartbeat_at,
+            EmitterLink::Live { heartbeat_at, listener, .. } => match listener {
+                ListenerKind::Unknown { proven_at, .. } => *heartbeat_at.min(proven_at),
+                ListenerKind::Old { .. } | ListenerKind::Acknowledging => *heartbeat_at,
             },
         };
         self.spool.deadline().into_iter().chain([link]).min()
@@ -352,32 +356,34 @@ impl Emitter {
         self.wall = now.wall;
         self.spool.tick(now.mono);
         match &mut self.link {
-            Link::Waiting { until } if *until <= now.mono => self.dial(now.mono),
-            Link::Dialling { until, knock_at } if *until <= now.mono => {
-                self.trouble = Some(Trouble::NoAnswer);
+            EmitterLink::Waiting { until } if *until <= now.mono => self.dial(now.mono),
+            EmitterLink::Dialling { until, reconnect_at } if *until <= now.mono => {
+                self.last_error = Some(EmitterError::NoAnswer);
                 *until = now.mono + STATUS_CONNECT_TIMEOUT;
                 // A name that is looked up for so long is looked up anew.
-                if knock_at.is_none() {
-                    self.actions.push_back(Action::Dial);
+                if reconnect_at.is_none() {
+                    self.actions.push_back(EmitterAction::Dial);
                 }
             }
-            Link::Dialling { knock_at, .. } if knock_at.is_some_and(|at| at <= now.mono) => {
-                *knock_at = None;
-                self.actions.push_back(Action::Dial);
+            EmitterLink::Dialling { reconnect_at, .. }
+                if reconnect_at.is_some_and(|at| at <= now.mono) =>
+            {
+                *reconnect_at = None;
+                self.actions.push_back(EmitterAction::Dial);
             }
-            Link::Connecting { until } if *until <= now.mono => {
-                self.hang_up(now.mono, Trouble::ConnectTimeout);
+            EmitterLink::Connecting { until } if *until <= now.mono => {
+                self.hang_up(now.mono, EmitterError::ConnectTimeout);
             }
-            Link::Greeting { until, .. } if *until <= now.mono => {
+            EmitterLink::AwaitingHello { until, .. } if *until <= now.mono => {
                 let proven_at = now.mono + STATUS_PROVEN_AFTER;
                 let written = Written::default();
-                self.go_live(now, Listener::Mute { proven_at, written });
+                self.go_live(now, ListenerKind::Unknown { proven_at, written });
             }
-            Link::Live { .. } => self.tick_live(now.mono),
-            Link::Waiting { .. }
-            | Link::Dialling { .. }
-            | Link::Connecting { .. }
-            | Link::Greeting { .. } => {}
+            EmitterLink::Live { .. } => self.tick_live(now.mono),
+            EmitterLink::Waiting { .. }
+            | EmitterLink::Dialling { .. }
+            | EmitterLink::Connecting { .. }
+            | EmitterLink::AwaitingHello { .. } => {}
         }
         self.fill();
     }
@@ -398,29 +404,30 @@ impl Emitter {
     }
 
     pub const fn is_live(&self) -> bool {
-        matches!(self.link, Link::Live { .. })
+        matches!(self.link, EmitterLink::Live { .. })
     }
 
     /// Why the last connection ended, or none came about; `None` once the listener has answered.
-    pub const fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    pub const fn last_error(&self) -> Option<&EmitterError> {
+        self.last_error.as_ref()
     }
 
     fn dial(&mut self, now: Mono) {
-        self.link = Link::Dialling { until: now + STATUS_CONNECT_TIMEOUT, knock_at: None };
-        self.actions.push_back(Action::Dial);
+        self.link =
+            EmitterLink::Dialling { until: now + STATUS_CONNECT_TIMEOUT, reconnect_at: None };
+        self.actions.push_back(EmitterAction::Dial);
     }
 
     fn tick_live(&mut self, now: Mono) {
-        let Link::Live { heartbeat_at, listener, .. } = &mut self.link else { return };
+        let EmitterLink::Live { heartbeat_at, listener, .. } = &mut self.link else { return };
         if *heartbeat_at <= now {
             *heartbeat_at = now + HEARTBEAT_INTERVAL;
-            self.actions.push_back(Action::Measure);
+            self.actions.push_back(EmitterAction::Measure);
         }
-        if let Listener::Mute { proven_at, written } = listener
+        if let ListenerKind::Unknown { proven_at, written } = listener
             && *proven_at <= now
         {
-            *listener = Listener::Old { written: std::mem::take(written) };
+            *listener = ListenerKind::Old { written: std::mem::take(written) };
             self.proven();
             self.deliver_written();
         }
@@ -429,8 +436,8 @@ impl Emitter {
     /// How far a listener that has not said hello has been written to.
     fn written(&mut self) -> Option<&mut Written> {
         match &mut self.link {
-            Link::Live {
-                listener: Listener::Mute { written, .. } | Listener::Old { written },
+            EmitterLink::Live {
+                listener: ListenerKind::Unknown { written, .. } | ListenerKind::Old { written },
                 ..
             } => Some(written),
             _ => None,
@@ -438,20 +445,20 @@ impl Emitter {
     }
 
     fn deliver_written(&mut self) {
-        if let Link::Live { listener: Listener::Old { written }, .. } = &self.link {
+        if let EmitterLink::Live { listener: ListenerKind::Old { written }, .. } = &self.link {
             self.spool.deliver(written.delivered);
         }
     }
 
     fn answered(&mut self, now: Now, line: &[u8]) {
-        let answer: Answer = match serde_json::from_slice(line) {
+        let answer: ListenerLine = match serde_json::from_slice(line) {
             Ok(answer) => answer,
-            Err(error) => return self.hang_up(now.mono, Trouble::Nonsense(error.to_string())),
+            Err(error) => return self.hang_up(now.mono, EmitterError::BadLine(error.to_string())),
         };
         self.proven();
         if let Some(Hello { ack: true, epoch, seq }) = answer.hello {
             self.spool.acknowledge(&epoch, seq);
-            self.go_live(now, Listener::Acknowledging);
+            self.go_live(now, ListenerKind::Acknowledging);
         }
         if let Some(Ack { epoch, seq }) = answer.ack {
             self.spool.acknowledge(&epoch, seq);
@@ -461,23 +468,25 @@ impl Emitter {
     /// The peer has answered something: it is worth dialling soon if it goes.
     fn proven(&mut self) {
         self.backoff.reset();
-        self.trouble = None;
+        self.last_error = None;
     }
 
     /// Starts sending, or learns late that the listener acknowledges.
-    fn go_live(&mut self, now: Now, kind: Listener) {
+    fn go_live(&mut self, now: Now, kind: ListenerKind) {
         match &mut self.link {
-            Link::Live { listener, .. } => *listener = kind,
-            Link::Greeting { input, .. } => {
+            EmitterLink::Live { listener, .. } => *listener = kind,
+            EmitterLink::AwaitingHello { input, .. } => {
                 let input = std::mem::replace(input, Lines::new(0));
                 let heartbeat_at = now.mono + HEARTBEAT_INTERVAL;
-                self.link = Link::Live { input, heartbeat_at, listener: kind };
+                self.link = EmitterLink::Live { input, heartbeat_at, listener: kind };
                 let Identity { version, image_tag, .. } = &self.identity;
                 let data = json!({ "version": version, "image_tag": image_tag });
                 let started = self.event(EventType::AgentStarted, data);
                 self.push_event(&started);
             }
-            Link::Waiting { .. } | Link::Dialling { .. } | Link::Connecting { .. } => {}
+            EmitterLink::Waiting { .. }
+            | EmitterLink::Dialling { .. }
+            | EmitterLink::Connecting { .. } => {}
         }
     }
 
@@ -548,18 +557,18 @@ impl Emitter {
         }
     }
 
-    fn hang_up(&mut self, now: Mono, trouble: Trouble) {
-        self.actions.push_back(Action::HangUp);
+    fn hang_up(&mut self, now: Mono, last_error: EmitterError) {
+        self.actions.push_back(EmitterAction::HangUp);
         let wait = self.backoff.delay(&mut self.rng);
-        self.wait(now + wait, trouble);
+        self.wait(now + wait, last_error);
     }
 
-    fn wait(&mut self, until: Mono, trouble: Trouble) {
-        self.trouble = Some(trouble);
+    fn wait(&mut self, until: Mono, last_error: EmitterError) {
+        self.last_error = Some(last_error);
         self.output.clear();
         self.output.trim();
-        self.actions.retain(|action| *action == Action::HangUp);
-        self.link = Link::Waiting { until };
+        self.actions.retain(|action| *action == EmitterAction::HangUp);
+        self.link = EmitterLink::Waiting { until };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::agent::spool::{Tuning, recovery::Recovery};
+use crate::agent::spool::{SpoolTuning, recovery::Recovery};
 use crate::base::disk::memory::Disk;
 
 struct Bench {
@@ -15,7 +15,8 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let now = Now { mono: Mono::from_nanos(1), wall: Wall::new(1_800_000_000, 0) };
-        let recovery = Recovery::new(Vec::new(), Tuning::default(), &mut Rng::from_seed([1; 32]));
+        let recovery =
+            Recovery::new(Vec::new(), SpoolTuning::default(), &mut Rng::from_seed([1; 32]));
         let identity = Identity {
             agent_id: "abcdefghjkmn".to_owned(),
             version: "0.1.0".to_owned(),
@@ -28,7 +29,7 @@ impl Bench {
     /// One whose channel is open.
     fn open() -> Bench {
         let mut bench = Bench::new();
-        assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+        assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
         bench.emitter.opened(bench.now.mono);
         bench
     }
@@ -116,7 +117,7 @@ fn what_was_not_acknowledged_is_sent_again() {
     bench.acknowledge(1);
     bench.emitter.closed(bench.now.mono, "reset".to_owned());
     bench.pass(REDIAL_FIRST);
-    assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
     bench.emitter.opened(bench.now.mono);
     bench.say(HELLO);
     assert_eq!(bench.sent(), [STARTED, deleted(2), deleted(3)]);
@@ -167,7 +168,7 @@ fn only_an_answer_resets_the_wait() {
     let mut bench = Bench::new();
     let mut waits = Vec::new();
     for round in 0..8 {
-        assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+        assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
         bench.emitter.opened(bench.now.mono);
         if round == 6 {
             bench.say(HELLO);
@@ -187,7 +188,7 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
     let (start, mut dials) = (bench.now.mono, Vec::new());
     while bench.now.mono.since(start) < Duration::from_secs(3600) {
         while let Some(action) = bench.emitter.poll_action() {
-            assert_eq!(action, Action::Dial);
+            assert_eq!(action, EmitterAction::Dial);
             dials.push(bench.now.mono);
             bench.emitter.connects_started(bench.now.mono);
         }
@@ -199,7 +200,7 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
     let (shortest, longest) = (spans.clone().min().unwrap(), spans.max().unwrap());
     assert!(longest <= Duration::from_secs(3), "{longest:?}");
     assert!(shortest >= Duration::from_secs(1), "{shortest:?}");
-    assert_eq!(bench.emitter.trouble(), Some(&Trouble::NoAnswer));
+    assert_eq!(bench.emitter.last_error(), Some(&EmitterError::NoAnswer));
     // Once it is there, it has time for the login, and is not dialled meanwhile.
     while bench.emitter.poll_action().is_some() {}
     bench.emitter.reached(bench.now.mono);
@@ -211,10 +212,10 @@ fn a_network_that_is_gone_is_noticed_to_be_back_within_two_seconds() {
 fn a_wait_does_not_grow_while_nobody_answers() {
     let mut bench = Bench::new();
     for _ in 0..20 {
-        assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+        assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
         let why = Unreached::Silent("no route to host".to_owned());
         bench.emitter.unreached(bench.now.mono, why);
-        assert_eq!(bench.emitter.trouble().unwrap().to_string(), "no route to host");
+        assert_eq!(bench.emitter.last_error().unwrap().to_string(), "no route to host");
         let wait = bench.emitter.deadline().unwrap().since(bench.now.mono);
         assert!(wait <= REDIAL_FIRST, "{wait:?}");
         bench.pass(wait);
@@ -224,13 +225,13 @@ fn a_wait_does_not_grow_while_nobody_answers() {
 #[test]
 fn a_dial_that_leads_nowhere_is_given_up() {
     let mut bench = Bench::new();
-    assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
     bench.emitter.reached(bench.now.mono);
     bench.pass(STATUS_CONNECT_TIMEOUT);
-    assert_eq!(bench.emitter.poll_action(), Some(Action::HangUp));
-    assert_eq!(bench.emitter.trouble(), Some(&Trouble::ConnectTimeout));
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::HangUp));
+    assert_eq!(bench.emitter.last_error(), Some(&EmitterError::ConnectTimeout));
     bench.pass(REDIAL_CAP);
-    assert_eq!(bench.emitter.poll_action(), Some(Action::Dial));
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn nonsense_ends_the_connection() {
     for nonsense in ["what\n".to_owned(), "x".repeat(STATUS_ANSWER_BYTES_MAX + 1)] {
         let mut bench = Bench::open();
         bench.say(&nonsense);
-        assert_eq!(bench.emitter.poll_action(), Some(Action::HangUp));
+        assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::HangUp));
         assert!(!bench.emitter.is_live());
     }
 }
@@ -249,7 +250,7 @@ fn heartbeats_and_goodbye() {
     bench.say(HELLO);
     assert_eq!(bench.sent(), [STARTED]);
     bench.pass(HEARTBEAT_INTERVAL);
-    assert_eq!(bench.emitter.poll_action(), Some(Action::Measure));
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Measure));
     bench.emitter.heartbeat(bench.now, json!({ "load": 1 }));
     bench.emitter.shutdown(bench.now, "SIGTERM");
     let beat = (EventType::AgentHeartbeat, None);

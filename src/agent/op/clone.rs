@@ -3,7 +3,7 @@
 //! It occupies the new session, not the source, which may start, stop and be edited meanwhile: a
 //! large home takes minutes. The source only cannot be deleted until the copy is done.
 
-use super::{Flow, Order, Stage, create, gate, not_found};
+use super::{Flow, SessionOp, Stage, create, gate, not_found};
 use crate::agent::record::Record;
 use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
@@ -28,7 +28,7 @@ pub(in crate::agent) fn begin(
     let (source, target) = (clone.source_id, Uuid::random(&mut state.rng));
     let session = state.session_mut(source).ok_or_else(|| not_found(source))?;
     // What admits a restart admits a copy: the metadata is good and nothing is half done.
-    gate(session, &Order::Restart)?;
+    gate(session, &SessionOp::Restart)?;
     let record = Record {
         uuid: target,
         name: clone.name,

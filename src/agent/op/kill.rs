@@ -56,7 +56,7 @@ pub(super) fn stopped(state: &mut AgentState, now: Now, id: Uuid, outcome: Outco
         session.transition = Transition::Nothing;
     }
     outcome.map_err(|error| error.to_string())?;
-    let exit_code = state.rumoured_end(id).exit_code;
+    let exit_code = state.unconfirmed_end(id).exit_code;
     state.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
     NOTHING
 }

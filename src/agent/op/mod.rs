@@ -35,7 +35,7 @@ use crate::rpc::response::Answer;
 
 /// An operation on a session that is there.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum SessionOp {
     /// A terminal wants in: start the session if it does not run. The size is that of the terminal.
     Attach(TerminalSize),
     Restart,
@@ -50,18 +50,18 @@ pub(super) enum Order {
     Sweep,
 }
 
-impl Order {
+impl SessionOp {
     /// Its name in lock files and sentences. Attach and restart both start the session.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Order::Attach(_) | Order::Restart => START,
-            Order::Edit(_) => "edit",
-            Order::Kill => KILL,
-            Order::Delete => DELETE,
-            Order::Background => "background",
-            Order::Override => "override",
-            Order::Save => "save",
-            Order::Sweep => "detach",
+            SessionOp::Attach(_) | SessionOp::Restart => START,
+            SessionOp::Edit(_) => "edit",
+            SessionOp::Kill => KILL,
+            SessionOp::Delete => DELETE,
+            SessionOp::Background => "background",
+            SessionOp::Override => "override",
+            SessionOp::Save => "save",
+            SessionOp::Sweep => "detach",
         }
     }
 }
@@ -89,14 +89,14 @@ pub(super) enum Stage {
 pub(super) enum Flow {
     /// Work; its outcome is the stage's next step.
     Run(Stage, Work),
-    /// A survey. When it has been applied the stage's next step is told how it went.
-    Survey(Stage),
+    /// A listing. When it has been applied the stage's next step is told how it went.
+    List(Stage),
     /// Nothing: the operation is over.
     Done(Answer),
 }
 
 /// Begins an operation on session `id`, which is there and has no other operation.
-pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: Order) -> Flow {
+pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp) -> Flow {
     let Some(session) = state.session(id) else {
         return Flow::Done(Err(not_found(id)));
     };
@@ -104,15 +104,15 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: Order) ->
         return Flow::Done(Err(text));
     }
     match order {
-        Order::Attach(size) => start::begin(session, start::Purpose::Attach(size)),
-        Order::Restart => start::begin(session, start::Purpose::Restart),
-        Order::Edit(edit) => edit::begin(state, id, &edit),
-        Order::Kill => kill::begin(state, now, id),
-        Order::Delete => delete::begin(state, now, id),
-        Order::Background => background::begin(session),
-        Order::Override => unlock::begin(session),
-        Order::Save => save::begin(session),
-        Order::Sweep => Flow::Run(
+        SessionOp::Attach(size) => start::begin(session, start::Purpose::Attach(size)),
+        SessionOp::Restart => start::begin(session, start::Purpose::Restart),
+        SessionOp::Edit(edit) => edit::begin(state, id, &edit),
+        SessionOp::Kill => kill::begin(state, now, id),
+        SessionOp::Delete => delete::begin(state, now, id),
+        SessionOp::Background => background::begin(session),
+        SessionOp::Override => unlock::begin(session),
+        SessionOp::Save => save::begin(session),
+        SessionOp::Sweep => Flow::Run(
             Stage::Background(background::Background::Sweeping),
             Work::Runtime(RuntimeWork::Detach { id }),
         ),
@@ -124,18 +124,20 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: Order) ->
 /// A session whose lock's owner lives admits nothing. One with a stale lock admits its deletion,
 /// the override, and the operation that was in flight once more. A broken one can be stopped and
 /// deleted. One that is being copied stays.
-fn gate(session: &Session, order: &Order) -> Result<(), String> {
+fn gate(session: &Session, order: &SessionOp) -> Result<(), String> {
     match (&session.lock, order) {
         // Neither changes what a lock protects.
-        (_, Order::Sweep | Order::Save) | (None, _) => {}
+        (_, SessionOp::Sweep | SessionOp::Save) | (None, _) => {}
         (Some(lock @ Lock::Alive(_)), _) => return Err(held(session, lock)),
-        (Some(Lock::Stale(_)), Order::Override | Order::Delete) => {}
+        (Some(Lock::Stale(_)), SessionOp::Override | SessionOp::Delete) => {}
         (Some(lock), _) if lock.is_of(order.name()) => {}
         (Some(lock), _) => return Err(locked(session, lock)),
     }
     match order {
-        Order::Attach(_) | Order::Restart | Order::Edit(_) => session.record().map(drop),
-        Order::Delete if session.copies > 0 => {
+        SessionOp::Attach(_) | SessionOp::Restart | SessionOp::Edit(_) => {
+            session.record().map(drop)
+        }
+        SessionOp::Delete if session.copies > 0 => {
             Err(format!("{} is being cloned; delete it when the clone is done", session.label()))
         }
         _ => Ok(()),
@@ -165,7 +167,7 @@ pub(super) fn not_found(id: Uuid) -> String {
 }
 
 impl Stage {
-    /// Takes what the stage's work, or its survey, came to.
+    /// Takes what the stage's work, or its listing, came to.
     pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
             Stage::Create(stage) => stage.step(state, now, outcome),

@@ -18,7 +18,7 @@ use crate::rpc::response::Answer;
 #[derive(Debug)]
 pub(in crate::agent) enum Start {
     /// The runtime is asked. `is_first`: nothing was known of the session before.
-    Surveying {
+    Listing {
         purpose: Purpose,
         is_first: bool,
     },
@@ -46,7 +46,7 @@ pub(super) fn begin(session: &Session, purpose: Purpose) -> Flow {
         Purpose::Attach(_) if session.is_running() => leave(session, NOTHING),
         _ => {
             let is_first = session.run_state == RunState::Unknown;
-            Flow::Survey(Stage::Start(Start::Surveying { purpose, is_first }))
+            Flow::List(Stage::Start(Start::Listing { purpose, is_first }))
         }
     }
 }
@@ -63,9 +63,7 @@ fn leave(session: &Session, answer: Answer) -> Flow {
 impl Start {
     pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         match self {
-            Start::Surveying { purpose, is_first } => {
-                surveyed(state, id, purpose, is_first, outcome)
-            }
+            Start::Listing { purpose, is_first } => listed(state, id, purpose, is_first, outcome),
             // Whatever is still attached there does not keep anyone out.
             Start::Sweeping(answer) => match state.session(id) {
                 Some(session) => leave(session, answer),
@@ -83,11 +81,11 @@ impl Start {
 
     /// Whether it detaches a predecessor's terminals on its own.
     pub(super) fn sweeps(&self) -> bool {
-        matches!(self, Start::Surveying { is_first: true, .. } | Start::Sweeping(_))
+        matches!(self, Start::Listing { is_first: true, .. } | Start::Sweeping(_))
     }
 }
 
-fn surveyed(
+fn listed(
     state: &AgentState,
     id: Uuid,
     purpose: Purpose,
@@ -123,7 +121,7 @@ fn measured(
     let plan = admitted(state, id, purpose, outcome);
     match plan {
         Ok(plan) => {
-            set_doing(state, id, Transition::Starting(plan.caps));
+            set_transition(state, id, Transition::Starting(plan.caps));
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
             Flow::Run(stage, lock_work(state, now, id, START))
         }
@@ -165,7 +163,7 @@ fn admitted(
 
 fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
     if let Err(error) = outcome {
-        set_doing(state, id, Transition::Nothing);
+        set_transition(state, id, Transition::Nothing);
         return Flow::Done(Err(error.to_string()));
     }
     if let Some(session) = state.session_mut(id) {
@@ -175,7 +173,7 @@ fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outco
 }
 
 fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
-    set_doing(state, id, Transition::Nothing);
+    set_transition(state, id, Transition::Nothing);
     let answer = match outcome {
         Ok(Done::Started(running)) if running.id == id => {
             state.saw_running(now, running);
@@ -190,8 +188,8 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow
     Flow::Run(Stage::Start(Start::Unlocking(answer)), unlock_work(id))
 }
 
-fn set_doing(state: &mut AgentState, id: Uuid, doing: Transition) {
+fn set_transition(state: &mut AgentState, id: Uuid, transition: Transition) {
     if let Some(session) = state.session_mut(id) {
-        session.transition = doing;
+        session.transition = transition;
     }
 }

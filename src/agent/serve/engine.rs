@@ -11,9 +11,9 @@ use super::registry::{Owner, Registry};
 use super::runtime::Told;
 use crate::agent::action::WorkId;
 use crate::agent::docker::description::Host;
-use crate::agent::docker::feed::Feed;
+use crate::agent::docker::runtime_events::RuntimeEvents;
 use crate::agent::docker::{Procedure, Step};
-use crate::agent::work::{News, RuntimeWork, WorkError};
+use crate::agent::work::{RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
@@ -37,7 +37,7 @@ pub(super) struct Engine {
     links: BTreeMap<Key, (Link<DockerConn>, Use)>,
     /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
     waiting: VecDeque<(DockerRequest, Use)>,
-    feed: Feed,
+    runtime_events: RuntimeEvents,
     events: EventStream,
     redial: Backoff,
     redial_at: Option<Mono>,
@@ -53,7 +53,7 @@ enum Use {
     /// A call whose answer only this terminal waits for.
     Terminal(Key),
     /// A call after which this is to be told, whatever the answer.
-    Notice(News),
+    Notice(RuntimeEvent),
     /// A call whose answer does not matter.
     Aside(Option<Procedure>),
     Follow,
@@ -66,7 +66,7 @@ impl Engine {
             host,
             links: BTreeMap::new(),
             waiting: VecDeque::new(),
-            feed: Feed::new(),
+            runtime_events: RuntimeEvents::new(),
             events: EventStream::new(),
             redial: Backoff::new(DOCKER_REDIAL_FIRST, DOCKER_REDIAL_CAP),
             redial_at: Some(Mono::ZERO),
@@ -331,20 +331,20 @@ impl Engine {
     fn follow(&mut self, registry: &mut Registry, now: Mono) {
         self.events = EventStream::new();
         match self.open(registry) {
-            Ok(key) => self.call_on(now, key, &Feed::request(), Use::Follow),
+            Ok(key) => self.call_on(now, key, &RuntimeEvents::request(), Use::Follow),
             Err(error) => self.gone(now, text_of(&error)),
         }
     }
 
-    /// The stream stands: what happened before it is a survey's to tell.
+    /// The stream stands: what happened before it is a listing's to tell.
     fn following(&mut self) {
         self.redial.reset();
-        self.told.push_back(Told::News(News::Back));
+        self.told.push_back(Told::News(RuntimeEvent::Reachable));
     }
 
     fn gone(&mut self, now: Mono, text: String) {
         self.redial_at = Some(now + self.redial.delay(&mut self.rng));
-        self.told.push_back(Told::News(News::Gone(text)));
+        self.told.push_back(Told::News(RuntimeEvent::Unreachable(text)));
     }
 
     /// The Engine has ended the stream, whatever becomes of its connection: another one is needed.
@@ -366,13 +366,13 @@ impl Engine {
                     break;
                 };
                 conn.consume(taken);
-                notices.extend(event.and_then(|event| self.feed.notice(&event)));
+                notices.extend(event.and_then(|event| self.runtime_events.translate(&event)));
             }
         }
         for notice in notices {
-            match notice.first {
-                Some(request) => self.call(registry, now, request, Use::Notice(notice.news)),
-                None => self.told.push_back(Told::News(notice.news)),
+            match notice.call_first {
+                Some(request) => self.call(registry, now, request, Use::Notice(notice.event)),
+                None => self.told.push_back(Told::News(notice.event)),
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::registry::{Owner, Registry};
 use super::setup::ServeError;
-use crate::agent::emitter::{Action, Emitter, Identity};
+use crate::agent::emitter::{Emitter, EmitterAction, Identity};
 use crate::agent::spool::{self, recovery::Recovery};
 use crate::agent::uplink::{Shell, Uplink};
 use crate::base::endpoint::Endpoint;
@@ -91,7 +91,8 @@ impl EventUplink {
     ) -> Result<EventUplink, ServeError> {
         let mut directory = LogDirectory::open(&paths.agent_spool(), PRIVATE_STATE_DIR.1)?;
         let mut rng = Rng::from_seed(entropy::seed());
-        let mut recovery = Recovery::new(directory.files()?, spool::Tuning::default(), &mut rng);
+        let mut recovery =
+            Recovery::new(directory.files()?, spool::SpoolTuning::default(), &mut rng);
         while let Some(op) = recovery.poll_disk() {
             recovery.disk_done(directory.execute(op));
         }
@@ -123,7 +124,7 @@ impl EventUplink {
     /// Whether what this event tells of may be answered: the event is on disk, or the disk takes
     /// nothing, which fails no operation.
     pub(super) fn covers(&self, seq: u64) -> bool {
-        self.emitter.synced() >= seq || self.emitter.spool().trouble().is_some()
+        self.emitter.synced() >= seq || self.emitter.spool().disk_error().is_some()
     }
 
     /// The last event of this process.
@@ -209,7 +210,7 @@ impl EventUplink {
     /// Tells the operator what has changed: once for each reason, however often it is met.
     pub(super) fn tell(&mut self, log: &mut Log<impl std::io::Write>) {
         let address = &self.shell.address;
-        match self.emitter.trouble().map(ToString::to_string) {
+        match self.emitter.last_error().map(ToString::to_string) {
             Some(why) if self.told.as_ref() != Some(&why) => {
                 log.warning(format_args!("status: {why}; events are kept until they can go"));
                 self.told = Some(why);
@@ -220,7 +221,7 @@ impl EventUplink {
             }
             None => {}
         }
-        let trouble = self.emitter.spool().trouble().map(ToString::to_string);
+        let trouble = self.emitter.spool().disk_error().map(ToString::to_string);
         if trouble != self.told_of_disk {
             match &trouble {
                 Some(why) => log.error(format_args!("event spool: {why}")),
@@ -235,9 +236,9 @@ impl EventUplink {
     fn follow(&mut self, registry: &mut Registry, now: Now, load: &mut impl FnMut() -> Value) {
         while let Some(action) = self.emitter.poll_action() {
             match action {
-                Action::Dial => self.dial(registry, now.mono),
-                Action::HangUp => self.hang_up(registry),
-                Action::Measure => self.emitter.heartbeat(now, load()),
+                EmitterAction::Dial => self.dial(registry, now.mono),
+                EmitterAction::HangUp => self.hang_up(registry),
+                EmitterAction::Measure => self.emitter.heartbeat(now, load()),
             }
         }
         self.disk.feed(|| self.emitter.poll_disk());

@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::terminal_backend::{TerminalContext, Turn, cells};
 use crate::agent::action::TerminalPlan;
 use crate::agent::docker::Reply;
-use crate::agent::docker::attach::{Attach, Borrower, Read, borrower, exit_status};
+use crate::agent::docker::attach::{Attach, ExecProcess, TtyLine, exec_process, exit_status};
 use crate::agent::work::WorkError;
 use crate::base::pipe::Pipe;
 use crate::base::slots::Key;
@@ -172,12 +172,12 @@ impl ExecTerminal {
     pub(super) fn answered(&mut self, now: Mono, reply: Reply) {
         match self.stage {
             Stage::Asked(until) => {
-                self.stage = match borrower(reply) {
-                    Borrower::Is(pid) => Stage::Found(Some(pid)),
-                    Borrower::Nameless if now < until => {
+                self.stage = match exec_process(reply) {
+                    ExecProcess::Pid(pid) => Stage::Found(Some(pid)),
+                    ExecProcess::Starting if now < until => {
                         Stage::AskAgain(now + DOCKER_PROCESS_ASKS_AFTER, until)
                     }
-                    Borrower::Nameless | Borrower::Nobody => Stage::Found(None),
+                    ExecProcess::Starting | ExecProcess::Gone => Stage::Found(None),
                 };
             }
             Stage::Ending => {
@@ -300,16 +300,16 @@ impl ExecTerminal {
         let (next, read) = state.read(bytes)?;
         self.attach = Some(next);
         match read {
-            Read::Naming => {
+            TtyLine::Incomplete => {
                 self.stream.endpoint_mut().consume(len);
                 Ok(Turn::Quiet)
             }
-            Read::Named(taken, resize) => {
+            TtyLine::Complete(taken, resize) => {
                 self.stream.endpoint_mut().consume(taken);
                 self.open_now(context, now, resize);
                 Ok(Turn::Opened)
             }
-            Read::Lends(taken, request) => {
+            TtyLine::WantsPty(taken, request) => {
                 self.stream.endpoint_mut().consume(taken);
                 self.stage = Stage::Asked(now + DOCKER_PROCESS_ASKS_FOR);
                 ask(context, now, request);
@@ -329,7 +329,7 @@ impl ExecTerminal {
         let (master, name) = opened.unzip();
         let pipe = |master| Link::open(master, Pipe::new(TERMINAL_WINDOW_BYTES), LINK_LINGER);
         self.container_pty = master.map(pipe);
-        let (next, line, resize) = state.lend(name);
+        let (next, line, resize) = state.use_pty(name);
         self.attach = Some(next);
         let sent = self.stream.endpoint_mut().send(line.as_bytes());
         debug_assert_eq!(sent, line.len(), "nothing was sent before");

@@ -54,7 +54,7 @@ use super::core::Agent;
 use super::emitter::Identity;
 use super::host::TMUX_CONF;
 use super::peer::{PeerEvent, SUBSYSTEMS};
-use super::work::{News, Work};
+use super::work::{RuntimeEvent, Work};
 use crate::base::address::Address;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::{Mono, Now};
@@ -328,7 +328,7 @@ impl<W: io::Write> Server<W> {
                     Told::Outcome(id, outcome) => self.agent.done(now, id, outcome),
                     Told::News(news) => {
                         self.tell(&news);
-                        self.agent.news(now, news);
+                        self.agent.runtime_event(now, news);
                     }
                     Told::Answer(terminal, reply) => {
                         self.terminals.answered(now.mono, terminal, reply);
@@ -382,13 +382,13 @@ impl<W: io::Write> Server<W> {
     }
 
     /// Tells the operator that Docker has gone, once for each reason, and that it is back.
-    fn tell(&mut self, news: &News) {
+    fn tell(&mut self, news: &RuntimeEvent) {
         match news {
-            News::Gone(text) if self.docker_gone.as_ref() != Some(text) => {
+            RuntimeEvent::Unreachable(text) if self.docker_gone.as_ref() != Some(text) => {
                 self.log.error(format_args!("docker does not answer: {text}"));
                 self.docker_gone = Some(text.clone());
             }
-            News::Back if self.docker_gone.take().is_some() => {
+            RuntimeEvent::Reachable if self.docker_gone.take().is_some() => {
                 self.log.info("docker answers again");
             }
             _ => {}

@@ -5,7 +5,7 @@ use super::registry::Registry;
 use super::tmux::TmuxRuntime;
 use crate::agent::action::WorkId;
 use crate::agent::docker::Reply;
-use crate::agent::work::{News, Outcome, RuntimeWork};
+use crate::agent::work::{Outcome, RuntimeEvent, RuntimeWork};
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::reactor::Ready;
@@ -16,7 +16,7 @@ pub(super) enum Told {
     /// The core: a piece of work is done.
     Outcome(WorkId, Outcome),
     /// The core: something happened without being asked for.
-    News(News),
+    News(RuntimeEvent),
     /// A terminal: the answer to a call that was made for it.
     Answer(Key, Reply),
 }

@@ -2,7 +2,7 @@
 //!
 //! A piece of work is one task after the other, each a child process; [`Task`] says which. A
 //! server's end is seen at its process, at once and without asking. Servers that an earlier agent
-//! started are found by their sockets, and no survey is answered before all of them were asked.
+//! started are found by their sockets, and no listing is answered before all of them were asked.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,7 +13,7 @@ use super::registry::{Owner, Registry};
 use super::runtime::Told;
 use crate::agent::action::{TerminalPlan, WorkId};
 use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Tmux, start_error};
-use crate::agent::work::{Done, News, Outcome, Running, RuntimeWork, WorkError};
+use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
@@ -33,7 +33,7 @@ pub(super) struct TmuxRuntime {
     endings: BTreeMap<Key, Ending>,
     /// Servers of before that have not answered yet.
     adopting: usize,
-    surveys: Vec<WorkId>,
+    listings: Vec<WorkId>,
     told: VecDeque<Told>,
 }
 
@@ -79,7 +79,7 @@ impl TmuxRuntime {
             children: BTreeMap::new(),
             endings: BTreeMap::new(),
             adopting: 0,
-            surveys: Vec::new(),
+            listings: Vec::new(),
             told: VecDeque::new(),
         };
         for &id in ids {
@@ -93,7 +93,7 @@ impl TmuxRuntime {
 
     pub(super) fn run(&mut self, registry: &mut Registry, id: WorkId, work: RuntimeWork) {
         match work {
-            RuntimeWork::Survey => self.surveys.push(id),
+            RuntimeWork::List => self.listings.push(id),
             RuntimeWork::Start(plan) => {
                 let line = self.tmux(plan.id).start(&plan);
                 self.begin(registry, &line, id, Task::Start(id, plan.id));
@@ -103,7 +103,7 @@ impl TmuxRuntime {
                 self.stop(registry, id, session, SESSION_STOP_GRACE);
             }
             // Only where there are containers does the core ask for this.
-            RuntimeWork::Empty { .. } => {
+            RuntimeWork::EraseAsRoot { .. } => {
                 let outcome = Err(WorkError::Tmux("cannot remove files as root".to_owned()));
                 self.told.push_back(Told::Outcome(id, outcome));
             }
@@ -112,7 +112,7 @@ impl TmuxRuntime {
                 self.begin(registry, &line, id, Task::Detach(id, session));
             }
         }
-        self.answer_surveys();
+        self.answer_listings();
     }
 
     /// The program of a terminal's client, to be run on a pty.
@@ -145,7 +145,7 @@ impl TmuxRuntime {
         } else {
             self.look_at_servers(registry, key);
         }
-        self.answer_surveys();
+        self.answer_listings();
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -327,19 +327,19 @@ impl TmuxRuntime {
         if let Some(id) = id {
             self.servers.remove(&id);
             registry.release(key);
-            let news = News::Ended { id, exit_code: None, out_of_memory: false };
+            let news = RuntimeEvent::Ended { id, exit_code: None, out_of_memory: false };
             self.told.push_back(Told::News(news));
         }
     }
 
-    fn answer_surveys(&mut self) {
+    fn answer_listings(&mut self) {
         if self.adopting > 0 {
             return;
         }
-        for work in std::mem::take(&mut self.surveys) {
+        for work in std::mem::take(&mut self.listings) {
             let alive = self.servers.values().filter(|server| !server.watch.has_ended());
             let running = alive.map(|server| server.running.clone()).collect();
-            self.tell(work, Ok(Done::Survey(running)));
+            self.tell(work, Ok(Done::Listed(running)));
         }
     }
 

@@ -25,7 +25,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::reader::{Peek, Reader};
+use self::reader::{Peek, SpoolReader};
 use crate::base::disk::{DiskDone, DiskError, DiskOp, FileNo};
 use crate::base::record::{self, Split};
 use crate::base::rng::Rng;
@@ -58,7 +58,7 @@ impl fmt::Debug for Epoch {
 
 /// How much the spool keeps. Tests make it small.
 #[derive(Clone, Copy, Debug)]
-pub struct Tuning {
+pub struct SpoolTuning {
     /// One file, in bytes; more than two tails.
     pub segment_bytes: u64,
     /// Files at most; one more for a moment.
@@ -67,9 +67,9 @@ pub struct Tuning {
     pub tail_bytes_max: usize,
 }
 
-impl Default for Tuning {
-    fn default() -> Tuning {
-        Tuning {
+impl Default for SpoolTuning {
+    fn default() -> SpoolTuning {
+        SpoolTuning {
             segment_bytes: SPOOL_SEGMENT_BYTES,
             segments_max: SPOOL_SEGMENTS_MAX,
             tail_bytes_max: SPOOL_TAIL_BYTES_MAX,
@@ -80,7 +80,7 @@ impl Default for Tuning {
 /// The spool. Made by [`recovery::Recovery`].
 #[derive(Debug)]
 pub struct Spool {
-    tuning: Tuning,
+    tuning: SpoolTuning,
     epoch: Epoch,
     next_seq: u64,
     /// Everything up to here may go. At least one below the oldest that is kept, or lost.
@@ -92,14 +92,14 @@ pub struct Spool {
     segments: VecDeque<Segment>,
     next_file: FileNo,
     tail: Tail,
-    commit: Commit,
+    commit: CommitState,
     /// Memory for one line.
     line: Vec<u8>,
     /// Memory of the last commit, for the next one.
     spare: Vec<u8>,
     removals: VecDeque<FileNo>,
-    reader: Reader,
-    trouble: Option<DiskError>,
+    reader: SpoolReader,
+    disk_error: Option<DiskError>,
 }
 
 /// One file, as far as it is durable.
@@ -120,16 +120,16 @@ struct Tail {
 }
 
 #[derive(Debug)]
-enum Commit {
+enum CommitState {
     Idle,
-    Flying(Target),
+    InFlight(CommitTarget),
     /// The disk took nothing; not again before this.
-    Resting(Mono),
+    RetryAt(Mono),
 }
 
 /// Where a commit goes, and what is in it.
 #[derive(Clone, Copy, Debug)]
-struct Target {
+struct CommitTarget {
     file: FileNo,
     offset: u64,
     /// Bytes of the segment's header at the front, if the commit opens one.
@@ -140,7 +140,7 @@ struct Target {
 
 /// The first record of every segment, under tag 0.
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct SegmentHeader {
     epoch: String,
     /// The number of the first event, should its own record be damaged.
     #[serde(default)]
@@ -201,25 +201,25 @@ impl Spool {
         match done {
             DiskDone::Committed { bytes, result } => self.committed(now, bytes, result),
             DiskDone::Read { buffer, result } => {
-                self.trouble = result.as_ref().err().cloned();
+                self.disk_error = result.as_ref().err().cloned();
                 self.reader.fetched(now, buffer, result.is_ok());
             }
-            DiskDone::Removed { result } => self.trouble = result.err(),
+            DiskDone::Removed { result } => self.disk_error = result.err(),
         }
     }
 
     /// When [`Spool::tick`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let commit = match self.commit {
-            Commit::Resting(until) => Some(until),
-            Commit::Idle | Commit::Flying(_) => None,
+            CommitState::RetryAt(until) => Some(until),
+            CommitState::Idle | CommitState::InFlight(_) => None,
         };
         commit.into_iter().chain(self.reader.deadline()).min()
     }
 
     pub(crate) fn tick(&mut self, now: Mono) {
-        if matches!(self.commit, Commit::Resting(until) if until <= now) {
-            self.commit = Commit::Idle;
+        if matches!(self.commit, CommitState::RetryAt(until) if until <= now) {
+            self.commit = CommitState::Idle;
         }
         self.reader.tick(now);
     }
@@ -265,12 +265,12 @@ impl Spool {
     }
 
     /// What the disk said last, if it did not do what it was asked.
-    pub(crate) const fn trouble(&self) -> Option<&DiskError> {
-        self.trouble.as_ref()
+    pub(crate) const fn disk_error(&self) -> Option<&DiskError> {
+        self.disk_error.as_ref()
     }
 
     fn start_commit(&mut self) -> Option<DiskOp> {
-        if !matches!(self.commit, Commit::Idle) || self.tail.is_empty() {
+        if !matches!(self.commit, CommitState::Idle) || self.tail.is_empty() {
             return None;
         }
         let mut bytes = std::mem::take(&mut self.spare);
@@ -282,19 +282,19 @@ impl Spool {
         }
         bytes.extend_from_slice(self.tail.as_slice());
         self.tail.clear();
-        self.commit = Commit::Flying(target);
+        self.commit = CommitState::InFlight(target);
         Some(DiskOp::Commit { file: target.file, offset: target.offset, bytes })
     }
 
     /// The end of the newest segment, or a new one if there is none with room.
-    fn target(&self) -> Target {
+    fn target(&self) -> CommitTarget {
         let (first, last) = (first_tag(self.tail.as_slice()), self.tail.last);
         let added = self.tail.as_slice().len() as u64;
         match self.segments.back() {
             Some(segment) if segment.len + added <= self.tuning.segment_bytes => {
-                Target { file: segment.file, offset: segment.len, header: 0, first, last }
+                CommitTarget { file: segment.file, offset: segment.len, header: 0, first, last }
             }
-            _ => Target { file: self.next_file, offset: 0, header: 0, first, last },
+            _ => CommitTarget { file: self.next_file, offset: 0, header: 0, first, last },
         }
     }
 
@@ -305,23 +305,23 @@ impl Spool {
             self.lost_from = self.lost_from.or(Some(first));
         }
         let (epoch, lost_from) = (self.epoch.0.clone(), self.lost_from);
-        let header = Header { epoch, first: Some(first_in_segment), lost_from };
+        let header = SegmentHeader { epoch, first: Some(first_in_segment), lost_from };
         record::put(out, 0, |out| {
             serde_json::to_writer(out, &header).expect("strings and numbers go into memory");
         });
     }
 
     fn committed(&mut self, now: Mono, bytes: Vec<u8>, result: Result<(), DiskError>) {
-        let Commit::Flying(target) = self.commit else { return };
-        self.trouble = result.err();
-        if self.trouble.is_some() {
-            self.commit = Commit::Resting(now + SPOOL_RETRY);
+        let CommitState::InFlight(target) = self.commit else { return };
+        self.disk_error = result.err();
+        if self.disk_error.is_some() {
+            self.commit = CommitState::RetryAt(now + SPOOL_RETRY);
             self.tail.put_back(&bytes[target.header..], target.last);
             self.tail.shrink(self.tuning.tail_bytes_max);
             self.spare = bytes;
             return;
         }
-        self.commit = Commit::Idle;
+        self.commit = CommitState::Idle;
         self.extend(target, bytes.len() as u64);
         self.synced = target.last;
         self.spare = self.reader.offer(target.file, target.offset, bytes, &self.segments);
@@ -330,9 +330,9 @@ impl Spool {
         }
     }
 
-    fn extend(&mut self, target: Target, added: u64) {
+    fn extend(&mut self, target: CommitTarget, added: u64) {
         if target.offset == 0 {
-            let Target { file, first, last, .. } = target;
+            let CommitTarget { file, first, last, .. } = target;
             self.segments.push_back(Segment { file, first, last, len: added });
             self.next_file = file.next();
         } else if let Some(segment) = self.segments.back_mut() {

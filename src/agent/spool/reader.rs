@@ -3,7 +3,7 @@
 //! It walks the durable part of the segments, a chunk in memory at a time. While it keeps up, the
 //! bytes of each commit are its next chunk, and the disk is never read.
 //!
-//! Fetch: `Empty` → (asks) `Flying` → `Loaded` → `Empty`; a read that fails rests a second.
+//! Fetch: `Empty` → (asks) `InFlight` → `Loaded` → `Empty`; a read that fails rests a second.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ pub(crate) enum Peek {
 }
 
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct SpoolReader {
     /// The number that is due; a higher one shows a hole.
     expected: u64,
     file: FileNo,
@@ -43,7 +43,7 @@ pub(super) struct Reader {
 enum Fetch {
     Empty,
     /// `at` and `file` are those of the request, unless the reader went elsewhere meanwhile.
-    Flying {
+    InFlight {
         wanted: bool,
     },
     /// Bytes that start at `at - head`.
@@ -51,7 +51,7 @@ enum Fetch {
         chunk: Vec<u8>,
         head: usize,
     },
-    Resting(Mono),
+    RetryAt(Mono),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,10 +60,10 @@ struct Shown {
     len: usize,
 }
 
-impl Reader {
-    pub(super) fn new(expected: u64) -> Reader {
+impl SpoolReader {
+    pub(super) fn new(expected: u64) -> SpoolReader {
         let (file, fetch) = (FileNo(0), Fetch::Empty);
-        Reader { expected, file, at: 0, fetch, shown: None, spare: Vec::new() }
+        SpoolReader { expected, file, at: 0, fetch, shown: None, spare: Vec::new() }
     }
 
     /// Goes to the first event from `expected` on.
@@ -139,7 +139,7 @@ impl Reader {
             return None;
         }
         let left = usize::try_from(segment.len - self.at).unwrap_or(usize::MAX);
-        self.fetch = Fetch::Flying { wanted: true };
+        self.fetch = Fetch::InFlight { wanted: true };
         let buffer = std::mem::take(&mut self.spare);
         let len = left.min(RECORD_CHUNK_BYTES);
         Some(DiskOp::Read { file: self.file, offset: self.at, len, buffer })
@@ -148,15 +148,15 @@ impl Reader {
     /// A chunk that was asked for.
     pub(super) fn fetched(&mut self, now: Mono, chunk: Vec<u8>, good: bool) {
         match self.fetch {
-            Fetch::Flying { wanted: true } if good && !chunk.is_empty() => {
+            Fetch::InFlight { wanted: true } if good && !chunk.is_empty() => {
                 self.fetch = Fetch::Loaded { chunk, head: 0 };
             }
-            Fetch::Flying { wanted: true } => self.fetch = Fetch::Resting(now + SPOOL_RETRY),
-            Fetch::Flying { wanted: false } => {
+            Fetch::InFlight { wanted: true } => self.fetch = Fetch::RetryAt(now + SPOOL_RETRY),
+            Fetch::InFlight { wanted: false } => {
                 self.fetch = Fetch::Empty;
                 self.spare = chunk;
             }
-            Fetch::Empty | Fetch::Loaded { .. } | Fetch::Resting(_) => self.spare = chunk,
+            Fetch::Empty | Fetch::Loaded { .. } | Fetch::RetryAt(_) => self.spare = chunk,
         }
     }
 
@@ -180,13 +180,13 @@ impl Reader {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self.fetch {
-            Fetch::Resting(until) => Some(until),
-            Fetch::Empty | Fetch::Flying { .. } | Fetch::Loaded { .. } => None,
+            Fetch::RetryAt(until) => Some(until),
+            Fetch::Empty | Fetch::InFlight { .. } | Fetch::Loaded { .. } => None,
         }
     }
 
     pub(super) fn tick(&mut self, now: Mono) {
-        if matches!(self.fetch, Fetch::Resting(until) if until <= now) {
+        if matches!(self.fetch, Fetch::RetryAt(until) if until <= now) {
             self.fetch = Fetch::Empty;
         }
     }
@@ -208,9 +208,9 @@ impl Reader {
     fn go_to(&mut self, file: FileNo, at: u64) {
         (self.file, self.at, self.shown) = (file, at, None);
         match &mut self.fetch {
-            Fetch::Flying { wanted } => *wanted = false,
+            Fetch::InFlight { wanted } => *wanted = false,
             Fetch::Loaded { .. } => self.unload(),
-            Fetch::Empty | Fetch::Resting(_) => {}
+            Fetch::Empty | Fetch::RetryAt(_) => {}
         }
     }
 

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::reader::Reader;
-use super::{Commit, Epoch, Header, Segment, Spool, Tail, Tuning};
+use super::reader::SpoolReader;
+use super::{CommitState, Epoch, Segment, SegmentHeader, Spool, SpoolTuning, Tail};
 use crate::base::disk::{DiskDone, DiskOp, FileNo};
 use crate::base::record::{Found, Newest, RECORD_OVERHEAD_BYTES, Scan};
 use crate::base::rng::Rng;
@@ -15,16 +15,16 @@ use crate::base::rng::Rng;
 /// A spool that is being read.
 #[derive(Debug)]
 pub struct Recovery {
-    tuning: Tuning,
+    tuning: SpoolTuning,
     scan: Scan,
     buffer: Vec<u8>,
-    read: Read,
+    read: RecoveredSpool,
     fresh: Epoch,
 }
 
 /// What was read so far.
 #[derive(Debug, Default)]
-struct Read {
+struct RecoveredSpool {
     epoch: Option<Epoch>,
     lost_from: Option<u64>,
     segments: VecDeque<Segment>,
@@ -41,10 +41,10 @@ struct Read {
 impl Recovery {
     /// Starts with the files that are there and their lengths; none are a new spool. `rng` gives it
     /// its epoch.
-    pub fn new(files: Vec<(FileNo, u64)>, tuning: Tuning, rng: &mut Rng) -> Recovery {
+    pub fn new(files: Vec<(FileNo, u64)>, tuning: SpoolTuning, rng: &mut Rng) -> Recovery {
         let fresh = Epoch::random(rng);
         let newest = files.iter().map(|(file, _)| *file).max();
-        let read = Read { newest, ..Read::default() };
+        let read = RecoveredSpool { newest, ..RecoveredSpool::default() };
         Recovery { tuning, scan: Scan::new(files, Newest::Kept), buffer: Vec::new(), read, fresh }
     }
 
@@ -66,7 +66,7 @@ impl Recovery {
 
     /// The spool, which has removals to do if files were useless.
     pub fn finish(self) -> Spool {
-        let Read { epoch, lost_from, segments, empty, newest, torn, .. } = self.read;
+        let RecoveredSpool { epoch, lost_from, segments, empty, newest, torn, .. } = self.read;
         // Not the last file's alone: of a commit that failed, and was made again in a new file,
         // some may stand at the end of the one before.
         let last = segments.iter().map(|segment| segment.last).max().unwrap_or(0);
@@ -85,17 +85,17 @@ impl Recovery {
             segments,
             next_file: newest.map_or(FileNo(1), FileNo::next),
             tail: Tail::default(),
-            commit: Commit::Idle,
+            commit: CommitState::Idle,
             line: Vec::new(),
             spare: Vec::new(),
             removals: empty,
-            reader: Reader::new(expected),
-            trouble: None,
+            reader: SpoolReader::new(expected),
+            disk_error: None,
         }
     }
 }
 
-impl Read {
+impl RecoveredSpool {
     fn found(&mut self, found: Found<'_>) {
         match found {
             Found::Record { tag: 0, body, .. } => self.header(body),
@@ -108,7 +108,7 @@ impl Read {
     }
 
     fn header(&mut self, body: &[u8]) {
-        if let Ok(header) = serde_json::from_slice::<Header>(body) {
+        if let Ok(header) = serde_json::from_slice::<SegmentHeader>(body) {
             self.lost_from = header.lost_from;
             self.opened = header.first;
             self.epoch = Some(Epoch(header.epoch));

@@ -21,10 +21,10 @@ impl Disk {
     }
 
     fn recover(&mut self) -> Spool {
-        self.recover_as(Tuning::default())
+        self.recover_as(SpoolTuning::default())
     }
 
-    fn recover_as(&mut self, tuning: Tuning) -> Spool {
+    fn recover_as(&mut self, tuning: SpoolTuning) -> Spool {
         let mut recovery = Recovery::new(self.lengths(), tuning, &mut Rng::from_seed([1; 32]));
         while let Some(op) = recovery.poll_disk() {
             let done = self.execute(op);
@@ -170,7 +170,7 @@ fn acknowledged_segments_go_and_only_those() {
 
 #[test]
 fn a_full_spool_loses_the_oldest_and_says_so_after_a_restart_too() {
-    let tuning = Tuning { segment_bytes: 40_000, segments_max: 4, tail_bytes_max: 20_000 };
+    let tuning = SpoolTuning { segment_bytes: 40_000, segments_max: 4, tail_bytes_max: 20_000 };
     let mut disk = Disk::default();
     let mut spool = disk.recover_as(tuning);
     for _ in 0..360 {
@@ -196,7 +196,7 @@ fn a_disk_that_takes_nothing_costs_bounded_memory_and_a_hole() {
         disk.run(&mut spool);
         assert!(spool.tail.bytes.len() <= 3 * SPOOL_TAIL_BYTES_MAX);
     }
-    assert!(spool.trouble().is_some());
+    assert!(spool.disk_error().is_some());
     assert_eq!(spool.deadline(), Some(Mono::ZERO + SPOOL_RETRY));
     disk.full = false;
     spool.tick(Mono::ZERO + Duration::from_secs(1));
@@ -218,7 +218,7 @@ fn an_event_that_is_too_long_goes_without_its_data() {
 
 #[test]
 fn a_number_that_a_failed_commit_has_left_behind_is_not_given_again() {
-    let tuning = Tuning { segment_bytes: 1500, segments_max: 4, tail_bytes_max: 1400 };
+    let tuning = SpoolTuning { segment_bytes: 1500, segments_max: 4, tail_bytes_max: 1400 };
     let mut disk = Disk::default();
     let mut spool = disk.recover_as(tuning);
     for _ in 1..=3 {

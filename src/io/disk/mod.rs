@@ -86,7 +86,7 @@ pub enum DiskError {
 pub struct FileSystem {
     pub(crate) total_bytes: u64,
     /// In use by anyone; what is kept back for root counts as free.
-    pub(crate) used_bytes: u64,
+    pub used_bytes: u64,
     /// What this process could still write.
     pub(crate) available_bytes: u64,
 }

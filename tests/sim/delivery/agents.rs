@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use convocate::agent::emitter::{Action, Emitter, Identity};
+use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
 use convocate::agent::spool::recovery;
 use convocate::base::disk::DiskOp;
 use convocate::base::time::Mono;
@@ -133,9 +133,11 @@ impl World {
             }
             if let Some(action) = emitter.poll_action() {
                 match action {
-                    Action::Dial => self.dial(agent),
-                    Action::Measure => emitter.heartbeat(now, json!({ "load": 1 })),
-                    Action::HangUp => panic!("the emitter hangs up: {:?}", emitter.trouble()),
+                    EmitterAction::Dial => self.dial(agent),
+                    EmitterAction::Measure => emitter.heartbeat(now, json!({ "load": 1 })),
+                    EmitterAction::HangUp => {
+                        panic!("the emitter hangs up: {:?}", emitter.last_error())
+                    }
                 }
                 continue;
             }

@@ -16,7 +16,7 @@ pub(super) struct Knobs {
     pub(super) delay_max: Duration,
     pub(super) disk_delay_max: Duration,
     pub(super) data_bytes_max: usize,
-    pub(super) spool: spool::Tuning,
+    pub(super) spool: spool::SpoolTuning,
     pub(super) journal: journal::Tuning,
     /// Whether agents' disks may be full.
     pub(super) disks_fill: bool,
@@ -35,7 +35,7 @@ impl Knobs {
     pub(super) fn roll(dice: &mut Dice) -> Knobs {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         let roomy = dice.percent(50);
-        let small = spool::Tuning {
+        let small = spool::SpoolTuning {
             segment_bytes: u64::from(8192 + dice.below(16_384)),
             segments_max: 2 + dice.index(4),
             tail_bytes_max: 2048 + dice.index(2048),
@@ -49,7 +49,7 @@ impl Knobs {
             data_bytes_max: 1 + dice.index(600),
             spool: if roomy {
                 let segment_bytes = u64::from(8192 + dice.below(100_000));
-                spool::Tuning { segment_bytes, segments_max: 10_000, tail_bytes_max: 1 << 24 }
+                spool::SpoolTuning { segment_bytes, segments_max: 10_000, tail_bytes_max: 1 << 24 }
             } else {
                 small
             },

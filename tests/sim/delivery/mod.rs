@@ -318,7 +318,7 @@ impl World {
         let lossless = self.knobs.roomy && !self.knobs.disks_fill;
         for host in &self.hosts {
             let emitter = host.emitter.as_ref().expect("every agent is back");
-            assert!(emitter.is_live(), "{} has not come back: {:?}", host.id, emitter.trouble());
+            assert!(emitter.is_live(), "{} has not come back: {:?}", host.id, emitter.last_error());
             let (acked, last) = (emitter.spool().acked(), emitter.spool().last_seq());
             assert!(emitter.is_drained(), "{} is stuck: {acked} of {last}", host.id);
             let ledger = &self.ledgers[&host.id];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use convocate::agent::action::{Caller, WorkId};
 use convocate::agent::config::Config;
-use convocate::agent::work::{DiskWork, News, Outcome, Work, WorkError};
+use convocate::agent::work::{DiskWork, Outcome, RuntimeEvent, Work, WorkError};
 use convocate::base::time::{Mono, Now};
 use convocate::rpc::response::{self, Answer};
 use convocate::ssh::ChannelId;
@@ -196,8 +196,8 @@ impl World {
             yard.is_docker_gone = is_gone;
         }
         let news = match is_gone {
-            true => News::Gone("connection refused".to_owned()),
-            false => News::Back,
+            true => RuntimeEvent::Unreachable("connection refused".to_owned()),
+            false => RuntimeEvent::Reachable,
         };
         self.in_yard(agent, |yard| yard.host.news(news));
     }

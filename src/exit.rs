@@ -14,7 +14,8 @@ pub enum Exit {
     Failed,
     /// The command line is wrong.
     Usage,
-    /// `send-image`: the Engine's own files do not have the image; `docker save` may.
+    /// `send-image` of older versions: the Engine's own files do not have the image; `docker save`
+    /// may.
     FilesUnusable,
     /// `attach`: the connection was lost, and `convocate` could not reconnect.
     ConnectionLost,

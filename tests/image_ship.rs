@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use convocate::provision::remote::ship::{self, RECEIVER, SENDER};
-use convocate::provision::run::send::Shipped;
+use convocate::provision::run::send::ShipReport;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::process::{self, CONVOCATE, CONVOCATE_HOST, Finished, Running};
@@ -142,7 +142,7 @@ impl Source {
 
     /// Sends the image as if this machine were another shell host: a sender, a receiver, and us in
     /// the middle.
-    fn relayed(&self) -> Shipped {
+    fn relayed(&self) -> ShipReport {
         let path = format!("PATH={}", self.path().display());
         let sender = ["env", &path, CONVOCATE, SENDER].map(str::to_owned);
         let ssh = self.image.root.dir().join("bin/ssh").display().to_string();

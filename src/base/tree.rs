@@ -12,7 +12,7 @@ use crate::limits::TREE_NAME_BYTES_MAX;
 
 /// What a file is like besides its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attributes {
+pub(crate) struct FileAttributes {
     /// The permission bits, 12 of them.
     pub(crate) mode: u32,
     pub(crate) user: u32,
@@ -27,14 +27,14 @@ pub(crate) struct Attributes {
 
 /// One step through a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Record<'a> {
+pub(crate) enum TreeRecord<'a> {
     /// The directory itself.
-    Top(Attributes),
+    Top(FileAttributes),
     /// A directory, and what follows is in it.
     Directory {
         name: &'a [u8],
         /// What it is like, once all is in it.
-        attributes: Attributes,
+        attributes: FileAttributes,
     },
     /// The open directory is complete.
     Up,
@@ -46,7 +46,7 @@ pub(crate) enum Record<'a> {
         /// Whether links to it may follow. No part of what the tree is.
         has_links: bool,
         /// What it is like.
-        attributes: Attributes,
+        attributes: FileAttributes,
     },
     /// A piece of the content of the file before; between the pieces it is zero.
     Data { offset: u64, bytes: &'a [u8] },
@@ -57,12 +57,12 @@ pub(crate) enum Record<'a> {
         name: &'a [u8],
         /// What it points to, which nobody follows.
         target: &'a [u8],
-        attributes: Attributes,
+        attributes: FileAttributes,
     },
     Fifo {
         name: &'a [u8],
         /// What it is like.
-        attributes: Attributes,
+        attributes: FileAttributes,
     },
 }
 

@@ -9,7 +9,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, ROOT, root_paths};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
-use crate::provision::migrate::messages::Wanted;
+use crate::provision::migrate::messages::MigrateRequest;
 use crate::provision::workflow::migrate_session::{self, MigrateSession, Migrated};
 
 const AGENT: Flag = Flag {
@@ -93,7 +93,7 @@ fn migrate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn receive(_parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     needs_root("convocate-host receive-session")?;
-    let wanted: Wanted = read_request()?;
+    let wanted: MigrateRequest = read_request()?;
     match migrate_session::receive(&wanted, std::io::stdin().lock(), std::io::stdout()) {
         Ok(true) => Ok(Exit::Done),
         // The report has said why.

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::provision::remote::event::{HostEvent, Moved, SessionPhase};
 use crate::provision::remote::{HostError, RemoteError};
 use crate::provision::report::{EndLine, ReportLine, StepResult, beginning};
-use crate::provision::run::send::Shipped;
+use crate::provision::run::send::ShipReport;
 use crate::provision::ship::progress::{Progress, mib};
 use crate::provision::workflow::WorkflowError;
 
@@ -140,7 +140,7 @@ impl<'a, 'b> HostOutput<'a, 'b> {
         is_due
     }
 
-    fn image(&mut self, host: &str, image: &str, shipped: &Shipped) -> Result<(), Failure> {
+    fn image(&mut self, host: &str, image: &str, shipped: &ShipReport) -> Result<(), Failure> {
         if !self.is_json {
             return self.out.text(&format!("[{host}] image {image} … {}", shipped.text()));
         }

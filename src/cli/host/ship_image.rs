@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::provision::remote::ship::Source;
 use crate::provision::run::receive::receive;
 use crate::provision::run::send::{ImageSource, ShipError};
-use crate::provision::ship::messages::{Offer, Wanted};
+use crate::provision::ship::messages::{ImageOffer, ImageRequest};
 use crate::provision::workflow::ship_image::ship_image;
 
 pub(crate) const SHIP_IMAGE: Command = Command {
@@ -75,7 +75,7 @@ fn ship(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let wanted: Wanted = read_request()?;
+    let wanted: ImageRequest = read_request()?;
     let failed = |error: &ShipError| match error {
         // The caller, which joins us with the receiver, has read the reason from it.
         ShipError::There(_) | ShipError::Without(_) => Failure::Exit(Exit::Failed, String::new()),
@@ -94,7 +94,7 @@ fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn take(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     needs_root("convocate-host receive-image")?;
-    let offer: Offer = read_request()?;
+    let offer: ImageOffer = read_request()?;
     let (input, output) = (std::io::stdin().lock(), std::io::stdout());
     match receive(&offer, docker_socket(parsed), input, output) {
         Ok(true) => Ok(Exit::Done),

@@ -32,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use access::{Found, Ids, Kind, look, remove_file, set_access};
-pub(crate) use copy::{Copied, CopyOptions, copy_tree};
+pub(crate) use copy::{CopyOptions, copy_tree};
 pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,
     write_atomic_as,

@@ -9,7 +9,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::base::hex;
-use crate::base::tree::{Attributes, Record, is_name};
+use crate::base::tree::{FileAttributes, TreeRecord, is_name};
 use crate::limits::{
     TREE_CHUNK_BYTES, TREE_EXTENDED_BYTES_MAX, TREE_EXTENDED_MAX, TREE_NAME_BYTES_MAX,
     TREE_RECORD_BYTES_MAX, TREE_TARGET_BYTES_MAX,
@@ -28,44 +28,44 @@ pub(crate) enum ArchiveFault {
     Name,
 }
 
-pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+pub(crate) fn encode(record: &TreeRecord<'_>, out: &mut Vec<u8>) {
     let at = out.len();
     out.extend([0; HEAD_BYTES]);
     match record {
-        Record::Top(attributes) => {
+        TreeRecord::Top(attributes) => {
             out.push(b't');
             push_attributes(attributes, out);
         }
-        Record::Directory { name, attributes } => {
+        TreeRecord::Directory { name, attributes } => {
             out.push(b'd');
             push_bytes(name, out);
             push_attributes(attributes, out);
         }
-        Record::Up => out.push(b'u'),
-        Record::File { name, size, has_links, attributes } => {
+        TreeRecord::Up => out.push(b'u'),
+        TreeRecord::File { name, size, has_links, attributes } => {
             out.push(b'f');
             push_bytes(name, out);
             out.extend(size.to_be_bytes());
             out.push(u8::from(*has_links));
             push_attributes(attributes, out);
         }
-        Record::Data { offset, bytes } => {
+        TreeRecord::Data { offset, bytes } => {
             out.push(b'=');
             out.extend(offset.to_be_bytes());
             push_bytes(bytes, out);
         }
-        Record::Link { name, to } => {
+        TreeRecord::Link { name, to } => {
             out.push(b'l');
             push_bytes(name, out);
             out.extend(to.to_be_bytes());
         }
-        Record::Symlink { name, target, attributes } => {
+        TreeRecord::Symlink { name, target, attributes } => {
             out.push(b's');
             push_bytes(name, out);
             push_bytes(target, out);
             push_attributes(attributes, out);
         }
-        Record::Fifo { name, attributes } => {
+        TreeRecord::Fifo { name, attributes } => {
             out.push(b'p');
             push_bytes(name, out);
             push_attributes(attributes, out);
@@ -75,7 +75,7 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     out[at..at + HEAD_BYTES].copy_from_slice(&length);
 }
 
-fn push_attributes(attributes: &Attributes, out: &mut Vec<u8>) {
+fn push_attributes(attributes: &FileAttributes, out: &mut Vec<u8>) {
     for number in [attributes.mode, attributes.user, attributes.group, attributes.nanos] {
         out.extend(number.to_be_bytes());
     }
@@ -112,7 +112,7 @@ impl Decoder {
     pub(crate) fn push(
         &mut self,
         input: &[u8],
-    ) -> Result<(usize, Option<Record<'_>>), ArchiveFault> {
+    ) -> Result<(usize, Option<TreeRecord<'_>>), ArchiveFault> {
         if std::mem::take(&mut self.is_read) {
             self.held.clear();
         }
@@ -150,13 +150,13 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn record(&mut self) -> Result<Record<'a>, ArchiveFault> {
+    fn record(&mut self) -> Result<TreeRecord<'a>, ArchiveFault> {
         let [kind] = self.array()?;
         Ok(match kind {
-            b't' => Record::Top(self.attributes()?),
-            b'd' => Record::Directory { name: self.name()?, attributes: self.attributes()? },
-            b'u' => Record::Up,
-            b'f' => Record::File {
+            b't' => TreeRecord::Top(self.attributes()?),
+            b'd' => TreeRecord::Directory { name: self.name()?, attributes: self.attributes()? },
+            b'u' => TreeRecord::Up,
+            b'f' => TreeRecord::File {
                 name: self.name()?,
                 size: self.long()?,
                 has_links: match self.array()? {
@@ -166,19 +166,19 @@ impl<'a> Body<'a> {
                 },
                 attributes: self.attributes()?,
             },
-            b'=' => Record::Data { offset: self.long()?, bytes: self.bytes(TREE_CHUNK_BYTES)? },
-            b'l' => Record::Link { name: self.name()?, to: self.long()? },
-            b's' => Record::Symlink {
+            b'=' => TreeRecord::Data { offset: self.long()?, bytes: self.bytes(TREE_CHUNK_BYTES)? },
+            b'l' => TreeRecord::Link { name: self.name()?, to: self.long()? },
+            b's' => TreeRecord::Symlink {
                 name: self.name()?,
                 target: self.bytes(TREE_TARGET_BYTES_MAX)?,
                 attributes: self.attributes()?,
             },
-            b'p' => Record::Fifo { name: self.name()?, attributes: self.attributes()? },
+            b'p' => TreeRecord::Fifo { name: self.name()?, attributes: self.attributes()? },
             _ => return Err(ArchiveFault::Broken),
         })
     }
 
-    fn attributes(&mut self) -> Result<Attributes, ArchiveFault> {
+    fn attributes(&mut self) -> Result<FileAttributes, ArchiveFault> {
         let [mode, user, group, nanos] =
             [self.short()?, self.short()?, self.short()?, self.short()?];
         let seconds = i64::from_be_bytes(self.array()?);
@@ -192,7 +192,7 @@ impl<'a> Body<'a> {
             let value = self.bytes(TREE_EXTENDED_BYTES_MAX)?;
             extended.push((name.to_vec(), value.to_vec()));
         }
-        Ok(Attributes { mode, user, group, seconds, nanos, extended })
+        Ok(FileAttributes { mode, user, group, seconds, nanos, extended })
     }
 
     fn name(&mut self) -> Result<&'a [u8], ArchiveFault> {
@@ -232,13 +232,13 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Takes the next record of the tree.
-    pub(crate) fn add(&mut self, record: &Record<'_>) {
+    pub(crate) fn add(&mut self, record: &TreeRecord<'_>) {
         self.record.clear();
         match record {
             // Other names of it may lie outside of the tree, where nobody looks.
-            Record::File { name, size, has_links: true, attributes } => {
+            TreeRecord::File { name, size, has_links: true, attributes } => {
                 let (size, attributes) = (*size, attributes.clone());
-                let file = Record::File { name, size, has_links: false, attributes };
+                let file = TreeRecord::File { name, size, has_links: false, attributes };
                 encode(&file, &mut self.record);
             }
             record => encode(record, &mut self.record),

@@ -7,7 +7,7 @@ use crate::base::uuid::Uuid;
 /// What the agent host is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) enum Wanted {
+pub(crate) enum MigrateRequest {
     /// Say what is there of these.
     Look(Vec<Uuid>),
     /// Take the directory that follows.
@@ -25,9 +25,9 @@ pub(crate) enum Wanted {
 /// What the agent host says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Word {
+pub(crate) enum MigrateReply {
     /// What is there, in the order of the question.
-    There(Vec<There>),
+    There(Vec<HeldSession>),
     /// It can come.
     Ready,
     /// It lies there whole, and this is its hash.
@@ -42,7 +42,7 @@ pub(crate) enum Word {
 
 /// What an agent host has of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct There {
+pub(crate) struct HeldSession {
     /// Whether it has its directory.
     pub(crate) home: bool,
     /// The hash of what has arrived from another host and may still lie there, too.
@@ -52,7 +52,7 @@ pub(crate) struct There {
 /// What the sender says when the hashes are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
+pub(crate) enum MigrateDecision {
     /// Give it its name.
     Register,
 }

@@ -12,6 +12,9 @@
 //! directory gets its own only when both hashes are the same; only then, and when the agent lists
 //! it, the source goes.
 //!
+//! Records and not tar: the hash needs them at both ends anyway, whoever carries the bytes, and a
+//! record names one step in the open directory, so nothing that is sent can reach outside.
+//!
 //! | file | what it is |
 //! | --- | --- |
 //! | [`archive`] | records as bytes, and the hash of a tree |

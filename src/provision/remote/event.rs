@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::uuid::Uuid;
 use crate::io::disk::TreeRead;
 use crate::provision::report::{EndLine, ReportLine};
-use crate::provision::run::send::Shipped;
+use crate::provision::run::send::ShipReport;
 use crate::provision::ship::progress::Progress;
 
 /// Takes what happens on a host, by the host's name; whether anybody listens.
@@ -34,7 +34,7 @@ pub(crate) enum HostEvent {
     },
     ImageShipped {
         image: String,
-        shipped: Shipped,
+        shipped: ShipReport,
     },
     /// A session that is moved to the host.
     Session {

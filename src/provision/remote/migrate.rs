@@ -16,7 +16,9 @@ use crate::base::uuid::Uuid;
 use crate::io::disk::{Contents, DiskError, TreeRead, read_tree};
 use crate::limits::{SHIP_FRAME_BYTES, SHIP_PROGRESS_INTERVAL, TREE_WORD_BYTES_MAX};
 use crate::provision::migrate::archive::{Manifest, encode};
-use crate::provision::migrate::messages::{There, Verdict, Wanted, Word};
+use crate::provision::migrate::messages::{
+    HeldSession, MigrateDecision, MigrateReply, MigrateRequest,
+};
 use crate::provision::ship::frame::Packer;
 use crate::provision::ship::progress::Progress;
 
@@ -55,16 +57,16 @@ pub(crate) fn hash(home: &Path) -> Result<String, MoveError> {
 
 impl HostSession<'_> {
     /// What the host has of these sessions.
-    pub(crate) fn sessions(&self, ids: Vec<Uuid>) -> Result<Vec<There>, MoveError> {
+    pub(crate) fn sessions(&self, ids: Vec<Uuid>) -> Result<Vec<HeldSession>, MoveError> {
         let count = ids.len();
-        match self.tell_sessions(&Wanted::Look(ids))? {
-            Word::There(all) if all.len() == count => Ok(all),
+        match self.tell_sessions(&MigrateRequest::Look(ids))? {
+            MigrateReply::There(all) if all.len() == count => Ok(all),
             _ => Err(MoveError::Remote(RemoteError::Report)),
         }
     }
 
     /// Has the host do something that needs nothing more.
-    pub(crate) fn tell_sessions(&self, wanted: &Wanted) -> Result<Word, MoveError> {
+    pub(crate) fn tell_sessions(&self, wanted: &MigrateRequest) -> Result<MigrateReply, MoveError> {
         let mut receiver = ReceiverProcess::start(&self.words(RECEIVER), wanted)?;
         let word = receiver.word()?;
         receiver.end().map(|()| word)
@@ -79,7 +81,8 @@ impl HostSession<'_> {
         mut tell: impl FnMut(&Progress) -> bool,
     ) -> Result<Moved, MoveError> {
         let interrupts = self.interrupts();
-        let receiver = ReceiverProcess::start(&self.words(RECEIVER), &Wanted::Take { id, bytes })?;
+        let receiver =
+            ReceiverProcess::start(&self.words(RECEIVER), &MigrateRequest::Take { id, bytes })?;
         let moved = receiver
             .take(home, bytes, |progress| !interrupts.has_come() && progress.is_none_or(&mut tell));
         // The terminal sends Ctrl-C to ssh as well, which may be seen first.
@@ -147,7 +150,7 @@ struct ReceiverProcess {
 }
 
 impl ReceiverProcess {
-    fn start(words: &[String], wanted: &Wanted) -> Result<ReceiverProcess, MoveError> {
+    fn start(words: &[String], wanted: &MigrateRequest) -> Result<ReceiverProcess, MoveError> {
         let mut child = spawn(words)?;
         let input = child.stdin.take().expect("it is piped");
         let output = child.stdout.take().expect("it is piped");
@@ -165,15 +168,15 @@ impl ReceiverProcess {
         go_on: impl FnMut(Option<&Progress>) -> bool,
     ) -> Result<Moved, MoveError> {
         let begun = Instant::now();
-        let Word::Ready = self.word()? else { return Err(RemoteError::Report.into()) };
+        let MigrateReply::Ready = self.word()? else { return Err(RemoteError::Report.into()) };
         let (read, sha256, wire_bytes) = send(home, bytes, &mut self, go_on)?;
         match self.word()? {
-            Word::Whole { sha256: there } if there == sha256 => {}
-            Word::Whole { .. } => return Err(MoveError::Hash),
+            MigrateReply::Whole { sha256: there } if there == sha256 => {}
+            MigrateReply::Whole { .. } => return Err(MoveError::Hash),
             _ => return Err(RemoteError::Report.into()),
         }
-        self.say(&Verdict::Register)?;
-        let Word::Registered = self.word()? else { return Err(RemoteError::Report.into()) };
+        self.say(&MigrateDecision::Register)?;
+        let MigrateReply::Registered = self.word()? else { return Err(RemoteError::Report.into()) };
         self.end()?;
         Ok(Moved { read, sha256, wire_bytes, took: begun.elapsed() })
     }
@@ -193,7 +196,7 @@ impl ReceiverProcess {
     }
 
     /// The next word; a failure is an error.
-    fn word(&mut self) -> Result<Word, MoveError> {
+    fn word(&mut self) -> Result<MigrateReply, MoveError> {
         let mut piece = [0];
         loop {
             // Byte by byte: there are few lines, and what is behind one stays for the next.
@@ -203,7 +206,7 @@ impl ReceiverProcess {
             self.lines.push(&piece).map_err(|_| RemoteError::Report)?;
             let Some(line) = self.lines.next_line() else { continue };
             match serde_json::from_slice(&line) {
-                Ok(Word::Failed(error)) => return Err(MoveError::There(error)),
+                Ok(MigrateReply::Failed(error)) => return Err(MoveError::There(error)),
                 Ok(word) => return Ok(word),
                 // What a login shell says of itself is no word.
                 Err(_) if !line.starts_with(b"{") => {}

@@ -20,8 +20,8 @@ use super::session::HostSession;
 use super::talk::SSH_FAILED;
 use crate::exit::Exit;
 use crate::limits::{PROVISION_REQUEST_BYTES_MAX, SHIP_FRAME_BYTES};
-use crate::provision::run::send::{ImageSource, ShipError, Shipped, Words};
-use crate::provision::ship::messages::{Wanted, Word};
+use crate::provision::run::send::{ImageSource, ReceiverMessages, ShipError, ShipReport};
+use crate::provision::ship::messages::{ImageRequest, ReceiverMessage};
 use crate::provision::ship::progress::Progress;
 
 /// The command of our programs that takes an image.
@@ -40,13 +40,13 @@ pub enum Source {
 
 impl HostSession<'_> {
     /// Sends `image`, a name with a tag, from `source` to the host's Engine: [`ship`]. `tell` gets
-    /// each progress as far as it is known, and says whether to go on; Ctrl-C ends it, too.
+    /// each progress as far as it is inspected, and says whether to go on; Ctrl-C ends it, too.
     pub(crate) fn ship(
         &self,
         source: &Source,
         image: &str,
         tell: &mut dyn FnMut(&Progress) -> bool,
-    ) -> Result<Shipped, ShipError> {
+    ) -> Result<ShipReport, ShipError> {
         let interrupts = self.interrupts();
         ship(source, &self.words(RECEIVER), image, &mut |progress| {
             !interrupts.has_come() && progress.is_none_or(&mut *tell)
@@ -66,7 +66,7 @@ pub fn ship(
     receiver: &[String],
     image: &str,
     tell: &mut impl FnMut(Option<&Progress>) -> bool,
-) -> Result<Shipped, ShipError> {
+) -> Result<ShipReport, ShipError> {
     let begun = Instant::now();
     let mut once = |whole| match source {
         Source::Here(socket) => {
@@ -77,7 +77,7 @@ pub fn ship(
             end(child, shipped)
         }
         Source::There(sender) => {
-            let wanted = Wanted { image: image.to_owned(), whole };
+            let wanted = ImageRequest { image: image.to_owned(), whole };
             relay(sender, receiver, &wanted, &mut || tell(None))
         }
     };
@@ -101,7 +101,7 @@ fn start(words: &[String]) -> Result<(Child, ChildStdout, ChildStdin), ShipError
 }
 
 /// Waits for an end that has said its last word, and had its pipes closed.
-fn end(mut child: Child, shipped: Result<Shipped, ShipError>) -> Result<Shipped, ShipError> {
+fn end(mut child: Child, shipped: Result<ShipReport, ShipError>) -> Result<ShipReport, ShipError> {
     let status = child.wait();
     match shipped {
         Ok(_) if !status.is_ok_and(|status| status.success()) => Err(ShipError::Cut),
@@ -115,9 +115,9 @@ fn end(mut child: Child, shipped: Result<Shipped, ShipError>) -> Result<Shipped,
 fn relay(
     sender: &[String],
     receiver: &[String],
-    wanted: &Wanted,
+    wanted: &ImageRequest,
     go_on: &mut impl FnMut() -> bool,
-) -> Result<Shipped, ShipError> {
+) -> Result<ShipReport, ShipError> {
     let (mut sending, frames, mut back) = start(sender)?;
     let (receiving, words, forth) = start(receiver)?;
     let mut line = serde_json::to_vec(wanted).expect("it is text");
@@ -175,7 +175,7 @@ fn pass_frames(
         }
         if is_loaded.load(Ordering::Acquire) {
             if report.len() + length > PROVISION_REQUEST_BYTES_MAX {
-                return Err(ShipError::Word);
+                return Err(ShipError::Unexpected);
             }
             report.extend_from_slice(&space[..length]);
         } else if forth.write_all(&space[..length]).is_err() {
@@ -191,14 +191,14 @@ fn pass_words(
     mut back: ChildStdin,
     is_loaded: &AtomicBool,
 ) -> Result<(), ShipError> {
-    let mut words = Words::new(words);
+    let mut words = ReceiverMessages::new(words);
     let mut held = 0;
     loop {
-        let word = words.hear().map_err(|error| error.without(held))?;
-        if let Word::Have { layers, .. } = &word {
+        let word = words.next_message().map_err(|error| error.without(held))?;
+        if let ReceiverMessage::Have { layers, .. } = &word {
             held = *layers;
         }
-        let is_last = matches!(word, Word::Loaded { .. });
+        let is_last = matches!(word, ReceiverMessage::Loaded { .. });
         // Before the sender hears it: all that it sends from then on is its report.
         is_loaded.store(is_last, Ordering::Release);
         let mut line = serde_json::to_vec(&word).expect("a word is text and numbers");

@@ -1,6 +1,6 @@
 //! An image's archive, as the Engine hands it out.
 
-use super::docker::{Download, Engine};
+use super::docker::{DockerEngine, Download};
 use crate::docker::{DockerError, DockerResponse, call};
 use crate::limits::SHIP_FRAME_BYTES;
 use crate::provision::ship::archive::{ArchiveScan, ArchivedImage};
@@ -12,7 +12,7 @@ pub(super) type ArchiveError = String;
 ///
 /// # Errors
 /// One sentence.
-pub(super) fn open(engine: &Engine, id: &str) -> Result<Download, ArchiveError> {
+pub(super) fn open(engine: &DockerEngine, id: &str) -> Result<Download, ArchiveError> {
     let archive = engine.open(&call::image_save(id)).map_err(from_engine)?;
     if archive.status() != 200 {
         let refused = archive.whole().and_then(DockerResponse::accepted);
@@ -45,7 +45,7 @@ pub(super) fn each_piece<E: From<ArchiveError>>(
 /// # Errors
 /// One sentence.
 pub(super) fn scan(
-    engine: &Engine,
+    engine: &DockerEngine,
     id: &str,
     digests: &[String],
 ) -> Result<Option<ArchivedImage>, ArchiveError> {

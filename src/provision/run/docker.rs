@@ -13,7 +13,7 @@ use crate::limits::{DOCKER_BODY_BYTES_MAX, DOCKER_STREAM_BYTES};
 
 /// Where an Engine listens.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine {
+pub(crate) struct DockerEngine {
     pub(crate) socket: PathBuf,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Upload {
     stream: UnixStream,
 }
 
-impl Engine {
+impl DockerEngine {
     /// Makes a call, and reads all of its answer.
     ///
     /// # Errors

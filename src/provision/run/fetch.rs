@@ -20,7 +20,7 @@ use crate::provision::order::{Answer, End};
 use crate::provision::vm::spec::Sha256Hex;
 
 /// What is to be fetched.
-pub(super) struct Wanted<'a> {
+pub(super) struct FetchRequest<'a> {
     pub(super) url: &'a str,
     pub(super) sha256: &'a Sha256Hex,
     pub(super) path: &'a Path,
@@ -31,7 +31,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub(super) fn fetch(
     waiter: &mut Waiter,
     clock: &Clock,
-    wanted: &Wanted<'_>,
+    wanted: &FetchRequest<'_>,
 ) -> io::Result<Result<Answer, Stopped>> {
     let part = part(wanted.path);
     let mut is_resumed = fs::metadata(&part).is_ok_and(|found| found.len() > 0);
@@ -62,7 +62,7 @@ pub(super) fn fetch(
             return Ok(Ok(Answer::Failed(error.to_string())));
         }
         if !std::mem::take(&mut is_resumed) {
-            let Wanted { url, sha256, .. } = wanted;
+            let FetchRequest { url, sha256, .. } = wanted;
             return Ok(Ok(Answer::Failed(format!(
                 "what came from {url} has SHA-256 {found}, and {sha256} is expected; it was thrown \
                  away"
@@ -91,7 +91,7 @@ enum Adopted {
 }
 
 /// Moves what has come to its place, if it is right.
-fn adopt(part: &Path, wanted: &Wanted<'_>) -> Result<Adopted, String> {
+fn adopt(part: &Path, wanted: &FetchRequest<'_>) -> Result<Adopted, String> {
     let found = sha256(part).map_err(|error| format!("cannot read {}: {error}", part.display()))?;
     if found != wanted.sha256.as_str() {
         return Ok(Adopted::Wrong(found));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
-use super::docker::Engine;
+use super::docker::DockerEngine;
 use crate::docker::call;
 use crate::io::disk::{self, Links};
 use crate::io::signals;
@@ -17,7 +17,7 @@ use crate::provision::logs::authority;
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
 use crate::provision::logs::user::LogUser;
 use crate::provision::order::Account;
-use crate::provision::ship::messages::known;
+use crate::provision::ship::messages::inspected;
 use crate::rpc::agent_id::AgentId;
 use crate::x509::Certificate;
 
@@ -39,8 +39,8 @@ pub(crate) fn text(path: &Path, limit: usize) -> Result<Option<Zeroizing<String>
 /// The layers of an image by their hashes, as JSON; `None` if the Engine of this machine does not
 /// have it, or is not there.
 pub(crate) fn image_layers(image: &str) -> Option<String> {
-    let engine = Engine { socket: PathBuf::from(DOCKER_SOCKET) };
-    let found = engine.ask(&call::image_inspect(image)).and_then(known).ok()??;
+    let engine = DockerEngine { socket: PathBuf::from(DOCKER_SOCKET) };
+    let found = engine.ask(&call::image_inspect(image)).and_then(inspected).ok()??;
     serde_json::to_string(&found.layers).ok()
 }
 

@@ -117,9 +117,11 @@ fn carry_out(
         }
         Order::Do(Action::SetAccess { path, access }) => done(files::set_access(&path, &access)),
         Order::Do(Action::Remove(path)) => done(files::remove(&path)),
-        Order::Do(Action::Fetch { url, sha256, path }) => {
-            fetch::fetch(waiter, clock, &fetch::Wanted { url: &url, sha256: &sha256, path: &path })
-        }
+        Order::Do(Action::Fetch { url, sha256, path }) => fetch::fetch(
+            waiter,
+            clock,
+            &fetch::FetchRequest { url: &url, sha256: &sha256, path: &path },
+        ),
     }
 }
 

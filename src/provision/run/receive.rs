@@ -11,13 +11,15 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::archive;
-use super::docker::{Engine, Upload};
+use super::docker::{DockerEngine, Upload};
 use crate::docker::{DockerError, call};
 use crate::limits::{DOCKER_STREAM_BYTES, SHIP_IMAGES_MAX};
 use crate::provision::ship::archive::divide;
 use crate::provision::ship::frame::{Unpacked, Unpacker};
 use crate::provision::ship::layer_filter::LayerFilter;
-use crate::provision::ship::messages::{Known, Offer, Word, is_containerd_store, known, loaded_id};
+use crate::provision::ship::messages::{
+    ImageOffer, InspectedImage, ReceiverMessage, inspected, is_containerd_store, loaded_id,
+};
 use crate::provision::ship::tar::TarFault;
 
 /// Takes an offered image from `input`, and says what comes of it on `output`: whether that is the
@@ -26,48 +28,48 @@ use crate::provision::ship::tar::TarFault;
 /// # Errors
 /// When nobody reads what is said. Everything else is said.
 pub(crate) fn receive(
-    offer: &Offer,
+    offer: &ImageOffer,
     docker_socket: PathBuf,
     mut input: impl Read,
     mut output: impl Write,
 ) -> io::Result<bool> {
-    let engine = Engine { socket: docker_socket };
+    let engine = DockerEngine { socket: docker_socket };
     let last = match take(&engine, offer, &mut input, &mut output) {
         Ok(word) => word,
-        Err(Trouble::Output(error)) => return Err(error),
-        Err(Trouble::Told(error)) => Word::Failed { error },
+        Err(ReceiveError::Output(error)) => return Err(error),
+        Err(ReceiveError::Failed(error)) => ReceiverMessage::Failed { error },
     };
-    say(&mut output, &last)?;
-    Ok(matches!(last, Word::Loaded { .. }))
+    send_message(&mut output, &last)?;
+    Ok(matches!(last, ReceiverMessage::Loaded { .. }))
 }
 
-enum Trouble {
+enum ReceiveError {
     /// Nobody reads.
     Output(io::Error),
-    Told(String),
+    Failed(String),
 }
 
-impl From<DockerError> for Trouble {
-    fn from(error: DockerError) -> Trouble {
-        Trouble::Told(format!("docker: {error}"))
+impl From<DockerError> for ReceiveError {
+    fn from(error: DockerError) -> ReceiveError {
+        ReceiveError::Failed(format!("docker: {error}"))
     }
 }
 
-impl From<String> for Trouble {
-    fn from(text: String) -> Trouble {
-        Trouble::Told(text)
+impl From<String> for ReceiveError {
+    fn from(text: String) -> ReceiveError {
+        ReceiveError::Failed(text)
     }
 }
 
 fn take(
-    engine: &Engine,
-    offer: &Offer,
+    engine: &DockerEngine,
+    offer: &ImageOffer,
     input: &mut impl Read,
     output: &mut impl Write,
-) -> Result<Word, Trouble> {
+) -> Result<ReceiverMessage, ReceiveError> {
     let (name, tag) = offer.check()?;
     let is_there = inspect(engine, &offer.id)?.is_some();
-    let mut have = Word::Have { layers: 0, is_there, why_whole: None };
+    let mut have = ReceiverMessage::Have { layers: 0, is_there, why_whole: None };
     let mut own = None;
     if !offer.whole
         && !is_there
@@ -80,20 +82,23 @@ fn take(
                 Err(why) => (layers, why_whole) = (0, Some(why)),
             }
         }
-        have = Word::Have { layers, is_there, why_whole };
+        have = ReceiverMessage::Have { layers, is_there, why_whole };
     }
-    say(output, &have).map_err(Trouble::Output)?;
+    send_message(output, &have).map_err(ReceiveError::Output)?;
     let (id, sha256, bytes) = match is_there {
         true => (offer.id.clone(), String::new(), 0),
         false => load(engine, offer, own, input)?,
     };
     engine.ask(&call::image_tag(&id, name, tag))?.accepted()?;
-    Ok(Word::Loaded { sha256, bytes })
+    Ok(ReceiverMessage::Loaded { sha256, bytes })
 }
 
 /// The image that has most of the offered image's lowest layers, and how many those are.
-fn nearest_image(engine: &Engine, offer: &Offer) -> Result<Option<(Known, usize)>, DockerError> {
-    let mut nearest: Option<(Known, usize)> = None;
+fn nearest_image(
+    engine: &DockerEngine,
+    offer: &ImageOffer,
+) -> Result<Option<(InspectedImage, usize)>, DockerError> {
+    let mut nearest: Option<(InspectedImage, usize)> = None;
     for image in engine.ask(&call::all_images())?.images()?.iter().take(SHIP_IMAGES_MAX) {
         // One that is removed meanwhile has none.
         if let Some(image) = inspect(engine, &image.id)? {
@@ -106,8 +111,8 @@ fn nearest_image(engine: &Engine, offer: &Offer) -> Result<Option<(Known, usize)
     Ok(nearest)
 }
 
-fn inspect(engine: &Engine, id: &str) -> Result<Option<Known>, DockerError> {
-    known(engine.ask(&call::image_inspect(id))?)
+fn inspect(engine: &DockerEngine, id: &str) -> Result<Option<InspectedImage>, DockerError> {
+    inspected(engine.ask(&call::image_inspect(id))?)
 }
 
 /// Layers that the Engine has, and that an archive must have all the same: containerd's store takes
@@ -124,9 +129,9 @@ impl OwnLayers {
     /// # Errors
     /// One sentence, if the Engine cannot hand them out.
     fn look(
-        engine: &Engine,
-        offer: &Offer,
-        image: &Known,
+        engine: &DockerEngine,
+        offer: &ImageOffer,
+        image: &InspectedImage,
         held: usize,
     ) -> Result<OwnLayers, String> {
         let why = |error: &str| format!("the Engine there cannot hand out its own layers: {error}");
@@ -137,13 +142,13 @@ impl OwnLayers {
     }
 
     /// Puts the layers into an archive that the Engine is taking.
-    fn copy(mut self, engine: &Engine, upload: &mut Upload) -> Result<(), Trouble> {
+    fn copy(mut self, engine: &DockerEngine, upload: &mut Upload) -> Result<(), ReceiveError> {
         let mut piece = Vec::new();
-        let fault = |fault: TarFault| Trouble::Told(fault.to_string());
+        let fault = |fault: TarFault| ReceiveError::Failed(fault.to_string());
         archive::each_piece(archive::open(engine, &self.id)?, |bytes| {
             piece.clear();
             self.filter.push(bytes, &mut piece).map_err(fault)?;
-            Ok::<_, Trouble>(upload.write(&piece)?)
+            Ok::<_, ReceiveError>(upload.write(&piece)?)
         })?;
         self.filter.finish().map_err(fault)
     }
@@ -152,11 +157,11 @@ impl OwnLayers {
 /// Brings what is sent into the Engine, behind its own layers where they are needed: the image's id
 /// there, and hash and length of what was sent.
 fn load(
-    engine: &Engine,
-    offer: &Offer,
+    engine: &DockerEngine,
+    offer: &ImageOffer,
     own: Option<OwnLayers>,
     input: &mut impl Read,
-) -> Result<(String, String, u64), Trouble> {
+) -> Result<(String, String, u64), ReceiveError> {
     let mut upload = engine.send(&call::image_load(), "application/x-tar")?;
     if let Some(own) = own {
         own.copy(engine, &mut upload)?;
@@ -174,7 +179,7 @@ fn load(
     };
     match there.filter(|image| image.layers == offer.layers) {
         Some(image) => Ok((image.id, unpacker.hash(), unpacker.plain_bytes())),
-        None => Err(Trouble::Told(format!(
+        None => Err(ReceiveError::Failed(format!(
             "the Engine took the archive and has no image {} of these layers",
             offer.id
         ))),
@@ -186,21 +191,23 @@ fn pour(
     input: &mut impl Read,
     unpacker: &mut Unpacker,
     upload: &mut Upload,
-) -> Result<(), Trouble> {
+) -> Result<(), ReceiveError> {
     let mut space = vec![0; DOCKER_STREAM_BYTES];
     loop {
         let length = match input.read(&mut space) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Trouble::Told(format!("standard input: {error}"))),
+            Err(error) => return Err(ReceiveError::Failed(format!("standard input: {error}"))),
         };
         if length == 0 {
-            return Err(Trouble::Told("the connection ended in the middle of the image".into()));
+            return Err(ReceiveError::Failed(
+                "the connection ended in the middle of the image".into(),
+            ));
         }
         let mut rest = &space[..length];
         while !rest.is_empty() {
             let (taken, unpacked) =
-                unpacker.push(rest).map_err(|fault| Trouble::Told(fault.to_string()))?;
+                unpacker.push(rest).map_err(|fault| ReceiveError::Failed(fault.to_string()))?;
             rest = &rest[taken..];
             match unpacked {
                 Unpacked::More => {}
@@ -211,7 +218,7 @@ fn pour(
     }
 }
 
-fn say(output: &mut impl Write, word: &Word) -> io::Result<()> {
+fn send_message(output: &mut impl Write, word: &ReceiverMessage) -> io::Result<()> {
     let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
     output.write_all(&line)?;

@@ -15,14 +15,16 @@ use std::path::Path;
 
 use crate::base::lines::Lines;
 use crate::base::rng::Rng;
-use crate::base::tree::Record;
+use crate::base::tree::TreeRecord;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Contents, DiskError, Links, TreeWriter, read_tree};
 use crate::io::entropy;
 use crate::limits::{SHIP_FRAME_BYTES, TREE_WORD_BYTES_MAX};
 use crate::paths::{ARRIVAL_PREFIX, Paths};
 use crate::provision::migrate::archive::{Decoder, Manifest};
-use crate::provision::migrate::messages::{There, Verdict, Wanted, Word};
+use crate::provision::migrate::messages::{
+    HeldSession, MigrateDecision, MigrateReply, MigrateRequest,
+};
 use crate::provision::ship::frame::{Unpacked, Unpacker};
 
 /// Does what is wanted, and says what comes of it on `output`: whether it was done. `pick_up` has
@@ -32,38 +34,38 @@ use crate::provision::ship::frame::{Unpacked, Unpacker};
 /// When nobody reads what is said. Everything else is said.
 pub(crate) fn receive_session(
     paths: &Paths,
-    wanted: &Wanted,
+    wanted: &MigrateRequest,
     mut input: impl Read,
     mut output: impl Write,
     pick_up: impl FnOnce() -> Result<(), String>,
 ) -> io::Result<bool> {
     let done = match wanted {
-        Wanted::Look(ids) => {
-            ids.iter().map(|&id| look(paths, id)).collect::<Result<_, _>>().map(Word::There)
+        MigrateRequest::Look(ids) => {
+            ids.iter().map(|&id| look(paths, id)).collect::<Result<_, _>>().map(MigrateReply::There)
         }
-        Wanted::Take { id, bytes } => {
-            take(paths, *id, *bytes, &mut input, &mut output).map(|()| Word::Registered)
+        MigrateRequest::Take { id, bytes } => {
+            take(paths, *id, *bytes, &mut input, &mut output).map(|()| MigrateReply::Registered)
         }
-        Wanted::PickUp => pick_up().map(|()| Word::Done),
-        Wanted::Forget(ids) => ids
+        MigrateRequest::PickUp => pick_up().map(|()| MigrateReply::Done),
+        MigrateRequest::Forget(ids) => ids
             .iter()
             .try_for_each(|&id| disk::remove_tree(&paths.session_receipt(id)))
-            .map(|()| Word::Done)
+            .map(|()| MigrateReply::Done)
             .map_err(text),
     };
-    let word = done.unwrap_or_else(Word::Failed);
+    let word = done.unwrap_or_else(MigrateReply::Failed);
     say(&mut output, &word)?;
-    Ok(!matches!(word, Word::Failed(_)))
+    Ok(!matches!(word, MigrateReply::Failed(_)))
 }
 
-fn look(paths: &Paths, id: Uuid) -> Result<There, String> {
+fn look(paths: &Paths, id: Uuid) -> Result<HeldSession, String> {
     let receipt = paths.session_receipt(id);
     let receipt = match disk::read_bounded(&receipt, TREE_WORD_BYTES_MAX, Links::Refuse) {
         Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim().to_owned()),
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(text(error)),
     };
-    Ok(There { home: is_there(&paths.session(id)), receipt })
+    Ok(HeldSession { home: is_there(&paths.session(id)), receipt })
 }
 
 fn is_there(path: &Path) -> bool {
@@ -90,7 +92,7 @@ fn take(
         ));
     }
     remove_left_over(paths, id)?;
-    say(output, &Word::Ready).map_err(|error| error.to_string())?;
+    say(output, &MigrateReply::Ready).map_err(|error| error.to_string())?;
     // A name of its own: another end of a lost connection may still write to the one before.
     let number = u64::from_le_bytes(Rng::from_seed(entropy::seed()).bytes());
     let staging = paths.session_arrival(id, number);
@@ -130,11 +132,11 @@ fn stage(staging: &Path, input: &mut impl Read, output: &mut impl Write) -> Resu
     });
     read.map_err(text)?;
     let sha256 = manifest.finish();
-    let whole = Word::Whole { sha256: sha256.clone() };
+    let whole = MigrateReply::Whole { sha256: sha256.clone() };
     say(output, &whole).map_err(|error| error.to_string())?;
     let line = next_line(input, &mut rest)?;
     match serde_json::from_slice(&line) {
-        Ok(Verdict::Register) => Ok(sha256),
+        Ok(MigrateDecision::Register) => Ok(sha256),
         Err(_) => Err("the sender does not say that it is whole".to_owned()),
     }
 }
@@ -149,7 +151,7 @@ fn register(paths: &Paths, id: Uuid, staging: &Path, hash: &str) -> Result<(), S
 /// From the frames into `take`, up to their end; what has come behind it.
 fn pour(
     input: &mut impl Read,
-    mut take: impl FnMut(Record<'_>) -> Result<(), String>,
+    mut take: impl FnMut(TreeRecord<'_>) -> Result<(), String>,
 ) -> Result<Vec<u8>, String> {
     let (mut unpacker, mut decoder) = (Unpacker::default(), Decoder::default());
     let mut space = vec![0; SHIP_FRAME_BYTES];
@@ -199,7 +201,7 @@ fn read(input: &mut impl Read, space: &mut [u8]) -> Result<usize, String> {
     }
 }
 
-fn say(output: &mut impl Write, word: &Word) -> io::Result<()> {
+fn say(output: &mut impl Write, word: &MigrateReply) -> io::Result<()> {
     let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
     output.write_all(&line)?;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::archive;
-use super::docker::{Download, Engine};
+use super::docker::{DockerEngine, Download};
 use crate::base::lines::Lines;
 use crate::base::ustar;
 use crate::docker::{DockerError, call};
@@ -29,12 +29,12 @@ use crate::limits::{
 use crate::provision::ship::archive::divide;
 use crate::provision::ship::frame::Packer;
 use crate::provision::ship::layer_filter::LayerFilter;
-use crate::provision::ship::messages::{Offer, Word, known};
+use crate::provision::ship::messages::{ImageOffer, ReceiverMessage, inspected};
 use crate::provision::ship::progress::{Progress, mib};
 
 /// An image that is on the host under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shipped {
+pub struct ShipReport {
     pub id: String,
     pub layers: usize,
     /// Those that were sent.
@@ -67,7 +67,7 @@ pub enum ShipError {
     /// The connection was lost.
     Cut,
     /// It says something that is no word of these.
-    Word,
+    Unexpected,
     /// The operator wants it to end.
     Interrupted,
     /// What arrived is not what was sent, by their SHA-256.
@@ -76,8 +76,8 @@ pub enum ShipError {
 
 /// An image that is to be sent.
 pub(crate) struct ImageSource {
-    engine: Engine,
-    offer: Offer,
+    engine: DockerEngine,
+    offer: ImageOffer,
     /// Bytes of all layers, by the Engine's count.
     size: u64,
 }
@@ -95,13 +95,13 @@ struct Content {
 }
 
 /// The receiver, which hears us and says words.
-struct Receiving<R, W> {
+struct ReceiverLink<R, W> {
     output: W,
-    words: Words<R>,
+    words: ReceiverMessages<R>,
 }
 
 /// What a receiver says.
-pub(crate) struct Words<R> {
+pub(crate) struct ReceiverMessages<R> {
     input: R,
     lines: Lines,
 }
@@ -113,14 +113,14 @@ impl ImageSource {
     /// [`ShipError::Here`].
     pub(crate) fn new(image: &str, socket: PathBuf) -> Result<ImageSource, ShipError> {
         let here = |error: DockerError| ShipError::Here(format!("docker: {error}"));
-        let engine = Engine { socket };
-        let found = engine.ask(&call::image_inspect(image)).and_then(known).map_err(here)?;
+        let engine = DockerEngine { socket };
+        let found = engine.ask(&call::image_inspect(image)).and_then(inspected).map_err(here)?;
         let Some(found) = found else {
             let text = format!("there is no image {image} here; convocate install builds it");
             return Err(ShipError::Here(text));
         };
         let (id, layers) = (found.id, found.layers);
-        let offer = Offer { id, name: image.to_owned(), layers, whole: false };
+        let offer = ImageOffer { id, name: image.to_owned(), layers, whole: false };
         offer.check().map_err(ShipError::Here)?;
         Ok(ImageSource { engine, offer, size: found.size })
     }
@@ -135,17 +135,19 @@ impl ImageSource {
         whole: bool,
         (input, output): (impl Read, impl Write),
         tell: &mut impl FnMut(&Progress) -> bool,
-    ) -> Result<Shipped, ShipError> {
-        let offer = Offer { whole, ..self.offer.clone() };
-        let mut receiving = Receiving { output, words: Words::new(input) };
+    ) -> Result<ShipReport, ShipError> {
+        let offer = ImageOffer { whole, ..self.offer.clone() };
+        let mut receiving = ReceiverLink { output, words: ReceiverMessages::new(input) };
         let mut line = serde_json::to_vec(&offer).expect("an offer is text and numbers");
         line.push(b'\n');
         receiving.send(&line)?;
-        let Word::Have { layers: held, is_there, why_whole } = receiving.words.hear()? else {
-            return Err(ShipError::Word);
+        let ReceiverMessage::Have { layers: held, is_there, why_whole } =
+            receiving.words.next_message()?
+        else {
+            return Err(ShipError::Unexpected);
         };
         let layers = offer.layers.len();
-        let mut shipped = Shipped {
+        let mut shipped = ShipReport {
             id: offer.id,
             layers,
             sent: 0,
@@ -159,10 +161,12 @@ impl ImageSource {
             true => Ok(()),
             false => self.send(held, &mut receiving, &mut shipped, tell),
         };
-        let done = done.and_then(|()| match receiving.words.hear()? {
-            Word::Loaded { sha256, .. } if sha256 != shipped.sha256 => Err(ShipError::Hash),
-            Word::Loaded { .. } => Ok(()),
-            _ => Err(ShipError::Word),
+        let done = done.and_then(|()| match receiving.words.next_message()? {
+            ReceiverMessage::Loaded { sha256, .. } if sha256 != shipped.sha256 => {
+                Err(ShipError::Hash)
+            }
+            ReceiverMessage::Loaded { .. } => Ok(()),
+            _ => Err(ShipError::Unexpected),
         });
         done.map_err(|error| error.without(held))?;
         if !is_there && shipped.why_whole.is_none() && shipped.sent + held > layers {
@@ -194,8 +198,8 @@ impl ImageSource {
     fn send(
         &self,
         held: usize,
-        receiving: &mut Receiving<impl Read, impl Write>,
-        shipped: &mut Shipped,
+        receiving: &mut ReceiverLink<impl Read, impl Write>,
+        shipped: &mut ShipReport,
         tell: &mut impl FnMut(&Progress) -> bool,
     ) -> Result<(), ShipError> {
         let content = self.content(held)?;
@@ -249,8 +253,8 @@ impl Content {
 fn send_pieces(
     pieces: Receiver<Vec<u8>>,
     expected_bytes: Option<u64>,
-    receiving: &mut Receiving<impl Read, impl Write>,
-    shipped: &mut Shipped,
+    receiving: &mut ReceiverLink<impl Read, impl Write>,
+    shipped: &mut ShipReport,
     tell: &mut impl FnMut(&Progress) -> bool,
 ) -> Result<Packer, ShipError> {
     let (mut packer, mut packed) = (Packer::default(), Vec::new());
@@ -275,35 +279,35 @@ fn send_pieces(
     Ok(packer)
 }
 
-impl<R: Read, W: Write> Receiving<R, W> {
+impl<R: Read, W: Write> ReceiverLink<R, W> {
     /// Sends, or says why that was not taken.
     fn send(&mut self, bytes: &[u8]) -> Result<(), ShipError> {
         if self.output.write_all(bytes).and_then(|()| self.output.flush()).is_ok() {
             return Ok(());
         }
-        Err(self.words.hear().err().unwrap_or(ShipError::Cut))
+        Err(self.words.next_message().err().unwrap_or(ShipError::Cut))
     }
 }
 
-impl<R: Read> Words<R> {
+impl<R: Read> ReceiverMessages<R> {
     /// None has been heard yet.
-    pub(crate) fn new(input: R) -> Words<R> {
-        Words { input, lines: Lines::new(PROVISION_REQUEST_BYTES_MAX) }
+    pub(crate) fn new(input: R) -> ReceiverMessages<R> {
+        ReceiverMessages { input, lines: Lines::new(PROVISION_REQUEST_BYTES_MAX) }
     }
 
     /// The next word; a failure is an error.
     ///
     /// # Errors
     /// [`ShipError`].
-    pub(crate) fn hear(&mut self) -> Result<Word, ShipError> {
+    pub(crate) fn next_message(&mut self) -> Result<ReceiverMessage, ShipError> {
         loop {
             let line = self.line()?;
             match serde_json::from_slice(&line) {
-                Ok(Word::Failed { error }) => return Err(ShipError::There(error)),
+                Ok(ReceiverMessage::Failed { error }) => return Err(ShipError::There(error)),
                 Ok(word) => return Ok(word),
                 // What a login shell says of itself is no word.
                 Err(_) if !line.starts_with(b"{") => {}
-                Err(_) => return Err(ShipError::Word),
+                Err(_) => return Err(ShipError::Unexpected),
             }
         }
     }
@@ -317,7 +321,7 @@ impl<R: Read> Words<R> {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Ok(0) | Err(_) => return Err(ShipError::Cut),
             }
-            self.lines.push(&piece).map_err(|_| ShipError::Word)?;
+            self.lines.push(&piece).map_err(|_| ShipError::Unexpected)?;
             if let Some(line) = self.lines.next_line() {
                 return Ok(line);
             }
@@ -335,7 +339,7 @@ impl ShipError {
     }
 }
 
-impl Shipped {
+impl ShipReport {
     /// What happened, in a line.
     pub(crate) fn text(&self) -> String {
         let seconds = self.took.as_secs_f64();
@@ -369,7 +373,9 @@ impl fmt::Display for ShipError {
                 "the connection was lost; the image's name means there what it did before, and \
                  the same call sends it anew",
             ),
-            ShipError::Word => out.write_str("it says something of the image that is no word"),
+            ShipError::Unexpected => {
+                out.write_str("it says something of the image that is no word")
+            }
             ShipError::Interrupted => out.write_str(
                 "interrupted; the image's name means there what it did before, and the same call \
                  sends it anew",

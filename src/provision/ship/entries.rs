@@ -8,7 +8,7 @@
 //!
 //! Never held: more than one header, or the data of one extended header. Failed stays failed.
 
-use super::tar::{BLOCK_BYTES, Block, Extension, Header, Kind, TarFault};
+use super::tar::{BLOCK_BYTES, Block, EntryKind, Extension, TarFault, TarHeader};
 use crate::limits::{SHIP_ENTRIES_MAX, SHIP_EXTENSION_BYTES_MAX};
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ enum EntryState {
     Head,
     /// In an extended header of so many bytes.
     Extension {
-        kind: Kind,
+        kind: EntryKind,
         size: usize,
     },
     Data {
@@ -89,7 +89,7 @@ impl EntryReader {
                 let Ok(block) = <&Block>::try_from(self.held.as_slice()) else {
                     return Ok((taken, EntryPiece::None));
                 };
-                let header = Header::parse(block)?;
+                let header = TarHeader::parse(block)?;
                 self.held.clear();
                 Ok((taken, self.enter(header)?))
             }
@@ -98,9 +98,9 @@ impl EntryReader {
                 let taken = self.hold(whole, input);
                 if self.held.len() == whole {
                     match kind {
-                        Kind::Extended => self.extension.read_pax(&self.held[..size])?,
-                        Kind::LongName => self.extension.read_long_name(&self.held[..size])?,
-                        Kind::File | Kind::LongLink | Kind::Other => {}
+                        EntryKind::Extended => self.extension.read_pax(&self.held[..size])?,
+                        EntryKind::LongName => self.extension.read_long_name(&self.held[..size])?,
+                        EntryKind::File | EntryKind::LongLink | EntryKind::Other => {}
                     }
                     self.held.clear();
                     self.state = EntryState::Head;
@@ -126,8 +126,8 @@ impl EntryReader {
     }
 
     /// Goes on behind a header; none is the end.
-    fn enter(&mut self, header: Option<Header>) -> Result<EntryPiece<'static>, TarFault> {
-        let Some(Header { name, kind, size }) = header else {
+    fn enter(&mut self, header: Option<TarHeader>) -> Result<EntryPiece<'static>, TarFault> {
+        let Some(TarHeader { name, kind, size }) = header else {
             self.state = EntryState::End;
             return Ok(EntryPiece::None);
         };
@@ -135,7 +135,7 @@ impl EntryReader {
         if self.entries > SHIP_ENTRIES_MAX {
             return Err(TarFault::Entries);
         }
-        if matches!(kind, Kind::Extended | Kind::LongName | Kind::LongLink) {
+        if matches!(kind, EntryKind::Extended | EntryKind::LongName | EntryKind::LongLink) {
             let size = usize::try_from(size).ok().filter(|&size| size <= SHIP_EXTENSION_BYTES_MAX);
             self.state = match size.ok_or(TarFault::Extension)? {
                 0 => EntryState::Head,
@@ -144,7 +144,7 @@ impl EntryReader {
             return Ok(EntryPiece::None);
         }
         let extension = std::mem::take(&mut self.extension);
-        if kind != Kind::File {
+        if kind != EntryKind::File {
             self.state = skip(padded(size));
             return Ok(EntryPiece::None);
         }

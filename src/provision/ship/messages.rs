@@ -1,7 +1,7 @@
 //! What both sides of a transfer tell each other, and what Engines tell them.
 //!
-//! The receiver gets an [`Offer`] as one line, says [`Word::Have`], takes frames unless it has
-//! all, and says [`Word::Loaded`] or [`Word::Failed`].
+//! The receiver gets an [`ImageOffer`] as one line, says [`ReceiverMessage::Have`], takes frames unless it has
+//! all, and says [`ReceiverMessage::Loaded`] or [`ReceiverMessage::Failed`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::limits::SHIP_LAYERS_MAX;
 /// An image that is offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Offer {
+pub(crate) struct ImageOffer {
     /// Its id at the source.
     pub(crate) id: String,
     /// The name that it is to have.
@@ -25,7 +25,7 @@ pub(crate) struct Offer {
 /// Which image a sender is to send, as another program tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct ImageRequest {
     /// Its name with its tag.
     pub(crate) image: String,
     /// Whether all of it is to be sent, whatever is there.
@@ -35,7 +35,7 @@ pub(crate) struct Wanted {
 /// What the receiver says, a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Word {
+pub(crate) enum ReceiverMessage {
     /// What is there.
     Have {
         /// So many of the lowest layers.
@@ -58,7 +58,7 @@ pub(crate) enum Word {
 
 /// What an Engine says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct InspectedImage {
     pub(crate) id: String,
     /// Digests of its layers' archives, lowest first.
     pub(crate) layers: Vec<String>,
@@ -66,7 +66,7 @@ pub(crate) struct Known {
     pub(crate) size: u64,
 }
 
-impl Offer {
+impl ImageOffer {
     /// What the Engine is asked to call the image: name and tag.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ pub(crate) fn split_name(name: &str) -> Result<(&str, &str), String> {
 ///
 /// # Errors
 /// The Engine's words, or what is wrong with them.
-pub(crate) fn known(response: DockerResponse) -> Result<Option<Known>, DockerError> {
+pub(crate) fn inspected(response: DockerResponse) -> Result<Option<InspectedImage>, DockerError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Image {
@@ -136,7 +136,7 @@ pub(crate) fn known(response: DockerResponse) -> Result<Option<Known>, DockerErr
             let image: Image = serde_json::from_slice(&response.body)
                 .map_err(|error| DockerError::Unexpected(format!("decode image: {error}")))?;
             let Image { id, size, root_fs } = image;
-            Ok(Some(Known { id, layers: root_fs.layers, size }))
+            Ok(Some(InspectedImage { id, layers: root_fs.layers, size }))
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_offer_is_checked() {
-        let good = Offer {
+        let good = ImageOffer {
             id: digest('a'),
             name: "here:5000/convocate:0.1.0".into(),
             layers: vec![digest('b'), digest('c')],
@@ -195,21 +195,22 @@ mod tests {
         assert_eq!(good.check(), Ok(("here:5000/convocate", "0.1.0")));
         assert_eq!(good.common(&[digest('b'), digest('d'), digest('c')]), 1);
         for name in ["convocate", "a:", ":b", "a b:c", "../x:y", "-a:b", "a:-b", "a:b/c"] {
-            assert!(Offer { name: name.into(), ..good.clone() }.check().is_err(), "{name}");
+            assert!(ImageOffer { name: name.into(), ..good.clone() }.check().is_err(), "{name}");
         }
-        assert!(Offer { id: "convocate:1".into(), ..good.clone() }.check().is_err());
-        assert!(Offer { layers: Vec::new(), ..good.clone() }.check().is_err());
+        assert!(ImageOffer { id: "convocate:1".into(), ..good.clone() }.check().is_err());
+        assert!(ImageOffer { layers: Vec::new(), ..good.clone() }.check().is_err());
         let many = vec![digest('b'); SHIP_LAYERS_MAX + 1];
-        assert!(Offer { layers: many, ..good }.check().is_err());
+        assert!(ImageOffer { layers: many, ..good }.check().is_err());
     }
 
     #[test]
     fn what_engines_say_is_read() {
         let image = r#"{"Id":"sha256:1","Size":5,"RootFS":{"Type":"layers","Layers":["a","b"]}}"#;
-        let wanted = Known { id: "sha256:1".into(), layers: vec!["a".into(), "b".into()], size: 5 };
-        assert_eq!(known(response(200, image)), Ok(Some(wanted)));
-        assert_eq!(known(response(404, "{}")), Ok(None));
-        assert!(known(response(500, "{}")).is_err() && known(response(200, "{}")).is_err());
+        let wanted =
+            InspectedImage { id: "sha256:1".into(), layers: vec!["a".into(), "b".into()], size: 5 };
+        assert_eq!(inspected(response(200, image)), Ok(Some(wanted)));
+        assert_eq!(inspected(response(404, "{}")), Ok(None));
+        assert!(inspected(response(500, "{}")).is_err() && inspected(response(200, "{}")).is_err());
 
         let containerd = r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#;
         assert_eq!(is_containerd_store(response(200, containerd)), Ok(true));

@@ -13,7 +13,7 @@ pub(crate) type Block = [u8; BLOCK_BYTES];
 
 /// What an entry is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     /// A regular file.
     File,
     /// Says more about the entry behind it, in pax's way.
@@ -28,10 +28,10 @@ pub(crate) enum Kind {
 
 /// The header of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct TarHeader {
     /// Its name; one that stands in an entry before it counts instead.
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
     /// Bytes of data behind it, without those that fill its last block.
     pub(crate) size: u64,
 }
@@ -55,12 +55,12 @@ pub(crate) enum TarFault {
     Layer,
 }
 
-impl Header {
+impl TarHeader {
     /// Reads a header. `None` for a block of zeros, which ends an archive.
     ///
     /// # Errors
     /// [`TarFault`], for a block that is no header.
-    pub(crate) fn parse(block: &Block) -> Result<Option<Header>, TarFault> {
+    pub(crate) fn parse(block: &Block) -> Result<Option<TarHeader>, TarFault> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
@@ -77,11 +77,11 @@ impl Header {
             _ => "",
         };
         let kind = match block[156] {
-            b'0' | 0 => Kind::File,
-            b'x' => Kind::Extended,
-            b'L' => Kind::LongName,
-            b'K' => Kind::LongLink,
-            _ => Kind::Other,
+            b'0' | 0 => EntryKind::File,
+            b'x' => EntryKind::Extended,
+            b'L' => EntryKind::LongName,
+            b'K' => EntryKind::LongLink,
+            _ => EntryKind::Other,
         };
         // Links and directories have none, whatever their headers say.
         let size = match block[156] {
@@ -89,7 +89,7 @@ impl Header {
             _ => number(&block[124..136])?,
         };
         let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        Ok(Some(Header { name, kind, size }))
+        Ok(Some(TarHeader { name, kind, size }))
     }
 }
 
@@ -217,15 +217,15 @@ pub(super) mod tests {
     #[test]
     fn a_header_is_read_and_a_changed_byte_is_seen() {
         let good = block("a/layer.tar", b'0', "00000001000");
-        let header = Header { name: "a/layer.tar".into(), kind: Kind::File, size: 512 };
-        assert_eq!(Header::parse(&good), Ok(Some(header)));
-        assert_eq!(Header::parse(&[0; BLOCK_BYTES]), Ok(None));
+        let header = TarHeader { name: "a/layer.tar".into(), kind: EntryKind::File, size: 512 };
+        assert_eq!(TarHeader::parse(&good), Ok(Some(header)));
+        assert_eq!(TarHeader::parse(&[0; BLOCK_BYTES]), Ok(None));
         for at in 0..BLOCK_BYTES {
             let mut changed = good;
             changed[at] ^= 1;
             // The zeros behind the sum's digits are no part of the number.
             if !(154..156).contains(&at) {
-                assert!(Header::parse(&changed).is_err(), "byte {at}");
+                assert!(TarHeader::parse(&changed).is_err(), "byte {at}");
             }
         }
     }
@@ -237,13 +237,13 @@ pub(super) mod tests {
         long[124] = 0x80;
         long[131] = 5;
         seal(&mut long);
-        let header = Header::parse(&long).unwrap().unwrap();
+        let header = TarHeader::parse(&long).unwrap().unwrap();
         assert_eq!((header.name.as_str(), header.size), ("before/name", 5 << 32));
         long[125] = 1;
         seal(&mut long);
-        assert_eq!(Header::parse(&long), Err(TarFault::Number));
-        assert_eq!(Header::parse(&block("a", b'5', "777")).unwrap().unwrap().size, 0);
-        assert_eq!(Header::parse(&block("a", b'0', "8")), Err(TarFault::Number));
+        assert_eq!(TarHeader::parse(&long), Err(TarFault::Number));
+        assert_eq!(TarHeader::parse(&block("a", b'5', "777")).unwrap().unwrap().size, 0);
+        assert_eq!(TarHeader::parse(&block("a", b'0', "8")), Err(TarFault::Number));
     }
 
     #[test]

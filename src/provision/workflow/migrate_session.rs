@@ -26,14 +26,14 @@ use crate::fleet::run::{Runner, local_homes};
 use crate::io::disk::{self, Contents, read_tree};
 use crate::limits::{PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SURVEY_TIMEOUT};
 use crate::paths::{AGENT_UNIT, DOCKER_SOCKET, Paths, REMAINS_PREFIX};
-use crate::provision::migrate::messages::{There, Wanted};
+use crate::provision::migrate::messages::{HeldSession, MigrateRequest};
 use crate::provision::openssh::Target;
 use crate::provision::remote::RemoteError;
 use crate::provision::remote::event::{HostEvent, SessionPhase, Tell};
 use crate::provision::remote::migrate::{MoveError, hash};
 use crate::provision::remote::programs::Programs;
 use crate::provision::remote::session::HostSession;
-use crate::provision::run::docker::Engine;
+use crate::provision::run::docker::DockerEngine;
 use crate::provision::run::receive_session::receive_session;
 use crate::provision::ship::progress::mib;
 use crate::rpc::call::Call;
@@ -178,7 +178,7 @@ fn running(paths: &Paths) -> Result<Vec<Uuid>, WorkflowError> {
     if !paths.is_system() || !socket.exists() {
         return Ok(Vec::new());
     }
-    let engine = Engine { socket: socket.to_owned() };
+    let engine = DockerEngine { socket: socket.to_owned() };
     let all =
         engine.ask(&call::all_containers()).and_then(crate::docker::DockerResponse::containers);
     let all = all.map_err(|error| WorkflowError::Failed(format!("docker: {error}")))?;
@@ -223,7 +223,7 @@ impl Migration<'_, '_> {
         }
         let count = over.len();
         if count > 0 {
-            let done = self.host.tell_sessions(&Wanted::Forget(over));
+            let done = self.host.tell_sessions(&MigrateRequest::Forget(over));
             done.map_err(|error| self.failed(&error))?;
         }
         Ok(Migrated { host: self.host.name.clone(), count, has_failed })
@@ -253,13 +253,13 @@ impl Migration<'_, '_> {
     }
 
     /// Whether it is no orphan, nor one that is on its way.
-    fn is_anothers(&self, id: Uuid, there: &There) -> bool {
+    fn is_anothers(&self, id: Uuid, there: &HeldSession) -> bool {
         let is_owned = self.owners.contains_key(&id);
         let is_here = self.paths.session(id).is_dir();
         (is_owned || !is_here) && there.receipt.is_none()
     }
 
-    fn plan(&self, id: Uuid, there: There) -> Plan {
+    fn plan(&self, id: Uuid, there: HeldSession) -> Plan {
         let agent = self.agent;
         let is_here = fs::symlink_metadata(self.paths.session(id)).is_ok_and(|it| it.is_dir());
         let is_aside = self.paths.session_remains(id).is_dir();
@@ -360,7 +360,7 @@ impl Migration<'_, '_> {
         if lists_all().is_ok() {
             return Ok(());
         }
-        let done = self.host.tell_sessions(&Wanted::PickUp);
+        let done = self.host.tell_sessions(&MigrateRequest::PickUp);
         done.map_err(|error| self.failed(&error))?;
         let begun = Instant::now();
         while let Err(why) = lists_all() {
@@ -401,7 +401,11 @@ fn size(home: &Path) -> Result<u64, MoveError> {
 ///
 /// # Errors
 /// When nobody reads the output.
-pub(crate) fn receive(wanted: &Wanted, input: impl Read, output: impl Write) -> io::Result<bool> {
+pub(crate) fn receive(
+    wanted: &MigrateRequest,
+    input: impl Read,
+    output: impl Write,
+) -> io::Result<bool> {
     receive_session(&Paths::default(), wanted, input, output, || {
         let restarted = Process::new("systemctl").args(["try-restart", AGENT_UNIT]).status();
         match restarted {

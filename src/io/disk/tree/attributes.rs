@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::base::tree::Attributes;
+use crate::base::tree::FileAttributes;
 use crate::limits::{TREE_EXTENDED_BYTES_MAX, TREE_EXTENDED_MAX};
 
 /// What the kernel allows for all names of one file, and for one value (limits.h).
@@ -18,8 +18,8 @@ const KERNEL_BYTES_MAX: usize = 64 * 1024;
 const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"security.capability", b"system.posix_acl_"];
 
 /// Owner, mode and time.
-pub(super) fn plain(found: &Stat) -> Attributes {
-    Attributes {
+pub(super) fn plain(found: &Stat) -> FileAttributes {
+    FileAttributes {
         mode: found.st_mode & 0o7777,
         user: found.st_uid,
         group: found.st_gid,
@@ -33,7 +33,7 @@ pub(super) fn plain(found: &Stat) -> Attributes {
 ///
 /// # Errors
 /// [`Errno::TOOBIG`] if they are more than fits into a record.
-pub(super) fn whole(file: &impl AsFd, found: &Stat) -> Result<Attributes, Errno> {
+pub(super) fn whole(file: &impl AsFd, found: &Stat) -> Result<FileAttributes, Errno> {
     let mut attributes = plain(found);
     let mut names = vec![0; KERNEL_BYTES_MAX];
     let length = match flistxattr(file, &mut names) {
@@ -64,8 +64,8 @@ pub(super) fn whole(file: &impl AsFd, found: &Stat) -> Result<Attributes, Errno>
 
 /// Gives an open file what it is to be like: owner, extended attributes, mode, time, in this
 /// order, because each could undo the one after it.
-pub(super) fn give(file: &impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
-    let Attributes { user, group, mode, extended, .. } = attributes;
+pub(super) fn give(file: &impl AsFd, attributes: &FileAttributes) -> Result<(), Errno> {
+    let FileAttributes { user, group, mode, extended, .. } = attributes;
     fchown(file, Some(Uid::from_raw(*user)), Some(Gid::from_raw(*group)))?;
     for (name, value) in extended {
         if !KEPT.iter().any(|kept| name.starts_with(kept)) {
@@ -82,7 +82,7 @@ pub(super) fn give(file: &impl AsFd, attributes: &Attributes) -> Result<(), Errn
 pub(super) fn give_by_name(
     directory: &impl AsFd,
     name: &CStr,
-    attributes: &Attributes,
+    attributes: &FileAttributes,
 ) -> Result<(), Errno> {
     let (user, group) = (Uid::from_raw(attributes.user), Gid::from_raw(attributes.group));
     chownat(directory, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -90,7 +90,7 @@ pub(super) fn give_by_name(
 }
 
 /// When it was read last is nobody's business: reading it here has changed that.
-fn times(attributes: &Attributes) -> Timestamps {
+fn times(attributes: &FileAttributes) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec {

@@ -10,7 +10,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, open, readlinkat};
 use rustix::io::{Errno, pread};
 
 use super::attributes;
-use crate::base::tree::{Attributes, Record};
+use crate::base::tree::{FileAttributes, TreeRecord};
 use crate::io::disk::copy::next_data;
 use crate::io::disk::walk::{is_dots, open_directory, open_entry, path_of};
 use crate::io::disk::{DiskError, failed};
@@ -47,7 +47,7 @@ pub(crate) struct TreeRead {
 pub(crate) fn read_tree(
     root: &Path,
     contents: Contents,
-    mut tell: impl FnMut(&Record<'_>) -> ControlFlow<()>,
+    mut tell: impl FnMut(&TreeRecord<'_>) -> ControlFlow<()>,
 ) -> Result<TreeRead, DiskError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = open(root, flags, Mode::empty()).map_err(failed("read", root))?;
@@ -71,7 +71,7 @@ pub(crate) fn read_tree(
 struct Reader<'a> {
     root: &'a Path,
     contents: Contents,
-    tell: &'a mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
+    tell: &'a mut dyn FnMut(&TreeRecord<'_>) -> ControlFlow<()>,
     levels: Vec<Level>,
     names_bytes: usize,
     files: u64,
@@ -104,7 +104,7 @@ const CHANGED: Fault = Fault::Unfit("has changed while it was read");
 
 impl Reader<'_> {
     fn begin(&mut self, top: OwnedFd) -> Result<(), Fault> {
-        let record = Record::Top(attributes::whole(&top, &fstat(&top)?)?);
+        let record = TreeRecord::Top(attributes::whole(&top, &fstat(&top)?)?);
         self.say(&record)?;
         self.enter(top, CString::default())
     }
@@ -112,7 +112,7 @@ impl Reader<'_> {
     fn run(&mut self) -> Result<(), DiskError> {
         while let Some(level) = self.levels.last_mut() {
             let Some(name) = level.names.next() else {
-                let said = self.say(&Record::Up);
+                let said = self.say(&TreeRecord::Up);
                 said.map_err(|fault| self.error(c"", fault))?;
                 self.levels.pop();
                 continue;
@@ -124,7 +124,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn say(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+    fn say(&mut self, record: &TreeRecord<'_>) -> Result<(), Fault> {
         match (self.tell)(record) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Fault::Unfit("was not read to its end")),
@@ -166,18 +166,18 @@ impl Reader<'_> {
             FileType::Directory => {
                 let directory = open_directory(&entry)?;
                 let attributes = attributes::whole(&directory, &found)?;
-                self.say(&Record::Directory { name: name.to_bytes(), attributes })?;
+                self.say(&TreeRecord::Directory { name: name.to_bytes(), attributes })?;
                 self.enter(directory, name.to_owned())
             }
             FileType::Symlink => {
                 let target = readlinkat(&entry, c"", Vec::new())?;
-                let attributes = Attributes { mode: 0, ..attributes::plain(&found) };
+                let attributes = FileAttributes { mode: 0, ..attributes::plain(&found) };
                 let (name, target) = (name.to_bytes(), target.to_bytes());
-                self.say(&Record::Symlink { name, target, attributes })
+                self.say(&TreeRecord::Symlink { name, target, attributes })
             }
             FileType::Fifo => {
                 let attributes = attributes::plain(&found);
-                self.say(&Record::Fifo { name: name.to_bytes(), attributes })
+                self.say(&TreeRecord::Fifo { name: name.to_bytes(), attributes })
             }
             FileType::Socket => self.skip(name, "a socket"),
             _ => self.skip(name, "a device"),
@@ -188,7 +188,7 @@ impl Reader<'_> {
         let identity = (found.st_dev, found.st_ino);
         let has_links = found.st_nlink > 1;
         if let Some(&to) = self.links.get(&identity).filter(|_| has_links) {
-            return self.say(&Record::Link { name: name.to_bytes(), to });
+            return self.say(&TreeRecord::Link { name: name.to_bytes(), to });
         }
         if has_links {
             if self.links.len() >= TREE_LINKED_FILES_MAX {
@@ -207,7 +207,7 @@ impl Reader<'_> {
             other => other,
         }?;
         let attributes = attributes::whole(&file, found)?;
-        self.say(&Record::File { name: name.to_bytes(), size, has_links, attributes })?;
+        self.say(&TreeRecord::File { name: name.to_bytes(), size, has_links, attributes })?;
         if self.contents == Contents::Skip {
             return Ok(());
         }
@@ -228,7 +228,7 @@ impl Reader<'_> {
                 fill(file, &mut self.chunk[..length], offset)?;
                 let bytes = &self.chunk[..length];
                 if bytes.iter().any(|&byte| byte != 0)
-                    && (self.tell)(&Record::Data { offset, bytes }).is_break()
+                    && (self.tell)(&TreeRecord::Data { offset, bytes }).is_break()
                 {
                     return Err(Fault::Unfit("was not read to its end"));
                 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::base::tree::{Attributes, Record};
+use crate::base::tree::{FileAttributes, TreeRecord};
 use crate::io::scratch::Scratch;
 
 /// The records of a tree as text, but for what is in its files.
@@ -82,41 +82,41 @@ fn a_change_is_another_tree() {
 #[test]
 fn nothing_is_made_outside_and_nothing_out_of_order() {
     let scratch = Scratch::new();
-    let attributes = || Attributes {
+    let attributes = || FileAttributes {
         mode: 0o700,
         user: fs::metadata(scratch.path()).unwrap().uid(),
         group: fs::metadata(scratch.path()).unwrap().gid(),
-        ..Attributes::default()
+        ..FileAttributes::default()
     };
-    let file = |name: &'static [u8]| Record::File {
+    let file = |name: &'static [u8]| TreeRecord::File {
         name,
         size: 3,
         has_links: false,
         attributes: attributes(),
     };
-    let top = || Record::Top(attributes());
+    let top = || TreeRecord::Top(attributes());
     for (number, records) in [
         vec![top(), file(b"..")],
         vec![top(), file(b"../x")],
         vec![top(), file(b"/tmp/convocate-never")],
-        vec![top(), Record::Up, file(b"late")],
+        vec![top(), TreeRecord::Up, file(b"late")],
         vec![file(b"early")],
         vec![top(), top()],
-        vec![top(), Record::Up, Record::Up],
+        vec![top(), TreeRecord::Up, TreeRecord::Up],
         vec![top(), file(b"a"), file(b"a")],
-        vec![top(), Record::Data { offset: 0, bytes: b"x" }],
-        vec![top(), file(b"a"), Record::Data { offset: 1, bytes: b"xyz" }],
-        vec![top(), file(b"a"), Record::Data { offset: u64::MAX, bytes: b"x" }],
-        vec![top(), file(b"a"), Record::Link { name: b"b", to: 0 }],
+        vec![top(), TreeRecord::Data { offset: 0, bytes: b"x" }],
+        vec![top(), file(b"a"), TreeRecord::Data { offset: 1, bytes: b"xyz" }],
+        vec![top(), file(b"a"), TreeRecord::Data { offset: u64::MAX, bytes: b"x" }],
+        vec![top(), file(b"a"), TreeRecord::Link { name: b"b", to: 0 }],
         // A link is no directory that something could be put into.
         vec![
             top(),
-            Record::Symlink { name: b"d", target: b"/tmp", attributes: attributes() },
-            Record::Directory { name: b"d", attributes: attributes() },
+            TreeRecord::Symlink { name: b"d", target: b"/tmp", attributes: attributes() },
+            TreeRecord::Directory { name: b"d", attributes: attributes() },
         ],
         vec![
             top(),
-            Record::Symlink {
+            TreeRecord::Symlink {
                 name: b"f",
                 target: b"/tmp/convocate-never",
                 attributes: attributes(),

@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pwrite};
 
 use super::attributes;
-use crate::base::tree::{Attributes, Record, is_name};
+use crate::base::tree::{FileAttributes, TreeRecord, is_name};
 use crate::io::disk::walk::{open_directory, open_entry, open_parent, path_of};
 use crate::io::disk::{DiskError, failed};
 use crate::limits::{COPY_LEVELS_MAX, TREE_HOLE_BYTES, TREE_LINKED_FILES_MAX};
@@ -37,7 +37,7 @@ pub(crate) struct TreeWriter {
 struct Level {
     directory: OwnedFd,
     name: CString,
-    attributes: Attributes,
+    attributes: FileAttributes,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct OpenFile {
     file: OwnedFd,
     name: CString,
     size: u64,
-    attributes: Attributes,
+    attributes: FileAttributes,
 }
 
 impl TreeWriter {
@@ -63,34 +63,34 @@ impl TreeWriter {
     ///
     /// # Errors
     /// [`DiskError`]: what cannot be made, or a record that does not belong here.
-    pub(crate) fn write(&mut self, record: Record<'_>) -> Result<(), DiskError> {
-        if let Record::Data { offset, bytes } = record {
+    pub(crate) fn write(&mut self, record: TreeRecord<'_>) -> Result<(), DiskError> {
+        if let TreeRecord::Data { offset, bytes } = record {
             return self.data(offset, bytes);
         }
         self.close_file()?;
         match record {
-            Record::Top(attributes) => self.begin(attributes),
-            Record::Up => self.go_up(),
-            Record::Directory { name, attributes } => {
+            TreeRecord::Top(attributes) => self.begin(attributes),
+            TreeRecord::Up => self.go_up(),
+            TreeRecord::Directory { name, attributes } => {
                 self.make(name, |writer, level, name| writer.directory(level, name, attributes))
             }
-            Record::File { name, size, has_links, attributes } => self
+            TreeRecord::File { name, size, has_links, attributes } => self
                 .make(name, |writer, level, name| {
                     writer.file(level, name, size, has_links, attributes)
                 }),
-            Record::Link { name, to } => self.make(name, |writer, level, name| {
+            TreeRecord::Link { name, to } => self.make(name, |writer, level, name| {
                 let first = writer.links.get(&to).ok_or(Errno::NOENT)?;
                 let top = writer.top.as_ref().ok_or(Errno::NOENT)?;
                 linkat(top, first, &writer.levels[level].directory, name, AtFlags::empty())
             }),
-            Record::Symlink { name, target, attributes } => {
+            TreeRecord::Symlink { name, target, attributes } => {
                 self.make(name, |writer, level, name| {
                     let directory = &writer.levels[level].directory;
                     symlinkat(OsStr::from_bytes(target), directory, name)?;
                     attributes::give_by_name(directory, name, &attributes)
                 })
             }
-            Record::Fifo { name, attributes } => self.make(name, |writer, level, name| {
+            TreeRecord::Fifo { name, attributes } => self.make(name, |writer, level, name| {
                 let directory = &writer.levels[level].directory;
                 mkfifoat(directory, name, Mode::RUSR | Mode::WUSR)?;
                 // The owner first: that takes away bits of the mode.
@@ -98,7 +98,7 @@ impl TreeWriter {
                 let mode = Mode::from_raw_mode(attributes.mode);
                 chmodat(directory, name, mode, AtFlags::empty())
             }),
-            Record::Data { .. } => self.out_of_order(),
+            TreeRecord::Data { .. } => self.out_of_order(),
         }
     }
 
@@ -117,7 +117,7 @@ impl TreeWriter {
             .map_err(failed("sync", &self.root))
     }
 
-    fn begin(&mut self, attributes: Attributes) -> Result<(), DiskError> {
+    fn begin(&mut self, attributes: FileAttributes) -> Result<(), DiskError> {
         let (None, Some(name)) = (&self.top, self.root.file_name()) else {
             return self.out_of_order();
         };
@@ -151,7 +151,7 @@ impl TreeWriter {
         &mut self,
         level: usize,
         name: &CStr,
-        attributes: Attributes,
+        attributes: FileAttributes,
     ) -> Result<(), Errno> {
         if self.levels.len() >= COPY_LEVELS_MAX {
             return Err(Errno::LOOP);
@@ -169,7 +169,7 @@ impl TreeWriter {
         name: &CStr,
         size: u64,
         has_links: bool,
-        attributes: Attributes,
+        attributes: FileAttributes,
     ) -> Result<(), Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let directory = &self.levels[level].directory;

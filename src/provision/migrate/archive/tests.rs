@@ -3,8 +3,8 @@
 use super::*;
 use crate::provision::ship::frame::{Packer, Unpacked, Unpacker};
 
-fn attributes() -> Attributes {
-    Attributes {
+fn attributes() -> FileAttributes {
+    FileAttributes {
         mode: 0o4751,
         user: 1337,
         group: 7,
@@ -14,31 +14,31 @@ fn attributes() -> Attributes {
     }
 }
 
-fn records() -> Vec<Record<'static>> {
+fn records() -> Vec<TreeRecord<'static>> {
     let attributes = attributes();
     vec![
-        Record::Top(attributes.clone()),
-        Record::Directory { name: b"d", attributes: attributes.clone() },
-        Record::File {
+        TreeRecord::Top(attributes.clone()),
+        TreeRecord::Directory { name: b"d", attributes: attributes.clone() },
+        TreeRecord::File {
             name: b"a\nname \xff",
             size: 1 << 40,
             has_links: true,
             attributes: attributes.clone(),
         },
-        Record::Data { offset: 1 << 39, bytes: b"content" },
-        Record::Link { name: b"other", to: 0 },
-        Record::Up,
-        Record::Symlink {
+        TreeRecord::Data { offset: 1 << 39, bytes: b"content" },
+        TreeRecord::Link { name: b"other", to: 0 },
+        TreeRecord::Up,
+        TreeRecord::Symlink {
             name: b"link",
             target: b"/etc/passwd",
-            attributes: Attributes::default(),
+            attributes: FileAttributes::default(),
         },
-        Record::Fifo { name: b"fifo", attributes },
-        Record::Up,
+        TreeRecord::Fifo { name: b"fifo", attributes },
+        TreeRecord::Up,
     ]
 }
 
-fn bytes(records: &[Record<'_>]) -> Vec<u8> {
+fn bytes(records: &[TreeRecord<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     records.iter().for_each(|record| encode(record, &mut out));
     out
@@ -74,7 +74,7 @@ fn every_record_comes_back_however_it_is_cut() {
 #[test]
 fn a_changed_byte_is_seen_by_the_frames_or_by_the_hash() {
     let all = bytes(&records());
-    let hash = |records: &[Record<'_>]| {
+    let hash = |records: &[TreeRecord<'_>]| {
         let mut manifest = Manifest::default();
         records.iter().for_each(|record| manifest.add(record));
         manifest.finish()
@@ -130,14 +130,14 @@ fn arrived(mut input: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn what_is_no_record_is_refused() {
     for name in [&b".."[..], b"/etc/passwd", b"a/b", b"", b"nul\0"] {
-        let record = Record::Link { name, to: 0 };
+        let record = TreeRecord::Link { name, to: 0 };
         assert_eq!(read(&bytes(&[record]), 99), Err(ArchiveFault::Name), "{name:?}");
     }
     let long = u32::try_from(TREE_RECORD_BYTES_MAX + 1).unwrap().to_be_bytes();
     assert_eq!(read(&long, 4), Err(ArchiveFault::Long));
-    let wrong = Attributes { mode: 0o10000, ..Attributes::default() };
-    assert_eq!(read(&bytes(&[Record::Top(wrong)]), 999), Err(ArchiveFault::Broken));
-    let mut behind = bytes(&[Record::Up]);
+    let wrong = FileAttributes { mode: 0o10000, ..FileAttributes::default() };
+    assert_eq!(read(&bytes(&[TreeRecord::Top(wrong)]), 999), Err(ArchiveFault::Broken));
+    let mut behind = bytes(&[TreeRecord::Up]);
     behind[3] += 1;
     behind.push(0);
     assert_eq!(read(&behind, 99), Err(ArchiveFault::Broken));
@@ -145,17 +145,17 @@ fn what_is_no_record_is_refused() {
 
 #[test]
 fn a_hash_tells_trees_apart_and_not_where_they_lie() {
-    let hash = |records: Vec<Record<'_>>| {
+    let hash = |records: Vec<TreeRecord<'_>>| {
         let mut manifest = Manifest::default();
         records.iter().for_each(|record| manifest.add(record));
         manifest.finish()
     };
     let mut outside = records();
-    if let Record::File { has_links, .. } = &mut outside[2] {
+    if let TreeRecord::File { has_links, .. } = &mut outside[2] {
         *has_links = false;
     }
     assert_eq!(hash(records()), hash(outside));
     let mut other = records();
-    other[4] = Record::Link { name: b"other", to: 1 };
+    other[4] = TreeRecord::Link { name: b"other", to: 1 };
     assert_ne!(hash(records()), hash(other));
 }

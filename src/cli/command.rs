@@ -163,6 +163,27 @@ impl Command {
 }
 
 impl Flag {
+    pub(crate) const fn switch(name: &'static str, summary: &'static str) -> Flag {
+        Flag { name, value: None, summary, choices: &[] }
+    }
+
+    pub(crate) const fn value(
+        name: &'static str,
+        value: &'static str,
+        summary: &'static str,
+    ) -> Flag {
+        Flag { name, value: Some(value), summary, choices: &[] }
+    }
+
+    pub(crate) const fn choice(
+        name: &'static str,
+        value: &'static str,
+        summary: &'static str,
+        choices: &'static [&'static str],
+    ) -> Flag {
+        Flag { name, value: Some(value), summary, choices }
+    }
+
     /// The flag as the help writes it: `--agent A`.
     pub(crate) fn shown(&self) -> String {
         match self.value {
@@ -347,7 +368,7 @@ mod tests {
     use super::*;
     use crate::cli::shared_flags::JSON;
 
-    const AGENT: Flag = Flag { name: "agent", value: Some("A"), summary: "which", choices: &[] };
+    const AGENT: Flag = Flag::value("agent", "A", "which");
 
     static PROGRAM: Program = Program {
         name: "prog",

@@ -6,40 +6,18 @@ use crate::cli::command::{Flag, Parsed};
 use crate::cli::output::Failure;
 use crate::paths::Paths;
 
-pub(crate) const ROOT: Flag = Flag {
-    name: "root",
-    value: Some("DIR"),
-    summary: "use every path below DIR instead of /",
-    choices: &[],
-};
-pub(crate) const JSON: Flag =
-    Flag { name: "json", value: None, summary: "print JSON, for scripts", choices: &[] };
-pub(crate) const CHECK: Flag = Flag {
-    name: "check",
-    value: None,
-    summary: "only say what would change, and change nothing",
-    choices: &[],
-};
+pub(crate) const ROOT: Flag = Flag::value("root", "DIR", "use every path below DIR instead of /");
+pub(crate) const JSON: Flag = Flag::switch("json", "print JSON, for scripts");
+pub(crate) const CHECK: Flag =
+    Flag::switch("check", "only say what would change, and change nothing");
 /// How a program runs for `convocate-host`: it reads what to do from standard input.
-pub(crate) const REQUEST: Flag = Flag { name: "request", value: None, summary: "", choices: &[] };
-pub(crate) const BASE: Flag = Flag {
-    name: "base",
-    value: Some("IMAGE"),
-    summary: "base of the session image, for a host without a network",
-    choices: &[],
-};
-pub(crate) const NO_IMAGE: Flag = Flag {
-    name: "no-image",
-    value: None,
-    summary: "do not build the session image: it is shipped here later",
-    choices: &[],
-};
-pub(crate) const UNTIL_STDIN_ENDS: Flag = Flag {
-    name: "until-stdin-ends",
-    value: None,
-    summary: "end when standard input ends",
-    choices: &[],
-};
+pub(crate) const REQUEST: Flag = Flag::switch("request", "");
+pub(crate) const BASE: Flag =
+    Flag::value("base", "IMAGE", "base of the session image, for a host without a network");
+pub(crate) const NO_IMAGE: Flag =
+    Flag::switch("no-image", "do not build the session image: it is shipped here later");
+pub(crate) const UNTIL_STDIN_ENDS: Flag =
+    Flag::switch("until-stdin-ends", "end when standard input ends");
 
 /// The paths below `--root`.
 pub(crate) fn root_paths(parsed: &Parsed) -> Result<Paths, Failure> {

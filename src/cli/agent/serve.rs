@@ -12,61 +12,31 @@ use crate::exit::Exit;
 use crate::limits::{AGENT_PORT, STATUS_PORT};
 use crate::{agent, paths};
 
-const LISTEN: Flag = Flag {
-    name: "listen",
-    value: Some("ADDR"),
-    summary: "where to listen: :222, host:port or [v6]:port",
-    choices: &[],
-};
-const HOST_KEY: Flag = Flag {
-    name: "host-key",
-    value: Some("PATH"),
-    summary: "this agent's private host key",
-    choices: &[],
-};
-const AUTH_KEYS: Flag = Flag {
-    name: "auth-keys",
-    value: Some("PATH"),
-    summary: "the keys that may drive this agent",
-    choices: &[],
-};
-const RUNTIME: Flag = Flag {
-    name: "runtime",
-    value: Some("KIND"),
-    summary: "what runs sessions: docker, or host for trying out",
-    choices: &["docker", "host"],
-};
-const DOCKER_SOCKET: Flag = Flag {
-    name: "docker-socket",
-    value: Some("PATH"),
-    summary: "where the Docker Engine listens; /var/run/docker.sock by default",
-    choices: &[],
-};
+const LISTEN: Flag = Flag::value("listen", "ADDR", "where to listen: :222, host:port or [v6]:port");
+const HOST_KEY: Flag = Flag::value("host-key", "PATH", "this agent's private host key");
+const AUTH_KEYS: Flag = Flag::value("auth-keys", "PATH", "the keys that may drive this agent");
+const RUNTIME: Flag = Flag::choice(
+    "runtime",
+    "KIND",
+    "what runs sessions: docker, or host for trying out",
+    &["docker", "host"],
+);
+const DOCKER_SOCKET: Flag = Flag::value(
+    "docker-socket",
+    "PATH",
+    "where the Docker Engine listens; /var/run/docker.sock by default",
+);
 
-const SHELL_HOST: Flag = Flag {
-    name: "shell-host",
-    value: Some("HOST"),
-    summary: "where events go; by default the content of the file shell-host, if there is one",
-    choices: &[],
-};
-const SHELL_PORT: Flag = Flag {
-    name: "shell-port",
-    value: Some("N"),
-    summary: "the port there; 223 if neither gives one",
-    choices: &[],
-};
-const SHELL_KEY: Flag = Flag {
-    name: "shell-key",
-    value: Some("PATH"),
-    summary: "the private key that proves this agent to the shell host",
-    choices: &[],
-};
-const SHELL_KNOWN_HOST: Flag = Flag {
-    name: "shell-known-host",
-    value: Some("PATH"),
-    summary: "the shell host's public host key",
-    choices: &[],
-};
+const SHELL_HOST: Flag = Flag::value(
+    "shell-host",
+    "HOST",
+    "where events go; by default the content of the file shell-host, if there is one",
+);
+const SHELL_PORT: Flag = Flag::value("shell-port", "N", "the port there; 223 if neither gives one");
+const SHELL_KEY: Flag =
+    Flag::value("shell-key", "PATH", "the private key that proves this agent to the shell host");
+const SHELL_KNOWN_HOST: Flag =
+    Flag::value("shell-known-host", "PATH", "the shell host's public host key");
 pub(crate) const SERVE: Command = Command {
     name: "serve",
     summary: "own the sessions of this host and let the shell host drive them",

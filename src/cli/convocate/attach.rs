@@ -9,12 +9,8 @@ use crate::cli::shared_flags::ROOT;
 use crate::exit::Exit;
 use crate::fleet::select::Care;
 
-const READ_ONLY: Flag = Flag {
-    name: "read-only",
-    value: None,
-    summary: "only watch: no key reaches the session; Ctrl-C leaves",
-    choices: &[],
-};
+const READ_ONLY: Flag =
+    Flag::switch("read-only", "only watch: no key reaches the session; Ctrl-C leaves");
 
 pub(crate) const ATTACH: Command = Command {
     name: "attach",

@@ -13,12 +13,11 @@ use crate::paths::Paths;
 use crate::status::run::Feed;
 use crate::status::snapshot::Snapshot;
 
-const SINCE: Flag = Flag {
-    name: "since",
-    value: Some("WHEN"),
-    summary: "start after event N or EPOCH:SEQ, or at a time: RFC 3339, or 10m",
-    choices: &[],
-};
+const SINCE: Flag = Flag::value(
+    "since",
+    "WHEN",
+    "start after event N or EPOCH:SEQ, or at a time: RFC 3339, or 10m",
+);
 
 pub(crate) const EVENTS: Command = Command {
     name: "events",

@@ -17,12 +17,7 @@ use crate::fleet::select::Selected;
 use crate::rpc::call::{Call, Create};
 use crate::rpc::values;
 
-const ATTACH: Flag = Flag {
-    name: "attach",
-    value: None,
-    summary: "attach the terminal to it at once",
-    choices: &[],
-};
+const ATTACH: Flag = Flag::switch("attach", "attach the terminal to it at once");
 
 pub(crate) const NEW: Command = Command {
     name: "new",

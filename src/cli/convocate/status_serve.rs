@@ -9,24 +9,11 @@ use crate::fleet::run::load;
 use crate::limits::STATUS_PORT;
 use crate::status::serve::{self, Options};
 
-const LISTEN: Flag = Flag {
-    name: "listen",
-    value: Some("ADDR"),
-    summary: "where agents dial: :223, host:port or [v6]:port",
-    choices: &[],
-};
-const HOST_KEY: Flag = Flag {
-    name: "host-key",
-    value: Some("PATH"),
-    summary: "this listener's private host key",
-    choices: &[],
-};
-const AUTH_KEYS: Flag = Flag {
-    name: "auth-keys",
-    value: Some("PATH"),
-    summary: "the agents' keys, each behind agent-id=\"ID\"",
-    choices: &[],
-};
+const LISTEN: Flag =
+    Flag::value("listen", "ADDR", "where agents dial: :223, host:port or [v6]:port");
+const HOST_KEY: Flag = Flag::value("host-key", "PATH", "this listener's private host key");
+const AUTH_KEYS: Flag =
+    Flag::value("auth-keys", "PATH", "the agents' keys, each behind agent-id=\"ID\"");
 pub(crate) const STATUS_SERVE: Command = Command {
     name: "status-serve",
     summary: "receive the agents' events and serve them to programs on this host",

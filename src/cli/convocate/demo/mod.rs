@@ -20,18 +20,14 @@ use crate::rpc::call::Call;
 use crate::rpc::session::Session;
 use cluster::Cluster;
 
-const SCRIPT: Flag = Flag {
-    name: "script",
-    value: None,
-    summary: "run through every step unattended, and print each with its time",
-    choices: &[],
-};
-const RUNTIME: Flag = Flag {
-    name: "runtime",
-    value: Some("KIND"),
-    summary: "docker or host; by default docker, if an engine answers and has the image",
-    choices: &["docker", "host"],
-};
+const SCRIPT: Flag =
+    Flag::switch("script", "run through every step unattended, and print each with its time");
+const RUNTIME: Flag = Flag::choice(
+    "runtime",
+    "KIND",
+    "docker or host; by default docker, if an engine answers and has the image",
+    &["docker", "host"],
+);
 
 pub(crate) const DEMO: Command = Command {
     name: "demo",

@@ -290,9 +290,9 @@ pub(crate) const AGENT_HOST_BYTES_MAX: usize = 512;
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream that nobody has answered for so long is opened anew. The kernel asks again after one
 /// second, then after two, four, eight: it would find out late that a network is back.
-pub(crate) const KNOCK_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// What that is drawn out by at most, so that many who wait do not fall into step.
-pub(crate) const KNOCK_JITTER: Duration = Duration::from_millis(500);
+pub(crate) const CONNECT_RETRY_JITTER: Duration = Duration::from_millis(500);
 /// Requests to one agent that are not answered yet, those that wait for the connection included.
 pub(crate) const MEMBER_REQUESTS_MAX: usize = 256;
 /// How long a verb waits for lists and pings, dialling included; all dead hosts cost it once.
@@ -321,7 +321,7 @@ pub(crate) const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
 pub(crate) const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SURVEY_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
-const _: () = assert!(KNOCK_PATIENCE.as_secs() + 1 < DIAL_TIMEOUT.as_secs());
+const _: () = assert!(CONNECT_RETRY_AFTER.as_secs() + 1 < DIAL_TIMEOUT.as_secs());
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
 const _: () = assert!(ATTACH_REDIAL_CAP.as_secs() <= REDIAL_CAP.as_secs());
 

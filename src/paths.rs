@@ -53,7 +53,6 @@ pub(crate) const CERTIFICATE_UNITS: [&str; 2] =
 /// The units that renew certificates from the shell host, the trigger first.
 pub(crate) const RENEWAL_UNITS: [&str; 2] =
     ["convocate-renewal.timer", "convocate-renewal.service"];
-/// The status listener's unit.
 pub(crate) const STATUS_UNIT: &str = "convocate-status.service";
 /// The unit that bounds all sessions together.
 pub(crate) const SESSIONS_SLICE: &str = "convocate-sessions.slice";
@@ -82,7 +81,6 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// The paths below `root`.
     pub fn below(root: impl Into<PathBuf>) -> Paths {
         Paths { root: root.into() }
     }
@@ -194,12 +192,11 @@ impl Paths {
         AgentTls { dir: self.agent_config().join("rsyslog-tls") }
     }
 
-    /// What rsyslog is told on an agent host; it holds a secret ([`PRIVATE_KEY`]).
+    /// The agent's rsyslog configuration; it holds a secret ([`PRIVATE_KEY`]).
     pub fn rsyslog_forward(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-client.conf")
     }
 
-    /// Where the distribution's rsyslog keeps its queues.
     pub fn rsyslog_spool(&self) -> PathBuf {
         self.at("var/spool/rsyslog")
     }
@@ -219,7 +216,6 @@ impl Paths {
         self.agent_state().join("spool")
     }
 
-    /// Where the kernel's control groups are (cgroups(7)).
     pub fn control_groups(&self) -> PathBuf {
         self.at("sys/fs/cgroup")
     }
@@ -248,7 +244,6 @@ impl Paths {
 
     // --- sessions ---
 
-    /// Where the homes of sessions are.
     pub fn sessions(&self) -> PathBuf {
         self.at("home/claude")
     }
@@ -332,7 +327,7 @@ impl Paths {
         self.shell_config().join("rsyslog-agents.json")
     }
 
-    /// What rsyslog is told on the shell host ([`PUBLIC_FILE`]).
+    /// The shell host's rsyslog configuration ([`PUBLIC_FILE`]).
     pub fn rsyslog_collector(&self) -> PathBuf {
         self.at("etc/rsyslog.d/10-convocate-server.conf")
     }
@@ -352,12 +347,11 @@ impl Paths {
         self.at("etc/apparmor.d/rsyslog.d")
     }
 
-    /// The distribution's settings of rsyslog.
     pub(crate) fn rsyslog_settings(&self) -> PathBuf {
         self.at("etc/rsyslog.conf")
     }
 
-    /// What logrotate is told on the shell host ([`PUBLIC_FILE`]).
+    /// The shell host's logrotate configuration ([`PUBLIC_FILE`]).
     pub fn logrotate(&self) -> PathBuf {
         self.at("etc/logrotate.d/convocate-agent-logs")
     }
@@ -387,7 +381,6 @@ impl Paths {
         self.at("run/convocate/status.address")
     }
 
-    /// Names of sessions for dnsmasq.
     pub fn dns_hosts(&self) -> PathBuf {
         self.shell_state().join("dnsmasq-hosts")
     }

@@ -23,7 +23,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
 use crate::fleet::registry::KnownAgent;
-use crate::limits::{DIAL_TIMEOUT, KNOCK_JITTER, KNOCK_PATIENCE, REDIAL_FIRST};
+use crate::limits::{CONNECT_RETRY_AFTER, CONNECT_RETRY_JITTER, DIAL_TIMEOUT, REDIAL_FIRST};
 use crate::ssh::{self, Conn};
 
 /// What happens after a loss.
@@ -187,9 +187,9 @@ impl Connection {
     /// The address is known, and a stream to it is being opened.
     pub(crate) fn connects_started(&mut self, now: Mono) {
         if let ConnectionStage::Dialling { knock_at, .. } = &mut self.stage {
-            let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
+            let jitter_ms = u32::try_from(CONNECT_RETRY_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
-            *knock_at = Some(now + KNOCK_PATIENCE + jitter);
+            *knock_at = Some(now + CONNECT_RETRY_AFTER + jitter);
         }
     }
 

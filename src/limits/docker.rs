@@ -1,4 +1,4 @@
-//! Bounds of what is said with the Docker Engine on its socket.
+//! Bounds of what is exchanged with the Docker Engine on its socket.
 
 use std::time::Duration;
 

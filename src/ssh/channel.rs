@@ -79,12 +79,12 @@ pub(crate) struct Channel {
     send_window: u32,
     /// The largest data message that the peer takes.
     packet_bytes: u32,
-    /// The owner was told that there is no room, and waits to hear of some.
-    told_full: Cell<bool>,
+    /// The owner found no room, and gets [`Event::Writable`](super::Event::Writable) later.
+    awaits_room: Cell<bool>,
     /// A size that could not be sent because of a key exchange.
     pending_size: Option<Size>,
-    /// A size that the owner has not been told yet. Server.
-    pub(crate) untold_size: Option<Size>,
+    /// A size that was not reported to the owner yet. Server.
+    pub(crate) unreported_size: Option<Size>,
     /// Whether an exit status came. Client.
     pub(crate) exited: bool,
     /// Received and not consumed.
@@ -110,9 +110,9 @@ impl Channel {
             remote: 0,
             send_window: 0,
             packet_bytes: 0,
-            told_full: Cell::new(false),
+            awaits_room: Cell::new(false),
             pending_size: None,
-            untold_size: None,
+            unreported_size: None,
             exited: false,
             buffer: Buffer::new(limit),
             window,
@@ -146,7 +146,7 @@ impl Channel {
         self.window
     }
 
-    /// Whether the owner is told what happens on it.
+    /// Whether events about it are reported to the owner.
     pub(crate) const fn is_announced(&self) -> bool {
         matches!(self.purpose, ChannelPurpose::Asking | ChannelPurpose::Running { .. })
     }
@@ -259,12 +259,12 @@ impl Channel {
             return limits::SSH_CHANNEL_DATA_BYTES_MAX as usize; // taken and dropped
         }
         if self.outward != Direction::Open || self.send_window == 0 {
-            self.told_full.set(true);
+            self.awaits_room.set(true);
             return 0;
         }
         let space = sender.data_room(self.packet_bytes as usize).min(self.send_window as usize);
         if space == 0 {
-            self.told_full.set(true);
+            self.awaits_room.set(true);
         }
         space
     }
@@ -280,7 +280,7 @@ impl Channel {
         }
         self.send_window -= u32::try_from(taken).expect("at most the window, which is 32 bits");
         if taken < bytes.len() {
-            self.told_full.set(true);
+            self.awaits_room.set(true);
         }
         taken
     }
@@ -292,15 +292,14 @@ impl Channel {
         Ok(())
     }
 
-    /// Whether an owner who was told that there is no room should hear that there is some. Says so
-    /// once.
+    /// Whether an owner that found no room should learn that there is some. True once.
     pub(crate) fn has_room_again(&self, sender: &Sender) -> bool {
-        let told = self.told_full.replace(false);
-        let heard = told && self.is_announced() && self.outward != Direction::Ended;
-        if heard && self.send_space(sender) > 0 {
+        let awaits_room = self.awaits_room.replace(false);
+        let is_reported = awaits_room && self.is_announced() && self.outward != Direction::Ended;
+        if is_reported && self.send_space(sender) > 0 {
             return true;
         }
-        self.told_full.set(told);
+        self.awaits_room.set(awaits_room);
         false
     }
 

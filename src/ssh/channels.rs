@@ -105,10 +105,9 @@ impl Channels {
         }
     }
 
-    /// The size of a terminal that its owner has not been told, if it is not the one it was going
-    /// to be told.
+    /// The latest size of a terminal, if it was not reported yet.
     pub(crate) fn take_size(&mut self, id: ChannelId) -> Option<Size> {
-        self.get_mut(id)?.untold_size.take()
+        self.get_mut(id)?.unreported_size.take()
     }
 
     /// Tells the owners who wait for it that there is room to send.
@@ -428,7 +427,7 @@ impl Message<'_> {
             return Ok(false);
         }
         // Only the last size counts, however many come before the owner looks.
-        if channel.outward != Direction::Closed && channel.untold_size.replace(size).is_none() {
+        if channel.outward != Direction::Closed && channel.unreported_size.replace(size).is_none() {
             let (cols, rows) = size;
             self.events.push_back(Event::WindowChange { channel: channel.id, cols, rows });
         }

@@ -1,4 +1,4 @@
-//! What a connection is told when it starts: its role, keys and bounds.
+//! What a connection is configured with: its role, keys and bounds.
 
 use std::sync::Arc;
 use std::time::Duration;

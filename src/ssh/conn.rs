@@ -60,13 +60,13 @@ impl Conn {
     }
 
     /// Server: the answer to [`Event::KeyOffered`]. Without such a question, or before it was seen,
-    /// it does nothing: a verdict is about a key that its owner knows.
-    pub fn authorize(&mut self, verdict: bool) {
+    /// it does nothing: only a key that its owner has seen can be accepted.
+    pub fn authorize(&mut self, accepted: bool) {
         let unseen = |event: &Event| matches!(event, Event::KeyOffered { .. });
         if self.core.events.iter().any(unseen) {
             return;
         }
-        self.core.decide(verdict);
+        self.core.decide(accepted);
         self.work();
     }
 
@@ -231,7 +231,7 @@ impl Endpoint for Conn {
     }
 
     fn input(&mut self, now: Mono, len: usize) {
-        self.core.heard(now);
+        self.core.note_input(now);
         let max = self.inbox_bytes_max();
         self.inbox.filled(len, max);
         self.work();

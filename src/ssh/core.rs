@@ -1,7 +1,7 @@
 //! The connection behind [`super::Conn`]: everything but the receive buffer, so that a message can
 //! be looked at where it lies while this changes.
 //!
-//! States: [`Stage`]. What comes is counted (before authentication), asked about in
+//! States: [`ConnStage`]. What comes is counted (before authentication), asked about in
 //! [`super::admit`], and handed to the part that it concerns: exchange, authentication, channels.
 
 use super::admit::{Admission, AdmitState, admission};
@@ -29,7 +29,7 @@ use crate::base::timers::{Timer, Timers};
 use crate::limits;
 
 /// How far the connection has come.
-pub(crate) enum Stage {
+pub(crate) enum ConnStage {
     /// The peer's identification is waited for; our first KEXINIT is out.
     Identifying {
         /// What came so far.
@@ -37,7 +37,7 @@ pub(crate) enum Stage {
         kexinit: Vec<u8>,
     },
     Running(Box<KeyExchange>),
-    /// It has ended; the first reason is the one that was told.
+    /// Only the first reason for it is reported.
     Ended,
 }
 
@@ -71,16 +71,14 @@ impl Timer for Deadline {
 /// A connection without its receive buffer.
 pub(crate) struct Core {
     pub(crate) side: Side,
-    /// How far it has come.
-    pub(crate) stage: Stage,
+    pub(crate) stage: ConnStage,
     pub(crate) auth: Auth,
     pub(crate) receiving: Receiving,
     pub(crate) sender: Sender,
     pub(crate) channels: Channels,
-    /// What the owner has not been told yet.
     pub(crate) events: Events,
     pub(crate) timers: Timers<Deadline, 5>,
-    /// The last time that the driver has told.
+    /// The time of the driver's last call.
     pub(crate) now: Mono,
     /// When something came last.
     last_input: Mono,
@@ -111,7 +109,7 @@ impl Core {
         };
         Core {
             side,
-            stage: Stage::Identifying { awaiting: Awaiting::default(), kexinit },
+            stage: ConnStage::Identifying { awaiting: Awaiting::default(), kexinit },
             auth,
             receiving: Receiving::default(),
             sender,
@@ -134,14 +132,12 @@ impl Core {
         self.exchanges
     }
 
-    /// Whether somebody is authenticated.
     pub(crate) fn is_authenticated(&self) -> bool {
         matches!(self.auth, Auth::Client(ClientAuth::Done) | Auth::Server(ServerAuth::Done))
     }
 
-    /// Whether the connection has ended.
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.stage, Stage::Ended)
+        matches!(self.stage, ConnStage::Ended)
     }
 
     /// Whether no input is taken now: the owner is asked about a key, or has events to look at, or
@@ -167,7 +163,7 @@ impl Core {
             });
         }
         self.sender.shut(); // nothing follows that word
-        self.stage = Stage::Ended;
+        self.stage = ConnStage::Ended;
         self.timers = Timers::new();
         self.events.push_back(Event::Disconnected(error));
     }
@@ -179,7 +175,7 @@ impl Core {
         self.events.truncate(keep);
     }
 
-    pub(crate) fn heard(&mut self, now: Mono) {
+    pub(crate) fn note_input(&mut self, now: Mono) {
         self.now = now;
         self.last_input = now;
         self.silent_keepalives = 0;
@@ -189,9 +185,9 @@ impl Core {
     /// there is none yet.
     pub(crate) fn step(&mut self, held: &mut [u8]) -> Result<usize, Error> {
         match &mut self.stage {
-            Stage::Ended => Ok(0),
-            Stage::Identifying { .. } => self.step_line(held),
-            Stage::Running(_) => {
+            ConnStage::Ended => Ok(0),
+            ConnStage::Identifying { .. } => self.step_line(held),
+            ConnStage::Running(_) => {
                 let Some(packet) = self.receiving.next(held).map_err(Error::Packet)? else {
                     return Ok(0);
                 };
@@ -203,13 +199,13 @@ impl Core {
 
     fn step_line(&mut self, held: &[u8]) -> Result<usize, Error> {
         let role = self.side.role();
-        let Stage::Identifying { awaiting, kexinit } = &mut self.stage else { return Ok(0) };
+        let ConnStage::Identifying { awaiting, kexinit } = &mut self.stage else { return Ok(0) };
         match awaiting.look(role, held).map_err(Error::Identification)? {
             Found::Nothing => Ok(0),
             Found::Line(bytes) => Ok(bytes),
             Found::Identification(bytes, peer) => {
                 let exchange = KeyExchange::new(peer, std::mem::take(kexinit));
-                self.stage = Stage::Running(Box::new(exchange));
+                self.stage = ConnStage::Running(Box::new(exchange));
                 Ok(bytes)
             }
         }
@@ -219,10 +215,10 @@ impl Core {
 
     fn packet(&mut self, payload: &[u8], packet: &Packet) -> Result<(), Error> {
         if !self.is_authenticated() {
-            self.charge_stranger(packet.wire_bytes)?;
+            self.charge_unauthenticated(packet.wire_bytes)?;
         }
         let Some(&number) = payload.first() else { return Ok(()) };
-        let Stage::Running(exchange) = &mut self.stage else { return Ok(()) };
+        let ConnStage::Running(exchange) = &mut self.stage else { return Ok(()) };
         if exchange.drops_guess(number) {
             return Ok(());
         }
@@ -247,9 +243,9 @@ impl Core {
     /// What is waited for now.
     pub(crate) fn state(&self) -> AdmitState {
         let exchange = match &self.stage {
-            Stage::Identifying { .. } => Some(AdmitState::FirstKexInit),
-            Stage::Running(exchange) => exchange.state(),
-            Stage::Ended => None,
+            ConnStage::Identifying { .. } => Some(AdmitState::FirstKexInit),
+            ConnStage::Running(exchange) => exchange.state(),
+            ConnStage::Ended => None,
         };
         exchange.unwrap_or(match &self.auth {
             Auth::Client(ClientAuth::Service { .. }) | Auth::Server(ServerAuth::Service) => {
@@ -260,7 +256,7 @@ impl Core {
         })
     }
 
-    fn charge_stranger(&mut self, bytes: usize) -> Result<(), Error> {
+    fn charge_unauthenticated(&mut self, bytes: usize) -> Result<(), Error> {
         self.preauth_bytes += bytes as u64;
         self.preauth_packets += 1;
         let over = self.preauth_bytes > limits::SSH_PREAUTH_BYTES_MAX
@@ -318,7 +314,7 @@ impl Core {
     // --- key exchange ---
 
     fn exchange_message(&mut self, payload: &[u8], sequence: u32) -> Result<(), Error> {
-        let Stage::Running(exchange) = &mut self.stage else { return Ok(()) };
+        let ConnStage::Running(exchange) = &mut self.stage else { return Ok(()) };
         let mut context = ExchangeContext {
             side: &self.side,
             sender: &mut self.sender,
@@ -342,7 +338,7 @@ impl Core {
     }
 
     fn timers_need_rekey_end(&self) -> bool {
-        matches!(&self.stage, Stage::Running(exchange) if !exchange.is_idle())
+        matches!(&self.stage, ConnStage::Running(exchange) if !exchange.is_idle())
             && !self.timers.is_set(Deadline::RekeyEnd)
     }
 
@@ -377,9 +373,9 @@ impl Core {
 
     fn rekey(&mut self) {
         if !self.is_authenticated() {
-            return; // the budgets of a stranger are far below any limit
+            return; // the budgets before authentication are far below any limit
         }
-        let Stage::Running(exchange) = &mut self.stage else { return };
+        let ConnStage::Running(exchange) = &mut self.stage else { return };
         let proposed = exchange.propose(&mut ExchangeContext {
             side: &self.side,
             sender: &mut self.sender,
@@ -395,7 +391,7 @@ impl Core {
     // --- authentication ---
 
     fn ask_for_service(&mut self) {
-        let Stage::Running(exchange) = &self.stage else { return };
+        let ConnStage::Running(exchange) = &self.stage else { return };
         if let (Auth::Client(auth), Side::Client(config)) = (&mut self.auth, &self.side) {
             let eager = exchange.peer().is_ours();
             auth.start(eager, config, &exchange.session_id(), &mut self.sender);
@@ -403,7 +399,7 @@ impl Core {
     }
 
     fn auth_message(&mut self, number: u8, payload: &[u8]) -> Result<(), Error> {
-        let Stage::Running(exchange) = &self.stage else { return Ok(()) };
+        let ConnStage::Running(exchange) = &self.stage else { return Ok(()) };
         let session_id = exchange.session_id();
         let (sender, events) = (&mut self.sender, &mut self.events);
         match (&mut self.auth, &self.side, number) {
@@ -429,12 +425,12 @@ impl Core {
     }
 
     /// The owner's answer to an offered key.
-    pub(crate) fn decide(&mut self, verdict: bool) {
+    pub(crate) fn decide(&mut self, accepted: bool) {
         let Auth::Server(auth @ ServerAuth::Deciding { .. }) = &mut self.auth else { return };
-        if let Stage::Ended = self.stage {
+        if let ConnStage::Ended = self.stage {
             return;
         }
-        match auth.decide(verdict, &mut self.sender) {
+        match auth.decide(accepted, &mut self.sender) {
             Ok(None) => {}
             Ok(Some(key)) => {
                 self.events.push_back(Event::Authenticated { key });

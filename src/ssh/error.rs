@@ -1,4 +1,4 @@
-//! Why a connection ended, and what its peer is told about it.
+//! Why a connection ended, and the DISCONNECT that its peer gets.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ pub enum Error {
     UnaskedReply { number: u8 },
     /// More requests during a key exchange than are kept.
     Flood,
-    /// The peer says why it goes.
+    /// The peer sent DISCONNECT.
     ByPeer {
         /// A reason of RFC 4253 §11.1.
         reason: u32,
@@ -90,7 +90,7 @@ pub enum Error {
     /// Keepalives were not answered.
     KeepaliveTimeout,
 
-    /// We went: the words that the peer was told.
+    /// We ended it, with this text in our DISCONNECT.
     ByUs(&'static str),
 }
 
@@ -185,8 +185,8 @@ impl Error {
         move |cause| Error::Message { number, cause }
     }
 
-    /// What the peer is told: a reason of RFC 4253 §11.1 and a few words. `None` if nobody is left
-    /// to tell, or nobody who would understand.
+    /// What our DISCONNECT says: a reason of RFC 4253 §11.1 and a few words. `None` if there is
+    /// nobody to send it to, or it would not be understood.
     pub(super) fn farewell(&self) -> Option<(u32, &'static str)> {
         Some(match self {
             Error::Identification(_) | Error::ByPeer { .. } | Error::StreamEnd => return None,

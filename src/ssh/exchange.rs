@@ -1,9 +1,20 @@
 //! The key exchange, first and later ones (RFC 4253 §7, RFC 8731,
 //! draft-ietf-sshm-mlkem-hybrid-kex).
 //!
-//! States are the variants of [`Exchange`]; each owns what only it needs. The exchange never
+//! States are the variants of [`ExchangeState`]; each owns what only it needs. The exchange never
 //! decides what may come in a state, that is [`super::admit`]; it never starts by itself, its owner
 //! counts bytes and time.
+//!
+//! Strict key exchange answers the Terrapin attack (CVE-2023-48795): the first exchange is not
+//! encrypted, so whoever sits between the ends can insert messages (IGNORE, say) that shift the
+//! sequence numbers, and then drop the first encrypted ones unseen. Under the strict rules KEXINIT
+//! must be the peer's very first packet, no message but those of the exchange may come before
+//! NEWKEYS, and both ends reset their sequence numbers at every NEWKEYS. Each end offers it with a
+//! pseudo-method in its first KEXINIT; it holds for the connection's whole life if both do.
+//!
+//! A later exchange (rekeying) replaces the keys, not the session id. From our KEXINIT to our
+//! NEWKEYS we send nothing else; the peer's messages go on coming until its own KEXINIT. The two
+//! directions change keys independently, each behind its sender's NEWKEYS.
 //!
 //! ```text
 //! Idle ── propose ──▶ Proposed ── KEXINIT ──▶ Reply (client) ── KEX_ECDH_REPLY ──▶ NewKeys
@@ -31,7 +42,7 @@ use super::wire::{Reader, put_string};
 use crate::base::rng::Rng;
 
 /// Where an exchange stands.
-enum Exchange {
+enum ExchangeState {
     /// None is under way.
     Idle,
     /// Our KEXINIT is out.
@@ -86,7 +97,7 @@ pub(crate) struct ExchangeContext<'a> {
 pub(crate) struct KeyExchange {
     peer: Identification,
     session: Option<Session>,
-    exchange: Exchange,
+    exchange: ExchangeState,
 }
 
 /// Our first KEXINIT goes out with our identification, before the peer has said anything.
@@ -107,16 +118,16 @@ fn put_proposal(sender: &mut Sender, ours: &[u8]) {
 impl KeyExchange {
     /// The first exchange; `ours` is what [`start`] returned.
     pub(crate) fn new(peer: Identification, ours: Vec<u8>) -> KeyExchange {
-        KeyExchange { peer, session: None, exchange: Exchange::Proposed { ours } }
+        KeyExchange { peer, session: None, exchange: ExchangeState::Proposed { ours } }
     }
 
     /// Starts a new exchange unless one is under way. Says whether it did.
     pub(crate) fn propose(&mut self, context: &mut ExchangeContext<'_>) -> bool {
-        let Exchange::Idle = self.exchange else { return false };
+        let ExchangeState::Idle = self.exchange else { return false };
         let side = context.side;
         let ours = kexinit::write(side.role(), false, side.tuning(), context.rng.bytes());
         put_proposal(context.sender, &ours);
-        self.exchange = Exchange::Proposed { ours };
+        self.exchange = ExchangeState::Proposed { ours };
         true
     }
 
@@ -131,19 +142,23 @@ impl KeyExchange {
 
     /// Whether no exchange is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.exchange, Exchange::Idle)
+        matches!(self.exchange, ExchangeState::Idle)
     }
 
     /// What the exchange waits for; `None` while it leaves that to authentication: there is none,
     /// or the peer has not taken notice of ours yet.
     pub(crate) fn state(&self) -> Option<AdmitState> {
         match (&self.exchange, self.session) {
-            (Exchange::Idle, _) | (Exchange::Proposed { .. }, Some(_)) => None,
-            (Exchange::Proposed { .. }, None) => Some(AdmitState::FirstKexInit),
-            (Exchange::Reply { .. } | Exchange::Init { .. }, None) => Some(AdmitState::FirstKex),
-            (Exchange::Reply { .. } | Exchange::Init { .. }, Some(_)) => Some(AdmitState::Kex),
-            (Exchange::NewKeys { first: true, .. }, _) => Some(AdmitState::FirstNewKeys),
-            (Exchange::NewKeys { first: false, .. }, _) => Some(AdmitState::NewKeys),
+            (ExchangeState::Idle, _) | (ExchangeState::Proposed { .. }, Some(_)) => None,
+            (ExchangeState::Proposed { .. }, None) => Some(AdmitState::FirstKexInit),
+            (ExchangeState::Reply { .. } | ExchangeState::Init { .. }, None) => {
+                Some(AdmitState::FirstKex)
+            }
+            (ExchangeState::Reply { .. } | ExchangeState::Init { .. }, Some(_)) => {
+                Some(AdmitState::Kex)
+            }
+            (ExchangeState::NewKeys { first: true, .. }, _) => Some(AdmitState::FirstNewKeys),
+            (ExchangeState::NewKeys { first: false, .. }, _) => Some(AdmitState::NewKeys),
         }
     }
 
@@ -151,7 +166,9 @@ impl KeyExchange {
     /// KEXINIT that is not known; then the number of that packet tells.
     pub(crate) fn is_strict(&self) -> bool {
         match &self.exchange {
-            Exchange::Reply { terms, .. } | Exchange::Init { terms } => terms.agreed.strict,
+            ExchangeState::Reply { terms, .. } | ExchangeState::Init { terms } => {
+                terms.agreed.strict
+            }
             _ => self.session.is_some_and(|session| session.strict),
         }
     }
@@ -159,7 +176,9 @@ impl KeyExchange {
     /// Whether a message of this number is the peer's wrong guess, which is dropped. Asked once for
     /// each message, for only the first one after KEXINIT can be it.
     pub(crate) fn drops_guess(&mut self, number: u8) -> bool {
-        let (Exchange::Reply { terms, .. } | Exchange::Init { terms }) = &mut self.exchange else {
+        let (ExchangeState::Reply { terms, .. } | ExchangeState::Init { terms }) =
+            &mut self.exchange
+        else {
             return false;
         };
         let missed = std::mem::replace(&mut terms.agreed.guess_missed, false);
@@ -173,23 +192,23 @@ impl KeyExchange {
         sequence: u32,
         context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
-        let exchange = std::mem::replace(&mut self.exchange, Exchange::Idle);
+        let exchange = std::mem::replace(&mut self.exchange, ExchangeState::Idle);
         match (exchange, payload.first()) {
-            (Exchange::Idle, Some(&SSH_MSG_KEXINIT)) => {
+            (ExchangeState::Idle, Some(&SSH_MSG_KEXINIT)) => {
                 self.propose(context);
                 self.receive_kexinit(payload, sequence, context)
             }
-            (Exchange::Proposed { ours }, Some(&SSH_MSG_KEXINIT)) => {
-                self.exchange = Exchange::Proposed { ours };
+            (ExchangeState::Proposed { ours }, Some(&SSH_MSG_KEXINIT)) => {
+                self.exchange = ExchangeState::Proposed { ours };
                 self.receive_kexinit(payload, sequence, context)
             }
-            (Exchange::Reply { pending, terms }, Some(&SSH_MSG_KEX_ECDH_REPLY)) => {
+            (ExchangeState::Reply { pending, terms }, Some(&SSH_MSG_KEX_ECDH_REPLY)) => {
                 self.receive_reply(pending, &terms, payload, context)
             }
-            (Exchange::Init { terms }, Some(&SSH_MSG_KEX_ECDH_INIT)) => {
+            (ExchangeState::Init { terms }, Some(&SSH_MSG_KEX_ECDH_INIT)) => {
                 self.receive_init(&terms, payload, context)
             }
-            (Exchange::NewKeys { opener, .. }, Some(&SSH_MSG_NEWKEYS)) => {
+            (ExchangeState::NewKeys { opener, .. }, Some(&SSH_MSG_NEWKEYS)) => {
                 Reader::new(&payload[1..]).finish().map_err(Error::message(SSH_MSG_NEWKEYS))?;
                 context.receiving.rekey(opener, self.is_strict());
                 Ok(Progress::Over)
@@ -207,7 +226,8 @@ impl KeyExchange {
         sequence: u32,
         context: &mut ExchangeContext<'_>,
     ) -> Result<Progress, Error> {
-        let Exchange::Proposed { ours } = std::mem::replace(&mut self.exchange, Exchange::Idle)
+        let ExchangeState::Proposed { ours } =
+            std::mem::replace(&mut self.exchange, ExchangeState::Idle)
         else {
             return Ok(Progress::Going);
         };
@@ -216,14 +236,14 @@ impl KeyExchange {
         self.check_strict(&agreed, sequence)?;
         let terms = Terms { agreed, ours, theirs: payload.to_vec() };
         self.exchange = match context.side {
-            Side::Server(_) => Exchange::Init { terms },
+            Side::Server(_) => ExchangeState::Init { terms },
             Side::Client(_) => {
                 let pending = ClientExchange::start(agreed.kex, context.rng);
                 context.sender.put(pending.init().len() + 5, |out| {
                     out.push(SSH_MSG_KEX_ECDH_INIT);
                     put_string(out, pending.init());
                 });
-                Exchange::Reply { pending, terms }
+                ExchangeState::Reply { pending, terms }
             }
         };
         Ok(Progress::Going)
@@ -341,7 +361,7 @@ impl KeyExchange {
         let sealer = out_letters.with_keys(out, derive, |key, iv| Sealer::new(out, key, iv));
         let opener = into_letters.with_keys(into, derive, |key, iv| Opener::new(into, key, iv));
         context.sender.rekey(sealer, session.strict);
-        self.exchange = Exchange::NewKeys { opener, first };
+        self.exchange = ExchangeState::NewKeys { opener, first };
         Progress::Sealed { first, ext_info: agreed.ext_info }
     }
 }

@@ -11,7 +11,8 @@
 //!     ├ sender    out: sealing, backpressure    │  └ kexinit negotiation
 //!     ├ admit     message × state table         ├ auth       client, server
 //!     └ identification                          └ channels   windows, requests
-//! leaves: names wire cipher kex keys
+//! leaves: names wire cipher kex keys config event
+//! apart: limiter, which a listener asks before there is a connection
 //! ```
 
 pub mod admit;

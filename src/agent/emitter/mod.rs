@@ -34,9 +34,9 @@ use crate::base::rng::Rng;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::unreached::Unreached;
 use crate::limits::{
-    EMITTER_OUTPUT_BYTES, HEARTBEAT_INTERVAL, KNOCK_JITTER, KNOCK_PATIENCE, REDIAL_CAP,
-    REDIAL_FIRST, STATUS_ANSWER_BYTES_MAX, STATUS_CONNECT_TIMEOUT, STATUS_HELLO_TIMEOUT,
-    STATUS_PROVEN_AFTER,
+    CONNECT_RETRY_AFTER, CONNECT_RETRY_JITTER, EMITTER_OUTPUT_BYTES, HEARTBEAT_INTERVAL,
+    REDIAL_CAP, REDIAL_FIRST, STATUS_ANSWER_BYTES_MAX, STATUS_CONNECT_TIMEOUT,
+    STATUS_HELLO_TIMEOUT, STATUS_PROVEN_AFTER,
 };
 use crate::rpc::event::{Event, EventType};
 
@@ -252,9 +252,9 @@ impl Emitter {
     /// The address is known, and a stream to it is being opened.
     pub fn connects_started(&mut self, now: Mono) {
         if let EmitterLink::Dialling { reconnect_at, .. } = &mut self.link {
-            let jitter_ms = u32::try_from(KNOCK_JITTER.as_millis()).unwrap_or(u32::MAX);
+            let jitter_ms = u32::try_from(CONNECT_RETRY_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
-            *reconnect_at = Some(now + KNOCK_PATIENCE + jitter);
+            *reconnect_at = Some(now + CONNECT_RETRY_AFTER + jitter);
         }
     }
 

@@ -97,7 +97,7 @@ impl ServerAuth {
     /// The owner's answer. Returns the key that is authenticated now, if that is what happened.
     pub(crate) fn decide(
         &mut self,
-        verdict: bool,
+        accepted: bool,
         sender: &mut Sender,
     ) -> Result<Option<PublicKey>, Error> {
         let ServerAuth::Deciding { attempts, offer } = std::mem::replace(self, ServerAuth::Done)
@@ -105,7 +105,7 @@ impl ServerAuth {
             unreachable!("the caller has seen that an offer is undecided")
         };
         *self = ServerAuth::Waiting { attempts };
-        match (verdict, offer.proof) {
+        match (accepted, offer.proof) {
             (false, _) => {
                 refuse(attempts, sender)?;
                 Ok(None)

@@ -5,9 +5,13 @@
 //! looks inside, or knows what a length may be: the caller bounds it, and only after
 //! [`Opener::open`] has agreed is anything in a packet true.
 //!
-//! One key serves one direction until the next NEWKEYS. The sequence number is the packet's (RFC
-//! 4253 §6.4); AES-GCM counts by itself (RFC 5647 §7.1) and does not look at it. Keys are wiped
-//! when they are dropped. Sources: RFC 5647 with OpenSSH PROTOCOL §1.6, PROTOCOL.chacha20poly1305.
+//! Neither cipher survives a nonce that serves twice under one key: for ChaCha20 two packets then
+//! share their key stream and Poly1305 its one-time key, for GCM the key of the tag leaks. No nonce
+//! is sent. ChaCha20's is the packet's sequence number (RFC 4253 §6.4), which wraps after 2^32
+//! packets, so a rekey comes long before; a strict exchange may reset it to zero, for the key is a
+//! new one then. AES-GCM starts from a derived IV of 4 fixed and 8 counting bytes and counts by
+//! itself (RFC 5647 §7.1). One key serves one direction until the next NEWKEYS, and is wiped when
+//! it is dropped. Sources: RFC 5647 with OpenSSH PROTOCOL §1.6, PROTOCOL.chacha20poly1305.
 
 mod chacha;
 mod gcm;

@@ -76,7 +76,7 @@ impl Goal for Download {
 
 impl Download {
     fn fetch(&self, url: &Url, sha256: Sha256Hex) -> StepVerdict {
-        let (url, path) = (url.to_string(), self.path.clone());
+        let (url, path) = (url.as_str().to_owned(), self.path.clone());
         let mut change = Change::default();
         let effect = format!("fetch {url} (SHA-256 {sha256})");
         change.add(effect, Action::Fetch { url, sha256, path });

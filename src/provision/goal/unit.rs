@@ -16,7 +16,7 @@ use crate::provision::step::{Change, Goal, StepVerdict};
 pub(crate) struct Unit {
     /// Its name, with its kind: `convocate-agent.service`.
     pub(crate) name: String,
-    /// Whether it is started at boot by its own wish (`systemctl enable`).
+    /// Whether it is started at boot by itself (`systemctl enable`).
     pub(crate) is_enabled: bool,
     /// What it was started from: newer ones restart it.
     pub(crate) made_from: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub(crate) struct Unit {
 
 /// What systemd says about a unit.
 #[derive(Default)]
-struct Told<'a> {
+struct UnitProperties<'a> {
     load: &'a str,
     active: &'a str,
     file: &'a str,
@@ -48,22 +48,22 @@ impl Goal for Unit {
             let what = format!("systemctl {}", ran.end);
             return StepVerdict::refuse(what, "hosts of a cluster run systemd");
         }
-        let told = Told::read(&ran.output);
+        let properties = UnitProperties::read(&ran.output);
         let mut change = Change::default();
-        if told.load != "loaded" || told.needs_reload {
+        if properties.load != "loaded" || properties.needs_reload {
             let command = Command::new("systemctl", ["daemon-reload"]);
             change.run("let systemd read its units again", command);
         }
-        if self.is_enabled && !["enabled", "static", "alias"].contains(&told.file) {
+        if self.is_enabled && !["enabled", "static", "alias"].contains(&properties.file) {
             let command = Command::new("systemctl", ["enable", "--quiet", &self.name]);
             change.run("start it at boot", command);
         }
         let job =
             |verb| Command::new("systemctl", [verb, &self.name]).within(PROVISION_UNIT_TIMEOUT);
-        if told.active != "active" {
+        if properties.active != "active" {
             // A unit that has failed too often is not started again before it is forgiven.
             change.run("start it", job("restart"));
-        } else if let Some(newer) = self.newer(&told, looks) {
+        } else if let Some(newer) = self.newer(&properties, looks) {
             change.run(format!("restart it, for {} is newer", newer.display()), job("restart"));
         }
         StepVerdict::of(change)
@@ -79,8 +79,8 @@ impl Goal for Unit {
 
 impl Unit {
     /// What of that which it was started from is newer than its start.
-    fn newer(&self, told: &Told<'_>, looks: &[Answer]) -> Option<&PathBuf> {
-        let since = told.active_since?;
+    fn newer(&self, properties: &UnitProperties<'_>, looks: &[Answer]) -> Option<&PathBuf> {
+        let since = properties.active_since?;
         let is_newer = |answer: &Answer| match answer {
             Answer::Looked(Entry::File { seen, .. } | Entry::Directory(seen)) => {
                 seen.changed_at > since
@@ -91,22 +91,22 @@ impl Unit {
     }
 }
 
-impl<'a> Told<'a> {
-    fn read(text: &'a str) -> Told<'a> {
-        let mut told = Told::default();
+impl<'a> UnitProperties<'a> {
+    fn read(text: &'a str) -> UnitProperties<'a> {
+        let mut properties = UnitProperties::default();
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
             match name {
-                "LoadState" => told.load = value,
-                "ActiveState" => told.active = value,
-                "UnitFileState" => told.file = value,
-                "NeedDaemonReload" => told.needs_reload = value == "yes",
+                "LoadState" => properties.load = value,
+                "ActiveState" => properties.active = value,
+                "UnitFileState" => properties.file = value,
+                "NeedDaemonReload" => properties.needs_reload = value == "yes",
                 "ActiveEnterTimestamp" => {
-                    told.active_since = time(value);
+                    properties.active_since = time(value);
                 }
                 _ => {}
             }
         }
-        told
+        properties
     }
 }
 

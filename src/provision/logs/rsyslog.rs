@@ -12,7 +12,7 @@
 //!
 //! What the queue holds arrives, and what it was giving away when a connection broke is sent again:
 //! perhaps twice. Syslog has no acknowledgements, so what the kernel has taken and not brought over
-//! is lost with a connection that is given up. Hence the collector gives none up in a reconnect_now.
+//! is lost with a connection that is given up. So the collector is slow to give one up.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -35,7 +35,7 @@ pub(crate) struct Promised {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sum {
+pub(crate) struct CapacitySum {
     name: &'static str,
     unit: &'static str,
     /// One unit as it is shown, in the numbers that follow.
@@ -95,11 +95,11 @@ impl Promised {
 
 impl Hypervisor {
     /// The sums on each axis: processors, memory, disk.
-    pub(crate) fn sums(&self, promised: &Promised, wanted: &Size) -> [Sum; 3] {
+    pub(crate) fn sums(&self, promised: &Promised, wanted: &Size) -> [CapacitySum; 3] {
         let machines = promised.machines;
         let others = self.disk_used_bytes.saturating_sub(promised.disk_taken_bytes);
         [
-            Sum {
+            CapacitySum {
                 name: "CPU",
                 unit: "",
                 unit_size: 1,
@@ -109,7 +109,7 @@ impl Hypervisor {
                 wanted: wanted.cpus.into(),
                 total: self.cpus,
             },
-            Sum {
+            CapacitySum {
                 name: "memory",
                 unit: " MB",
                 unit_size: MIB,
@@ -119,7 +119,7 @@ impl Hypervisor {
                 wanted: wanted.memory_mib.saturating_mul(MIB),
                 total: self.memory_bytes,
             },
-            Sum {
+            CapacitySum {
                 name: "disk",
                 unit: " GB",
                 unit_size: GIB,
@@ -133,7 +133,7 @@ impl Hypervisor {
     }
 }
 
-impl Sum {
+impl CapacitySum {
     /// What it is of.
     pub(crate) fn name(&self) -> &'static str {
         self.name
@@ -164,7 +164,7 @@ impl Sum {
 }
 
 /// `memory: 2048 MB of 2 VMs + 1024 MB of this one = 3072 MB; 90 % of 4096 MB is 3686.4 MB`
-impl fmt::Display for Sum {
+impl fmt::Display for CapacitySum {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let allowed = u128::from(self.total) * u128::from(VM_PERCENT) / 10;
         let allowed = self.shown(allowed / u128::from(self.unit_size));

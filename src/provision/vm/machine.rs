@@ -70,7 +70,7 @@ impl Machine {
     }
 
     pub(crate) fn host_name(&self) -> String {
-        format!("{}.{}", self.name.0, self.domain)
+        format!("{}.{}", self.name.0, self.domain.as_str())
     }
 
     /// The directory with all of its files.

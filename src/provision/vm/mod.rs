@@ -1,5 +1,5 @@
 //! A virtual machine on a hypervisor: what it is, what it is told at its first boot, and how it is
-//! reached. Values and words alone; plans and goals use them.
+//! reached. Only values and text; plans and goals use them.
 //!
 //! | file | what it is |
 //! | --- | --- |

@@ -40,7 +40,7 @@ pub enum Source {
 
 impl HostSession<'_> {
     /// Sends `image`, a name with a tag, from `source` to the host's Engine: [`ship`]. `tell` gets
-    /// each progress as far as it is inspected, and says whether to go on; Ctrl-C ends it, too.
+    /// each progress as far as it is known, and says whether to go on; Ctrl-C ends it, too.
     pub(crate) fn ship(
         &self,
         source: &Source,

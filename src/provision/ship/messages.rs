@@ -1,7 +1,7 @@
 //! What both sides of a transfer tell each other, and what Engines tell them.
 //!
-//! The receiver gets an [`ImageOffer`] as one line, says [`ReceiverMessage::Have`], takes frames unless it has
-//! all, and says [`ReceiverMessage::Loaded`] or [`ReceiverMessage::Failed`].
+//! The receiver gets an [`ImageOffer`] as one line, answers [`ReceiverMessage::Have`], takes frames
+//! unless it has all, and ends with [`ReceiverMessage::Loaded`] or [`ReceiverMessage::Failed`].
 
 use serde::{Deserialize, Serialize};
 

@@ -144,7 +144,7 @@ pub(crate) fn inspected(response: DockerResponse) -> Result<Option<InspectedImag
 /// Whether an Engine keeps images in containerd's store, which takes no archive that lacks a layer.
 ///
 /// # Errors
-/// As of [`known`].
+/// As of [`inspected`].
 pub(crate) fn is_containerd_store(info: DockerResponse) -> Result<bool, DockerError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

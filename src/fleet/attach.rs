@@ -24,7 +24,6 @@ use crate::base::buffer::Buffer;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::base::unreached::Unreached;
 use crate::base::uuid::Uuid;
 use crate::fleet::connection::{Lost, Mode, StreamAction};
 use crate::fleet::member::{Member, MemberEvent, RequestError};
@@ -154,19 +153,9 @@ impl Attach {
         attach
     }
 
-    /// The stream is open. `seed` is fresh entropy for this connection's secrets.
-    pub(crate) fn connected(&mut self, now: Mono, seed: [u8; 32]) {
-        self.member.connected(now, seed);
-    }
-
-    /// The stream could not be opened, in the system's words.
-    pub(crate) fn dial_failed(&mut self, now: Mono, why: &Unreached) {
-        self.member.dial_failed(now, why);
-    }
-
-    /// The address is known, and a stream to it is being opened.
-    pub(crate) fn connects_started(&mut self, now: Mono) {
-        self.member.connects_started(now);
+    /// Whose stream is dialled, opened or lost.
+    pub(crate) fn member_mut(&mut self) -> &mut Member {
+        &mut self.member
     }
 
     /// What the driver is to do. To be asked after every other call.

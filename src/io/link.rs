@@ -1,9 +1,14 @@
 //! A link pumps bytes between a stream and an endpoint.
 //!
-//! The driver's turn with a link: [`Link::ready`] for what the reactor said, [`Link::receive`],
-//! then look at the endpoint's events and act on them, then [`Link::send`], which says how it goes
-//! on. In a steady exchange that is one read and one write: a short read or write on a socket
-//! counts as "would block", so none is made to find that out.
+//! [`Pump`] holds the stream and borrows the endpoint for each turn: an endpoint that outlives its
+//! stream is dialled again and again ([`super::outbound`]). [`Link`] is a pump with an endpoint of
+//! its own. The code stands once, behind `dyn Endpoint`: beside a system call the indirection is
+//! not felt.
+//!
+//! The driver's turn with a link: [`Link::ready`] for what the reactor reported, [`Link::receive`],
+//! then act on the endpoint's events, then [`Link::send`], which says how it goes on. In a steady
+//! exchange that is one read and one write: a short read or write on a socket counts as "would
+//! block", so none is made to find that out.
 //!
 //! Backpressure is the endpoint's: while its input space is empty nothing is read, and the link
 //! reads on, without a new event, in the first turn that finds space.
@@ -13,7 +18,8 @@
 //! ```
 //!
 //! Draining reads and drops until the peer's end: closing a TCP socket with unread input resets it
-//! and may take away from the peer what it has not read yet.
+//! and may take away from the peer what it has not read yet. Without a linger time a finished pump
+//! writes what is taken at once and does not drain.
 
 use std::io;
 use std::time::Duration;
@@ -30,9 +36,16 @@ const DRAIN_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct Link<E> {
     endpoint: E,
+    pump: Pump,
+}
+
+/// A stream, below an endpoint that somebody else holds.
+#[derive(Debug)]
+pub(crate) struct Pump {
     stream: Stream,
     phase: Phase,
-    linger: Duration,
+    /// How long a finished endpoint's peer has to take what is left and to close.
+    linger: Option<Duration>,
     cause: Option<io::Error>,
 }
 
@@ -86,73 +99,44 @@ pub enum Next {
 }
 
 impl<E: Endpoint> Link<E> {
-    /// A link over a stream that stands. The reactor is to watch it for both directions. When the
+    /// A link over an open stream. The reactor is to watch it for both directions. When the
     /// endpoint has finished, the peer has `linger` to take what is left and to close.
     pub fn open(stream: Stream, endpoint: E, linger: Duration) -> Link<E> {
-        let sides = Sides { inward: Inward::Blocked, outward: Outward::Ready };
-        Link { endpoint, stream, phase: Phase::Open(sides), linger, cause: None }
+        Link { endpoint, pump: Pump::open(stream, Some(linger)) }
     }
 
     /// A link over a stream that is still connecting ([`Stream::connect_tcp`]), else as
-    /// [`Link::open`]. If that fails, the endpoint's input ends. How long it may take is for the
-    /// endpoint's deadline to say.
+    /// [`Link::open`]. If that fails, the endpoint's input ends. The endpoint's deadline limits
+    /// how long it may take.
     pub fn connecting(stream: Stream, endpoint: E, linger: Duration) -> Link<E> {
-        Link { endpoint, stream, phase: Phase::Connecting, linger, cause: None }
+        Link { endpoint, pump: Pump::connecting(stream, Some(linger)) }
     }
 
-    /// Takes note of what the reactor said. Moves no bytes.
+    /// Takes note of what the reactor reported. Moves no bytes.
     pub fn ready(&mut self, now: Mono, ready: Ready) {
-        match &mut self.phase {
-            Phase::Connecting if ready.writable => match self.stream.finish_connect() {
-                Ok(true) => {
-                    let mut sides = Sides { inward: Inward::Blocked, outward: Outward::Ready };
-                    sides.note(ready);
-                    self.phase = Phase::Open(sides);
-                }
-                Ok(false) => {}
-                Err(error) => self.fail_to_connect(now, error),
-            },
-            Phase::Open(sides) | Phase::Flushing(sides, _) => sides.note(ready),
-            Phase::Draining(inward, _) => inward.note(ready),
-            Phase::Connecting | Phase::Closed => {}
+        if let Err(error) = self.pump.ready(ready) {
+            self.pump.cause = Some(error);
+            self.endpoint.input_end(now);
         }
     }
 
     /// Reads up to `budget_bytes` into the endpoint. After that its events and its output may have
     /// changed.
     pub fn receive(&mut self, now: Mono, budget_bytes: usize) {
-        match self.phase {
-            Phase::Open(sides) => {
-                let inward = self.fill(now, sides, budget_bytes);
-                self.phase = Phase::Open(Sides { inward, ..sides });
-            }
-            Phase::Draining(inward, until) => {
-                let inward = self.drop_input(inward, budget_bytes);
-                self.phase = Phase::Draining(inward, until);
-            }
-            Phase::Connecting | Phase::Flushing(..) | Phase::Closed => {}
-        }
+        self.pump.receive(now, &mut self.endpoint, budget_bytes);
     }
 
     /// Writes up to `budget_bytes` of the endpoint's output and says how it goes on. To be called
     /// after the owner has acted on the endpoint, too.
     pub fn send(&mut self, now: Mono, budget_bytes: usize) -> Next {
-        if let Phase::Open(sides) | Phase::Flushing(sides, _) = &mut self.phase {
-            let mut left = budget_bytes;
-            while left > 0 && sides.outward == Outward::Ready && !self.endpoint.output().is_empty()
-            {
-                left -= write_once(&self.stream, &mut self.endpoint, sides, left, &mut self.cause);
-            }
-        }
-        self.advance(now);
-        self.next()
+        self.pump.send(now, &mut self.endpoint, budget_bytes)
     }
 
     /// Time has passed: see [`Link::deadline`].
     pub fn tick(&mut self, now: Mono) {
-        match self.phase {
+        match self.pump.phase {
             Phase::Flushing(_, until) | Phase::Draining(_, until) if until <= now => {
-                self.phase = Phase::Closed;
+                self.pump.phase = Phase::Closed;
             }
             Phase::Connecting | Phase::Open(_) => self.endpoint.tick(now),
             Phase::Flushing(..) | Phase::Draining(..) | Phase::Closed => {}
@@ -161,7 +145,7 @@ impl<E: Endpoint> Link<E> {
 
     /// When [`Link::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
-        match self.phase {
+        match self.pump.phase {
             Phase::Connecting | Phase::Open(_) => self.endpoint.deadline(),
             Phase::Flushing(_, until) | Phase::Draining(_, until) => Some(until),
             Phase::Closed => None,
@@ -180,32 +164,105 @@ impl<E: Endpoint> Link<E> {
 
     /// The stream, for the reactor to watch.
     pub fn stream(&self) -> &Stream {
+        &self.pump.stream
+    }
+
+    /// The first error that broke the stream, if one did.
+    pub fn cause(&self) -> Option<&io::Error> {
+        self.pump.cause.as_ref()
+    }
+}
+
+impl Pump {
+    fn open(stream: Stream, linger: Option<Duration>) -> Pump {
+        let phase = Phase::Open(Sides::OPENED);
+        Pump { stream, phase, linger, cause: None }
+    }
+
+    pub(super) fn connecting(stream: Stream, linger: Option<Duration>) -> Pump {
+        Pump { stream, phase: Phase::Connecting, linger, cause: None }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// What broke the stream, if anything did: the first error.
-    pub fn cause(&self) -> Option<&io::Error> {
-        self.cause.as_ref()
+    /// Takes note of what the reactor reported, and says whether the stream has just opened.
+    ///
+    /// # Errors
+    /// It could not be opened, and is closed.
+    pub(super) fn ready(&mut self, ready: Ready) -> io::Result<bool> {
+        match &mut self.phase {
+            Phase::Connecting if ready.writable => match self.stream.finish_connect() {
+                Ok(true) => {
+                    let mut sides = Sides::OPENED;
+                    sides.note(ready);
+                    self.phase = Phase::Open(sides);
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    self.phase = Phase::Closed;
+                    return Err(error);
+                }
+            },
+            Phase::Open(sides) | Phase::Flushing(sides, _) => sides.note(ready),
+            Phase::Draining(inward, _) => inward.note(ready),
+            Phase::Connecting | Phase::Closed => {}
+        }
+        Ok(false)
     }
 
-    fn fail_to_connect(&mut self, now: Mono, error: io::Error) {
-        self.cause = Some(error);
-        self.phase = Phase::Closed;
-        self.endpoint.input_end(now);
+    /// As [`Link::receive`].
+    pub(super) fn receive(&mut self, now: Mono, endpoint: &mut dyn Endpoint, budget_bytes: usize) {
+        match self.phase {
+            Phase::Open(sides) => {
+                let inward = self.fill(now, endpoint, sides, budget_bytes);
+                self.phase = Phase::Open(Sides { inward, ..sides });
+            }
+            Phase::Draining(inward, until) => {
+                let inward = self.drop_input(inward, budget_bytes);
+                self.phase = Phase::Draining(inward, until);
+            }
+            Phase::Connecting | Phase::Flushing(..) | Phase::Closed => {}
+        }
     }
 
-    fn fill(&mut self, now: Mono, sides: Sides, budget_bytes: usize) -> Inward {
+    /// As [`Link::send`].
+    pub(super) fn send(
+        &mut self,
+        now: Mono,
+        endpoint: &mut dyn Endpoint,
+        budget_bytes: usize,
+    ) -> Next {
+        if let Phase::Open(sides) | Phase::Flushing(sides, _) = &mut self.phase {
+            let mut left = budget_bytes;
+            while left > 0 && sides.outward == Outward::Ready && !endpoint.output().is_empty() {
+                left -= write_once(&self.stream, endpoint, sides, left, &mut self.cause);
+            }
+        }
+        self.advance(now, endpoint);
+        self.next(endpoint)
+    }
+
+    fn fill(
+        &mut self,
+        now: Mono,
+        endpoint: &mut dyn Endpoint,
+        sides: Sides,
+        budget_bytes: usize,
+    ) -> Inward {
         let mut inward = sides.inward;
         let mut left = budget_bytes;
-        while left > 0 && inward.is_ready() && !self.endpoint.is_finished() {
-            let space = self.endpoint.input_space();
+        while left > 0 && inward.is_ready() && !endpoint.is_finished() {
+            let space = endpoint.input_space();
             let wanted = space.len().min(left);
             if wanted == 0 {
                 break;
             }
             match self.stream.read(&mut space[..wanted]) {
                 Moved::Bytes(count) => {
-                    self.endpoint.input(now, count);
+                    endpoint.input(now, count);
                     left -= count;
                     let drained = count < wanted && self.stream.short_means_blocked();
                     if drained && inward == Inward::Ready {
@@ -213,16 +270,21 @@ impl<E: Endpoint> Link<E> {
                     }
                 }
                 Moved::Blocked if sides.outward != Outward::Broken => inward = Inward::Blocked,
-                Moved::Blocked | Moved::Closed => inward = self.end_input(now, None),
-                Moved::Failed(error) => inward = self.end_input(now, Some(error)),
+                Moved::Blocked | Moved::Closed => inward = self.end_input(now, endpoint, None),
+                Moved::Failed(error) => inward = self.end_input(now, endpoint, Some(error)),
             }
         }
         inward
     }
 
-    fn end_input(&mut self, now: Mono, error: Option<io::Error>) -> Inward {
+    fn end_input(
+        &mut self,
+        now: Mono,
+        endpoint: &mut dyn Endpoint,
+        error: Option<io::Error>,
+    ) -> Inward {
         self.cause = self.cause.take().or(error);
-        self.endpoint.input_end(now);
+        endpoint.input_end(now);
         Inward::Ended
     }
 
@@ -240,20 +302,23 @@ impl<E: Endpoint> Link<E> {
     }
 
     /// Goes to the next phase, or the one after, if this one has nothing left to do.
-    fn advance(&mut self, now: Mono) {
+    fn advance(&mut self, now: Mono, endpoint: &dyn Endpoint) {
         if let Phase::Open(sides) = self.phase {
-            if self.endpoint.is_finished() {
-                self.phase = Phase::Flushing(sides, now + self.linger);
+            if endpoint.is_finished() {
+                self.phase = Phase::Flushing(sides, now + self.linger.unwrap_or_default());
             } else if sides.inward == Inward::Ended && sides.outward == Outward::Broken {
                 self.phase = Phase::Closed;
             }
         }
         if let Phase::Flushing(sides, until) = self.phase {
             let broken = sides.outward == Outward::Broken;
-            if !broken && !self.endpoint.output().is_empty() {
+            let is_patient = self.linger.is_some();
+            let may_write = is_patient || sides.outward == Outward::Ready;
+            if !broken && may_write && !endpoint.output().is_empty() {
                 return;
             }
-            let gone = broken || sides.inward == Inward::Ended || !self.stream.has_two_halves();
+            let is_ended = sides.inward == Inward::Ended || !self.stream.has_two_halves();
+            let gone = broken || is_ended || !is_patient;
             self.phase = if gone { Phase::Closed } else { Phase::Draining(Inward::Ready, until) };
             self.stream.end_output();
         }
@@ -262,15 +327,16 @@ impl<E: Endpoint> Link<E> {
         }
     }
 
-    fn next(&mut self) -> Next {
+    /// How it goes on, as the endpoint is now.
+    pub(super) fn next(&self, endpoint: &mut dyn Endpoint) -> Next {
         let again = match self.phase {
             Phase::Closed => return Next::Closed,
             Phase::Connecting => false,
             Phase::Draining(inward, _) => inward.is_ready(),
             Phase::Flushing(sides, _) => sides.outward == Outward::Ready,
             Phase::Open(sides) => {
-                let reads = sides.inward.is_ready() && !self.endpoint.input_space().is_empty();
-                let writes = sides.outward == Outward::Ready && !self.endpoint.output().is_empty();
+                let reads = sides.inward.is_ready() && !endpoint.input_space().is_empty();
+                let writes = sides.outward == Outward::Ready && !endpoint.output().is_empty();
                 reads || writes
             }
         };
@@ -278,10 +344,10 @@ impl<E: Endpoint> Link<E> {
     }
 }
 
-/// Writes once, and returns how many bytes went. Free of the link so that it can borrow its parts.
-fn write_once<E: Endpoint>(
+/// Writes once, and returns how many bytes went. Free of the pump so that it can borrow its parts.
+fn write_once(
     stream: &Stream,
-    endpoint: &mut E,
+    endpoint: &mut dyn Endpoint,
     sides: &mut Sides,
     budget_bytes: usize,
     cause: &mut Option<io::Error>,
@@ -310,6 +376,9 @@ fn write_once<E: Endpoint>(
 }
 
 impl Sides {
+    /// Of a stream that has just opened, or whose events are still to come.
+    const OPENED: Sides = Sides { inward: Inward::Blocked, outward: Outward::Ready };
+
     fn note(&mut self, ready: Ready) {
         self.inward.note(ready);
         if ready.writable && self.outward == Outward::Blocked {

@@ -11,8 +11,8 @@
 //! | [`reactor`] | waits for descriptors, deadlines and other threads |
 //! | [`registry`] | whose each descriptor is |
 //! | [`stream`], [`listener`], [`resolve`] | byte streams that never block; who dials us; names |
-//! | [`link`], [`wire`] | pump bytes between a stream and an endpoint that it owns, or borrows |
-//! | [`dial`] | opens streams to hosts by name or number |
+//! | [`link`] | pumps bytes between a stream and an endpoint |
+//! | [`outbound`] | connections to hosts by name or number, dialled again and again |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
 //! | [`child_daemon`], [`line_process`] | a program that ends when we do; one that is told and says |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
@@ -25,7 +25,6 @@ pub mod cgroup;
 pub mod child;
 pub mod child_daemon;
 pub mod clock;
-pub mod dial;
 pub mod disk;
 pub mod entropy;
 pub mod line_process;
@@ -33,6 +32,7 @@ pub mod link;
 pub mod listener;
 pub mod machine;
 pub mod notify;
+pub mod outbound;
 pub mod process;
 pub mod pty;
 pub mod reactor;
@@ -43,5 +43,4 @@ pub mod scratch;
 pub mod signals;
 pub mod stream;
 pub mod tty;
-pub mod wire;
 pub mod worker;

@@ -134,6 +134,23 @@ impl Reactor {
         self.wait_for(timeout, ready)
     }
 
+    /// As [`Reactor::wait`], but without waiting if there `is_more` to do at once.
+    ///
+    /// # Errors
+    /// As [`Reactor::wait`].
+    pub fn turn(
+        &mut self,
+        clock: &Clock,
+        deadline: Option<Mono>,
+        is_more: bool,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        match is_more {
+            true => self.look(ready),
+            false => self.wait(clock, deadline, ready),
+        }
+    }
+
     /// As [`Reactor::wait`], without waiting: for a turn when something was queued again.
     ///
     /// # Errors

@@ -15,11 +15,10 @@ use convocate::base::slots::Key;
 use convocate::base::time::{Now, Wall};
 use convocate::base::uuid::Uuid;
 use convocate::io::clock::Clock;
-use convocate::io::dial;
 use convocate::io::disk::LogDirectory;
 use convocate::io::entropy;
+use convocate::io::outbound::{DialEvent, Dialler, Outbound};
 use convocate::io::reactor::Reactor;
-use convocate::io::wire::{Dialled, Flow, Wire};
 use convocate::rpc::SSH_USER;
 use convocate::rpc::event::{Event, EventType};
 use convocate::ssh::ClientConfig;
@@ -40,7 +39,8 @@ pub struct Pusher {
     shell: Arc<Shell>,
     emitter: Emitter,
     disk: LogDirectory,
-    line: Option<(Wire, Option<Uplink>)>,
+    outbound: Outbound,
+    uplink: Option<Uplink>,
 }
 
 /// What an agent of this kind is made of.
@@ -114,7 +114,9 @@ impl Pusher {
             known_host: setup.spool.clone(),
         });
         let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), clock.now());
-        Pusher { id, clock, wall_back: 0, shell, emitter, disk, line: None }
+        let outbound = Outbound::new(Key::from_bits(setup.number.into()));
+        let uplink = None;
+        Pusher { id, clock, wall_back: 0, shell, emitter, disk, outbound, uplink }
     }
 
     /// The spool and the connection's state.
@@ -152,22 +154,20 @@ impl Pusher {
     }
 
     /// Whether there is more to do at once.
-    fn turn(&mut self, reactor: &Reactor, key: Key) -> bool {
+    fn turn(&mut self, dialler: &mut Dialler, reactor: &mut Reactor) -> bool {
         let now = self.now();
         self.emitter.tick(now);
         while let Some(action) = self.emitter.poll_action() {
             match action {
                 EmitterAction::Dial => {
-                    let number = self.shell.address.as_socket_addr().expect("a number");
-                    match dial::connect(reactor, key, vec![number]) {
-                        Ok(wire) => {
-                            self.emitter.connects_started(now.mono);
-                            self.line = Some((wire, None));
-                        }
-                        Err(why) => self.emitter.unreached(now.mono, why),
-                    }
+                    self.uplink = None;
+                    let event = self.outbound.dial(dialler, reactor, &self.shell.address);
+                    self.dialled(event);
                 }
-                EmitterAction::HangUp => self.line = None,
+                EmitterAction::HangUp => {
+                    self.uplink = None;
+                    self.outbound.close();
+                }
                 EmitterAction::Measure => self.emitter.heartbeat(now, Value::Null),
             }
         }
@@ -177,62 +177,55 @@ impl Pusher {
             self.emitter.disk_done(now, done);
             more = true;
         }
-        let Some((wire, Some(uplink))) = &mut self.line else { return more };
+        let Some(uplink) = &mut self.uplink else { return more };
         uplink.tick(now.mono);
         uplink.work(now, &mut self.emitter);
-        match wire.pump(now.mono, uplink) {
-            Flow::Again => more = true,
-            Flow::Wait => {}
-            Flow::Over => {
-                uplink.work(now, &mut self.emitter);
-                self.line = None;
-                return true;
-            }
-        }
+        self.outbound.pump(now.mono, uplink);
         uplink.work(now, &mut self.emitter);
-        more || wire.is_writable() && !uplink.output().is_empty()
+        if !self.outbound.is_open() {
+            self.uplink = None;
+            return true;
+        }
+        more || self.outbound.wants_turn(uplink)
+    }
+
+    fn dialled(&mut self, event: DialEvent) {
+        let now = self.clock.mono();
+        match event {
+            DialEvent::None => {}
+            DialEvent::ConnectStarted => self.emitter.connects_started(now),
+            DialEvent::Connected => {
+                self.emitter.reached(now);
+                self.uplink = Some(Uplink::new(Arc::clone(&self.shell), entropy::seed(), now));
+            }
+            DialEvent::Failed(why) => self.emitter.unreached(now, why),
+        }
     }
 }
 
-/// Drives agents until `is_enough`.
+/// Drives agents until `is_enough`. Their numbers differ.
 pub fn drive(agents: &mut [Pusher], mut is_enough: impl FnMut(&mut [Pusher]) -> bool) {
     // Each call watches anew, so that none has to know of those before it.
     let clock = Clock::new();
     let mut reactor = Reactor::new().expect("epoll");
-    for (agent, key) in agents.iter().zip(0..) {
-        if let Some((wire, _)) = &agent.line {
-            let _ = reactor
-                .watch(wire.stream(), Key::from_bits(key), convocate::io::reactor::Interests::Both)
-                .expect("a descriptor of ours");
-        }
+    let mut dialler = Dialler::new(Key::from_bits(u64::MAX));
+    for agent in &*agents {
+        agent.outbound.watch(&reactor).expect("a descriptor of ours");
     }
     let mut ready = Vec::new();
     while !is_enough(agents) {
         let mut more = false;
-        for (agent, key) in agents.iter_mut().zip(0..) {
-            more |= agent.turn(&reactor, Key::from_bits(key));
+        for agent in &mut *agents {
+            more |= agent.turn(&mut dialler, &mut reactor);
         }
         // At most a few milliseconds: what ends this may come from elsewhere.
         let soon = clock.mono() + std::time::Duration::from_millis(2);
-        match more {
-            true => reactor.look(&mut ready).expect("epoll"),
-            false => reactor.wait(&clock, Some(soon), &mut ready).expect("epoll"),
-        }
+        reactor.turn(&clock, Some(soon), more, &mut ready).expect("epoll");
         for ready in &ready {
-            let Ok(at) = usize::try_from(ready.key.to_bits()) else { continue };
-            let agent = &mut agents[at];
-            let Some((wire, uplink)) = &mut agent.line else { continue };
-            match wire.note(*ready) {
-                Dialled::Unchanged => {}
-                Dialled::Open => {
-                    let (shell, now) = (Arc::clone(&agent.shell), agent.clock.mono());
-                    agent.emitter.reached(now);
-                    *uplink = Some(Uplink::new(shell, entropy::seed(), now));
-                }
-                Dialled::Failed(error, _) => {
-                    agent.emitter.unreached(agent.clock.mono(), error.into());
-                    agent.line = None;
-                }
+            let agent = agents.iter_mut().find(|agent| agent.outbound.key() == ready.key);
+            if let Some(agent) = agent {
+                let event = agent.outbound.ready(&reactor, *ready);
+                agent.dialled(event);
             }
         }
     }

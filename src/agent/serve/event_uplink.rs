@@ -1,14 +1,14 @@
 //! Events on their way to the shell host: joins spool and emitter to the disk and to SSH.
 //!
 //! One connection at a time, dialled when the emitter says so. The spool's disk is a thread of its
-//! own. Where no shell host is known there is no courier, and no spool.
+//! own. Where no shell host is known there is no uplink, and no spool.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::registry::{Owner, Registry};
+use super::registry::Registry;
 use super::setup::ServeError;
 use crate::agent::emitter::{Emitter, EmitterAction, Identity};
 use crate::agent::spool::{self, recovery::Recovery};
@@ -17,12 +17,10 @@ use crate::base::endpoint::Endpoint;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
-use crate::base::unreached::Unreached;
-use crate::io::dial::{self, Dialler};
 use crate::io::disk::{LogDirectory, LogWorker};
 use crate::io::entropy;
+use crate::io::outbound::{DialEvent, Dialler, Outbound};
 use crate::io::reactor::{Ready, Waker};
-use crate::io::wire::{Dialled, Flow, Wire};
 use crate::log::Log;
 use crate::paths::{PRIVATE_STATE_DIR, Paths};
 use crate::rpc::event::Event;
@@ -44,8 +42,8 @@ impl PendingReplies {
     }
 
     /// The next answer that may go.
-    pub(super) fn release(&mut self, courier: &EventUplink) -> Option<Reply> {
-        let is_free = self.replies.front().is_some_and(|(seq, _)| courier.covers(*seq));
+    pub(super) fn release(&mut self, uplink: &EventUplink) -> Option<Reply> {
+        let is_free = self.replies.front().is_some_and(|(seq, _)| uplink.covers(*seq));
         is_free.then(|| self.replies.pop_front()).flatten().map(|(_, reply)| reply)
     }
 
@@ -54,38 +52,28 @@ impl PendingReplies {
     }
 }
 
-/// The way to the shell host.
+/// The spool, the emitter, and the connection to the shell host.
 pub(super) struct EventUplink {
     shell: Arc<Shell>,
     emitter: Emitter,
     disk: LogWorker,
     dialler: Dialler,
-    line: Line,
+    outbound: Outbound,
+    /// There while the stream is open.
+    uplink: Option<Box<Uplink>>,
     /// What the operator was told last: why there is no connection, or nothing while there is one.
     told: Option<String>,
     told_of_disk: Option<String>,
 }
 
-enum Line {
-    Down,
-    /// A name is looked up, or a stream is being opened.
-    Dialling {
-        key: Key,
-        wire: Option<Wire>,
-    },
-    Up {
-        key: Key,
-        wire: Wire,
-        uplink: Box<Uplink>,
-    },
-}
-
 impl EventUplink {
-    /// Reads the spool and dials at once. `wakes` is the key of the reactor's waker.
+    /// Reads the spool and dials at once. `key` is for the connection, `wakes` the key of the
+    /// reactor's waker.
     pub(super) fn start(
         shell: Shell,
         identity: Identity,
         paths: &Paths,
+        key: Key,
         (wakes, waker): (Key, &Waker),
         now: Now,
     ) -> Result<EventUplink, ServeError> {
@@ -105,7 +93,8 @@ impl EventUplink {
             emitter,
             disk,
             dialler: Dialler::new(wakes),
-            line: Line::Down,
+            outbound: Outbound::new(key),
+            uplink: None,
             told_of_disk: None,
         })
     }
@@ -141,38 +130,19 @@ impl EventUplink {
     // --- what happens ---
 
     /// Something happened with the connection.
-    pub(super) fn ready(&mut self, registry: &mut Registry, now: Mono, key: Key, ready: Ready) {
-        match &mut self.line {
-            Line::Dialling { key: ours, wire: Some(wire) } if *ours == key => {
-                match wire.note(ready) {
-                    Dialled::Unchanged => {}
-                    Dialled::Open => self.go_up(now),
-                    Dialled::Failed(error, rest) => {
-                        let next = match rest.is_empty() {
-                            true => Err(error.into()),
-                            false => dial::connect(&registry.reactor, key, rest).map(Some),
-                        };
-                        self.placed(registry, now, next);
-                    }
-                }
-            }
-            Line::Up { key: ours, wire, .. } if *ours == key => {
-                let _open_already = wire.note(ready);
-            }
-            Line::Down | Line::Dialling { .. } | Line::Up { .. } => {}
-        }
+    pub(super) fn ready(&mut self, registry: &Registry, now: Mono, ready: Ready) {
+        let event = self.outbound.ready(&registry.reactor, ready);
+        self.dialled(now, event);
     }
 
     /// The threads have results.
-    pub(super) fn collect(&mut self, registry: &mut Registry, now: Now) {
+    pub(super) fn collect(&mut self, registry: &Registry, now: Now) {
         while let Some(done) = self.disk.next_done() {
             self.emitter.disk_done(now, done);
         }
-        while let Some((key, wire)) = self.dialler.next_found(&registry.reactor) {
-            let wanted = matches!(self.line, Line::Dialling { key: ours, .. } if ours == key);
-            if wanted {
-                self.placed(registry, now.mono, wire.map(Some));
-            }
+        while let Some(found) = self.dialler.next_found() {
+            let event = self.outbound.found(&registry.reactor, found);
+            self.dialled(now.mono, event);
         }
     }
 
@@ -185,22 +155,19 @@ impl EventUplink {
         mut load: impl FnMut() -> Value,
     ) -> bool {
         self.follow(registry, now, &mut load);
-        let more = self.pump(registry, now);
+        let is_more = self.pump(now);
         self.follow(registry, now, &mut load);
-        more
+        is_more
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let uplink = match &self.line {
-            Line::Up { uplink, .. } => uplink.deadline(),
-            Line::Down | Line::Dialling { .. } => None,
-        };
+        let uplink = self.uplink.as_ref().and_then(|uplink| uplink.deadline());
         self.emitter.deadline().into_iter().chain(uplink).min()
     }
 
     pub(super) fn tick(&mut self, now: Now) {
         self.emitter.tick(now);
-        if let Line::Up { uplink, .. } = &mut self.line
+        if let Some(uplink) = &mut self.uplink
             && uplink.deadline().is_some_and(|at| at <= now.mono)
         {
             uplink.tick(now.mono);
@@ -231,48 +198,35 @@ impl EventUplink {
         }
     }
 
-    // --- the line ---
+    // --- the connection ---
 
     fn follow(&mut self, registry: &mut Registry, now: Now, load: &mut impl FnMut() -> Value) {
         while let Some(action) = self.emitter.poll_action() {
             match action {
-                EmitterAction::Dial => self.dial(registry, now.mono),
-                EmitterAction::HangUp => self.hang_up(registry),
+                EmitterAction::Dial => {
+                    self.hang_up();
+                    let (reactor, address) = (&mut registry.reactor, &self.shell.address);
+                    let event = self.outbound.dial(&mut self.dialler, reactor, address);
+                    self.dialled(now.mono, event);
+                }
+                EmitterAction::HangUp => self.hang_up(),
                 EmitterAction::Measure => self.emitter.heartbeat(now, load()),
             }
         }
         self.disk.feed(|| self.emitter.poll_disk());
     }
 
-    fn dial(&mut self, registry: &mut Registry, now: Mono) {
-        self.hang_up(registry);
-        match registry.reserve(Owner::Uplink) {
-            Err(error) => self.emitter.closed(now, error.to_string()),
-            Ok(key) => {
-                self.line = Line::Dialling { key, wire: None };
-                let wire = self.dialler.dial(&mut registry.reactor, key, &self.shell.address);
-                self.placed(registry, now, wire);
+    /// The core or the operator's log learns what has become of dialling.
+    fn dialled(&mut self, now: Mono, event: DialEvent) {
+        match event {
+            DialEvent::None => {}
+            DialEvent::ConnectStarted => self.emitter.connects_started(now),
+            DialEvent::Connected => {
+                self.emitter.reached(now);
+                let uplink = Uplink::new(Arc::clone(&self.shell), entropy::seed(), now);
+                self.uplink = Some(Box::new(uplink));
             }
-        }
-    }
-
-    /// What came of dialling; `Ok(None)` when a name is being looked up.
-    fn placed(
-        &mut self,
-        registry: &mut Registry,
-        now: Mono,
-        found: Result<Option<Wire>, Unreached>,
-    ) {
-        match (found, &mut self.line) {
-            (Ok(found), Line::Dialling { wire, .. }) => {
-                if found.is_some() {
-                    self.emitter.connects_started(now);
-                }
-                *wire = found;
-            }
-            (Ok(_), Line::Down | Line::Up { .. }) => {}
-            (Err(why), _) => {
-                self.hang_up(registry);
+            DialEvent::Failed(why) => {
                 let address = &self.shell.address;
                 let whole = |text| format!("cannot connect to {address}: {text}");
                 self.emitter.unreached(now, why.map(whole));
@@ -280,45 +234,24 @@ impl EventUplink {
         }
     }
 
-    fn go_up(&mut self, now: Mono) {
-        self.emitter.reached(now);
-        self.line = match std::mem::replace(&mut self.line, Line::Down) {
-            Line::Dialling { key, wire: Some(wire) } => {
-                let uplink = Uplink::new(Arc::clone(&self.shell), entropy::seed(), now);
-                Line::Up { key, wire, uplink: Box::new(uplink) }
-            }
-            line => line,
-        };
-    }
-
-    fn pump(&mut self, registry: &mut Registry, now: Now) -> bool {
-        let Line::Up { wire, uplink, .. } = &mut self.line else { return false };
+    fn pump(&mut self, now: Now) -> bool {
+        let Some(uplink) = &mut self.uplink else { return false };
         uplink.work(now, &mut self.emitter);
-        let flow = wire.pump(now.mono, &mut **uplink);
+        self.outbound.pump(now.mono, &mut **uplink);
         uplink.work(now, &mut self.emitter);
-        match flow {
-            Flow::Again => true,
-            Flow::Wait => wire.is_writable() && !uplink.output().is_empty(),
-            Flow::Over => {
-                self.drop_line(registry);
-                false
-            }
+        if !self.outbound.is_open() {
+            self.uplink = None;
+            return false;
         }
+        self.outbound.wants_turn(&mut **uplink)
     }
 
-    /// Ends the connection with a word, if there is somebody to hear it.
-    fn hang_up(&mut self, registry: &mut Registry) {
-        if let Line::Up { wire, uplink, .. } = &mut self.line {
+    /// Ends the connection with a word, if there is one.
+    fn hang_up(&mut self) {
+        if let Some(mut uplink) = self.uplink.take() {
             uplink.leave();
-            let _last_words = wire.pump(Mono::ZERO, &mut **uplink);
+            self.outbound.pump(Mono::ZERO, &mut *uplink);
         }
-        self.drop_line(registry);
-    }
-
-    fn drop_line(&mut self, registry: &mut Registry) {
-        if let Line::Dialling { key, .. } | Line::Up { key, .. } = self.line {
-            registry.release(key);
-        }
-        self.line = Line::Down;
+        self.outbound.close();
     }
 }

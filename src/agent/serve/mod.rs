@@ -129,10 +129,10 @@ struct Server<W> {
     peers: Peers,
     callers: Slots<Waiting>,
     /// The way of events to the shell host, if there is one.
-    courier: Option<EventUplink>,
+    uplink: Option<EventUplink>,
     gauge: Gauge,
     /// Answers whose events are not on disk yet.
-    held: PendingReplies,
+    pending_replies: PendingReplies,
     terminals: Terminals,
     runtime: Runtime,
     disk: Disk,
@@ -208,8 +208,13 @@ impl<W: io::Write> Server<W> {
             version: config.version.clone(),
             image_tag: config.image.clone(),
         };
-        let start = |shell| EventUplink::start(shell, identity, paths, (key, &waker), now);
-        let courier = shell.map(start).transpose()?;
+        let uplink = match shell {
+            Some(shell) => {
+                let own = registry.reserve(Owner::Uplink).map_err(system("event loop"))?;
+                Some(EventUplink::start(shell, identity, paths, own, (key, &waker), now)?)
+            }
+            None => None,
+        };
         announce(&mut log, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
         agent.found_deleted_homes(found.remains);
@@ -223,9 +228,9 @@ impl<W: io::Write> Server<W> {
             agent,
             peers,
             callers: Slots::new(CALLERS_MAX),
-            courier,
+            uplink,
             gauge,
-            held: PendingReplies::default(),
+            pending_replies: PendingReplies::default(),
             terminals: Terminals::default(),
             runtime,
             disk,
@@ -269,13 +274,13 @@ impl<W: io::Write> Server<W> {
                 while let Some((id, outcome)) = self.disk.next_result() {
                     self.agent.done(now, id, outcome);
                 }
-                if let Some(courier) = &mut self.courier {
-                    courier.collect(&mut self.registry, now);
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.collect(&self.registry, now);
                 }
             }
             Some(Owner::Uplink) => {
-                if let Some(courier) = &mut self.courier {
-                    courier.ready(&mut self.registry, now.mono, ready.key, ready);
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.ready(&self.registry, now.mono, ready);
                 }
             }
             Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
@@ -301,18 +306,18 @@ impl<W: io::Write> Server<W> {
             self.forget_peer(now, peer);
         }
         self.settle(now);
-        let courier_busy = self.turn_courier(now);
-        terminals_busy || peers_busy || courier_busy || !self.again.is_empty()
+        let uplink_busy = self.turn_uplink(now);
+        terminals_busy || peers_busy || uplink_busy || !self.again.is_empty()
     }
 
     /// Events on their way, and the answers that waited for them.
-    fn turn_courier(&mut self, now: Now) -> bool {
-        let Some(courier) = &mut self.courier else { return false };
+    fn turn_uplink(&mut self, now: Now) -> bool {
+        let Some(uplink) = &mut self.uplink else { return false };
         let (agent, gauge) = (&self.agent, &mut self.gauge);
-        let busy = courier.turn(&mut self.registry, now, || gauge.read(now, agent).to_value());
-        courier.tell(&mut self.log);
+        let busy = uplink.turn(&mut self.registry, now, || gauge.read(now, agent).to_value());
+        uplink.tell(&mut self.log);
         let mut has_replied = false;
-        while let Some((peer, channel, line)) = self.held.release(courier) {
+        while let Some((peer, channel, line)) = self.pending_replies.release(uplink) {
             self.peers.answer(peer, channel, line);
             has_replied = true;
         }
@@ -357,8 +362,10 @@ impl<W: io::Write> Server<W> {
             Action::Reply { caller, line } => {
                 let waiting = self.callers.remove(Key::from_bits(caller.0));
                 let Some(Waiting { peer, channel, changes }) = waiting else { return };
-                match self.courier.as_ref().filter(|_| changes) {
-                    Some(courier) => self.held.hold(courier.newest(), (peer, channel, line)),
+                match self.uplink.as_ref().filter(|_| changes) {
+                    Some(uplink) => {
+                        self.pending_replies.hold(uplink.newest(), (peer, channel, line))
+                    }
                     None => self.peers.answer(peer, channel, line),
                 }
             }
@@ -374,8 +381,8 @@ impl<W: io::Write> Server<W> {
             Action::Warn(text) => self.log.warning(text),
             Action::Emit(event) => {
                 self.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
-                if let Some(courier) = &mut self.courier {
-                    courier.emit(&event);
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.emit(&event);
                 }
             }
         }
@@ -483,7 +490,7 @@ impl<W: io::Write> Server<W> {
             self.peers.deadline(),
             self.terminals.deadline(),
             self.runtime.deadline(),
-            self.courier.as_ref().and_then(EventUplink::deadline),
+            self.uplink.as_ref().and_then(EventUplink::deadline),
             ending,
         ]
         .into_iter()
@@ -496,8 +503,8 @@ impl<W: io::Write> Server<W> {
         self.peers.tick(&mut self.registry, &mut self.log, now.mono);
         self.terminals.tick(&mut self.registry, now.mono);
         self.runtime.tick(&mut self.registry, now.mono);
-        if let Some(courier) = &mut self.courier {
-            courier.tick(now);
+        if let Some(uplink) = &mut self.uplink {
+            uplink.tick(now);
         }
         self.go_on_ending(now);
         if self.look_at_keys <= now.mono {
@@ -543,10 +550,10 @@ impl<W: io::Write> Server<W> {
     /// When the last operation is done, the shell host is told that this was the end.
     fn go_on_ending(&mut self, now: Now) {
         if let Phase::Ending(until, reason) = self.phase
-            && (self.agent.is_idle() && self.held.is_empty() || until <= now.mono)
+            && (self.agent.is_idle() && self.pending_replies.is_empty() || until <= now.mono)
         {
-            if let Some(courier) = &mut self.courier {
-                courier.say_goodbye(now, reason);
+            if let Some(uplink) = &mut self.uplink {
+                uplink.say_goodbye(now, reason);
             }
             self.phase = Phase::Parting(now.mono + AGENT_FAREWELL_GRACE);
         }
@@ -556,7 +563,7 @@ impl<W: io::Write> Server<W> {
         match self.phase {
             Phase::Serving | Phase::Ending(..) => false,
             Phase::Parting(until) => {
-                self.courier.as_ref().is_none_or(EventUplink::is_settled)
+                self.uplink.as_ref().is_none_or(EventUplink::is_settled)
                     || until <= self.clock.mono()
             }
         }

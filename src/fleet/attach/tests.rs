@@ -32,7 +32,7 @@ fn settle(now: Mono, attach: &mut Attach, peer: &mut Peer) {
 fn connect(now: Mono, attach: &mut Attach) -> Peer {
     assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
     let mut peer = Peer::new(1);
-    attach.connected(now, [2; 32]);
+    attach.member_mut().connected(now, [2; 32]);
     settle(now, attach, &mut peer);
     peer
 }
@@ -174,7 +174,7 @@ fn output_that_looks_like_json_is_output() {
 #[test]
 fn without_a_first_connection_there_is_no_second_try() {
     let mut attach = fresh(header());
-    attach.dial_failed(at(1), &refused("connection refused"));
+    attach.member_mut().dial_failed(at(1), &refused("connection refused"));
     attach.work(at(1));
     assert!(matches!(attach.ended(), Some(AttachEnd::Unreachable(_))));
     assert_eq!(attach.typed(b"x"), 1);
@@ -214,7 +214,7 @@ fn a_lost_terminal_comes_back_with_a_notice_between() {
     let mut now = redial(&mut attach);
     for _ in 0..4 {
         assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
-        attach.dial_failed(now, &silent("network unreachable"));
+        attach.member_mut().dial_failed(now, &silent("network unreachable"));
         attach.work(now);
         assert!(take(&mut attach).is_empty(), "one notice is enough");
         now = redial(&mut attach);
@@ -266,7 +266,7 @@ fn it_gives_up_in_time_and_on_ctrl_c() {
     let mut now = at(5);
     while attach.ended().is_none() {
         now = redial(&mut attach);
-        attach.dial_failed(now, &silent("network unreachable"));
+        attach.member_mut().dial_failed(now, &silent("network unreachable"));
         attach.work(now);
     }
     assert!(now >= at(5) + ATTACH_GIVE_UP && now < at(10) + ATTACH_GIVE_UP);
@@ -286,7 +286,7 @@ fn another_host_key_ends_it_at_once() {
     take(&mut attach);
     let now = redial(&mut attach);
     assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
-    attach.connected(now, [2; 32]);
+    attach.member_mut().connected(now, [2; 32]);
     settle(now, &mut attach, &mut Peer::new(8));
     let Some(AttachEnd::GivenUp(why)) = attach.ended() else { panic!("goes on") };
     assert!(why.contains("host key mismatch"), "{why}");

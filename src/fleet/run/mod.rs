@@ -3,8 +3,8 @@
 //! A verb asks some or all agents at once and has every answer, or the sentence in its place, when
 //! the slowest is in or the time is up. Connections stay for the verb's next question.
 
+mod driver;
 mod load;
-mod net;
 mod steady;
 mod terminal;
 
@@ -17,23 +17,26 @@ use serde_json::Value;
 
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Wall};
-use crate::base::unreached::Unreached;
 use crate::fleet::attach::AttachEnd;
-use crate::fleet::connection::{ConnectionStatus, Mode, StreamAction};
-use crate::fleet::fleet::{Fleet, FleetRequestId};
+use crate::fleet::connection::{Mode, ConnectionStatus};
+use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::member::{MemberEvent, RequestError};
 use crate::fleet::registry::{AgentId, KnownAgent, Registry};
-use crate::io::entropy;
-use crate::io::reactor::Ready;
-use crate::io::wire::{Dialled, Flow, Wire};
+use crate::io::clock::Clock;
+use crate::io::reactor::{Reactor, Ready};
 use crate::limits::RPC_ANSWER_TIMEOUT;
 use crate::paths::Paths;
 use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::Call;
-use net::Net;
+use terminal::Net;
 
+pub(crate) use driver::FleetDriver;
 pub(crate) use load::{load, local_homes};
 pub(crate) use terminal::Screen;
+
+/// What the reactor reports when a name was looked up. A member's streams are watched under its own
+/// key, which is lower.
+const RESOLVER: Key = Key::from_bits(u64::MAX);
 
 /// One agent's part of a survey.
 #[derive(Clone, Debug)]
@@ -48,16 +51,14 @@ pub(crate) struct Reply {
 /// The fleet of one call of the command line.
 pub(crate) struct Runner {
     registry: Registry,
-    net: Net,
-    fleet: Fleet,
+    clock: Clock,
+    reactor: Reactor,
+    driver: FleetDriver,
     members: BTreeMap<AgentId, Key>,
-    wires: BTreeMap<Key, Wire>,
     ready_since: BTreeMap<Key, Mono>,
     events: Vec<Ready>,
     /// Answers that nobody has taken yet.
     replies: VecDeque<(FleetRequestId, Result<Value, RequestError>)>,
-    /// Whether a wire could go on at once.
-    has_more: bool,
 }
 
 impl Runner {
@@ -68,14 +69,13 @@ impl Runner {
     pub(crate) fn open(paths: &Paths) -> Result<Runner, String> {
         Ok(Runner {
             registry: load(paths)?,
-            net: Net::new().map_err(|error| format!("cannot wait for events: {error}"))?,
-            fleet: Fleet::new(Mode::Once, entropy::seed()),
+            clock: Clock::new(),
+            reactor: Reactor::new().map_err(|error| format!("cannot wait for events: {error}"))?,
+            driver: FleetDriver::new(Mode::Once, RESOLVER),
             members: BTreeMap::new(),
-            wires: BTreeMap::new(),
             ready_since: BTreeMap::new(),
             events: Vec::new(),
             replies: VecDeque::new(),
-            has_more: false,
         })
     }
 
@@ -85,7 +85,7 @@ impl Runner {
     }
 
     pub(crate) fn wall(&self) -> Wall {
-        self.net.clock.wall()
+        self.clock.wall()
     }
 
     /// Asks these agents all of `calls` at once. Ends when each has answered or its time is up
@@ -101,7 +101,7 @@ impl Runner {
         patience: impl Fn(&AgentId) -> Duration,
         mut is_enough: impl FnMut(&Reply) -> bool,
     ) -> Result<Vec<Reply>, String> {
-        let start = self.net.clock.mono();
+        let start = self.clock.mono();
         let mut survey = Survey::default();
         for id in agents {
             let member = self.member(id)?;
@@ -111,7 +111,7 @@ impl Runner {
             let mut reply = Reply { agent, answers: Vec::new(), took: Duration::ZERO };
             for (place, call) in calls.iter().enumerate() {
                 reply.answers.push(Err(RequestError::TimedOut));
-                match self.fleet.request(member, call, deadline) {
+                match self.driver.fleet.request(member, call, deadline) {
                     Ok(request) => {
                         survey.open.insert(request, (first, place));
                     }
@@ -126,7 +126,7 @@ impl Runner {
             let asked = self.ready_since.get(&request.member).copied();
             let reply = &mut survey.replies[at];
             reply.answers[place] = answer;
-            reply.took = asked.map_or(Duration::ZERO, |since| self.net.clock.mono().since(since));
+            reply.took = asked.map_or(Duration::ZERO, |since| self.clock.mono().since(since));
             let is_whole = survey.open.values().all(|(open, _)| *open != at);
             if is_whole && is_enough(&survey.replies[at]) {
                 break;
@@ -140,10 +140,10 @@ impl Runner {
     /// # Errors
     /// The agent's own words, or why there are none.
     pub(crate) fn ask(&mut self, agent: &AgentId, call: &Call) -> Result<Value, String> {
-        let deadline = self.net.clock.mono() + RPC_ANSWER_TIMEOUT;
+        let deadline = self.clock.mono() + RPC_ANSWER_TIMEOUT;
         let member = self.member(agent)?;
         let asked =
-            self.fleet.request(member, call, deadline).map_err(|error| error.to_string())?;
+            self.driver.fleet.request(member, call, deadline).map_err(|error| error.to_string())?;
         loop {
             let (request, answer) = self.next_answer()?;
             if request == asked {
@@ -164,33 +164,36 @@ impl Runner {
         screen: Screen,
     ) -> Result<AttachEnd, String> {
         let key = self.member(agent)?;
-        let member = self.fleet.take(key).expect("its key was just looked up");
-        let wire = self.wires.remove(&key);
-        // Nobody would answer on the others' while the terminal is there.
-        self.wires.clear();
-        screen.run(self.net, key, member, wire, header)
+        // The others' connections end here: nobody would answer on them while the terminal is
+        // there.
+        let (member, outbound) = self.driver.take(key).expect("its key was just looked up");
+        let net = Net {
+            clock: self.clock,
+            reactor: self.reactor,
+            dialler: self.driver.dialler,
+            outbound,
+        };
+        screen.run(net, member, header)
     }
 
     /// The member of a known agent, dialled if it is not yet. One that was lost is dialled again.
     fn member(&mut self, id: &AgentId) -> Result<Key, String> {
         if let Some(key) = self.members.get(id) {
-            let lost =
-                self.fleet.member(*key).is_none_or(|it| it.status() == ConnectionStatus::Over);
-            if !lost {
+            let member = self.driver.fleet.member(*key);
+            if member.is_some_and(|member| member.status() != ConnectionStatus::Over) {
                 return Ok(*key);
             }
-            self.wires.remove(key);
-            self.fleet.take(*key);
+            self.driver.take(*key);
         }
         let agent = self.registry.find(id.as_str())?.clone();
-        let now = self.net.clock.mono();
-        let key = self.fleet.add(Arc::new(agent), now).ok_or("too many agents")?;
+        let now = self.clock.mono();
+        let key = self.driver.add(Arc::new(agent), now, Some).ok_or("too many agents")?;
         self.members.insert(id.clone(), key);
         Ok(key)
     }
 
     fn agent(&self, member: Key) -> Arc<KnownAgent> {
-        let member = self.fleet.member(member).expect("members leave only by attach");
+        let member = self.driver.fleet.member(member).expect("members leave only by attach");
         Arc::clone(member.agent())
     }
 
@@ -207,13 +210,13 @@ impl Runner {
 
     /// The next answer that members have to tell.
     fn poll_reply(&mut self) -> Option<(FleetRequestId, Result<Value, RequestError>)> {
-        while let Some((member, event)) = self.fleet.poll_event(self.net.clock.mono()) {
+        while let Some((member, event)) = self.driver.fleet.poll_event(self.clock.mono()) {
             match event {
                 MemberEvent::Answered { request, answer } => {
                     return Some((FleetRequestId { member, request }, answer));
                 }
                 MemberEvent::Ready => {
-                    self.ready_since.insert(member, self.net.clock.mono());
+                    self.ready_since.insert(member, self.clock.mono());
                 }
                 MemberEvent::Lost(_) | MemberEvent::Channel(_) => {}
             }
@@ -222,81 +225,25 @@ impl Runner {
     }
 
     /// One turn: dial, move bytes, wait until `until` at most, take note. What is ready and no
-    /// wire's goes to `own`.
+    /// member's goes to `own`.
     fn turn_until(&mut self, until: Option<Mono>, own: &mut Vec<Ready>) -> io::Result<()> {
-        while let Some((key, action)) = self.fleet.poll_action() {
-            self.wires.remove(&key);
-            if action == StreamAction::Dial {
-                self.dial(key);
-            }
-        }
-        self.pump();
-        let deadline = self.fleet.deadline().into_iter().chain(until).min();
-        let has_more = self.has_more || deadline.is_some_and(|at| at <= self.net.clock.mono());
-        self.net.wait(deadline, has_more, &mut self.events)?;
-        for ready in std::mem::take(&mut self.events) {
-            match self.wires.contains_key(&ready.key) {
-                true => self.note(ready),
+        let Runner { clock, reactor, driver, .. } = self;
+        driver.follow(reactor, clock.mono());
+        let is_more = driver.pump(clock.mono());
+        let deadline = driver.fleet.deadline().into_iter().chain(until).min();
+        let is_more = is_more || deadline.is_some_and(|at| at <= clock.mono());
+        reactor.turn(clock, deadline, is_more, &mut self.events)?;
+        let now = clock.mono();
+        for ready in self.events.drain(..) {
+            match driver.is_member(ready.key) {
+                true => driver.ready(reactor, now, ready.key, ready),
                 false => own.push(ready),
             }
         }
-        while let Some((key, wire)) = self.net.next_found() {
-            self.placed(key, wire.map(Some));
-        }
-        self.pump();
-        self.fleet.tick(self.net.clock.mono());
+        driver.collect(reactor, now);
+        driver.pump(now);
+        driver.fleet.tick(clock.mono());
         Ok(())
-    }
-
-    fn dial(&mut self, key: Key) {
-        let address = self.agent(key).address.clone();
-        let wire = self.net.dial(key, &address);
-        self.placed(key, wire);
-    }
-
-    fn placed(&mut self, key: Key, wire: Result<Option<Wire>, Unreached>) {
-        let now = self.net.clock.mono();
-        let Some(member) = self.fleet.member_mut(key) else { return };
-        match wire {
-            Ok(Some(wire)) => {
-                member.connects_started(now);
-                self.wires.insert(key, wire);
-            }
-            Ok(None) => {}
-            Err(why) => member.dial_failed(now, &why),
-        }
-    }
-
-    fn note(&mut self, ready: Ready) {
-        let Some(wire) = self.wires.get_mut(&ready.key) else { return };
-        match wire.note(ready) {
-            Dialled::Unchanged => {}
-            Dialled::Open => {
-                if let Some(member) = self.fleet.member_mut(ready.key) {
-                    member.connected(self.net.clock.mono(), entropy::seed());
-                }
-            }
-            Dialled::Failed(error, rest) => {
-                self.wires.remove(&ready.key);
-                let next = match rest.is_empty() {
-                    true => Err(error.into()),
-                    false => self.net.connect(ready.key, rest).map(Some),
-                };
-                self.placed(ready.key, next);
-            }
-        }
-    }
-
-    fn pump(&mut self) {
-        let now = self.net.clock.mono();
-        self.has_more = false;
-        let (fleet, has_more) = (&mut self.fleet, &mut self.has_more);
-        self.wires.retain(|key, wire| {
-            let Some(member) = fleet.member_mut(*key) else { return false };
-            let flow = wire.pump(now, member);
-            *has_more |= flow == Flow::Again;
-            flow != Flow::Over
-        });
     }
 }
 

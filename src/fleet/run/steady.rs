@@ -21,12 +21,12 @@ use crate::rpc::call::Call;
 
 impl Runner {
     pub(crate) fn now(&self) -> Now {
-        Now { mono: self.net.clock.mono(), wall: self.net.clock.wall() }
+        self.clock.now()
     }
 
     /// What waits, for what the caller watches with it.
     pub(crate) fn reactor(&self) -> &Reactor {
-        &self.net.reactor
+        &self.reactor
     }
 
     /// Watches something of the caller's. The key must be none that the fleet gives out: the
@@ -40,7 +40,7 @@ impl Runner {
         key: Key,
         interests: Interests,
     ) -> io::Result<Watch> {
-        self.net.reactor.watch(source, key, interests)
+        self.reactor.watch(source, key, interests)
     }
 
     /// Reads the registry anew. Connections that stand are kept.
@@ -67,9 +67,9 @@ impl Runner {
             Call::List | Call::Ping | Call::Get(_) => SURVEY_TIMEOUT,
             _ => RPC_ANSWER_TIMEOUT,
         };
-        let deadline = self.net.clock.mono() + patience;
+        let deadline = self.clock.mono() + patience;
         let member = self.member(agent)?;
-        self.fleet.request(member, call, deadline).map_err(|error| error.to_string())
+        self.driver.fleet.request(member, call, deadline).map_err(|error| error.to_string())
     }
 
     /// One turn of the loop, which waits until `deadline` at most. What became possible with the

@@ -8,17 +8,16 @@ use std::io;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::base::unreached::Unreached;
 use crate::fleet::attach::{Attach, AttachEnd};
 use crate::fleet::connection::StreamAction;
 use crate::fleet::member::Member;
-use crate::fleet::run::net::Net;
-use crate::io::entropy;
-use crate::io::reactor::{Interests, Ready, Watch};
+use crate::fleet::run::driver::dialled;
+use crate::io::clock::Clock;
+use crate::io::outbound::{DialEvent, Dialler, Outbound};
+use crate::io::reactor::{Interests, Reactor, Ready, Watch};
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
-use crate::io::wire::{Dialled, Flow, Wire};
 use crate::limits::{ATTACH_HINT_AFTER, FAREWELL_LINGER, LINK_TURN_BYTES, TYPED_BYTES_MAX};
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 
@@ -98,20 +97,11 @@ impl Screen {
     }
 
     /// Runs the terminal until it ends.
-    pub(super) fn run(
-        self,
-        net: Net,
-        key: Key,
-        member: Member,
-        wire: Option<Wire>,
-        header: AttachHeader,
-    ) -> Result<AttachEnd, String> {
+    pub(super) fn run(self, net: Net, member: Member, header: AttachHeader) -> Result<AttachEnd, String> {
         let attach = Attach::new(member, header, net.clock.mono());
         let show = Show {
             screen: self,
             net,
-            key,
-            wire,
             attach,
             raw: None,
             screens: Screens::default(),
@@ -124,12 +114,18 @@ impl Screen {
     }
 }
 
+/// What the terminal's loop stands on: the connection to its agent, and what moves and waits.
+pub(super) struct Net {
+    pub(super) clock: Clock,
+    pub(super) reactor: Reactor,
+    pub(super) dialler: Dialler,
+    pub(super) outbound: Outbound,
+}
+
 /// A terminal that is shown.
 struct Show {
     screen: Screen,
     net: Net,
-    key: Key,
-    wire: Option<Wire>,
     attach: Attach,
     raw: Option<RawMode>,
     screens: Screens,
@@ -161,7 +157,8 @@ impl Show {
                 Hint::Shown | Hint::Over => None,
             };
             let deadline = self.attach.deadline().into_iter().chain(hint_at).min();
-            self.net.wait(deadline, has_more, &mut events)?;
+            let Net { clock, reactor, .. } = &mut self.net;
+            reactor.turn(clock, deadline, has_more, &mut events)?;
             self.take(&mut events);
         }
     }
@@ -196,47 +193,24 @@ impl Show {
         let reads = self.read_keys();
         let shows = self.show();
         self.attach.work(now);
-        let moves = match &mut self.wire {
-            None => false,
-            Some(wire) => match wire.pump(now, &mut self.attach) {
-                Flow::Again => true,
-                Flow::Wait => false,
-                Flow::Over => {
-                    self.wire = None;
-                    false
-                }
-            },
-        };
+        self.net.outbound.pump(now, &mut self.attach);
         self.attach.work(now);
         let is_late = self.attach.deadline().is_some_and(|at| at <= self.net.clock.mono());
         // The last work may have left bytes for either side, and nobody tells us of those.
         let has_output = self.is_writable && !self.attach.terminal_output().is_empty();
-        let can_send = self.wire.as_ref().is_some_and(Wire::is_writable);
-        let sends = can_send && !self.attach.output().is_empty();
-        let has_more = reads || shows || moves || is_late || has_output || sends;
+        let moves = self.net.outbound.wants_turn(&mut self.attach);
+        let has_more = reads || shows || moves || is_late || has_output;
         Ok(has_more || self.attach.ended().is_some())
     }
 
     fn follow_actions(&mut self, now: Mono) {
         while let Some(action) = self.attach.poll_action() {
-            self.wire = None;
+            let Net { reactor, dialler, outbound, .. } = &mut self.net;
+            outbound.close();
             if action == StreamAction::Dial {
-                let address = self.attach.agent().address.clone();
-                let wire = self.net.dial(self.key, &address);
-                self.placed(now, wire);
+                let event = outbound.dial(dialler, reactor, &self.attach.agent().address);
+                self.dialled(now, event);
             }
-        }
-    }
-
-    fn placed(&mut self, now: Mono, wire: Result<Option<Wire>, Unreached>) {
-        match wire {
-            Ok(wire) => {
-                if wire.is_some() {
-                    self.attach.connects_started(now);
-                }
-                self.wire = wire;
-            }
-            Err(why) => self.attach.dial_failed(now, &why),
         }
     }
 
@@ -323,13 +297,21 @@ impl Show {
                     self.is_writable |= ready.writable;
                 }
                 SIGNALS => self.take_signals(),
-                key if key == self.key => self.note(now, ready),
+                key if key == self.net.outbound.key() => {
+                    let event = self.net.outbound.ready(&self.net.reactor, ready);
+                    self.dialled(now, event);
+                }
                 _ => {}
             }
         }
-        while let Some((_, wire)) = self.net.next_found() {
-            self.placed(now, wire.map(Some));
+        while let Some(found) = self.net.dialler.next_found() {
+            let event = self.net.outbound.found(&self.net.reactor, found);
+            self.dialled(now, event);
         }
+    }
+
+    fn dialled(&mut self, now: Mono, event: DialEvent) {
+        dialled(self.attach.member_mut(), now, event);
     }
 
     fn take_signals(&mut self) {
@@ -343,36 +325,15 @@ impl Show {
         }
     }
 
-    fn note(&mut self, now: Mono, ready: Ready) {
-        let Some(wire) = &mut self.wire else { return };
-        match wire.note(ready) {
-            Dialled::Unchanged => {}
-            Dialled::Open => self.attach.connected(now, entropy::seed()),
-            Dialled::Failed(error, rest) => {
-                self.wire = None;
-                let next = match rest.is_empty() {
-                    true => Err(error.into()),
-                    false => self.net.connect(self.key, rest).map(Some),
-                };
-                self.placed(now, next);
-            }
-        }
-    }
-
     /// Gives the terminal back and lets the agent hear the last words.
     fn part(&mut self, events: &mut Vec<Ready>) -> io::Result<()> {
         self.raw = None;
         let until = self.net.clock.mono() + FAREWELL_LINGER;
-        while let Some(wire) = &mut self.wire {
-            let now = self.net.clock.mono();
-            match wire.pump(now, &mut self.attach) {
-                Flow::Over => return Ok(()),
-                _ if now >= until => return Ok(()),
-                Flow::Again => {}
-                Flow::Wait => {
-                    self.net.wait(Some(until), false, events)?;
-                    self.take(events);
-                }
+        while self.net.outbound.is_open() && self.net.clock.mono() < until {
+            let is_more = self.net.outbound.pump(self.net.clock.mono(), &mut self.attach);
+            if !is_more && self.net.outbound.is_open() {
+                self.net.reactor.wait(&self.net.clock, Some(until), events)?;
+                self.take(events);
             }
         }
         Ok(())

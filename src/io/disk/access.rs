@@ -8,7 +8,6 @@ use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchmod, fchown, open};
 
-use super::file::mode_bits;
 use super::{DiskError, failed};
 use crate::base::time::Wall;
 
@@ -66,6 +65,11 @@ pub(crate) fn look(path: &Path) -> Result<Option<Found>, DiskError> {
         mode: mode_bits(&found),
         changed_at: changed_at(&found),
     }))
+}
+
+/// The permission bits of a file.
+pub(super) fn mode_bits(found: &std::fs::Metadata) -> u32 {
+    found.mode() & 0o7777
 }
 
 fn changed_at(found: &std::fs::Metadata) -> Wall {

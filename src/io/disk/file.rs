@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fchmod, open, openat, renameat, unlinkat};
@@ -169,16 +168,12 @@ pub(super) fn read_up_to(
     Ok(())
 }
 
-/// The permission bits of a file.
-pub(super) fn mode_bits(found: &std::fs::Metadata) -> u32 {
-    found.permissions().mode() & 0o7777
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use super::super::access::mode_bits;
     use super::*;
     use crate::io::scratch::{CHILD_FILE, Scratch, child_arguments, child_file, skip};
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::process::{getegid, geteuid, getgroups};
 use zeroize::Zeroizing;
 
-use super::file::{Links, mode_bits, open_regular, read_up_to};
+use super::access::mode_bits;
+use super::file::{Links, open_regular, read_up_to};
 use super::{DiskError, failed};
 
 /// Who besides its owner may read a secret.

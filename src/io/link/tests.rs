@@ -154,9 +154,9 @@ fn an_exchange_is_one_read_and_one_write() {
     link.receive(Mono::ZERO, BUDGET);
     let quiet = Sides { inward: Inward::Blocked, outward: Outward::Ready };
     assert_eq!(link.endpoint().asked, 1, "nothing was asked for after the short read");
-    assert_eq!(link.phase, Phase::Open(quiet));
+    assert_eq!(link.pump.phase, Phase::Open(quiet));
     assert_eq!(link.send(Mono::ZERO, BUDGET), Next::Wait);
-    assert_eq!(link.phase, Phase::Open(quiet));
+    assert_eq!(link.pump.phase, Phase::Open(quiet));
     assert_eq!(read_all(&far), b"request");
 }
 

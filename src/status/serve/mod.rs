@@ -8,16 +8,16 @@
 //! | --- | --- |
 //! | [`setup`] | what is read before serving |
 //! | [`agent_connections`], [`keys`] | agents on tcp/223, and whose key is whose |
-//! | [`asks`] | the connections on which agents are asked for their sessions |
+//! | [`surveys`] | the connections on which agents are asked for their sessions |
 //! | [`subscribers`] | the status socket |
 //! | [`names`] | the hosts file of dnsmasq |
 
 mod agent_connections;
-mod asks;
 mod keys;
 mod names;
 mod setup;
 mod subscribers;
+mod surveys;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -26,9 +26,9 @@ use std::path::PathBuf;
 pub(crate) use setup::ServeError;
 
 use self::agent_connections::AgentConnections;
-use self::asks::Asks;
 use self::names::Names;
 use self::subscribers::Subscribers;
+use self::surveys::Surveys;
 use super::hub::{Hub, HubAction};
 use super::peer::SUBSYSTEMS;
 use crate::base::address::Address;
@@ -116,7 +116,7 @@ struct Server<W> {
     hub: Hub,
     disk: LogWorker,
     guests: AgentConnections,
-    asks: Asks,
+    surveys: Surveys,
     subscribers: Subscribers,
     names: Names,
     /// How much of the history subscribers have been woken for.
@@ -180,7 +180,7 @@ impl<W: io::Write> Server<W> {
             hub,
             disk,
             guests,
-            asks: Asks::new(wakes),
+            surveys: Surveys::new(wakes),
             subscribers: Subscribers::new(socket),
             names,
             shown: 0,
@@ -225,7 +225,7 @@ impl<W: io::Write> Server<W> {
             Some(Owner::Threads) => self.collect(now),
             Some(Owner::Guest) => self.guests.ready(now.mono, ready.key, ready),
             Some(Owner::Subscriber) => self.subscribers.ready(ready.key, ready),
-            Some(Owner::Member(member)) => self.asks.ready(registry, now.mono, member, ready),
+            Some(Owner::Member(member)) => self.surveys.ready(registry, now.mono, member, ready),
             None => {}
         }
     }
@@ -236,7 +236,7 @@ impl<W: io::Write> Server<W> {
             let _told_by_wake = self.hub.disk_done(now.mono, done);
             self.guests.wake();
         }
-        self.asks.collect(&mut self.registry, now.mono);
+        self.surveys.collect(&mut self.registry, now.mono);
         self.names.collect(&mut self.log, now.mono);
         let trouble = self.hub.trouble().map(ToString::to_string);
         if trouble != self.told_of_disk {
@@ -254,13 +254,13 @@ impl<W: io::Write> Server<W> {
         let Server { registry, log, hub, .. } = self;
         let guests_busy = self.guests.turn(registry, log, now, hub);
         while let Some(agent) = self.guests.next_arrival() {
-            self.asks.reconnect_now(&agent, now.mono);
+            self.surveys.reconnect_now(&agent, now.mono);
         }
-        let asks_busy = self.asks.turn(registry, now, hub);
+        let surveys_busy = self.surveys.turn(registry, now, hub);
         while let Some(want) = hub.poll_want() {
             match want {
                 HubAction::Names => self.names.want(now.mono),
-                HubAction::List(id) if self.asks.knows(&id) => self.asks.want(&id, now.mono),
+                HubAction::List(id) if self.surveys.knows(&id) => self.surveys.want(&id, now.mono),
                 // Enrolment may have written its files since they were looked at.
                 HubAction::List(_) => self.look_at_agents = now.mono,
             }
@@ -282,7 +282,7 @@ impl<W: io::Write> Server<W> {
             self.subscribers.wake();
         }
         let subscribers_busy = self.subscribers.turn(registry, log, hub);
-        guests_busy || asks_busy || subscribers_busy || !had_room && hub.has_room()
+        guests_busy || surveys_busy || subscribers_busy || !had_room && hub.has_room()
     }
 
     // --- time and the end ---
@@ -291,7 +291,7 @@ impl<W: io::Write> Server<W> {
         [
             self.hub.deadline(),
             self.guests.deadline(),
-            self.asks.deadline(),
+            self.surveys.deadline(),
             self.subscribers.deadline(),
             self.names.deadline(),
             Some(self.look_at_keys),
@@ -306,7 +306,7 @@ impl<W: io::Write> Server<W> {
         self.hub.tick(now);
         self.guests.tick(&mut self.registry, &mut self.log, now.mono);
         self.subscribers.tick(&mut self.registry, &mut self.log, now.mono);
-        self.asks.tick(now.mono);
+        self.surveys.tick(now.mono);
         if self.look_at_keys <= now.mono {
             self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
             let keys_changed = self.guests.refresh(&mut self.log);
@@ -334,7 +334,7 @@ impl<W: io::Write> Server<W> {
         for problem in known.problems.iter().filter(|it| !self.problems.contains(it)) {
             self.log.warning(problem);
         }
-        self.asks.enrol(&mut self.registry, &known, now.mono);
+        self.surveys.enrol(&mut self.registry, &known, now.mono);
         self.names.enrol(&known, now.mono);
         let enrolled = self.guests.enrolled();
         let is_enrolled = |id: &str| {

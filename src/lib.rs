@@ -21,6 +21,7 @@
 //! | [`tui`] | the operator's screen: keys, model, update, view |
 //! | [`io`] | the only place with sockets, files, processes, ttys, signals, clocks, randomness |
 //! | [`log`] | lines for the journal |
+//! | [`daemon`] | what agent and status listener share: event loop, SSH server, authorized keys |
 //! | [`cli`] | the commands of each program, one file each |
 //! | [`exit`] | the exit statuses |
 //!
@@ -40,6 +41,7 @@
 pub mod agent;
 pub mod base;
 pub mod cli;
+pub(crate) mod daemon;
 pub mod docker;
 pub mod exit;
 pub mod fleet;

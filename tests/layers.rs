@@ -57,6 +57,8 @@ const LAYERS: &[Layer] = &[
     layer("provision", CORE),
     // The world, which rests on values alone.
     layer("io", &["limits", "base"]),
+    // What two drivers have in common: SSH on the world's sockets, below the cores.
+    layer("daemon", &["limits", "paths", "base", "log", "ssh", "io"]),
     // What joins a core to the world, and what joins those.
     layer(DRIVER, DRIVER_IMPORTS),
     upper_layer(WORKFLOW),
@@ -83,6 +85,7 @@ const DRIVER_IMPORTS: &[&str] = &[
     "tui",
     "provision",
     "io",
+    "daemon",
 ];
 /// The layer of `serve`, `run` and `remote`, files or directories right below a core's.
 const DRIVER: &str = "driver";

@@ -335,11 +335,13 @@ mod tests {
         let (mut pipe, mut ready) = (Pipe::new(100), Vec::new());
         assert_eq!(pipe.send(b"answer"), 6);
         assert!(outbound.wants_turn(&mut pipe));
-        while pipe.received() != b"question" {
-            if !outbound.pump(clock.mono(), &mut pipe) {
-                reactor.wait(&clock, None, &mut ready).unwrap();
-                ready.iter().for_each(|it| drop(outbound.ready(&reactor, *it)));
+        loop {
+            let is_more = outbound.pump(clock.mono(), &mut pipe);
+            if pipe.received() == b"question" {
+                break;
             }
+            reactor.turn(&clock, None, is_more, &mut ready).unwrap();
+            ready.iter().for_each(|it| drop(outbound.ready(&reactor, *it)));
         }
         pipe.finish();
         assert!(!outbound.pump(clock.mono(), &mut pipe) && !outbound.is_open());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use super::registry::{Owner, Registry};
-use super::runtime::Told;
+use super::runtime_report::RuntimeReport;
 use crate::agent::action::WorkId;
 use crate::agent::docker::description::Host;
 use crate::agent::docker::runtime_events::RuntimeEvents;
@@ -29,39 +29,39 @@ use crate::limits::{
     LINK_LINGER, LINK_TURN_BYTES,
 };
 
-/// The Engine, as the agent knows it.
+/// The Engine's connections, and the calls on them.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(super) struct DockerRuntime {
     socket: PathBuf,
     host: Host,
-    links: BTreeMap<Key, (Link<DockerConn>, Use)>,
+    links: BTreeMap<Key, (Link<DockerConn>, Purpose)>,
     /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
-    waiting: VecDeque<(DockerRequest, Use)>,
+    waiting: VecDeque<(DockerRequest, Purpose)>,
     runtime_events: RuntimeEvents,
     events: EventStream,
     redial: Backoff,
     redial_at: Option<Mono>,
     rng: Rng,
-    told: VecDeque<Told>,
+    reports: VecDeque<RuntimeReport>,
 }
 
 /// What a connection is used for.
 #[derive(Debug)]
-enum Use {
+enum Purpose {
     Idle,
     Work(WorkId, Procedure),
     /// A call whose answer only this terminal waits for.
     Terminal(Key),
-    /// A call after which this is to be told, whatever the answer.
+    /// A call after which this is reported, whatever the answer.
     Notice(RuntimeEvent),
     /// A call whose answer does not matter.
     Aside(Option<Procedure>),
     Follow,
 }
 
-impl Engine {
-    pub(super) fn new(socket: PathBuf, host: Host, seed: [u8; 32]) -> Engine {
-        Engine {
+impl DockerRuntime {
+    pub(super) fn new(socket: PathBuf, host: Host, seed: [u8; 32]) -> DockerRuntime {
+        DockerRuntime {
             socket,
             host,
             links: BTreeMap::new(),
@@ -71,7 +71,7 @@ impl Engine {
             redial: Backoff::new(DOCKER_REDIAL_FIRST, DOCKER_REDIAL_CAP),
             redial_at: Some(Mono::ZERO),
             rng: Rng::from_seed(seed),
-            told: VecDeque::new(),
+            reports: VecDeque::new(),
         }
     }
 
@@ -83,10 +83,10 @@ impl Engine {
         work: RuntimeWork,
     ) {
         let (procedure, request) = Procedure::begin(work, &self.host);
-        self.call(registry, now, request, Use::Work(id, procedure));
+        self.call(registry, now, request, Purpose::Work(id, procedure));
     }
 
-    /// Makes a call for a terminal; the answer comes as [`Told::Answer`].
+    /// Makes a call for a terminal; the answer comes as [`RuntimeReport::Answer`].
     pub(super) fn call_for_terminal(
         &mut self,
         registry: &mut Registry,
@@ -94,7 +94,7 @@ impl Engine {
         terminal: Key,
         request: DockerRequest,
     ) {
-        self.call(registry, now, request, Use::Terminal(terminal));
+        self.call(registry, now, request, Purpose::Terminal(terminal));
     }
 
     /// Makes calls that nobody waits for.
@@ -105,7 +105,7 @@ impl Engine {
         request: DockerRequest,
         procedure: Option<Procedure>,
     ) {
-        self.call(registry, now, request, Use::Aside(procedure));
+        self.call(registry, now, request, Purpose::Aside(procedure));
     }
 
     /// What containers on this host are like.
@@ -159,22 +159,28 @@ impl Engine {
         }
     }
 
-    pub(super) fn next_told(&mut self) -> Option<Told> {
-        self.told.pop_front()
+    pub(super) fn next_event(&mut self) -> Option<RuntimeReport> {
+        self.reports.pop_front()
     }
 
     // --- connections ---
 
-    fn call(&mut self, registry: &mut Registry, now: Mono, request: DockerRequest, used: Use) {
+    fn call(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        request: DockerRequest,
+        purpose: Purpose,
+    ) {
         let idle = self.links.iter().find(|(_, held)| is_idle(held));
         if let Some(key) = idle.map(|(key, _)| *key) {
-            self.call_on(now, key, &request, used);
+            self.call_on(now, key, &request, purpose);
         } else if self.links.len() >= DOCKER_CONNECTIONS_MAX {
-            self.waiting.push_back((request, used));
+            self.waiting.push_back((request, purpose));
         } else {
             match self.open(registry) {
-                Ok(key) => self.call_on(now, key, &request, used),
-                Err(error) => self.lost(now, used, error),
+                Ok(key) => self.call_on(now, key, &request, purpose),
+                Err(error) => self.lost(now, purpose, error),
             }
         }
     }
@@ -184,20 +190,23 @@ impl Engine {
         let key = registry
             .watch(link.stream(), Owner::Runtime)
             .map_err(|error| WorkError::DockerGone(error.to_string()))?;
-        self.links.insert(key, (link, Use::Idle));
+        self.links.insert(key, (link, Purpose::Idle));
         Ok(key)
     }
 
-    fn call_on(&mut self, now: Mono, key: Key, request: &DockerRequest, used: Use) {
+    fn call_on(&mut self, now: Mono, key: Key, request: &DockerRequest, purpose: Purpose) {
         let Some((link, current)) = self.links.get_mut(&key) else { return };
-        let answer =
-            if matches!(used, Use::Follow) { ResponseMode::Stream } else { ResponseMode::Whole };
+        let answer = if matches!(purpose, Purpose::Follow) {
+            ResponseMode::Stream
+        } else {
+            ResponseMode::Whole
+        };
         if link.endpoint_mut().call(request, answer, now).is_err() {
             let error = WorkError::Docker("request is too long".to_owned());
-            self.lost(now, used, error);
+            self.lost(now, purpose, error);
             return;
         }
-        *current = used;
+        *current = purpose;
         // A connection that breaks in this write is found by the event that follows.
         let _ = link.send(now, LINK_TURN_BYTES);
     }
@@ -235,23 +244,25 @@ impl Engine {
         key: Key,
         reply: Result<DockerResponse, DockerError>,
     ) {
-        let Some((_, used)) = self.links.get_mut(&key) else { return };
-        match std::mem::replace(used, Use::Idle) {
-            Use::Idle | Use::Aside(None) => {}
-            Use::Work(id, procedure) => match procedure.step(reply) {
+        let Some((_, purpose)) = self.links.get_mut(&key) else { return };
+        match std::mem::replace(purpose, Purpose::Idle) {
+            Purpose::Idle | Purpose::Aside(None) => {}
+            Purpose::Work(id, procedure) => match procedure.step(reply) {
                 Step::Call(next, request) => {
-                    self.next_call(registry, now, key, request, Use::Work(id, next));
+                    self.next_call(registry, now, key, request, Purpose::Work(id, next));
                 }
-                Step::Done(outcome) => self.told.push_back(Told::Outcome(id, outcome)),
+                Step::Done(outcome) => self.reports.push_back(RuntimeReport::Outcome(id, outcome)),
             },
-            Use::Aside(Some(procedure)) => {
+            Purpose::Aside(Some(procedure)) => {
                 if let Step::Call(next, request) = procedure.step(reply) {
-                    self.next_call(registry, now, key, request, Use::Aside(Some(next)));
+                    self.next_call(registry, now, key, request, Purpose::Aside(Some(next)));
                 }
             }
-            Use::Terminal(terminal) => self.told.push_back(Told::Answer(terminal, reply)),
-            Use::Notice(news) => self.told.push_back(Told::News(news)),
-            Use::Follow => {
+            Purpose::Terminal(terminal) => {
+                self.reports.push_back(RuntimeReport::Answer(terminal, reply))
+            }
+            Purpose::Notice(news) => self.reports.push_back(RuntimeReport::Event(news)),
+            Purpose::Follow => {
                 let text = match reply.and_then(DockerResponse::accepted) {
                     Ok(_) => "event stream did not start".to_owned(),
                     Err(error) => error.to_string(),
@@ -269,35 +280,35 @@ impl Engine {
         now: Mono,
         key: Key,
         request: DockerRequest,
-        used: Use,
+        purpose: Purpose,
     ) {
         match self.links.get(&key) {
             Some((link, _)) if link.endpoint().is_idle() => {
-                self.call_on(now, key, &request, used);
+                self.call_on(now, key, &request, purpose);
             }
-            _ => self.call(registry, now, request, used),
+            _ => self.call(registry, now, request, purpose),
         }
     }
 
     fn closed(&mut self, registry: &mut Registry, now: Mono, key: Key, error: Option<DockerError>) {
-        let Some((_, used)) = self.links.remove(&key) else { return };
+        let Some((_, purpose)) = self.links.remove(&key) else { return };
         registry.release(key);
-        if !matches!(used, Use::Idle) {
-            self.lost(now, used, error.unwrap_or(DockerError::Closed).into());
+        if !matches!(purpose, Purpose::Idle) {
+            self.lost(now, purpose, error.unwrap_or(DockerError::Closed).into());
         }
         self.serve_waiting(registry, now);
     }
 
     /// A call that will not be answered.
-    fn lost(&mut self, now: Mono, used: Use, error: WorkError) {
-        match used {
-            Use::Idle | Use::Aside(_) => {}
-            Use::Work(id, _) => self.told.push_back(Told::Outcome(id, Err(error))),
-            Use::Terminal(terminal) => {
-                self.told.push_back(Told::Answer(terminal, Err(DockerError::Closed)));
+    fn lost(&mut self, now: Mono, purpose: Purpose, error: WorkError) {
+        match purpose {
+            Purpose::Idle | Purpose::Aside(_) => {}
+            Purpose::Work(id, _) => self.reports.push_back(RuntimeReport::Outcome(id, Err(error))),
+            Purpose::Terminal(terminal) => {
+                self.reports.push_back(RuntimeReport::Answer(terminal, Err(DockerError::Closed)));
             }
-            Use::Notice(news) => self.told.push_back(Told::News(news)),
-            Use::Follow => self.gone(now, text_of(&error)),
+            Purpose::Notice(news) => self.reports.push_back(RuntimeReport::Event(news)),
+            Purpose::Follow => self.gone(now, text_of(&error)),
         }
     }
 
@@ -305,8 +316,8 @@ impl Engine {
     /// once where there can be none.
     fn serve_waiting(&mut self, registry: &mut Registry, now: Mono) {
         while !self.waiting.is_empty() && self.has_connection() {
-            if let Some((request, used)) = self.waiting.pop_front() {
-                self.call(registry, now, request, used);
+            if let Some((request, purpose)) = self.waiting.pop_front() {
+                self.call(registry, now, request, purpose);
             }
         }
         self.close_spare(registry);
@@ -331,7 +342,7 @@ impl Engine {
     fn follow(&mut self, registry: &mut Registry, now: Mono) {
         self.events = EventStream::new();
         match self.open(registry) {
-            Ok(key) => self.call_on(now, key, &RuntimeEvents::request(), Use::Follow),
+            Ok(key) => self.call_on(now, key, &RuntimeEvents::request(), Purpose::Follow),
             Err(error) => self.gone(now, text_of(&error)),
         }
     }
@@ -339,12 +350,12 @@ impl Engine {
     /// The stream stands: what happened before it is a listing's to tell.
     fn following(&mut self) {
         self.redial.reset();
-        self.told.push_back(Told::News(RuntimeEvent::Reachable));
+        self.reports.push_back(RuntimeReport::Event(RuntimeEvent::Reachable));
     }
 
     fn gone(&mut self, now: Mono, text: String) {
         self.redial_at = Some(now + self.redial.delay(&mut self.rng));
-        self.told.push_back(Told::News(RuntimeEvent::Unreachable(text)));
+        self.reports.push_back(RuntimeReport::Event(RuntimeEvent::Unreachable(text)));
     }
 
     /// The Engine has ended the stream, whatever becomes of its connection: another one is needed.
@@ -371,15 +382,15 @@ impl Engine {
         }
         for notice in notices {
             match notice.call_first {
-                Some(request) => self.call(registry, now, request, Use::Notice(notice.event)),
-                None => self.told.push_back(Told::News(notice.event)),
+                Some(request) => self.call(registry, now, request, Purpose::Notice(notice.event)),
+                None => self.reports.push_back(RuntimeReport::Event(notice.event)),
             }
         }
     }
 }
 
-fn is_idle((link, used): &(Link<DockerConn>, Use)) -> bool {
-    matches!(used, Use::Idle) && link.endpoint().is_idle()
+fn is_idle((link, purpose): &(Link<DockerConn>, Purpose)) -> bool {
+    matches!(purpose, Purpose::Idle) && link.endpoint().is_idle()
 }
 
 fn text_of(error: &WorkError) -> String {

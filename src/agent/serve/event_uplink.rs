@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::registry::Registry;
-use super::setup::ServeError;
 use crate::agent::emitter::{Emitter, EmitterAction, Identity};
 use crate::agent::spool::{self, recovery::Recovery};
 use crate::agent::uplink::{Shell, Uplink};
@@ -17,6 +16,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
+use crate::daemon::error::ServeError;
 use crate::io::disk::{LogDirectory, LogWorker};
 use crate::io::entropy;
 use crate::io::outbound::{DialEvent, Dialler, Outbound};
@@ -84,8 +84,7 @@ impl EventUplink {
         while let Some(op) = recovery.poll_disk() {
             recovery.disk_done(directory.execute(op));
         }
-        let disk = LogWorker::start(directory, waker)
-            .map_err(|error| ServeError::System("threads", error))?;
+        let disk = LogWorker::start(directory, waker).map_err(ServeError::system("threads"))?;
         let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), now);
         Ok(EventUplink {
             told: Some(String::new()),

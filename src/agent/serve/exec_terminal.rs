@@ -1,17 +1,17 @@
 //! A tmux client in a container: the steps of [`Attach`], then bytes, then its exit status.
 //!
-//! Bytes go over a terminal that was lent to it where that can be had: a pty of the container's
-//! whose master is here, past the Engine. Else they go over the Engine's stream. On a terminal that
-//! was container_pty the stream still tells of the end of the client, and nothing else.
+//! Where it can be opened, bytes go over a pty of the container's whose master is here, past the
+//! Engine. Else they go over the Engine's stream. Beside a container pty the stream still tells of
+//! the end of the client, and nothing else.
 //!
 //! ```text
-//! Opening -> Asked (whose terminals?) -> Open -> Ending (how?) -> Exited
-//!       \------------------------------/    \--> Detaching (nobody looks any more)
+//! Opening -> Asked (which process?) -> Open -> Ending (which status?) -> Exited
+//!       \------------------------------/    \--> Detaching (the channel is gone)
 //! ```
 
-use super::engine::Engine;
+use super::engine::DockerRuntime;
 use super::registry::Registry;
-use super::terminal_backend::{TerminalContext, Turn, cells};
+use super::terminal_context::{TerminalContext, Turn, cells};
 use crate::agent::action::TerminalPlan;
 use crate::agent::docker::Reply;
 use crate::agent::docker::attach::{Attach, ExecProcess, TtyLine, exec_process, exit_status};
@@ -37,7 +37,7 @@ pub(super) struct ExecTerminal {
     /// `None` only while a step is made.
     attach: Option<Attach>,
     stage: Stage,
-    /// The master of the terminal that was container_pty.
+    /// The master of the pty that was opened in the container.
     container_pty: Option<Link<Pipe>>,
 }
 
@@ -45,8 +45,8 @@ pub(super) struct ExecTerminal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,
-    /// It waits to be container_pty a terminal, and the Engine was asked which process it is; it
-    /// may be asked again until then.
+    /// The client waits for a container pty, and the Engine was asked which process it is; it may
+    /// be asked again until then.
     Asked(Mono),
     /// The Engine did not know that yet. It is asked again at the first of these times, and not
     /// after the second.
@@ -57,15 +57,15 @@ enum Stage {
     /// It has ended and its exit status was asked for.
     Ending,
     Exited(u32),
-    /// Nobody looks any more, and it was told to end.
+    /// The channel is gone, and the client was told to end.
     Detaching,
 }
 
 impl ExecTerminal {
-    /// Asks for a client in a session's container. [`Turn::Opened`] tells when it is there.
+    /// Starts a client in a session's container. [`Turn::Opened`] tells when it is there.
     pub(super) fn open(
         registry: &Registry,
-        engine: &Engine,
+        docker: &DockerRuntime,
         key: Key,
         now: Mono,
         plan: &TerminalPlan,
@@ -78,8 +78,8 @@ impl ExecTerminal {
             term: plan.term.clone(),
             read_only: plan.read_only,
         };
-        let (attach, request) = Attach::begin(&header, engine.host());
-        let mut stream = engine.dial().map_err(|error| error.to_string())?;
+        let (attach, request) = Attach::begin(&header, docker.host());
+        let mut stream = docker.dial().map_err(|error| error.to_string())?;
         let watched = registry.reactor.watch(stream.stream(), key, Interests::Both);
         let _ = watched.map_err(|error| format!("docker: {error}"))?;
         call(&mut stream, &request, ResponseMode::Whole, now)?;
@@ -200,11 +200,11 @@ impl ExecTerminal {
             // Closing the master is the hang-up.
             self.stage = Stage::Detaching;
         }
-        let Some(engine) = context.engine.as_deref_mut() else { return true };
+        let Some(docker) = context.docker.as_deref_mut() else { return true };
         let named = self.attach.as_ref().filter(|_| self.stage != Stage::Detaching);
-        let detach = named.and_then(|attach| attach.detach(engine.host()));
+        let detach = named.and_then(|attach| attach.detach(docker.host()));
         if let Some((procedure, request)) = detach {
-            engine.call_aside(context.registry, now, request, Some(procedure));
+            docker.call_aside(context.registry, now, request, Some(procedure));
             self.stage = Stage::Detaching;
         }
         if self.stage == Stage::Detaching {
@@ -226,8 +226,8 @@ impl ExecTerminal {
             return;
         }
         let request = self.attach.as_mut().and_then(|attach| attach.resize(size));
-        if let (Some(engine), Some(request)) = (context.engine.as_deref_mut(), request) {
-            engine.call_aside(context.registry, now, request, None);
+        if let (Some(docker), Some(request)) = (context.docker.as_deref_mut(), request) {
+            docker.call_aside(context.registry, now, request, None);
         }
     }
 
@@ -280,7 +280,7 @@ impl ExecTerminal {
                 request.into_iter().for_each(|request| ask(context, now, request));
             }
             Stage::Found(pid) => {
-                self.lend(context, now, pid);
+                self.open_container_pty(context, now, pid);
                 turn = Turn::Opened;
             }
             _ => {}
@@ -318,8 +318,13 @@ impl ExecTerminal {
         }
     }
 
-    /// Lends a terminal of the world of process `pid`, or tells that the stream is to be it.
-    fn lend(&mut self, context: &mut TerminalContext<'_>, now: Mono, pid: Option<u32>) {
+    /// Opens a pty in the namespaces of process `pid`, or lets the stream be the terminal.
+    fn open_container_pty(
+        &mut self,
+        context: &mut TerminalContext<'_>,
+        now: Mono,
+        pid: Option<u32>,
+    ) {
         let state = self.attach.take().expect("a step leaves a state behind");
         let opened = pid.zip(state.wanted()).and_then(|(pid, size)| {
             let (master, name) = pty::open_inside(pid, cells(size)).ok()?;
@@ -342,8 +347,8 @@ impl ExecTerminal {
         now: Mono,
         resize: Option<DockerRequest>,
     ) {
-        if let (Some(engine), Some(request)) = (context.engine.as_deref_mut(), resize) {
-            engine.call_aside(context.registry, now, request, None);
+        if let (Some(docker), Some(request)) = (context.docker.as_deref_mut(), resize) {
+            docker.call_aside(context.registry, now, request, None);
         }
         self.stage = Stage::Open;
     }
@@ -357,8 +362,8 @@ impl ExecTerminal {
 
 /// Makes a call whose answer comes to [`ExecTerminal::answered`].
 fn ask(context: &mut TerminalContext<'_>, now: Mono, request: DockerRequest) {
-    if let Some(engine) = context.engine.as_deref_mut() {
-        engine.call_for_terminal(context.registry, now, context.key, request);
+    if let Some(docker) = context.docker.as_deref_mut() {
+        docker.call_for_terminal(context.registry, now, context.key, request);
     }
 }
 

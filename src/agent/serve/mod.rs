@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`setup`], [`scan`] | what is read before serving: keys, id, host; sessions on disk |
 //! | [`registry`] | which part owns which descriptor |
-//! | [`peers`], [`keys`] | the connections of tcp/222, and who may make one |
+//! | [`peers`] | the connections of tcp/222, and who may make one |
 //! | [`event_uplink`] | events, on disk and on their way to the shell host |
 //! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
@@ -21,14 +21,15 @@ mod engine;
 mod event_uplink;
 mod exec_terminal;
 mod gauge;
-mod keys;
 mod peers;
 mod probe;
 mod registry;
 mod runtime;
+mod runtime_report;
 mod scan;
 mod setup;
 mod terminal_backend;
+mod terminal_context;
 mod terminals;
 mod tmux;
 
@@ -36,16 +37,15 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use probe::has_image;
-pub(crate) use setup::ServeError;
 
 use self::disk::Disk;
-use self::engine::Engine;
+use self::engine::DockerRuntime;
 use self::event_uplink::{EventUplink, PendingReplies};
 use self::gauge::Gauge;
-use self::keys::KeyRing;
 use self::peers::Peers;
-use self::registry::{Owner, Registry};
-use self::runtime::{Runtime, Told};
+use self::registry::Owner;
+use self::runtime::Runtime;
+use self::runtime_report::RuntimeReport;
 use self::terminals::{Context, Terminals};
 use self::tmux::TmuxRuntime;
 use super::action::{Action, Caller};
@@ -58,20 +58,18 @@ use super::work::{RuntimeEvent, Work};
 use crate::base::address::Address;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::{Mono, Now};
-use crate::io::clock::Clock;
+use crate::daemon::error::{ServeError, private_key};
+use crate::daemon::event_loop::{self, Control, Daemon, EventLoop};
 use crate::io::disk as files;
 use crate::io::entropy;
 use crate::io::listener::Listener;
-use crate::io::notify;
-use crate::io::reactor::{Interests, Ready};
-use crate::io::signals::{Signal, Signals};
-use crate::io::stream::{Moved, Stream};
+use crate::io::reactor::Ready;
+use crate::io::signals::Signals;
 use crate::limits::{
     AGENT_DESCRIPTORS_MAX, AGENT_FAREWELL_GRACE, AGENT_SHUTDOWN_GRACE, CALLERS_MAX,
-    KEYS_LOOK_INTERVAL,
 };
 use crate::log::Log;
-use crate::paths::{PUBLIC_FILE, Paths};
+use crate::paths::Paths;
 use crate::rpc::response;
 use crate::ssh::{ChannelId, ServerConfig, Tuning};
 
@@ -110,21 +108,16 @@ pub(crate) struct ShellOptions {
 /// # Errors
 /// [`ServeError`], if serving could not begin.
 pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
-    let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
+    let signals = Signals::block().map_err(ServeError::system("signals"))?;
     setup::agent_id(&options.paths)?;
     setup::prepare(&options.paths)?;
     let _alone = files::LockFile::take(&options.paths.agent_lock())?;
-    let mut server = Server::start(options, signals, log)?;
-    server.run().map_err(|error| ServeError::System("event loop", error))
+    event_loop::run(&mut Server::start(options, signals, log)?)
 }
 
 struct Server<W> {
     paths: Paths,
-    clock: Clock,
-    log: Log<W>,
-    registry: Registry,
-    signals: Signals,
-    parent_pipe: Option<Stream>,
+    event_loop: EventLoop<Owner, W>,
     agent: Agent,
     peers: Peers,
     callers: Slots<Waiting>,
@@ -138,7 +131,6 @@ struct Server<W> {
     disk: Disk,
     /// Runtime connections that asked for another turn.
     again: Vec<Key>,
-    look_at_keys: Mono,
     /// Why Docker does not answer, as the operator was told.
     docker_gone: Option<String>,
     phase: Phase,
@@ -162,13 +154,16 @@ enum Phase {
 }
 
 impl<W: io::Write> Server<W> {
-    fn start(options: &Options, signals: Signals, mut log: Log<W>) -> Result<Self, ServeError> {
-        let system = |what| move |error| ServeError::System(what, error);
+    #[inline(never)]
+    fn start(options: &Options, signals: Signals, log: Log<W>) -> Result<Self, ServeError> {
         let paths = &options.paths;
-        let clock = Clock::new();
-        let mut registry = Registry::new(AGENT_DESCRIPTORS_MAX).map_err(system("event loop"))?;
+        let owners = (Owner::Signals, Owner::ParentPipe);
+        let until_stdin_ends = options.until_stdin_ends;
+        let mut event_loop =
+            EventLoop::new(signals, log, AGENT_DESCRIPTORS_MAX, until_stdin_ends, owners)?;
+        let EventLoop { registry, log, clock, .. } = &mut event_loop;
         let config = setup::config(options)?;
-        let found = scan::scan(paths, &config.owner).map_err(system("sessions"))?;
+        let found = scan::scan(paths, &config.owner).map_err(ServeError::system("sessions"))?;
         found.notes.iter().for_each(|note| log.warning(note));
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
         let host = setup::docker_host(paths);
@@ -176,32 +171,22 @@ impl<W: io::Write> Server<W> {
         let runtime = match options.runtime {
             RuntimeKind::Host => {
                 files::write_atomic(&paths.tmux_conf(), TMUX_CONF.as_bytes(), 0o644)?;
-                Runtime::Host(TmuxRuntime::start(&mut registry, paths, &ids))
+                Runtime::Host(TmuxRuntime::start(registry, paths, &ids))
             }
             RuntimeKind::Docker => {
                 let socket = options.docker_socket.clone();
-                Runtime::Docker(Box::new(Engine::new(socket, host, entropy::seed())))
+                Runtime::Docker(Box::new(DockerRuntime::new(socket, host, entropy::seed())))
             }
         };
-        let key = registry.reserve(Owner::Disk).map_err(system("threads"))?;
-        let waker = registry.reactor.waker(key).map_err(system("threads"))?;
-        let disk = Disk::start(paths, &waker).map_err(system("threads"))?;
+        let threads = ServeError::system("threads");
+        let wakes = registry.reserve(Owner::Disk).map_err(threads)?;
+        let waker = registry.reactor.waker(wakes).map_err(threads)?;
+        let disk = Disk::start(paths, &waker).map_err(threads)?;
         let shell = setup::shell(options)?;
-        let host_key = setup::key(&options.host_key)?;
+        let host_key = private_key(&options.host_key)?;
         let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };
-        let listener = Listener::bind_tcp(&options.listen).map_err(ServeError::Bind)?;
-        let peers = Peers::new(listener, ssh, KeyRing::new(options.authorized_keys.clone()));
-        let read = |registry: &mut Registry, source: &dyn std::os::fd::AsFd, owner| {
-            let fd = source.as_fd();
-            registry.watch_for(&fd, owner, Interests::Read).map_err(system("event loop"))
-        };
-        read(&mut registry, &signals, Owner::Signals)?;
-        read(&mut registry, peers.listener(), Owner::Listener)?;
-        let parent_pipe = options.until_stdin_ends.then(Stream::stdin).transpose();
-        let parent_pipe = parent_pipe.map_err(system("standard input"))?;
-        if let Some(parent_pipe) = &parent_pipe {
-            read(&mut registry, parent_pipe, Owner::ParentPipe)?;
-        }
+        let listener = Listener::bind_tcp(&options.listen)?;
+        let peers = Peers::new(listener, ssh, options.authorized_keys.clone());
         let now = clock.now();
         let identity = Identity {
             agent_id: config.agent_id.clone(),
@@ -210,21 +195,18 @@ impl<W: io::Write> Server<W> {
         };
         let uplink = match shell {
             Some(shell) => {
-                let own = registry.reserve(Owner::Uplink).map_err(system("event loop"))?;
-                Some(EventUplink::start(shell, identity, paths, own, (key, &waker), now)?)
+                let key = registry.reserve(Owner::Uplink).map_err(threads)?;
+                Some(EventUplink::start(shell, identity, paths, key, (wakes, &waker), now)?)
             }
             None => None,
         };
-        announce(&mut log, &peers, &config.agent_id, options);
+        event_loop.watch(peers.listener(), Owner::Listener)?;
+        announce(&mut event_loop, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
         agent.found_deleted_homes(found.remains);
         let mut server = Server {
             paths: paths.clone(),
-            clock,
-            log,
-            registry,
-            signals,
-            parent_pipe,
+            event_loop,
             agent,
             peers,
             callers: Slots::new(CALLERS_MAX),
@@ -235,87 +217,20 @@ impl<W: io::Write> Server<W> {
             runtime,
             disk,
             again: Vec::new(),
-            look_at_keys: now.mono,
             docker_gone: None,
             phase: Phase::Serving,
         };
-        server.peers.refresh(&mut server.log);
+        server.peers.refresh(&mut server.event_loop.log);
         Ok(server)
-    }
-
-    fn run(&mut self) -> io::Result<()> {
-        let mut ready = Vec::new();
-        let mut is_busy = true;
-        while !self.is_over() {
-            if is_busy {
-                self.registry.reactor.look(&mut ready)?;
-            } else {
-                let deadline = self.deadline();
-                self.registry.reactor.wait(&self.clock, deadline, &mut ready)?;
-            }
-            let now = self.clock.now();
-            for ready in &ready {
-                self.dispatch(now, *ready);
-            }
-            self.tick(now);
-            is_busy = self.turn(now);
-        }
-        Ok(())
-    }
-
-    fn dispatch(&mut self, now: Now, ready: Ready) {
-        match self.registry.owner(ready.key) {
-            Some(Owner::Listener) => {
-                self.peers.accept(&mut self.registry, &mut self.log, now.mono);
-            }
-            Some(Owner::Signals) => self.hear_signals(now.mono),
-            Some(Owner::ParentPipe) => self.look_at_leash(now.mono),
-            Some(Owner::Disk) => {
-                while let Some((id, outcome)) = self.disk.next_result() {
-                    self.agent.done(now, id, outcome);
-                }
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.collect(&self.registry, now);
-                }
-            }
-            Some(Owner::Uplink) => {
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.ready(&self.registry, now.mono, ready);
-                }
-            }
-            Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
-            Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
-            Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
-            None => {}
-        }
-    }
-
-    /// Everything that can be done without waiting, a bounded share of it. Says whether there is
-    /// more.
-    fn turn(&mut self, now: Now) -> bool {
-        for key in std::mem::take(&mut self.again) {
-            self.turn_runtime(now.mono, key, None);
-        }
-        self.peers.receive(now.mono);
-        self.settle(now);
-        let terminals_busy = self.with_terminals(|terminals, context| terminals.turn(context, now));
-        self.settle(now);
-        let mut gone = Vec::new();
-        let peers_busy = self.peers.send(&mut self.registry, now.mono, &mut gone);
-        for peer in gone {
-            self.forget_peer(now, peer);
-        }
-        self.settle(now);
-        let uplink_busy = self.turn_uplink(now);
-        terminals_busy || peers_busy || uplink_busy || !self.again.is_empty()
     }
 
     /// Events on their way, and the answers that waited for them.
     fn turn_uplink(&mut self, now: Now) -> bool {
         let Some(uplink) = &mut self.uplink else { return false };
         let (agent, gauge) = (&self.agent, &mut self.gauge);
-        let busy = uplink.turn(&mut self.registry, now, || gauge.read(now, agent).to_value());
-        uplink.tell(&mut self.log);
+        let busy =
+            uplink.turn(&mut self.event_loop.registry, now, || gauge.read(now, agent).to_value());
+        uplink.tell(&mut self.event_loop.log);
         let mut has_replied = false;
         while let Some((peer, channel, line)) = self.pending_replies.release(uplink) {
             self.peers.answer(peer, channel, line);
@@ -328,14 +243,14 @@ impl<W: io::Write> Server<W> {
     /// until all are silent.
     fn settle(&mut self, now: Now) {
         loop {
-            if let Some(told) = self.runtime.next_told() {
-                match told {
-                    Told::Outcome(id, outcome) => self.agent.done(now, id, outcome),
-                    Told::News(news) => {
+            if let Some(event) = self.runtime.next_event() {
+                match event {
+                    RuntimeReport::Outcome(id, outcome) => self.agent.done(now, id, outcome),
+                    RuntimeReport::Event(news) => {
                         self.tell(&news);
                         self.agent.runtime_event(now, news);
                     }
-                    Told::Answer(terminal, reply) => {
+                    RuntimeReport::Answer(terminal, reply) => {
                         self.terminals.answered(now.mono, terminal, reply);
                     }
                 }
@@ -352,7 +267,7 @@ impl<W: io::Write> Server<W> {
     fn act(&mut self, now: Now, action: Action) {
         match action {
             Action::Run { id, work: Work::Runtime(work) } => {
-                self.runtime.run(&mut self.registry, now.mono, id, work);
+                self.runtime.run(&mut self.event_loop.registry, now.mono, id, work);
             }
             Action::Run { id, work: Work::Disk(work) } => {
                 if let Some(refusal) = self.disk.submit(id, work) {
@@ -378,9 +293,9 @@ impl<W: io::Write> Server<W> {
                 self.with_terminals(|terminals, context| terminals.refuse(context, terminal, text));
             }
             Action::CloseTerminals { terminals, .. } => self.terminals.close(&terminals),
-            Action::Warn(text) => self.log.warning(text),
+            Action::Warn(text) => self.event_loop.log.warning(text),
             Action::Emit(event) => {
-                self.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
+                self.event_loop.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
                 if let Some(uplink) = &mut self.uplink {
                     uplink.emit(&event);
                 }
@@ -392,11 +307,11 @@ impl<W: io::Write> Server<W> {
     fn tell(&mut self, news: &RuntimeEvent) {
         match news {
             RuntimeEvent::Unreachable(text) if self.docker_gone.as_ref() != Some(text) => {
-                self.log.error(format_args!("docker does not answer: {text}"));
+                self.event_loop.log.error(format_args!("docker does not answer: {text}"));
                 self.docker_gone = Some(text.clone());
             }
             RuntimeEvent::Reachable if self.docker_gone.take().is_some() => {
-                self.log.info("docker answers again");
+                self.event_loop.log.info("docker answers again");
             }
             _ => {}
         }
@@ -405,10 +320,10 @@ impl<W: io::Write> Server<W> {
     fn hear(&mut self, now: Now, peer: Key, event: PeerEvent) {
         match event {
             PeerEvent::KeyOffered { key, .. } => {
-                self.peers.authorize(&mut self.log, peer, &key);
+                self.peers.authorize(&mut self.event_loop.log, peer, &key);
             }
             PeerEvent::Authenticated { key } => {
-                self.peers.authenticated(&mut self.log, peer, key);
+                self.peers.authenticated(&mut self.event_loop.log, peer, key);
             }
             PeerEvent::Call { channel, call } => {
                 if let Some(answer) = certificate::answer(&self.paths, &call) {
@@ -424,7 +339,7 @@ impl<W: io::Write> Server<W> {
             }
             PeerEvent::Attach { channel, header } => {
                 self.with_terminals(|terminals, context| {
-                    terminals.want(context, now, peer, channel, header);
+                    terminals.requested(context, now, peer, channel, header);
                 });
             }
             PeerEvent::Resize { channel, size } => self.with_terminals(|terminals, context| {
@@ -435,7 +350,7 @@ impl<W: io::Write> Server<W> {
             }
             PeerEvent::ChannelGone { channel } => self.forget_channel(now, peer, channel),
             PeerEvent::Gone(error) => {
-                self.log.info(format_args!("connection ended: {error}"));
+                self.event_loop.log.info(format_args!("connection ended: {error}"));
                 self.forget_peer(now, peer);
             }
         }
@@ -464,7 +379,7 @@ impl<W: io::Write> Server<W> {
 
     fn with_terminals<T>(&mut self, act: impl FnOnce(&mut Terminals, &mut Context<'_>) -> T) -> T {
         let mut context = Context {
-            registry: &mut self.registry,
+            registry: &mut self.event_loop.registry,
             runtime: &mut self.runtime,
             peers: &mut self.peers,
             agent: &mut self.agent,
@@ -473,7 +388,7 @@ impl<W: io::Write> Server<W> {
     }
 
     fn turn_runtime(&mut self, now: Mono, key: Key, ready: Option<Ready>) {
-        if self.runtime.ready(&mut self.registry, now, key, ready) {
+        if self.runtime.ready(&mut self.event_loop.registry, now, key, ready) {
             self.again.push(key);
         }
     }
@@ -498,50 +413,18 @@ impl<W: io::Write> Server<W> {
         .min()
     }
 
-    fn tick(&mut self, now: Now) {
-        self.agent.tick(now);
-        self.peers.tick(&mut self.registry, &mut self.log, now.mono);
-        self.terminals.tick(&mut self.registry, now.mono);
-        self.runtime.tick(&mut self.registry, now.mono);
-        if let Some(uplink) = &mut self.uplink {
-            uplink.tick(now);
-        }
-        self.go_on_ending(now);
-        if self.look_at_keys <= now.mono {
-            self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
-            self.peers.refresh(&mut self.log);
-        }
-    }
-
-    fn hear_signals(&mut self, now: Mono) {
-        while let Some(signal) = self.signals.next_signal() {
-            match signal {
-                Signal::Terminate => self.end(now, "SIGTERM"),
-                Signal::Interrupt => self.end(now, "SIGINT"),
-                Signal::Quit => self.end(now, "SIGQUIT"),
-                Signal::HangUp => self.peers.refresh(&mut self.log),
-                Signal::WindowChange => {}
-            }
-        }
-    }
-
-    fn look_at_leash(&mut self, now: Mono) {
-        let mut dropped = [0; 64];
-        while let Some(parent_pipe) = &self.parent_pipe {
-            match parent_pipe.read(&mut dropped) {
-                Moved::Bytes(_) => {}
-                Moved::Blocked => return,
-                Moved::Closed | Moved::Failed(_) => {
-                    self.parent_pipe = None;
-                    self.end(now, "its owner has ended");
-                }
+    fn follow_control(&mut self, now: Mono) {
+        while let Some(control) = self.event_loop.next_control() {
+            match control {
+                Control::End(reason) => self.end(now, reason),
+                Control::Reload => self.peers.refresh(&mut self.event_loop.log),
             }
         }
     }
 
     fn end(&mut self, now: Mono, reason: &'static str) {
         if self.phase == Phase::Serving {
-            self.log.info("ending; sessions go on without the agent");
+            self.event_loop.log.info("ending; sessions go on without the agent");
             self.agent.shutdown();
             self.phase = Phase::Ending(now + AGENT_SHUTDOWN_GRACE, reason);
         }
@@ -558,32 +441,105 @@ impl<W: io::Write> Server<W> {
             self.phase = Phase::Parting(now.mono + AGENT_FAREWELL_GRACE);
         }
     }
+}
 
+impl<W: io::Write> Daemon for Server<W> {
     fn is_over(&self) -> bool {
         match self.phase {
             Phase::Serving | Phase::Ending(..) => false,
             Phase::Parting(until) => {
                 self.uplink.as_ref().is_none_or(EventUplink::is_settled)
-                    || until <= self.clock.mono()
+                    || until <= self.event_loop.clock.mono()
             }
         }
     }
+
+    fn wait(&mut self, is_busy: bool, ready: &mut Vec<Ready>) -> io::Result<Now> {
+        let deadline = self.deadline();
+        self.event_loop.wait(deadline, is_busy, ready)
+    }
+
+    fn dispatch(&mut self, now: Now, ready: Ready) {
+        match self.event_loop.registry.owner(ready.key) {
+            Some(Owner::Listener) => {
+                self.peers.accept(
+                    &mut self.event_loop.registry,
+                    &mut self.event_loop.log,
+                    now.mono,
+                );
+            }
+            Some(Owner::Signals | Owner::ParentPipe) => self.follow_control(now.mono),
+            Some(Owner::Disk) => {
+                while let Some((id, outcome)) = self.disk.next_result() {
+                    self.agent.done(now, id, outcome);
+                }
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.collect(&self.event_loop.registry, now);
+                }
+            }
+            Some(Owner::Uplink) => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.ready(&self.event_loop.registry, now.mono, ready);
+                }
+            }
+            Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
+            Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
+            Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
+            None => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.agent.tick(now);
+        self.peers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
+        self.terminals.tick(&mut self.event_loop.registry, now.mono);
+        self.runtime.tick(&mut self.event_loop.registry, now.mono);
+        if let Some(uplink) = &mut self.uplink {
+            uplink.tick(now);
+        }
+        self.go_on_ending(now);
+        if self.event_loop.keys_are_due(now.mono) {
+            self.peers.refresh(&mut self.event_loop.log);
+        }
+    }
+
+    /// Everything that can be done without waiting, a bounded share of it. Says whether there is
+    /// more.
+    fn turn(&mut self, now: Now) -> bool {
+        for key in std::mem::take(&mut self.again) {
+            self.turn_runtime(now.mono, key, None);
+        }
+        self.peers.receive(now.mono);
+        self.settle(now);
+        let terminals_busy = self.with_terminals(|terminals, context| terminals.turn(context, now));
+        self.settle(now);
+        let mut gone = Vec::new();
+        let peers_busy = self.peers.send(&mut self.event_loop.registry, now.mono, &mut gone);
+        for peer in gone {
+            self.forget_peer(now, peer);
+        }
+        self.settle(now);
+        let uplink_busy = self.turn_uplink(now);
+        terminals_busy || peers_busy || uplink_busy || !self.again.is_empty()
+    }
 }
 
-/// Says where it listens: in the log, and in a file for whoever chose no port.
-fn announce<W: io::Write>(log: &mut Log<W>, peers: &Peers, agent_id: &str, options: &Options) {
+/// Says where it listens. On a full disk, too, the agent has to serve: how else would sessions be
+/// deleted?
+fn announce<W: io::Write>(
+    event_loop: &mut EventLoop<Owner, W>,
+    peers: &Peers,
+    agent_id: &str,
+    options: &Options,
+) {
     let Some(address) = peers.listener().tcp_address() else { return };
     let runtime = match options.runtime {
         RuntimeKind::Docker => "docker",
         RuntimeKind::Host => "host (sessions without containers, for trying out)",
     };
+    let log = &mut event_loop.log;
     log.info(format_args!("agent {agent_id} listening on {address}, runtime {runtime}"));
-    let (path, (_, mode)) = (options.paths.agent_address(), PUBLIC_FILE);
-    // On a full disk, too, the agent has to serve: how else would sessions be deleted?
-    if let Err(error) = files::write_atomic(&path, format!("{address}\n").as_bytes(), mode) {
-        log.warning(format_args!("where it listens stands in no file: {error}"));
-    }
-    if let Err(error) = notify::ready() {
-        log.warning(format_args!("cannot tell systemd that the agent is ready: {error}"));
+    if let Err(error) = event_loop.announce(address, &options.paths.agent_address()) {
+        event_loop.log.warning(format_args!("the address cannot be written to a file: {error}"));
     }
 }

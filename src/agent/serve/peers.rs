@@ -1,241 +1,127 @@
-//! The connections of tcp/222: who is let in, and the bytes of each.
+//! The connections of tcp/222: whose key may drive this agent, and the channels of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::keys::{KeyRing, Refreshed};
 use super::registry::{Owner, Registry};
 use crate::agent::peer::{Peer, PeerEvent};
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::io::entropy;
-use crate::io::link::{Link, Next};
-use crate::io::listener::{self, Accepted, Entrance, Listener};
+use crate::daemon::authorized_keys::KeyFile;
+use crate::daemon::ssh_server::{ServerPeer, SshServer};
+use crate::io::disk::DiskError;
+use crate::io::link::Next;
+use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
-use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
 use crate::log::Log;
-use crate::ssh::keys::PublicKey;
-use crate::ssh::limiter::ConnectionLimiter;
+use crate::ssh::keys::{AuthorizedKey, PublicKey};
 use crate::ssh::{ChannelId, ServerConfig};
+
+impl ServerPeer for Peer {
+    type Event = PeerEvent;
+
+    fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
+        Peer::new(config, seed, now)
+    }
+
+    fn poll_event(&mut self) -> Option<PeerEvent> {
+        Peer::poll_event(self)
+    }
+
+    fn authorize(&mut self, verdict: bool) {
+        Peer::authorize(self, verdict);
+    }
+
+    fn disconnect(&mut self, text: &'static str) {
+        Peer::disconnect(self, text);
+    }
+}
 
 /// The listener and everyone who came through it.
 #[derive(Debug)]
 pub(super) struct Peers {
-    entrance: Entrance,
-    limiter: ConnectionLimiter,
-    config: Arc<ServerConfig>,
-    keys: KeyRing,
-    guests: BTreeMap<Key, Guest>,
-    /// Those that have something to do in this turn.
-    touched: BTreeSet<Key>,
-    /// Those that may have something to tell: bytes have come, or they were acted on.
-    unheard: BTreeSet<Key>,
-}
-
-#[derive(Debug)]
-struct Guest {
-    link: Link<Peer>,
-    address: IpAddr,
-    standing: AuthState,
-}
-
-#[derive(Debug)]
-enum AuthState {
-    Stranger,
-    Authenticated(PublicKey),
+    server: SshServer<Peer, ()>,
 }
 
 impl Peers {
-    pub(super) fn new(listener: Listener, config: ServerConfig, keys: KeyRing) -> Peers {
-        Peers {
-            entrance: Entrance::new(listener),
-            limiter: ConnectionLimiter::new(),
-            config: Arc::new(config),
-            keys,
-            guests: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            unheard: BTreeSet::new(),
-        }
+    pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> Peers {
+        Peers { server: SshServer::new(listener, config, KeyFile::new(keys, identify)) }
     }
 
     pub(super) fn listener(&self) -> &Listener {
-        self.entrance.listener()
+        self.server.listener()
     }
 
-    pub(super) fn accept(
-        &mut self,
-        registry: &mut Registry,
-        log: &mut Log<impl std::io::Write>,
-        now: Mono,
-    ) {
-        let mut accepted = Vec::new();
-        if let Err(error) = self.entrance.accept(now, &mut accepted) {
-            log.error(format_args!("cannot accept connections: {error}"));
-        }
-        for connection in accepted {
-            self.admit(registry, log, now, connection);
-        }
-    }
-
-    fn admit(
-        &mut self,
-        registry: &mut Registry,
-        log: &mut Log<impl std::io::Write>,
-        now: Mono,
-        Accepted { stream, peer }: Accepted,
-    ) {
-        let listener::Peer::Tcp(address) = peer else { return };
-        let address = address.ip();
-        if let Err(refused) = self.limiter.admit(now, address) {
-            log.warning(format_args!("connection from {address} refused: {refused}"));
-            return;
-        }
-        let peer = Peer::new(Arc::clone(&self.config), entropy::seed(), now);
-        let link = Link::open(stream, peer, LINK_LINGER);
-        match registry.watch(link.stream(), Owner::Peer) {
-            Ok(key) => {
-                self.guests.insert(key, Guest { link, address, standing: AuthState::Stranger });
-                self.touched.insert(key);
-            }
-            Err(error) => {
-                self.limiter.closed_unauthenticated(now, address);
-                log.error(format_args!("connection from {address} dropped: {error}"));
-            }
-        }
+    pub(super) fn accept(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+        self.server.accept(registry, log, now, Owner::Peer);
     }
 
     pub(super) fn ready(&mut self, now: Mono, key: Key, ready: Ready) {
-        if let Some(guest) = self.guests.get_mut(&key) {
-            guest.link.ready(now, ready);
-            self.touched.insert(key);
-        }
+        self.server.ready(now, key, ready);
     }
 
     /// Reads from all that were touched.
     pub(super) fn receive(&mut self, now: Mono) {
-        for key in &self.touched {
-            let Some(guest) = self.guests.get_mut(key) else { continue };
-            guest.link.receive(now, LINK_TURN_BYTES);
-            self.unheard.insert(*key);
-        }
+        self.server.receive_all(now);
     }
 
-    /// What somebody has to tell. Whatever is done with a connection can make it tell something.
+    /// The next event of a connection. Whatever is done with one can cause another.
     pub(super) fn next_event(&mut self) -> Option<(Key, PeerEvent)> {
-        while let Some(&key) = self.unheard.first() {
-            let guest = self.guests.get_mut(&key);
-            if let Some(event) = guest.and_then(|guest| guest.link.endpoint_mut().poll_event()) {
-                return Some((key, event));
-            }
-            self.unheard.remove(&key);
-        }
-        None
+        self.server.next_event()
     }
 
     /// Writes to all that were touched. Gives those that are gone, and says whether there is more
     /// to do at once.
     pub(super) fn send(&mut self, registry: &mut Registry, now: Mono, gone: &mut Vec<Key>) -> bool {
-        for key in std::mem::take(&mut self.touched) {
-            let Some(guest) = self.guests.get_mut(&key) else { continue };
-            match guest.link.send(now, LINK_TURN_BYTES) {
+        for key in self.server.take_touched() {
+            match self.server.send(now, key) {
                 Next::Wait => {}
-                Next::Again => {
-                    self.touched.insert(key);
-                }
+                Next::Again => self.server.touch([&key]),
                 Next::Closed => {
-                    self.forget(now, key);
-                    registry.release(key);
+                    self.server.forget(registry, now, key);
                     gone.push(key);
                 }
             }
         }
-        !self.touched.is_empty()
+        self.server.is_busy()
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let links = self.guests.values().filter_map(|guest| guest.link.deadline());
-        links.chain(self.entrance.deadline()).min()
+        self.server.deadline()
     }
 
-    pub(super) fn tick(
-        &mut self,
-        registry: &mut Registry,
-        log: &mut Log<impl std::io::Write>,
-        now: Mono,
-    ) {
-        if self.entrance.is_due(now) {
-            self.accept(registry, log, now);
-        }
-        for (key, guest) in &mut self.guests {
-            if guest.link.deadline().is_some_and(|at| at <= now) {
-                guest.link.tick(now);
-                self.touched.insert(*key);
-                self.unheard.insert(*key);
-            }
-        }
+    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+        self.server.tick(registry, log, now, Owner::Peer);
     }
 
     // --- who may come in ---
 
     /// A peer offers a key: the file decides, as it is now.
-    pub(super) fn authorize(
-        &mut self,
-        log: &mut Log<impl std::io::Write>,
-        key: Key,
-        offered: &PublicKey,
-    ) {
+    #[cold]
+    pub(super) fn authorize(&mut self, log: &mut Log<impl Write>, key: Key, offered: &PublicKey) {
         self.refresh(log);
-        let verdict = self.keys.admits(offered);
-        let Some(guest) = self.guests.get_mut(&key) else { return };
-        if !verdict {
-            let (address, print) = (guest.address, offered.fingerprint());
+        if let Some(address) = self.server.authorize(key, offered) {
+            let print = offered.fingerprint();
             log.warning(format_args!("key {print} from {address} is not authorized"));
         }
-        guest.link.endpoint_mut().authorize(verdict);
-        self.touch(key);
     }
 
-    pub(super) fn authenticated(
-        &mut self,
-        log: &mut Log<impl std::io::Write>,
-        key: Key,
-        proved: PublicKey,
-    ) {
-        let Some(guest) = self.guests.get_mut(&key) else { return };
-        log.info(format_args!("{} connected with key {}", guest.address, proved.fingerprint()));
-        guest.standing = AuthState::Authenticated(proved);
-        self.limiter.authenticated(guest.address);
+    #[cold]
+    pub(super) fn authenticated(&mut self, log: &mut Log<impl Write>, key: Key, proved: PublicKey) {
+        if let Some(((), address)) = self.server.authenticated(key, proved) {
+            let print = proved.fingerprint();
+            log.info(format_args!("{address} connected with key {print}"));
+        }
     }
 
     /// Reads the keys again if they have changed, and sends away those whose key is gone.
-    pub(super) fn refresh(&mut self, log: &mut Log<impl std::io::Write>) {
-        match self.keys.refresh() {
-            Refreshed::Same => return,
-            Refreshed::Changed(problems) => {
-                problems.iter().for_each(|problem| log.warning(problem));
-            }
-            Refreshed::Unreadable(error) => {
-                log.error(format_args!("nobody is let in: {error}"));
-            }
-        }
-        for (key, guest) in &mut self.guests {
-            let AuthState::Authenticated(proved) = &guest.standing else { continue };
-            if !self.keys.admits(proved) {
-                log.warning(format_args!("{} is sent away: its key was removed", guest.address));
-                guest.link.endpoint_mut().disconnect("key was removed");
-                self.touched.insert(*key);
-                self.unheard.insert(*key);
-            }
-        }
-    }
-
-    fn forget(&mut self, now: Mono, key: Key) {
-        let Some(guest) = self.guests.remove(&key) else { return };
-        match guest.standing {
-            AuthState::Stranger => self.limiter.closed_unauthenticated(now, guest.address),
-            AuthState::Authenticated(_) => self.limiter.closed(),
-        }
+    pub(super) fn refresh<W: Write>(&mut self, log: &mut Log<W>) {
+        let unreadable = |log: &mut Log<W>, error: &DiskError| {
+            log.error(format_args!("nobody is let in: {error}"));
+        };
+        self.server.refresh(log, unreadable, |address: &IpAddr, ()| address.to_string());
     }
 
     // --- channels ---
@@ -258,8 +144,7 @@ impl Peers {
 
     /// What the peer has typed and the session has not taken.
     pub(super) fn terminal_input(&self, peer: Key, channel: ChannelId) -> &[u8] {
-        let guest = self.guests.get(&peer);
-        guest.map_or(&[], |guest| guest.link.endpoint().terminal_input(channel))
+        self.server.peer(peer).map_or(&[], |peer| peer.terminal_input(channel))
     }
 
     pub(super) fn terminal_consumed(&mut self, peer: Key, channel: ChannelId, len: usize) {
@@ -270,23 +155,39 @@ impl Peers {
 
     /// What the session shows: as much as the peer's window has room for.
     pub(super) fn terminal_output(&mut self, peer: Key, channel: ChannelId, bytes: &[u8]) -> usize {
-        let Some(guest) = self.guests.get_mut(&peer).filter(|_| !bytes.is_empty()) else {
+        if bytes.is_empty() {
             return 0;
-        };
-        let taken = guest.link.endpoint_mut().terminal_output(channel, bytes);
-        self.touch(peer);
-        taken
+        }
+        self.server.peer_mut(peer).map_or(0, |peer| peer.terminal_output(channel, bytes))
     }
 
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Peer)) {
-        if let Some(guest) = self.guests.get_mut(&key) {
-            act(guest.link.endpoint_mut());
-            self.touch(key);
+        if let Some(peer) = self.server.peer_mut(key) {
+            act(peer);
         }
     }
+}
 
-    fn touch(&mut self, key: Key) {
-        self.touched.insert(key);
-        self.unheard.insert(key);
+/// Options restrict what a key may do, and none of them is known here, so a line that has any
+/// admits nobody.
+fn identify(line: &AuthorizedKey) -> Result<(), String> {
+    match line.options.is_empty() {
+        true => Ok(()),
+        false => Err("its line has options".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::keys::{AuthorizedKeys, KeyPair};
+
+    #[test]
+    fn a_key_with_options_admits_nobody() {
+        let line = KeyPair::from_seed([1; 32]).public().to_line("one");
+        let text = format!("from=\"192.0.2.1\" {line}\ncert-authority {line}\n{line}\n");
+        let keys = AuthorizedKeys::parse(&text).keys;
+        let admits: Vec<bool> = keys.iter().map(|line| identify(line).is_ok()).collect();
+        assert_eq!(admits, [false, false, true]);
     }
 }

@@ -1,32 +1,21 @@
-//! What runs sessions: tmux on this machine, or the Docker Engine. One face for both.
+//! What runs sessions: tmux on this machine, or the Docker Engine.
 
-use super::engine::Engine;
+use super::engine::DockerRuntime;
 use super::registry::Registry;
+use super::runtime_report::RuntimeReport;
 use super::tmux::TmuxRuntime;
 use crate::agent::action::WorkId;
-use crate::agent::docker::Reply;
-use crate::agent::work::{Outcome, RuntimeEvent, RuntimeWork};
+use crate::agent::work::RuntimeWork;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::reactor::Ready;
-
-/// What a runtime has to tell.
-#[derive(Debug)]
-pub(super) enum Told {
-    /// The core: a piece of work is done.
-    Outcome(WorkId, Outcome),
-    /// The core: something happened without being asked for.
-    News(RuntimeEvent),
-    /// A terminal: the answer to a call that was made for it.
-    Answer(Key, Reply),
-}
 
 /// The runtime of this agent.
 #[derive(Debug)]
 pub(super) enum Runtime {
     /// tmux, without containers.
     Host(TmuxRuntime),
-    Docker(Box<Engine>),
+    Docker(Box<DockerRuntime>),
 }
 
 impl Runtime {
@@ -39,7 +28,7 @@ impl Runtime {
     ) {
         match self {
             Runtime::Host(tmux) => tmux.run(registry, id, work),
-            Runtime::Docker(engine) => engine.run(registry, now, id, work),
+            Runtime::Docker(docker) => docker.run(registry, now, id, work),
         }
     }
 
@@ -57,28 +46,36 @@ impl Runtime {
                 tmux.ready(registry, now, key);
                 false
             }
-            Runtime::Docker(engine) => engine.ready(registry, now, key, ready),
+            Runtime::Docker(docker) => docker.ready(registry, now, key, ready),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self {
             Runtime::Host(tmux) => tmux.deadline(),
-            Runtime::Docker(engine) => engine.deadline(),
+            Runtime::Docker(docker) => docker.deadline(),
         }
     }
 
     pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
         match self {
             Runtime::Host(tmux) => tmux.tick(registry, now),
-            Runtime::Docker(engine) => engine.tick(registry, now),
+            Runtime::Docker(docker) => docker.tick(registry, now),
         }
     }
 
-    pub(super) fn next_told(&mut self) -> Option<Told> {
+    /// The Engine, where it runs the sessions.
+    pub(super) fn docker(&mut self) -> Option<&mut DockerRuntime> {
         match self {
-            Runtime::Host(tmux) => tmux.next_told(),
-            Runtime::Docker(engine) => engine.next_told(),
+            Runtime::Docker(docker) => Some(docker),
+            Runtime::Host(_) => None,
+        }
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<RuntimeReport> {
+        match self {
+            Runtime::Host(tmux) => tmux.next_event(),
+            Runtime::Docker(docker) => docker.next_event(),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! What an agent reads before it serves: its id, its keys, what its host is like.
 
-use std::fmt;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Options, ShellOptions};
@@ -12,61 +10,19 @@ use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::docker::description::{Host, read_only_binds};
 use crate::agent::lock::LockOwner;
 use crate::agent::uplink::Shell;
-use crate::base::address::{Address, AddressError};
+use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::base::uuid::Uuid;
-use crate::io::disk::{self, DiskError, Links, SecretPolicy};
-use crate::io::listener::BindError;
+use crate::daemon::error::{ServeError, private_key};
+use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
-use crate::limits::{CONFIG_LINE_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX, STATUS_PORT};
+use crate::limits::{CONFIG_LINE_BYTES_MAX, STATUS_PORT};
 use crate::paths::{Paths, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
-use crate::rpc::agent_id::{AgentId, NotAnAgentId};
+use crate::rpc::agent_id::AgentId;
 use crate::rpc::field::{Caps, Cpus};
-use crate::ssh::keys::{KeyError, KeyPair, PublicKey};
+use crate::ssh::keys::PublicKey;
 use crate::ssh::{ClientConfig, Tuning};
-
-/// Why an agent does not serve.
-#[derive(Debug)]
-pub(crate) enum ServeError {
-    /// A file that it needs.
-    Disk(DiskError),
-    /// A file that it needs and that an installation makes.
-    NotInstalled(DiskError),
-    /// The agent's id.
-    Id(PathBuf, NotAnAgentId),
-    Key(PathBuf, KeyError),
-    /// Where the shell host is.
-    ShellHost(PathBuf, AddressError),
-    /// The address to listen on.
-    Bind(BindError),
-    /// Something of the system, and what it was needed for.
-    System(&'static str, io::Error),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ServeError::Disk(error) => write!(out, "{error}"),
-            ServeError::NotInstalled(error) => {
-                write!(out, "{error}; this host has not been set up as an agent")
-            }
-            ServeError::Id(path, error) => write!(out, "{}: {error}", path.display()),
-            ServeError::Key(path, error) => write!(out, "{}: {error}", path.display()),
-            ServeError::ShellHost(path, error) => write!(out, "{}: {error}", path.display()),
-            ServeError::Bind(error) => write!(out, "{error}"),
-            ServeError::System(what, error) => write!(out, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {}
-
-impl From<DiskError> for ServeError {
-    fn from(error: DiskError) -> ServeError {
-        if error.is_missing() { ServeError::NotInstalled(error) } else { ServeError::Disk(error) }
-    }
-}
 
 /// The directories that an agent writes to.
 ///
@@ -99,15 +55,6 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     })
 }
 
-/// The private key at `path`.
-///
-/// # Errors
-/// When it is not there, not private or not a key.
-pub(super) fn key(path: &Path) -> Result<KeyPair, ServeError> {
-    let bytes = disk::read_secret(path, SSH_KEY_FILE_BYTES_MAX, SecretPolicy::ServiceGroup)?;
-    KeyPair::parse_openssh(&bytes).map_err(|error| ServeError::Key(path.to_owned(), error))
-}
-
 /// Where events go; `None` if nobody has said so, and then they go nowhere.
 ///
 /// # Errors
@@ -118,16 +65,16 @@ pub(super) fn shell(options: &Options) -> Result<Option<Shell>, ServeError> {
     let mut address = match (host, one_line(&file)) {
         (Some(host), _) => host.clone(),
         (None, Ok(line)) => Address::parse_or_port(&line, STATUS_PORT)
-            .map_err(|error| ServeError::ShellHost(file, error))?,
+            .map_err(|error| ServeError::content(&file, error))?,
         (None, Err(error)) if error.is_missing() => return Ok(None),
         (None, Err(error)) => return Err(error.into()),
     };
     address.port = port.unwrap_or(address.port);
     let pinned = PublicKey::parse_line(&one_line(known_host)?)
-        .map_err(|error| ServeError::Key(known_host.clone(), error))?;
+        .map_err(|error| ServeError::content(known_host, error))?;
     let config = ClientConfig {
         user: SSH_USER.to_owned(),
-        key: key(key_path)?,
+        key: private_key(key_path)?,
         host_key: pinned.0,
         tuning: Tuning::default(),
     };
@@ -158,7 +105,7 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
 pub(super) fn agent_id(paths: &Paths) -> Result<String, ServeError> {
     let path = paths.agent_id();
     let line = one_line(&path)?;
-    let id = AgentId::parse(&line).map_err(|error| ServeError::Id(path, error))?;
+    let id = AgentId::parse(&line).map_err(|error| ServeError::content(&path, error))?;
     Ok(id.as_str().to_owned())
 }
 

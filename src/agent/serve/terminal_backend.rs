@@ -4,9 +4,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::engine::Engine;
+use super::engine::DockerRuntime;
 use super::exec_terminal::ExecTerminal;
 use super::registry::Registry;
+use super::terminal_context::{TerminalContext, Turn, cells};
 use crate::agent::action::TerminalPlan;
 use crate::agent::docker::Reply;
 use crate::base::pipe::Pipe;
@@ -14,7 +15,7 @@ use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::link::{Link, Next};
 use crate::io::process::{Exit, Process, Program, Signal};
-use crate::io::pty::{self, Pty, Size};
+use crate::io::pty::{self, Pty};
 use crate::io::reactor::{Interests, Ready};
 use crate::limits::{LINK_LINGER, TERMINAL_TURN_BYTES, TERMINAL_WINDOW_BYTES};
 use crate::rpc::attach::TerminalSize;
@@ -26,24 +27,6 @@ pub(super) enum TerminalBackend {
     Pty(Link<Pipe>, Process),
     /// In a container.
     ExecTerminal(Box<ExecTerminal>),
-}
-
-/// What a turn of a screen came to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Nothing that anyone has to know.
-    Quiet,
-    /// It is open from now on.
-    Opened,
-    /// It cannot be had.
-    Failed(String),
-}
-
-/// What a screen's steps may need of the rest of the server, and under which key they are watched.
-pub(super) struct TerminalContext<'a> {
-    pub(super) registry: &'a mut Registry,
-    pub(super) engine: Option<&'a mut Engine>,
-    pub(super) key: Key,
 }
 
 impl TerminalBackend {
@@ -69,20 +52,20 @@ impl TerminalBackend {
     /// A client in a container. [`Turn::Opened`] tells when it is there.
     pub(super) fn in_container(
         registry: &Registry,
-        engine: &Engine,
+        docker: &DockerRuntime,
         key: Key,
         now: Mono,
         plan: &TerminalPlan,
         size: TerminalSize,
     ) -> Result<TerminalBackend, String> {
-        let inside = ExecTerminal::open(registry, engine, key, now, plan, size)?;
-        Ok(TerminalBackend::ExecTerminal(Box::new(inside)))
+        let exec = ExecTerminal::open(registry, docker, key, now, plan, size)?;
+        Ok(TerminalBackend::ExecTerminal(Box::new(exec)))
     }
 
     pub(super) fn ready(&mut self, now: Mono, ready: Ready) {
         match self {
             TerminalBackend::Pty(link, _) => link.ready(now, ready),
-            TerminalBackend::ExecTerminal(inside) => inside.ready(now, ready),
+            TerminalBackend::ExecTerminal(exec) => exec.ready(now, ready),
         }
     }
 
@@ -93,7 +76,7 @@ impl TerminalBackend {
                 link.receive(now, TERMINAL_TURN_BYTES);
                 Turn::Quiet
             }
-            TerminalBackend::ExecTerminal(inside) => inside.receive(context, now),
+            TerminalBackend::ExecTerminal(exec) => exec.receive(context, now),
         }
     }
 
@@ -101,7 +84,7 @@ impl TerminalBackend {
     pub(super) fn flush(&mut self, now: Mono) -> Next {
         match self {
             TerminalBackend::Pty(link, _) => link.send(now, TERMINAL_TURN_BYTES),
-            TerminalBackend::ExecTerminal(inside) => inside.flush(now),
+            TerminalBackend::ExecTerminal(exec) => exec.flush(now),
         }
     }
 
@@ -109,14 +92,14 @@ impl TerminalBackend {
     pub(super) fn received(&self) -> &[u8] {
         match self {
             TerminalBackend::Pty(link, _) => link.endpoint().received(),
-            TerminalBackend::ExecTerminal(inside) => inside.received(),
+            TerminalBackend::ExecTerminal(exec) => exec.received(),
         }
     }
 
     pub(super) fn consume(&mut self, len: usize) {
         match self {
             TerminalBackend::Pty(link, _) => link.endpoint_mut().consume(len),
-            TerminalBackend::ExecTerminal(inside) => inside.consume(len),
+            TerminalBackend::ExecTerminal(exec) => exec.consume(len),
         }
     }
 
@@ -124,7 +107,7 @@ impl TerminalBackend {
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
         match self {
             TerminalBackend::Pty(link, _) => link.endpoint_mut().send(bytes),
-            TerminalBackend::ExecTerminal(inside) => inside.send(bytes),
+            TerminalBackend::ExecTerminal(exec) => exec.send(bytes),
         }
     }
 
@@ -132,7 +115,7 @@ impl TerminalBackend {
     pub(super) fn send_space(&self) -> usize {
         match self {
             TerminalBackend::Pty(link, _) => link.endpoint().send_space(),
-            TerminalBackend::ExecTerminal(inside) => inside.send_space(),
+            TerminalBackend::ExecTerminal(exec) => exec.send_space(),
         }
     }
 
@@ -158,14 +141,14 @@ impl TerminalBackend {
                 process.try_exit().unwrap_or(Some(Exit::Code(1))).map(status)
             }
             TerminalBackend::Pty(..) => None,
-            TerminalBackend::ExecTerminal(inside) => inside.ended(context, now),
+            TerminalBackend::ExecTerminal(exec) => exec.ended(context, now),
         }
     }
 
     /// The Engine's answer to a call that was made for this terminal.
     pub(super) fn answered(&mut self, now: Mono, reply: Reply) {
-        if let TerminalBackend::ExecTerminal(inside) = self {
-            inside.answered(now, reply);
+        if let TerminalBackend::ExecTerminal(exec) = self {
+            exec.answered(now, reply);
         }
     }
 
@@ -179,7 +162,7 @@ impl TerminalBackend {
                 let _ = process.signal(Signal::HUP);
                 matches!(process.try_exit(), Ok(Some(_)) | Err(_))
             }
-            TerminalBackend::ExecTerminal(inside) => inside.hang_up(context, now),
+            TerminalBackend::ExecTerminal(exec) => exec.hang_up(context, now),
         }
     }
 
@@ -194,27 +177,23 @@ impl TerminalBackend {
                 // It cannot fail on a terminal that is open, and one that is not needs no size.
                 let _ = pty::resize(link.stream(), cells(size));
             }
-            TerminalBackend::ExecTerminal(inside) => inside.resize(context, now, size),
+            TerminalBackend::ExecTerminal(exec) => exec.resize(context, now, size),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         match self {
             TerminalBackend::Pty(link, _) => link.deadline(),
-            TerminalBackend::ExecTerminal(inside) => inside.deadline(),
+            TerminalBackend::ExecTerminal(exec) => exec.deadline(),
         }
     }
 
     pub(super) fn tick(&mut self, now: Mono) {
         match self {
             TerminalBackend::Pty(link, _) => link.tick(now),
-            TerminalBackend::ExecTerminal(inside) => inside.tick(now),
+            TerminalBackend::ExecTerminal(exec) => exec.tick(now),
         }
     }
-}
-
-pub(super) fn cells(size: TerminalSize) -> Size {
-    Size { columns: size.cols(), rows: size.rows() }
 }
 
 /// A shell's way to tell a signal: 128 and its number.

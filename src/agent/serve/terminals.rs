@@ -1,7 +1,7 @@
 //! The agent's terminals: which channel each one belongs to, and the bytes between the two.
 //!
 //! ```text
-//! Wanted (the core decides) -> Opening -> Open -> gone
+//! Requested (the core decides) -> Opening -> Open -> gone
 //!                                   \--------\--> Leaving (nobody looks; the client is to end)
 //! ```
 //!
@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::engine::Engine;
 use super::peers::Peers;
 use super::registry::{Owner, Registry};
 use super::runtime::Runtime;
-use super::terminal_backend::{TerminalBackend, TerminalContext, Turn};
+use super::terminal_backend::TerminalBackend;
+use super::terminal_context::{TerminalContext, Turn};
 use crate::agent::action::{TerminalId, TerminalPlan};
 use crate::agent::core::Agent;
 use crate::agent::docker::Reply;
@@ -40,12 +40,12 @@ struct Terminal {
     peer: Key,
     channel: ChannelId,
     size: TerminalSize,
-    state: State,
+    state: TerminalState,
 }
 
 #[derive(Debug)]
-enum State {
-    Wanted,
+enum TerminalState {
+    Requested,
     Opening(TerminalBackend),
     Open(TerminalBackend),
     Leaving(TerminalBackend, Mono),
@@ -60,24 +60,15 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// What the screen under `key` may need.
+    /// What the terminal under `key` may need.
     fn context(&mut self, key: Key) -> TerminalContext<'_> {
-        TerminalContext { registry: self.registry, engine: self.runtime.engine(), key }
-    }
-}
-
-impl Runtime {
-    fn engine(&mut self) -> Option<&mut Engine> {
-        match self {
-            Runtime::Docker(engine) => Some(engine),
-            Runtime::Host(_) => None,
-        }
+        TerminalContext { registry: self.registry, docker: self.runtime.docker(), key }
     }
 }
 
 impl Terminals {
     /// A channel asks for a terminal: the core decides.
-    pub(super) fn want(
+    pub(super) fn requested(
         &mut self,
         context: &mut Context<'_>,
         now: Now,
@@ -89,7 +80,8 @@ impl Terminals {
             context.peers.refuse_terminal(peer, channel, "too many terminals".to_owned());
             return;
         };
-        let terminal = Terminal { peer, channel, size: header.size(), state: State::Wanted };
+        let terminal =
+            Terminal { peer, channel, size: header.size(), state: TerminalState::Requested };
         self.terminals.insert(key, terminal);
         self.by_channel.insert((peer, channel), key);
         context.agent.attach(now, id(key), header);
@@ -109,26 +101,26 @@ impl Terminals {
             return;
         };
         let size = terminal.size;
-        let screen = match context.runtime {
+        let backend = match context.runtime {
             Runtime::Host(tmux) => {
                 TerminalBackend::on_pty(context.registry, key, &tmux.client(plan), size)
             }
-            Runtime::Docker(engine) => {
-                TerminalBackend::in_container(context.registry, engine, key, now.mono, plan, size)
+            Runtime::Docker(docker) => {
+                TerminalBackend::in_container(context.registry, docker, key, now.mono, plan, size)
             }
         };
-        match screen {
-            Ok(screen @ TerminalBackend::Pty(..)) => {
-                terminal.state = State::Open(screen);
+        match backend {
+            Ok(backend @ TerminalBackend::Pty(..)) => {
+                terminal.state = TerminalState::Open(backend);
                 self.opened(context, now, key);
             }
-            Ok(screen) => terminal.state = State::Opening(screen),
+            Ok(backend) => terminal.state = TerminalState::Opening(backend),
             Err(text) => context.agent.terminal_failed(now, id, text),
         }
         self.touched.insert(key);
     }
 
-    /// The core says that it cannot be had.
+    /// The core refuses it.
     pub(super) fn refuse(&mut self, context: &mut Context<'_>, id: TerminalId, text: String) {
         let key = Key::from_bits(id.0);
         if let Some(terminal) = self.terminals.get(&key) {
@@ -155,9 +147,11 @@ impl Terminals {
         let Some(terminal) = self.terminals.remove(&key) else { return };
         let until = now.mono + CLIENT_HANG_UP_GRACE;
         match terminal.state {
-            State::Wanted => context.registry.release(key),
-            State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
-                let state = State::Leaving(screen, until);
+            TerminalState::Requested => context.registry.release(key),
+            TerminalState::Opening(backend)
+            | TerminalState::Open(backend)
+            | TerminalState::Leaving(backend, _) => {
+                let state = TerminalState::Leaving(backend, until);
                 self.terminals.insert(key, Terminal { state, ..terminal });
                 self.leave(context, now, key);
             }
@@ -189,8 +183,9 @@ impl Terminals {
         let Some(&key) = self.by_channel.get(&(peer, channel)) else { return };
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         terminal.size = size;
-        if let State::Opening(screen) | State::Open(screen) = &mut terminal.state {
-            screen.resize(&mut context.context(key), now, size);
+        if let TerminalState::Opening(backend) | TerminalState::Open(backend) = &mut terminal.state
+        {
+            backend.resize(&mut context.context(key), now, size);
         }
     }
 
@@ -201,16 +196,16 @@ impl Terminals {
 
     /// Something happened with a terminal's stream or process.
     pub(super) fn ready(&mut self, now: Mono, key: Key, ready: Ready) {
-        if let Some(screen) = self.terminals.get_mut(&key).and_then(Terminal::screen) {
-            screen.ready(now, ready);
+        if let Some(backend) = self.terminals.get_mut(&key).and_then(Terminal::backend) {
+            backend.ready(now, ready);
             self.touched.insert(key);
         }
     }
 
     /// The Engine's answer to a call that was made for a terminal.
     pub(super) fn answered(&mut self, now: Mono, key: Key, reply: Reply) {
-        if let Some(screen) = self.terminals.get_mut(&key).and_then(Terminal::screen) {
-            screen.answered(now, reply);
+        if let Some(backend) = self.terminals.get_mut(&key).and_then(Terminal::backend) {
+            backend.answered(now, reply);
             self.touched.insert(key);
         }
     }
@@ -219,10 +214,10 @@ impl Terminals {
     pub(super) fn turn(&mut self, context: &mut Context<'_>, now: Now) -> bool {
         for key in std::mem::take(&mut self.touched) {
             match self.terminals.get(&key).map(|terminal| &terminal.state) {
-                Some(State::Opening(_)) => self.turn_opening(context, now, key),
-                Some(State::Open(_)) => self.turn_open(context, now, key),
-                Some(State::Leaving(..)) => self.leave(context, now, key),
-                Some(State::Wanted) | None => {}
+                Some(TerminalState::Opening(_)) => self.turn_opening(context, now, key),
+                Some(TerminalState::Open(_)) => self.turn_open(context, now, key),
+                Some(TerminalState::Leaving(..)) => self.leave(context, now, key),
+                Some(TerminalState::Requested) | None => {}
             }
         }
         !self.touched.is_empty()
@@ -230,9 +225,11 @@ impl Terminals {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let deadline = |terminal: &Terminal| match &terminal.state {
-            State::Wanted => None,
-            State::Opening(screen) | State::Open(screen) => screen.deadline(),
-            State::Leaving(screen, until) => screen.deadline().into_iter().chain([*until]).min(),
+            TerminalState::Requested => None,
+            TerminalState::Opening(backend) | TerminalState::Open(backend) => backend.deadline(),
+            TerminalState::Leaving(backend, until) => {
+                backend.deadline().into_iter().chain([*until]).min()
+            }
         };
         self.terminals.values().filter_map(deadline).min()
     }
@@ -240,17 +237,17 @@ impl Terminals {
     pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
         let mut late = Vec::new();
         for (key, terminal) in &mut self.terminals {
-            if let Some(screen) = terminal.screen()
-                && screen.deadline().is_some_and(|at| at <= now)
+            if let Some(backend) = terminal.backend()
+                && backend.deadline().is_some_and(|at| at <= now)
             {
-                screen.tick(now);
+                backend.tick(now);
                 self.touched.insert(*key);
             }
-            if let State::Leaving(screen, until) = &mut terminal.state
+            if let TerminalState::Leaving(backend, until) = &mut terminal.state
                 && *until <= now
             {
                 *until = now + CLIENT_HANG_UP_GRACE;
-                if screen.kill() {
+                if backend.kill() {
                     late.push(*key);
                 }
             }
@@ -267,10 +264,10 @@ impl Terminals {
 
     fn turn_opening(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
-        let State::Opening(screen) = &mut terminal.state else { return };
-        match screen.receive(&mut context.context(key), now.mono) {
+        let TerminalState::Opening(backend) = &mut terminal.state else { return };
+        match backend.receive(&mut context.context(key), now.mono) {
             Turn::Quiet => {
-                if screen.flush(now.mono) == Next::Again {
+                if backend.flush(now.mono) == Next::Again {
                     self.touched.insert(key);
                 }
             }
@@ -286,21 +283,21 @@ impl Terminals {
     fn turn_open(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         let (peer, channel) = (terminal.peer, terminal.channel);
-        let State::Open(screen) = &mut terminal.state else { return };
+        let TerminalState::Open(backend) = &mut terminal.state else { return };
         let typed = context.peers.terminal_input(peer, channel);
-        let taken = screen.send(typed);
+        let taken = backend.send(typed);
         context.peers.terminal_consumed(peer, channel, taken);
         // What it shows: the rest of the last turn, then what has come since.
-        show(screen, context.peers, peer, channel);
-        screen.receive(&mut context.context(key), now.mono);
-        show(screen, context.peers, peer, channel);
-        let next = screen.flush(now.mono);
+        show(backend, context.peers, peer, channel);
+        backend.receive(&mut context.context(key), now.mono);
+        show(backend, context.peers, peer, channel);
+        let next = backend.flush(now.mono);
         // Keys that wait while there is room again get no event of their own.
         let more_typed = !context.peers.terminal_input(peer, channel).is_empty();
-        if next == Next::Again || more_typed && screen.send_space() > 0 {
+        if next == Next::Again || more_typed && backend.send_space() > 0 {
             self.touched.insert(key);
         }
-        if let Some(status) = screen.ended(&mut context.context(key), now.mono) {
+        if let Some(status) = backend.ended(&mut context.context(key), now.mono) {
             context.peers.end_terminal(peer, channel, status);
             context.agent.terminal_closed(now, id(key));
             self.by_channel.remove(&(peer, channel));
@@ -311,10 +308,10 @@ impl Terminals {
     /// Ends a client that nobody looks at.
     fn leave(&mut self, context: &mut Context<'_>, now: Now, key: Key) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
-        let State::Leaving(screen, _) = &mut terminal.state else { return };
-        if screen.hang_up(&mut context.context(key), now.mono) {
+        let TerminalState::Leaving(backend, _) = &mut terminal.state else { return };
+        if backend.hang_up(&mut context.context(key), now.mono) {
             self.remove(context.registry, key);
-        } else if screen.flush(now.mono) == Next::Again {
+        } else if backend.flush(now.mono) == Next::Again {
             self.touched.insert(key);
         }
     }
@@ -328,26 +325,26 @@ impl Terminals {
 }
 
 impl Terminal {
-    fn screen(&mut self) -> Option<&mut TerminalBackend> {
+    fn backend(&mut self) -> Option<&mut TerminalBackend> {
         match &mut self.state {
-            State::Wanted => None,
-            State::Opening(screen) | State::Open(screen) | State::Leaving(screen, _) => {
-                Some(screen)
-            }
+            TerminalState::Requested => None,
+            TerminalState::Opening(backend)
+            | TerminalState::Open(backend)
+            | TerminalState::Leaving(backend, _) => Some(backend),
         }
     }
 
     fn open(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Wanted) {
-            State::Opening(screen) => State::Open(screen),
+        self.state = match std::mem::replace(&mut self.state, TerminalState::Requested) {
+            TerminalState::Opening(backend) => TerminalState::Open(backend),
             other => other,
         };
     }
 }
 
-fn show(screen: &mut TerminalBackend, peers: &mut Peers, peer: Key, channel: ChannelId) {
-    let taken = peers.terminal_output(peer, channel, screen.received());
-    screen.consume(taken);
+fn show(backend: &mut TerminalBackend, peers: &mut Peers, peer: Key, channel: ChannelId) {
+    let taken = peers.terminal_output(peer, channel, backend.received());
+    backend.consume(taken);
 }
 
 const fn id(key: Key) -> TerminalId {

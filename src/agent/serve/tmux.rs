@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::registry::{Owner, Registry};
-use super::runtime::Told;
+use super::runtime_report::RuntimeReport;
 use crate::agent::action::{TerminalPlan, WorkId};
 use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Tmux, start_error};
 use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
@@ -34,7 +34,7 @@ pub(super) struct TmuxRuntime {
     /// Servers of before that have not answered yet.
     adopting: usize,
     listings: Vec<WorkId>,
-    told: VecDeque<Told>,
+    reports: VecDeque<RuntimeReport>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl TmuxRuntime {
             endings: BTreeMap::new(),
             adopting: 0,
             listings: Vec::new(),
-            told: VecDeque::new(),
+            reports: VecDeque::new(),
         };
         for &id in ids {
             let query = runtime.tmux(id).query();
@@ -105,7 +105,7 @@ impl TmuxRuntime {
             // Only where there are containers does the core ask for this.
             RuntimeWork::EraseAsRoot { .. } => {
                 let outcome = Err(WorkError::Tmux("cannot remove files as root".to_owned()));
-                self.told.push_back(Told::Outcome(id, outcome));
+                self.reports.push_back(RuntimeReport::Outcome(id, outcome));
             }
             RuntimeWork::Detach { id: session } => {
                 let line = self.tmux(session).detach();
@@ -167,8 +167,8 @@ impl TmuxRuntime {
         }
     }
 
-    pub(super) fn next_told(&mut self) -> Option<Told> {
-        self.told.pop_front()
+    pub(super) fn next_event(&mut self) -> Option<RuntimeReport> {
+        self.reports.pop_front()
     }
 
     fn tmux(&self, id: Uuid) -> Tmux {
@@ -183,7 +183,7 @@ impl TmuxRuntime {
     /// Runs the next child of a piece of work, or fails the work.
     fn begin(&mut self, registry: &mut Registry, line: &CommandLine, work: WorkId, task: Task) {
         if let Err(error) = self.spawn(registry, line, task) {
-            self.told.push_back(Told::Outcome(work, Err(error)));
+            self.reports.push_back(RuntimeReport::Outcome(work, Err(error)));
         }
     }
 
@@ -217,7 +217,7 @@ impl TmuxRuntime {
                 }
             }
             Task::Start(work, _) if !finished.is_success => {
-                self.tell(work, Err(start_error(finished)));
+                self.report(work, Err(start_error(finished)));
             }
             Task::Start(work, id) => {
                 let line = self.tmux(id).query();
@@ -226,22 +226,22 @@ impl TmuxRuntime {
             Task::Identify(work, id) => {
                 let outcome = self.tmux(id).server(finished);
                 let outcome = outcome.and_then(|server| self.started(registry, id, server));
-                self.tell(work, outcome);
+                self.report(work, outcome);
             }
             Task::ListPanes(work, id, grace) => match self.tmux(id).pane_pids(finished) {
                 Ok(panes) => {
                     let line = self.tmux(id).stop();
                     self.begin(registry, &line, work, Task::Kill(work, id, panes, grace));
                 }
-                Err(error) => self.tell(work, Err(error)),
+                Err(error) => self.report(work, Err(error)),
             },
             Task::Kill(work, id, panes, grace) => match self.tmux(id).is_there(finished) {
                 Ok(_) => self.await_end(registry, work, id, &panes, now + grace),
-                Err(error) => self.tell(work, Err(error)),
+                Err(error) => self.report(work, Err(error)),
             },
             Task::Detach(work, id) => {
                 let outcome = self.tmux(id).detached(finished).map(|()| Done::Done);
-                self.tell(work, outcome);
+                self.report(work, outcome);
             }
         }
     }
@@ -253,7 +253,7 @@ impl TmuxRuntime {
             | Task::Identify(work, _)
             | Task::ListPanes(work, ..)
             | Task::Kill(work, ..)
-            | Task::Detach(work, _) => self.tell(*work, Err(error)),
+            | Task::Detach(work, _) => self.report(*work, Err(error)),
         }
     }
 
@@ -306,7 +306,7 @@ impl TmuxRuntime {
                 self.endings.insert(key, Ending { work, processes, until: Some(until) });
                 self.look_at_ending(registry, key);
             }
-            Err(error) => self.tell(work, Err(WorkError::Tmux(error.to_string()))),
+            Err(error) => self.report(work, Err(WorkError::Tmux(error.to_string()))),
         }
     }
 
@@ -317,7 +317,7 @@ impl TmuxRuntime {
             let work = ending.work;
             self.endings.remove(&key);
             registry.release(key);
-            self.tell(work, Ok(Done::Done));
+            self.report(work, Ok(Done::Done));
         }
     }
 
@@ -328,7 +328,7 @@ impl TmuxRuntime {
             self.servers.remove(&id);
             registry.release(key);
             let news = RuntimeEvent::Ended { id, exit_code: None, out_of_memory: false };
-            self.told.push_back(Told::News(news));
+            self.reports.push_back(RuntimeReport::Event(news));
         }
     }
 
@@ -339,12 +339,12 @@ impl TmuxRuntime {
         for work in std::mem::take(&mut self.listings) {
             let alive = self.servers.values().filter(|server| !server.watch.has_ended());
             let running = alive.map(|server| server.running.clone()).collect();
-            self.tell(work, Ok(Done::Listed(running)));
+            self.report(work, Ok(Done::Listed(running)));
         }
     }
 
-    fn tell(&mut self, work: WorkId, outcome: Outcome) {
-        self.told.push_back(Told::Outcome(work, outcome));
+    fn report(&mut self, work: WorkId, outcome: Outcome) {
+        self.reports.push_back(RuntimeReport::Outcome(work, outcome));
     }
 }
 

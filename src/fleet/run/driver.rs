@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::fleet::connection::{StreamAction, Mode};
+use crate::fleet::connection::{Mode, StreamAction};
 use crate::fleet::fleet::Fleet;
 use crate::fleet::member::Member;
 use crate::fleet::registry::KnownAgent;

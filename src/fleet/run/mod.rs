@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Wall};
 use crate::fleet::attach::AttachEnd;
-use crate::fleet::connection::{Mode, ConnectionStatus};
+use crate::fleet::connection::{ConnectionStatus, Mode};
 use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::member::{MemberEvent, RequestError};
 use crate::fleet::registry::{AgentId, KnownAgent, Registry};

@@ -97,7 +97,12 @@ impl Screen {
     }
 
     /// Runs the terminal until it ends.
-    pub(super) fn run(self, net: Net, member: Member, header: AttachHeader) -> Result<AttachEnd, String> {
+    pub(super) fn run(
+        self,
+        net: Net,
+        member: Member,
+        header: AttachHeader,
+    ) -> Result<AttachEnd, String> {
         let attach = Attach::new(member, header, net.clock.mono());
         let show = Show {
             screen: self,

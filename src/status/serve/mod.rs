@@ -7,23 +7,19 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`setup`] | what is read before serving |
-//! | [`agent_connections`], [`keys`] | agents on tcp/223, and whose key is whose |
+//! | [`agent_connections`] | agents on tcp/223, and whose key is whose |
 //! | [`surveys`] | the connections on which agents are asked for their sessions |
 //! | [`subscribers`] | the status socket |
 //! | [`names`] | the hosts file of dnsmasq |
 
 mod agent_connections;
-mod keys;
 mod names;
 mod setup;
 mod subscribers;
 mod surveys;
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
-
-pub(crate) use setup::ServeError;
 
 use self::agent_connections::AgentConnections;
 use self::names::Names;
@@ -34,20 +30,19 @@ use super::peer::SUBSYSTEMS;
 use crate::base::address::Address;
 use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
+use crate::daemon::error::{ServeError, private_key};
+use crate::daemon::event_loop::{self, Control, Daemon, EventLoop};
 use crate::fleet::registry::{Problem, Registry as Known};
-use crate::io::clock::Clock;
-use crate::io::disk::{self, LockFile, LogWorker, WatchedDirectory};
+use crate::io::disk::{LockFile, LogWorker, WatchedDirectory};
 use crate::io::listener::Listener;
-use crate::io::notify;
-use crate::io::reactor::{Interests, Ready};
-use crate::io::signals::{Signal, Signals};
-use crate::io::stream::{Moved, Stream};
+use crate::io::reactor::Ready;
+use crate::io::signals::Signals;
 use crate::limits::{
-    KEYS_LOOK_INTERVAL, REGISTRY_LOOK_INTERVAL, STATUS_DESCRIPTORS_MAX, STATUS_REGISTRY_INTERVAL,
+    REGISTRY_LOOK_INTERVAL, STATUS_DESCRIPTORS_MAX, STATUS_REGISTRY_INTERVAL,
     STATUS_WINDOW_POOL_BYTES,
 };
 use crate::log::Log;
-use crate::paths::{PUBLIC_FILE, Paths, STATUS_SOCKET_MODE};
+use crate::paths::{Paths, STATUS_SOCKET_MODE};
 use crate::ssh::{ServerConfig, Tuning};
 
 /// How a status listener is to serve.
@@ -71,7 +66,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     /// tcp/223
-    Agents,
+    AgentListener,
     /// The status socket.
     Socket,
     /// SIGTERM and its like.
@@ -80,9 +75,9 @@ enum Owner {
     ParentPipe,
     /// Results of the threads.
     Threads,
-    /// An agent that tells events.
-    Guest,
-    /// A program that listens.
+    /// A connection of an agent, which brings events.
+    Agent,
+    /// A program that reads the hub's events.
     Subscriber,
     /// Our connection to an agent.
     Member(Key),
@@ -95,165 +90,219 @@ type Registry = crate::io::registry::Registry<Owner>;
 /// # Errors
 /// [`ServeError`], if serving could not begin.
 pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
-    let signals = Signals::block().map_err(|error| ServeError::System("signals", error))?;
-    let host_key = setup::key(&options.host_key)?;
+    let signals = Signals::block().map_err(ServeError::system("signals"))?;
     setup::prepare(&options.paths)?;
     let _alone = LockFile::take(&options.paths.status_lock())?;
-    let tuning = Tuning { window_pool_bytes: STATUS_WINDOW_POOL_BYTES, ..Tuning::default() };
-    let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning };
-    let mut server = Server::start(options, ssh, signals, log)?;
-    server.run().map_err(|error| ServeError::System("event loop", error))
+    let mut server = Server::start(options, signals, log)?;
+    event_loop::run(&mut server)?;
+    let EventLoop { log, clock, .. } = &mut server.event_loop;
+    log.info("ending; agents keep their events until a listener is back");
+    server.agents.leave(clock.mono());
+    Ok(())
 }
 
 struct Server<W> {
     paths: Paths,
     known: fn(&Paths) -> Result<Known, String>,
-    clock: Clock,
-    log: Log<W>,
-    registry: Registry,
-    signals: Signals,
-    parent_pipe: Option<Stream>,
+    event_loop: EventLoop<Owner, W>,
     hub: Hub,
     disk: LogWorker,
-    guests: AgentConnections,
+    agents: AgentConnections,
     surveys: Surveys,
     subscribers: Subscribers,
     names: Names,
     /// How much of the history subscribers have been woken for.
     shown: u64,
-    look_at_keys: Mono,
     look_at_agents: Mono,
     /// The registry's directory: an entry that comes or leaves is seen at the next look at keys.
     entries: WatchedDirectory,
     /// What was wrong with entries of agents when they were last looked at.
     problems: Vec<Problem>,
     /// What the operator was told about the journal's disk.
-    told_of_disk: Option<String>,
+    disk_trouble: Option<String>,
     is_over: bool,
 }
 
 impl<W: io::Write> Server<W> {
-    fn start(
-        options: &Options,
-        ssh: ServerConfig,
-        signals: Signals,
-        mut log: Log<W>,
-    ) -> Result<Self, ServeError> {
-        let system = |what| move |error| ServeError::System(what, error);
+    #[inline(never)]
+    fn start(options: &Options, signals: Signals, log: Log<W>) -> Result<Self, ServeError> {
         let paths = &options.paths;
-        let clock = Clock::new();
+        let owners = (Owner::Signals, Owner::ParentPipe);
+        let until_stdin_ends = options.until_stdin_ends;
+        let mut event_loop =
+            EventLoop::new(signals, log, STATUS_DESCRIPTORS_MAX, until_stdin_ends, owners)?;
+        let EventLoop { registry, log, clock, .. } = &mut event_loop;
+        let host_key = private_key(&options.host_key)?;
+        let tuning = Tuning { window_pool_bytes: STATUS_WINDOW_POOL_BYTES, ..Tuning::default() };
+        let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning };
         let (hub, directory, damaged) = setup::remember(paths)?;
         if damaged > 0 {
             log.warning(format_args!("{damaged} bytes of the journal were of no use"));
         }
-        let mut registry = Registry::new(STATUS_DESCRIPTORS_MAX).map_err(system("event loop"))?;
-        let wakes = registry.reserve(Owner::Threads).map_err(system("threads"))?;
-        let waker = registry.reactor.waker(wakes).map_err(system("threads"))?;
-        let disk = LogWorker::start(directory, &waker).map_err(system("threads"))?;
-        let names = Names::start(paths.dns_hosts(), &waker).map_err(system("threads"))?;
-        let agents = Listener::bind_tcp(&options.listen).map_err(ServeError::Bind)?;
-        let socket = Listener::bind_unix(&paths.status_socket(), STATUS_SOCKET_MODE);
-        let socket = socket.map_err(ServeError::Bind)?;
-        let parent_pipe = options.until_stdin_ends.then(Stream::stdin).transpose();
-        let parent_pipe = parent_pipe.map_err(system("standard input"))?;
-        let mut read = |source: &dyn AsFd, owner| {
-            let fd = source.as_fd();
-            registry.watch_for(&fd, owner, Interests::Read).map_err(system("event loop"))
-        };
-        read(&signals, Owner::Signals)?;
-        read(&agents, Owner::Agents)?;
-        read(&socket, Owner::Socket)?;
-        if let Some(parent_pipe) = &parent_pipe {
-            read(parent_pipe, Owner::ParentPipe)?;
-        }
+        let threads = ServeError::system("threads");
+        let wakes = registry.reserve(Owner::Threads).map_err(threads)?;
+        let waker = registry.reactor.waker(wakes).map_err(threads)?;
+        let disk = LogWorker::start(directory, &waker).map_err(threads)?;
+        let names = Names::start(paths.dns_hosts(), &waker).map_err(threads)?;
+        let listener = Listener::bind_tcp(&options.listen)?;
+        let socket = Listener::bind_unix(&paths.status_socket(), STATUS_SOCKET_MODE)?;
         let now = clock.mono();
-        let guests = AgentConnections::new(agents, ssh, options.authorized_keys.clone());
-        announce(&mut log, &guests, paths)?;
+        event_loop.watch(&listener, Owner::AgentListener)?;
+        event_loop.watch(&socket, Owner::Socket)?;
+        let agents = AgentConnections::new(listener, ssh, options.authorized_keys.clone());
+        announce(&mut event_loop, &agents, paths)?;
         Ok(Server {
             paths: paths.clone(),
             known: options.known,
-            clock,
-            log,
-            registry,
-            signals,
-            parent_pipe,
+            event_loop,
             hub,
             disk,
-            guests,
+            agents,
             surveys: Surveys::new(wakes),
             subscribers: Subscribers::new(socket),
             names,
             shown: 0,
-            look_at_keys: now,
             look_at_agents: now,
             entries: WatchedDirectory::new(paths.agent_keys()),
             problems: Vec::new(),
-            told_of_disk: None,
+            disk_trouble: None,
             is_over: false,
         })
     }
 
-    fn run(&mut self) -> io::Result<()> {
-        let mut ready = Vec::new();
-        let mut is_busy = true;
-        while !self.is_over {
-            if is_busy {
-                self.registry.reactor.look(&mut ready)?;
-            } else {
-                let deadline = self.deadline();
-                self.registry.reactor.wait(&self.clock, deadline, &mut ready)?;
-            }
-            let now = self.clock.now();
-            for ready in &ready {
-                self.dispatch(now, *ready);
-            }
-            self.tick(now);
-            is_busy = self.turn(now);
+    /// What the threads have done.
+    fn collect(&mut self, now: Now) {
+        while let Some(done) = self.disk.next_done() {
+            let _woken_below = self.hub.disk_done(now.mono, done);
+            self.agents.wake();
         }
-        self.log.info("ending; agents keep their events until a listener is back");
-        self.guests.leave(self.clock.mono());
-        Ok(())
+        self.surveys.collect(&mut self.event_loop.registry, now.mono);
+        self.names.collect(&mut self.event_loop.log, now.mono);
+        let trouble = self.hub.trouble().map(ToString::to_string);
+        if trouble != self.disk_trouble {
+            match &trouble {
+                Some(why) => self.event_loop.log.error(format_args!("journal: {why}; agents wait")),
+                None => self.event_loop.log.info("journal: the disk takes events again"),
+            }
+            self.disk_trouble = trouble;
+        }
+    }
+
+    // --- time and the end ---
+
+    fn deadline(&self) -> Option<Mono> {
+        [
+            self.hub.deadline(),
+            self.agents.deadline(),
+            self.surveys.deadline(),
+            self.subscribers.deadline(),
+            self.names.deadline(),
+            Some(self.event_loop.keys_deadline()),
+            Some(self.look_at_agents),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Reads who is enrolled. An agent that has neither an entry nor a key is forgotten.
+    fn look_at_agents(&mut self, now: Now) {
+        let known = match (self.known)(&self.paths) {
+            Ok(known) => known,
+            Err(why) => return self.event_loop.log.error(why),
+        };
+        for problem in known.problems.iter().filter(|it| !self.problems.contains(it)) {
+            self.event_loop.log.warning(problem);
+        }
+        self.surveys.enrol(&mut self.event_loop.registry, &known, now.mono);
+        self.names.enrol(&known, now.mono);
+        let enrolled = self.agents.enrolled();
+        let is_enrolled = |id: &str| {
+            enrolled.contains(id)
+                || known.agents.iter().any(|agent| agent.id.as_str() == id)
+                || known.problems.iter().any(|problem| problem.agent == id)
+        };
+        let known_ids = self.hub.agent_ids();
+        let gone: Vec<String> =
+            known_ids.filter(|id| !is_enrolled(id)).map(str::to_owned).collect();
+        for id in gone {
+            self.event_loop.log.info(format_args!("agent {id} is not of this cluster any more"));
+            self.hub.forget(now, &id);
+        }
+        self.problems = known.problems;
+    }
+
+    #[cold]
+    fn follow_control(&mut self, now: Mono) {
+        while let Some(control) = self.event_loop.next_control() {
+            match control {
+                Control::End(_) => self.is_over = true,
+                Control::Reload => {
+                    self.look_at_keys();
+                    self.look_at_agents = now;
+                }
+            }
+        }
+    }
+
+    /// Whether they have changed.
+    fn look_at_keys(&mut self) -> bool {
+        self.agents.refresh(&mut self.event_loop.log)
+    }
+}
+
+impl<W: io::Write> Daemon for Server<W> {
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn wait(&mut self, is_busy: bool, ready: &mut Vec<Ready>) -> io::Result<Now> {
+        let deadline = self.deadline();
+        self.event_loop.wait(deadline, is_busy, ready)
     }
 
     fn dispatch(&mut self, now: Now, ready: Ready) {
-        let Server { registry, log, .. } = self;
+        let EventLoop { registry, log, .. } = &mut self.event_loop;
         match registry.owner(ready.key) {
-            Some(Owner::Agents) => self.guests.accept(registry, log, now.mono),
+            Some(Owner::AgentListener) => self.agents.accept(registry, log, now.mono),
             Some(Owner::Socket) => self.subscribers.accept(registry, log, now.mono),
-            Some(Owner::Signals) => self.hear_signals(now),
-            Some(Owner::ParentPipe) => self.look_at_leash(),
+            Some(Owner::Signals | Owner::ParentPipe) => self.follow_control(now.mono),
             Some(Owner::Threads) => self.collect(now),
-            Some(Owner::Guest) => self.guests.ready(now.mono, ready.key, ready),
+            Some(Owner::Agent) => self.agents.ready(now.mono, ready.key, ready),
             Some(Owner::Subscriber) => self.subscribers.ready(ready.key, ready),
             Some(Owner::Member(member)) => self.surveys.ready(registry, now.mono, member, ready),
             None => {}
         }
     }
 
-    /// What the threads have done.
-    fn collect(&mut self, now: Now) {
-        while let Some(done) = self.disk.next_done() {
-            let _told_by_wake = self.hub.disk_done(now.mono, done);
-            self.guests.wake();
-        }
-        self.surveys.collect(&mut self.registry, now.mono);
-        self.names.collect(&mut self.log, now.mono);
-        let trouble = self.hub.trouble().map(ToString::to_string);
-        if trouble != self.told_of_disk {
-            match &trouble {
-                Some(why) => self.log.error(format_args!("journal: {why}; agents wait")),
-                None => self.log.info("journal: the disk takes events again"),
+    fn tick(&mut self, now: Now) {
+        self.hub.tick(now);
+        self.agents.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
+        self.subscribers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
+        self.surveys.tick(now.mono);
+        if self.event_loop.keys_are_due(now.mono) {
+            let keys_changed = self.look_at_keys();
+            if self.entries.has_changed() || keys_changed {
+                self.look_at_agents = now.mono;
             }
-            self.told_of_disk = trouble;
+        }
+        if self.look_at_agents <= now.mono {
+            self.look_at_agents(now);
+            // An entry that is wrong may just be being written, or repaired.
+            self.look_at_agents = now.mono
+                + match self.problems.is_empty() {
+                    true => STATUS_REGISTRY_INTERVAL,
+                    false => REGISTRY_LOOK_INTERVAL,
+                };
         }
     }
 
     /// Everything that can be done without waiting, a bounded share of it. Says whether there is
     /// more.
     fn turn(&mut self, now: Now) -> bool {
-        let Server { registry, log, hub, .. } = self;
-        let guests_busy = self.guests.turn(registry, log, now, hub);
-        while let Some(agent) = self.guests.next_arrival() {
+        let Server { event_loop: EventLoop { registry, log, .. }, hub, .. } = self;
+        let agents_busy = self.agents.turn(registry, log, now, hub);
+        while let Some(agent) = self.agents.next_arrival() {
             self.surveys.reconnect_now(&agent, now.mono);
         }
         let surveys_busy = self.surveys.turn(registry, now, hub);
@@ -274,122 +323,27 @@ impl<W: io::Write> Server<W> {
         let had_room = hub.has_room();
         self.disk.feed(|| hub.poll_disk());
         if !had_room && hub.has_room() {
-            self.guests.wake();
+            self.agents.wake();
         }
-        self.names.turn(now.mono, hub, self.guests.addresses());
+        self.names.turn(now.mono, hub, self.agents.addresses());
         if hub.history().visible() != self.shown {
             self.shown = hub.history().visible();
             self.subscribers.wake();
         }
         let subscribers_busy = self.subscribers.turn(registry, log, hub);
-        guests_busy || surveys_busy || subscribers_busy || !had_room && hub.has_room()
-    }
-
-    // --- time and the end ---
-
-    fn deadline(&self) -> Option<Mono> {
-        [
-            self.hub.deadline(),
-            self.guests.deadline(),
-            self.surveys.deadline(),
-            self.subscribers.deadline(),
-            self.names.deadline(),
-            Some(self.look_at_keys),
-            Some(self.look_at_agents),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn tick(&mut self, now: Now) {
-        self.hub.tick(now);
-        self.guests.tick(&mut self.registry, &mut self.log, now.mono);
-        self.subscribers.tick(&mut self.registry, &mut self.log, now.mono);
-        self.surveys.tick(now.mono);
-        if self.look_at_keys <= now.mono {
-            self.look_at_keys = now.mono + KEYS_LOOK_INTERVAL;
-            let keys_changed = self.guests.refresh(&mut self.log);
-            if self.entries.has_changed() || keys_changed {
-                self.look_at_agents = now.mono;
-            }
-        }
-        if self.look_at_agents <= now.mono {
-            self.look_at_agents(now);
-            // An entry that is wrong may just be being written, or repaired.
-            self.look_at_agents = now.mono
-                + match self.problems.is_empty() {
-                    true => STATUS_REGISTRY_INTERVAL,
-                    false => REGISTRY_LOOK_INTERVAL,
-                };
-        }
-    }
-
-    /// Reads who is enrolled. An agent that has neither an entry nor a key is forgotten.
-    fn look_at_agents(&mut self, now: Now) {
-        let known = match (self.known)(&self.paths) {
-            Ok(known) => known,
-            Err(why) => return self.log.error(why),
-        };
-        for problem in known.problems.iter().filter(|it| !self.problems.contains(it)) {
-            self.log.warning(problem);
-        }
-        self.surveys.enrol(&mut self.registry, &known, now.mono);
-        self.names.enrol(&known, now.mono);
-        let enrolled = self.guests.enrolled();
-        let is_enrolled = |id: &str| {
-            enrolled.contains(id)
-                || known.agents.iter().any(|agent| agent.id.as_str() == id)
-                || known.problems.iter().any(|problem| problem.agent == id)
-        };
-        let known_ids = self.hub.agent_ids();
-        let gone: Vec<String> =
-            known_ids.filter(|id| !is_enrolled(id)).map(str::to_owned).collect();
-        for id in gone {
-            self.log.info(format_args!("agent {id} is not of this cluster any more"));
-            self.hub.forget(now, &id);
-        }
-        self.problems = known.problems;
-    }
-
-    fn hear_signals(&mut self, now: Now) {
-        while let Some(signal) = self.signals.next_signal() {
-            match signal {
-                Signal::Terminate | Signal::Interrupt | Signal::Quit => self.is_over = true,
-                Signal::HangUp => (self.look_at_keys, self.look_at_agents) = (now.mono, now.mono),
-                Signal::WindowChange => {}
-            }
-        }
-    }
-
-    fn look_at_leash(&mut self) {
-        let mut dropped = [0; 64];
-        while let Some(parent_pipe) = &self.parent_pipe {
-            match parent_pipe.read(&mut dropped) {
-                Moved::Bytes(_) => {}
-                Moved::Blocked => return,
-                Moved::Closed | Moved::Failed(_) => {
-                    self.parent_pipe = None;
-                    self.is_over = true;
-                }
-            }
-        }
+        agents_busy || surveys_busy || subscribers_busy || !had_room && hub.has_room()
     }
 }
 
-/// Says where it listens: in the log, and in a file for whoever chose no port.
+/// Says where it listens.
 fn announce<W: io::Write>(
-    log: &mut Log<W>,
-    guests: &AgentConnections,
+    event_loop: &mut EventLoop<Owner, W>,
+    agents: &AgentConnections,
     paths: &Paths,
 ) -> Result<(), ServeError> {
-    let Some(address) = guests.listener().tcp_address() else { return Ok(()) };
+    let Some(address) = agents.listener().tcp_address() else { return Ok(()) };
     let socket = paths.status_socket();
-    log.info(format_args!("status listening on {address}, hub on {}", socket.display()));
-    let (_, mode) = PUBLIC_FILE;
-    disk::write_atomic(&paths.status_address(), format!("{address}\n").as_bytes(), mode)?;
-    if let Err(error) = notify::ready() {
-        log.warning(format_args!("systemd is not told that this is ready: {error}"));
-    }
-    Ok(())
+    let hub = socket.display();
+    event_loop.log.info(format_args!("status listening on {address}, hub on {hub}"));
+    Ok(event_loop.announce(address, &paths.status_address())?)
 }

@@ -12,7 +12,7 @@ use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
 use crate::fleet::connection::Mode;
 use crate::fleet::fleet::FleetRequestId;
-use crate::fleet::listing::News;
+use crate::fleet::listing::AgentSessions;
 use crate::fleet::member::MemberEvent;
 use crate::fleet::registry::{KnownAgent, Registry as Known};
 use crate::fleet::run::FleetDriver;

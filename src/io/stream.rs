@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// Reads what is there, at most `space`, which must not be empty.
-    pub(crate) fn read(&self, space: &mut [u8]) -> Moved {
+    pub fn read(&self, space: &mut [u8]) -> Moved {
         debug_assert!(!space.is_empty(), "an empty read looks like an end");
         if self.kind == Kind::Inherited && !self.is_ready(PollFlags::IN) {
             return Moved::Blocked;
@@ -150,7 +150,7 @@ impl Stream {
     }
 
     /// Writes as much of `bytes` as fits; `bytes` must not be empty.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Moved {
+    pub fn write(&self, bytes: &[u8]) -> Moved {
         debug_assert!(!bytes.is_empty(), "an empty write moves nothing");
         moved(rustix::io::retry_on_intr(|| match self.kind {
             Kind::Socket => send(&self.fd, bytes, SendFlags::NOSIGNAL),

@@ -1,7 +1,7 @@
 //! A program of ours that serves in the background and ends when we do.
 //!
 //! Its standard input is a pipe whose other end we hold and never write to: the end of that pipe
-//! tells it that we are gone, however we went. What it has to say goes to a file.
+//! tells it that we are gone, however we went. Its standard error goes to a file.
 
 use std::fs::File;
 use std::io;
@@ -14,11 +14,11 @@ use super::process::{Exit, Process, Program, Signal, SpawnError};
 #[derive(Debug)]
 pub(crate) struct ChildDaemon {
     process: Process,
-    _leash: Option<ChildStdin>,
+    _parent_pipe: Option<ChildStdin>,
 }
 
 impl ChildDaemon {
-    /// Starts `program`, with its complaints in `errors`.
+    /// Starts `program`, with its standard error in `errors`.
     ///
     /// # Errors
     /// [`SpawnError`], which names the program.
@@ -27,7 +27,7 @@ impl ChildDaemon {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors);
         let mut process = Process::spawn(&mut command).map_err(|error| program.failed(error))?;
         let parent_pipe = process.pipes().stdin.take();
-        Ok(ChildDaemon { process, _leash: parent_pipe })
+        Ok(ChildDaemon { process, _parent_pipe: parent_pipe })
     }
 
     /// How it ended, if it does within `patience`. Blocks until then: for those without a loop.

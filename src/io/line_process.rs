@@ -1,4 +1,4 @@
-//! A program that is told something and says lines while it works: one end of a conversation.
+//! A program that reads its input and writes lines while it works.
 //!
 //! It leads a process group of its own, so that a Ctrl-C of the operator reaches us alone and we
 //! say when it ends: by closing its input, which it watches. What it complains of goes where our

@@ -61,9 +61,9 @@ pub(super) struct EventUplink {
     outbound: Outbound,
     /// There while the stream is open.
     uplink: Option<Box<Uplink>>,
-    /// What the operator was told last: why there is no connection, or nothing while there is one.
-    told: Option<String>,
-    told_of_disk: Option<String>,
+    /// What was logged last: why there is no connection, or nothing while there is one.
+    logged: Option<String>,
+    logged_of_disk: Option<String>,
 }
 
 impl EventUplink {
@@ -87,14 +87,14 @@ impl EventUplink {
         let disk = LogWorker::start(directory, waker).map_err(ServeError::system("threads"))?;
         let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), now);
         Ok(EventUplink {
-            told: Some(String::new()),
+            logged: Some(String::new()),
             shell: Arc::new(shell),
             emitter,
             disk,
             dialler: Dialler::new(wakes),
             outbound: Outbound::new(key),
             uplink: None,
-            told_of_disk: None,
+            logged_of_disk: None,
         })
     }
 
@@ -120,8 +120,7 @@ impl EventUplink {
         self.emitter.shutdown(now, reason);
     }
 
-    /// Whether waiting longer would bring nothing: all is delivered, or on disk and there is nobody
-    /// to take it.
+    /// Whether waiting longer would bring nothing: all is delivered, or on disk without a connection.
     pub(super) fn is_settled(&self) -> bool {
         self.emitter.is_drained() || !self.emitter.is_live() && self.covers(self.newest())
     }
@@ -173,27 +172,27 @@ impl EventUplink {
         }
     }
 
-    /// Tells the operator what has changed: once for each reason, however often it is met.
-    pub(super) fn tell(&mut self, log: &mut Log<impl std::io::Write>) {
+    /// Logs what has changed: once for each reason, however often it is met.
+    pub(super) fn report(&mut self, log: &mut Log<impl std::io::Write>) {
         let address = &self.shell.address;
         match self.emitter.last_error().map(ToString::to_string) {
-            Some(why) if self.told.as_ref() != Some(&why) => {
+            Some(why) if self.logged.as_ref() != Some(&why) => {
                 log.warning(format_args!("status: {why}; events are kept until they can go"));
-                self.told = Some(why);
+                self.logged = Some(why);
             }
             Some(_) => {}
-            None if self.emitter.is_live() && self.told.take().is_some() => {
+            None if self.emitter.is_live() && self.logged.take().is_some() => {
                 log.info(format_args!("status: events go to {address}"));
             }
             None => {}
         }
         let trouble = self.emitter.spool().disk_error().map(ToString::to_string);
-        if trouble != self.told_of_disk {
+        if trouble != self.logged_of_disk {
             match &trouble {
                 Some(why) => log.error(format_args!("event spool: {why}")),
                 None => log.info("event spool: the disk takes events again"),
             }
-            self.told_of_disk = trouble;
+            self.logged_of_disk = trouble;
         }
     }
 

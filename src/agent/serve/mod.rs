@@ -131,7 +131,7 @@ struct Server<W> {
     disk: Disk,
     /// Runtime connections that asked for another turn.
     again: Vec<Key>,
-    /// Why Docker does not answer, as the operator was told.
+    /// Why Docker does not answer, as it was logged.
     docker_gone: Option<String>,
     phase: Phase,
 }
@@ -230,7 +230,7 @@ impl<W: io::Write> Server<W> {
         let (agent, gauge) = (&self.agent, &mut self.gauge);
         let busy =
             uplink.turn(&mut self.event_loop.registry, now, || gauge.read(now, agent).to_value());
-        uplink.tell(&mut self.event_loop.log);
+        uplink.report(&mut self.event_loop.log);
         let mut has_replied = false;
         while let Some((peer, channel, line)) = self.pending_replies.release(uplink) {
             self.peers.answer(peer, channel, line);
@@ -239,15 +239,15 @@ impl<W: io::Write> Server<W> {
         busy || has_replied
     }
 
-    /// Tells the core what the runtime and the connections have told, and does what the core wants,
-    /// until all are silent.
+    /// Hands the events of runtime and connections to the core, and does what the core wants, until
+    /// there is nothing more.
     fn settle(&mut self, now: Now) {
         loop {
             if let Some(event) = self.runtime.next_event() {
                 match event {
                     RuntimeReport::Outcome(id, outcome) => self.agent.done(now, id, outcome),
                     RuntimeReport::Event(news) => {
-                        self.tell(&news);
+                        self.report(&news);
                         self.agent.runtime_event(now, news);
                     }
                     RuntimeReport::Answer(terminal, reply) => {
@@ -257,7 +257,7 @@ impl<W: io::Write> Server<W> {
             } else if let Some(action) = self.agent.poll_action() {
                 self.act(now, action);
             } else if let Some((peer, event)) = self.peers.next_event() {
-                self.hear(now, peer, event);
+                self.on_peer_event(now, peer, event);
             } else {
                 return;
             }
@@ -303,8 +303,8 @@ impl<W: io::Write> Server<W> {
         }
     }
 
-    /// Tells the operator that Docker has gone, once for each reason, and that it is back.
-    fn tell(&mut self, news: &RuntimeEvent) {
+    /// Logs that Docker has gone, once for each reason, and that it is back.
+    fn report(&mut self, news: &RuntimeEvent) {
         match news {
             RuntimeEvent::Unreachable(text) if self.docker_gone.as_ref() != Some(text) => {
                 self.event_loop.log.error(format_args!("docker does not answer: {text}"));
@@ -317,7 +317,7 @@ impl<W: io::Write> Server<W> {
         }
     }
 
-    fn hear(&mut self, now: Now, peer: Key, event: PeerEvent) {
+    fn on_peer_event(&mut self, now: Now, peer: Key, event: PeerEvent) {
         match event {
             PeerEvent::KeyOffered { key, .. } => {
                 self.peers.authorize(&mut self.event_loop.log, peer, &key);

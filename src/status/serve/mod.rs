@@ -2,7 +2,7 @@
 //!
 //! One thread turns: it waits, moves bytes under a budget for each connection, hands the hub's
 //! journal to a disk thread, tells subscribers what has become durable, and waits again. Nothing
-//! here decides what is new, known or told.
+//! here decides what is new, or who is to know it.
 //!
 //! | file | what it is |
 //! | --- | --- |
@@ -118,7 +118,7 @@ struct Server<W> {
     entries: WatchedDirectory,
     /// What was wrong with entries of agents when they were last looked at.
     problems: Vec<Problem>,
-    /// What the operator was told about the journal's disk.
+    /// What was logged about the journal's disk.
     disk_trouble: Option<String>,
     is_over: bool,
 }

@@ -31,8 +31,8 @@ pub(super) struct Names {
     places: BTreeMap<AgentId, Place>,
     /// When the file is to be written.
     due: Option<Mono>,
-    /// What was told about a file that cannot be written.
-    told: Option<String>,
+    /// What was logged about a file that cannot be written.
+    logged: Option<String>,
 }
 
 struct Place {
@@ -49,7 +49,7 @@ impl Names {
             resolver: Worker::start(resolver, waker, look_up)?,
             places: BTreeMap::new(),
             due: None,
-            told: None,
+            logged: None,
         })
     }
 
@@ -90,10 +90,10 @@ impl Names {
             if failed.is_some() {
                 self.due = Some(now + DNS_RETRY);
             }
-            if let Some(why) = failed.as_ref().filter(|_| failed != self.told) {
+            if let Some(why) = failed.as_ref().filter(|_| failed != self.logged) {
                 log.error(format_args!("names of sessions are not written: {why}"));
             }
-            self.told = failed;
+            self.logged = failed;
         }
     }
 

@@ -17,14 +17,14 @@ use crate::log::Log;
 use crate::status::hub::Hub;
 use crate::status::subscribe::Subscriber;
 
-/// The socket and everyone who came through it.
+/// The socket and the connections that came through it.
 pub(super) struct Subscribers {
     entrance: Entrance,
-    guests: BTreeMap<Key, Guest>,
+    connections: BTreeMap<Key, SubscriberConnection>,
     touched: BTreeSet<Key>,
 }
 
-struct Guest {
+struct SubscriberConnection {
     stream: Stream,
     subscriber: Subscriber,
     inward: Inward,
@@ -49,7 +49,7 @@ impl Subscribers {
     pub(super) fn new(listener: Listener) -> Subscribers {
         Subscribers {
             entrance: Entrance::new(listener),
-            guests: BTreeMap::new(),
+            connections: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
     }
@@ -60,7 +60,7 @@ impl Subscribers {
             log.error(format_args!("cannot accept subscribers: {error}"));
         }
         for connection in accepted {
-            if self.guests.len() >= SUBSCRIBERS_MAX {
+            if self.connections.len() >= SUBSCRIBERS_MAX {
                 log.warning(format_args!("{SUBSCRIBERS_MAX} programs listen, no more are taken"));
                 return;
             }
@@ -69,7 +69,7 @@ impl Subscribers {
                 Ok(key) => {
                     let subscriber = Subscriber::new();
                     let (inward, is_writable) = (Inward::Ready, true);
-                    self.guests.insert(key, Guest { stream, subscriber, inward, is_writable });
+                    self.connections.insert(key, SubscriberConnection { stream, subscriber, inward, is_writable });
                     self.touched.insert(key);
                 }
                 Err(error) => log.error(format_args!("subscriber dropped: {error}")),
@@ -78,17 +78,17 @@ impl Subscribers {
     }
 
     pub(super) fn ready(&mut self, key: Key, ready: Ready) {
-        let Some(guest) = self.guests.get_mut(&key) else { return };
-        if guest.inward == Inward::Blocked && (ready.readable || ready.closed) {
-            guest.inward = Inward::Ready;
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if connection.inward == Inward::Blocked && (ready.readable || ready.closed) {
+            connection.inward = Inward::Ready;
         }
-        guest.is_writable |= ready.writable;
+        connection.is_writable |= ready.writable;
         self.touched.insert(key);
     }
 
-    /// There may be something to be told.
+    /// There may be something new for them.
     pub(super) fn wake(&mut self) {
-        let waiting = self.guests.iter().filter(|(_, guest)| guest.is_writable);
+        let waiting = self.connections.iter().filter(|(_, connection)| connection.is_writable);
         self.touched.extend(waiting.map(|(key, _)| *key));
     }
 
@@ -100,14 +100,14 @@ impl Subscribers {
         hub: &Hub,
     ) -> bool {
         for key in std::mem::take(&mut self.touched) {
-            let Some(guest) = self.guests.get_mut(&key) else { continue };
-            match guest.turn(log, hub) {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
+            match connection.turn(log, hub) {
                 Turn::Waits => {}
                 Turn::Again => {
                     self.touched.insert(key);
                 }
                 Turn::Gone => {
-                    self.guests.remove(&key);
+                    self.connections.remove(&key);
                     registry.release(key);
                 }
             }
@@ -126,7 +126,7 @@ impl Subscribers {
     }
 }
 
-impl Guest {
+impl SubscriberConnection {
     fn turn(&mut self, log: &mut Log<impl Write>, hub: &Hub) -> Turn {
         if self.inward == Inward::Ready && !self.read(log, hub) {
             return Turn::Gone;

@@ -69,7 +69,10 @@ impl Subscribers {
                 Ok(key) => {
                     let subscriber = Subscriber::new();
                     let (inward, is_writable) = (Inward::Ready, true);
-                    self.connections.insert(key, SubscriberConnection { stream, subscriber, inward, is_writable });
+                    self.connections.insert(
+                        key,
+                        SubscriberConnection { stream, subscriber, inward, is_writable },
+                    );
                     self.touched.insert(key);
                 }
                 Err(error) => log.error(format_args!("subscriber dropped: {error}")),

@@ -455,7 +455,7 @@ impl<W: io::Write> Daemon for Server<W> {
     }
 
     fn wait(&mut self, is_busy: bool, ready: &mut Vec<Ready>) -> io::Result<Now> {
-        let deadline = self.deadline();
+        let deadline = if is_busy { None } else { self.deadline() };
         self.event_loop.wait(deadline, is_busy, ready)
     }
 

@@ -1,15 +1,15 @@
 //! The agent: it owns the sessions of one host.
 //!
 //! `core` decides, `work` is what it wants done outside, `serve` does it. The core takes calls,
-//! outcomes, news of the runtime and the time; it gives actions and its next deadline. Only `serve`
+//! outcomes, events of the runtime and the time; it gives actions and its next deadline. Only `serve`
 //! knows sockets, files and processes.
 //!
 //! | file | what it is |
 //! | --- | --- |
 //! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
-//! | `state`, `session`, `claims`, `capacity` | what it knows and the transitions of it |
+//! | `state`, `session`, `reservations`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
-//! | `remains` | homes of deleted sessions that are being erased |
+//! | `deleted_homes` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | `session.json` and the lock file |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |

@@ -1,6 +1,6 @@
-//! What the core hears of the runtime: listings and news.
+//! What the core learns of the runtime: listings and events.
 //!
-//! A listing is the truth of the moment in which it was asked for. News are hints: what they say is
+//! A listing is the truth of the moment in which it was asked for. Events are hints: what they say is
 //! believed after a listing has confirmed it, because they may be the echo of an earlier run.
 
 use std::collections::VecDeque;

@@ -1,18 +1,24 @@
 //! A terminal inside a session's container.
 //!
-//! The process is prepared, then started on a connection of its own that is taken over; the first
-//! line on it is the tty's name inside the container. Then it waits to be lent another terminal: a
-//! pty that the agent has opened in the container's own `/dev/pts`, which the agent finds by the
-//! number of the process. What is shown there comes to the agent from the kernel. On the Engine's
-//! stream each byte is copied by the container's shim and by the Engine, which takes several times
-//! of what all else on its way does. Where no terminal can be lent (an Engine of another machine,
-//! a user of another number) the stream is the terminal, behind that first line.
+//! An attach is an exec of the Engine's API, in five steps:
 //!
-//! Until then nothing that is typed may be sent. States: preparing, starting, lending, attached.
+//! 1. `POST /containers/…/exec` (create) prepares [`WRAPPER`], a shell script, with a terminal.
+//! 2. `POST /exec/…/start` with `Upgrade: tcp` starts it. The Engine answers 101, and from then on
+//! the
+//!    connection is the terminal's raw stream.
+//! 3. The script's first line is the name of its tty inside the container. If the line asks for it,
+//! the
+//!    agent opens another pty in the container's own `/dev/pts` (it finds the container by the process
+//!    number in `GET /exec/…/json`) and answers with the pty's name, or with an empty line.
+//! 4. The script runs `tmux attach-session` on that pty. Bytes come to the agent from the kernel
+//! then;
+//!    on the Engine's stream the shim and the Engine copy each byte, at several times the cost. Without
+//!    a pty (an Engine on another machine, another user) the stream is the terminal.
+//! 5. `POST /exec/…/resize` tells the stream's terminal its size; a pty is resized directly.
 //!
-//! Hanging up on the stream is not enough to end it: the tmux client in there lives on when it is
-//! closed. [`Attach::detach`] ends exactly that client, after which the stream ends by itself. A
-//! client on a terminal that was lent ends when that is closed.
+//! Before step 4 nothing that is typed may be sent. Closing the stream does not end the tmux client
+//! behind it: [`Attach::detach`] ends exactly that client, and then the stream ends by itself. A
+//! client on a pty ends when the pty is closed.
 
 use super::description::{Host, TMUX_SESSION, container_name};
 use super::detach::Detach;
@@ -26,9 +32,9 @@ use crate::limits::DOCKER_TTY_LINE_BYTES_MAX;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 
 /// Sets the terminal's size before tmux draws for the first time, keeps what is typed early from
-/// being echoed, and tells the tty. A terminal that is lent is named in the one line that it reads
-/// then; an empty one means that there is none, and without any for ten seconds the agent is gone.
-/// tmux leads a session on a terminal that was lent, so that it hears of its size and of its end.
+/// being echoed, and prints the tty's name. Then it reads one line: the pty to use, or an empty
+/// line for none; if no line comes for ten seconds, the agent is gone. On a pty tmux leads a
+/// session of its own, so that the kernel tells it of a new size and of the end.
 ///
 /// A terminal that the container has no description of becomes the one that nearly all of them
 /// understand. A container that has just started has no tmux session for a moment; tmux must not
@@ -63,7 +69,7 @@ done
 $lead tmux -N -u attach-session -t "$session" "$@" >/dev/null || exit
 tmux -N has-session -t "$session" 2>/dev/null || exit 129"#;
 
-/// What stands behind the tty's name where a terminal can be lent.
+/// Stands behind the tty's name if the script can use another pty.
 const PTY_MARK: &[u8] = b" lend";
 
 /// The terminal that is assumed where none is named.
@@ -91,7 +97,7 @@ pub enum Attach {
         /// The line, as far as it has come.
         line: Lines,
     },
-    /// Waits for [`Attach::use_pty`].
+    /// Waits for [`Attach::use_pty`]: the script asks for a pty.
     AwaitingPty {
         id: Uuid,
         exec: String,
@@ -119,8 +125,8 @@ pub enum TtyLine {
     /// The line is complete: so many bytes were its, all after them are the terminal's. A size that
     /// changed meanwhile is to be told with this call.
     Complete(usize, Option<DockerRequest>),
-    /// The line is complete: so many bytes were its, and nothing follows before a terminal was lent
-    /// or not ([`Attach::use_pty`]). This call's answer says to whom: [`exec_process`].
+    /// The line is complete, of so many bytes, and asks for a pty: nothing follows it before
+    /// [`Attach::use_pty`]. The answer to this call names the process: [`exec_process`].
     WantsPty(usize, DockerRequest),
 }
 
@@ -192,9 +198,9 @@ impl Attach {
         Ok((Attach::Attached { id, exec, tty }, TtyLine::Complete(taken, resize)))
     }
 
-    /// Lends a terminal by its name inside the container, or none. Gives the line that is to be
-    /// sent on the stream, and the call that tells the stream's terminal its size if that is the
-    /// one. A terminal that was lent has the size that its owner gives it ([`Attach::wanted`]).
+    /// Attaches on the pty of this name inside the container, or on the stream. Gives the line to
+    /// send on the stream, and the call that tells the stream's terminal its size if that is the
+    /// one. A pty gets its size from its owner ([`Attach::wanted`]).
     pub fn use_pty(self, pty: Option<String>) -> (Attach, String, Option<DockerRequest>) {
         let Attach::AwaitingPty { id, exec, prepared, wanted, tty } = self else {
             return (self, String::new(), None);
@@ -266,7 +272,7 @@ pub(crate) fn exit_status(reply: Reply) -> Result<Option<i32>, DockerError> {
     Ok(exec.exit_code.filter(|_| !exec.running))
 }
 
-/// Who waits to be lent a terminal.
+/// The process that waits for a pty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExecProcess {
     /// This process, as the Engine's host counts them.

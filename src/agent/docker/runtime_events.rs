@@ -1,4 +1,4 @@
-//! The Engine's events as news of sessions.
+//! From the Engine's events to events of sessions.
 //!
 //! Sessions are created to be started again after the Engine or the host was restarted, and the
 //! Engine does so after any end that nobody asked for. So an end that the container's entrypoint
@@ -27,7 +27,7 @@ pub(crate) const EXIT_ASKED: i32 = 143;
 /// Remembers kills for memory until the container's end tells whether they were its end, and
 /// containers that ended by themselves: an Engine that is slow to clean up after them starts them
 /// again before it hears the cancellation, and ends them then. Nobody of ours starts the same
-/// container twice, so that is no news.
+/// container twice, so nothing is reported then.
 #[derive(Debug, Default)]
 pub struct RuntimeEvents {
     /// At most [`SESSIONS_MAX`].
@@ -55,7 +55,7 @@ impl RuntimeEvents {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }
 
-    /// Takes one event. `None` if it is no news of a session.
+    /// Takes one event. `None` if it says nothing new of a session.
     pub fn translate(&mut self, event: &DockerEvent) -> Option<PendingEvent> {
         if event.kind != "container" {
             return None;

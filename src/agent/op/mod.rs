@@ -7,6 +7,10 @@
 //! Those that change what runs write a lock before the first effect and remove it after the last
 //! one, so that an agent that dies between them leaves a session that says so. Those with a single
 //! atomic effect (create, clone, edit) need none: they have happened or they have not.
+//!
+//! To add an operation: (1) give it a variant in `rpc::call::Call` and a line in `Agent::call`; (2)
+//! write its file here, with an enum of its stages, `begin` and `step`; (3) add it to [`SessionOp`]
+//! (with its name), [`Stage`], [`begin`], [`Stage::step`], and to [`gate`] if it is special there.
 
 mod background;
 mod clone;

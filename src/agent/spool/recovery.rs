@@ -1,8 +1,16 @@
 //! From the files of a spool to the spool, once, before the agent serves.
 //!
-//! A torn end is cut: nothing of it was ever sent. Since rotten bytes at the end cannot be told
-//! from torn ones, the numbers that may have been in them are not given again; the hole is
-//! announced like any other. A file without a single whole record is removed.
+//! Each file is a segment: a header record (tag 0: epoch, first number, start of an earlier hole),
+//! then one record per event, tagged with the event's number. Recovery reads all of them, oldest
+//! first, and keeps of each the span of numbers and the length up to its last whole record.
+//!
+//! - A torn end is cut: a commit is sent only after its sync, so nothing of a torn one was ever sent.
+//! - Damaged bytes look like torn ones. So as many numbers as may have stood in them are skipped: the
+//!   next event gets a number that no event can have had, and the hole is announced like any other.
+//! - The next number follows the highest of all files, not that of the last one: a commit that failed
+//!   and was repeated in a new file may have left records at the end of the file before.
+//! - A file without a whole event is removed. The epoch is the one in the headers; without any file
+//!   the spool is new, with a random epoch, and its numbers start at 1.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! The agent: it owns the sessions of one host.
 //!
 //! `core` decides, `work` is what it wants done outside, `serve` does it. The core takes calls,
-//! outcomes, events of the runtime and the time; it gives actions and its next deadline. Only `serve`
-//! knows sockets, files and processes.
+//! outcomes, events of the runtime and the time; it gives actions and its next deadline. Only
+//! `serve` knows sockets, files and processes.
 //!
 //! | file | what it is |
 //! | --- | --- |

@@ -1,7 +1,7 @@
 //! What the core learns of the runtime: listings and events.
 //!
-//! A listing is the truth of the moment in which it was asked for. Events are hints: what they say is
-//! believed after a listing has confirmed it, because they may be the echo of an earlier run.
+//! A listing is the truth of the moment in which it was asked for. Events are hints: what they say
+//! is believed after a listing has confirmed it, because they may be the echo of an earlier run.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! What is behind one terminal: a tmux client on a pty here, or one in a container ([`ExecTerminal`]).
+//! What is behind one terminal: a tmux client on a pty here, or one in a container
+//! ([`ExecTerminal`]).
 //!
 //! Both are a stream of bytes each way with a bounded window.
 

@@ -4,11 +4,13 @@
 //! then one record per event, tagged with the event's number. Recovery reads all of them, oldest
 //! first, and keeps of each the span of numbers and the length up to its last whole record.
 //!
-//! - A torn end is cut: a commit is sent only after its sync, so nothing of a torn one was ever sent.
-//! - Damaged bytes look like torn ones. So as many numbers as may have stood in them are skipped: the
-//!   next event gets a number that no event can have had, and the hole is announced like any other.
-//! - The next number follows the highest of all files, not that of the last one: a commit that failed
-//!   and was repeated in a new file may have left records at the end of the file before.
+//! - A torn end is cut: a commit is sent only after its sync, so nothing of a torn one was ever
+//!   sent.
+//! - Damaged bytes look like torn ones. So as many numbers as may have stood in them are skipped:
+//!   the next event gets a number that no event can have had, and the hole is announced like any
+//!   other.
+//! - The next number follows the highest of all files, not that of the last one: a commit that
+//!   failed and was repeated in a new file may have left records at the end of the file before.
 //! - A file without a whole event is removed. The epoch is the one in the headers; without any file
 //!   the spool is new, with a random epoch, and its numbers start at 1.
 

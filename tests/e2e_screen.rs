@@ -226,7 +226,7 @@ fn an_agent_that_is_gone_and_comes_back() {
     agent.process().signal(Signal::KILL);
     screen.wait_for("reconnecting, Ctrl-C gives up");
     screen.press("C-c");
-    screen.wait_for("the connection could not be had back");
+    screen.wait_for("could not reconnect");
     screen.wait_for("?");
     screen.wait_for("agents 0/1");
     screen.type_text("q");

@@ -30,16 +30,6 @@ impl Buffer {
         count
     }
 
-    /// Room for up to `wanted` more bytes at the back, to be filled in place and then announced
-    /// with [`Reserved::commit`]. The slice may be shorter than `wanted`; its content is arbitrary.
-    pub(crate) fn reserve(&mut self, wanted: usize) -> Reserved<'_> {
-        let count = wanted.min(self.space());
-        self.make_room(count);
-        let start = self.bytes.len();
-        self.bytes.resize(start + count, 0);
-        Reserved { buffer: self, start }
-    }
-
     /// Drops `count` bytes from the front. Asserts that they are there.
     pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than the buffer holds");
@@ -66,11 +56,6 @@ impl Buffer {
     /// What is held, oldest first.
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.head..]
-    }
-
-    /// What is held, for changing in place.
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.head..]
     }
 
     /// How many bytes are held.
@@ -121,33 +106,6 @@ impl Buffer {
     }
 }
 
-/// Room at the back of a [`Buffer`]. What is not committed is taken away again.
-#[derive(Debug)]
-pub(crate) struct Reserved<'a> {
-    buffer: &'a mut Buffer,
-    start: usize,
-}
-
-impl Reserved<'_> {
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.buffer.bytes[self.start..]
-    }
-
-    /// Keeps the first `count` bytes of the room. Asserts that there are so many.
-    pub(crate) fn commit(self, count: usize) {
-        let end = self.start + count;
-        assert!(end <= self.buffer.bytes.len(), "committed more than was reserved");
-        self.buffer.bytes.truncate(end);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        self.buffer.bytes.truncate(self.start);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +117,6 @@ mod tests {
         assert_eq!(buffer.push(b"defg"), 2);
         assert_eq!(buffer.push(b"h"), 0);
         assert_eq!(buffer.as_slice(), b"abcde");
-        assert!(buffer.reserve(1).as_mut_slice().is_empty());
     }
 
     #[test]
@@ -195,17 +152,6 @@ mod tests {
             assert_eq!(buffer.push(&chunk), chunk.len());
         }
         assert!(buffer.allocated() <= held * 2, "{}", buffer.allocated());
-    }
-
-    #[test]
-    fn reserved_room_counts_only_when_committed() {
-        let mut buffer = Buffer::new(10);
-        drop(buffer.reserve(4));
-        assert!(buffer.is_empty());
-        let mut room = buffer.reserve(4);
-        room.as_mut_slice()[..2].copy_from_slice(b"hi");
-        room.commit(2);
-        assert_eq!(buffer.as_slice(), b"hi");
     }
 
     #[test]

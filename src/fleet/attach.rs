@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The first attempt is the only one until a terminal was there; from then on a lost connection is
-//! tried to be had back, with a notice, until [`ATTACH_GIVE_UP`]. On return it is asked first
+//! dialled again, with a notice, until [`ATTACH_GIVE_UP`]. On return it is asked first
 //! whether the session still runs, because attaching starts a stopped session, and that was not
 //! wished for. What is typed while the terminal is away goes nowhere, but Ctrl-C gives up.
 //!
@@ -53,7 +53,7 @@ pub(crate) enum AttachEnd {
     Unreachable(Lost),
     /// The agent took the request and then said nothing.
     Silent,
-    /// The terminal was there, was lost, and could not be had back: why.
+    /// The terminal was there and was lost, and reconnecting failed: why.
     GivenUp(String),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for AttachEnd {
                 let seconds = RPC_ANSWER_TIMEOUT.as_secs();
                 write!(out, "the agent gave no terminal within {seconds} s")
             }
-            AttachEnd::GivenUp(why) => write!(out, "the connection could not be had back: {why}"),
+            AttachEnd::GivenUp(why) => write!(out, "could not reconnect: {why}"),
         }
     }
 }
@@ -515,11 +515,6 @@ impl Attach {
     fn end(&mut self, end: AttachEnd) {
         self.state = AttachState::Ended(end);
         self.member.close();
-    }
-
-    /// Which session this is.
-    pub(crate) fn session(&self) -> Uuid {
-        self.header.id
     }
 }
 

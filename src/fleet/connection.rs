@@ -138,10 +138,10 @@ enum ConnectionStage {
         until: Mono,
         leaving: Option<Box<Conn>>,
     },
-    /// `knock_at` is when the stream is to be opened anew; none while a name is looked up.
+    /// `redial_at` is when the stream is to be opened anew; none while a name is looked up.
     Dialling {
         until: Mono,
-        knock_at: Option<Mono>,
+        redial_at: Option<Mono>,
     },
     Handshake(Box<Conn>),
     Ready(Box<Conn>),
@@ -186,10 +186,10 @@ impl Connection {
 
     /// The address is known, and a stream to it is being opened.
     pub(crate) fn connects_started(&mut self, now: Mono) {
-        if let ConnectionStage::Dialling { knock_at, .. } = &mut self.stage {
+        if let ConnectionStage::Dialling { redial_at, .. } = &mut self.stage {
             let jitter_ms = u32::try_from(CONNECT_RETRY_JITTER.as_millis()).unwrap_or(u32::MAX);
             let jitter = Duration::from_millis(u64::from(self.rng.below(jitter_ms)));
-            *knock_at = Some(now + CONNECT_RETRY_AFTER + jitter);
+            *redial_at = Some(now + CONNECT_RETRY_AFTER + jitter);
         }
     }
 
@@ -341,11 +341,11 @@ impl Connection {
         self.tell(lost);
     }
 
-    /// Nobody has answered for so long that it is told. In persistent mode it goes on knocking: a
-    /// wait would be on top of those between two connects_started.
+    /// Nobody has answered for so long that it is told. In persistent mode it goes on dialling: a
+    /// wait would be on top of those between two attempts.
     fn give_up(&mut self, now: Mono) {
         match (&mut self.stage, self.mode) {
-            (ConnectionStage::Dialling { until, knock_at: Some(_) }, Mode::Persistent(_)) => {
+            (ConnectionStage::Dialling { until, redial_at: Some(_) }, Mode::Persistent(_)) => {
                 *until = now + DIAL_TIMEOUT;
             }
             // A name that is looked up for so long is looked up anew.
@@ -404,7 +404,7 @@ impl Connection {
 }
 
 fn dialling(now: Mono) -> ConnectionStage {
-    ConnectionStage::Dialling { until: now + DIAL_TIMEOUT, knock_at: None }
+    ConnectionStage::Dialling { until: now + DIAL_TIMEOUT, redial_at: None }
 }
 
 fn backoff(mode: Mode) -> Backoff {
@@ -455,8 +455,8 @@ impl Endpoint for Connection {
     fn deadline(&self) -> Option<Mono> {
         match &self.stage {
             ConnectionStage::Waiting { until, .. } => Some(*until),
-            ConnectionStage::Dialling { until, knock_at } => {
-                Some(knock_at.unwrap_or(*until).min(*until))
+            ConnectionStage::Dialling { until, redial_at } => {
+                Some(redial_at.unwrap_or(*until).min(*until))
             }
             ConnectionStage::Handshake(conn) | ConnectionStage::Ready(conn) => conn.deadline(),
             ConnectionStage::Over { .. } => None,
@@ -467,9 +467,9 @@ impl Endpoint for Connection {
         match &mut self.stage {
             ConnectionStage::Waiting { until, .. } if *until <= now => self.reconnect_now(now),
             ConnectionStage::Dialling { until, .. } if *until <= now => self.give_up(now),
-            ConnectionStage::Dialling { knock_at: Some(at), .. } if *at <= now => {
-                if let ConnectionStage::Dialling { knock_at, .. } = &mut self.stage {
-                    *knock_at = None;
+            ConnectionStage::Dialling { redial_at: Some(at), .. } if *at <= now => {
+                if let ConnectionStage::Dialling { redial_at, .. } = &mut self.stage {
+                    *redial_at = None;
                 }
                 self.action = Some(StreamAction::Dial);
             }

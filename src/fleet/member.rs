@@ -154,13 +154,6 @@ impl Member {
         Ok(key)
     }
 
-    /// Forgets a request: no answer will come. What the agent does with it is its own affair.
-    pub(crate) fn cancel(&mut self, request: Key) {
-        if let Some(gone) = self.requests.remove(request) {
-            self.abandon(gone.stage.channel());
-        }
-    }
-
     /// Opens a channel whose events come as [`MemberEvent::Channel`]. `None` unless the connection is
     /// ready and has room.
     pub(crate) fn open(&mut self, subsystem: &'static str) -> Option<ChannelId> {
@@ -239,11 +232,6 @@ impl Member {
     /// Where the connection stands.
     pub fn status(&self) -> ConnectionStatus {
         self.connection.status()
-    }
-
-    /// The last loss; kept while connected, too.
-    pub(crate) fn last_error(&self) -> Option<&Lost> {
-        self.connection.last_error()
     }
 
     /// Requests that have no answer yet.

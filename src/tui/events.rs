@@ -1,4 +1,4 @@
-//! What news do.
+//! What messages from outside do.
 
 use serde_json::Value;
 
@@ -52,10 +52,12 @@ impl Model {
                     self.cluster.event(self.now, &event);
                     self.add_event(row);
                 }
-                Err(why) => self.log(format!("the hub told an event that is none: {why}"), true),
+                Err(why) => {
+                    self.log(format!("the hub sent an event that cannot be read: {why}"), true)
+                }
             },
-            HubLine::Strange(why) => {
-                self.log(format!("the hub said something strange: {why}"), true)
+            HubLine::Unreadable(why) => {
+                self.log(format!("unexpected line from the hub: {why}"), true)
             }
         }
     }

@@ -21,11 +21,6 @@ impl Input {
         self.signs.iter().collect()
     }
 
-    /// Whether nothing is typed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.signs.is_empty()
-    }
-
     /// How many characters stand before the cursor.
     pub(crate) fn at(&self) -> usize {
         self.at
@@ -92,7 +87,7 @@ mod tests {
         for key in [Key::Home, Key::Delete, Key::Backspace, Key::Ctrl('k')] {
             assert!(input.key(&key));
         }
-        assert!(input.is_empty());
+        assert_eq!(input.text(), "");
         for key in [Key::Backspace, Key::Delete, Key::Left, Key::Right, Key::Ctrl('w')] {
             assert!(input.key(&key));
         }

@@ -1,7 +1,7 @@
 //! What comes from outside: the hub's lines, answers of agents, what is on this host.
 //!
 //! The hub's socket tells a snapshot on one line and then an event on each ([`crate::status`]).
-//! A line that cannot be read is a [`HubLine::Strange`]: never a reason to end.
+//! A line that cannot be read is a [`HubLine::Unreadable`]: never a reason to end.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub(crate) enum HubLine<'a> {
     /// An event, as it came.
     Event(&'a RawValue),
     /// It could not be read: why.
-    Strange(String),
+    Unreadable(String),
 }
 
 #[derive(Deserialize)]
@@ -88,8 +88,8 @@ impl HubLine<'_> {
         match serde_json::from_slice::<Line<'_>>(line) {
             Ok(Line { snapshot: Some(snapshot), .. }) => HubLine::Snapshot(snapshot.agents),
             Ok(Line { event: Some(event), .. }) => HubLine::Event(event),
-            Ok(_) => HubLine::Strange("neither a snapshot nor an event".to_owned()),
-            Err(error) => HubLine::Strange(error.to_string()),
+            Ok(_) => HubLine::Unreadable("neither a snapshot nor an event".to_owned()),
+            Err(error) => HubLine::Unreadable(error.to_string()),
         }
     }
 }

@@ -32,13 +32,13 @@ enum From {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum EventRow {
+enum HerdEvent {
     Death,
     Cut,
     Return,
     /// A packet that asks for a stream: of which of the agent's dials, and how long the kernel
     /// waits before the next one.
-    Knock(usize, u64, Duration),
+    Connect(usize, u64, Duration),
     /// The agent finds out that its connection is cut.
     Lost(usize),
     LoginDone,
@@ -47,7 +47,7 @@ enum EventRow {
 
 struct Herd {
     now: Mono,
-    calendar: BinaryHeap<Reverse<(Mono, u64, EventRow)>>,
+    calendar: BinaryHeap<Reverse<(Mono, u64, HerdEvent)>>,
     order: u64,
     agents: Vec<(Emitter, Disk)>,
     /// How often each has dialled.
@@ -113,7 +113,7 @@ impl Herd {
     }
 
     /// What is overdue happens now: time does not run backwards.
-    fn at(&mut self, at: Mono, what: EventRow) {
+    fn at(&mut self, at: Mono, what: HerdEvent) {
         self.order += 1;
         self.calendar.push(Reverse((at.max(self.now), self.order, what)));
     }
@@ -139,43 +139,43 @@ impl Herd {
         if connects_started {
             self.dials[agent] += 1;
             self.agents[agent].0.connects_started(self.now);
-            let first = EventRow::Knock(agent, self.dials[agent], Duration::from_secs(1));
+            let first = HerdEvent::Connect(agent, self.dials[agent], Duration::from_secs(1));
             self.at(self.now + DISTANCE, first);
         }
         if let Some(at) = self.agents[agent].0.deadline() {
-            self.at(at, EventRow::Tick(agent));
+            self.at(at, HerdEvent::Tick(agent));
         }
     }
 
-    fn happen(&mut self, what: EventRow) {
+    fn happen(&mut self, what: HerdEvent) {
         match what {
-            EventRow::Death => {
+            HerdEvent::Death => {
                 self.is_up = false;
                 self.limiter = ConnectionLimiter::new();
                 self.logins.clear();
                 (0..AGENTS).for_each(|agent| self.drop(agent, "connection reset"));
             }
-            EventRow::Cut => {
+            HerdEvent::Cut => {
                 self.is_cut = true;
                 // What keepalives find out, and when, at this end and at the other.
                 self.limiter = ConnectionLimiter::new();
                 self.logins.clear();
                 for agent in 0..AGENTS {
                     let found = Duration::from_millis(30_000 + u64::from(self.dice.below(15_000)));
-                    self.at(self.now + found, EventRow::Lost(agent));
+                    self.at(self.now + found, HerdEvent::Lost(agent));
                 }
             }
-            EventRow::Lost(agent) => self.drop(agent, "no word within 45 s"),
-            EventRow::Return => {
+            HerdEvent::Lost(agent) => self.drop(agent, "no word within 45 s"),
+            HerdEvent::Return => {
                 (self.is_up, self.is_cut) = (true, false);
                 (self.connects_started, self.refused) = (Vec::new(), 0);
             }
-            EventRow::Knock(agent, dial, _) if self.dials[agent] != dial => {}
-            EventRow::Knock(agent, dial, wait) if self.is_cut => {
-                self.at(self.now + wait, EventRow::Knock(agent, dial, wait * 2));
+            HerdEvent::Connect(agent, dial, _) if self.dials[agent] != dial => {}
+            HerdEvent::Connect(agent, dial, wait) if self.is_cut => {
+                self.at(self.now + wait, HerdEvent::Connect(agent, dial, wait * 2));
             }
-            EventRow::Knock(agent, ..) if !self.is_up => self.drop(agent, "connection refused"),
-            EventRow::Knock(agent, ..) => {
+            HerdEvent::Connect(agent, ..) if !self.is_up => self.drop(agent, "connection refused"),
+            HerdEvent::Connect(agent, ..) => {
                 self.agents[agent].0.reached(self.now);
                 self.connects_started.push(self.now);
                 if let Err(refused) = self.limiter.admit(self.now, self.address(agent)) {
@@ -184,10 +184,10 @@ impl Herd {
                 }
                 self.logins.push_back(agent);
                 if self.logins.len() == 1 {
-                    self.at(self.now + LOGIN, EventRow::LoginDone);
+                    self.at(self.now + LOGIN, HerdEvent::LoginDone);
                 }
             }
-            EventRow::LoginDone => {
+            HerdEvent::LoginDone => {
                 let Some(agent) = self.logins.pop_front() else { return };
                 self.limiter.authenticated(self.address(agent));
                 let now = Now { mono: self.now, wall: Wall::default() };
@@ -195,10 +195,10 @@ impl Herd {
                 self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");
                 self.pump(agent);
                 if !self.logins.is_empty() {
-                    self.at(self.now + LOGIN, EventRow::LoginDone);
+                    self.at(self.now + LOGIN, HerdEvent::LoginDone);
                 }
             }
-            EventRow::Tick(agent) => {
+            HerdEvent::Tick(agent) => {
                 if self.agents[agent].0.deadline().is_some_and(|at| at <= self.now) {
                     let now = Now { mono: self.now, wall: Wall::default() };
                     self.agents[agent].0.tick(now);
@@ -237,14 +237,14 @@ impl Herd {
 }
 
 /// All are there; the listener, or the network before it, is away for so long.
-fn come_back(seed: u64, from: From, (what, away): (EventRow, Duration)) -> Outcome {
+fn come_back(seed: u64, from: From, (what, away): (HerdEvent, Duration)) -> Outcome {
     let mut herd = Herd::new(seed, from);
     herd.gather(START + Duration::from_secs(600));
     assert!(herd.is_whole(), "they come at first");
     let death = herd.now + Duration::from_secs(20);
     let back = death + away;
     herd.at(death, what);
-    herd.at(back, EventRow::Return);
+    herd.at(back, HerdEvent::Return);
     herd.pass(back);
     assert!(!herd.is_whole(), "they were away");
     herd.gather(back + Duration::from_secs(600));
@@ -258,10 +258,10 @@ fn come_back(seed: u64, from: From, (what, away): (EventRow, Duration)) -> Outco
 #[test]
 fn two_hundred_agents_come_back_without_a_herd() {
     let absences = [
-        (EventRow::Death, Duration::from_millis(300)),
-        (EventRow::Death, Duration::from_secs(5)),
-        (EventRow::Death, Duration::from_secs(300)),
-        (EventRow::Cut, Duration::from_secs(300)),
+        (HerdEvent::Death, Duration::from_millis(300)),
+        (HerdEvent::Death, Duration::from_secs(5)),
+        (HerdEvent::Death, Duration::from_secs(300)),
+        (HerdEvent::Cut, Duration::from_secs(300)),
     ];
     for from in [From::OwnAddresses, From::OneAddress] {
         for away in absences {

@@ -160,7 +160,7 @@ fn nothing_that_the_hub_says_ends_the_screen() {
         desk.news(Message::HubLine(line.as_bytes().to_vec()));
     }
     desk.news(Message::HubLine(vec![0xff, 0xfe]));
-    desk.shows("strange");
+    desk.shows("unexpected line from the hub");
 }
 
 #[test]

@@ -280,15 +280,3 @@ fn another_host_key_names_both_keys_the_file_and_the_repair() {
         assert!(text.contains(part), "{text}: {part}");
     }
 }
-
-#[test]
-fn a_cancelled_request_answers_nobody() {
-    let (mut member, mut peer) = ready(Mode::Once);
-    let key = member.request(&Call::Ping, at(9)).expect("room");
-    pump(at(1), &mut member, &mut peer);
-    member.cancel(key);
-    pump(at(1), &mut member, &mut peer);
-    assert!(answers(&mut member, 1).is_empty());
-    member.tick(at(100));
-    assert!(answers(&mut member, 100).is_empty());
-}

@@ -35,13 +35,13 @@ pub(crate) struct EntryFiles {
 /// An agent that can be dialled: where it is, who it must prove to be, and how we prove ourselves.
 #[derive(Clone, Debug)]
 pub struct KnownAgent {
-    pub(crate) id: AgentId,
+    pub id: AgentId,
     /// Where it is dialled.
-    pub(crate) address: Address,
+    pub address: Address,
     /// The host key that it must have, and the key that we prove to it.
-    pub(crate) config: Arc<ClientConfig>,
+    pub config: Arc<ClientConfig>,
     /// Its files, for messages.
-    pub(crate) entry: AgentEntry,
+    pub entry: AgentEntry,
 }
 
 impl KnownAgent {

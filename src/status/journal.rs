@@ -24,9 +24,9 @@ use crate::limits::{
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Age of a file in bytes, at which a new one is begun.
-    pub(crate) file_bytes: u64,
+    pub file_bytes: u64,
     /// What of a checkpoint goes along with one commit, in bytes.
-    pub(crate) checkpoint_bytes: usize,
+    pub checkpoint_bytes: usize,
 }
 
 impl Default for Tuning {

@@ -1,9 +1,9 @@
 //! The commands of each program.
 //!
 //! A command is one file, named as its verb, in the directory of its program. It holds a
-//! [`command::Command`]: flags, help, and the function that runs it. The program's table in `mod.rs`
-//! lists it; help, parsing and completions come from the table. No command imports another: what
-//! several need stands in the files beside them.
+//! [`command::Command`]: flags, help, and the function that runs it. The program's table in
+//! `mod.rs` lists it; help, parsing and completions come from the table. No command imports
+//! another: what several need stands in the files beside them.
 //!
 //! | place | what it is |
 //! | --- | --- |

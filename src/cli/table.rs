@@ -1,7 +1,7 @@
 //! Rows under titles, as wide as the terminal and no wider.
 //!
-//! Without a terminal, the table is whole. Where the terminal is too narrow, columns are left out in
-//! the order of `goes`, and then the flexible one is cut.
+//! Without a terminal, the table is whole. Where the terminal is too narrow, columns are left out
+//! in the order of `goes`, and then the flexible one is cut.
 
 use crate::base::text::printable;
 

@@ -1,5 +1,5 @@
-//! `convocate install`: what the shell host needs, as steps. `convocate-host init-shell` runs it with
-//! a request, which also sets up the collector of the agents' logs.
+//! `convocate install`: what the shell host needs, as steps. `convocate-host init-shell` runs it
+//! with a request, which also sets up the collector of the agents' logs.
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;

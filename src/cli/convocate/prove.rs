@@ -1,5 +1,5 @@
-//! `convocate prove`: checks that an enrolled agent works. `convocate-host init-agent` runs it on the
-//! shell host.
+//! `convocate prove`: checks that an enrolled agent works. `convocate-host init-agent` runs it on
+//! the shell host.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

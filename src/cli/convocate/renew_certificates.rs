@@ -133,8 +133,8 @@ fn own_certificate(store: &mut CertificateStore) -> Result<Wanted, Failure> {
     let wanted = wanted(found, &paths.log_authority(), &names, Ask::Mend, *now, rng);
     let wanted = wanted.map_err(|failure| Failure::Failed(failure.what))?;
     if wanted.trust != *trust {
-        let text = "the log authority has expired; make a new one: convocate-host init-shell, and then \
-                    init-agent for each agent";
+        let text = "the log authority has expired; make a new one: convocate-host init-shell, \
+                    and then init-agent for each agent";
         return Err(Failure::Failed(text.to_owned()));
     }
     Ok(wanted)

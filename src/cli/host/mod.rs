@@ -1,8 +1,9 @@
 //! The `convocate-host` program: what turns machines into hosts of a cluster.
 //!
-//! To add a subcommand: a file here, named as the verb, with its `Command` (flags, help, `run`), and
-//! its line in [`PROGRAM`]. What it does on hosts goes into a file of the same name in
-//! [`provision::workflow`](crate::provision::workflow), by `HostSession`s, and reports `HostEvent`s.
+//! To add a subcommand: a file here, named as the verb, with its `Command` (flags, help, `run`),
+//! and its line in [`PROGRAM`]. What it does on hosts goes into a file of the same name in
+//! [`provision::workflow`](crate::provision::workflow), by `HostSession`s, and reports
+//! `HostEvent`s.
 
 mod create_vm;
 mod flags;

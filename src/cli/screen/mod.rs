@@ -194,7 +194,8 @@ impl<'a> ScreenDriver<'a> {
                     let actions = self.model.resized(self.runner.now(), self.terminal.size());
                     self.follow(actions);
                 }
-                // While a session has the terminal, Ctrl-C before it is there belongs to that session.
+                // While a session has the terminal, Ctrl-C before it is there belongs to that
+                // session.
                 signals::Signal::Interrupt | signals::Signal::Quit if self.attach.is_some() => {}
                 signals::Signal::Interrupt
                 | signals::Signal::Quit

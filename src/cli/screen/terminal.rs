@@ -160,8 +160,8 @@ impl Terminal {
         self.raw.is_some() && (self.is_readable || (self.is_writable && !self.is_flushed()))
     }
 
-    /// Writes the rest of a picture. If it does not fit now, CAN ends the sequence that was cut, which
-    /// would else swallow what follows.
+    /// Writes the rest of a picture. If it does not fit now, CAN ends the sequence that was cut,
+    /// which would else swallow what follows.
     fn finish_output(&mut self) {
         self.flush();
         if !self.is_flushed() {

@@ -1,7 +1,7 @@
 //! `convocate demo --script`: what a person would do, unattended, each step with its time.
 //!
-//! The person is a pty with `convocate attach` on it: keys go through a real terminal, a real client
-//! and a real agent, and each step waits for what a person would see.
+//! The person is a pty with `convocate attach` on it: keys go through a real terminal, a real
+//! client and a real agent, and each step waits for what a person would see.
 
 use std::time::Duration;
 

@@ -59,6 +59,7 @@ const LAYERS: &[Layer] = &[
     layer("io", &["limits", "base"]),
     // What two drivers have in common: SSH on the world's sockets, below the cores.
     layer("daemon", &["limits", "paths", "base", "log", "ssh", "io"]),
+    layer("fleet_driver", &["limits", "base", "fleet", "io"]),
     // What joins a core to the world, and what joins those.
     layer(DRIVER, DRIVER_IMPORTS),
     upper_layer(WORKFLOW),
@@ -86,6 +87,7 @@ const DRIVER_IMPORTS: &[&str] = &[
     "provision",
     "io",
     "daemon",
+    "fleet_driver",
 ];
 /// The layer of `serve`, `run` and `remote`, files or directories right below a core's.
 const DRIVER: &str = "driver";
@@ -95,7 +97,7 @@ const DRIVERS: &[&str] = &["serve", "run", "remote"];
 const CORES: &[&str] = &["agent", "fleet", "status", "tui", "provision"];
 
 /// Who may use the machine: files, sockets, processes, threads, clocks, streams.
-const WORLDLY: &[&str] = &["io", DRIVER, WORKFLOW, "cli"];
+const WORLDLY: &[&str] = &["io", "daemon", "fleet_driver", DRIVER, WORKFLOW, "cli"];
 
 /// Names of `std` that reach the machine, and what of them is a mere value.
 const MACHINE: &[(&str, &[&str])] = &[

@@ -3,7 +3,6 @@
 //! A verb asks some or all agents at once and has every answer, or the sentence in its place, when
 //! the slowest is in or the time is up. Connections stay for the verb's next question.
 
-mod driver;
 mod load;
 mod steady;
 mod terminal;
@@ -22,6 +21,7 @@ use crate::fleet::connection::{ConnectionStatus, Mode};
 use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::member::{MemberEvent, RequestError};
 use crate::fleet::registry::{AgentId, KnownAgent, Registry};
+use crate::fleet_driver::FleetDriver;
 use crate::io::clock::Clock;
 use crate::io::reactor::{Reactor, Ready};
 use crate::limits::RPC_ANSWER_TIMEOUT;
@@ -30,7 +30,6 @@ use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::Call;
 use terminal::Net;
 
-pub(crate) use driver::FleetDriver;
 pub(crate) use load::{load, local_homes};
 pub(crate) use terminal::Screen;
 

@@ -11,7 +11,7 @@ use crate::base::time::Mono;
 use crate::fleet::attach::{Attach, AttachEnd};
 use crate::fleet::connection::StreamAction;
 use crate::fleet::member::Member;
-use crate::fleet::run::driver::dialled;
+use crate::fleet_driver::dialled;
 use crate::io::clock::Clock;
 use crate::io::outbound::{DialEvent, Dialler, Outbound};
 use crate::io::reactor::{Interests, Reactor, Ready, Watch};

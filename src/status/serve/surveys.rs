@@ -15,7 +15,7 @@ use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::listing::AgentSessions;
 use crate::fleet::member::MemberEvent;
 use crate::fleet::registry::{KnownAgent, Registry as Known};
-use crate::fleet::run::FleetDriver;
+use crate::fleet_driver::FleetDriver;
 use crate::io::reactor::Ready;
 use crate::limits::{LIST_RETRY, LIST_SETTLE, REDIAL_CAP, RPC_ANSWER_TIMEOUT};
 use crate::rpc::agent_id::AgentId;

@@ -19,7 +19,7 @@ use crate::io::reactor::{Reactor, Ready};
 /// The members and their connections.
 pub(crate) struct FleetDriver {
     pub(crate) fleet: Fleet,
-    pub(super) dialler: Dialler,
+    pub(crate) dialler: Dialler,
     outbound: BTreeMap<Key, Outbound>,
 }
 
@@ -55,7 +55,7 @@ impl FleetDriver {
         Some((self.fleet.take(member)?, self.outbound.remove(&member)?))
     }
 
-    pub(super) fn is_member(&self, member: Key) -> bool {
+    pub(crate) fn is_member(&self, member: Key) -> bool {
         self.outbound.contains_key(&member)
     }
 
@@ -111,7 +111,7 @@ impl FleetDriver {
 }
 
 /// Tells a member what has become of dialling it.
-pub(super) fn dialled(member: &mut Member, now: Mono, event: DialEvent) {
+pub(crate) fn dialled(member: &mut Member, now: Mono, event: DialEvent) {
     match event {
         DialEvent::None => {}
         DialEvent::ConnectStarted => member.connects_started(now),

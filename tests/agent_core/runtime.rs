@@ -1,8 +1,8 @@
-//! RuntimeEvent, echoes and silence of the runtime.
+//! Events, echoes and silence of the runtime.
 
 use std::time::Duration;
 
-use convocate::agent::work::{Done, Running, RuntimeEvent, WorkError};
+use convocate::agent::work::{Done, Running, RuntimeEvent, RuntimeWork, Work, WorkError};
 use convocate::base::time::Wall;
 use convocate::limits::END_NEWS_PATIENCE;
 use convocate::rpc::event::EventType;
@@ -184,7 +184,7 @@ fn a_listing_that_is_older_than_an_operation_says_nothing_about_it() {
     host.opened(terminal);
     host.told();
     let list = host.line(r#"{"op":"list","params":null}"#);
-    let (listing, _) = host.take(|work| format!("{work:?}").contains("Survey"));
+    let (listing, _) = host.take(|work| *work == Work::Runtime(RuntimeWork::List));
     host.settle();
     let kill = host.op("kill", id);
     host.settle();

@@ -16,7 +16,6 @@
 //! | [`rpc`] | the wire types of the three subsystems |
 //! | [`agent`] | the agent's decisions, and its driver `agent::serve` |
 //! | [`fleet`] | the shell host's side of the agents, and its driver `fleet::run` |
-//! | [`fleet_driver`] | joins a fleet to its streams, for `fleet::run` and `status::serve` |
 //! | [`status`] | the hub: the state of all agents on the shell host, and its subscribers |
 //! | [`provision`] | steps that turn a machine into a host; drivers `run` (here) and `remote` |
 //! | [`tui`] | the operator's screen: keys, model, update, view |
@@ -46,7 +45,6 @@ pub(crate) mod daemon;
 pub mod docker;
 pub mod exit;
 pub mod fleet;
-pub(crate) mod fleet_driver;
 pub mod io;
 pub mod limits;
 pub mod log;

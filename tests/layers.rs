@@ -59,6 +59,7 @@ const LAYERS: &[Layer] = &[
     layer("io", &["limits", "base"]),
     // What two drivers have in common: SSH on the world's sockets, below the cores.
     layer("daemon", &["limits", "paths", "base", "log", "ssh", "io"]),
+    // `fleet/driver.rs`, which two drivers use.
     layer("fleet_driver", &["limits", "base", "fleet", "io"]),
     // What joins a core to the world, and what joins those.
     layer(DRIVER, DRIVER_IMPORTS),
@@ -221,6 +222,7 @@ impl Module {
 
 fn layer_of(names: &[String]) -> &str {
     match names {
+        [fleet, driver, ..] if fleet == "fleet" && driver == "driver" => "fleet_driver",
         [core, workflow, ..] if core == "provision" && workflow == WORKFLOW => WORKFLOW,
         [core, driver, ..]
             if CORES.contains(&core.as_str()) && DRIVERS.contains(&driver.as_str()) =>

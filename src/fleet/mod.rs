@@ -17,6 +17,7 @@
 
 pub mod attach;
 pub mod connection;
+pub(crate) mod driver;
 #[expect(clippy::module_inception, reason = "the fleet is what this layer is about")]
 pub mod fleet;
 pub mod listing;

@@ -259,7 +259,7 @@ impl ContainerdEngine {
             .split_whitespace()
             .find_map(|word| word.split_once('.').and_then(|(major, _)| major.parse::<u32>().ok()));
         let is_there = version.is_some_and(|version| version >= ContainerdEngine::SINCE);
-        (!is_there).then(|| format!("docker: no containerd image store in {}", said.trim()))
+        (!is_there).then(|| format!("containerd store: not in {}", said.trim()))
     }
 
     fn start() -> ContainerdEngine {

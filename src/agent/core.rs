@@ -19,7 +19,7 @@
 mod queries;
 mod runtime_events;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde_json::json;
 
@@ -35,6 +35,7 @@ use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::state::{AgentState, Terminal, TerminalState};
 use super::work::{Outcome, RuntimeEvent, WorkError};
 use crate::base::rng::Rng;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
 use crate::limits::{SESSIONS_MAX, TERMINALS_MAX};
@@ -46,9 +47,9 @@ use crate::rpc::call::{Call, CloneSession, Create};
 pub struct Agent {
     state: AgentState,
     /// Operations in flight, by the session that each one occupies.
-    jobs: BTreeMap<Uuid, (Job, Stage)>,
+    jobs: SortedMap<Uuid, (Job, Stage)>,
     /// Whose work is whose. A job has one piece of work at a time, or waits for the listing.
-    works: BTreeMap<WorkId, Uuid>,
+    works: SortedMap<WorkId, Uuid>,
     listing: Listing,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
@@ -80,8 +81,8 @@ impl Agent {
         listing.want(&mut state.actions, now.mono, None);
         Agent {
             state,
-            jobs: BTreeMap::new(),
-            works: BTreeMap::new(),
+            jobs: SortedMap::new(),
+            works: SortedMap::new(),
             listing,
             gone: None,
             mode: Mode::Serving,

@@ -3,11 +3,11 @@
 //! What the core counts and what the driver has read go in, what stands in a heartbeat comes out.
 //! It reads nothing itself.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 
@@ -39,7 +39,7 @@ pub(crate) struct Heartbeat {
     pub(crate) load: Load,
     /// By session: thousandths of a processor since the last heartbeat, if there was one, and bytes
     /// of memory.
-    pub(crate) usage: BTreeMap<Uuid, (Option<u64>, u64)>,
+    pub(crate) usage: SortedMap<Uuid, (Option<u64>, u64)>,
     /// Whole days until the certificate for logs ends, less than none if it has; `None` if there is
     /// no certificate.
     pub(crate) certificate_days_left: Option<i64>,
@@ -67,7 +67,7 @@ impl Heartbeat {
 /// Makes shares of processors out of counters that only grow.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    read: BTreeMap<Uuid, (Mono, Duration)>,
+    read: SortedMap<Uuid, (Mono, Duration)>,
 }
 
 impl Meter {
@@ -76,7 +76,7 @@ impl Meter {
         &mut self,
         now: Mono,
         used: impl Iterator<Item = Used>,
-    ) -> BTreeMap<Uuid, (Option<u64>, u64)> {
+    ) -> SortedMap<Uuid, (Option<u64>, u64)> {
         let before = std::mem::take(&mut self.read);
         used.map(|used| {
             self.read.insert(used.id, (now, used.cpu));
@@ -116,19 +116,19 @@ mod tests {
     fn a_share_needs_two_readings_of_one_container() {
         let mut meter = Meter::default();
         let first = meter.measure(at(10), [used('1', 500, 7), used('2', 0, 8)].into_iter());
-        assert_eq!(first, BTreeMap::from([(id('1'), (None, 7)), (id('2'), (None, 8))]));
+        assert_eq!(first, SortedMap::from_iter([(id('1'), (None, 7)), (id('2'), (None, 8))]));
         let second = meter.measure(at(40), [used('1', 15_500, 9)].into_iter());
-        assert_eq!(second, BTreeMap::from([(id('1'), (Some(500), 9))]));
+        assert_eq!(second, SortedMap::from_iter([(id('1'), (Some(500), 9))]));
         // Started again meanwhile; and one that was away counts anew.
         let third = meter.measure(at(70), [used('1', 100, 9), used('2', 60_000, 8)].into_iter());
-        assert_eq!(third, BTreeMap::from([(id('1'), (None, 9)), (id('2'), (None, 8))]));
+        assert_eq!(third, SortedMap::from_iter([(id('1'), (None, 9)), (id('2'), (None, 8))]));
         assert_eq!(meter.measure(at(70), [used('1', 100, 9)].into_iter())[&id('1')], (None, 9));
     }
 
     #[test]
     fn what_is_not_known_is_not_told() {
         let load = Load { sessions: 2, running: 1, attached: 0, operations: 0 };
-        let mut beat = Heartbeat { load, usage: BTreeMap::new(), certificate_days_left: None };
+        let mut beat = Heartbeat { load, usage: SortedMap::new(), certificate_days_left: None };
         let counts = json!({ "sessions": 2, "running": 1, "attached": 0, "operations": 0 });
         assert_eq!(beat.to_value(), counts);
         beat.usage.insert(id('1'), (Some(250), 1 << 20));

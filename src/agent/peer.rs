@@ -8,12 +8,13 @@
 //! The driver's turn is that of any [`Endpoint`], then [`Peer::poll_event`] until it gives nothing;
 //! after each method too.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::relay::{Inflow, Relay};
 use crate::base::endpoint::Endpoint;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 use crate::rpc::call::Call;
@@ -35,7 +36,7 @@ const EXIT_REFUSED: u32 = 255;
 #[derive(Debug)]
 pub struct Peer {
     conn: Conn,
-    channels: BTreeMap<ChannelId, Channel>,
+    channels: SortedMap<ChannelId, Channel>,
     events: VecDeque<PeerEvent>,
     now: Mono,
 }
@@ -85,7 +86,7 @@ impl Peer {
     pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Mono) -> Peer {
         Peer {
             conn: Conn::server(config, seed, now),
-            channels: BTreeMap::new(),
+            channels: SortedMap::new(),
             events: VecDeque::new(),
             now,
         }

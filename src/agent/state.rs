@@ -6,7 +6,6 @@
 //! once.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use super::reservations::{ReservationError, Reservations};
 use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::work::{Outcome, Running};
 use crate::base::rng::Rng;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::END_NEWS_PATIENCE;
@@ -34,9 +34,9 @@ const LOST: End = End { cause: Cause::Lost, exit_code: None };
 #[derive(Debug)]
 pub(super) struct AgentState {
     pub(super) config: Config,
-    pub(super) sessions: BTreeMap<Uuid, Session>,
+    pub(super) sessions: SortedMap<Uuid, Session>,
     pub(super) reservations: Reservations,
-    pub(super) terminals: BTreeMap<TerminalId, Terminal>,
+    pub(super) terminals: SortedMap<TerminalId, Terminal>,
     pub(super) deleted_homes: DeletedHomes,
     /// What runs under the runtime without a home here. Not ours, but the host's load.
     pub(super) orphans: Vec<Running>,
@@ -44,7 +44,7 @@ pub(super) struct AgentState {
     pub(super) listed_at: Option<Wall>,
     /// Sessions that a listing has found ended before the runtime said how, and until when their
     /// events wait for that.
-    unexplained: BTreeMap<Uuid, Mono>,
+    unexplained: SortedMap<Uuid, Mono>,
     pub(super) rng: Rng,
     pub(super) actions: ActionQueue,
 }
@@ -68,13 +68,13 @@ impl AgentState {
     pub(super) fn new(config: Config, rng: Rng) -> AgentState {
         AgentState {
             config,
-            sessions: BTreeMap::new(),
+            sessions: SortedMap::new(),
             reservations: Reservations::default(),
-            terminals: BTreeMap::new(),
+            terminals: SortedMap::new(),
             deleted_homes: DeletedHomes::default(),
             orphans: Vec::new(),
             listed_at: None,
-            unexplained: BTreeMap::new(),
+            unexplained: SortedMap::new(),
             rng,
             actions: ActionQueue::default(),
         }
@@ -319,7 +319,7 @@ impl AgentState {
         asked: WorkId,
         found: Vec<Running>,
     ) -> Vec<Uuid> {
-        let mut found: BTreeMap<Uuid, Running> =
+        let mut found: SortedMap<Uuid, Running> =
             found.into_iter().map(|running| (running.id, running)).collect();
         let mut first_seen = Vec::new();
         let ids: Vec<Uuid> = self.sessions.keys().copied().collect();

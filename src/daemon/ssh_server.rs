@@ -7,7 +7,7 @@
 //! The daemon's turn: [`SshServer::ready`] for what the reactor reported, then for those of
 //! [`SshServer::take_touched`] receive, act on the events, and send.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::authorized_keys::{KeyFile, Refreshed};
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::io::disk::DiskError;
 use crate::io::entropy;
@@ -51,7 +52,7 @@ pub(crate) struct SshServer<P, I> {
     config: Arc<ServerConfig>,
     keys: KeyFile<I>,
     /// In boxes: a tree's nodes have room for eleven, and half of it is empty.
-    connections: BTreeMap<Key, Box<Connection<P, I>>>,
+    connections: SortedMap<Key, Box<Connection<P, I>>>,
     /// Those that have something to do in this turn.
     touched: BTreeSet<Key>,
     /// Those that may have events: bytes have come, or they were acted on.
@@ -82,7 +83,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             limiter: ConnectionLimiter::new(),
             config: Arc::new(config),
             keys,
-            connections: BTreeMap::new(),
+            connections: SortedMap::new(),
             touched: BTreeSet::new(),
             eventful: BTreeSet::new(),
         }

@@ -3,10 +3,10 @@
 //! A call of the command line has one, and so has the status listener, which asks agents for their
 //! sessions. Each has a loop and a reactor of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::fleet::connection::{Mode, StreamAction};
 use crate::fleet::fleet::Fleet;
@@ -20,7 +20,7 @@ use crate::io::reactor::{Reactor, Ready};
 pub(crate) struct FleetDriver {
     pub(crate) fleet: Fleet,
     pub(crate) dialler: Dialler,
-    outbound: BTreeMap<Key, Outbound>,
+    outbound: SortedMap<Key, Outbound>,
 }
 
 impl FleetDriver {
@@ -29,7 +29,7 @@ impl FleetDriver {
         FleetDriver {
             fleet: Fleet::new(mode, entropy::seed()),
             dialler: Dialler::new(wakes),
-            outbound: BTreeMap::new(),
+            outbound: SortedMap::new(),
         }
     }
 

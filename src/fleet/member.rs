@@ -7,7 +7,7 @@
 //!
 //! The owner may open channels of its own (a terminal); their events are passed through.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::base::endpoint::Endpoint;
 use crate::base::lines::Lines;
 use crate::base::slots::{Key, Slots};
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
 use crate::fleet::connection::{
@@ -123,7 +124,7 @@ pub struct Member {
     connection: Connection,
     requests: Slots<PendingRequest>,
     /// Live channels; one that is not here is on its way out and nobody's.
-    channels: BTreeMap<ChannelId, ChannelUse>,
+    channels: SortedMap<ChannelId, ChannelUse>,
     events: VecDeque<MemberEvent>,
 }
 
@@ -133,7 +134,7 @@ impl Member {
         Member {
             connection: Connection::new(agent, mode, seed, now),
             requests: Slots::new(MEMBER_REQUESTS_MAX),
-            channels: BTreeMap::new(),
+            channels: SortedMap::new(),
             events: VecDeque::new(),
         }
     }

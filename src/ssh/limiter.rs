@@ -6,11 +6,11 @@
 //! with time; above a threshold its connections are refused at once. A mistyped key now and then
 //! never gets there.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::limits::{
     SSH_CONNECTIONS_MAX, SSH_PENALIZED_ADDRESSES_MAX, SSH_PENALTY_MAX, SSH_PENALTY_STEP,
@@ -20,9 +20,9 @@ use crate::limits::{
 #[derive(Debug, Default)]
 pub struct ConnectionLimiter {
     authenticated: usize,
-    unauthenticated: BTreeMap<IpAddr, usize>,
+    unauthenticated: SortedMap<IpAddr, usize>,
     /// When each address's penalty has decayed to nothing.
-    penalties: BTreeMap<IpAddr, Mono>,
+    penalties: SortedMap<IpAddr, Mono>,
 }
 
 /// Why a connection is closed before anything was sent.
@@ -64,7 +64,7 @@ impl ConnectionLimiter {
         if from_address >= SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
             return Err(ConnectionRefused::UnauthenticatedAddress);
         }
-        *self.unauthenticated.entry(address).or_default() += 1;
+        *self.unauthenticated.get_or_insert_with(address, Default::default) += 1;
         Ok(())
     }
 

@@ -5,12 +5,12 @@
 //! ([`Cluster::due`]), the silent ones more and more rarely. What cannot be had now is never
 //! guessed: its state is [`SessionState::Unknown`], with the age of the news.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::messages::{Enrolled, HostFiles};
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::{LocalHome, SessionState};
@@ -28,7 +28,7 @@ use crate::status::snapshot::AgentSnapshot;
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
     /// By id. An orphan's directory belongs to none.
-    pub(crate) agents: BTreeMap<String, Agent>,
+    pub(crate) agents: SortedMap<String, Agent>,
     /// Session directories on this host that no agent owns, as far as is known.
     pub(crate) homes: Vec<LocalHome>,
     /// What is wrong with entries of the registry.
@@ -144,8 +144,9 @@ impl Cluster {
         }
         for enrolled in news.agents {
             let id = enrolled.id.clone();
-            let agent = self.agents.entry(id.as_str().to_owned());
-            agent.or_insert_with(|| Agent::new(id)).enrolled = Some(enrolled);
+            let agent =
+                self.agents.get_or_insert_with(id.as_str().to_owned(), || Agent::new(id));
+            agent.enrolled = Some(enrolled);
         }
         self.agents.retain(|_, agent| agent.enrolled.is_some() || agent.is_in_hub);
         (self.homes, self.problems) = (news.homes, news.problems);
@@ -324,7 +325,7 @@ impl Cluster {
 
     fn agent_or_new(&mut self, id: &str) -> Option<&mut Agent> {
         let parsed = AgentId::parse(id).ok()?;
-        Some(self.agents.entry(id.to_owned()).or_insert_with(|| Agent::new(parsed)))
+        Some(self.agents.get_or_insert_with(id.to_owned(), || Agent::new(parsed)))
     }
 }
 

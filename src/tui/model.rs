@@ -4,7 +4,7 @@
 //! the person stands, the open dialog, what is under way and what was said. It decides nothing by
 //! itself: [`super::update`] changes it, [`super::view`] draws it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::bindings::{Command, Need};
 use super::cluster::{Agent, Cluster};
@@ -17,6 +17,7 @@ use super::ops::{OpenRequests, Target};
 use super::page::Page;
 use super::paint::Look;
 use super::row::{SessionKey, SessionRow, TableLine};
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::SessionState;
@@ -93,9 +94,9 @@ pub struct Model {
     pub page: Page,
     pub(crate) page_before: Page,
     /// Where one stands on each page.
-    pub(crate) lists: BTreeMap<Page, List>,
+    pub(crate) lists: SortedMap<Page, List>,
     /// What each page is filtered by.
-    pub(crate) filters: BTreeMap<Page, Input>,
+    pub(crate) filters: SortedMap<Page, Input>,
     /// Whether the filter is being typed.
     pub(crate) is_typing: bool,
     /// How the table is ordered.
@@ -104,9 +105,9 @@ pub struct Model {
     pub selected: Option<SessionKey>,
     pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
-    pub(crate) counts: BTreeMap<SessionState, usize>,
+    pub(crate) counts: SortedMap<SessionState, usize>,
     /// Directories that no agent owns.
-    pub(crate) orphans: BTreeMap<Uuid, SessionState>,
+    pub(crate) orphans: SortedMap<Uuid, SessionState>,
     pub dialog: Option<Dialog>,
     /// What is under way.
     pub(crate) requests: OpenRequests,
@@ -144,15 +145,15 @@ impl Model {
             cluster: Cluster::default(),
             page: Page::Sessions,
             page_before: Page::Sessions,
-            lists: BTreeMap::new(),
-            filters: BTreeMap::new(),
+            lists: SortedMap::new(),
+            filters: SortedMap::new(),
             is_typing: false,
             order: Order { column: ACCESS, is_inverted: false, is_grouped: false },
             items: Vec::new(),
             selected: None,
             agent: None,
-            counts: BTreeMap::new(),
-            orphans: BTreeMap::new(),
+            counts: SortedMap::new(),
+            orphans: SortedMap::new(),
             dialog: None,
             requests: OpenRequests::default(),
             messages: VecDeque::new(),
@@ -281,7 +282,7 @@ impl Model {
         }
         self.event_rows.push_back(row);
         // Who reads an older one goes on reading it.
-        let list = self.lists.entry(Page::Events).or_default();
+        let list = self.lists.get_or_insert_with(Page::Events, Default::default);
         if list.at > 0 {
             list.step(1, usize::MAX);
             list.top += 1;

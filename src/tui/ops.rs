@@ -1,8 +1,7 @@
 //! What agents were asked and have not answered yet.
 
-use std::collections::BTreeMap;
-
 use super::messages::ScreenRequestId;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::fleet::registry::AgentId;
@@ -50,7 +49,7 @@ pub(crate) enum ScreenRequest {
 #[derive(Debug, Default)]
 pub(crate) struct OpenRequests {
     next: u64,
-    open: BTreeMap<ScreenRequestId, ScreenRequest>,
+    open: SortedMap<ScreenRequestId, ScreenRequest>,
 }
 
 /// Words for an op: the doing, and the done.

@@ -1,12 +1,11 @@
 //! Which lines each page has, which of them are in view, and which is selected.
 
-use std::collections::BTreeMap;
-
 use super::columns::COLUMNS;
 use super::model::{Model, Order, matches};
 use super::page::Page;
 use super::row::{SessionKey, SessionRow, TableLine};
 use super::view;
+use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::SessionState;
 
@@ -38,9 +37,9 @@ impl Model {
         let state = if is_sure { SessionState::Orphan } else { SessionState::Unknown };
         self.orphans = orphans.into_iter().map(|home| (home.id, state)).collect();
         let mut rows = self.all_rows();
-        let mut counts = BTreeMap::new();
+        let mut counts = SortedMap::new();
         for row in &rows {
-            *counts.entry(row.state).or_default() += 1;
+            *counts.get_or_insert_with(row.state, Default::default) += 1;
         }
         let words = self.filter_words(Page::Sessions);
         rows.retain(|row| words.is_empty() || matches(&words, &row.haystack()));
@@ -74,14 +73,14 @@ impl Model {
     fn follow_selected(&mut self) {
         let is_selected = |item: &TableLine| matches!(item, TableLine::Session(at) if Some(at) == self.selected.as_ref());
         let found = self.items.iter().position(is_selected);
-        let list = self.lists.entry(Page::Sessions).or_default();
+        let list = self.lists.get_or_insert_with(Page::Sessions, Default::default);
         list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));
         self.select_session(1);
     }
 
     /// Selects the session at the cursor; from a group's title the next one in this direction.
     pub(super) fn select_session(&mut self, direction: isize) {
-        let list = self.lists.entry(Page::Sessions).or_default();
+        let list = self.lists.get_or_insert_with(Page::Sessions, Default::default);
         let session_at = |at: &usize| matches!(self.items.get(*at), Some(TableLine::Session(_)));
         let ahead = (list.at..self.items.len()).find(session_at);
         let behind = (0..list.at).rfind(session_at);
@@ -99,7 +98,7 @@ impl Model {
         let rows = view::layout(self).body.rows;
         let len = self.len_of(self.page);
         let page = self.page;
-        let list = self.lists.entry(page).or_default();
+        let list = self.lists.get_or_insert_with(page, Default::default);
         match page.is_list() {
             true => list.show(len, rows),
             false => list.scroll(0, len, rows),

@@ -9,11 +9,11 @@
 //! The Engine tells an end before its own list knows it, and holds the container's lock between the
 //! two. So an end is told after a call on that container was answered: then a listing sees it too.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::description::{LABEL_SESSION, running, session_id};
 use crate::agent::work::RuntimeEvent;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::docker::events::DockerEvent;
@@ -31,9 +31,9 @@ pub(crate) const EXIT_ASKED: i32 = 143;
 #[derive(Debug, Default)]
 pub struct RuntimeEvents {
     /// At most [`SESSIONS_MAX`].
-    killed_for_memory: BTreeMap<Uuid, Wall>,
+    killed_for_memory: SortedMap<Uuid, Wall>,
     /// The containers whose restart is being cancelled, at most [`SESSIONS_MAX`].
-    ended: BTreeMap<Uuid, String>,
+    ended: SortedMap<Uuid, String>,
 }
 
 /// What an event means.

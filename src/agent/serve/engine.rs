@@ -4,7 +4,7 @@
 //! again. One more connection follows the events, for as long as the Engine is there; losing it
 //! means that the Engine is gone, and it is dialled again until it is back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::registry::{Owner, Registry};
@@ -17,6 +17,7 @@ use crate::agent::work::{RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
 use crate::docker::events::EventStream;
@@ -34,7 +35,7 @@ use crate::limits::{
 pub(super) struct DockerRuntime {
     socket: PathBuf,
     host: Host,
-    links: BTreeMap<Key, (Link<DockerConn>, Purpose)>,
+    links: SortedMap<Key, (Link<DockerConn>, Purpose)>,
     /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
     waiting: VecDeque<(DockerRequest, Purpose)>,
     runtime_events: RuntimeEvents,
@@ -64,7 +65,7 @@ impl DockerRuntime {
         DockerRuntime {
             socket,
             host,
-            links: BTreeMap::new(),
+            links: SortedMap::new(),
             waiting: VecDeque::new(),
             runtime_events: RuntimeEvents::new(),
             events: EventStream::new(),

@@ -1,12 +1,13 @@
 //! What is on disk when the agent starts: sessions, locks, drafts of homes and locks that never
 //! became whole, and homes of deleted sessions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
 use crate::agent::config::Found;
 use crate::agent::lock::{FoundLock, LockFile, LockOwner};
+use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Links};
 use crate::io::process::ProcessWatch;
@@ -30,7 +31,7 @@ pub(super) struct Scan {
 /// When the directory of homes cannot be read.
 pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let mut seen: BTreeMap<Uuid, (bool, bool)> = BTreeMap::new();
+    let mut seen: SortedMap<Uuid, (bool, bool)> = SortedMap::new();
     for entry in fs::read_dir(paths.sessions())? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
@@ -44,9 +45,9 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
         } else if is_torn_lock(name) {
             scan.note(disk::remove_tree(&paths.sessions().join(name)));
         } else if let Some(Ok(id)) = name.strip_suffix(LOCK_SUFFIX).map(Uuid::parse) {
-            seen.entry(id).or_default().1 = true;
+            seen.get_or_insert_with(id, Default::default).1 = true;
         } else if let Ok(id) = Uuid::parse(name) {
-            seen.entry(id).or_default().0 = true;
+            seen.get_or_insert_with(id, Default::default).0 = true;
         }
     }
     if seen.len() > SESSIONS_MAX {

@@ -8,7 +8,7 @@
 //! Bytes stay where they are until the other side has room for them, so a slow peer or a slow
 //! session holds nothing but its own window.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::peers::Peers;
 use super::registry::{Owner, Registry};
@@ -19,6 +19,7 @@ use crate::agent::action::{TerminalId, TerminalPlan};
 use crate::agent::core::Agent;
 use crate::agent::docker::Reply;
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now};
 use crate::io::link::Next;
 use crate::io::reactor::Ready;
@@ -29,8 +30,8 @@ use crate::ssh::ChannelId;
 /// All terminals, by the key that their descriptors are watched under.
 #[derive(Debug, Default)]
 pub(super) struct Terminals {
-    terminals: BTreeMap<Key, Terminal>,
-    by_channel: BTreeMap<(Key, ChannelId), Key>,
+    terminals: SortedMap<Key, Terminal>,
+    by_channel: SortedMap<(Key, ChannelId), Key>,
     /// Those that have something to do in this turn.
     touched: BTreeSet<Key>,
 }

@@ -4,7 +4,7 @@
 //! server's end is seen at its process, at once and without asking. Servers that an earlier agent
 //! started are found by their sockets, and no listing is answered before all of them were asked.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::agent::action::{TerminalPlan, WorkId};
 use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Tmux, start_error};
 use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::io::child::{Child, Next, Report};
@@ -28,9 +29,9 @@ use crate::paths::Paths;
 pub(super) struct TmuxRuntime {
     paths: Paths,
     conf: PathBuf,
-    servers: BTreeMap<Uuid, Watched>,
-    children: BTreeMap<Key, (Child, Task)>,
-    endings: BTreeMap<Key, Ending>,
+    servers: SortedMap<Uuid, Watched>,
+    children: SortedMap<Key, (Child, Task)>,
+    endings: SortedMap<Key, Ending>,
     /// Servers of before that have not answered yet.
     adopting: usize,
     listings: Vec<WorkId>,
@@ -75,9 +76,9 @@ impl TmuxRuntime {
         let mut runtime = TmuxRuntime {
             paths: paths.clone(),
             conf: paths.tmux_conf(),
-            servers: BTreeMap::new(),
-            children: BTreeMap::new(),
-            endings: BTreeMap::new(),
+            servers: SortedMap::new(),
+            children: SortedMap::new(),
+            endings: SortedMap::new(),
             adopting: 0,
             listings: Vec::new(),
             reports: VecDeque::new(),

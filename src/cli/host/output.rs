@@ -1,10 +1,10 @@
 //! What happens on hosts, as lines: for a person, and as JSON for a program.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ pub(crate) struct HostOutput<'a, 'b> {
     is_json: bool,
     detail: Detail,
     /// When a person was last told of a transfer, since its begin, by host.
-    last_progress: BTreeMap<String, Duration>,
+    last_progress: SortedMap<String, Duration>,
 }
 
 /// What of the steps is shown.
@@ -38,7 +38,7 @@ pub(crate) enum Detail {
 
 impl<'a, 'b> HostOutput<'a, 'b> {
     pub(crate) fn new(out: &'a mut Out<'b>, is_json: bool, detail: Detail) -> HostOutput<'a, 'b> {
-        HostOutput { out, is_json, detail, last_progress: BTreeMap::new() }
+        HostOutput { out, is_json, detail, last_progress: SortedMap::new() }
     }
 
     /// Writes an event; whether somebody reads it.

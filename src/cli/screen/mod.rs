@@ -7,11 +7,11 @@
 mod hub;
 mod terminal;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::SystemTime;
 
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
@@ -68,7 +68,7 @@ struct ScreenDriver<'a> {
     model: Model,
     decoder: Decoder,
     painter: Painter,
-    requests: BTreeMap<FleetRequestId, ScreenRequestId>,
+    requests: SortedMap<FleetRequestId, ScreenRequestId>,
     /// Requests that could not be sent, and why.
     not_sent: Vec<(ScreenRequestId, String)>,
     /// The `attach` that has the terminal now.
@@ -96,7 +96,7 @@ impl<'a> ScreenDriver<'a> {
             root,
             decoder: Decoder::default(),
             painter: Painter::new(look),
-            requests: BTreeMap::new(),
+            requests: SortedMap::new(),
             not_sent: Vec::new(),
             attach: None,
             registry_due: Mono::ZERO,

@@ -7,7 +7,7 @@ mod load;
 mod steady;
 mod terminal;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Wall};
 use crate::fleet::attach::AttachEnd;
 use crate::fleet::connection::{ConnectionStatus, Mode};
@@ -53,8 +54,8 @@ pub(crate) struct Runner {
     clock: Clock,
     reactor: Reactor,
     driver: FleetDriver,
-    members: BTreeMap<AgentId, Key>,
-    ready_since: BTreeMap<Key, Mono>,
+    members: SortedMap<AgentId, Key>,
+    ready_since: SortedMap<Key, Mono>,
     events: Vec<Ready>,
     /// Answers that nobody has taken yet.
     replies: VecDeque<(FleetRequestId, Result<Value, RequestError>)>,
@@ -71,8 +72,8 @@ impl Runner {
             clock: Clock::new(),
             reactor: Reactor::new().map_err(|error| format!("cannot wait for events: {error}"))?,
             driver: FleetDriver::new(Mode::Once, RESOLVER),
-            members: BTreeMap::new(),
-            ready_since: BTreeMap::new(),
+            members: SortedMap::new(),
+            ready_since: SortedMap::new(),
             events: Vec::new(),
             replies: VecDeque::new(),
         })
@@ -250,5 +251,5 @@ impl Runner {
 struct Survey {
     replies: Vec<Reply>,
     /// Which reply and which of its answers a request is for.
-    open: BTreeMap<FleetRequestId, (usize, usize)>,
+    open: SortedMap<FleetRequestId, (usize, usize)>,
 }

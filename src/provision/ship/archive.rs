@@ -4,13 +4,14 @@
 //! stands behind them. A configuration says the diff ID of each layer in the same order. So one
 //! reading of the archive tells which file is which layer, and a second one can leave files out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::json;
 
 use super::entries::{EntryPiece, EntryReader};
 use super::tar::TarFault;
+use crate::base::sorted_map::SortedMap;
 use crate::base::ustar;
 use crate::limits::SHIP_CONFIGURATION_BYTES_MAX;
 
@@ -24,12 +25,12 @@ pub(crate) struct ArchivedImage {
     /// The image's configuration, as it is.
     pub(crate) configuration: Vec<u8>,
     /// The file of each layer and its size, by diff ID.
-    layers: BTreeMap<String, (String, u64)>,
+    layers: SortedMap<String, (String, u64)>,
 }
 
 impl ArchivedImage {
     /// The files that are the layers `digests`, and the diff ID of each.
-    pub(crate) fn files(&self, digests: &BTreeSet<&String>) -> BTreeMap<String, String> {
+    pub(crate) fn files(&self, digests: &BTreeSet<&String>) -> SortedMap<String, String> {
         let wanted = self.layers.iter().filter(|(digest, _)| digests.contains(digest));
         wanted.map(|(digest, (file, _))| (file.clone(), digest.clone())).collect()
     }
@@ -83,7 +84,7 @@ pub(crate) struct ArchiveScan<'a> {
     digests: &'a [String],
     entries: EntryReader,
     /// The size of each file.
-    sizes: BTreeMap<String, u64>,
+    sizes: SortedMap<String, u64>,
     /// The file that passes, if it may be one of the two that are looked at.
     open: Option<OpenFile>,
     configuration: Option<(String, Vec<u8>)>,
@@ -103,7 +104,7 @@ impl<'a> ArchiveScan<'a> {
         ArchiveScan {
             digests,
             entries: EntryReader::default(),
-            sizes: BTreeMap::new(),
+            sizes: SortedMap::new(),
             open: None,
             configuration: None,
             manifest: Vec::new(),
@@ -171,7 +172,7 @@ impl<'a> ArchiveScan<'a> {
         if image.layers.len() != self.digests.len() {
             return None;
         }
-        let mut layers = BTreeMap::new();
+        let mut layers = SortedMap::new();
         for (digest, file) in self.digests.iter().zip(image.layers) {
             // A layer that occurs twice is a file and a link to it in the older layout.
             if let Some(&size) = self.sizes.get(&file) {
@@ -285,7 +286,7 @@ pub(super) mod tests {
             let image = scan(&bytes, &digests).expect("it is there");
             assert_eq!(image.configuration, configuration().as_bytes());
             let (held, sent) = divide(&digests, 3);
-            assert_eq!(image.files(&sent), [(last.to_owned(), digests[3].clone())].into());
+            assert_eq!(image.files(&sent), SortedMap::from_iter([(last.to_owned(), digests[3].clone())]));
             assert_eq!(
                 (image.files(&held)[first].clone(), image.size(&held)),
                 (digests[0].clone(), 1400)

@@ -3,25 +3,24 @@
 //!
 //! Bytes go in as they come, and the wanted ones come out at once.
 
-use std::collections::BTreeMap;
-
 use super::archive::layer_head;
 use super::entries::{EntryPiece, EntryReader};
 use super::tar::TarFault;
+use crate::base::sorted_map::SortedMap;
 use crate::base::ustar;
 
 #[derive(Debug)]
 pub(crate) struct LayerFilter {
     entries: EntryReader,
     /// Files that are wanted and have not come yet, and the diff ID of each.
-    wanted: BTreeMap<String, String>,
+    wanted: SortedMap<String, String>,
     /// The size of the layer that passes, and what of it is still to come.
     passing: Option<(u64, u64)>,
 }
 
 impl LayerFilter {
     /// Lets through the layers in these files, each with its diff ID.
-    pub(crate) fn new(wanted: BTreeMap<String, String>) -> LayerFilter {
+    pub(crate) fn new(wanted: SortedMap<String, String>) -> LayerFilter {
         LayerFilter { entries: EntryReader::default(), wanted, passing: None }
     }
 
@@ -122,7 +121,7 @@ mod tests {
     #[test]
     fn a_layer_that_does_not_come_is_missed() {
         let bytes = archive(Layout::Oci);
-        let wanted = BTreeMap::from([("blobs/sha256/none".to_owned(), digests().remove(0))]);
+        let wanted = SortedMap::from_iter([("blobs/sha256/none".to_owned(), digests().remove(0))]);
         let mut filter = LayerFilter::new(wanted);
         assert_eq!(filter.finish(), Err(TarFault::Cut));
         filter.push(&bytes, &mut Vec::new()).unwrap();

@@ -7,7 +7,6 @@
 //! What lies where decides what is left to do, so the same call goes on wherever one was cut
 //! short. A home here goes only when the agent lists it; erasing begins with setting it aside.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -19,6 +18,7 @@ use serde_json::Value;
 
 use super::{WorkflowError, block_signals, connect};
 use crate::agent::docker::description::session_id;
+use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::docker::call;
 use crate::fleet::registry::AgentId;
@@ -94,7 +94,7 @@ impl From<WorkflowError> for BringError {
 struct Migration<'a, 'b> {
     paths: &'a Paths,
     agent: &'a AgentId,
-    owners: BTreeMap<Uuid, AgentId>,
+    owners: SortedMap<Uuid, AgentId>,
     running: Vec<Uuid>,
     host: HostSession<'a>,
     tell: &'a mut Tell<'b>,
@@ -136,13 +136,13 @@ fn check_other_host(paths: &Paths, id: &AgentId) -> Result<(), WorkflowError> {
 fn owners(
     runner: &mut Runner,
     tell: &mut Tell<'_>,
-) -> Result<BTreeMap<Uuid, AgentId>, WorkflowError> {
+) -> Result<SortedMap<Uuid, AgentId>, WorkflowError> {
     if let Some(problem) = runner.registry().problems.first() {
         return Err(WorkflowError::Failed(problem.to_string()));
     }
     let all: Vec<AgentId> = runner.registry().agents.iter().map(|agent| agent.id.clone()).collect();
     let asked = runner.survey(&all, &[Call::List], |_| SURVEY_TIMEOUT, |_| false);
-    let mut owners = BTreeMap::new();
+    let mut owners = SortedMap::new();
     let mut silent = None;
     for reply in asked.map_err(WorkflowError::Failed)? {
         let id = reply.agent.id.clone();

@@ -1,6 +1,6 @@
 //! The connections of tcp/223: which agent each one is, and its bytes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Owner, Registry};
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now};
 use crate::daemon::authorized_keys::KeyFile;
 use crate::daemon::ssh_server::{ServerPeer, SshServer};
@@ -51,9 +52,9 @@ impl ServerPeer for Peer {
 pub(super) struct AgentConnections {
     server: SshServer<Peer, AgentId>,
     /// The connection that speaks for each agent.
-    speakers: BTreeMap<AgentId, Key>,
+    speakers: SortedMap<AgentId, Key>,
     /// From where each agent has connected last.
-    addresses: BTreeMap<AgentId, IpAddr>,
+    addresses: SortedMap<AgentId, IpAddr>,
     /// Those that have moved bytes last, the oldest first: their buffers are kept.
     warm: VecDeque<Key>,
     capacity: HubCapacity,
@@ -75,8 +76,8 @@ impl AgentConnections {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> AgentConnections {
         AgentConnections {
             server: SshServer::new(listener, config, KeyFile::new(keys, identify)),
-            speakers: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            speakers: SortedMap::new(),
+            addresses: SortedMap::new(),
             warm: VecDeque::new(),
             capacity: HubCapacity::Free,
             arrivals: Vec::new(),
@@ -88,7 +89,7 @@ impl AgentConnections {
     }
 
     /// From where each agent has connected last.
-    pub(super) fn addresses(&self) -> &BTreeMap<AgentId, IpAddr> {
+    pub(super) fn addresses(&self) -> &SortedMap<AgentId, IpAddr> {
         &self.addresses
     }
 

@@ -3,12 +3,12 @@
 //! An agent's number is that of its `agent-host` file, looked up by a thread if it is a name; until
 //! one is known, the address from which the agent has connected.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::{Address, Host};
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::fleet::registry::Registry as Known;
 use crate::io::disk::{self, DiskError, Links};
@@ -28,7 +28,7 @@ type Looked = (AgentId, Option<IpAddr>);
 pub(super) struct Names {
     writer: Worker<String, Result<(), DiskError>>,
     resolver: Worker<(AgentId, Address), Looked>,
-    places: BTreeMap<AgentId, Place>,
+    places: SortedMap<AgentId, Place>,
     /// When the file is to be written.
     due: Option<Mono>,
     /// What was logged about a file that cannot be written.
@@ -47,7 +47,7 @@ impl Names {
         Ok(Names {
             writer: Worker::start(writer, waker, move |records: String| write(&path, &records))?,
             resolver: Worker::start(resolver, waker, look_up)?,
-            places: BTreeMap::new(),
+            places: SortedMap::new(),
             due: None,
             logged: None,
         })
@@ -98,7 +98,7 @@ impl Names {
     }
 
     /// Has the file written if that is due.
-    pub(super) fn turn(&mut self, now: Mono, hub: &Hub, seen: &BTreeMap<AgentId, IpAddr>) {
+    pub(super) fn turn(&mut self, now: Mono, hub: &Hub, seen: &SortedMap<AgentId, IpAddr>) {
         if self.due.is_none_or(|at| at > now) || self.writer.is_full() {
             return;
         }

@@ -3,11 +3,12 @@
 //! A subscriber holds a place in the hub's history and no bytes, so one that never reads costs the
 //! others nothing. One that sends no more but reads on stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::{Owner, Registry};
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::io::listener::{Entrance, Listener};
 use crate::io::reactor::Ready;
@@ -20,7 +21,7 @@ use crate::status::subscribe::Subscriber;
 /// The socket and the connections that came through it.
 pub(super) struct Subscribers {
     entrance: Entrance,
-    connections: BTreeMap<Key, SubscriberConnection>,
+    connections: SortedMap<Key, SubscriberConnection>,
     touched: BTreeSet<Key>,
 }
 
@@ -49,7 +50,7 @@ impl Subscribers {
     pub(super) fn new(listener: Listener) -> Subscribers {
         Subscribers {
             entrance: Entrance::new(listener),
-            connections: BTreeMap::new(),
+            connections: SortedMap::new(),
             touched: BTreeSet::new(),
         }
     }

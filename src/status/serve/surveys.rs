@@ -4,11 +4,12 @@
 //! whenever the hub doubts what it knows. An answer during which the agent has told events may be
 //! older than these, so it is dropped and asked for again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Owner, Registry};
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now};
 use crate::fleet::connection::Mode;
 use crate::fleet::driver::FleetDriver;
@@ -27,11 +28,11 @@ use crate::status::known::Position;
 /// The connections, and who is to be asked.
 pub(super) struct Surveys {
     driver: FleetDriver,
-    members: BTreeMap<AgentId, Key>,
+    members: SortedMap<AgentId, Key>,
     /// What was asked, and where the agent's events were then.
-    open: BTreeMap<FleetRequestId, (AgentId, Option<Position>)>,
+    open: SortedMap<FleetRequestId, (AgentId, Option<Position>)>,
     /// Who is to be asked, and when.
-    due: BTreeMap<AgentId, Mono>,
+    due: SortedMap<AgentId, Mono>,
 }
 
 impl Surveys {
@@ -39,9 +40,9 @@ impl Surveys {
     pub(super) fn new(wakes: Key) -> Surveys {
         Surveys {
             driver: FleetDriver::new(Mode::Persistent(REDIAL_CAP), wakes),
-            members: BTreeMap::new(),
-            open: BTreeMap::new(),
-            due: BTreeMap::new(),
+            members: SortedMap::new(),
+            open: SortedMap::new(),
+            due: SortedMap::new(),
         }
     }
 

@@ -32,9 +32,9 @@ pub struct Pty {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its width, in cells.
-    pub(crate) columns: u16,
+    pub columns: u16,
     /// Its height, in cells.
-    pub(crate) rows: u16,
+    pub rows: u16,
 }
 
 impl Pty {

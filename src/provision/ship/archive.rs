@@ -286,7 +286,10 @@ pub(super) mod tests {
             let image = scan(&bytes, &digests).expect("it is there");
             assert_eq!(image.configuration, configuration().as_bytes());
             let (held, sent) = divide(&digests, 3);
-            assert_eq!(image.files(&sent), SortedMap::from_iter([(last.to_owned(), digests[3].clone())]));
+            assert_eq!(
+                image.files(&sent),
+                SortedMap::from_iter([(last.to_owned(), digests[3].clone())])
+            );
             assert_eq!(
                 (image.files(&held)[first].clone(), image.size(&held)),
                 (digests[0].clone(), 1400)

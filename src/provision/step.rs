@@ -53,9 +53,9 @@ pub(crate) struct Change {
 
 /// Why a step failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StepFailure {
+pub struct StepFailure {
     /// What happened, to what: one sentence.
-    pub(crate) what: String,
+    pub what: String,
     /// The last lines of the program that failed.
     pub(crate) output: Vec<String>,
     /// What to do next: one sentence; empty if it is enough to run the command again.

@@ -12,7 +12,7 @@ use super::error::X509Error;
 use crate::base::time::Wall;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub enum Trust {
     One(Certificate),
     /// Two, for as long as a rotation lasts.
     Overlap {
@@ -66,7 +66,7 @@ impl Trust {
     }
 
     /// The file of the authorities.
-    pub(crate) fn to_pem(&self) -> String {
+    pub fn to_pem(&self) -> String {
         self.authorities().iter().map(|certificate| certificate.to_pem()).collect()
     }
 

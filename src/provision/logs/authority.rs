@@ -26,29 +26,29 @@ use crate::x509::{
 
 /// The files as they are found; none where there is no file.
 #[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) authorities: Option<String>,
-    pub(crate) key: Option<Zeroizing<String>>,
+pub struct Found {
+    pub authorities: Option<String>,
+    pub key: Option<Zeroizing<String>>,
     /// The key of the authority before.
-    pub(crate) previous_key: Option<Zeroizing<String>>,
-    pub(crate) server_certificate: Option<String>,
-    pub(crate) server_key: Option<Zeroizing<String>>,
+    pub previous_key: Option<Zeroizing<String>>,
+    pub server_certificate: Option<String>,
+    pub server_key: Option<Zeroizing<String>>,
 }
 
 /// The files as they are to be.
-pub(crate) struct Wanted {
-    pub(crate) trust: Trust,
+pub struct Wanted {
+    pub trust: Trust,
     /// The authority's key; none where it is kept elsewhere.
-    pub(crate) key: Option<Zeroizing<String>>,
+    pub key: Option<Zeroizing<String>>,
     /// The key of the authority before, in a rotation; none where it is kept elsewhere.
-    pub(crate) previous_key: Option<Zeroizing<String>>,
-    pub(crate) server_certificate: Certificate,
-    pub(crate) server_key: Zeroizing<String>,
+    pub previous_key: Option<Zeroizing<String>>,
+    pub server_certificate: Certificate,
+    pub server_key: Zeroizing<String>,
 }
 
 /// What the operator wants of the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub enum Ask {
     /// What is good stays.
     Mend,
     /// Another one follows it.
@@ -66,7 +66,7 @@ pub(crate) enum Ask {
 ///
 /// # Errors
 /// A file that nobody can use, or an authority that is wanted and whose key is elsewhere.
-pub(crate) fn wanted(
+pub fn wanted(
     found: &Found,
     files: &LogAuthority,
     names: &[AltName],
@@ -178,12 +178,12 @@ impl<'a> Keys<'a> {
 ///
 /// # Errors
 /// What is wrong with its key.
-pub(crate) fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
+pub fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
     Authority::load(trust.agents_issuer().clone(), KeyPair::parse_pem(key)?)
 }
 
 /// An agent that wants a certificate for its logs.
-pub(crate) struct Client {
+pub struct Client {
     id: DnsName,
     request: CertificateRequest,
 }
@@ -193,7 +193,7 @@ impl Client {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn parse(id: &str, request: &str) -> Result<Client, String> {
+    pub fn parse(id: &str, request: &str) -> Result<Client, String> {
         let wrong = |error: &dyn fmt::Display| format!("the agent's request: {error}");
         Ok(Client {
             id: DnsName::parse(id).map_err(|error| wrong(&error))?,
@@ -217,7 +217,7 @@ impl Client {
     ///
     /// # Errors
     /// [`IssueError`].
-    pub(crate) fn issued(
+    pub fn issued(
         &self,
         authority: &Authority,
         now: Wall,

@@ -36,13 +36,13 @@ const MARK: &str = "# Written by convocate, and written anew when something chan
 
 /// The secret that says which agent a message is from: 32 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct LogToken(String);
+pub struct LogToken(String);
 
 /// Hexadecimal digits of a token: 128 random bits.
 const TOKEN_DIGITS: usize = 32;
 
 impl LogToken {
-    pub(crate) fn random(rng: &mut Rng) -> LogToken {
+    pub fn random(rng: &mut Rng) -> LogToken {
         LogToken(format!("{:032x}", u128::from_be_bytes(rng.bytes())))
     }
 
@@ -55,7 +55,7 @@ impl LogToken {
     }
 
     /// The digits, for the two files that hold them.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -68,31 +68,31 @@ impl fmt::Debug for LogToken {
 
 /// An agent whose logs are collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogAgent {
+pub struct LogAgent {
     /// Its id, which its certificate names.
-    pub(crate) id: AgentId,
-    pub(crate) token: LogToken,
+    pub id: AgentId,
+    pub token: LogToken,
 }
 
 /// Where the collector listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogDoor {
+pub struct LogDoor {
     /// At one address, or at all.
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) port: u16,
+    pub address: Option<IpAddr>,
+    pub port: u16,
 }
 
 /// Where an agent forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogTarget {
-    pub(crate) host: AltName,
-    pub(crate) port: u16,
+pub struct LogTarget {
+    pub host: AltName,
+    pub port: u16,
     /// The common name of the collector's certificate.
-    pub(crate) name: CommonName,
+    pub name: CommonName,
 }
 
 /// The collector's drop-in for rsyslog. It holds no secret; [`agents_table`] is the other half.
-pub(crate) fn collector(paths: &Paths, door: LogDoor, agents: &[LogAgent]) -> String {
+pub fn collector(paths: &Paths, door: LogDoor, agents: &[LogAgent]) -> String {
     let tls = paths.log_authority();
     let mut peers: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
     peers.sort_unstable();
@@ -150,7 +150,7 @@ input(type="imtcp" port="{port}"{address} ruleset="convocate-agents"
 }
 
 /// The collector's table of agents, by their secrets: a file that only root reads.
-pub(crate) fn agents_table(agents: &[LogAgent]) -> String {
+pub fn agents_table(agents: &[LogAgent]) -> String {
     let mut rows: Vec<(&str, &str)> =
         agents.iter().map(|agent| (agent.token.reveal(), agent.id.as_str())).collect();
     rows.sort_unstable();
@@ -172,7 +172,7 @@ pub(crate) fn agents_table(agents: &[LogAgent]) -> String {
 ///
 /// What is forwarded is what the agent says, and what its containers say under the tag
 /// `convocate-session/UUID`; all of it also stays where this host keeps its logs.
-pub(crate) fn forward(paths: &Paths, target: &LogTarget, token: &LogToken) -> String {
+pub fn forward(paths: &Paths, target: &LogTarget, token: &LogToken) -> String {
     let tls = paths.agent_tls();
     format!(
         r#"{MARK}template(name="convocate-forward" type="list") {{
@@ -218,7 +218,7 @@ if $programname == "convocate-agent" or $programname == "convocate-session" then
 }
 
 /// logrotate's drop-in for what the collector has written.
-pub(crate) fn rotation(paths: &Paths) -> String {
+pub fn rotation(paths: &Paths) -> String {
     let files = quoted(&format!("{}/*.log", paths.agent_logs().display()));
     format!(
         "{MARK}{files} {{

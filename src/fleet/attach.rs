@@ -24,7 +24,6 @@ use crate::base::buffer::Buffer;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
-use crate::base::uuid::Uuid;
 use crate::fleet::connection::{Lost, Mode, StreamAction};
 use crate::fleet::member::{Member, MemberEvent, RequestError};
 use crate::fleet::registry::KnownAgent;

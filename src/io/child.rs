@@ -165,6 +165,7 @@ impl Child {
         self.process.signal(signal)
     }
 
+    #[cfg(test)]
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }

@@ -172,6 +172,7 @@ impl Process {
     }
 
     /// Its process id, which is its group's id too if it leads one.
+    #[cfg(test)]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

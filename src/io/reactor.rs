@@ -98,7 +98,8 @@ impl Reactor {
     ///
     /// # Errors
     /// When the source was not watched.
-    pub(crate) fn forget(&self, source: &impl AsFd) -> io::Result<()> {
+    #[cfg(test)]
+    fn forget(&self, source: &impl AsFd) -> io::Result<()> {
         let fd = source.as_fd().as_raw_fd();
         self.poll.registry().deregister(&mut SourceFd(&fd))
     }

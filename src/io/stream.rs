@@ -86,6 +86,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the process is out of descriptors.
+    #[cfg(test)]
     pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (one, other) =
@@ -99,14 +100,6 @@ impl Stream {
     /// When it is closed.
     pub(crate) fn stdin() -> io::Result<Stream> {
         Stream::inherited(io::stdin().as_fd())
-    }
-
-    /// A copy of standard output, as [`Stream::stdin`].
-    ///
-    /// # Errors
-    /// When it is closed.
-    pub(crate) fn stdout() -> io::Result<Stream> {
-        Stream::inherited(io::stdout().as_fd())
     }
 
     fn inherited(fd: BorrowedFd<'_>) -> io::Result<Stream> {

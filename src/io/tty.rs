@@ -102,9 +102,6 @@ impl RawMode {
             raw.reset = reset;
         }
     }
-
-    /// Leaves raw mode: before the terminal is lent to another program, or to print an error.
-    pub(crate) fn leave(self) {}
 }
 
 impl Drop for RawMode {
@@ -187,7 +184,7 @@ mod tests {
         let mut space = [0; 32];
         assert!(matches!(tty.stream.read(&mut space), Moved::Bytes(1)));
         assert_eq!(space[0], 3);
-        raw.leave();
+        drop(raw);
         assert!(!is_raw(&tty));
         assert!(matches!(master.read(&mut space), Moved::Bytes(6)));
         assert_eq!(&space[..6], b"\x1b[?25h");

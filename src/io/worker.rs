@@ -94,6 +94,7 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
 
     /// Waits for all that was given, and returns the results that were not fetched. Blocks; for the
     /// end of a program.
+    #[cfg(test)]
     pub(crate) fn finish(mut self) -> Vec<R> {
         self.shared.close();
         for thread in self.threads.drain(..) {
@@ -111,7 +112,8 @@ impl<J, R> Worker<J, R> {
     }
 
     /// Jobs whose result has not been fetched.
-    pub(crate) fn in_flight(&self) -> usize {
+    #[cfg(test)]
+    fn in_flight(&self) -> usize {
         self.in_flight
     }
 }

@@ -34,4 +34,4 @@ pub(crate) use error::X509Error;
 pub use key::{KeyId, KeyPair, PublicKey};
 pub use name::{AltName, CommonName, DnsName, NameError};
 pub use request::CertificateRequest;
-pub(crate) use verify::{CertificatePurpose, CertificateRefusal, verify};
+pub(crate) use verify::{CertificatePurpose, verify};

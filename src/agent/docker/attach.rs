@@ -4,15 +4,12 @@
 //!
 //! 1. `POST /containers/…/exec` (create) prepares [`WRAPPER`], a shell script, with a terminal.
 //! 2. `POST /exec/…/start` with `Upgrade: tcp` starts it. The Engine answers 101, and from then on
-//! the
-//!    connection is the terminal's raw stream.
+//!    the connection is the terminal's raw stream.
 //! 3. The script's first line is the name of its tty inside the container. If the line asks for it,
-//! the
-//!    agent opens another pty in the container's own `/dev/pts` (it finds the container by the
+//!    the agent opens another pty in the container's own `/dev/pts` (it finds the container by the
 //!    process number in `GET /exec/…/json`) and answers with the pty's name, or with an empty line.
 //! 4. The script runs `tmux attach-session` on that pty. Bytes come to the agent from the kernel
-//! then;
-//!    on the Engine's stream the shim and the Engine copy each byte, at several times the cost.
+//!    then; on the Engine's stream the shim and the Engine copy each byte, at several times the cost.
 //!    Without a pty (an Engine on another machine, another user) the stream is the terminal.
 //! 5. `POST /exec/…/resize` tells the stream's terminal its size; a pty is resized directly.
 //!

@@ -206,7 +206,8 @@ impl LogWorker {
     }
 
     /// Waits for all that was given. Blocks; for the end of a program.
-    pub(crate) fn finish(self) -> Vec<DiskDone> {
+    #[cfg(test)]
+    fn finish(self) -> Vec<DiskDone> {
         self.worker.finish()
     }
 }

@@ -176,7 +176,7 @@ impl<W: io::Write> Server<W> {
             let _woken_below = self.hub.disk_done(now.mono, done);
             self.agents.wake();
         }
-        self.surveys.collect(&mut self.event_loop.registry, now.mono);
+        self.surveys.collect(&self.event_loop.registry, now.mono);
         self.names.collect(&mut self.event_loop.log, now.mono);
         let trouble = self.hub.trouble().map(ToString::to_string);
         if trouble != self.disk_trouble {

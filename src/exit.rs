@@ -52,6 +52,6 @@ mod tests {
         use Exit::{ConnectionLost, Done, Failed, FilesUnusable, NotAttached, Usage};
         let all = [Done, Failed, Usage, FilesUnusable, ConnectionLost, NotAttached];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 254, 255]);
-        assert_eq!(format!("{:?}", Exit::Usage.report()), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(format!("{:?}", Usage.report()), format!("{:?}", ExitCode::from(2)));
     }
 }

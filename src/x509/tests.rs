@@ -1,6 +1,7 @@
 //! What the authority issues, read back, judged, and damaged in every byte.
 
 use super::rotation::{AuthorityAction, RotationError, Trust};
+use super::verify::CertificateRefusal;
 use super::*;
 use crate::base::rng::Rng;
 use crate::base::time::Wall;

@@ -6,8 +6,8 @@ use crate::paths::{PRIVATE_KEY, PUBLIC_FILE, Paths};
 use crate::provision::enrol::shell::{DRIVING_KEY, key_alone};
 use crate::provision::goal::file::{Content, Others};
 use crate::provision::logs::rsyslog::{LogTarget, LogToken, forward};
-use crate::provision::logs::user::confinement;
 use crate::provision::plan::agent_host::{current_image, start};
+use crate::provision::plan::log_user::confinement;
 use crate::provision::plan::parts::{
     access, certificate, file, has_image, log_packages, open_port, rsyslog, secret,
 };

@@ -8,9 +8,9 @@
 use crate::base::rng::Rng;
 use crate::paths::{CONFIG_DIR, PRIVATE_KEY, PUBLIC_FILE, Paths, SERVICE_KEY};
 use crate::provision::goal::file::{Content, Others};
-use crate::provision::logs::collector::{members, service};
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
-use crate::provision::logs::user::LogUser;
+use crate::provision::plan::collector::{members, service};
+use crate::provision::plan::log_user::LogUser;
 use crate::provision::plan::parts::{access, certificate, directory, file, once, secret};
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;

@@ -4,13 +4,9 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`rsyslog`] | the files of rsyslog and logrotate |
-//! | [`user`] | as whom `rsyslogd` reads them |
 //! | [`authority`] | what is to become of the authority and of the collector's certificate |
-//! | [`collector`] | the plan of the host that collects |
 //! | [`renewal`] | how an agent's certificate is renewed in good time |
 
 pub mod authority;
-pub mod collector;
 pub mod renewal;
 pub mod rsyslog;
-pub mod user;

@@ -17,7 +17,7 @@ use crate::provision::goal::file::{Content, File};
 use crate::provision::goal::image::Image;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::unit::Unit;
-use crate::provision::logs::user::LogUser;
+use crate::provision::plan::log_user::LogUser;
 use crate::provision::plan::parts::{
     account, authorized_keys, condition, directory, docker, drop_in, file, key, once, program,
     read_by_systemd, systemd, unit,

@@ -9,6 +9,7 @@
 //! | [`base_host`] | any host of a cluster |
 //! | [`agent_host`], [`agent_check`] | a host with sessions; what else can be wrong there |
 //! | [`shell_host`] | the host where the operator works |
+//! | [`collector`], [`log_user`] | a host that collects logs; as whom its `rsyslogd` reads files |
 //! | [`hypervisor`] | a host of virtual machines, one more of them, and one less |
 //! | [`update`] | a newer program, the way back, and the image's stamp |
 //! | [`removal`] | taking away what the others have put there |
@@ -18,7 +19,9 @@
 pub mod agent_check;
 pub mod agent_host;
 pub mod base_host;
+pub mod collector;
 pub mod hypervisor;
+pub mod log_user;
 pub mod parts;
 pub mod removal;
 pub mod shell_host;

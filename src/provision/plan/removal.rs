@@ -288,7 +288,7 @@ mod tests {
     fn every_file_of_an_agent_host_goes() {
         use crate::base::rng::Rng;
         use crate::provision::goal::file::{Directory, File};
-        use crate::provision::logs::user::LogUser;
+        use crate::provision::plan::log_user::LogUser;
         use crate::provision::plan::{agent_host, shell_host};
         let (paths, rng) = (Paths::default(), &mut Rng::from_seed([7; 32]));
         let agent = agent_host::AgentHostFacts {

@@ -8,7 +8,7 @@ use crate::paths::{CONFIG_DIR, Owner, Paths, SHARED_STATE_DIR, STATE_DIR, STATUS
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::file::Content;
 use crate::provision::goal::image::Image;
-use crate::provision::logs::user::LogUser;
+use crate::provision::plan::log_user::LogUser;
 use crate::provision::plan::parts::{
     account, authorized_keys, directory, docker, drop_in, file, key, program, systemd, unit,
 };

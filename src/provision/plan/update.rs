@@ -49,7 +49,7 @@ fn is_agent_host(paths: &Paths) -> Step {
 mod tests {
     use super::*;
     use crate::paths::AGENT_UNIT;
-    use crate::provision::logs::user::LogUser;
+    use crate::provision::plan::log_user::LogUser;
 
     fn names(before: Option<&[u8]>) -> Vec<String> {
         let facts = AgentHostFacts {

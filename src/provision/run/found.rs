@@ -15,8 +15,8 @@ use crate::limits::{
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::logs::authority;
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
-use crate::provision::logs::user::LogUser;
 use crate::provision::order::Account;
+use crate::provision::plan::log_user::LogUser;
 use crate::provision::ship::messages::inspected;
 use crate::rpc::agent_id::AgentId;
 use crate::x509::Certificate;

@@ -6,7 +6,7 @@ use crate::paths::{PRIVATE_KEY, Paths, RENEWAL_UNITS};
 use crate::provision::goal::file::Absent;
 use crate::provision::logs::authority::Wanted;
 use crate::provision::logs::rsyslog::{LogAgent, LogDoor, agents_table, collector, rotation};
-use crate::provision::logs::user::{LogUser, confinement};
+use crate::provision::plan::log_user::{LogUser, confinement};
 use crate::provision::plan::parts::{
     access, certificate, directory, drop_in, log_packages, open_port, read_by_systemd, rsyslog,
     secret, unit,

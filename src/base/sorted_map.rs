@@ -97,7 +97,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 
     /// The value of the key, which is made if there is none.
-    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+    pub fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let at = match self.find(&key) {
             Ok(at) => at,
             Err(at) => {
@@ -206,7 +206,7 @@ mod tests {
                 0 | 1 => assert_eq!(ours.insert(key, step), model.insert(key, step)),
                 2 => assert_eq!(ours.remove(&key), model.remove(&key)),
                 3 => {
-                    let value = ours.get_or_insert_with(key, || step);
+                    let value = ours.or_insert_with(key, || step);
                     assert_eq!(value, model.entry(key).or_insert(step));
                 }
                 _ => assert_eq!(ours.get_mut(&key), model.get_mut(&key)),

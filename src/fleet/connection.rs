@@ -39,8 +39,8 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamAction {
     /// Drop any old stream, or attempt at one, and open one to [`KnownAgent::address`]. Call
-    /// [`Connection::connects_started`] when its address is known, and then [`Connection::connected`] or
-    /// [`Connection::dial_failed`].
+    /// [`Connection::connects_started`] when its address is known, and then
+    /// [`Connection::connected`] or [`Connection::dial_failed`].
     Dial,
     /// Drop the stream, or the attempt to open one.
     HangUp,

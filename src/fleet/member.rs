@@ -155,8 +155,8 @@ impl Member {
         Ok(key)
     }
 
-    /// Opens a channel whose events come as [`MemberEvent::Channel`]. `None` unless the connection is
-    /// ready and has room.
+    /// Opens a channel whose events come as [`MemberEvent::Channel`]. `None` unless the connection
+    /// is ready and has room.
     pub(crate) fn open(&mut self, subsystem: &'static str) -> Option<ChannelId> {
         let channel = self.connection.conn()?.open_subsystem(subsystem).ok()?;
         self.channels.insert(channel, ChannelUse::Owner);

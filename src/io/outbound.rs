@@ -1,7 +1,8 @@
 //! The one way out: a connection to a host by name or number, dialled whenever its owner wants.
 //!
 //! ```text
-//! Idle -> LookingUp (a name, on a thread) -> Connecting (one number after the other) -> Open -> Idle
+//! Idle -> LookingUp (a name, on a thread) -> Connecting (one number after the other) -> Open ->
+//! Idle
 //! ```
 //!
 //! The owner's core decides when to dial, how long that may take, and when to dial again; it is

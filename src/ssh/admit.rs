@@ -2,7 +2,8 @@
 //! at.
 //!
 //! A message that stands in no row is not known (RFC 4253 §11.4). The table says nothing about
-//! content; it says which of the five things in [`Admission`] happens to a number in a [`AdmitState`].
+//! content; it says which of the five things in [`Admission`] happens to a number in a
+//! [`AdmitState`].
 
 use std::ops::RangeInclusive;
 

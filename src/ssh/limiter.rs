@@ -64,7 +64,7 @@ impl ConnectionLimiter {
         if from_address >= SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
             return Err(ConnectionRefused::UnauthenticatedAddress);
         }
-        *self.unauthenticated.get_or_insert_with(address, Default::default) += 1;
+        *self.unauthenticated.or_insert_with(address, Default::default) += 1;
         Ok(())
     }
 

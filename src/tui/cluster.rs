@@ -144,7 +144,7 @@ impl Cluster {
         }
         for enrolled in news.agents {
             let id = enrolled.id.clone();
-            let agent = self.agents.get_or_insert_with(id.as_str().to_owned(), || Agent::new(id));
+            let agent = self.agents.or_insert_with(id.as_str().to_owned(), || Agent::new(id));
             agent.enrolled = Some(enrolled);
         }
         self.agents.retain(|_, agent| agent.enrolled.is_some() || agent.is_in_hub);
@@ -324,7 +324,7 @@ impl Cluster {
 
     fn agent_or_new(&mut self, id: &str) -> Option<&mut Agent> {
         let parsed = AgentId::parse(id).ok()?;
-        Some(self.agents.get_or_insert_with(id.to_owned(), || Agent::new(parsed)))
+        Some(self.agents.or_insert_with(id.to_owned(), || Agent::new(parsed)))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The operator's screen, without a terminal.
 //!
-//! Sans-IO: bytes become keys ([`keys`]), keys and messages change the model ([`update`], [`events`]) and
-//! give actions for the driver; the model becomes a grid of cells ([`view`]), a pure function of
-//! its state and size, and the grid becomes few bytes ([`paint`]). Nothing here opens, asks or
-//! waits.
+//! Sans-IO: bytes become keys ([`keys`]), keys and messages change the model ([`update`],
+//! [`events`]) and give actions for the driver; the model becomes a grid of cells ([`view`]), a
+//! pure function of its state and size, and the grid becomes few bytes ([`paint`]). Nothing here
+//! opens, asks or waits.
 //!
 //! What is one entry in one place: a key ([`bindings`]: dispatch, bar and help come from it), a
 //! column ([`columns`]), a field of a form ([`form`]), what a style looks like ([`paint`]).

@@ -282,7 +282,7 @@ impl Model {
         }
         self.event_rows.push_back(row);
         // Who reads an older one goes on reading it.
-        let list = self.lists.get_or_insert_with(Page::Events, Default::default);
+        let list = self.lists.or_insert_with(Page::Events, Default::default);
         if list.at > 0 {
             list.step(1, usize::MAX);
             list.top += 1;

@@ -39,7 +39,7 @@ impl Model {
         let mut rows = self.all_rows();
         let mut counts = SortedMap::new();
         for row in &rows {
-            *counts.get_or_insert_with(row.state, Default::default) += 1;
+            *counts.or_insert_with(row.state, Default::default) += 1;
         }
         let words = self.filter_words(Page::Sessions);
         rows.retain(|row| words.is_empty() || matches(&words, &row.haystack()));
@@ -73,14 +73,14 @@ impl Model {
     fn follow_selected(&mut self) {
         let is_selected = |item: &TableLine| matches!(item, TableLine::Session(at) if Some(at) == self.selected.as_ref());
         let found = self.items.iter().position(is_selected);
-        let list = self.lists.get_or_insert_with(Page::Sessions, Default::default);
+        let list = self.lists.or_insert_with(Page::Sessions, Default::default);
         list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));
         self.select_session(1);
     }
 
     /// Selects the session at the cursor; from a group's title the next one in this direction.
     pub(super) fn select_session(&mut self, direction: isize) {
-        let list = self.lists.get_or_insert_with(Page::Sessions, Default::default);
+        let list = self.lists.or_insert_with(Page::Sessions, Default::default);
         let session_at = |at: &usize| matches!(self.items.get(*at), Some(TableLine::Session(_)));
         let ahead = (list.at..self.items.len()).find(session_at);
         let behind = (0..list.at).rfind(session_at);
@@ -98,7 +98,7 @@ impl Model {
         let rows = view::layout(self).body.rows;
         let len = self.len_of(self.page);
         let page = self.page;
-        let list = self.lists.get_or_insert_with(page, Default::default);
+        let list = self.lists.or_insert_with(page, Default::default);
         match page.is_list() {
             true => list.show(len, rows),
             false => list.scroll(0, len, rows),

@@ -133,7 +133,7 @@ impl Model {
             Key::Up => self.step(-1),
             Key::Down => self.step(1),
             _ => {
-                let is_typed = self.filters.get_or_insert_with(page, Default::default).key(key);
+                let is_typed = self.filters.or_insert_with(page, Default::default).key(key);
                 if is_typed {
                     self.filter_changed();
                 }
@@ -185,7 +185,7 @@ impl Model {
             Command::Back => self.back(),
             Command::Filter => {
                 self.is_typing = true;
-                self.filters.get_or_insert_with(self.page, Default::default);
+                self.filters.or_insert_with(self.page, Default::default);
             }
             Command::Refresh => {
                 let ids: Vec<AgentId> =
@@ -287,7 +287,7 @@ impl Model {
         let page = self.page;
         let len = self.len_of(page);
         let rows = view::layout(self).body.rows;
-        let list = self.lists.get_or_insert_with(page, Default::default);
+        let list = self.lists.or_insert_with(page, Default::default);
         match page.is_list() {
             true => list.step(by, len),
             false => list.scroll(by, len, rows),

@@ -1,7 +1,8 @@
 //! A certificate of the profile, to DER and back.
 //!
 //! [`Contents`] is all that may differ from one certificate to the next. Everything else follows
-//! from the [`CertificateRole`], so reading is: take the contents out, write them again, and compare.
+//! from the [`CertificateRole`], so reading is: take the contents out, write them again, and
+//! compare.
 
 use std::net::IpAddr;
 use std::time::Duration;

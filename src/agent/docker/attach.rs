@@ -9,8 +9,8 @@
 //!    the agent opens another pty in the container's own `/dev/pts` (it finds the container by the
 //!    process number in `GET /exec/…/json`) and answers with the pty's name, or with an empty line.
 //! 4. The script runs `tmux attach-session` on that pty. Bytes come to the agent from the kernel
-//!    then; on the Engine's stream the shim and the Engine copy each byte, at several times the cost.
-//!    Without a pty (an Engine on another machine, another user) the stream is the terminal.
+//!    then; on the Engine's stream the shim and the Engine copy each byte, at several times the
+//!    cost. Without a pty (an Engine on another machine, another user) the stream is the terminal.
 //! 5. `POST /exec/…/resize` tells the stream's terminal its size; a pty is resized directly.
 //!
 //! Before step 4 nothing that is typed may be sent. Closing the stream does not end the tmux client

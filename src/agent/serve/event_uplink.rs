@@ -120,7 +120,8 @@ impl EventUplink {
         self.emitter.shutdown(now, reason);
     }
 
-    /// Whether waiting longer would bring nothing: all is delivered, or on disk without a connection.
+    /// Whether waiting longer would bring nothing: all is delivered, or on disk without a
+    /// connection.
     pub(super) fn is_settled(&self) -> bool {
         self.emitter.is_drained() || !self.emitter.is_live() && self.covers(self.newest())
     }

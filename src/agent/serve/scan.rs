@@ -45,9 +45,9 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
         } else if is_torn_lock(name) {
             scan.note(disk::remove_tree(&paths.sessions().join(name)));
         } else if let Some(Ok(id)) = name.strip_suffix(LOCK_SUFFIX).map(Uuid::parse) {
-            seen.get_or_insert_with(id, Default::default).1 = true;
+            seen.or_insert_with(id, Default::default).1 = true;
         } else if let Ok(id) = Uuid::parse(name) {
-            seen.get_or_insert_with(id, Default::default).0 = true;
+            seen.or_insert_with(id, Default::default).0 = true;
         }
     }
     if seen.len() > SESSIONS_MAX {

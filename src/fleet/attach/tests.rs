@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::time::Mono;
+use crate::base::uuid::Uuid;
 use crate::fleet::testing::{Peer, agent, at, pump, refused, silent};
 
 const ID: &str = "01234567-89ab-4def-8123-456789abcdef";

@@ -1,8 +1,8 @@
 //! Plans: lists of steps, in their order, that make a machine what it is to be.
 //!
 //! A new step in a plan: push a `Step` at its place in the plan's function, by a function of
-//! [`parts`] or with a goal from `goal/`; what it depends on is a field of the plan's facts. What it
-//! puts on the host is taken away in [`removal`], whose test compares the two.
+//! [`parts`] or with a goal from `goal/`; what it depends on is a field of the plan's facts. What
+//! it puts on the host is taken away in [`removal`], whose test compares the two.
 //!
 //! | file | of what |
 //! | --- | --- |

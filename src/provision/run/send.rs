@@ -5,9 +5,9 @@
 //! ```
 //!
 //! One thread reads the Engine's archive and leaves out what the other side has, this one packs and
-//! sends; between the two are [`SHIP_PIECES_AHEAD`] pieces. An Engine names the layers of an archive
-//! behind them, so an archive of which something is left out is read twice. Nothing is written to a
-//! disk here.
+//! sends; between the two are [`SHIP_PIECES_AHEAD`] pieces. An Engine names the layers of an
+//! archive behind them, so an archive of which something is left out is read twice. Nothing is
+//! written to a disk here.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -262,7 +262,7 @@ fn send_pieces(
     let mut told = Duration::ZERO;
     for piece in pieces {
         // The Engine is silent while it packs; a rate counts from its first byte.
-        let begun = *begun.get_or_insert_with(Instant::now);
+        let begun = *begun.or_insert_with(Instant::now);
         packed.clear();
         packer.pack(&piece, &mut packed);
         receiving.send(&packed)?;

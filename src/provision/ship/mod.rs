@@ -26,9 +26,9 @@
 //! # Proof
 //!
 //! Sans-IO. The receiver says how many of the image's lowest layers it has, and the sender's
-//! [`layer_filter`] leaves them out. The layers of what the Engine makes of it are compared with the
-//! offered ones before the image gets its name, so the name never means anything else: a transfer
-//! that ends anywhere before leaves the name as it was, and the next one begins anew.
+//! [`layer_filter`] leaves them out. The layers of what the Engine makes of it are compared with
+//! the offered ones before the image gets its name, so the name never means anything else: a
+//! transfer that ends anywhere before leaves the name as it was, and the next one begins anew.
 //!
 //! | file | what it is |
 //! | --- | --- |

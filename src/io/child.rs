@@ -165,11 +165,6 @@ impl Child {
         self.process.signal(signal)
     }
 
-    #[cfg(test)]
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Writes input until the pipe is full; closes it after the last byte or when nobody reads.
     fn feed(&mut self) {
         while let Some(input) = &mut self.input {

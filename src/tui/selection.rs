@@ -71,7 +71,9 @@ impl Model {
 
     /// Stands where the selected session is now; where it was, if it is gone.
     fn follow_selected(&mut self) {
-        let is_selected = |item: &TableLine| matches!(item, TableLine::Session(at) if Some(at) == self.selected.as_ref());
+        let selected = self.selected.as_ref();
+        let is_selected =
+            |item: &TableLine| matches!(item, TableLine::Session(at) if Some(at) == selected);
         let found = self.items.iter().position(is_selected);
         let list = self.lists.or_insert_with(Page::Sessions, Default::default);
         list.at = found.unwrap_or(list.at.min(self.items.len().saturating_sub(1)));

@@ -322,8 +322,7 @@ fn what_a_predecessor_left_attached_is_detached_before_anyone_comes_in() {
         host.crash();
         let early = is_early.then(|| host.attach(id));
         host.step();
-        let is_detach =
-            |work: &convocate::agent::work::Work| format!("{work:?}").contains("Detach");
+        let is_detach = |work: &Work| format!("{work:?}").contains("Detach");
         if is_early {
             host.step();
         }

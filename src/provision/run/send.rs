@@ -262,7 +262,7 @@ fn send_pieces(
     let mut told = Duration::ZERO;
     for piece in pieces {
         // The Engine is silent while it packs; a rate counts from its first byte.
-        let begun = *begun.or_insert_with(Instant::now);
+        let begun = *begun.get_or_insert_with(Instant::now);
         packed.clear();
         packer.pack(&piece, &mut packed);
         receiving.send(&packed)?;

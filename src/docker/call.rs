@@ -124,7 +124,7 @@ pub(crate) fn exec_inspect(exec: &str) -> DockerRequest {
 }
 
 /// Follows the events of containers with the label, from now on. The answer is a stream for
-/// [`super::events::Events`].
+/// [`super::events::EventStream`].
 pub(crate) fn events(label: &str, actions: &[&str]) -> DockerRequest {
     let filters = json!({"type": ["container"], "label": [label], "event": actions});
     let target = RequestTarget::path(&["events"]).query("filters", &filters.to_string());

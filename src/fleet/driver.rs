@@ -33,7 +33,7 @@ impl FleetDriver {
         }
     }
 
-    /// Adds an agent, which is dialled in the next [`FleetDriver::turn`]. `watched` says under
+    /// Adds an agent, which is dialled in the next [`FleetDriver::follow`]. `watched` says under
     /// which key its streams are watched. `None` if there are too many agents, or it gives none.
     pub(crate) fn add(
         &mut self,

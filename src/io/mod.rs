@@ -14,7 +14,7 @@
 //! | [`link`] | pumps bytes between a stream and an endpoint |
 //! | [`outbound`] | connections to hosts by name or number, dialled again and again |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
-//! | [`child_daemon`], [`line_process`] | a program that ends when we do; one that is talked to in lines |
+//! | [`child_daemon`], [`line_process`] | a program that ends with us; one that talks in lines |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
 //! | [`disk`] | files and trees, durable and bounded |
 //! | [`notify`] | telling systemd that we are ready |

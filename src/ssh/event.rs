@@ -16,9 +16,10 @@ pub(crate) type Events = VecDeque<Event>;
 /// What a connection tells its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Server: may this key log in as this user? Input stops until [`Conn::authorize`] is called.
-    /// It is asked for a key that was only named and again for the one that signed; only
-    /// [`Event::Authenticated`] says that somebody is in.
+    /// Server: may this key log in as this user? Input stops until
+    /// [`Conn::authorize`](super::conn::Conn::authorize) is called. It is asked for a key that was
+    /// only named and again for the one that signed; only [`Event::Authenticated`] says that
+    /// somebody is in.
     KeyOffered {
         /// The user, at most [`limits::SSH_USER_BYTES_MAX`] bytes of anything.
         user: String,
@@ -38,8 +39,8 @@ pub enum Event {
     },
     /// Bytes were received where none were held.
     Readable { channel: ChannelId },
-    /// There is room to send, where [`Conn::send`] took less than it was given or
-    /// [`Conn::send_space`] was zero.
+    /// There is room to send, where [`Conn::send`](super::conn::Conn::send) took less than it was
+    /// given or [`Conn::send_space`](super::conn::Conn::send_space) was zero.
     Writable { channel: ChannelId },
     /// Server: the terminal has another size; anything from 0 to 2^32 − 1. Sizes that came before
     /// this was looked at are left out.

@@ -29,7 +29,7 @@ use crate::rpc::session::Session;
 /// How the table is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// By which of [`COLUMNS`].
+    /// By which of [`COLUMNS`](super::columns::COLUMNS).
     pub(crate) column: usize,
     /// Whether the other way round.
     pub(crate) is_inverted: bool,
@@ -61,9 +61,9 @@ pub(crate) struct EventRow {
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScreenAction {
-    /// Ask an agent; the answer comes as [`super::messages::News::Answered`].
+    /// Ask an agent; the answer comes as [`super::messages::Message::Answered`].
     Ask { request: ScreenRequestId, agent: AgentId, call: Call },
-    /// Lend the terminal to a session, then tell [`super::messages::News::Returned`].
+    /// Lend the terminal to a session, then tell [`super::messages::Message::Returned`].
     Attach(Target),
     /// Paint all of the screen.
     Repaint,

@@ -147,8 +147,8 @@ impl Attach {
     }
 
     /// Takes the answer to the first call and gives the second, which is to take its connection
-    /// over ([`crate::docker::conn::Answer::TakeOver`]). Any answer to that is a refusal, and is
-    /// to be handed over here too.
+    /// over ([`crate::docker::conn::ResponseMode::TakeOver`]). Any answer to that is a refusal, and
+    /// is to be handed over here too.
     ///
     /// # Errors
     /// Why there is no terminal.

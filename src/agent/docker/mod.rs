@@ -54,7 +54,7 @@ pub enum Procedure {
 
 #[derive(Debug)]
 pub enum Step<P = Procedure> {
-    /// Make this call ([`crate::docker::conn::Answer::Whole`]), and hand the answer to
+    /// Make this call ([`crate::docker::conn::ResponseMode::Whole`]), and hand the answer to
     /// [`Procedure::step`].
     Call(P, DockerRequest),
     /// The work is done.

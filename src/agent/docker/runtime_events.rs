@@ -49,7 +49,7 @@ impl RuntimeEvents {
         RuntimeEvents::default()
     }
 
-    /// Follows the events that [`RuntimeEvents::notice`] understands. What was before the first of
+    /// Follows the events that [`RuntimeEvents::translate`] understands. What was before the first of
     /// them is a listing's to tell, made after the stream is open.
     pub fn request() -> DockerRequest {
         call::events(LABEL_SESSION, &["start", "die", "oom"])

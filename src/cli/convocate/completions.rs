@@ -10,7 +10,7 @@ use crate::exit::Exit;
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 const SHELL: Operand = Operand { name: "SHELL", is_optional: false, choices: &SHELLS };
 
-/// The command for a program. `run` calls [`print`] with that program's table, which has this
+/// The command for a program. `run` calls [`fn@print`] with that program's table, which has this
 /// command in it.
 pub(crate) const fn command(run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>) -> Command {
     Command {

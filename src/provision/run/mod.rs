@@ -13,7 +13,6 @@
 //! | [`found`] | what a plan depends on |
 //! | [`receive`] | takes an image that is sent here |
 //! | [`send`] | sends one |
-//! | [`store`] | what of it is to be sent, from the Engine's own files |
 //! | [`wait`] | programs and the Docker Engine, until they are done or the run is to end |
 
 mod archive;

@@ -1,7 +1,7 @@
 //! What a command of `convocate-host` does, over one host or several: each file is named as the
 //! command is, and has the messages that its two ends exchange.
 //!
-//! A workflow opens [`HostSession`](crate::provision::remote::session::HostSession)s, has programs
+//! A workflow opens [`crate::provision::remote::session::HostSession`]s, has programs
 //! of ours run there, and reports [`HostEvent`](crate::provision::remote::event::HostEvent)s.
 //! Nothing here prints: `cli` turns events and results into lines and tables.
 //!

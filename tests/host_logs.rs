@@ -13,7 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use convocate::base::rng::Rng;
 use convocate::base::time::Wall;
-use convocate::provision::logs::authority::{Ask, Client, Found, Wanted, load, wanted};
+use convocate::provision::logs::authority::{
+    AuthorityFiles, AuthorityRequest, LogClient, WantedAuthority, load, wanted,
+};
 use convocate::provision::logs::rsyslog::{self, LogAgent, LogDoor, LogTarget, LogToken};
 use convocate::rpc::agent_id::AgentId;
 use convocate::x509::{AltName, Authority, Certificate, CertificateRequest, DnsName, KeyPair};
@@ -101,7 +103,7 @@ impl Collector {
     }
 
     /// Gives it the files of an authority as `init-shell` writes them.
-    fn take(&self, made: &Wanted) {
+    fn take(&self, made: &WantedAuthority) {
         let tls = self.root.paths().log_authority();
         let write = |path: PathBuf, text: &str| self.root.write(&path, text, 0o600);
         write(tls.authorities(), &made.trust.to_pem());
@@ -130,8 +132,11 @@ impl Collector {
 }
 
 /// What is to become of the files of an authority.
-fn made(before: Option<&Wanted>, ask: Ask) -> Result<Wanted, String> {
-    let found = before.map_or_else(Found::default, |made| Found {
+fn made(
+    before: Option<&WantedAuthority>,
+    ask: AuthorityRequest,
+) -> Result<WantedAuthority, String> {
+    let found = before.map_or_else(AuthorityFiles::default, |made| AuthorityFiles {
         authorities: Some(made.trust.to_pem()),
         key: made.key.clone(),
         previous_key: made.previous_key.clone(),
@@ -146,12 +151,18 @@ fn made(before: Option<&Wanted>, ask: Ask) -> Result<Wanted, String> {
 
 /// An agent as `init-agent` leaves it: with a certificate by whoever issues in `by`, and trusting
 /// whom `trusts` trusts.
-fn enrolled(collector: &Collector, agent: usize, by: &Wanted, trusts: &Wanted) -> Enrolled {
+fn enrolled(
+    collector: &Collector,
+    agent: usize,
+    by: &WantedAuthority,
+    trusts: &WantedAuthority,
+) -> Enrolled {
     let root = Root::new();
     let agent = &collector.agents[agent];
     let key = KeyPair::generate(&mut Rng::from_seed([43; 32]));
     let id = DnsName::parse(agent.id.as_str()).expect("an id");
-    let client = Client::parse(id.as_str(), &CertificateRequest::new(&id.common(), &key).to_pem());
+    let client =
+        LogClient::parse(id.as_str(), &CertificateRequest::new(&id.common(), &key).to_pem());
     let issuer = load(&by.trust, by.key.as_ref().expect("its key")).expect("they fit");
     let mut rng = Rng::from_seed([44; 32]);
     let issued = client.expect("a request").issued(&issuer, now(), &mut rng).expect("it may");
@@ -428,8 +439,8 @@ fn one_authority_follows_another_and_logs_go_on() {
     if !can_run("one_authority_follows_another_and_logs_go_on") {
         return;
     }
-    let first = made(None, Ask::Mend).expect("one is made");
-    let both = made(Some(&first), Ask::Rotate).expect("a rotation begins");
+    let first = made(None, AuthorityRequest::Mend).expect("one is made");
+    let both = made(Some(&first), AuthorityRequest::Rotate).expect("a rotation begins");
     let collector = Collector::new(&[FIRST, SECOND]);
     collector.take(&both);
     // One has not been visited yet: it knows the first authority alone, on both sides.
@@ -446,7 +457,7 @@ fn one_authority_follows_another_and_logs_go_on() {
     let agents = [(FIRST, &before), (SECOND, &after)];
     let agents: Vec<_> =
         agents.iter().map(|(id, it)| ((*id).to_owned(), Some(it.issued.clone()))).collect();
-    let finish = |is_forced| Ask::Finish { agents: agents.clone(), is_forced };
+    let finish = |is_forced| AuthorityRequest::Finish { agents: agents.clone(), is_forced };
     let early = made(Some(&both), finish(false)).err().expect("one would be shut out");
     assert!(early.ends_with(&format!("init-agent for each: {FIRST}")), "{early}");
     let end = made(Some(&both), finish(true)).expect("it is forced");

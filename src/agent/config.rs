@@ -46,7 +46,7 @@ impl RuntimeKind {
 /// What the driver found on disk for one session when it started. A lock whose home is gone is
 /// handed in too, with the missing home as the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundSession {
     pub id: Uuid,
     /// Its `session.json`, or why it cannot be read.
     pub metadata: Result<Vec<u8>, String>,

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
-use super::config::{Config, Found};
+use super::config::{Config, FoundSession};
 use super::listing::{Listing, ListingReader};
 use super::load::Load;
 use super::lock::Lock;
@@ -68,7 +68,7 @@ const CLOSING: &str = "the agent is shutting down";
 impl Agent {
     /// An agent with the sessions that the driver found on disk. It asks the runtime at once what
     /// runs. `seed` is where new ids come from.
-    pub fn new(config: Config, seed: [u8; 32], found: Vec<Found>, now: Now) -> Agent {
+    pub fn new(config: Config, seed: [u8; 32], found: Vec<FoundSession>, now: Now) -> Agent {
         let mut state = AgentState::new(config, Rng::from_seed(seed));
         for found in found {
             let session = adopt(&found);
@@ -454,7 +454,7 @@ impl Agent {
 }
 
 /// A session as it was found on disk. What runs is not known yet.
-fn adopt(found: &Found) -> Session {
+fn adopt(found: &FoundSession) -> Session {
     let body = match &found.metadata {
         Ok(bytes) => match Record::parse(found.id, bytes) {
             Ok(record) => Body::Good(record),

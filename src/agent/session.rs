@@ -17,7 +17,7 @@ pub(super) struct Session {
     /// What an operation does with the runtime right now. Until it is done, listings and news say
     /// nothing about this session.
     pub(super) transition: Transition,
-    /// News of an end that a listing has not confirmed yet.
+    /// An end that a listing has not confirmed yet.
     pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
     /// A lock that no operation of this agent holds.
     pub(super) lock: Option<Lock>,

@@ -214,7 +214,7 @@ impl Attach {
         }
     }
 
-    /// Ends it as the person's wish; the session runs on.
+    /// Ends it because the operator asked for it; the session runs on.
     pub(crate) fn leave(&mut self) {
         let end = match &self.state {
             AttachState::Ended(_) => return,

@@ -121,7 +121,7 @@ pub enum ConnectionStatus {
     Over,
 }
 
-/// News from a connection.
+/// What a connection tells its owner.
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
     /// Both ends have proven themselves.

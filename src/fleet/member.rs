@@ -29,7 +29,7 @@ use crate::rpc::call::Call;
 use crate::rpc::response;
 use crate::ssh::{self, ChannelId, Conn};
 
-/// News from a member.
+/// What a member tells its owner.
 #[derive(Debug)]
 pub enum MemberEvent {
     /// The connection is there.

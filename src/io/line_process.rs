@@ -24,7 +24,7 @@ pub(crate) struct LineProcess {
 
 /// What came of listening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ProcessOutput {
     /// So many bytes.
     Bytes(usize),
     Nothing,
@@ -75,11 +75,11 @@ impl LineProcess {
     ///
     /// # Errors
     /// When the pipe cannot be read, which is a bug.
-    pub(crate) fn hear(&mut self, space: &mut [u8]) -> io::Result<Heard> {
+    pub(crate) fn hear(&mut self, space: &mut [u8]) -> io::Result<ProcessOutput> {
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.output, &mut *space)) {
-            Ok(0) => Ok(Heard::End),
-            Ok(count) => Ok(Heard::Bytes(count)),
-            Err(Errno::AGAIN) => Ok(Heard::Nothing),
+            Ok(0) => Ok(ProcessOutput::End),
+            Ok(count) => Ok(ProcessOutput::Bytes(count)),
+            Err(Errno::AGAIN) => Ok(ProcessOutput::Nothing),
             Err(error) => Err(error.into()),
         }
     }
@@ -108,9 +108,9 @@ mod tests {
         let (mut said, mut space) = (Vec::new(), [0; 64]);
         let exit = loop {
             match talk.hear(&mut space).unwrap() {
-                Heard::Bytes(count) => said.extend_from_slice(&space[..count]),
-                Heard::Nothing => reactor.wait(&clock, None, &mut ready).unwrap(),
-                Heard::End => match talk.try_exit().unwrap() {
+                ProcessOutput::Bytes(count) => said.extend_from_slice(&space[..count]),
+                ProcessOutput::Nothing => reactor.wait(&clock, None, &mut ready).unwrap(),
+                ProcessOutput::End => match talk.try_exit().unwrap() {
                     Some(exit) => break exit,
                     None => reactor.wait(&clock, None, &mut ready).unwrap(),
                 },

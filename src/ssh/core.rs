@@ -12,7 +12,7 @@ use super::config::{Role, Side};
 use super::error::{Error, shown};
 use super::event::{Event, Events};
 use super::exchange::{self, ExchangeContext, KeyExchange, Progress};
-use super::identification::{Awaiting, Found};
+use super::identification::{Awaiting, FirstLine};
 use super::names::{
     KEEPALIVE, SERVER_SIG_ALGS, SSH_ED25519, SSH_MSG_CHANNEL_OPEN, SSH_MSG_DISCONNECT,
     SSH_MSG_EXT_INFO, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_KEX_ECDH_INIT, SSH_MSG_KEX_ECDH_REPLY,
@@ -201,9 +201,9 @@ impl Core {
         let role = self.side.role();
         let ConnStage::Identifying { awaiting, kexinit } = &mut self.stage else { return Ok(0) };
         match awaiting.look(role, held).map_err(Error::Identification)? {
-            Found::Nothing => Ok(0),
-            Found::Line(bytes) => Ok(bytes),
-            Found::Identification(bytes, peer) => {
+            FirstLine::Nothing => Ok(0),
+            FirstLine::Line(bytes) => Ok(bytes),
+            FirstLine::Identification(bytes, peer) => {
                 let exchange = KeyExchange::new(peer, std::mem::take(kexinit));
                 self.stage = ConnStage::Running(Box::new(exchange));
                 Ok(bytes)

@@ -70,7 +70,7 @@ pub struct Awaiting {
 
 /// What the first bytes of `held` are, and how many of them they take.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FirstLine {
     /// The line is not complete.
     Nothing,
     /// A line before the identification.
@@ -80,7 +80,7 @@ pub enum Found {
 
 impl Awaiting {
     /// Looks at the line that `held` starts with. `role` is ours.
-    pub fn look(&mut self, role: Role, held: &[u8]) -> Result<Found, IdentificationError> {
+    pub fn look(&mut self, role: Role, held: &[u8]) -> Result<FirstLine, IdentificationError> {
         let prefix = b"SSH-";
         let is_it = held.starts_with(prefix);
         if role == Role::Server && !is_it && !prefix.starts_with(held) {
@@ -90,17 +90,17 @@ impl Awaiting {
         let Some(line_feed) = window.iter().position(|&byte| byte == b'\n') else {
             return match held.len() >= SSH_IDENTIFICATION_BYTES_MAX {
                 true => Err(IdentificationError::TooLong),
-                false => Ok(Found::Nothing),
+                false => Ok(FirstLine::Nothing),
             };
         };
         if is_it {
             return parse(&held[..line_feed])
-                .map(|line| Found::Identification(line_feed + 1, line));
+                .map(|line| FirstLine::Identification(line_feed + 1, line));
         }
         self.lines += 1;
         match self.lines > SSH_PRELINES_MAX {
             true => Err(IdentificationError::ManyLines),
-            false => Ok(Found::Line(line_feed + 1)),
+            false => Ok(FirstLine::Line(line_feed + 1)),
         }
     }
 }
@@ -122,7 +122,7 @@ fn parse(line: &[u8]) -> Result<Identification, IdentificationError> {
 mod tests {
     use super::*;
 
-    fn look(role: Role, held: &[u8]) -> Result<Found, IdentificationError> {
+    fn look(role: Role, held: &[u8]) -> Result<FirstLine, IdentificationError> {
         Awaiting::default().look(role, held)
     }
 
@@ -131,9 +131,9 @@ mod tests {
         let line = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\nmore";
         for role in [Role::Client, Role::Server] {
             for cut in 0..32 {
-                assert_eq!(look(role, &line[..cut]), Ok(Found::Nothing), "{cut}");
+                assert_eq!(look(role, &line[..cut]), Ok(FirstLine::Nothing), "{cut}");
             }
-            let Ok(Found::Identification(32, found)) = look(role, line) else {
+            let Ok(FirstLine::Identification(32, found)) = look(role, line) else {
                 panic!("not found");
             };
             assert_eq!(found.as_str(), "SSH-2.0-OpenSSH_9.2p1 Debian-2");
@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(look(Role::Client, line), Err(error), "{line:?}");
         }
         let fits = [b"SSH-2.0-".as_slice(), &[b'x'; 245], b"\r\n"].concat();
-        assert!(matches!(look(Role::Server, &fits), Ok(Found::Identification(255, _))));
+        assert!(matches!(look(Role::Server, &fits), Ok(FirstLine::Identification(255, _))));
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         }
         let mut awaiting = Awaiting::default();
         for _ in 0..SSH_PRELINES_MAX {
-            assert_eq!(awaiting.look(Role::Client, b"hello\nSSH-2"), Ok(Found::Line(6)));
+            assert_eq!(awaiting.look(Role::Client, b"hello\nSSH-2"), Ok(FirstLine::Line(6)));
         }
         assert_eq!(awaiting.look(Role::Client, b"\n"), Err(IdentificationError::ManyLines));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use convocate::agent::Totals;
 use convocate::agent::action::{Action, Caller, TerminalId, WorkId};
-use convocate::agent::config::{Config, Found, RuntimeKind};
+use convocate::agent::config::{Config, FoundSession, RuntimeKind};
 use convocate::agent::core::Agent;
 use convocate::agent::lock::{FoundLock, LockOwner};
 use convocate::agent::work::{
@@ -108,7 +108,7 @@ impl Host {
         self.screens.clear();
         self.generation += 1;
         let ids: BTreeSet<Uuid> = self.homes.keys().chain(self.locks.keys()).copied().collect();
-        let found = ids.into_iter().map(|id| Found {
+        let found = ids.into_iter().map(|id| FoundSession {
             id,
             metadata: self.homes.get(&id).cloned().ok_or_else(|| "no home".to_owned()),
             lock: self

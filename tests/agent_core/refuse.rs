@@ -1,6 +1,6 @@
 //! What is refused, in one clear sentence, and changes nothing.
 
-use convocate::agent::config::{Config, Found};
+use convocate::agent::config::{Config, FoundSession};
 use convocate::agent::core::Agent;
 use convocate::agent::lock::FoundLock;
 use convocate::agent::work::{RuntimeWork, Work, WorkError};
@@ -159,7 +159,7 @@ fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
 fn a_lock_whose_owner_lives_admits_nothing() {
     let mut host = Host::new();
     let id = host.create("a");
-    let found = Found {
+    let found = FoundSession {
         id,
         metadata: Ok(host.homes[&id].clone()),
         lock: Some(FoundLock {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use crate::agent::config::Found;
+use crate::agent::config::FoundSession;
 use crate::agent::lock::{FoundLock, LockFile, LockOwner};
 use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths, REMAINS_PREFIX};
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// Sessions, at most [`SESSIONS_MAX`].
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<FoundSession>,
     /// Homes that are nobody's any more, and are to be erased.
     pub(super) remains: BTreeSet<Uuid>,
     /// What was left alone or could not be removed, a sentence each.
@@ -57,7 +57,7 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
     for (id, (has_home, has_lock)) in seen.into_iter().take(SESSIONS_MAX) {
         let metadata = if has_home { metadata(paths, id) } else { Err("home is missing".into()) };
         let lock = has_lock.then(|| lock(paths, id, owner));
-        scan.found.push(Found { id, metadata, lock });
+        scan.found.push(FoundSession { id, metadata, lock });
     }
     Ok(scan)
 }

@@ -12,7 +12,7 @@ use crate::cli::steps::{RunOptions, take};
 use crate::exit::Exit;
 use crate::limits::LOG_PORT;
 use crate::paths::Paths;
-use crate::provision::enrol::agent::{Facts, plan};
+use crate::provision::enrol::agent::{AgentEnrolmentFacts, plan};
 use crate::provision::enrol::messages::{Done, EnrolHere};
 use crate::provision::logs::rsyslog::{LogTarget, LogToken};
 use crate::provision::run::found;
@@ -52,12 +52,12 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn facts(paths: &Paths, wanted: &EnrolHere) -> Result<Facts, Failure> {
+fn facts(paths: &Paths, wanted: &EnrolHere) -> Result<AgentEnrolmentFacts, Failure> {
     let unfit = |what: &str| Failure::Usage(format!("--request: standard input: {what}"));
     let known = &wanted.known;
     let host = AltName::parse(&wanted.shell_host).map_err(|it| unfit(&it.to_string()))?;
     let name = CommonName::parse(&known.collector).map_err(|it| unfit(&it.to_string()))?;
-    Ok(Facts {
+    Ok(AgentEnrolmentFacts {
         paths: paths.clone(),
         shell_host: wanted.shell_host.clone(),
         driving_key: known.shell_to_agent_key.clone(),

@@ -18,7 +18,7 @@ use crate::io::entropy;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, SSH_KEY_FILE_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::enrol::messages::{AgentKnown, EnrolAgent};
-use crate::provision::enrol::shell::{DrivingKey, Facts, plan};
+use crate::provision::enrol::shell::{DrivingKey, ShellEnrolmentFacts, plan};
 use crate::provision::logs::authority;
 use crate::provision::logs::rsyslog::LogToken;
 use crate::provision::run::found;
@@ -50,7 +50,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let key = read(&entry.shell_to_agent_key(), SSH_KEY_FILE_BYTES_MAX)?;
     let token = read(&entry.log_token(), CONFIG_LINE_BYTES_MAX)?;
     let token = token.and_then(|text| LogToken::parse(&text));
-    let facts = Facts {
+    let facts = ShellEnrolmentFacts {
         driving: DrivingKey::of(key.as_ref().map(|text| text.as_bytes()), &mut rng),
         token: token.unwrap_or_else(|| LogToken::random(&mut rng)),
         others: found::log_agents(&paths).map_err(Failure::Failed)?,
@@ -74,7 +74,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 /// Who is trusted here, and the common name of the collector.
-fn collector(paths: &Paths, found: &authority::Found) -> Result<(Trust, String), Failure> {
+fn collector(paths: &Paths, found: &authority::AuthorityFiles) -> Result<(Trust, String), Failure> {
     let files = paths.log_authority();
     let (Some(authorities), Some(server)) = (&found.authorities, &found.server_certificate) else {
         let text = "this is not a shell host yet; run: convocate-host init-shell";

@@ -21,7 +21,7 @@ use crate::paths::Paths;
 use crate::provision::engine::StepMode;
 use crate::provision::enrol::messages::{RotationWanted, ShellMade, ShellWanted};
 use crate::provision::logs::authority;
-use crate::provision::logs::authority::Ask;
+use crate::provision::logs::authority::AuthorityRequest;
 use crate::provision::plan::collector;
 use crate::provision::plan::shell_host::{ShellHostFacts, plan};
 use crate::provision::run::found;
@@ -127,9 +127,9 @@ fn collector_facts(
     let files = paths.log_authority();
     let now = Clock::new().wall();
     let ask = match wanted.rotation {
-        None => Ask::Mend,
-        Some(RotationWanted::Begin) => Ask::Rotate,
-        Some(way) => Ask::Finish {
+        None => AuthorityRequest::Mend,
+        Some(RotationWanted::Begin) => AuthorityRequest::Rotate,
+        Some(way) => AuthorityRequest::Finish {
             agents: agent_certificates(paths)?,
             is_forced: way == RotationWanted::ForceFinish,
         },

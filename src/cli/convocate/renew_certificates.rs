@@ -18,7 +18,9 @@ use crate::fleet::run::{Reply, Runner};
 use crate::io::{disk, entropy};
 use crate::limits::{PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SURVEY_TIMEOUT};
 use crate::paths::{PUBLIC_FILE, Paths};
-use crate::provision::logs::authority::{Ask, Found, Wanted, wanted};
+use crate::provision::logs::authority::{
+    AuthorityFiles, AuthorityRequest, WantedAuthority, wanted,
+};
 use crate::provision::logs::renewal::{Due, due};
 use crate::provision::plan::collector::renewed;
 use crate::provision::run::found;
@@ -46,7 +48,7 @@ tries again, and convocate agents warns when 30 days are left.
 /// What the shell host knows of certificates.
 struct CertificateStore {
     paths: Paths,
-    found: Found,
+    found: AuthorityFiles,
     trust: Trust,
     issued: Vec<(String, Option<Certificate>)>,
     now: Wall,
@@ -120,7 +122,7 @@ impl CertificateStore {
 }
 
 /// What the collector's own certificate is to be.
-fn own_certificate(store: &mut CertificateStore) -> Result<Wanted, Failure> {
+fn own_certificate(store: &mut CertificateStore) -> Result<WantedAuthority, Failure> {
     let CertificateStore { paths, found, trust, now, rng, .. } = store;
     let server = found.server_certificate.as_deref().map(Certificate::parse_pem);
     let names = match server {
@@ -130,7 +132,7 @@ fn own_certificate(store: &mut CertificateStore) -> Result<Wanted, Failure> {
         },
         _ => Vec::new(),
     };
-    let wanted = wanted(found, &paths.log_authority(), &names, Ask::Mend, *now, rng);
+    let wanted = wanted(found, &paths.log_authority(), &names, AuthorityRequest::Mend, *now, rng);
     let wanted = wanted.map_err(|failure| Failure::Failed(failure.what))?;
     if wanted.trust != *trust {
         let text = "the log authority has expired; make a new one: convocate-host init-shell, \

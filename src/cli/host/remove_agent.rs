@@ -10,7 +10,7 @@ use crate::cli::steps::{RunOptions, take};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::paths::Paths;
-use crate::provision::enrol::leave::{Facts, agent_side, shell_side};
+use crate::provision::enrol::leave::{LeavingAgentFacts, agent_side, shell_side};
 use crate::provision::run::found;
 use crate::provision::workflow::remove_agent::{LeavingAgent, RemoveRequest};
 
@@ -73,7 +73,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         false => None,
     };
     let log = paths.agent_logs().join(format!("{}.log", leaving.id));
-    let facts = Facts { paths, id: leaving.id, collected };
+    let facts = LeavingAgentFacts { paths, id: leaving.id, collected };
     take(shell_side(&facts), &RunOptions::new(check, is_json), out)?;
     if log.exists() {
         out.note(&format!("{} stays", log.display()));

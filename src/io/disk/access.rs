@@ -20,7 +20,7 @@ pub(crate) struct Ids {
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FileStatus {
     pub(crate) kind: Kind,
     pub(crate) ids: Ids,
     pub(crate) mode: u32,
@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 /// When the system does not let us look.
-pub(crate) fn look(path: &Path) -> Result<Option<Found>, DiskError> {
+pub(crate) fn look(path: &Path) -> Result<Option<FileStatus>, DiskError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) => {
@@ -59,7 +59,7 @@ pub(crate) fn look(path: &Path) -> Result<Option<Found>, DiskError> {
         kind if kind.is_symlink() => Kind::Link,
         _ => Kind::Special,
     };
-    Ok(Some(Found {
+    Ok(Some(FileStatus {
         kind,
         ids: Ids { user: found.uid(), group: found.gid() },
         mode: mode_bits(&found),

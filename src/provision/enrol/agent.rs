@@ -13,7 +13,7 @@ use crate::provision::plan::parts::{
 };
 use crate::provision::step::Step;
 
-pub(crate) struct Facts {
+pub(crate) struct AgentEnrolmentFacts {
     pub(crate) paths: Paths,
     /// Where the shell host is dialled.
     pub(crate) shell_host: String,
@@ -37,8 +37,8 @@ pub(crate) struct Facts {
     pub(crate) is_confined: bool,
 }
 
-pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
-    let Facts { paths, .. } = facts;
+pub(crate) fn plan(facts: &AgentEnrolmentFacts) -> Vec<Step> {
+    let AgentEnrolmentFacts { paths, .. } = facts;
     let tls = paths.agent_tls();
     let line = format!("{} {DRIVING_KEY}", key_alone(&facts.driving_key));
     let instead_of = Some(Others::Ending(format!(" {DRIVING_KEY}")));
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn it_is_started_when_it_knows_its_shell_host() {
-        let facts = Facts {
+        let facts = AgentEnrolmentFacts {
             paths: Paths::default(),
             shell_host: "shell".to_owned(),
             driving_key: "ssh-ed25519 AAAA of somebody".to_owned(),

@@ -18,7 +18,7 @@ use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
 
 /// What the shell host's plan depends on.
-pub(crate) struct Facts {
+pub(crate) struct LeavingAgentFacts {
     pub(crate) paths: Paths,
     pub(crate) id: AgentId,
     /// The agents whose logs are collected; this one may be among them. `None` if logs are not
@@ -28,8 +28,8 @@ pub(crate) struct Facts {
 
 /// What the shell host forgets. The agent's own directory goes last: until then the same call
 /// knows where it was.
-pub(crate) fn shell_side(facts: &Facts) -> Vec<Step> {
-    let Facts { paths, id, collected } = facts;
+pub(crate) fn shell_side(facts: &LeavingAgentFacts) -> Vec<Step> {
+    let LeavingAgentFacts { paths, id, collected } = facts;
     let telling = paths.status_authorized_keys().display().to_string();
     let line = format!("^{}", telling_beginning(id));
     let mut steps = vec![without_line("who may tell", &line, &telling)];
@@ -98,7 +98,7 @@ mod tests {
             token: LogToken::random(&mut rng),
         };
         let agents = vec![agent("abcdefghjkmn"), agent("mmmmmmmmmmmm")];
-        let facts = Facts {
+        let facts = LeavingAgentFacts {
             paths: Paths::default(),
             id: AgentId::parse("abcdefghjkmn").expect("an id"),
             collected: Some((agents, LogUser::Root)),

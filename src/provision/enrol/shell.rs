@@ -24,7 +24,7 @@ pub(crate) const DRIVING_KEY: &str = "shell to agent";
 /// The comment of the key that an agent tells events with.
 const TELLING_KEY: &str = "agent to shell";
 
-pub(crate) struct Facts {
+pub(crate) struct ShellEnrolmentFacts {
     pub(crate) paths: Paths,
     pub(crate) id: AgentId,
     /// Where it is dialled.
@@ -69,8 +69,8 @@ impl DrivingKey {
     }
 }
 
-pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
-    let Facts { paths, id, log_user, .. } = facts;
+pub(crate) fn plan(facts: &ShellEnrolmentFacts) -> Vec<Step> {
+    let ShellEnrolmentFacts { paths, id, log_user, .. } = facts;
     let entry = paths.agent_entry(id.as_str());
     let public = |name: &str, path: &std::path::Path, line: &str, mark| {
         let content = Content::Text { text: format!("{}\n", line.trim()), mark };
@@ -138,13 +138,13 @@ mod tests {
 
     const ID: &str = "abcdefghjkmn";
 
-    fn facts(found: Option<&[u8]>) -> Facts {
+    fn facts(found: Option<&[u8]>) -> ShellEnrolmentFacts {
         let mut rng = Rng::from_seed([4; 32]);
         let other = LogAgent {
             id: AgentId::parse("mmmmmmmmmmmm").expect("an id"),
             token: LogToken::random(&mut rng),
         };
-        Facts {
+        ShellEnrolmentFacts {
             paths: Paths::default(),
             id: AgentId::parse(ID).expect("an id"),
             host: "web-1".to_owned(),
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    fn contents(facts: &Facts) -> Vec<(String, String)> {
+    fn contents(facts: &ShellEnrolmentFacts) -> Vec<(String, String)> {
         let shown = |content: &Content| match content {
             Content::Text { text, .. } => text.clone(),
             Content::Secret(bytes) | Content::Once { bytes, .. } => {

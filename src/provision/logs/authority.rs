@@ -26,7 +26,7 @@ use crate::x509::{
 
 /// The files as they are found; none where there is no file.
 #[derive(Default)]
-pub struct Found {
+pub struct AuthorityFiles {
     pub authorities: Option<String>,
     pub key: Option<Zeroizing<String>>,
     /// The key of the authority before.
@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 /// The files as they are to be.
-pub struct Wanted {
+pub struct WantedAuthority {
     pub trust: Trust,
     /// The authority's key; none where it is kept elsewhere.
     pub key: Option<Zeroizing<String>>,
@@ -48,7 +48,7 @@ pub struct Wanted {
 
 /// What the operator wants of the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum AuthorityRequest {
     /// What is good stays.
     Mend,
     /// Another one follows it.
@@ -67,13 +67,13 @@ pub enum Ask {
 /// # Errors
 /// A file that nobody can use, or an authority that is wanted and whose key is elsewhere.
 pub fn wanted(
-    found: &Found,
+    found: &AuthorityFiles,
     files: &LogAuthority,
     names: &[AltName],
-    ask: Ask,
+    ask: AuthorityRequest,
     now: Wall,
     rng: &mut Rng,
-) -> Result<Wanted, StepFailure> {
+) -> Result<WantedAuthority, StepFailure> {
     let there = found.authorities.as_deref().map(Trust::parse_pem).transpose();
     let there = there.map_err(|error| unfit(files.authorities(), &error))?;
     let (trust, minted) =
@@ -108,7 +108,7 @@ pub fn wanted(
         }
     };
     let pem = |authority: Option<Authority>| authority.map(|it| it.key().to_pem());
-    Ok(Wanted {
+    Ok(WantedAuthority {
         key: pem(issuer),
         previous_key: pem(previous),
         trust,
@@ -126,17 +126,17 @@ fn unfit(path: PathBuf, error: &dyn fmt::Display) -> StepFailure {
 /// Who is to be trusted, and the key of whom is new among them.
 fn trust(
     there: Option<Trust>,
-    ask: Ask,
+    ask: AuthorityRequest,
     now: Wall,
     rng: &mut Rng,
 ) -> Result<(Trust, Option<Authority>), RotationError> {
-    let need = AuthorityAction::of(there.as_ref(), ask == Ask::Rotate, now)?;
+    let need = AuthorityAction::of(there.as_ref(), ask == AuthorityRequest::Rotate, now)?;
     match (need, there, ask) {
         // Nothing is left to finish, so that the same call can be made again.
-        (AuthorityAction::Keep, Some(trust @ Trust::One(_)), Ask::Finish { .. }) => {
+        (AuthorityAction::Keep, Some(trust @ Trust::One(_)), AuthorityRequest::Finish { .. }) => {
             Ok((trust, None))
         }
-        (AuthorityAction::Keep, Some(trust), Ask::Finish { agents, is_forced }) => {
+        (AuthorityAction::Keep, Some(trust), AuthorityRequest::Finish { agents, is_forced }) => {
             let agents = if is_forced { Vec::new() } else { agents };
             Ok((trust.finish(&agents)?, None))
         }
@@ -145,7 +145,7 @@ fn trust(
             let next = Authority::mint(now, rng);
             Ok((trust.rotate(next.certificate().clone())?, Some(next)))
         }
-        (_, None, Ask::Finish { .. }) => Err(RotationError::None),
+        (_, None, AuthorityRequest::Finish { .. }) => Err(RotationError::None),
         _ => {
             let first = Authority::mint(now, rng);
             Ok((Trust::One(first.certificate().clone()), Some(first)))
@@ -160,7 +160,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn found(found: &'a Found) -> Keys<'a> {
+    pub(super) fn found(found: &'a AuthorityFiles) -> Keys<'a> {
         Keys { minted: None, found: [&found.key, &found.previous_key] }
     }
 
@@ -183,19 +183,19 @@ pub fn load(trust: &Trust, key: &str) -> Result<Authority, X509Error> {
 }
 
 /// An agent that wants a certificate for its logs.
-pub struct Client {
+pub struct LogClient {
     id: DnsName,
     request: CertificateRequest,
 }
 
-impl Client {
+impl LogClient {
     /// Reads what the agent said.
     ///
     /// # Errors
     /// One sentence.
-    pub fn parse(id: &str, request: &str) -> Result<Client, String> {
+    pub fn parse(id: &str, request: &str) -> Result<LogClient, String> {
         let wrong = |error: &dyn fmt::Display| format!("the agent's request: {error}");
-        Ok(Client {
+        Ok(LogClient {
             id: DnsName::parse(id).map_err(|error| wrong(&error))?,
             request: CertificateRequest::parse_pem(request).map_err(|error| wrong(&error))?,
         })
@@ -255,20 +255,30 @@ mod tests {
         Wall::new(1_700_000_000 + years * YEAR, 0)
     }
 
-    fn made(found: &Found, name: &str, now: Wall, seed: u8) -> Result<Wanted, StepFailure> {
+    fn made(
+        found: &AuthorityFiles,
+        name: &str,
+        now: Wall,
+        seed: u8,
+    ) -> Result<WantedAuthority, StepFailure> {
         let names = [AltName::parse(name).expect("a name")];
         let files = Paths::default().log_authority();
-        wanted(found, &files, &names, Ask::Mend, now, &mut Rng::from_seed([seed; 32]))
+        wanted(found, &files, &names, AuthorityRequest::Mend, now, &mut Rng::from_seed([seed; 32]))
     }
 
-    fn asked(found: &Found, ask: Ask, now: Wall, seed: u8) -> Result<Wanted, StepFailure> {
+    fn asked(
+        found: &AuthorityFiles,
+        ask: AuthorityRequest,
+        now: Wall,
+        seed: u8,
+    ) -> Result<WantedAuthority, StepFailure> {
         let names = [AltName::parse("shell").expect("a name")];
         let files = Paths::default().log_authority();
         wanted(found, &files, &names, ask, now, &mut Rng::from_seed([seed; 32]))
     }
 
-    fn written(wanted: &Wanted) -> Found {
-        Found {
+    fn written(wanted: &WantedAuthority) -> AuthorityFiles {
+        AuthorityFiles {
             authorities: Some(wanted.trust.to_pem()),
             key: wanted.key.clone(),
             previous_key: wanted.previous_key.clone(),
@@ -277,7 +287,7 @@ mod tests {
         }
     }
 
-    fn same(one: &Wanted, other: &Wanted) -> [bool; 4] {
+    fn same(one: &WantedAuthority, other: &WantedAuthority) -> [bool; 4] {
         [
             one.trust == other.trust,
             one.key == other.key,
@@ -288,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_good_is_kept() {
-        let first = made(&Found::default(), "shell", at(0), 1).expect("all is made");
+        let first = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
         let again = made(&written(&first), "shell", at(0), 2).expect("all is kept");
         assert_eq!(same(&first, &again), [true; 4]);
         // Another name, and two thirds of a year, want another certificate and nothing else.
@@ -303,7 +313,7 @@ mod tests {
     /// A run that was cut short anywhere leaves the first so many files in the order of writing.
     #[test]
     fn what_was_begun_is_finished() {
-        let first = made(&Found::default(), "shell", at(0), 1).expect("all is made");
+        let first = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
         for count in 0..4 {
             let mut found = written(&first);
             if count < 4 {
@@ -325,12 +335,12 @@ mod tests {
         }
     }
 
-    fn finish(agents: &[(&str, Option<&Certificate>)], is_forced: bool) -> Ask {
+    fn finish(agents: &[(&str, Option<&Certificate>)], is_forced: bool) -> AuthorityRequest {
         let agents = agents.iter().map(|(id, it)| ((*id).to_owned(), it.cloned())).collect();
-        Ask::Finish { agents, is_forced }
+        AuthorityRequest::Finish { agents, is_forced }
     }
 
-    fn client(wanted: &Wanted, seed: u8) -> Certificate {
+    fn client(wanted: &WantedAuthority, seed: u8) -> Certificate {
         let mut rng = Rng::from_seed([seed; 32]);
         let authority = load(&wanted.trust, wanted.key.as_ref().expect("a key")).expect("they fit");
         let id = DnsName::parse("abcdefghjkmn").expect("a name");
@@ -340,20 +350,21 @@ mod tests {
 
     #[test]
     fn a_rotation_goes_from_one_authority_to_the_next() {
-        let first = made(&Found::default(), "shell", at(0), 1).expect("all is made");
+        let first = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
         let old = client(&first, 9);
-        let both = asked(&written(&first), Ask::Rotate, at(0), 2).expect("it begins");
+        let both = asked(&written(&first), AuthorityRequest::Rotate, at(0), 2).expect("it begins");
         assert_eq!(same(&first, &both), [false, false, true, true], "the collector stays known");
         assert_eq!(both.previous_key, first.key);
         let mended = made(&written(&both), "shell", at(0), 3).expect("all is kept");
         assert_eq!(same(&both, &mended), [true; 4]);
         assert_eq!(mended.previous_key, both.previous_key);
-        let again = asked(&written(&both), Ask::Rotate, at(0), 4).err().expect("one is open");
+        let again =
+            asked(&written(&both), AuthorityRequest::Rotate, at(0), 4).err().expect("one is open");
         assert!(again.what.contains("a rotation has begun already"), "{again:?}");
         // The collector's certificate is renewed by the authority that every agent knows.
         let late = Wall::new(at(1).seconds() - YEAR / 4, 0);
         let renewed = made(&written(&both), "shell", late, 5).expect("both keys are here");
-        let by = |wanted: &Wanted| wanted.server_certificate.issuer().clone();
+        let by = |wanted: &WantedAuthority| wanted.server_certificate.issuer().clone();
         assert_ne!(renewed.server_certificate, first.server_certificate);
         assert_eq!(by(&renewed), by(&first));
 
@@ -372,15 +383,16 @@ mod tests {
         assert_ne!(by(&end), by(&first));
         let again = asked(&written(&end), ask, at(0), 8).expect("nothing is left to do");
         assert_eq!(same(&end, &again), [true; 4]);
-        let none = asked(&Found::default(), finish(&[], false), at(0), 9).err().expect("no file");
+        let none =
+            asked(&AuthorityFiles::default(), finish(&[], false), at(0), 9).err().expect("no file");
         assert!(none.what.contains("no rotation has begun"), "{none:?}");
     }
 
     /// The files of a rotation are written in the order: key of before, key, authorities.
     #[test]
     fn a_rotation_that_was_cut_short_is_begun_again_or_forgotten() {
-        let first = made(&Found::default(), "shell", at(0), 1).expect("all is made");
-        let both = asked(&written(&first), Ask::Rotate, at(0), 2).expect("it begins");
+        let first = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
+        let both = asked(&written(&first), AuthorityRequest::Rotate, at(0), 2).expect("it begins");
         for count in 1..=2 {
             let mut found = written(&first);
             found.previous_key = both.previous_key.clone();
@@ -390,7 +402,7 @@ mod tests {
             let mended = made(&found, "shell", at(0), 3).expect("the old one goes on");
             assert_eq!(same(&first, &mended), [true; 4], "{count}");
             assert!(mended.previous_key.is_none());
-            let again = asked(&found, Ask::Rotate, at(0), 4).expect("it begins");
+            let again = asked(&found, AuthorityRequest::Rotate, at(0), 4).expect("it begins");
             assert_eq!(again.previous_key, first.key, "{count}");
             assert_eq!(same(&first, &again), [false, false, true, true], "{count}");
         }
@@ -399,33 +411,33 @@ mod tests {
     #[test]
     fn an_agents_certificate_is_kept_while_it_is_its_own_and_young() {
         let mut rng = Rng::from_seed([7; 32]);
-        let made = made(&Found::default(), "shell", at(0), 1).expect("all is made");
+        let made = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
         let authority = load(&made.trust, made.key.as_ref().expect("a key")).expect("they fit");
         let id = DnsName::parse("abcdefghjkmn").expect("a name");
         let request =
             |rng: &mut Rng| CertificateRequest::new(&id.common(), &KeyPair::generate(rng)).to_pem();
-        let client = Client::parse(id.as_str(), &request(&mut rng)).expect("a request");
+        let client = LogClient::parse(id.as_str(), &request(&mut rng)).expect("a request");
         let pem = client.issued(&authority, at(0), &mut rng).expect("it may").to_pem();
         assert!(client.kept(&pem, &made.trust, at(0)).is_some());
         let late = Wall::new(at(0).seconds() + YEAR * 3 / 4, 0);
         assert!(client.kept(&pem, &made.trust, late).is_none(), "it is old");
-        let other = Client::parse(id.as_str(), &request(&mut rng)).expect("a request");
+        let other = LogClient::parse(id.as_str(), &request(&mut rng)).expect("a request");
         assert!(other.kept(&pem, &made.trust, at(0)).is_none(), "it is for another key");
         let next = Authority::mint(at(0), &mut rng).certificate().clone();
         let rotated = made.trust.rotate(next).expect("none is open");
         assert!(client.kept(&pem, &rotated, at(0)).is_none(), "another issues now");
-        assert!(Client::parse("mmmmmmmmmmmm", "x").is_err());
+        assert!(LogClient::parse("mmmmmmmmmmmm", "x").is_err());
     }
 
     #[test]
     fn a_key_that_is_elsewhere_is_only_missed_when_it_is_needed() {
-        let first = made(&Found::default(), "shell", at(0), 1).expect("all is made");
-        let found = Found { key: None, ..written(&first) };
+        let first = made(&AuthorityFiles::default(), "shell", at(0), 1).expect("all is made");
+        let found = AuthorityFiles { key: None, ..written(&first) };
         let again = made(&found, "shell", at(0), 2).expect("nothing is to issue");
         assert_eq!(same(&first, &again), [true, false, true, true]);
         let error = made(&found, "other", at(0), 2).err().expect("somebody must issue");
         assert!(error.what.contains("ca.key is not here"), "{error:?}");
-        let found = Found { key: Some(Zeroizing::new("x".to_owned())), ..written(&first) };
+        let found = AuthorityFiles { key: Some(Zeroizing::new("x".to_owned())), ..written(&first) };
         let error = made(&found, "shell", at(0), 2).err().expect("no key");
         assert!(error.what.contains("ca.key is unfit"), "{error:?}");
     }

@@ -17,7 +17,7 @@
 
 use crate::base::rng::Rng;
 use crate::base::time::Wall;
-use crate::provision::logs::authority::{Found, Keys};
+use crate::provision::logs::authority::{AuthorityFiles, Keys};
 use crate::x509::life::{LifeStage, days_left};
 use crate::x509::rotation::Trust;
 use crate::x509::{AltName, Certificate, CertificatePurpose, KeyPair, verify};
@@ -40,7 +40,7 @@ pub(crate) fn due(
     present: &Certificate,
     issued: &Certificate,
     trust: &Trust,
-    found: &Found,
+    found: &AuthorityFiles,
     now: Wall,
     rng: &mut Rng,
 ) -> Result<Due, String> {
@@ -131,11 +131,11 @@ mod tests {
             by.issue_client(&request, &name, at(day), &mut self.rng).expect("it may")
         }
 
-        fn found(&self, has_previous: bool) -> Found {
-            Found {
+        fn found(&self, has_previous: bool) -> AuthorityFiles {
+            AuthorityFiles {
                 key: Some(self.new.key().to_pem()),
                 previous_key: has_previous.then(|| self.old.key().to_pem()),
-                ..Found::default()
+                ..AuthorityFiles::default()
             }
         }
 

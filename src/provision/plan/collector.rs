@@ -4,7 +4,7 @@
 use crate::limits::{LOG_PORT, STATUS_PORT};
 use crate::paths::{PRIVATE_KEY, Paths, RENEWAL_UNITS};
 use crate::provision::goal::file::Absent;
-use crate::provision::logs::authority::Wanted;
+use crate::provision::logs::authority::WantedAuthority;
 use crate::provision::logs::rsyslog::{LogAgent, LogDoor, agents_table, collector, rotation};
 use crate::provision::plan::log_user::{LogUser, confinement};
 use crate::provision::plan::parts::{
@@ -19,7 +19,7 @@ use crate::x509::rotation::Trust;
 pub(crate) struct CollectorFacts {
     pub(crate) paths: Paths,
     /// The authority and the collector's certificate as they are to be.
-    pub(crate) authority: Wanted,
+    pub(crate) authority: WantedAuthority,
     /// Whose logs are collected.
     pub(crate) agents: Vec<LogAgent>,
     /// As whom rsyslogd runs.
@@ -77,11 +77,11 @@ fn renewal(paths: &Paths) -> [Step; 4] {
 }
 
 /// The steps that put a renewed certificate of the collector in its place.
-pub(crate) fn renewed(paths: &Paths, authority: &Wanted) -> [Step; 2] {
+pub(crate) fn renewed(paths: &Paths, authority: &WantedAuthority) -> [Step; 2] {
     [server_certificate(paths, authority), service(paths)]
 }
 
-fn server_certificate(paths: &Paths, authority: &Wanted) -> Step {
+fn server_certificate(paths: &Paths, authority: &WantedAuthority) -> Step {
     let path = paths.log_authority().server_certificate();
     let text = authority.server_certificate.to_pem();
     certificate(paths, "certificate of the log collector", &path, text)

@@ -10,7 +10,7 @@ use crate::base::lines::Lines;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
 use crate::io::clock::Clock;
-use crate::io::line_process::{Heard, LineProcess};
+use crate::io::line_process::{LineProcess, ProcessOutput};
 use crate::io::process::{Exit, Program};
 use crate::limits::{PROVISION_LAST_WORDS, PROVISION_OUTPUT_BYTES_MAX};
 
@@ -67,9 +67,9 @@ pub(crate) fn talk(
         }
         let heard = process.hear(&mut space).map_err(|_| RemoteError::Cut)?;
         match heard {
-            Heard::Bytes(count) => hand_on(&mut lines, &space[..count], &mut tell)?,
-            Heard::End => stage = Stage::Silent,
-            Heard::Nothing => {}
+            ProcessOutput::Bytes(count) => hand_on(&mut lines, &space[..count], &mut tell)?,
+            ProcessOutput::End => stage = Stage::Silent,
+            ProcessOutput::Nothing => {}
         }
         if let Stage::Silent = stage
             && let Some(exit) = process.try_exit().map_err(|_| RemoteError::Cut)?
@@ -81,7 +81,7 @@ pub(crate) fn talk(
                 Exit::Code(_) => Ok(false),
             };
         }
-        if !matches!(heard, Heard::Bytes(_)) {
+        if !matches!(heard, ProcessOutput::Bytes(_)) {
             let deadline = if let Stage::Ending(at) = stage { Some(at) } else { None };
             if deadline.is_some_and(|at| clock.mono() >= at) {
                 return Err(RemoteError::Interrupted);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::io::accounts::Accounts;
-use crate::io::disk::{self, DiskError, Found, Ids, Kind, Links};
+use crate::io::disk::{self, DiskError, FileStatus, Ids, Kind, Links};
 use crate::limits::PROVISION_FILE_BYTES_MAX;
 use crate::provision::order::{Access, Account, Answer, Entry, Seen};
 
@@ -36,7 +36,7 @@ fn entry(path: &Path, with_content: bool) -> Result<Entry, String> {
     })
 }
 
-fn seen(found: Found) -> Result<Seen, String> {
+fn seen(found: FileStatus) -> Result<Seen, String> {
     let accounts = Accounts::read().map_err(text)?;
     let account = Account {
         user: accounts.users.name(found.ids.user),

@@ -48,11 +48,11 @@ pub(crate) fn image_layers(image: &str) -> Option<String> {
 ///
 /// # Errors
 /// One sentence, if one cannot be read.
-pub(crate) fn authority(paths: &Paths) -> Result<authority::Found, String> {
+pub(crate) fn authority(paths: &Paths) -> Result<authority::AuthorityFiles, String> {
     let files = paths.log_authority();
     let read = |path: &Path| text(path, X509_PEM_BYTES_MAX);
     let public = |path: &Path| Ok::<_, String>(read(path)?.map(|text| text.to_string()));
-    Ok(authority::Found {
+    Ok(authority::AuthorityFiles {
         authorities: public(&files.authorities())?,
         key: read(&files.key())?,
         previous_key: read(&files.previous_key())?,

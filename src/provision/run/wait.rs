@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::provision::order::{Command, End, Ran};
 
 const SIGNALS: Key = Key::from_bits(1);
-const LEASH: Key = Key::from_bits(2);
+const PARENT_PIPE: Key = Key::from_bits(2);
 const WORK: Key = Key::from_bits(3);
 
 /// Why a run is to end.
@@ -179,7 +179,7 @@ fn refused(error: &DockerError) -> String {
 
 fn watched_stdin(reactor: &Reactor) -> io::Result<Stream> {
     let stream = Stream::stdin()?;
-    match reactor.watch(&stream, LEASH, Interests::Read)? {
+    match reactor.watch(&stream, PARENT_PIPE, Interests::Read)? {
         Watch::Events | Watch::AlwaysReady => Ok(stream),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn free_address(
     let (start, end) = (u32::from(start), u32::from(end));
     let count = (end - start).saturating_add(1);
     // Any of them, so that one that has just been given back is not the next: who knew the machine
-    // before would meet another.
+    // before would find another.
     let first = rng.below(count);
     let next = |at: u32| if at + 1 < count { at + 1 } else { 0 };
     let places = std::iter::successors(Some(first), |at| Some(next(*at)));

@@ -23,7 +23,7 @@ use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::enrol::messages::{
     AgentKnown, AgentMade, AgentWanted, Done, EnrolAgent, EnrolHere, ProveAgent,
 };
-use crate::provision::logs::authority::{Client, load};
+use crate::provision::logs::authority::{LogClient, load};
 use crate::provision::openssh::Target;
 use crate::provision::remote::event::Tell;
 use crate::provision::remote::interrupts::Interrupts;
@@ -255,7 +255,7 @@ impl Issuer {
     fn certificate(&self, made: &AgentMade) -> Result<Certificate, WorkflowError> {
         let failed = |error: &dyn std::fmt::Display| WorkflowError::Failed(error.to_string());
         let client =
-            Client::parse(&made.id, &made.certificate_request).map_err(|it| failed(&it))?;
+            LogClient::parse(&made.id, &made.certificate_request).map_err(|it| failed(&it))?;
         let now = Clock::new().wall();
         let kept = made.certificate.as_deref();
         if let Some(certificate) = kept.and_then(|pem| client.kept(pem, &self.trust, now)) {

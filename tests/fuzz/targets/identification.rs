@@ -3,7 +3,7 @@
 
 use convocate::limits;
 use convocate::ssh::Role;
-use convocate::ssh::identification::{Awaiting, Found, Identification, IdentificationError};
+use convocate::ssh::identification::{Awaiting, FirstLine, Identification, IdentificationError};
 
 type Outcome = Result<Option<(usize, Identification)>, IdentificationError>;
 
@@ -24,18 +24,18 @@ fn look(role: Role, stream: &[u8], step: usize) -> Outcome {
     let (mut taken, mut held) = (0, 0);
     loop {
         match awaiting.look(role, &stream[taken..held])? {
-            Found::Nothing if held == stream.len() => return Ok(None),
-            Found::Nothing => {
+            FirstLine::Nothing if held == stream.len() => return Ok(None),
+            FirstLine::Nothing => {
                 let waiting = held - taken;
                 assert!(waiting < limits::SSH_IDENTIFICATION_BYTES_MAX, "{waiting} bytes wait");
                 held = (held + step).min(stream.len());
             }
-            Found::Line(bytes) => {
+            FirstLine::Line(bytes) => {
                 assert!(bytes > 0 && bytes <= held - taken, "a line of {bytes} bytes");
                 assert_eq!(role, Role::Client, "a server takes no lines before");
                 taken += bytes;
             }
-            Found::Identification(bytes, found) => {
+            FirstLine::Identification(bytes, found) => {
                 assert!(bytes <= held - taken, "an identification of {bytes} bytes");
                 return Ok(Some((taken + bytes, found)));
             }

@@ -190,7 +190,7 @@ fn output_is_complete_to_the_last_byte() {
         let id = session(&mut wire, &format!("s{round}"), SHELL);
         let channel = wire.attach(&id, 80, 24);
         wire.sees(channel, "go>");
-        // Line in a way that its echo is not, and twice: what tmux reads in two pieces, as one of
+        // Said in a way that its echo is not, and twice: what tmux reads in two pieces, as one of
         // them may be, it also draws in two.
         wire.send(channel, b"seq 1 200000; printf 'all-%s\\n' told told\r");
         wire.sees(channel, "all-told");

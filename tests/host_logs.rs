@@ -359,7 +359,7 @@ fn a_message_is_filed_under_its_sender_whatever_it_claims() {
     first.say("convocate-session/01234567-89ab-4def-8123-456789abcdef", "said in a session");
     first.say("convocate-agent[7]", "said by the agent");
     first.say("sshd", "is nobody's business");
-    // Reservations of a host, an agent, a path: in the tag, and in the text.
+    // Claims of a host, an agent, a path: in the tag, and in the text.
     first.say("convocate-agent[convocate token=\"guess\"]", "../../etc/passwd");
     first.say("convocate-agent", &format!("[convocate token=\"{other_token}\"] {SECOND}"));
     first.say("convocate-agent", "the last");

@@ -268,7 +268,9 @@ impl ContainerdEngine {
         // Whatever disk this is on, it can hold copies.
         let settings = r#"{"features":{"containerd-snapshotter":true},"storage-driver":"native"}"#;
         root.write(&at("daemon.json"), settings, 0o600);
-        let mut command = process::command(&root, "dockerd");
+        // In a network of its own: an engine without a bridge removes the one of the machine's.
+        let mut command = process::command(&root, "unshare");
+        command.args(["--net", "dockerd"]);
         for (flag, name) in [
             ("--config-file", "daemon.json"),
             ("--data-root", "data"),
@@ -318,7 +320,10 @@ impl Drop for ContainerdEngine {
 #[test]
 fn an_update_costs_its_top_layer_where_containerd_keeps_the_images() {
     let test = "an_update_costs_its_top_layer_where_containerd_keeps_the_images";
-    if !support::has(test, &[Need::Docker, Need::Root, Need::Program("dockerd")]) {
+    if !support::has(
+        test,
+        &[Need::Docker, Need::Root, Need::Program("dockerd"), Need::Program("unshare")],
+    ) {
         return;
     }
     if let Some(why) = ContainerdEngine::missing() {

@@ -6,6 +6,7 @@
 //! once.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -319,7 +320,8 @@ impl AgentState {
         asked: WorkId,
         found: Vec<Running>,
     ) -> Vec<Uuid> {
-        let mut found: SortedMap<Uuid, Running> =
+        // In the engine's order: each would be put in its place by moving all behind it.
+        let mut found: BTreeMap<Uuid, Running> =
             found.into_iter().map(|running| (running.id, running)).collect();
         let mut first_seen = Vec::new();
         let ids: Vec<Uuid> = self.sessions.keys().copied().collect();
@@ -349,7 +351,7 @@ impl AgentState {
     }
 
     /// What is known of a session now is as old as the listing, and not as what was handed out
-    /// since. A unconfirmed that is older still was that of an earlier run.
+    /// since. An unconfirmed one that is older still was that of an earlier run.
     fn settle(&mut self, id: Uuid, asked: WorkId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.learned = asked;

@@ -64,7 +64,7 @@ pub(crate) fn is_hostile(sign: char) -> bool {
 /// How many cells of a terminal a character takes: 0 if it joins the one before it, 2 if it is one
 /// of the wide ones (UAX #11), else 1. Control characters, which nobody draws, count as 1.
 pub(crate) fn cells_of(sign: char) -> usize {
-    sign.width().unwrap_or(1)
+    sign.width().map_or(1, |cells| cells.min(2))
 }
 
 /// How many cells a text takes that is [`printable`].

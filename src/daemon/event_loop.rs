@@ -4,6 +4,7 @@
 //! standard input, when that ends. SIGHUP asks for a new look at files.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -38,6 +39,13 @@ pub(crate) enum Control {
     End(&'static str),
     /// To look at files anew.
     Reload,
+}
+
+/// Writes where a daemon listens to a file, for whoever chose no port.
+#[cold]
+pub(crate) fn write_address(path: &Path, address: SocketAddr) -> Result<(), disk::DiskError> {
+    let (_, mode) = PUBLIC_FILE;
+    disk::write_atomic(path, format!("{address}\n").as_bytes(), mode)
 }
 
 /// A daemon, to its loop.
@@ -169,22 +177,11 @@ impl<O: Copy, W: io::Write> EventLoop<O, W> {
         None
     }
 
-    /// Writes where the daemon listens to a file, for whoever chose no port, and tells systemd that
-    /// it is ready.
-    ///
-    /// # Errors
-    /// The file cannot be written. systemd is told all the same.
+    /// Tells systemd that the daemon is ready.
     #[cold]
-    pub(crate) fn announce(
-        &mut self,
-        address: std::net::SocketAddr,
-        path: &Path,
-    ) -> Result<(), disk::DiskError> {
-        let (_, mode) = PUBLIC_FILE;
-        let written = disk::write_atomic(path, format!("{address}\n").as_bytes(), mode);
+    pub(crate) fn tell_ready(&mut self) {
         if let Err(error) = notify::ready() {
             self.log.warning(format_args!("cannot tell systemd that this is ready: {error}"));
         }
-        written
     }
 }

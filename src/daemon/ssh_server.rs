@@ -51,7 +51,7 @@ pub(crate) struct SshServer<P, I> {
     limiter: ConnectionLimiter,
     config: Arc<ServerConfig>,
     keys: KeyFile<I>,
-    /// In boxes: a tree's nodes have room for eleven, and half of it is empty.
+    /// In boxes: a new one moves the entries behind it.
     connections: SortedMap<Key, Box<Connection<P, I>>>,
     /// Those that have something to do in this turn.
     touched: BTreeSet<Key>,

@@ -55,6 +55,12 @@ impl FleetDriver {
         Some((self.fleet.take(member)?, self.outbound.remove(&member)?))
     }
 
+    /// Takes an agent out, its connection alive. The others' connections end.
+    pub(crate) fn take_only(mut self, member: Key) -> Option<(Member, Outbound, Dialler)> {
+        let (member, outbound) = self.take(member)?;
+        Some((member, outbound, self.dialler))
+    }
+
     pub(crate) fn is_member(&self, member: Key) -> bool {
         self.outbound.contains_key(&member)
     }

@@ -2,7 +2,7 @@
 //!
 //! To add an op: a variant of [`Call`] with its parameters as a struct, its name in [`OP_NAMES`],
 //! [`Call::parse`], [`Call::op`] and [`Call::to_line`], and a line in the test below. What it does
-//! is a file in `agent/op/`, which `agent::core` starts; a verb for it stands in `cli/verbs/`.
+//! is a file in `agent/op/`, which `agent::core` starts; a verb for it stands in `cli/convocate/`.
 
 use std::fmt;
 

@@ -123,7 +123,7 @@ fn a_full_disk_is_told_and_leaves_nothing_half() {
     house.done(&["kill", "fills"]);
     assert_eq!(house.state(&fills), "-");
     house.restart_agent();
-    house.wait_for_log("where it listens stands in no file");
+    house.wait_for_log("the address cannot be written to a file");
     assert_eq!((house.names(), house.entries()), before);
     assert_eq!(["one", "runs", "fills"].map(|name| house.state(name)), ["-", "R", "-"]);
     house.done(&["rm", "fills"]);

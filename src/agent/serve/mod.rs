@@ -539,7 +539,8 @@ fn announce<W: io::Write>(
     };
     let log = &mut event_loop.log;
     log.info(format_args!("agent {agent_id} listening on {address}, runtime {runtime}"));
-    if let Err(error) = event_loop.announce(address, &options.paths.agent_address()) {
+    if let Err(error) = event_loop::write_address(&options.paths.agent_address(), address) {
         event_loop.log.warning(format_args!("the address cannot be written to a file: {error}"));
     }
+    event_loop.tell_ready();
 }

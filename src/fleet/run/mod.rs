@@ -166,13 +166,9 @@ impl Runner {
         let key = self.member(agent)?;
         // The others' connections end here: nobody would answer on them while the terminal is
         // there.
-        let (member, outbound) = self.driver.take(key).expect("its key was just looked up");
-        let net = Net {
-            clock: self.clock,
-            reactor: self.reactor,
-            dialler: self.driver.dialler,
-            outbound,
-        };
+        let (member, outbound, dialler) =
+            self.driver.take_only(key).expect("its key was just looked up");
+        let net = Net { clock: self.clock, reactor: self.reactor, dialler, outbound };
         screen.run(net, member, header)
     }
 

@@ -3,6 +3,7 @@
 //! The program gets its request as JSON on standard input. Its report is one object a line; a line
 //! that belongs to no step is its answer, which is handed on and never shown: it may have secrets.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct HostSession<'a> {
     pub(crate) name: String,
     program: ProgramPlace<'a>,
     interrupts: &'a Interrupts,
+    /// Whether a copy of the program is there that is ours to remove.
+    has_copy: Cell<bool>,
     /// All runs together.
     total: EndLine,
 }
@@ -80,6 +83,9 @@ impl<'a> HostSession<'a> {
     ) -> Result<HostSession<'a>, HostError> {
         let name = target.host().to_owned();
         let placed = || {
+            if interrupts.has_come() {
+                return Err(RemoteError::Interrupted);
+            }
             let (connection, probe) = Connection::connect(target, interrupts)?;
             let program = programs.read(program, &probe.machine);
             let copy = connection.copy(&program.map_err(RemoteError::NoProgramFor)?)?;
@@ -96,13 +102,17 @@ impl<'a> HostSession<'a> {
         interrupts: &'a Interrupts,
     ) -> Result<HostSession<'a>, HostError> {
         let name = target.host().to_owned();
+        if interrupts.has_come() {
+            return Err(RemoteError::Interrupted.on(&name));
+        }
         let connection = Connection::open(target, interrupts).map_err(|error| error.on(&name))?;
         let program = ProgramPlace::Installed { connection, program: Installed(program) };
         Ok(HostSession::new(name, program, interrupts))
     }
 
     fn new(name: String, program: ProgramPlace<'a>, interrupts: &'a Interrupts) -> HostSession<'a> {
-        HostSession { name, program, interrupts, total: EndLine::default() }
+        let has_copy = Cell::new(matches!(program, ProgramPlace::Copied { .. }));
+        HostSession { name, program, interrupts, has_copy, total: EndLine::default() }
     }
 
     /// The name by which it is dialled, if it is another host.
@@ -137,9 +147,12 @@ impl<'a> HostSession<'a> {
     /// # Errors
     /// [`RemoteError::Restart`] when it has not come back in time.
     pub(crate) fn restart(&self) -> Result<Duration, HostError> {
-        let ProgramPlace::Copied { connection, probe, .. } = &self.program else {
+        let ProgramPlace::Copied { connection, probe, copy } = &self.program else {
             unreachable!("only a host that was prepared now is restarted")
         };
+        // Now, while it is connected: behind the restart that would be another login.
+        connection.remove(copy);
+        self.has_copy.set(false);
         connection.restart(probe).map_err(|error| error.on(&self.name))
     }
 
@@ -267,7 +280,9 @@ impl RunReport {
 
 impl Drop for HostSession<'_> {
     fn drop(&mut self) {
-        if let ProgramPlace::Copied { connection, copy, .. } = &self.program {
+        if let ProgramPlace::Copied { connection, copy, .. } = &self.program
+            && self.has_copy.get()
+        {
             connection.remove(copy);
         }
     }

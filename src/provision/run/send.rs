@@ -187,7 +187,7 @@ impl ImageSource {
             return Ok(Content {
                 head: image.archive_head(layers),
                 filter: Some(LayerFilter::new(image.files(&sent))),
-                left_out: left_out.len(),
+                left_out: layers.iter().filter(|layer| left_out.contains(*layer)).count(),
                 bytes: image.size(&sent),
             });
         }

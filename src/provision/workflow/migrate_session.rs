@@ -192,9 +192,7 @@ impl Migration<'_, '_> {
         let there = self.host.sessions(ids.clone()).map_err(|it| self.failed(&it))?;
         let (mut arrived, mut over, mut has_failed) = (Vec::new(), Vec::new(), false);
         for (id, there) in ids.into_iter().zip(there) {
-            if self.host.interrupts().has_come() {
-                return Err(RemoteError::Interrupted.on(&self.host.name).into());
-            }
+            self.go_on()?;
             if one.is_none() && self.is_anothers(id, &there) {
                 continue;
             }
@@ -213,10 +211,12 @@ impl Migration<'_, '_> {
                 }
             }
         }
+        self.go_on()?;
         if !arrived.is_empty() {
             self.pick_up(&arrived)?;
         }
         for id in arrived {
+            self.go_on()?;
             self.tell(id, SessionPhase::Listed)?;
             self.erase(id)?;
             over.push(id);
@@ -227,6 +227,15 @@ impl Migration<'_, '_> {
             done.map_err(|error| self.failed(&error))?;
         }
         Ok(Migrated { host: self.host.name.clone(), count, has_failed })
+    }
+
+    /// # Errors
+    /// The operator wants it to end.
+    fn go_on(&self) -> Result<(), WorkflowError> {
+        match self.host.interrupts().has_come() {
+            true => Err(RemoteError::Interrupted.on(&self.host.name).into()),
+            false => Ok(()),
+        }
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> WorkflowError {

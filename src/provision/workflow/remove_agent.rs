@@ -70,7 +70,13 @@ impl LeavingAgent {
             let _heard = tell(host, HostEvent::Note(text));
             return Ok(());
         }
-        let target = Target::new(host, user).map_err(WorkflowError::Failed)?;
+        let target = match Target::new(host, user) {
+            Ok(target) => target,
+            Err(why) => {
+                let _heard = tell(host, HostEvent::Note(left_there(&why)));
+                return Ok(());
+            }
+        };
         let interrupts = block_signals()?;
         let request = RemoveRequest { check };
         let done = connect(target, programs, &interrupts)

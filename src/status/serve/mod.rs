@@ -43,6 +43,7 @@ use crate::limits::{
 };
 use crate::log::Log;
 use crate::paths::{Paths, STATUS_SOCKET_MODE};
+use crate::ssh::keys::KeyPair;
 use crate::ssh::{ServerConfig, Tuning};
 
 /// How a status listener is to serve.
@@ -91,9 +92,10 @@ type Registry = crate::io::registry::Registry<Owner>;
 /// [`ServeError`], if serving could not begin.
 pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), ServeError> {
     let signals = Signals::block().map_err(ServeError::system("signals"))?;
+    let host_key = private_key(&options.host_key)?;
     setup::prepare(&options.paths)?;
     let _alone = LockFile::take(&options.paths.status_lock())?;
-    let mut server = Server::start(options, signals, log)?;
+    let mut server = Server::start(options, host_key, signals, log)?;
     event_loop::run(&mut server)?;
     let EventLoop { log, clock, .. } = &mut server.event_loop;
     log.info("ending; agents keep their events until a listener is back");
@@ -125,14 +127,18 @@ struct Server<W> {
 
 impl<W: io::Write> Server<W> {
     #[inline(never)]
-    fn start(options: &Options, signals: Signals, log: Log<W>) -> Result<Self, ServeError> {
+    fn start(
+        options: &Options,
+        host_key: KeyPair,
+        signals: Signals,
+        log: Log<W>,
+    ) -> Result<Self, ServeError> {
         let paths = &options.paths;
         let owners = (Owner::Signals, Owner::ParentPipe);
         let until_stdin_ends = options.until_stdin_ends;
         let mut event_loop =
             EventLoop::new(signals, log, STATUS_DESCRIPTORS_MAX, until_stdin_ends, owners)?;
         let EventLoop { registry, log, clock, .. } = &mut event_loop;
-        let host_key = private_key(&options.host_key)?;
         let tuning = Tuning { window_pool_bytes: STATUS_WINDOW_POOL_BYTES, ..Tuning::default() };
         let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning };
         let (hub, directory, damaged) = setup::remember(paths)?;
@@ -345,5 +351,7 @@ fn announce<W: io::Write>(
     let socket = paths.status_socket();
     let hub = socket.display();
     event_loop.log.info(format_args!("status listening on {address}, hub on {hub}"));
-    Ok(event_loop.announce(address, &paths.status_address())?)
+    event_loop::write_address(&paths.status_address(), address)?;
+    event_loop.tell_ready();
+    Ok(())
 }

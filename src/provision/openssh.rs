@@ -143,15 +143,19 @@ impl Ssh {
 
     /// Runs a command of the copied program, which stays for further ones until [`Ssh::clean`], but
     /// for what is wanted when it fails.
-    pub(crate) fn run(&self, copy: &Copied, command: &str, on_failure: OnFailure) -> Vec<String> {
+    pub(crate) fn run(&self, copy: &Copied, command: &str, after: AfterRun) -> Vec<String> {
         let directory = copy.directory.display();
-        self.call(&match on_failure {
-            OnFailure::Keep => format!("{RIGHTS}exec $as {directory}/program {command}"),
-            OnFailure::Remove => format!(
-                "{RIGHTS}$as {directory}/program {command}; status=$?; \
-                 if [ $status != 0 ]; then $as rm -rf {directory}; fi; exit $status"
-            ),
-        })
+        let is_needless = match after {
+            AfterRun::Keep => {
+                return self.call(&format!("{RIGHTS}exec $as {directory}/program {command}"));
+            }
+            AfterRun::RemoveFailed => "[ $status != 0 ]",
+            AfterRun::Remove => "true",
+        };
+        self.call(&format!(
+            "{RIGHTS}$as {directory}/program {command}; status=$?; \
+             if {is_needless}; then $as rm -rf {directory}; fi; exit $status"
+        ))
     }
 
     /// Runs a command of a program that is installed there.
@@ -313,12 +317,15 @@ pub(crate) fn parse_host_name(settings: &str) -> Option<&str> {
     lines.find(|(key, _)| *key == "hostname").map(|(_, name)| name.trim())
 }
 
-/// What is to become of a copied program that fails, also because its connection was lost.
+/// What is to become of a copied program after a run, also if the connection was lost. The host
+/// itself removes it: that needs no further call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnFailure {
-    /// Nobody runs it again: the host itself removes it.
-    Remove,
+pub(crate) enum AfterRun {
     Keep,
+    /// If the run failed, nobody runs it again.
+    RemoveFailed,
+    /// It was the last run.
+    Remove,
 }
 
 /// A program of ours in its installed place, by its name.
@@ -468,18 +475,23 @@ mod tests {
                     00ff  /var/lib/convocate-host.aB3xY9/program\n";
         let copy = parse_upload(text).expect("that is one");
         assert_eq!(copy.hash, "00ff");
-        let script = |on_failure| {
-            let words = ssh(None, None).run(&copy, "install --request", on_failure);
+        let script = |after| {
+            let words = ssh(None, None).run(&copy, "install --request", after);
             words.last().expect("a script").clone()
         };
         let run = "$as /var/lib/convocate-host.aB3xY9/program install --request";
         let removal = "then $as rm -rf /var/lib/convocate-host.aB3xY9; fi; exit $status";
-        let removes = [OnFailure::Remove, OnFailure::Keep].map(|on_failure| {
-            let script = script(on_failure);
+        for (after, condition) in [
+            (AfterRun::Keep, None),
+            (AfterRun::RemoveFailed, Some("if [ $status != 0 ]; ")),
+            (AfterRun::Remove, Some("if true; ")),
+        ] {
+            let script = script(after);
             assert!(script.contains(run), "{script}");
-            script.contains(removal)
-        });
-        assert_eq!(removes, [true, false]);
+            let removes = condition.map(|condition| format!("{condition}{removal}"));
+            assert_eq!(script.contains(removal), removes.is_some(), "{script}");
+            assert!(removes.is_none_or(|removes| script.contains(&removes)), "{script}");
+        }
         for wrong in ["/var/lib/convocate-host.a;b3xY", "/etc", "/var/lib/convocate-host."] {
             assert_eq!(parse_upload(&text.replace("/var/lib/convocate-host.aB3xY9", wrong)), None);
         }

@@ -18,7 +18,7 @@ use super::programs::Programs;
 use super::talk::talk;
 use super::{HostError, RemoteError};
 use crate::limits::PROVISION_REQUEST_BYTES_MAX;
-use crate::provision::openssh::{Copied, Installed, OnFailure, Probe, Target};
+use crate::provision::openssh::{AfterRun, Copied, Installed, Probe, Target};
 use crate::provision::report::{EndLine, ReportLine, StepLine, StepResult};
 
 /// A host and a program on it. A program that was copied there is removed when this is dropped.
@@ -147,28 +147,25 @@ impl<'a> HostSession<'a> {
     /// # Errors
     /// [`RemoteError::Restart`] when it has not come back in time.
     pub(crate) fn restart(&self) -> Result<Duration, HostError> {
-        let ProgramPlace::Copied { connection, probe, copy } = &self.program else {
+        let ProgramPlace::Copied { connection, probe, .. } = &self.program else {
             unreachable!("only a host that was prepared now is restarted")
         };
-        // Now, while it is connected: behind the restart that would be another login.
-        connection.remove(copy);
-        self.has_copy.set(false);
         connection.restart(probe).map_err(|error| error.on(&self.name))
     }
 
     /// The words that run a command of the program, which stays there.
     pub(crate) fn words(&self, command: &str) -> Vec<String> {
-        self.words_that(OnFailure::Keep, command)
+        self.words_and(AfterRun::Keep, command)
     }
 
-    fn words_that(&self, on_failure: OnFailure, command: &str) -> Vec<String> {
+    fn words_and(&self, after: AfterRun, command: &str) -> Vec<String> {
         match &self.program {
             ProgramPlace::Here(program) => {
                 let program = program.display().to_string();
                 std::iter::once(program).chain(command.split(' ').map(str::to_owned)).collect()
             }
             ProgramPlace::Copied { connection, copy, .. } => {
-                connection.ssh().run(copy, command, on_failure)
+                connection.ssh().run(copy, command, after)
             }
             ProgramPlace::Installed { connection, program } => {
                 connection.ssh().run_installed(*program, command)
@@ -187,9 +184,35 @@ impl<'a> HostSession<'a> {
         request: &impl Serialize,
         tell: &mut Tell<'_>,
     ) -> Result<A, HostError> {
-        let words = self.words_that(OnFailure::Remove, command);
+        self.carry_out_and(AfterRun::RemoveFailed, command, request, tell)
+    }
+
+    /// The same for the last run here: the host removes the copy behind it, without another call.
+    ///
+    /// # Errors
+    /// As [`HostSession::carry_out`].
+    pub(crate) fn carry_out_last<A: DeserializeOwned>(
+        &mut self,
+        command: &str,
+        request: &impl Serialize,
+        tell: &mut Tell<'_>,
+    ) -> Result<A, HostError> {
+        let done = self.carry_out_and(AfterRun::Remove, command, request, tell);
+        self.has_copy.set(false);
+        done
+    }
+
+    fn carry_out_and<A: DeserializeOwned>(
+        &mut self,
+        after: AfterRun,
+        command: &str,
+        request: &impl Serialize,
+        tell: &mut Tell<'_>,
+    ) -> Result<A, HostError> {
+        let words = self.words_and(after, command);
         let report = self.run_words(&words, request, &[], tell)?;
         if !report.is_done {
+            self.has_copy.set(false);
             self.finish(tell);
             return Err(RemoteError::StepsFailed.on(&self.name));
         }

@@ -186,9 +186,9 @@ impl Enrolment<'_, '_> {
             image,
             mark: mark.clone(),
         };
-        let Done {} = self.agent.carry_out("enrol --request", &wanted, self.tell)?;
+        let Done {} = self.agent.carry_out_last("enrol --request", &wanted, self.tell)?;
         let wanted = ProveAgent { check, id: made.id, certificate, mark };
-        let Done {} = self.shell.carry_out("prove --request", &wanted, self.tell)?;
+        let Done {} = self.shell.carry_out_last("prove --request", &wanted, self.tell)?;
         Ok(())
     }
 

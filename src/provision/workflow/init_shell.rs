@@ -23,7 +23,7 @@ pub(crate) fn init_shell(
         Some(target) => HostSession::connect(target, "convocate", programs, &interrupts)?,
     };
     wanted.names.extend(session.dialled_name()?);
-    let made = session.carry_out("install --request", &wanted, tell)?;
+    let made = session.carry_out_last("install --request", &wanted, tell)?;
     session.finish(tell);
     Ok((session.name.clone(), made))
 }

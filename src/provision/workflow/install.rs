@@ -33,7 +33,7 @@ pub(crate) fn install(
     let mut session = connect(target, &Programs::default(), &interrupts)?;
     let ssh_port = session.probe().expect("it was copied there").ssh_port;
     let request = InstallRequest { check, ssh_port };
-    let InstallAnswer { reason } = session.carry_out("install --request", &request, tell)?;
+    let InstallAnswer { reason } = session.carry_out_last("install --request", &request, tell)?;
     session.finish(tell);
     let Some(reason) = reason else { return Ok(()) };
     let mut restart = |text: &str| {

@@ -102,7 +102,10 @@ impl CreateVm<'_> {
         }
         let spec = VmSpec { keys: keys.clone(), ..self.spec };
         let request = VmRequest::Create { check: self.check, spec };
-        let answer: VmAnswer = session.carry_out(COMMAND, &request, tell)?;
+        let answer: VmAnswer = match self.check {
+            true => session.carry_out_last(COMMAND, &request, tell)?,
+            false => session.carry_out(COMMAND, &request, tell)?,
+        };
         if let Some(created) = &answer.created {
             finish(&mut session, created, keys, tell)?;
         }
@@ -133,13 +136,13 @@ fn finish(
     let connection = session.connection().expect("a hypervisor is another host");
     first_login::pin(connection.ssh(), created)?;
     let request = VmRequest::Finish { machine: created.machine.clone(), keys };
-    let _: VmAnswer = session.carry_out(COMMAND, &request, tell)?;
+    let _: VmAnswer = session.carry_out_last(COMMAND, &request, tell)?;
     Ok(())
 }
 
 fn take_back(session: &mut HostSession<'_>, machine: &Machine, tell: &mut Tell<'_>) {
     let request = VmRequest::Remove { machine: machine.clone() };
-    let done = session.carry_out::<VmAnswer>(COMMAND, &request, tell);
+    let done = session.carry_out_last::<VmAnswer>(COMMAND, &request, tell);
     let text = match done {
         Ok(answer) if answer.console.is_empty() => return,
         Ok(answer) => {

@@ -68,7 +68,10 @@ fn foreign_lines_of_the_hosts_file_stay() {
     wait_until(PATIENCE, "the file", || house.hosts().contains("# convocate: end"));
     let path = house.agent.files.root.paths().dns_hosts();
     let text = format!("192.0.2.9 printer\n{}", house.hosts());
-    std::fs::write(&path, text).expect("the root is ours");
+    // At once, as an editor does: the listener may read it at any moment.
+    let edited = path.with_extension("edited");
+    std::fs::write(&edited, text).expect("the root is ours");
+    std::fs::rename(&edited, &path).expect("the root is ours");
     house.create(&["web", "--dns", "web"]);
     wait_until(PATIENCE, "the name", || house.hosts().contains("127.0.0.1 web\n"));
     assert!(house.hosts().starts_with("192.0.2.9 printer\n"), "{}", house.hosts());

@@ -49,8 +49,8 @@ impl RuntimeEvents {
         RuntimeEvents::default()
     }
 
-    /// Follows the events that [`RuntimeEvents::translate`] understands. What was before the first of
-    /// them is a listing's to tell, made after the stream is open.
+    /// Follows the events that [`RuntimeEvents::translate`] understands. What was before the first
+    /// of them is a listing's to tell, made after the stream is open.
     pub fn request() -> DockerRequest {
         call::events(LABEL_SESSION, &["start", "die", "oom"])
     }

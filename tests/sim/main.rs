@@ -25,6 +25,11 @@ use std::time::{Duration, Instant};
 
 /// Seeds of a plain `cargo test`.
 const SEEDS_DEFAULT: u64 = 12;
+/// Seeds that once failed, and what was wrong; a plain `cargo test` runs them, too.
+const KNOWN_SEEDS: &[u64] = &[
+    // The spool forgot a hole before its first segment when it restarted.
+    1_795_922_479_070,
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -36,6 +41,11 @@ fn events_arrive_once_in_order_or_in_an_announced_gap() {
         Some(seed) => (seed, 1),
         None => (number("SIM_FIRST").unwrap_or(1), number("SIM_SEEDS").unwrap_or(SEEDS_DEFAULT)),
     };
+    if number("SIM_SEED").or(number("SIM_FIRST")).is_none() {
+        for &seed in KNOWN_SEEDS {
+            delivery::run(seed);
+        }
+    }
     let until = number("SIM_SECONDS").map(|it| Instant::now() + Duration::from_secs(it));
     let (mut total, mut done) = (delivery::Figures::default(), 0);
     for seed in first..first + count {

@@ -179,7 +179,8 @@ impl Spool {
     /// Everything up to `seq` is where it should be, whoever says so.
     pub(super) fn deliver(&mut self, seq: u64) {
         self.acked = self.acked.max(seq.min(self.synced));
-        while self.segments.len() > 1 && self.segments[0].last <= self.acked {
+        // A segment before a hole stays until the hole is acknowledged: nothing else remembers it.
+        while self.segments.get(1).is_some_and(|second| second.first <= self.acked + 1) {
             self.drop_oldest();
         }
         if self.segments.front().is_none_or(|oldest| oldest.first <= self.acked + 1) {

@@ -208,6 +208,29 @@ fn a_disk_that_takes_nothing_costs_bounded_memory_and_a_hole() {
 }
 
 #[test]
+fn a_hole_behind_what_is_acknowledged_is_there_after_a_restart() {
+    let tuning = SpoolTuning { segment_bytes: 2900, segments_max: 9, tail_bytes_max: 1400 };
+    let mut disk = Disk::default();
+    let mut spool = disk.recover_as(tuning);
+    for seq in 1..=8 {
+        disk.full = (3..=6).contains(&seq);
+        spool.append(&event(1200));
+        spool.tick(Mono::ZERO + SPOOL_RETRY);
+        disk.run(&mut spool);
+    }
+    let epoch = spool.epoch().as_str().to_owned();
+    spool.acknowledge(&epoch, 2);
+    disk.run(&mut spool);
+    let mut spool = disk.recover_as(tuning);
+    spool.acknowledge(&epoch, 2);
+    assert_eq!(spool.acked(), 2, "what is lost behind it is not acknowledged");
+    assert_eq!(drain(&mut spool, &mut disk), (vec![7, 8], vec![(3, 6)]));
+    spool.acknowledge(&epoch, 6);
+    disk.run(&mut spool);
+    assert_eq!(disk.files.len(), 1, "the segment before the hole goes with it");
+}
+
+#[test]
 fn an_event_that_is_too_long_goes_without_its_data() {
     let mut disk = Disk::default();
     let mut spool = disk.recover();

@@ -12,19 +12,15 @@
 //! new one then. AES-GCM starts from a derived IV of 4 fixed and 8 counting bytes and counts by
 //! itself (RFC 5647 §7.1). One key serves one direction until the next NEWKEYS, and is wiped when
 //! it is dropped. Sources: RFC 5647 with OpenSSH PROTOCOL §1.6, PROTOCOL.chacha20poly1305.
-
-mod chacha;
-mod gcm;
+//!
+//! The work is done in the crate `packet-aead`, which is built for speed where this one is built for size.
 
 use std::fmt;
 
+use packet_aead::Parts;
+pub use packet_aead::{LENGTH_BYTES, TAG_BYTES, TagMismatch};
+
 use super::names;
-
-/// The tag behind each packet, in bytes, of both ciphers.
-pub const TAG_BYTES: usize = 16;
-
-/// The length field before each packet, in bytes (RFC 4253 §6).
-pub const LENGTH_BYTES: usize = 4;
 
 /// A cipher as it is negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +50,15 @@ impl CipherName {
     /// Bytes of key to derive.
     pub fn key_bytes(self) -> usize {
         match self {
-            CipherName::Aes256Gcm => gcm::KEY_BYTES,
-            CipherName::ChaCha20Poly1305 => chacha::KEY_BYTES,
+            CipherName::Aes256Gcm => packet_aead::GCM_KEY_BYTES,
+            CipherName::ChaCha20Poly1305 => packet_aead::CHACHA_KEY_BYTES,
         }
     }
 
     /// Bytes of initial vector to derive.
     pub fn iv_bytes(self) -> usize {
         match self {
-            CipherName::Aes256Gcm => gcm::IV_BYTES,
+            CipherName::Aes256Gcm => packet_aead::GCM_IV_BYTES,
             CipherName::ChaCha20Poly1305 => 0,
         }
     }
@@ -75,18 +71,6 @@ impl CipherName {
         }
     }
 }
-
-/// A packet that its sender did not seal, or not with this key, or not in this place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TagMismatch;
-
-impl fmt::Display for TagMismatch {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("packet does not match its tag")
-    }
-}
-
-impl std::error::Error for TagMismatch {}
 
 /// One direction's key, on the side that sends.
 pub struct Sealer {
@@ -188,21 +172,21 @@ pub(crate) fn aes_is_fast() -> bool {
 
 /// The key of either cipher. That of AES is a kilobyte of schedule, hence in a box.
 enum Cipher {
-    Aes256Gcm(Box<gcm::Gcm>),
-    ChaCha20Poly1305(chacha::ChaCha),
+    Aes256Gcm(Box<packet_aead::Gcm>),
+    ChaCha20Poly1305(packet_aead::ChaCha),
 }
 
 impl Cipher {
     fn new(name: CipherName, key: &[u8], iv: &[u8]) -> Cipher {
         const LENGTHS: &str = "keys are derived with the lengths that the cipher names";
         match name {
-            CipherName::Aes256Gcm => Cipher::Aes256Gcm(Box::new(gcm::Gcm::new(
+            CipherName::Aes256Gcm => Cipher::Aes256Gcm(Box::new(packet_aead::Gcm::new(
                 key.try_into().expect(LENGTHS),
                 iv.try_into().expect(LENGTHS),
             ))),
             CipherName::ChaCha20Poly1305 => {
                 assert!(iv.is_empty(), "{LENGTHS}");
-                Cipher::ChaCha20Poly1305(chacha::ChaCha::new(key.try_into().expect(LENGTHS)))
+                Cipher::ChaCha20Poly1305(packet_aead::ChaCha::new(key.try_into().expect(LENGTHS)))
             }
         }
     }
@@ -212,21 +196,6 @@ impl Cipher {
             Cipher::Aes256Gcm(_) => CipherName::Aes256Gcm,
             Cipher::ChaCha20Poly1305(_) => CipherName::ChaCha20Poly1305,
         }
-    }
-}
-
-/// A packet, taken apart.
-struct Parts<'a> {
-    /// The length field and all that it counts.
-    sealed: &'a mut [u8],
-    tag: &'a mut [u8; TAG_BYTES],
-}
-
-impl<'a> Parts<'a> {
-    /// `None` when there is no room for the two fixed parts.
-    fn of(packet: &'a mut [u8]) -> Option<Parts<'a>> {
-        let (sealed, tag) = packet.split_last_chunk_mut()?;
-        (sealed.len() >= LENGTH_BYTES).then_some(Parts { sealed, tag })
     }
 }
 

@@ -13,10 +13,10 @@ use poly1305::{Block, Poly1305};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{LENGTH_BYTES, Parts, TAG_BYTES, TagMismatch};
+use crate::{LENGTH_BYTES, Parts, TAG_BYTES, TagMismatch};
 
 /// Both keys of ChaCha20.
-pub(super) const KEY_BYTES: usize = 64;
+pub const KEY_BYTES: usize = 64;
 /// A block of the key stream.
 const BLOCK_BYTES: usize = 64;
 /// The blocks that are made together, even where one would do: with vectors of 32 bytes four take
@@ -24,7 +24,7 @@ const BLOCK_BYTES: usize = 64;
 /// there.
 const FIRST_BYTES: usize = 4 * BLOCK_BYTES;
 
-pub(super) struct ChaCha {
+pub struct ChaCha {
     /// K_2 of the document: for the data and the tag.
     main: Zeroizing<[u8; 32]>,
     /// K_1 of the document: for the length field.
@@ -32,14 +32,14 @@ pub(super) struct ChaCha {
 }
 
 impl ChaCha {
-    pub(super) fn new(key: &[u8; KEY_BYTES]) -> ChaCha {
+    pub fn new(key: &[u8; KEY_BYTES]) -> ChaCha {
         let mut keys = ChaCha { main: Zeroizing::default(), header: Zeroizing::default() };
         keys.main.copy_from_slice(&key[..32]);
         keys.header.copy_from_slice(&key[32..]);
         keys
     }
 
-    pub(super) fn seal(&self, sequence: u32, parts: Parts<'_>) {
+    pub fn seal(&self, sequence: u32, parts: Parts<'_>) {
         let (head, body) = parts.sealed.split_at_mut(LENGTH_BYTES);
         Stream::new(&self.header, sequence).apply(0, head);
         let main = Stream::new(&self.main, sequence);
@@ -48,13 +48,13 @@ impl ChaCha {
         *parts.tag = tag(mac, parts.sealed);
     }
 
-    pub(super) fn length(&self, sequence: u32, mut head: [u8; LENGTH_BYTES]) -> u32 {
+    pub fn length(&self, sequence: u32, mut head: [u8; LENGTH_BYTES]) -> u32 {
         Stream::new(&self.header, sequence).apply(0, &mut head);
         u32::from_be_bytes(head)
     }
 
     /// The comparison of the tags takes the same time wherever they differ, and comes first.
-    pub(super) fn open(&self, sequence: u32, parts: Parts<'_>) -> Result<(), TagMismatch> {
+    pub fn open(&self, sequence: u32, parts: Parts<'_>) -> Result<(), TagMismatch> {
         let main = Stream::new(&self.main, sequence);
         if !bool::from(tag(main.mac(), parts.sealed).ct_eq(parts.tag)) {
             return Err(TagMismatch);

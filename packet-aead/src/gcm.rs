@@ -5,26 +5,26 @@ use aes_gcm::aead::consts::U12;
 use aes_gcm::aes::Aes256Enc;
 use aes_gcm::{AeadInOut, AesGcm, KeyInit};
 
-use super::{LENGTH_BYTES, Parts, TagMismatch};
+use crate::{LENGTH_BYTES, Parts, TagMismatch};
 
 /// A key of AES-256.
-pub(super) const KEY_BYTES: usize = 32;
+pub const KEY_BYTES: usize = 32;
 /// The nonce of the first packet.
-pub(super) const IV_BYTES: usize = 12;
+pub const IV_BYTES: usize = 12;
 
 /// One direction's key and the nonce of its next packet.
-pub(super) struct Gcm {
+pub struct Gcm {
     /// GCM only ever encrypts blocks; the schedule for decryption would be dead weight.
     cipher: AesGcm<Aes256Enc, U12>,
     nonce: Nonce,
 }
 
 impl Gcm {
-    pub(super) fn new(key: &[u8; KEY_BYTES], iv: &[u8; IV_BYTES]) -> Gcm {
+    pub fn new(key: &[u8; KEY_BYTES], iv: &[u8; IV_BYTES]) -> Gcm {
         Gcm { cipher: AesGcm::new(key.into()), nonce: Nonce::from_iv(iv) }
     }
 
-    pub(super) fn seal(&mut self, parts: Parts<'_>) {
+    pub fn seal(&mut self, parts: Parts<'_>) {
         let (head, body) = parts.sealed.split_at_mut(LENGTH_BYTES);
         let tag = self
             .cipher
@@ -34,7 +34,7 @@ impl Gcm {
     }
 
     /// The comparison of the tags takes the same time wherever they differ, and comes first.
-    pub(super) fn open(&mut self, parts: Parts<'_>) -> Result<(), TagMismatch> {
+    pub fn open(&mut self, parts: Parts<'_>) -> Result<(), TagMismatch> {
         let (head, body) = parts.sealed.split_at_mut(LENGTH_BYTES);
         let tag = (&*parts.tag).into();
         self.cipher

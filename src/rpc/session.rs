@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field::Protocol;
+use super::field::{DnsName, Protocol};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
+use crate::limits::{SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,37 @@ pub struct Session {
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
+}
+
+impl Session {
+    /// Whether a session's fields are what `create` admits. Names of earlier versions had other
+    /// letters: any that show are let through.
+    ///
+    /// # Errors
+    /// Which field is wrong.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let Session { name, dns_name, image, command, broken, stale, .. } = self;
+        let is_text =
+            |text: &str, max: usize| text.len() <= max && !text.chars().any(char::is_control);
+        let is_short = |text: &Option<String>| {
+            text.as_ref().is_none_or(|text| is_text(text, SESSION_COMMAND_BYTES_MAX))
+        };
+        if DnsName::parse(dns_name).is_err() {
+            return Err("its dns name is no host label");
+        }
+        if !is_text(name, 4 * SESSION_NAME_CHARS_MAX)
+            || name.chars().count() > SESSION_NAME_CHARS_MAX
+        {
+            return Err("its name is too long or has control characters");
+        }
+        if !is_text(image, 512) || !is_text(command, SESSION_COMMAND_BYTES_MAX) {
+            return Err("its image or command is too long or has control characters");
+        }
+        match is_short(broken) && is_short(stale) {
+            true => Ok(()),
+            false => Err("why it is broken or stale is too long or has control characters"),
+        }
+    }
 }
 
 /// What `ping` answers.

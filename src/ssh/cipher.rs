@@ -13,7 +13,7 @@
 //! itself (RFC 5647 §7.1). One key serves one direction until the next NEWKEYS, and is wiped when
 //! it is dropped. Sources: RFC 5647 with OpenSSH PROTOCOL §1.6, PROTOCOL.chacha20poly1305.
 //!
-//! The work is done in the crate `packet-aead`, which is built for speed where this one is built for size.
+//! The work is done in the crate `packet-aead`: built for speed, where this one is built for size.
 
 use std::fmt;
 

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::checkpoint;
 use super::history::{self, History};
 use super::journal::Journal;
-use super::known::{Agent, Agents, Changes, Cursor, Position, Presence, Visited, learn, walk};
+use super::known::{
+    Agent, Agents, Changes, Cursor, Position, Presence, Visited, has_room, learn, walk,
+};
 use super::line::{
     EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_REMOVED, HUB_SESSION,
     HUB_SILENT, Kind,
@@ -128,6 +130,16 @@ impl Hub {
     /// An event of the agent `id`, whose line (without newline) `event` was read from. The caller
     /// has checked [`Hub::has_room`] and that the event is this agent's.
     pub(crate) fn event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) {
+        let Err(why) = event.check() else { return self.checked_event(now, id, line, event) };
+        self.notices.put(now.mono, Notice::Refused { agent_id: id.into(), why });
+        // Its number is taken all the same: the agent would send it for ever.
+        let gap = event.as_gap(now.wall).unwrap_or_default();
+        if let Ok(event) = EventLine::parse(gap.as_bytes()) {
+            self.checked_event(now, id, gap.as_bytes(), &event);
+        }
+    }
+
+    fn checked_event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         if note_life(agent, now) {
             self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
@@ -150,12 +162,18 @@ impl Hub {
             self.own_event(now, id, "agent.gap", None, &data);
             self.asks.insert(id.into());
         }
-        self.take(id, line, event);
+        self.take(now.mono, id, line, event);
     }
 
     /// The sessions of an agent, as it told them when it was asked. Differences become events.
     pub fn listed(&mut self, now: Now, id: &str, sessions: Vec<Session>) {
         let Some(agent) = self.agents.get(id) else { return };
+        let mut sessions = sessions;
+        let wrong = sessions.iter().find_map(|session| session.check().err());
+        if let Some(why) = wrong {
+            sessions.retain(|session| session.check().is_ok());
+            self.notices.put(now.mono, Notice::Refused { agent_id: id.into(), why });
+        }
         let listed: BTreeSet<Uuid> = sessions.iter().map(|session| session.uuid).collect();
         let gone: Vec<Uuid> =
             agent.sessions.keys().copied().filter(|it| !listed.contains(it)).collect();
@@ -165,6 +183,9 @@ impl Hub {
             self.own_event(now, id, HUB_REMOVED, Some(uuid), &Value::Null);
         }
         for session in changed {
+            if !self.has_room_for(now.mono, id, &session) {
+                continue;
+            }
             let data = serde_json::to_value(&session).expect("a session has only string keys");
             self.own_event(now, id, HUB_SESSION, Some(session.uuid), &data);
         }
@@ -292,7 +313,7 @@ impl Hub {
     }
 
     /// Takes an event that is new: state, journal, history.
-    fn take(&mut self, id: &str, line: &[u8], event: &EventLine<'_>) {
+    fn take(&mut self, now: Mono, id: &str, line: &[u8], event: &EventLine<'_>) {
         let kept = event.kind() != Kind::Event(EventType::AgentHeartbeat);
         self.seq += u64::from(kept);
         self.line.clear();
@@ -302,12 +323,33 @@ impl Hub {
             let batch = self.journal.append(self.seq, &self.line);
             self.mark(id, batch);
         }
-        let Changes { names, doubtful } = learn(&mut self.agents, id, event);
+        let Changes { names, doubtful, full } = learn(&mut self.agents, id, event);
+        if full {
+            self.tell_full(now, id);
+        }
         self.names_changed |= names;
         if doubtful && !self.asks.contains(id) {
             self.asks.insert(id.into());
         }
         self.show_what_is_settled();
+    }
+
+    /// Whether a session that was listed may be kept; else that is told.
+    fn has_room_for(&mut self, now: Mono, id: &str, session: &Session) -> bool {
+        let has_room = self.agents.get(id).is_some_and(|it| has_room(&it.sessions, session));
+        if !has_room {
+            self.tell_full(now, id);
+        }
+        has_room
+    }
+
+    /// Tells once that an agent has more sessions than are kept.
+    fn tell_full(&mut self, now: Mono, id: &str) {
+        if let Some(agent) = self.agents.get_mut(id)
+            && !std::mem::replace(&mut agent.is_full, true)
+        {
+            self.notices.put(now, Notice::TooMany { agent_id: id.into() });
+        }
     }
 
     /// Notes that the agent's position is news to the commit that is being gathered.
@@ -330,7 +372,7 @@ impl Hub {
         }
         let line = event.to_string();
         if let Ok(event) = EventLine::parse(line.as_bytes()) {
-            self.take(id, line.as_bytes(), &event);
+            self.take(now.mono, id, line.as_bytes(), &event);
         }
     }
 

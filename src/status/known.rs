@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::line::{AttachedData, EventLine, Kind, StartedData};
 use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::SESSIONS_MAX;
+use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -36,6 +36,8 @@ pub struct Agent {
     /// The commit that its newest event goes with.
     pub(crate) batch: u64,
     pub sessions: Sessions,
+    /// Whether it has been told that there are more sessions than are kept.
+    pub(crate) is_full: bool,
 }
 
 /// Whether an agent is there.
@@ -119,10 +121,13 @@ pub(crate) struct Changes {
     pub(crate) names: bool,
     /// What is known may be wrong; the agent should be asked.
     pub(crate) doubtful: bool,
+    /// A session is not kept: the agent has too many.
+    pub(crate) full: bool,
 }
 
-const UNCHANGED: Changes = Changes { names: false, doubtful: false };
-const DOUBTFUL: Changes = Changes { names: false, doubtful: true };
+const UNCHANGED: Changes = Changes { names: false, doubtful: false, full: false };
+const DOUBTFUL: Changes = Changes { names: false, doubtful: true, full: false };
+const FULL: Changes = Changes { names: false, doubtful: false, full: true };
 
 /// Applies an event that is new to what is known of its agent. The same for an event as it comes
 /// and as it is read again from the journal.
@@ -167,7 +172,7 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
         Kind::Event(EventType::Deleted) | Kind::Removed => {
             let gone = id.and_then(|id| sessions.remove(&id));
             let names = gone.is_some_and(|session| !session.dns_name.is_empty());
-            Changes { names, doubtful: false }
+            Changes { names, ..UNCHANGED }
         }
         Kind::Event(EventType::Stopped) => {
             let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
@@ -198,14 +203,31 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
 
 fn put_session(sessions: &mut Sessions, event: &EventLine<'_>) -> Changes {
     let Some(session) = event.data::<Session>() else { return DOUBTFUL };
-    if sessions.len() >= SESSIONS_MAX && !sessions.contains_key(&session.uuid) {
-        return DOUBTFUL;
+    if session.check().is_err() {
+        return UNCHANGED;
     }
     let session = with_count(session);
+    if !has_room(sessions, &session) {
+        return FULL;
+    }
     let had = sessions.get(&session.uuid).map_or("", |had| &had.dns_name);
     let names = had != session.dns_name;
     sessions.insert(session.uuid, session);
-    Changes { names, doubtful: false }
+    Changes { names, ..UNCHANGED }
+}
+
+/// Whether the session may be kept beside the others of its agent.
+pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
+    let others = || sessions.values().filter(|other| other.uuid != session.uuid);
+    let kept = || others().map(session_bytes).sum::<usize>();
+    others().count() < SESSIONS_MAX && kept() + session_bytes(session) <= AGENT_SESSIONS_BYTES_MAX
+}
+
+fn session_bytes(session: &Session) -> usize {
+    let Session { name, dns_name, image, command, broken, stale, .. } = session;
+    let texts = [Some(name), Some(dns_name), Some(image), Some(command)];
+    let texts = texts.into_iter().chain([broken.as_ref(), stale.as_ref()]);
+    size_of::<(Uuid, Session)>() + texts.flatten().map(String::capacity).sum::<usize>()
 }
 
 /// An older agent only tells whether any terminal is attached, and not how many.

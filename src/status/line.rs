@@ -4,9 +4,18 @@
 //! are let through: a newer agent may have more to say.
 
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::base::time::Wall;
+use crate::base::uuid::Uuid;
 use crate::rpc::event::EventType;
+use crate::rpc::session::Session;
+
+/// An event's type, or an epoch, at most.
+const WORD_BYTES_MAX: usize = 64;
+/// The number of an event at most: what JSON's readers can count to.
+const SEQ_MAX: u64 = 1 << 53;
 
 /// The parts of an event line that the hub looks at, borrowed from it.
 #[derive(Debug, Deserialize)]
@@ -67,6 +76,63 @@ impl<'a> EventLine<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Result<EventLine<'a>, String> {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Checks what an agent says: every field by the rules that `create` has, or bounded.
+    ///
+    /// # Errors
+    /// What is wrong, without the agent's own text.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.kind.len() > WORD_BYTES_MAX || !self.kind.bytes().all(is_word) {
+            return Err("its type is no word");
+        }
+        if self.kind.starts_with("hub.") {
+            return Err("its type is one of the hub's own");
+        }
+        if self.session_id.is_some_and(|id| Uuid::parse(id).is_err()) {
+            return Err("its session is no UUID");
+        }
+        if Wall::parse_rfc3339(self.timestamp).is_none() {
+            return Err("its timestamp is none");
+        }
+        if !self.has_sane_number() {
+            return Err("its number is none");
+        }
+        match self.kind() {
+            Kind::Event(EventType::Created | EventType::Edited | EventType::Started) => {
+                let session: Session = self.data().ok_or("its session cannot be read")?;
+                session.check()
+            }
+            Kind::Event(EventType::AgentStarted) => {
+                let started: StartedData<'_> = self.data().unwrap_or_default();
+                let is_text = |text: &str| text.len() <= 512 && !text.chars().any(char::is_control);
+                match is_text(&started.version) && is_text(&started.image_tag) {
+                    true => Ok(()),
+                    false => Err("its version or image is no text of at most 512 bytes"),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_sane_number(&self) -> bool {
+        let is_epoch = |epoch: &str| {
+            epoch.len() <= WORD_BYTES_MAX && epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        self.epoch.is_none_or(is_epoch) && self.seq.is_none_or(|seq| seq <= SEQ_MAX)
+    }
+
+    /// What stands in the place of this event if it is refused: a gap with its number. `None` if it
+    /// has no number.
+    pub(crate) fn as_gap(&self, now: Wall) -> Option<String> {
+        let (epoch, seq) = (self.epoch?, self.seq?);
+        let data = json!({ "from": seq, "to": seq, "count": 1, "by": "hub" });
+        let gap = json!({
+            "type": "agent.gap", "agent_id": self.agent_id, "timestamp": now, "data": data,
+            "epoch": epoch, "seq": seq,
+        });
+        self.has_sane_number().then(|| gap.to_string())
     }
 
     pub(crate) fn kind(&self) -> Kind {

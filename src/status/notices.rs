@@ -26,6 +26,10 @@ pub enum Notice {
     Silent { agent_id: Box<str> },
     /// It says something again.
     Back { agent_id: Box<str> },
+    /// What it says is not taken.
+    Refused { agent_id: Box<str>, why: &'static str },
+    /// It has more sessions than are kept.
+    TooMany { agent_id: Box<str> },
     /// So many more of these.
     Unsaid(u64),
 }
@@ -70,9 +74,19 @@ impl fmt::Display for Notice {
             Notice::Back { agent_id } => {
                 write!(out, "agent {agent_id} is heard again after its silence; nothing is to do")
             }
+            Notice::Refused { agent_id, why } => write!(
+                out,
+                "agent {agent_id}: an event or a session of it is refused: {why}; look on its \
+                 host: journalctl -u {AGENT_UNIT}"
+            ),
+            Notice::TooMany { agent_id } => write!(
+                out,
+                "agent {agent_id} has more sessions than are kept here: the others are not shown \
+                 and have no names; look on its host: journalctl -u {AGENT_UNIT}"
+            ),
             Notice::Unsaid(count) => write!(
                 out,
-                "{count} more gaps and silences within {} s; all of them: convocate events --json",
+                "{count} more of these within {} s; all of them: convocate events --json",
                 HUB_NOTICES_SPAN.as_secs()
             ),
         }
@@ -155,7 +169,10 @@ mod tests {
         let agent_id: Box<str> = "abcdefghjkmn".into();
         let gap = |by| Notice::Gap { agent_id: agent_id.clone(), from: 1, to: 2, by };
         let back = Notice::Back { agent_id: agent_id.clone() };
-        for notice in [gap(Finder::Agent), gap(Finder::Hub), silent(), back, Notice::Unsaid(1)] {
+        let full = Notice::TooMany { agent_id: agent_id.clone() };
+        let refused = Notice::Refused { agent_id: agent_id.clone(), why: "no" };
+        let gaps = [gap(Finder::Agent), gap(Finder::Hub)];
+        for notice in gaps.into_iter().chain([silent(), back, full, refused, Notice::Unsaid(1)]) {
             let text = notice.to_string();
             assert!(!text.contains('\n') && text.len() < 300, "{text}");
             let is_advice = ["journalctl", "systemctl", "convocate events", "nothing is to do"];

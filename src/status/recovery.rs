@@ -15,7 +15,7 @@ use super::checkpoint::{AgentNote, Note, SessionNote};
 use super::history::History;
 use super::hub::Hub;
 use super::journal::{Journal, Tuning};
-use super::known::{Agent, Agents, Position, Presence, learn, with_count};
+use super::known::{Agent, Agents, Position, Presence, has_room, learn, with_count};
 use super::line::EventLine;
 use crate::base::disk::{DiskDone, DiskOp, FileNo};
 use crate::base::record::{Found, Newest, RECORD_OVERHEAD_BYTES, Scan};
@@ -127,7 +127,10 @@ impl RecoveredState {
             Ok(Note::Session(note)) => {
                 let SessionNote { agent_id, session } = *note;
                 let session = with_count(session.into_owned());
-                if let Some(agent) = self.agent(agent_id) {
+                if session.check().is_ok()
+                    && let Some(agent) = self.agent(agent_id)
+                    && has_room(&agent.sessions, &session)
+                {
                     agent.sessions.insert(session.uuid, session);
                 }
             }

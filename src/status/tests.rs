@@ -303,7 +303,10 @@ fn presence_follows_what_is_heard() {
     bench.hub.tick(bench.now);
     assert_eq!(presence(&bench), Presence::Silent);
     assert_eq!(bench.hub.poll_notice(), Some(Notice::Silent { agent_id: AGENT.into() }));
-    let beat = json!({ "type": "agent.heartbeat", "agent_id": AGENT, "timestamp": "t", "data": 5 });
+    let beat = json!({
+        "type": "agent.heartbeat", "agent_id": AGENT, "timestamp": "2027-01-15T08:00:00Z",
+        "data": 5,
+    });
     bench.send(&mut listener, (beat.to_string() + "\n").as_bytes());
     assert_eq!(presence(&bench), Presence::Connected);
     assert_eq!(bench.hub.poll_notice(), Some(Notice::Back { agent_id: AGENT.into() }));
@@ -370,4 +373,118 @@ fn a_subscriber_that_is_too_slow_is_told_a_new_snapshot_and_whole_lines() {
 fn ten_thousand_sessions_are_small() {
     let bytes = size_of::<crate::rpc::session::Session>();
     assert!(bytes <= 256, "{bytes}");
+}
+
+#[test]
+fn what_an_agent_may_not_say_is_refused_and_its_number_taken() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    bench.send(&mut listener, &line("container.created", 1, &session("web")));
+    let mut long = session("long");
+    long["name"] = json!("x".repeat(100_000));
+    let mut escape = session("escape");
+    escape["command"] = json!("\u{1b}]52;c;AAAA\u{7}");
+    let hostile = [
+        line("container.edited", 2, &session("x\n10.9.9.9 github.com")),
+        line("container.edited", 3, &long),
+        line("container.edited", 4, &escape),
+        line("container.edited", 5, &json!("no session")),
+        line("hub.forgotten", 6, &Value::Null),
+        line("hub.session", 7, &session("forged")),
+        line("agent.started", 8, &json!({ "version": "\u{1b}[2J" })),
+        line("x\u{1b}", 9, &Value::Null),
+        line("container.stopped", u64::MAX, &Value::Null),
+    ];
+    for line in &hostile {
+        bench.send(&mut listener, line);
+    }
+    bench.send(&mut listener, &line("container.stopped", 10, &Value::Null));
+    bench.sync();
+    let told = bench.told(0);
+    let expected: Vec<&str> = ["hub.connected", "container.created"]
+        .into_iter()
+        .chain(std::iter::repeat_n("agent.gap", 8))
+        .chain(["container.stopped"])
+        .collect();
+    assert_eq!(told, expected);
+    let snapshot = bench.snapshot().to_string();
+    assert!(!snapshot.contains("github") && !snapshot.contains("u001b"), "{snapshot}");
+    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(bench.hub.durable(AGENT).unwrap().seq, 10);
+    assert!(matches!(bench.hub.poll_notice(), Some(Notice::Refused { .. })));
+    // The same after a restart.
+    let bench = Bench::recover(bench.disk, Tuning::default());
+    assert_eq!(bench.hub.durable(AGENT).unwrap().seq, 10);
+    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+}
+
+#[test]
+fn an_agent_with_too_many_sessions_is_bounded_and_told_of_once() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let mut command = String::from("x");
+    command.push_str(&"y".repeat(4000));
+    for seq in 1..=1000_u64 {
+        let mut data = session("");
+        data["uuid"] = json!(format!("01234567-89ab-4def-8123-{seq:012x}"));
+        data["command"] = json!(command);
+        bench.send(&mut listener, &line("container.created", seq, &data));
+        bench.sync();
+    }
+    let kept = &bench.hub.agent(AGENT).unwrap().sessions;
+    let bytes = size_of::<crate::rpc::session::Session>() + command.len();
+    assert!(kept.len() > 300 && kept.len() * bytes <= 2 * 1024 * 1024, "{}", kept.len());
+    let is_full = |notice: &Notice| matches!(notice, Notice::TooMany { .. });
+    let notices: Vec<Notice> = std::iter::from_fn(|| bench.hub.poll_notice()).collect();
+    assert_eq!(notices.iter().filter(|notice| is_full(notice)).count(), 1);
+    // A list of all of them keeps to the same bound.
+    let all: Vec<crate::rpc::session::Session> = (1..=1000)
+        .map(|number| {
+            let mut data = session("");
+            data["uuid"] = json!(format!("01234567-89ab-4def-8123-{number:012x}"));
+            data["command"] = json!(command);
+            serde_json::from_value(data).unwrap()
+        })
+        .collect();
+    let before = bench.hub.agent(AGENT).unwrap().sessions.len();
+    bench.hub.listed(bench.now, AGENT, all);
+    assert_eq!(bench.hub.agent(AGENT).unwrap().sessions.len(), before);
+}
+
+#[test]
+fn arbitrary_fields_never_reach_names_or_break_the_hub() {
+    let mut rng = crate::base::rng::Rng::from_seed([9; 32]);
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let texts = ["web", "", "x\ny", "\u{1b}[2J", "localhost", "é", "a.b", "-", "agent.gap"];
+    let kinds = ["container.created", "container.edited", "agent.gap", "hub.removed", "x", ""];
+    let numbers = [json!(0), json!(u64::MAX), json!(-1), json!("1"), Value::Null, json!(1.5)];
+    for round in 0..20_000_u64 {
+        let mut data = session(texts[rng.below(9) as usize]);
+        let fields = ["uuid", "name", "command", "image", "port", "cpus", "broken", "from", "to"];
+        for _ in 0..rng.below(3) {
+            let field = fields[rng.below(9) as usize];
+            data[field] = match rng.below(3) {
+                0 => numbers[rng.below(6) as usize].clone(),
+                1 => json!(texts[rng.below(9) as usize].repeat(1 + rng.below(400) as usize)),
+                _ => json!(round),
+            };
+        }
+        let kind = kinds[rng.below(6) as usize];
+        let mut event: Value = serde_json::from_slice(&line(kind, round + 1, &data)).unwrap();
+        let outer = ["session_id", "timestamp", "epoch", "seq", "data"];
+        if rng.below(3) == 0 {
+            event[outer[rng.below(5) as usize]] = numbers[rng.below(6) as usize].clone();
+        }
+        bench.send(&mut listener, (event.to_string() + "\n").as_bytes());
+        bench.sync();
+        while bench.hub.poll_want().is_some() || bench.hub.poll_notice().is_some() {}
+        while listener.poll_note().is_some() {}
+        let _ = output(&mut listener, &bench.hub);
+    }
+    let is_label = |name: &str| crate::rpc::field::DnsName::parse(name).is_ok();
+    assert!(bench.hub.names().all(|(name, ..)| is_label(name)));
+    assert!(!bench.hub.agent(AGENT).unwrap().sessions.is_empty());
+    let snapshot = bench.snapshot().to_string();
+    assert!(!snapshot.contains("\\u001b"), "{snapshot}");
 }

@@ -60,19 +60,41 @@ fn names_resolve_and_go_and_survive_an_agent_that_is_away() {
 }
 
 #[test]
-fn foreign_lines_of_the_hosts_file_stay() {
-    if !can("foreign_lines_of_the_hosts_file_stay") {
+fn whatever_stands_in_place_of_the_hosts_file_is_replaced() {
+    if !can("whatever_stands_in_place_of_the_hosts_file_is_replaced") {
         return;
     }
     let house = House::start();
-    wait_until(PATIENCE, "the file", || house.hosts().contains("# convocate: end"));
     let path = house.agent.files.root.paths().dns_hosts();
-    let text = format!("192.0.2.9 printer\n{}", house.hosts());
-    // At once, as an editor does: the listener may read it at any moment.
+    wait_until(PATIENCE, "the file", || path.exists());
     let edited = path.with_extension("edited");
-    std::fs::write(&edited, text).expect("the root is ours");
-    std::fs::rename(&edited, &path).expect("the root is ours");
-    house.create(&["web", "--dns", "web"]);
-    wait_until(PATIENCE, "the name", || house.hosts().contains("127.0.0.1 web\n"));
-    assert!(house.hosts().starts_with("192.0.2.9 printer\n"), "{}", house.hosts());
+    let target = path.with_extension("target");
+    std::fs::write(&target, "theirs").expect("the root is ours");
+    for (name, is_link, text) in [
+        ("web", false, b"192.0.2.9 printer\n".to_vec()),
+        ("noise", false, vec![0xff; 4096]),
+        ("huge", false, vec![b'x'; 5 * 1024 * 1024]),
+        ("link", true, Vec::new()),
+    ] {
+        match is_link {
+            true => std::os::unix::fs::symlink(&target, &edited).expect("the root is ours"),
+            false => std::fs::write(&edited, text).expect("the root is ours"),
+        }
+        std::fs::rename(&edited, &path).expect("the root is ours");
+        house.create(&[name, "--dns", name]);
+        let line = format!("127.0.0.1 {name}\n");
+        wait_until(PATIENCE, name, || house.hosts().contains(&line));
+        let hosts = house.hosts();
+        let is_ours =
+            |line: &str| line.starts_with("# convocate") || line.starts_with("127.0.0.1 ");
+        assert!(hosts.lines().all(is_ours), "{hosts}");
+    }
+    assert_eq!(std::fs::read_to_string(&target).expect("it is there"), "theirs");
+    // A directory is told of, and the file is there again when it is gone.
+    std::fs::remove_file(&path).expect("the root is ours");
+    std::fs::create_dir(&path).expect("the root is ours");
+    house.create(&["last", "--dns", "last"]);
+    std::fs::remove_dir(&path).expect("the listener leaves it alone");
+    wait_until(PATIENCE, "the file again", || path.is_file());
+    assert!(house.hosts().contains("127.0.0.1 last\n"), "{}", house.hosts());
 }

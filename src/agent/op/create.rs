@@ -21,6 +21,7 @@ pub(in crate::agent) fn begin(
     create: call::Create,
 ) -> Result<(Uuid, Flow), String> {
     let check = || -> Result<(), crate::rpc::field::FieldError> {
+        create.dns_name.check_reserved()?;
         create.memory.map(Caps::check_memory).transpose()?;
         create.pids.map(Caps::check_pids).transpose()?;
         Ok(())

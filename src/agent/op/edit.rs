@@ -52,6 +52,10 @@ fn reserve(state: &mut AgentState, record: &mut Record, edit: &call::Edit) -> Re
     };
     let no_name = DnsName::default();
     let name = edit.dns_name.as_ref().unwrap_or(&no_name);
+    // A session of an earlier version keeps what it has.
+    if *name != record.dns_name {
+        name.check_reserved().map_err(|error| error.0)?;
+    }
     let port = state
         .reservations
         .reserve(record.uuid, choice.unwrap_or_default(), record.protocol, name)

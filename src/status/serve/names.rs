@@ -3,6 +3,7 @@
 //! An agent's number is that of its `agent-host` file, looked up by a thread if it is a name; until
 //! one is known, the address from which the agent has connected.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(super) struct Names {
     writer: Worker<String, Result<(), DiskError>>,
     resolver: Worker<(AgentId, Address), Looked>,
     places: SortedMap<AgentId, Place>,
+    /// Which agent has each name that was written last.
+    holders: BTreeMap<Box<str>, Box<str>>,
     /// When the file is to be written.
     due: Option<Mono>,
     /// What was logged about a file that cannot be written.
@@ -48,6 +51,7 @@ impl Names {
             writer: Worker::start(writer, waker, move |records: String| write(&path, &records))?,
             resolver: Worker::start(resolver, waker, look_up)?,
             places: SortedMap::new(),
+            holders: BTreeMap::new(),
             due: None,
             logged: None,
         })
@@ -108,10 +112,20 @@ impl Names {
             let number = self.places.get(&id).and_then(|place| place.number);
             number.or_else(|| seen.get(&id).copied())
         };
-        let records = hub.names().filter_map(|(name, agent_id, created_at)| {
-            Some(Name { name, agent_id, created_at, address: place(agent_id)? })
+        let is_host = |name: &str| {
+            self.places.values().any(|place| match &place.address.host {
+                Host::Name(host) => host.split('.').next() == Some(name),
+                Host::Ip(_) | Host::Any => false,
+            })
+        };
+        let names = hub.names().filter(|(name, ..)| !is_host(name));
+        let names = names.filter_map(|(name, agent_id, created_at)| {
+            let is_holder = self.holders.get(name).is_some_and(|holder| **holder == *agent_id);
+            Some(Name { name, agent_id, is_holder, created_at, address: place(agent_id)? })
         });
-        let records = dns::records(records.collect());
+        let names = dns::chosen(names.collect());
+        let records = dns::records(&names);
+        self.holders = names.iter().map(|it| (it.name.into(), it.agent_id.into())).collect();
         // The writer is idle: it was just looked at.
         let _ = self.writer.submit(records);
     }
@@ -122,14 +136,11 @@ impl Names {
 }
 
 fn write(path: &Path, records: &str) -> Result<(), DiskError> {
-    let old = match disk::read_bounded(path, DNS_HOSTS_BYTES_MAX, Links::Refuse) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.is_missing() => String::new(),
-        Err(error) => return Err(error),
-    };
-    match dns::hosts(&old, records) {
-        Some(text) => disk::write_atomic(path, text.as_bytes(), PUBLIC_FILE.1),
-        None => Ok(()),
+    let text = dns::hosts(records);
+    // Whatever else is there is replaced, also what cannot be read.
+    match disk::read_bounded(path, DNS_HOSTS_BYTES_MAX, Links::Refuse) {
+        Ok(bytes) if bytes == text.as_bytes() => Ok(()),
+        _ => disk::write_atomic(path, text.as_bytes(), PUBLIC_FILE.1),
     }
 }
 

@@ -157,7 +157,7 @@ pub(crate) const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
 pub(crate) const SESSIONS_MAX: usize = 4096;
 /// What the hub keeps of one agent's sessions; with its last heartbeat, a line, it is 2 MiB.
 pub(crate) const AGENT_SESSIONS_BYTES_MAX: usize = 2 * 1024 * 1024 - EVENT_BYTES_MAX;
-/// A `session.json` that is read; ours are below 2 KiB.
+/// A session's record that is read; ours are below 8 KiB.
 pub(crate) const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
 /// The lowest port that `auto` picks.
 pub(crate) const SESSION_AUTO_PORT_MIN: u16 = 1001;

@@ -67,6 +67,8 @@ pub(crate) const ARRIVAL_PREFIX: &str = ".arriving-";
 pub(crate) const RECEIPT_PREFIX: &str = ".arrived-";
 /// How the name of a lock ends.
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
+/// How the name of a session's record ends.
+pub(crate) const RECORD_SUFFIX: &str = ".json";
 
 /// All paths below one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,8 +277,19 @@ impl Paths {
         self.sessions().join(format!("{RECEIPT_PREFIX}{id}"))
     }
 
-    /// A session's metadata ([`SESSION_FILE`]).
-    pub(crate) fn session_file(&self, id: Uuid) -> PathBuf {
+    /// What the agent knows of its sessions ([`PRIVATE_STATE_DIR`]). Only it writes there.
+    pub fn session_records(&self) -> PathBuf {
+        self.agent_state().join("sessions")
+    }
+
+    /// A session's record ([`SESSION_FILE`]).
+    pub fn session_record(&self, id: Uuid) -> PathBuf {
+        self.session_records().join(format!("{id}{RECORD_SUFFIX}"))
+    }
+
+    /// What an earlier version kept of a session, in its home. The session may write it: it is a
+    /// proposal and nothing more.
+    pub(crate) fn session_proposal(&self, id: Uuid) -> PathBuf {
         self.session(id).join("session.json")
     }
 
@@ -516,7 +529,7 @@ mod tests {
         let id = Uuid::parse("01234567-89ab-4def-8123-456789abcdef").expect("a UUID");
         for path in [
             paths.agent_host_key(),
-            paths.session_file(id),
+            paths.session_record(id),
             paths.session_lock(id),
             paths.agent_entry("abcdefghjkmn").host_key(),
             paths.status_socket(),

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use convocate::base::uuid::Uuid;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ fn create(wire: &mut Wire, name: &str) -> String {
 }
 
 fn metadata(agent: &Agent, id: &str) -> PathBuf {
-    agent.files.root.paths().sessions().join(id).join("session.json")
+    agent.files.root.paths().session_record(Uuid::parse(id).expect("an id"))
 }
 
 fn list(wire: &mut Wire) -> Vec<Value> {
@@ -50,17 +51,16 @@ fn refused(files: &AgentFiles, arguments: &[&str]) -> Finished {
     finished
 }
 
-/// Ways for a `session.json` to be broken, and what is said of each.
-const BROKEN: [(&str, &str); 9] = [
-    ("torn", "session.json is torn"),
-    ("empty", "session.json is empty"),
-    ("foreign", "session.json belongs to session"),
-    ("list", "session.json: invalid type"),
-    ("huge", "session.json"),
-    ("absent", "No such file"),
-    ("fifo", "session.json"),
-    ("link", "session.json"),
-    ("directory", "session.json"),
+/// Ways for a record to be broken, and what is said of each.
+const BROKEN: [(&str, &str); 8] = [
+    ("torn", "record is torn"),
+    ("empty", "record is empty"),
+    ("foreign", "record belongs to session"),
+    ("list", "record: invalid type"),
+    ("huge", "is longer than"),
+    ("fifo", "no regular file"),
+    ("link", ".json"),
+    ("directory", "no regular file"),
 ];
 
 fn break_metadata(kind: &str, id: &str, path: &Path) -> std::io::Result<()> {
@@ -72,7 +72,6 @@ fn break_metadata(kind: &str, id: &str, path: &Path) -> std::io::Result<()> {
         "foreign" => fs::write(path, text.replace(id, "01234567-89ab-4def-8123-456789abcdef")),
         "list" => fs::write(path, "[1,2]"),
         "huge" => fs::write(path, vec![b' '; 1 << 20]),
-        "absent" => Ok(()),
         "fifo" => Ok(rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0)?),
         "link" => {
             let elsewhere = path.with_file_name("elsewhere");
@@ -112,7 +111,8 @@ fn a_session_with_broken_metadata_is_listed_and_can_be_deleted() {
         let error = wire.call("edit", &params).expect_err(kind);
         assert!(error.contains("is broken"), "{kind}: {error}");
         wire.call("delete", &json!({ "id": id })).expect(kind);
-        assert!(!metadata(&agent, id).parent().expect("a home").exists(), "{kind}");
+        let home = agent.files.root.paths().sessions().join(id);
+        assert!(!home.exists() && !metadata(&agent, id).exists(), "{kind}");
     }
     for id in [&whole, &newer] {
         let changed = wire.call("edit", &json!({ "id": id, "pids": 99 })).expect("it is whole");
@@ -121,6 +121,85 @@ fn a_session_with_broken_metadata_is_listed_and_can_be_deleted() {
     let kept = fs::read_to_string(metadata(&agent, &newer)).expect("it is there");
     assert!(kept.contains("colour"), "a newer version's field is kept: {kept}");
     assert_eq!(list(&mut wire).len(), 2);
+}
+
+/// What a session may do to its home.
+fn spoil(home: &Path, way: &str, id: &str) -> std::io::Result<()> {
+    let forged = json!({
+        "uuid": id, "name": "forged", "created_at": "2026-01-01T00:00:00Z", "docker": true,
+        "last_accessed": "2026-01-01T00:00:00Z", "port": 7777, "dns_name": "forged", "pids": 9999,
+    });
+    let file = home.join("session.json");
+    let mode = |mode| fs::set_permissions(home, fs::Permissions::from_mode(mode));
+    match way {
+        "forged" => fs::write(file, forged.to_string()),
+        "link" => std::os::unix::fs::symlink("/etc/shadow", file),
+        "fifo" => Ok(rustix::fs::mknodat(CWD, file, FileType::Fifo, Mode::RUSR, 0)?),
+        "locked" => mode(0o500),
+        "closed" => mode(0o000),
+        _ => fs::remove_dir_all(home),
+    }
+}
+
+#[test]
+fn what_a_session_does_to_its_home_changes_nothing_that_is_believed() {
+    let name = "what_a_session_does_to_its_home_changes_nothing_that_is_believed";
+    if !needs(name) {
+        return;
+    }
+    let mut agent = Agent::start();
+    let ways = ["forged", "link", "fifo", "locked", "closed", "gone"];
+    let mut wire = Wire::to(&agent);
+    let ids: Vec<String> = ways.iter().map(|way| create(&mut wire, way)).collect();
+    let homes = agent.files.root.paths().sessions();
+    for (way, id) in ways.iter().zip(&ids) {
+        let small = json!({ "id": id, "cpus": 0.05, "memory": 67_108_864 });
+        wire.call("edit", &small).expect(way);
+        wire.call("restart", &json!({ "id": id })).expect(way);
+        if *way == "gone" {
+            // This runtime's tmux has its socket there.
+            wire.call("kill", &json!({ "id": id })).expect(way);
+        }
+        spoil(&homes.join(id), way, id).expect(way);
+    }
+    agent.restart(HOST);
+    let mut wire = Wire::to(&agent);
+    for (way, id) in ways.iter().zip(&ids) {
+        let session = wire.call("get", &json!({ "id": id })).expect(way);
+        let told = ["name", "port", "dns_name", "docker", "running"].map(|it| session[it].clone());
+        assert_eq!(json!(told), json!([way, 0, "", false, *way != "gone"]), "{way}");
+        assert_eq!(session["broken"], Value::Null, "{way}");
+        wire.call("edit", &json!({ "id": id, "pids": 99 })).expect(way);
+        wire.call("kill", &json!({ "id": id })).expect(way);
+        if *way != "gone" {
+            wire.call("restart", &json!({ "id": id })).expect(way);
+        }
+        wire.call("delete", &json!({ "id": id })).expect(way);
+        assert!(!homes.join(id).exists() && !metadata(&agent, id).exists(), "{way}");
+    }
+}
+
+#[test]
+fn a_home_of_an_earlier_version_is_taken_over_once() {
+    if !needs("a_home_of_an_earlier_version_is_taken_over_once") {
+        return;
+    }
+    let mut agent = Agent::start();
+    let id = create(&mut Wire::to(&agent), "one");
+    let home = agent.files.root.paths().sessions().join(&id);
+    spoil(&home, "forged", &id).expect("written");
+    fs::remove_file(metadata(&agent, &id)).expect("it is there");
+    agent.restart(HOST);
+    let session = list(&mut Wire::to(&agent)).remove(0);
+    assert_eq!((&session["name"], &session["port"]), (&json!("forged"), &json!(7777)));
+    assert_eq!((&session["docker"], &session["pids"]), (&json!(false), &json!(9999)));
+    wait_until(PATIENCE, "a record", || metadata(&agent, &id).exists());
+    let log = agent.log();
+    assert!(log.contains("container.edited") && log.contains("taken_over"), "{log}");
+    assert!(home.join("session.json").exists(), "what lies in a home is the session's");
+    fs::write(home.join("session.json"), "[]").expect("written");
+    agent.restart(HOST);
+    assert_eq!(list(&mut Wire::to(&agent))[0]["name"], "forged");
 }
 
 #[test]
@@ -314,12 +393,14 @@ fn a_full_disk_is_a_clear_error_and_leaves_nothing_half() {
     }
     let files = AgentFiles::write();
     let homes = files.root.paths().sessions();
-    let disk = SmallDisk::on(&homes, &files.root);
+    let records = files.root.paths().session_records();
+    fs::create_dir_all(&records).expect("made");
+    let disk = SmallDisk::on(&records, &files.root);
     let agent = Agent::start_with(files, HOST);
     let mut wire = Wire::to(&agent);
     let id = create(&mut wire, "one");
     let before = fs::read(metadata(&agent, &id)).expect("it is there");
-    let filler = homes.join(&id).join("filler");
+    let filler = records.join("filler");
     // Writes until there is no room for another byte.
     assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());
     for (op, params) in [

@@ -8,6 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use convocate::base::uuid::Uuid;
 use convocate::rpc::call::OP_NAMES;
 use convocate::rpc::{ATTACH_SUBSYSTEM, RPC_SUBSYSTEM};
 use serde_json::{Value, json};
@@ -86,8 +87,11 @@ fn every_op_answers_on_the_wire() {
     let id = id_of(&made);
     assert_eq!(get(&mut wire, &id), made);
     let home = agent.files.root.paths().sessions().join(&id);
-    let stored: Value =
-        serde_json::from_slice(&fs::read(home.join("session.json")).expect("it is there")).unwrap();
+    let stored: Value = serde_json::from_slice(
+        &fs::read(agent.files.root.paths().session_record(Uuid::parse(&id).expect("an id")))
+            .expect("it is there"),
+    )
+    .unwrap();
     assert_eq!((&stored["uuid"], &stored["name"]), (&json!(id), &json!("one")));
 
     let changed = wire.call("edit", &json!({ "id": id, "name": "uno", "dns_name": "" })).unwrap();

@@ -1,7 +1,6 @@
 //! What the core is told once, at its start.
 
 use super::capacity::Totals;
-use super::lock::{FoundLock, LockOwner};
 use crate::base::uuid::Uuid;
 use crate::rpc::field::Caps;
 
@@ -18,8 +17,6 @@ pub struct Config {
     pub caps: Caps,
     /// What the host has.
     pub totals: Totals,
-    /// Who this process is, for the locks it writes.
-    pub owner: LockOwner,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again
     /// are told as started.
     pub rebooted: bool,
@@ -43,12 +40,22 @@ impl RuntimeKind {
     }
 }
 
-/// What the driver found on disk for one session when it started. A lock whose home is gone is
-/// handed in too, with the missing home as the error.
+/// What the driver found on disk for one session when it started. A lock without anything else is
+/// handed in too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSession {
     pub id: Uuid,
-    /// Its `session.json`, or why it cannot be read.
-    pub metadata: Result<Vec<u8>, String>,
-    pub lock: Option<FoundLock>,
+    pub metadata: FoundMetadata,
+    /// What stands in its lock, if there is one. Nobody holds it: there is one agent.
+    pub lock: Option<Vec<u8>>,
+}
+
+/// What is known of a session that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundMetadata {
+    /// Its record, or why it cannot be read.
+    Record(Result<Vec<u8>, String>),
+    /// There is no record. What its home holds of an earlier version, or why that cannot be read:
+    /// a session may write there, so it is a proposal.
+    Proposal(Result<Vec<u8>, String>),
 }

@@ -24,10 +24,10 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
-use super::config::{Config, FoundSession};
+use super::config::{Config, FoundMetadata, FoundSession};
 use super::listing::{Listing, ListingReader};
 use super::load::Load;
-use super::lock::Lock;
+use super::lock::{Lock, LockFile};
 use super::op::{self, Flow, SessionOp, Stage, not_found};
 use super::queue::{Job, QueuedOp, Waiters};
 use super::record::Record;
@@ -36,11 +36,13 @@ use super::state::{AgentState, Terminal, TerminalState};
 use super::work::{Outcome, RuntimeEvent, WorkError};
 use crate::base::rng::Rng;
 use crate::base::sorted_map::SortedMap;
-use crate::base::time::{Mono, Now};
+use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{SESSIONS_MAX, TERMINALS_MAX};
 use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::{Call, CloneSession, Create};
+use crate::rpc::event::EventType;
+use crate::rpc::field::{DnsName, PortChoice};
 
 /// The core of one agent.
 #[derive(Debug)]
@@ -70,23 +72,20 @@ impl Agent {
     /// runs. `seed` is where new ids come from.
     pub fn new(config: Config, seed: [u8; 32], found: Vec<FoundSession>, now: Now) -> Agent {
         let mut state = AgentState::new(config, Rng::from_seed(seed));
-        for found in found {
-            let session = adopt(&found);
-            if let Body::Good(record) = &session.body {
-                state.reservations.adopt(record);
-            }
-            state.sessions.insert(found.id, session);
-        }
+        // What has a record comes first: a proposal takes nothing from it.
+        let (proposals, records): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|found| matches!(found.metadata, FoundMetadata::Proposal(_)));
+        let proposed: Vec<Uuid> = proposals.iter().map(|found| found.id).collect();
+        records.into_iter().for_each(|found| adopt(&mut state, found));
+        proposals.into_iter().for_each(|found| take_over(&mut state, now, found));
         let mut listing = Listing::default();
         listing.want(&mut state.actions, now.mono, None);
-        Agent {
-            state,
-            jobs: SortedMap::new(),
-            works: SortedMap::new(),
-            listing,
-            gone: None,
-            mode: Mode::Serving,
-        }
+        let (jobs, works) = (SortedMap::new(), SortedMap::new());
+        let mut agent = Agent { state, jobs, works, listing, gone: None, mode: Mode::Serving };
+        // Their records are written.
+        proposed.into_iter().for_each(|id| agent.go_on(now, id));
+        agent
     }
 
     /// Homes that a predecessor of this agent has set aside, and had no time to erase.
@@ -453,16 +452,55 @@ impl Agent {
     }
 }
 
-/// A session as it was found on disk. What runs is not known yet.
-fn adopt(found: &FoundSession) -> Session {
-    let body = match &found.metadata {
-        Ok(bytes) => match Record::parse(found.id, bytes) {
-            Ok(record) => Body::Good(record),
-            Err(error) => Body::Broken(error.to_string()),
-        },
-        Err(text) => Body::Broken(text.clone()),
+/// A session with a record. What runs is not known yet.
+fn adopt(state: &mut AgentState, found: FoundSession) {
+    let (FoundMetadata::Record(metadata) | FoundMetadata::Proposal(metadata)) = found.metadata;
+    let parsed = metadata
+        .and_then(|bytes| Record::parse(found.id, &bytes).map_err(|error| error.to_string()));
+    let body = match parsed {
+        Ok(record) => {
+            state.reservations.adopt(&record);
+            Body::Good(record)
+        }
+        Err(why) => Body::Broken(why),
     };
-    let mut session = Session::new(found.id, body, RunState::Unknown, WorkId(0));
-    session.lock = found.lock.as_ref().map(Lock::found);
-    session
+    insert(state, found.id, body, found.lock);
+}
+
+/// A home without a record: what it proposes becomes the record, as far as `create` would have it,
+/// and an event says what that was.
+fn take_over(state: &mut AgentState, now: Now, found: FoundSession) {
+    let (FoundMetadata::Record(proposal) | FoundMetadata::Proposal(proposal)) = found.metadata;
+    let (mut record, unread) = Record::propose(found.id, &proposal, now.wall);
+    let mut refused: Vec<String> = unread.into_iter().collect();
+    let mut reserve = |port, name: &DnsName| {
+        let choice = if port == 0 { PortChoice::None } else { PortChoice::Fixed(port) };
+        let reserved = state.reservations.reserve(found.id, choice, record.protocol, name);
+        let refusal = reserved.err().map(|error| state.reservation_refusal(&error));
+        let is_refused = refusal.is_some();
+        refused.extend(refusal);
+        is_refused
+    };
+    let (no_port, no_name) =
+        (reserve(record.port, &DnsName::default()), reserve(0, &record.dns_name));
+    if no_port {
+        record.port = 0;
+    }
+    if no_name {
+        record.dns_name = DnsName::default();
+    }
+    insert(state, found.id, Body::Good(record), found.lock);
+    if let Some(session) = state.session_mut(found.id) {
+        // It stands in no record yet.
+        session.stored_access = Wall::new(i64::MIN, 0);
+    }
+    let mut data = state.wire_value(found.id, None);
+    data["taken_over"] = json!({ "from": "session.json", "refused": refused });
+    state.emit(now, EventType::Edited, found.id, data);
+}
+
+fn insert(state: &mut AgentState, id: Uuid, body: Body, lock: Option<Vec<u8>>) {
+    let mut session = Session::new(id, body, RunState::Unknown, WorkId(0));
+    session.lock = lock.map(|content| Lock(LockFile::parse(&content)));
+    state.sessions.insert(id, session);
 }

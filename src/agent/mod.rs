@@ -10,7 +10,7 @@
 //! | `state`, `session`, `reservations`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
-//! | `record`, `lock` | `session.json` and the lock file |
+//! | `record`, `lock` | what is believed of a session, and the lock file |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
 //! | `uplink` | the connection to the shell host |

@@ -1,4 +1,7 @@
-//! A session's persistent metadata: `session.json`, in the names of the wire.
+//! A session's persistent metadata, in the names of the wire: a file that only the agent writes.
+//!
+//! Earlier versions kept it as `session.json` in the home, where the session may write. What is
+//! found there is taken over once, as a proposal.
 //!
 //! It holds what the operator chose. What was left to the agent (command, caps) is absent and
 //! follows the agent's defaults. Fields that this version does not know are kept as they are, so
@@ -52,7 +55,7 @@ pub(crate) struct Record {
     pub(crate) unknown: Map<String, Value>,
 }
 
-/// Why a `session.json` is not a record.
+/// Why a file is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
     /// It has no bytes.
@@ -70,14 +73,14 @@ pub(crate) enum RecordError {
 impl fmt::Display for RecordError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecordError::Empty => out.write_str("session.json is empty"),
+            RecordError::Empty => out.write_str("record is empty"),
             RecordError::TooLong(bytes) => {
-                write!(out, "session.json is {bytes} bytes, more than {SESSION_FILE_BYTES_MAX}")
+                write!(out, "record is {bytes} bytes, more than {SESSION_FILE_BYTES_MAX}")
             }
-            RecordError::Torn => out.write_str("session.json is torn"),
-            RecordError::Unknown(why) => write!(out, "session.json: {why}"),
+            RecordError::Torn => out.write_str("record is torn"),
+            RecordError::Unknown(why) => write!(out, "record: {why}"),
             RecordError::WrongUuid(uuid) => {
-                write!(out, "session.json belongs to session {uuid}")
+                write!(out, "record belongs to session {uuid}")
             }
         }
     }
@@ -103,6 +106,49 @@ impl Record {
             return Err(RecordError::WrongUuid(record.uuid));
         }
         Ok(record)
+    }
+
+    /// What a home of an earlier version proposes for session `id`, or the defaults if that is
+    /// nothing, with the reason. It never asks for the host's Docker socket, nor for what only a
+    /// newer version would understand. Whether its port and its name are free is not known here.
+    pub(crate) fn propose(
+        id: Uuid,
+        proposal: &Result<Vec<u8>, String>,
+        now: Wall,
+    ) -> (Record, Option<String>) {
+        let parsed = match proposal {
+            Ok(bytes) => Record::parse(id, bytes).map_err(|error| error.to_string()),
+            Err(why) => Err(why.clone()),
+        };
+        match parsed {
+            Ok(record) => {
+                let (first, last) = (record.created_at, record.last_accessed);
+                let created_at = first.clamp(Wall::default(), now);
+                let last_accessed = last.clamp(Wall::default(), now);
+                let unknown = Map::new();
+                (Record { created_at, last_accessed, docker: false, unknown, ..record }, None)
+            }
+            Err(why) => (Record::nameless(id, now), Some(why)),
+        }
+    }
+
+    /// A session of which nothing is known.
+    fn nameless(id: Uuid, now: Wall) -> Record {
+        Record {
+            uuid: id,
+            name: SessionName::parse(&id.short()).expect("hexadecimal digits are a name"),
+            created_at: now,
+            last_accessed: now,
+            port: 0,
+            protocol: Protocol::Tcp,
+            dns_name: DnsName::default(),
+            command: None,
+            docker: false,
+            memory: None,
+            cpus: None,
+            pids: None,
+            unknown: Map::new(),
+        }
     }
 
     /// The caps hold, whoever wrote the file: they are never unlimited.
@@ -216,6 +262,23 @@ mod tests {
     }
 
     #[test]
+    fn a_proposal_never_gets_the_hosts_socket_and_nothing_readable_is_no_obstacle() {
+        let now = Wall::new(9, 0);
+        let mut value: Value = serde_json::from_slice(&sample().to_bytes()).unwrap();
+        value["root"] = serde_json::json!(true);
+        value["last_accessed"] = serde_json::json!("2999-01-01T00:00:00Z");
+        let (record, why) = Record::propose(id(), &Ok(value.to_string().into_bytes()), now);
+        let expected = Record { docker: false, last_accessed: now, ..sample() };
+        assert_eq!((record, why), (expected, None));
+        let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();
+        for proposal in [Err("no such file".to_owned()), Ok(Vec::new()), Ok(unlimited)] {
+            let (record, why) = Record::propose(id(), &proposal, now);
+            assert_eq!((record.name.as_str(), record.port), ("01234567", 0));
+            assert!(why.is_some());
+        }
+    }
+
+    #[test]
     fn what_is_broken_says_why() {
         let other = Uuid::parse("11111111-89ab-4def-8123-456789abcdef").unwrap();
         assert_eq!(Record::parse(other, &sample().to_bytes()), Err(RecordError::WrongUuid(id())));
@@ -225,6 +288,6 @@ mod tests {
         assert!(matches!(Record::parse(id(), b"[]"), Err(RecordError::Unknown(_))));
         let unlimited = Record { memory: Some(0), ..sample() };
         let error = Record::parse(id(), &unlimited.to_bytes()).unwrap_err().to_string();
-        assert_eq!(error, "session.json: memory 0 must be at least 16777216 bytes");
+        assert_eq!(error, "record: memory 0 must be at least 16777216 bytes");
     }
 }

@@ -20,26 +20,26 @@ pub enum Work {
     Runtime(RuntimeWork),
 }
 
-/// Work on the homes of sessions. All of it is durable when it is done.
+/// Work on the homes and records of sessions. All of it is durable when it is done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DiskWork {
-    /// Makes a home from the skeleton, with this `session.json`. Whatever stood under the id is an
-    /// error. The home appears whole or not at all: it is made beside and renamed, and what a crash
-    /// left beside is removed at the next start.
+    /// Makes a home from the skeleton, and writes its record. Whatever stood under the id is an
+    /// error. The home appears whole or not at all: it is made beside, and renamed when its record
+    /// is there; what a crash left beside is removed at the next start.
     Create { id: Uuid, metadata: Vec<u8> },
-    /// Replaces a session's `session.json` atomically.
+    /// Replaces a session's record atomically.
     Save { id: Uuid, metadata: Vec<u8> },
-    /// Copies a home, without its `session.json`, and writes a new one. A failure leaves nothing,
-    /// and the copy appears whole or not at all, as with [`DiskWork::Create`].
+    /// Copies a home, and writes the copy's record. A failure leaves nothing, and the copy appears
+    /// whole or not at all, as with [`DiskWork::Create`].
     Clone {
         /// The home that is copied.
         source: Uuid,
         target: Uuid,
-        /// The new home's metadata file.
+        /// The new home's record.
         metadata: Vec<u8>,
     },
-    /// Gives a home a name that is not listed, then removes its lock. What is not there is no
-    /// error.
+    /// Gives a home a name that is not listed, then removes its record and its lock. What is not
+    /// there is no error.
     SetAside { id: Uuid },
     /// Removes a home that was set aside. What is not there is no error.
     Erase { id: Uuid },

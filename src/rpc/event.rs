@@ -29,7 +29,8 @@ pub enum EventType {
     /// A session is there. Data: the session.
     #[serde(rename = "container.created")]
     Created,
-    /// A session's metadata has changed. Data: the session.
+    /// A session's metadata has changed. Data: the session, and `taken_over` if what a home of an
+    /// earlier version proposes has become the session's record: `from`, and what was `refused`.
     #[serde(rename = "container.edited")]
     Edited,
     /// A session runs, by whichever cause. Data: the session.
@@ -92,6 +93,9 @@ impl fmt::Display for Summary<'_> {
         }
         match event.kind {
             EventType::Stopped | EventType::Attached | EventType::Detached => {
+                write!(out, " {}", event.data)
+            }
+            EventType::Edited if !event.data["taken_over"].is_null() => {
                 write!(out, " {}", event.data)
             }
             _ => Ok(()),

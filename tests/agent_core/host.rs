@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use convocate::agent::Totals;
 use convocate::agent::action::{Action, Caller, TerminalId, WorkId};
-use convocate::agent::config::{Config, FoundSession, RuntimeKind};
+use convocate::agent::config::{Config, FoundMetadata, FoundSession, RuntimeKind};
 use convocate::agent::core::Agent;
-use convocate::agent::lock::{FoundLock, LockOwner};
 use convocate::agent::work::{
     DiskWork, Done, Outcome, Running, RuntimeEvent, RuntimeWork, Work, WorkError,
 };
@@ -35,6 +34,7 @@ pub enum Screen {
 pub struct Host {
     pub agent: Agent,
     pub now: Now,
+    /// Homes, with their records.
     pub homes: BTreeMap<Uuid, Vec<u8>>,
     pub locks: BTreeMap<Uuid, Vec<u8>>,
     /// Homes that were set aside.
@@ -63,7 +63,6 @@ pub fn config() -> Config {
         image: "convocate:1".to_owned(),
         caps: Caps { memory: GIB, cpus: Cpus::from_millis(1000).unwrap(), pids: 100 },
         totals: Totals { cpu_millis: 1_000_000, memory_bytes: 1000 * GIB },
-        owner: LockOwner { pid: 7, boot: "boot".to_owned() },
         rebooted: false,
     }
 }
@@ -110,11 +109,10 @@ impl Host {
         let ids: BTreeSet<Uuid> = self.homes.keys().chain(self.locks.keys()).copied().collect();
         let found = ids.into_iter().map(|id| FoundSession {
             id,
-            metadata: self.homes.get(&id).cloned().ok_or_else(|| "no home".to_owned()),
-            lock: self
-                .locks
-                .get(&id)
-                .map(|content| FoundLock { content: content.clone(), is_alive: false }),
+            metadata: FoundMetadata::Record(
+                self.homes.get(&id).cloned().ok_or_else(|| "no record".to_owned()),
+            ),
+            lock: self.locks.get(&id).cloned(),
         });
         self.agent = Agent::new(config, [self.generation; 32], found.collect(), self.now);
         self.agent.found_deleted_homes(self.remains.iter().copied());
@@ -234,8 +232,7 @@ impl Host {
                 assert!(self.homes.insert(*id, metadata.clone()).is_none(), "a home twice");
             }
             DiskWork::Save { id, metadata } => {
-                let home = self.homes.get_mut(id).ok_or(WorkError::Disk("no home".to_owned()))?;
-                home.clone_from(metadata);
+                self.homes.insert(*id, metadata.clone());
             }
             DiskWork::Clone { source, target, metadata } => {
                 assert!(self.homes.contains_key(source), "the source is gone");

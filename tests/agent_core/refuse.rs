@@ -1,10 +1,11 @@
 //! What is refused, in one clear sentence, and changes nothing.
 
-use convocate::agent::config::{Config, FoundSession};
+use convocate::agent::config::{Config, FoundMetadata, FoundSession};
 use convocate::agent::core::Agent;
-use convocate::agent::lock::FoundLock;
 use convocate::agent::work::{RuntimeWork, Work, WorkError};
 use convocate::base::uuid::Uuid;
+use convocate::rpc::event::EventType;
+use serde_json::{Value, json};
 
 use crate::host::{GIB, Host, Screen, config, docker_error};
 
@@ -84,7 +85,7 @@ fn broken_sessions_list_and_can_only_be_stopped_and_deleted() {
     let files = [whole[..whole.len() / 2].to_vec(), Vec::new(), whole.clone()];
     host.homes.extend(broken.iter().copied().zip(files));
     host.crash();
-    let reasons = ["session.json is torn", "session.json is empty", "session.json belongs to "];
+    let reasons = ["record is torn", "record is empty", "record belongs to "];
     for (id, reason) in broken.iter().zip(reasons) {
         let session = host.listed(*id);
         assert!(session["broken"].as_str().unwrap().starts_with(reason), "{session}");
@@ -155,25 +156,61 @@ fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
     assert!(host.homes.is_empty());
 }
 
+/// A home of an earlier version proposes: `json` beside the fields that there must be.
+fn proposal(id: Uuid, json: &str) -> FoundSession {
+    let text = format!(
+        r#"{{"uuid":"{id}","name":"b","created_at":"1970-01-01T00:00:01Z",
+        "last_accessed":"1970-01-01T00:00:01Z",{json}}}"#
+    );
+    FoundSession { id, metadata: FoundMetadata::Proposal(Ok(text.into_bytes())), lock: None }
+}
+
 #[test]
-fn a_lock_whose_owner_lives_admits_nothing() {
+fn what_a_home_proposes_takes_nothing_from_others_and_is_recorded_once() {
     let mut host = Host::new();
-    let id = host.create("a");
-    let found = FoundSession {
-        id,
-        metadata: Ok(host.homes[&id].clone()),
-        lock: Some(FoundLock {
-            content: br#"{"op":"kill","pid":4,"boot":"b","since":"2026-01-01T00:00:00Z"}"#.to_vec(),
-            is_alive: true,
-        }),
-    };
-    host.agent = Agent::new(config(), [9; 32], vec![found], host.now);
-    for op in ["kill", "delete", "restart", "override", "background"] {
-        let caller = host.op(op, id);
-        let sentence = "session \"a\" is locked: kill is in flight, process 4";
-        assert_eq!(host.error(caller), sentence, "{op}");
-    }
-    assert_eq!(host.listed(id)["locked"], true);
+    let id = host.create_with(r#"{"name":"a","port":8080,"dns_name":"web"}"#);
+    let record = FoundMetadata::Record(Ok(host.homes[&id].clone()));
+    let recorded = FoundSession { id, metadata: record, lock: None };
+    let [first, second] =
+        ["00", "01"].map(|tail| Uuid::parse(&format!("{}{tail}", &NOBODY[..34])).unwrap());
+    let greedy = proposal(first, r#""port":8080,"dns_name":"web","docker":true,"memory":33554432"#);
+    let metadata = FoundMetadata::Proposal(Err("no such file".to_owned()));
+    let bare = FoundSession { id: second, metadata, lock: None };
+    host.agent = Agent::new(config(), [9; 32], vec![greedy, bare, recorded], host.now);
+    host.settle();
+    let (greedy, bare) = (host.listed(first), host.listed(second));
+    assert_eq!((&greedy["port"], &greedy["dns_name"]), (&json!(0), &json!("")));
+    assert_eq!((&greedy["docker"], &greedy["memory"]), (&json!(false), &json!(33_554_432)));
+    assert_eq!((&bare["name"], &bare["broken"]), (&json!(second.short()), &Value::Null));
+    assert_eq!(
+        (&host.listed(id)["port"], &host.listed(id)["dns_name"]),
+        (&json!(8080), &json!("web"))
+    );
+    let told: Vec<&Value> = host
+        .events
+        .iter()
+        .filter(|event| event.kind == EventType::Edited)
+        .map(|event| &event.data["taken_over"]["refused"])
+        .collect();
+    assert_eq!(told[0][0], "port 8080/tcp already in use by session \"a\"");
+    assert_eq!(told[0][1], "dns name \"web\" already in use by session \"a\"");
+    assert_eq!(told[1], &json!(["no such file"]));
+    // From now on it is the record that counts, and nothing is told once more.
+    host.told();
+    host.crash();
+    host.settle();
+    assert_eq!(host.listed(first)["name"], "b");
+    assert!(!host.told().contains(&EventType::Edited));
+}
+
+#[test]
+fn a_copy_never_inherits_the_hosts_docker_socket() {
+    let mut host = Host::new();
+    let id = host.create_with(r#"{"name":"a","docker":true}"#);
+    assert_eq!(host.listed(id)["docker"], true);
+    let line = format!(r#"{{"op":"clone","params":{{"source_id":"{id}","name":"b"}}}}"#);
+    let copy = host.line(&line);
+    assert_eq!(host.settled(copy)["docker"], false);
 }
 
 #[test]

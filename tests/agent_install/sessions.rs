@@ -100,7 +100,8 @@ fn lends_terminals(host: &Host) {
 fn erases_what_is_roots(host: &Host) {
     host.done(&format!("{CLIENT} new rooted --command bash {ROOT}"));
     host.done(
-        "set -e; cd /home/claude/$(grep -l rooted /home/claude/*/session.json | cut -d/ -f4); \
+        "set -e; record=$(grep -l rooted /var/lib/convocate-agent/sessions/*); \
+         cd /home/claude/$(basename $record .json); \
          install -d -m 0700 deep/er; touch deep/er/file; chmod 0555 deep/er deep; \
          install -d -m 0755 -o 1234 sticky; chmod +t sticky; touch sticky/file; mkfifo deep/fifo; \
          ln -s /home/claude/.skel deep/skeleton; ln -s loop deep/loop; \

@@ -36,6 +36,7 @@ pub(in crate::agent) fn begin(
         last_accessed: now.wall,
         port: 0,
         dns_name: DnsName::default(),
+        docker: false,
         ..session.record()?.clone()
     };
     session.copies += 1;

@@ -26,8 +26,8 @@ pub(in crate::agent) enum Delete {
     Unlocking(Answer),
 }
 
-pub(super) fn begin(state: &AgentState, now: Now, id: Uuid) -> Flow {
-    Flow::Run(Stage::Delete(Delete::Locking), lock_work(state, now, id, DELETE))
+pub(super) fn begin(now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Delete(Delete::Locking), lock_work(now, id, DELETE))
 }
 
 impl Delete {

@@ -18,8 +18,8 @@ pub(in crate::agent) enum Kill {
 }
 
 /// Even one that is not known to run is stopped: knowledge may be late, the kill is not.
-pub(super) fn begin(state: &AgentState, now: Now, id: Uuid) -> Flow {
-    Flow::Run(Stage::Kill(Kill::Locking), lock_work(state, now, id, KILL))
+pub(super) fn begin(now: Now, id: Uuid) -> Flow {
+    Flow::Run(Stage::Kill(Kill::Locking), lock_work(now, id, KILL))
 }
 
 impl Kill {

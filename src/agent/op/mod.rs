@@ -111,8 +111,8 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp
         SessionOp::Attach(size) => start::begin(session, start::Purpose::Attach(size)),
         SessionOp::Restart => start::begin(session, start::Purpose::Restart),
         SessionOp::Edit(edit) => edit::begin(state, id, &edit),
-        SessionOp::Kill => kill::begin(state, now, id),
-        SessionOp::Delete => delete::begin(state, now, id),
+        SessionOp::Kill => kill::begin(now, id),
+        SessionOp::Delete => delete::begin(now, id),
         SessionOp::Background => background::begin(session),
         SessionOp::Override => unlock::begin(session),
         SessionOp::Save => save::begin(session),
@@ -125,15 +125,13 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp
 
 /// What a session admits: the one place that decides it.
 ///
-/// A session whose lock's owner lives admits nothing. One with a stale lock admits its deletion,
-/// the override, and the operation that was in flight once more. A broken one can be stopped and
-/// deleted. One that is being copied stays.
+/// One with a stale lock admits its deletion, the override, and the operation that was in flight
+/// once more. A broken one can be stopped and deleted. One that is being copied stays.
 fn gate(session: &Session, order: &SessionOp) -> Result<(), String> {
     match (&session.lock, order) {
         // Neither changes what a lock protects.
         (_, SessionOp::Sweep | SessionOp::Save) | (None, _) => {}
-        (Some(lock @ Lock::Alive(_)), _) => return Err(held(session, lock)),
-        (Some(Lock::Stale(_)), SessionOp::Override | SessionOp::Delete) => {}
+        (Some(_), SessionOp::Override | SessionOp::Delete) => {}
         (Some(lock), _) if lock.is_of(order.name()) => {}
         (Some(lock), _) => return Err(locked(session, lock)),
     }
@@ -155,14 +153,6 @@ fn locked(session: &Session, lock: &Lock) -> String {
         session.label(),
         lock.op()
     )
-}
-
-fn held(session: &Session, lock: &Lock) -> String {
-    let process = match lock {
-        Lock::Alive(Some(file)) => format!(", process {}", file.pid),
-        _ => String::new(),
-    };
-    format!("{} is locked: {} is in flight{process}", session.label(), lock.op())
 }
 
 /// The sentence for an id that no session has.
@@ -198,8 +188,8 @@ impl Stage {
 }
 
 /// The lock of operation `op` on a session.
-fn lock_work(state: &AgentState, now: Now, id: Uuid, op: &str) -> Work {
-    let content = LockFile::new(op, &state.config.owner, now.wall).to_bytes();
+fn lock_work(now: Now, id: Uuid, op: &str) -> Work {
+    let content = LockFile::new(op, now.wall).to_bytes();
     Work::Disk(DiskWork::Lock { id, content })
 }
 
@@ -210,9 +200,7 @@ fn unlock_work(id: Uuid) -> Work {
 /// The lock has been removed, or it is still there and the session says so. The answer stands
 /// either way: the operation itself is over.
 fn unlocked(state: &mut AgentState, now: Now, id: Uuid, op: &str, outcome: Outcome) {
-    let lock = outcome
-        .is_err()
-        .then(|| Lock::Stale(Some(LockFile::new(op, &state.config.owner, now.wall))));
+    let lock = outcome.is_err().then(|| Lock(Some(LockFile::new(op, now.wall))));
     if let Some(session) = state.session_mut(id) {
         session.lock = lock;
     }

@@ -123,7 +123,7 @@ fn measured(
         Ok(plan) => {
             set_transition(state, id, Transition::Starting(plan.caps));
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
-            Flow::Run(stage, lock_work(state, now, id, START))
+            Flow::Run(stage, lock_work(now, id, START))
         }
         Err(text) => Flow::Done(Err(text)),
     }

@@ -70,10 +70,13 @@ fn perform(paths: &Paths, work: DiskWork) -> Outcome {
             clone_home(paths, source, target, &metadata)
         }
         DiskWork::Save { id, metadata } => {
-            disk::write_atomic(&paths.session_file(id), &metadata, mode)
+            disk::write_atomic(&paths.session_record(id), &metadata, mode)
         }
         DiskWork::SetAside { id } => {
-            set_aside(paths, id).and_then(|()| disk::remove_tree(&paths.session_lock(id)))
+            // In this order: what is left after a crash is listed, and can be deleted.
+            set_aside(paths, id)
+                .and_then(|()| disk::remove_tree(&paths.session_record(id)))
+                .and_then(|()| disk::remove_tree(&paths.session_lock(id)))
         }
         DiskWork::Erase { id } => disk::remove_tree(&paths.session_remains(id)),
         DiskWork::Lock { id, content } => {
@@ -99,29 +102,28 @@ fn clone_home(paths: &Paths, source: Uuid, target: Uuid, metadata: &[u8]) -> Res
     make_home(paths, &source, target, metadata)
 }
 
-/// Makes a home under a name that is not listed and moves it to its own when it is whole, so that a
-/// crash leaves a session or nothing.
+/// Makes a home under a name that is not listed, and moves it to its own when it is whole and has a
+/// record: a crash leaves nothing, a session, or the record of one, which lists and can be deleted.
 fn make_home(paths: &Paths, source: &Path, target: Uuid, metadata: &[u8]) -> Result<(), DiskError> {
-    let draft = paths.session_draft(target);
+    let (draft, record) = (paths.session_draft(target), paths.session_record(target));
     disk::remove_tree(&draft)?;
-    let made = fill_draft(&draft, source, metadata)
+    let made = fill_draft(&draft, source)
+        .and_then(|()| disk::write_atomic(&record, metadata, SESSION_FILE.1))
         .and_then(|()| disk::rename_new(&draft, &paths.session(target)));
     if made.is_err() {
         // The first error is the one to tell; the next start removes what is left.
-        let _ = disk::remove_tree(&draft);
+        let _ = disk::remove_tree(&record).and_then(|()| disk::remove_tree(&draft));
     }
     made
 }
 
-fn fill_draft(draft: &Path, source: &Path, metadata: &[u8]) -> Result<(), DiskError> {
-    let (_, mode) = SESSION_FILE;
+fn fill_draft(draft: &Path, source: &Path) -> Result<(), DiskError> {
+    // Where an earlier version kept its record.
     match disk::copy_tree(source, draft, CopyOptions { without: &["session.json"] }) {
-        Ok(_) => {}
         // A host without a skeleton gives empty homes.
-        Err(error) if error.is_missing() => disk::make_directory(draft, SESSION_DIR.1)?,
-        Err(error) => return Err(error),
+        Err(error) if error.is_missing() => disk::make_directory(draft, SESSION_DIR.1),
+        copied => copied.map(drop),
     }
-    disk::write_atomic(&draft.join("session.json"), metadata, mode)
 }
 
 fn measure(paths: &Paths) -> Outcome {

@@ -163,7 +163,7 @@ impl<W: io::Write> Server<W> {
             EventLoop::new(signals, log, AGENT_DESCRIPTORS_MAX, until_stdin_ends, owners)?;
         let EventLoop { registry, log, clock, .. } = &mut event_loop;
         let config = setup::config(options)?;
-        let found = scan::scan(paths, &config.owner).map_err(ServeError::system("sessions"))?;
+        let found = scan::scan(paths).map_err(ServeError::system("sessions"))?;
         found.notes.iter().for_each(|note| log.warning(note));
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
         let host = setup::docker_host(paths);

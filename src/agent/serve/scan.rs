@@ -1,20 +1,19 @@
-//! What is on disk when the agent starts: sessions, locks, drafts of homes and locks that never
-//! became whole, and homes of deleted sessions.
+//! What is on disk when the agent starts: records, homes and locks of sessions, drafts of homes,
+//! and locks and records that never became whole, and homes of deleted sessions.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use crate::agent::config::FoundSession;
-use crate::agent::lock::{FoundLock, LockFile, LockOwner};
+use crate::agent::config::{FoundMetadata, FoundSession};
 use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Links};
-use crate::io::process::ProcessWatch;
 use crate::limits::{LOCK_FILE_BYTES_MAX, SESSION_FILE_BYTES_MAX, SESSIONS_MAX};
-use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths, REMAINS_PREFIX};
+use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths, RECORD_SUFFIX, REMAINS_PREFIX};
 
-/// What one look at the directory of homes gave.
+/// What one look at the directories of records and of homes gave.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// Sessions, at most [`SESSIONS_MAX`].
@@ -25,13 +24,30 @@ pub(super) struct Scan {
     pub(super) notes: Vec<String>,
 }
 
-/// Looks, and sets drafts aside: a large one takes long to erase. `owner` is this process.
+/// What there is of a session.
+#[derive(Default)]
+struct Seen {
+    record: bool,
+    home: bool,
+    lock: bool,
+}
+
+/// Looks, and sets drafts aside: a large one takes long to erase.
 ///
 /// # Errors
-/// When the directory of homes cannot be read.
-pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
+/// When a directory cannot be read.
+pub(super) fn scan(paths: &Paths) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let mut seen: SortedMap<Uuid, (bool, bool)> = SortedMap::new();
+    let mut seen: SortedMap<Uuid, Seen> = SortedMap::new();
+    for entry in fs::read_dir(paths.session_records())? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if is_torn(name, RECORD_SUFFIX) {
+            scan.note(disk::remove_file(&paths.session_records().join(name)));
+        } else if let Some(Ok(id)) = name.strip_suffix(RECORD_SUFFIX).map(Uuid::parse) {
+            seen.or_insert_with(id, Default::default).record = true;
+        }
+    }
     for entry in fs::read_dir(paths.sessions())? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
@@ -42,22 +58,27 @@ pub(super) fn scan(paths: &Paths, owner: &LockOwner) -> io::Result<Scan> {
             }
         } else if let Some(Ok(id)) = name.strip_prefix(REMAINS_PREFIX).map(Uuid::parse) {
             scan.remains.insert(id);
-        } else if is_torn_lock(name) {
+        } else if is_torn(name, LOCK_SUFFIX) {
             scan.note(disk::remove_tree(&paths.sessions().join(name)));
         } else if let Some(Ok(id)) = name.strip_suffix(LOCK_SUFFIX).map(Uuid::parse) {
-            seen.or_insert_with(id, Default::default).1 = true;
+            seen.or_insert_with(id, Default::default).lock = true;
         } else if let Ok(id) = Uuid::parse(name) {
-            seen.or_insert_with(id, Default::default).0 = true;
+            seen.or_insert_with(id, Default::default).home = true;
         }
     }
     if seen.len() > SESSIONS_MAX {
         let left = seen.len() - SESSIONS_MAX;
         scan.notes.push(format!("{left} sessions beyond the first {SESSIONS_MAX} are left alone"));
     }
-    for (id, (has_home, has_lock)) in seen.into_iter().take(SESSIONS_MAX) {
-        let metadata = if has_home { metadata(paths, id) } else { Err("home is missing".into()) };
-        let lock = has_lock.then(|| lock(paths, id, owner));
-        scan.found.push(FoundSession { id, metadata, lock });
+    for (id, there) in seen.into_iter().take(SESSIONS_MAX) {
+        let metadata = match there {
+            Seen { record: false, home: true, .. } => {
+                FoundMetadata::Proposal(read(&paths.session_proposal(id), SESSION_FILE_BYTES_MAX))
+            }
+            _ => FoundMetadata::Record(read(&paths.session_record(id), SESSION_FILE_BYTES_MAX)),
+        };
+        let content = || read(&paths.session_lock(id), LOCK_FILE_BYTES_MAX).unwrap_or_default();
+        scan.found.push(FoundSession { id, metadata, lock: there.lock.then(content) });
     }
     Ok(scan)
 }
@@ -72,28 +93,15 @@ impl Scan {
     }
 }
 
-/// `.<id>.lock.<random>.tmp`: a lock that was being written when the agent was killed.
-fn is_torn_lock(name: &str) -> bool {
+/// `.<id>.lock.<random>.tmp`: a file that was being written when the agent was killed.
+fn is_torn(name: &str, suffix: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp"));
-    let lock = inner.and_then(|inner| inner.rsplit_once('.')).map(|(lock, _)| lock);
-    lock.and_then(|lock| lock.strip_suffix(LOCK_SUFFIX)).is_some_and(|id| Uuid::parse(id).is_ok())
+    let whole = inner.and_then(|inner| inner.rsplit_once('.')).map(|(whole, _)| whole);
+    whole.and_then(|whole| whole.strip_suffix(suffix)).is_some_and(|id| Uuid::parse(id).is_ok())
 }
 
-fn metadata(paths: &Paths, id: Uuid) -> Result<Vec<u8>, String> {
-    disk::read_bounded(&paths.session_file(id), SESSION_FILE_BYTES_MAX, Links::Refuse)
-        .map_err(|error| error.to_string())
-}
-
-fn lock(paths: &Paths, id: Uuid, owner: &LockOwner) -> FoundLock {
-    let content = disk::read_bounded(&paths.session_lock(id), LOCK_FILE_BYTES_MAX, Links::Refuse)
-        .unwrap_or_default();
-    let is_alive = LockFile::parse(&content).is_some_and(|file| is_alive(&file, owner));
-    FoundLock { content, is_alive }
-}
-
-fn is_alive(file: &LockFile, owner: &LockOwner) -> bool {
-    let is_other = file.pid != owner.pid;
-    is_other && file.boot == owner.boot && matches!(ProcessWatch::open(file.pid), Ok(Some(_)))
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    disk::read_bounded(path, limit, Links::Refuse).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -103,9 +111,9 @@ mod tests {
     #[test]
     fn only_a_lock_in_the_making_is_torn() {
         let id = "01234567-89ab-4def-8123-456789abcdef";
-        assert!(is_torn_lock(&format!(".{id}.lock.5fbf467e13760ffe.tmp")));
+        assert!(is_torn(&format!(".{id}.lock.5fbf467e13760ffe.tmp"), LOCK_SUFFIX));
         for name in [id.to_owned(), format!("{id}.lock"), ".x.lock.1.tmp".into(), ".tmp".into()] {
-            assert!(!is_torn_lock(&name), "{name}");
+            assert!(!is_torn(&name, LOCK_SUFFIX), "{name}");
         }
     }
 }

@@ -8,7 +8,6 @@ use super::{Options, ShellOptions};
 use crate::agent::Totals;
 use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::docker::description::{Host, read_only_binds};
-use crate::agent::lock::LockOwner;
 use crate::agent::uplink::Shell;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
@@ -17,7 +16,7 @@ use crate::daemon::error::{ServeError, private_key};
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, STATUS_PORT};
-use crate::paths::{Paths, SESSIONS_SLICE, STATE_DIR};
+use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::field::{Caps, Cpus};
@@ -32,6 +31,7 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
     for path in [paths.agent_state(), paths.sessions()] {
         disk::make_directories(&path, STATE_DIR.1)?;
     }
+    disk::make_directories(&paths.session_records(), PRIVATE_STATE_DIR.1)?;
     Ok(())
 }
 
@@ -50,7 +50,6 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
         image: image(options)?,
         caps: default_caps(),
         totals: totals(),
-        owner: LockOwner { pid: std::process::id(), boot },
         rebooted,
     })
 }

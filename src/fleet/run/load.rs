@@ -65,8 +65,9 @@ pub(crate) fn local_homes(paths: &Paths) -> Vec<LocalHome> {
         let id = Uuid::parse(entry.file_name().to_str()?).ok()?;
         let found = entry.metadata().ok().filter(std::fs::Metadata::is_dir)?;
         let changed = found.modified().map(wall_from_system).unwrap_or_default();
-        let metadata =
-            read_bounded(&paths.session_file(id), SESSION_FILE_BYTES_MAX, Links::Refuse).ok();
+        let metadata = [paths.session_record(id), paths.session_proposal(id)]
+            .iter()
+            .find_map(|path| read_bounded(path, SESSION_FILE_BYTES_MAX, Links::Refuse).ok());
         let session = metadata.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Some(LocalHome { id, session, changed })
     });

@@ -15,6 +15,9 @@ pub(crate) enum MigrateRequest {
         id: Uuid,
         /// Bytes that it needs at most.
         bytes: u64,
+        /// What an agent knows of it, as it stands in its record; absent if none ever had it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<String>,
     },
     /// Have the agent take in what has arrived.
     PickUp,

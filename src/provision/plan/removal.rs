@@ -56,8 +56,12 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
         steps.push(Step::new("session images that nothing uses", images));
     }
     steps.extend(login_shell(paths));
-    let trees = [paths.agent_config(), paths.shell_config(), paths.agent_state()];
+    let trees = [paths.agent_config(), paths.shell_config()];
     steps.extend(trees.iter().map(|path| without_tree(path)));
+    steps.push(match facts.with_homes {
+        true => without_tree(&paths.agent_state()),
+        false => without_state(paths),
+    });
     steps.push(without_tree(&paths.shell_state()));
     if facts.with_homes {
         steps.push(without_tree(&paths.agent_logs()));
@@ -69,6 +73,20 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
         steps.push(without_file(&paths.program_before(program)));
     }
     steps
+}
+
+/// The agent's state but the records, without which the homes that stay are only directories.
+fn without_state(paths: &Paths) -> Step {
+    let (state, records) = (paths.agent_state(), paths.session_records());
+    let name = records.file_name().unwrap_or_default().to_string_lossy();
+    let others = format!("find {} -mindepth 1 -maxdepth 1 ! -name {name}", state.display());
+    guarded(
+        format!("no {} without homes", state.display()),
+        Command::new("sh", ["-c", &format!("{others} 2>/dev/null | grep -q .")]),
+        Expect::Nothing,
+        format!("remove what is in {} but the records of sessions", state.display()),
+        vec![Command::new("sh", ["-c", &format!("{others} -exec rm -rf -- {{}} +")])],
+    )
 }
 
 fn no_sessions_run(label: &'static str) -> Step {

@@ -78,11 +78,12 @@ impl HostSession<'_> {
         &self,
         id: Uuid,
         (home, bytes): (&Path, u64),
+        record: Option<String>,
         mut tell: impl FnMut(&Progress) -> bool,
     ) -> Result<Moved, MoveError> {
         let interrupts = self.interrupts();
-        let receiver =
-            ReceiverProcess::start(&self.words(RECEIVER), &MigrateRequest::Take { id, bytes })?;
+        let wanted = MigrateRequest::Take { id, bytes, record };
+        let receiver = ReceiverProcess::start(&self.words(RECEIVER), &wanted)?;
         let moved = receiver
             .take(home, bytes, |progress| !interrupts.has_come() && progress.is_none_or(&mut tell));
         // The terminal sends Ctrl-C to ssh as well, which may be seen first.

@@ -20,7 +20,7 @@ use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Contents, DiskError, Links, TreeWriter, read_tree};
 use crate::io::entropy;
 use crate::limits::{SHIP_FRAME_BYTES, TREE_WORD_BYTES_MAX};
-use crate::paths::{ARRIVAL_PREFIX, Paths};
+use crate::paths::{ARRIVAL_PREFIX, PRIVATE_STATE_DIR, Paths, SESSION_FILE};
 use crate::provision::migrate::archive::{Decoder, Manifest};
 use crate::provision::migrate::messages::{
     HeldSession, MigrateDecision, MigrateReply, MigrateRequest,
@@ -43,8 +43,9 @@ pub(crate) fn receive_session(
         MigrateRequest::Look(ids) => {
             ids.iter().map(|&id| look(paths, id)).collect::<Result<_, _>>().map(MigrateReply::There)
         }
-        MigrateRequest::Take { id, bytes } => {
-            take(paths, *id, *bytes, &mut input, &mut output).map(|()| MigrateReply::Registered)
+        MigrateRequest::Take { id, bytes, record } => {
+            take(paths, *id, (*bytes, record.as_deref()), &mut input, &mut output)
+                .map(|()| MigrateReply::Registered)
         }
         MigrateRequest::PickUp => pick_up().map(|()| MigrateReply::Done),
         MigrateRequest::Forget(ids) => ids
@@ -75,11 +76,11 @@ fn is_there(path: &Path) -> bool {
 fn take(
     paths: &Paths,
     id: Uuid,
-    bytes: u64,
+    (bytes, record): (u64, Option<&str>),
     input: &mut impl Read,
     output: &mut impl Write,
 ) -> Result<(), String> {
-    if is_there(&paths.session(id)) {
+    if is_there(&paths.session(id)) || is_there(&paths.session_record(id)) && record.is_none() {
         return Err(format!("the agent has the session {id} already"));
     }
     let space = disk::measure(&paths.sessions()).map_err(text)?;
@@ -96,8 +97,8 @@ fn take(
     // A name of its own: another end of a lost connection may still write to the one before.
     let number = u64::from_le_bytes(Rng::from_seed(entropy::seed()).bytes());
     let staging = paths.session_arrival(id, number);
-    let taken =
-        stage(&staging, input, output).and_then(|hash| register(paths, id, &staging, &hash));
+    let taken = stage(&staging, input, output)
+        .and_then(|hash| register(paths, id, &staging, &hash, record));
     if taken.is_err() {
         // The first error is the one to tell; the next try removes it.
         let _left = disk::remove_tree(&staging);
@@ -141,10 +142,25 @@ fn stage(staging: &Path, input: &mut impl Read, output: &mut impl Write) -> Resu
     }
 }
 
-/// Gives the directory its name.
-fn register(paths: &Paths, id: Uuid, staging: &Path, hash: &str) -> Result<(), String> {
+/// Gives the directory its name, when its record is there.
+fn register(
+    paths: &Paths,
+    id: Uuid,
+    staging: &Path,
+    hash: &str,
+    record: Option<&str>,
+) -> Result<(), String> {
     let receipt = paths.session_receipt(id);
     disk::write_atomic(&receipt, format!("{hash}\n").as_bytes(), 0o600).map_err(text)?;
+    if let Some(record) = record {
+        // They belong to whom the agent runs as.
+        let owner = disk::look(&paths.agent_state()).map_err(text)?.map(|state| state.ids);
+        let records = paths.session_records();
+        disk::make_directories(&records, PRIVATE_STATE_DIR.1).map_err(text)?;
+        disk::set_access(&records, owner, PRIVATE_STATE_DIR.1).map_err(text)?;
+        let path = paths.session_record(id);
+        disk::write_atomic_as(&path, record.as_bytes(), SESSION_FILE.1, owner).map_err(text)?;
+    }
     disk::rename_new(staging, &paths.session(id)).map_err(text)
 }
 

@@ -23,8 +23,10 @@ use crate::base::uuid::Uuid;
 use crate::docker::call;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::{Runner, local_homes};
-use crate::io::disk::{self, Contents, read_tree};
-use crate::limits::{PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SURVEY_TIMEOUT};
+use crate::io::disk::{self, Contents, Links, read_tree};
+use crate::limits::{
+    PROVISION_PROOF_PATIENCE, PROVISION_PROOF_PAUSE, SESSION_FILE_BYTES_MAX, SURVEY_TIMEOUT,
+};
 use crate::paths::{AGENT_UNIT, DOCKER_SOCKET, Paths, REMAINS_PREFIX};
 use crate::provision::migrate::messages::{HeldSession, MigrateRequest};
 use crate::provision::openssh::Target;
@@ -346,7 +348,13 @@ impl Migration<'_, '_> {
         if !tell(SessionPhase::Sending { bytes }) {
             return Err(BringError::Call(WorkflowError::NobodyListens));
         }
-        let moved = self.host.send_session(id, (&home, bytes), |&progress| {
+        let record = self.paths.session_record(id);
+        let record = match disk::read_bounded(&record, SESSION_FILE_BYTES_MAX, Links::Refuse) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(BringError::Session(error.to_string())),
+        };
+        let moved = self.host.send_session(id, (&home, bytes), record, |&progress| {
             // That nobody listens any more is noticed with the next phase.
             let _heard = tell(SessionPhase::Progress(progress));
             true
@@ -395,6 +403,7 @@ impl Migration<'_, '_> {
             disk::rename_new(&home, &aside).map_err(failed)?;
             self.tell(id, SessionPhase::SetAside)?;
         }
+        disk::remove_file(&self.paths.session_record(id)).map_err(failed)?;
         disk::remove_tree(&aside).map_err(failed)?;
         self.tell(id, SessionPhase::Erased)
     }

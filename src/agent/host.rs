@@ -79,7 +79,7 @@ impl Tmux {
     pub(crate) fn start(&self, plan: &StartPlan) -> CommandLine {
         let (cols, rows) = (plan.size.cols().to_string(), plan.size.rows().to_string());
         let home = self.home.display().to_string();
-        self.tmux(&[
+        let line = self.tmux(&[
             "new-session",
             "-d",
             "-s",
@@ -92,7 +92,8 @@ impl Tmux {
             &home,
             "--",
             plan.command.as_str(),
-        ])
+        ]);
+        CommandLine { cwd: self.home.clone(), ..line }
     }
 
     /// Asks for the server's process and start. Understood by [`Tmux::server`].
@@ -184,13 +185,14 @@ impl Tmux {
         if is_absent { Ok(false) } else { Err(WorkError::Tmux(text)) }
     }
 
+    /// Only a start needs the home: the session may have removed it.
     fn tmux(&self, args: &[&str]) -> CommandLine {
         let conf = self.conf.display().to_string();
         let first = ["tmux", "-u", "-L", &self.socket(), "-f", &conf].map(str::to_owned);
         CommandLine {
             argv: first.into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect(),
             env: vec![("HOME", self.home.display().to_string())],
-            cwd: self.home.clone(),
+            cwd: PathBuf::from("/"),
         }
     }
 }
@@ -273,6 +275,9 @@ mod tests {
         );
         assert_eq!(line.env, [("HOME", "/r/home/claude/x".to_owned())]);
         assert_eq!(line.cwd, Path::new("/r/home/claude/x"));
+        for line in [tmux().query(), tmux().panes(), tmux().stop(), tmux().detach()] {
+            assert_eq!(line.cwd, Path::new("/"), "{line:?}");
+        }
     }
 
     #[test]

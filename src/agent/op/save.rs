@@ -22,7 +22,8 @@ pub(super) fn begin(session: &Session) -> Flow {
 }
 
 impl Save {
-    /// A failure is not tried again until the next terminal comes: it costs a place in a list.
+    /// A failure is not tried again until the next terminal comes: it costs a place in a list. What
+    /// was taken over from a home is proposed again at the next start.
     pub(super) fn step(self, state: &mut AgentState, id: Uuid) -> Flow {
         if let Some(session) = state.session_mut(id) {
             session.stored_access = self.0;

@@ -13,6 +13,7 @@
 //! | [`ssh`] | the SSH transport, sans-IO |
 //! | [`x509`] | the certificates of the log channel: issue, parse, verify, renew |
 //! | [`docker`] | the Docker Engine's API, sans-IO |
+//! | [`terminal`] | between a session and the operator's terminal: filter, parser, leaving |
 //! | [`rpc`] | the wire types of the three subsystems |
 //! | [`agent`] | the agent's decisions, and its driver `agent::serve` |
 //! | [`fleet`] | the shell host's side of the agents, and its driver `fleet::run` |
@@ -30,8 +31,8 @@
 //! Imports point down only, and never in circles; `tests/layers.rs` holds the table.
 //!
 //! ```text
-//! limits paths base <- ssh x509 docker rpc <- agent fleet status <- serve, run <- cli <- bin
-//!                                             provision tui         remote
+//! limits paths base <- ssh x509 docker <- agent fleet status <- serve, run <- cli <- bin
+//!                      rpc terminal       provision tui         remote
 //!        base       <- io         <------------------------  (drivers alone join a core to io)
 //! ```
 //!
@@ -53,5 +54,6 @@ pub mod provision;
 pub mod rpc;
 pub mod ssh;
 pub mod status;
+pub mod terminal;
 pub mod tui;
 pub mod x509;

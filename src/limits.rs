@@ -319,8 +319,6 @@ pub(crate) const TYPED_BYTES_MAX: usize = 16 * 1024;
 pub(crate) const FAREWELL_LINGER: Duration = Duration::from_secs(1);
 /// A refusal line of the attach subsystem without its newline.
 pub(crate) const ATTACH_REFUSAL_BYTES_MAX: usize = 4 * 1024;
-/// Text of ours to a terminal that is not written yet: a few notices.
-pub(crate) const ATTACH_NOTICE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SURVEY_TIMEOUT.as_secs() > DIAL_TIMEOUT.as_secs());
 const _: () = assert!(CONNECT_RETRY_AFTER.as_secs() + 1 < DIAL_TIMEOUT.as_secs());
@@ -430,12 +428,30 @@ pub(crate) const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
 const _: () = assert!(PROVISION_LAST_WORDS.as_secs() > PROVISION_STOP_GRACE.as_secs());
 const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_WAIT.as_secs());
 
+// --- terminal ---
+
+/// Parameters and intermediate bytes of one sequence: a dozen colours fit.
+pub(crate) const TERMINAL_SEQUENCE_BYTES_MAX: usize = 256;
+/// The digits of one of its numbers: no screen has more rows or columns.
+pub(crate) const TERMINAL_PARAMETER_DIGITS_MAX: usize = 5;
+/// One operating system command: what is copied to the clipboard, in base64.
+pub(crate) const TERMINAL_COMMAND_BYTES_MAX: usize = 1024 * 1024;
+/// One that is no copy: a title, a link, colours.
+pub(crate) const TERMINAL_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// A session's output that is filtered at once.
+pub(crate) const TERMINAL_FILTER_BYTES: usize = 32 * 1024;
+/// How long a terminal that was left may take to show the rest and to say so. Answers over bad
+/// networks take a second or two; a terminal that never answers is waited for every time.
+pub(crate) const FENCE_TIMEOUT: Duration = Duration::from_secs(3);
+
 // --- tui ---
 
 /// How long a lone Escape waits for the rest of a sequence: less than a person notices.
 pub(crate) const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
-/// The parameters of one key's sequence; real ones have some six bytes.
-pub(crate) const KEY_SEQUENCE_BYTES_MAX: usize = 32;
+/// How long a late answer of the terminal may pause behind an Escape that was told as a key.
+pub(crate) const LATE_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// Silence that ends a sequence or string without an end.
+pub(crate) const CONTROL_STRING_SILENCE: Duration = Duration::from_secs(2);
 /// A text that is pasted: longer than any field.
 pub(crate) const PASTE_BYTES_MAX: usize = 8 * 1024;
 /// A line that is typed.

@@ -49,11 +49,12 @@ const LAYERS: &[Layer] = &[
     layer("x509", PROTOCOL),
     layer("docker", PROTOCOL),
     layer("rpc", PROTOCOL),
+    layer("terminal", &["limits", "base"]),
     // Cores. One that rests on another says so here; never both ways.
     layer("agent", CORE),
     layer("fleet", CORE),
     layer("status", CORE),
-    layer("tui", &["limits", "paths", "base", "ssh", "x509", "docker", "rpc", "fleet", "status"]),
+    layer("tui", TUI),
     layer("provision", CORE),
     // The world, which rests on values alone.
     layer("io", &["limits", "base"]),
@@ -70,7 +71,9 @@ const LAYERS: &[Layer] = &[
 ];
 
 const PROTOCOL: &[&str] = &["limits", "paths", "base"];
-const CORE: &[&str] = &["limits", "paths", "base", "ssh", "x509", "docker", "rpc"];
+const CORE: &[&str] = &["limits", "paths", "base", "ssh", "x509", "docker", "rpc", "terminal"];
+const TUI: &[&str] =
+    &["limits", "paths", "base", "ssh", "x509", "docker", "rpc", "terminal", "fleet", "status"];
 const DRIVER_IMPORTS: &[&str] = &[
     "limits",
     "paths",
@@ -81,6 +84,7 @@ const DRIVER_IMPORTS: &[&str] = &[
     "x509",
     "docker",
     "rpc",
+    "terminal",
     "agent",
     "fleet",
     "status",

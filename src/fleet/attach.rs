@@ -11,7 +11,7 @@
 //! whether the session still runs, because attaching starts a stopped session, and that was not
 //! wished for. What is typed while the terminal is away goes nowhere, but Ctrl-C gives up.
 //!
-//! Bytes are never copied: output is read from the channel's own buffer and input goes into the
+//! Output goes from the channel's buffer through the filter, a piece at a time, and input into the
 //! transport, so a slow side stops the other through the channel's window. The agent sends EOF
 //! before it closes, so what is left of the output is still delivered in full.
 
@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::buffer::Buffer;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
@@ -29,7 +28,7 @@ use crate::fleet::member::{Member, MemberEvent, RequestError};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::{
     ATTACH_DOUBT_INTERVAL, ATTACH_DOUBT_TIMEOUT, ATTACH_FAREWELL_TIMEOUT, ATTACH_GIVE_UP,
-    ATTACH_NOTICE_BYTES_MAX, ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT,
+    ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT, TERMINAL_FILTER_BYTES,
 };
 use crate::rpc::ATTACH_SUBSYSTEM;
 use crate::rpc::attach::{AttachHeader, SESSION_ENDED_STATUS, TerminalSize};
@@ -37,6 +36,7 @@ use crate::rpc::call::{Call, Id};
 use crate::rpc::response;
 use crate::rpc::session::Session;
 use crate::ssh::{self, ChannelId};
+use crate::terminal::filter::{Clipboard, Filter};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttachEnd {
@@ -131,8 +131,10 @@ pub(crate) struct Attach {
     member: Member,
     header: AttachHeader,
     state: AttachState,
-    /// Text of ours to the terminal, before anything else.
-    notice: Buffer,
+    filter: Filter,
+    /// What is to be shown, whole sequences, and how much of it was.
+    shown: Vec<u8>,
+    shown_sent: usize,
 }
 
 /// What gives up while the terminal is away, and leaves a read-only one.
@@ -141,11 +143,16 @@ const CTRL_C: u8 = 3;
 impl Attach {
     /// A terminal on `member`'s session `header.id`. The member may be connected already; its
     /// pending events are taken as this terminal's.
-    pub(crate) fn new(mut member: Member, header: AttachHeader, now: Mono) -> Attach {
+    pub(crate) fn new(
+        mut member: Member,
+        header: AttachHeader,
+        clipboard: Clipboard,
+        now: Mono,
+    ) -> Attach {
         member.set_mode(Mode::Once);
         let state = AttachState::Connecting { absence: None };
-        let notice = Buffer::new(ATTACH_NOTICE_BYTES_MAX);
-        let mut attach = Attach { member, header, state, notice };
+        let filter = Filter::new(clipboard);
+        let mut attach = Attach { member, header, state, filter, shown: Vec::new(), shown_sent: 0 };
         if attach.member.ready().is_some() {
             attach.open(now, None);
         }
@@ -167,6 +174,7 @@ impl Attach {
     pub(crate) fn work(&mut self, now: Mono) {
         loop {
             self.look(now);
+            self.filter_output();
             // The rest of an ended terminal's output is delivered before its channel may die.
             if self.is_draining() {
                 return;
@@ -231,26 +239,33 @@ impl Attach {
 
     /// Bytes for the person's terminal, oldest first; empty if there are none.
     pub(crate) fn terminal_output(&self) -> &[u8] {
-        if !self.notice.is_empty() {
-            return self.notice.as_slice();
-        }
-        match (&self.state, self.member.ready()) {
-            (
-                AttachState::Open { channel, .. } | AttachState::Draining { channel, .. },
-                Some(conn),
-            ) => conn.received(*channel),
-            _ => &[],
-        }
+        &self.shown[self.shown_sent..]
     }
 
     /// The first `len` bytes of [`Attach::terminal_output`] have been written.
     pub(crate) fn terminal_output_sent(&mut self, len: usize) {
-        if !self.notice.is_empty() {
-            self.notice.consume(len);
-        } else if let AttachState::Open { channel, .. } | AttachState::Draining { channel, .. } =
+        self.shown_sent += len;
+        self.filter_output();
+    }
+
+    /// Filters a piece of the session's output when all before it was written. What is dropped
+    /// whole leaves nothing to show, so the next piece is taken.
+    fn filter_output(&mut self) {
+        let (AttachState::Open { channel, .. } | AttachState::Draining { channel, .. }) =
             self.state
-            && let Some(conn) = self.member.conn()
-        {
+        else {
+            return;
+        };
+        let Some(conn) = self.member.conn() else { return };
+        while self.shown_sent == self.shown.len() {
+            self.shown.clear();
+            self.shown_sent = 0;
+            let bytes = conn.received(channel);
+            let len = bytes.len().min(TERMINAL_FILTER_BYTES);
+            if len == 0 {
+                return;
+            }
+            self.filter.feed(&bytes[..len], &mut self.shown);
             conn.consume(channel, len);
         }
     }
@@ -274,7 +289,7 @@ impl Attach {
     /// How it ended, once all output is written; the connection is closing then.
     pub(crate) fn ended(&self) -> Option<&AttachEnd> {
         match &self.state {
-            AttachState::Ended(end) if self.notice.is_empty() => Some(end),
+            AttachState::Ended(end) if self.terminal_output().is_empty() => Some(end),
             _ => None,
         }
     }
@@ -449,12 +464,7 @@ impl Attach {
 
     /// Whether the terminal has ended but its last output is not written yet.
     fn is_draining(&self) -> bool {
-        match (&self.state, self.member.ready()) {
-            (AttachState::Draining { channel, .. }, Some(conn)) => {
-                !conn.received(*channel).is_empty()
-            }
-            _ => false,
-        }
+        matches!(self.state, AttachState::Draining { .. }) && !self.terminal_output().is_empty()
     }
 
     fn closed(&mut self, now: Mono) {
@@ -505,10 +515,11 @@ impl Attach {
         self.state = AttachState::Connecting { absence: Some(Absence { give_up, why }) };
     }
 
-    /// Puts a line of ours on the person's terminal. What does not fit is dropped.
+    /// Puts a line of ours on the person's terminal, which another one will be shown on next.
     fn tell(&mut self, text: &str) {
+        self.filter.restart();
         let shown: String = text.chars().filter(|sign| !sign.is_control()).collect();
-        let _ = self.notice.push(format!("\r\n[convocate: {shown}]\r\n").as_bytes());
+        self.shown.extend_from_slice(format!("\r\n[convocate: {shown}]\r\n").as_bytes());
     }
 
     fn end(&mut self, end: AttachEnd) {

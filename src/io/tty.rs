@@ -8,17 +8,20 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use rustix::time::Timespec;
 
 use super::pty::Size;
 use super::stream::{Moved, Stream};
 
 /// How long a terminal that takes nothing may hold up its own restoring.
-const RESTORE_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const RESTORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A terminal that is in raw mode, and what it was before.
 struct Raw {
@@ -96,11 +99,32 @@ impl AsFd for Tty {
 }
 
 impl RawMode {
-    /// Changes what is written when raw mode ends, however it ends.
-    pub(crate) fn set_reset(&self, reset: &'static [u8]) {
-        if let Some(raw) = held().as_mut() {
-            raw.reset = reset;
+    /// Leaves raw mode behind an answer: writes the reset and `question`, and discards what comes
+    /// in up to the byte at which `is_answer` says so, or all that came within `patience`.
+    pub(crate) fn leave_behind(
+        self,
+        question: &[u8],
+        patience: Duration,
+        mut is_answer: impl FnMut(u8) -> bool,
+    ) {
+        // A panic from here on would restore nothing; nothing here panics.
+        let Some(raw) = held().take() else { return };
+        let until = Instant::now() + patience;
+        let is_asked = raw.write(raw.reset) && raw.write(question);
+        // One byte at a time: what was typed behind the answer stays for the next reader.
+        let mut byte = [0];
+        if is_asked {
+            loop {
+                match raw.terminal.read(&mut byte) {
+                    Moved::Bytes(_) if is_answer(byte[0]) => return raw.set_back(),
+                    Moved::Bytes(_) if Instant::now() < until => {}
+                    Moved::Blocked if raw.waits(PollFlags::IN, until) => {}
+                    Moved::Bytes(_) | Moved::Blocked | Moved::Closed | Moved::Failed(_) => break,
+                }
+            }
         }
+        let _ = tcflush(&raw.terminal, QueueSelector::IFlush);
+        raw.set_back();
     }
 }
 
@@ -116,21 +140,33 @@ impl Drop for RawMode {
 impl Raw {
     /// Errors have nobody to be told to: the terminal is what they would be shown on.
     fn restore(&self) {
-        let mut left = self.reset;
+        self.write(self.reset);
+        self.set_back();
+    }
+
+    /// Writes all of it, unless the terminal takes nothing for a while.
+    fn write(&self, mut left: &[u8]) -> bool {
         while !left.is_empty() {
             match self.terminal.write(left) {
                 Moved::Bytes(count) => left = &left[count..],
-                Moved::Blocked if self.waits_for_room() => {}
-                Moved::Blocked | Moved::Closed | Moved::Failed(_) => break,
+                Moved::Blocked if self.waits(PollFlags::OUT, Instant::now() + RESTORE_PATIENCE) => {
+                }
+                Moved::Blocked | Moved::Closed | Moved::Failed(_) => return false,
             }
         }
+        true
+    }
+
+    fn set_back(&self) {
         // At once: waiting until everything is shown could be for ever (Ctrl-S).
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.settings);
     }
 
-    fn waits_for_room(&self) -> bool {
-        let mut fds = [PollFd::new(&self.terminal, PollFlags::OUT)];
-        poll(&mut fds, Some(&RESTORE_PATIENCE)).is_ok_and(|count| count > 0)
+    fn waits(&self, flags: PollFlags, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        let mut fds = [PollFd::new(&self.terminal, flags)];
+        poll(&mut fds, Some(&left)).is_ok_and(|count| count > 0)
     }
 }
 
@@ -188,11 +224,6 @@ mod tests {
         assert!(!is_raw(&tty));
         assert!(matches!(master.read(&mut space), Moved::Bytes(6)));
         assert_eq!(&space[..6], b"\x1b[?25h");
-        let raw = tty.enter_raw_mode(b"one").unwrap();
-        raw.set_reset(b"other");
-        drop(raw);
-        assert!(matches!(master.read(&mut space), Moved::Bytes(5)));
-        assert_eq!(&space[..5], b"other");
         assert!(!is_raw(&tty));
     }
 

@@ -19,7 +19,9 @@ pub(crate) const ATTACH: Command = Command {
     flags: &[READ_ONLY, AGENT, ROOT],
     help: "\
 Detach as in tmux: Ctrl-B d, unless the session's tmux says otherwise. convocate
-reconnects by itself when the connection is lost; the session is not harmed. The exit
+reconnects by itself when the connection is lost; the session is not harmed. Your
+terminal gets what draws: nothing that asks it for something, and no images. What a
+session copies (OSC 52) goes to the clipboard unless CONVOCATE_CLIPBOARD=off. The exit
 status is 0 after you detach or when the session has ended, 254 if the connection was
 lost and convocate could not reconnect, 255 if the terminal was never attached.
 ",

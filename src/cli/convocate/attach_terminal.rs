@@ -9,6 +9,10 @@ use crate::fleet::attach::AttachEnd;
 use crate::fleet::run::{Runner, Screen};
 use crate::fleet::select::Selected;
 use crate::rpc::attach::AttachHeader;
+use crate::terminal::filter::Clipboard;
+
+/// The variable of the environment that closes the clipboard. The screen passes it on.
+const CLIPBOARD: &str = "CONVOCATE_CLIPBOARD";
 
 /// How to attach again after leaving a session.
 pub(crate) fn come_back(parsed: &Parsed, id: Uuid) -> String {
@@ -26,6 +30,14 @@ pub(crate) fn not_attached(failure: Failure) -> Failure {
     match failure {
         Failure::Failed(text) => Failure::Exit(Exit::NotAttached, text),
         other => other,
+    }
+}
+
+/// Whether sessions may write this terminal's clipboard: unless [`CLIPBOARD`] is `off`.
+fn clipboard() -> Clipboard {
+    match std::env::var_os(CLIPBOARD).is_some_and(|value| value == "off") {
+        true => Clipboard::Closed,
+        false => Clipboard::Writable,
     }
 }
 
@@ -47,7 +59,8 @@ pub(crate) fn run(
         term: std::env::var("TERM").unwrap_or_default(),
         read_only,
     };
-    let end = runner.attach(&selected.agent, header, screen).map_err(Failure::Failed)?;
+    let end =
+        runner.attach(&selected.agent, header, screen, clipboard()).map_err(Failure::Failed)?;
     let text = format!("session {:?}: {end}", selected.session.name);
     match end {
         AttachEnd::Detached => {

@@ -19,7 +19,7 @@ fn header() -> AttachHeader {
 
 fn fresh(header: AttachHeader) -> Attach {
     let member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
-    Attach::new(member, header, at(0))
+    Attach::new(member, header, Clipboard::Writable, at(0))
 }
 
 /// Bytes both ways and everybody's work, until nothing moves.
@@ -308,7 +308,7 @@ fn a_slow_terminal_stops_the_session_and_loses_nothing() {
     let (mut attach, mut peer, channel) = open(header());
     let (mut sent, mut got) = (Vec::new(), Vec::new());
     for round in 0..2000_u32 {
-        let chunk: Vec<u8> = round.to_be_bytes().repeat(1000);
+        let chunk = format!("{round:8}").repeat(500).into_bytes();
         let count = peer.conn.send(channel, &chunk);
         sent.extend_from_slice(&chunk[..count]);
         pump(at(1), &mut attach, &mut peer);

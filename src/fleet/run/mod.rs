@@ -29,6 +29,7 @@ use crate::limits::RPC_ANSWER_TIMEOUT;
 use crate::paths::Paths;
 use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::Call;
+use crate::terminal::filter::Clipboard;
 use terminal::Net;
 
 pub(crate) use load::{load, local_homes};
@@ -162,6 +163,7 @@ impl Runner {
         agent: &AgentId,
         header: AttachHeader,
         screen: Screen,
+        clipboard: Clipboard,
     ) -> Result<AttachEnd, String> {
         let key = self.member(agent)?;
         // The others' connections end here: nobody would answer on them while the terminal is
@@ -169,7 +171,7 @@ impl Runner {
         let (member, outbound, dialler) =
             self.driver.take_only(key).expect("its key was just looked up");
         let net = Net { clock: self.clock, reactor: self.reactor, dialler, outbound };
-        screen.run(net, member, header)
+        screen.run(net, member, header, clipboard)
     }
 
     /// The member of a known agent, dialled if it is not yet. One that was lost is dialled again.

@@ -18,46 +18,15 @@ use crate::io::reactor::{Interests, Reactor, Ready, Watch};
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
-use crate::limits::{ATTACH_HINT_AFTER, FAREWELL_LINGER, LINK_TURN_BYTES, TYPED_BYTES_MAX};
+use crate::limits::{
+    ATTACH_HINT_AFTER, FAREWELL_LINGER, FENCE_TIMEOUT, LINK_TURN_BYTES, TYPED_BYTES_MAX,
+};
 use crate::rpc::attach::{AttachHeader, TerminalSize};
+use crate::terminal::filter::Clipboard;
+use crate::terminal::leave::{ENTER, Fence, QUESTION, RESET};
 
 const TTY: Key = Key::from_bits(u64::MAX - 1);
 const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
-
-/// Undoes what a session may have left on: other screens, mouse, paste and focus reports, key
-/// protocols, hidden cursor, scroll region, colours. Nothing here moves the cursor of a terminal
-/// that was left in order.
-const RESET: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1004l\
-    \x1b[?2004l\x1b[>4;0m\x1b[?1l\x1b>\x1b7\x1b[r\x1b8\x1b[?1047l\x1b[?25h\x1b[0m";
-
-/// The same while the session is on the other screen, where it put the cursor and the title aside.
-const RESET_ALTERNATE: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\
-    \x1b[?1004l\x1b[?2004l\x1b[>4;0m\x1b[?1l\x1b>\x1b[r\x1b[?1049l\x1b[?25h\x1b[0m\x1b[23;0;0t";
-
-/// Whether a session is on the other screen, from what it writes.
-#[derive(Default)]
-struct Screens {
-    is_alternate: bool,
-    /// How much of [`SWITCH`] has just been written.
-    matched: usize,
-}
-
-/// What switches screens, but for its last byte: `h` there, `l` back.
-const SWITCH: &[u8] = b"\x1b[?1049";
-
-impl Screens {
-    fn see(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if self.matched == SWITCH.len() && matches!(byte, b'h' | b'l') {
-                self.is_alternate = byte == b'h';
-            }
-            self.matched = match SWITCH.get(self.matched) {
-                Some(next) if *next == byte => self.matched + 1,
-                _ => usize::from(byte == SWITCH[0]),
-            };
-        }
-    }
-}
 
 /// What a person who waits for a terminal is told.
 enum Hint {
@@ -102,14 +71,14 @@ impl Screen {
         net: Net,
         member: Member,
         header: AttachHeader,
+        clipboard: Clipboard,
     ) -> Result<AttachEnd, String> {
-        let attach = Attach::new(member, header, net.clock.mono());
+        let attach = Attach::new(member, header, clipboard, net.clock.mono());
         let show = Show {
             screen: self,
             net,
             attach,
             raw: None,
-            screens: Screens::default(),
             hint: Hint::Over,
             typed: Vec::with_capacity(TYPED_BYTES_MAX),
             is_readable: true,
@@ -133,7 +102,6 @@ struct Show {
     net: Net,
     attach: Attach,
     raw: Option<RawMode>,
-    screens: Screens,
     hint: Hint,
     /// What was read from the tty and is not taken yet.
     typed: Vec<u8>,
@@ -221,13 +189,11 @@ impl Show {
 
     /// Raw while the terminal belongs to the session, and not a moment longer.
     fn follow_raw(&mut self) -> io::Result<()> {
-        match (self.attach.is_raw(), &self.raw) {
-            (true, None) => {
-                self.raw = Some(self.screen.tty.enter_raw_mode(RESET)?);
-                self.follow_hint();
-            }
-            (false, Some(_)) if self.attach.terminal_output().is_empty() => self.raw = None,
-            _ => {}
+        if self.attach.is_raw() && self.raw.is_none() {
+            self.raw = Some(self.screen.tty.enter_raw_mode(RESET)?);
+            self.follow_hint();
+            // A terminal that takes nothing now keeps its title as it is.
+            let _ = self.screen.tty.stream.write(ENTER);
         }
         Ok(())
     }
@@ -275,11 +241,6 @@ impl Show {
             }
             match self.screen.tty.stream.write(&output[..output.len().min(left)]) {
                 Moved::Bytes(count) => {
-                    self.screens.see(&output[..count]);
-                    let reset = if self.screens.is_alternate { RESET_ALTERNATE } else { RESET };
-                    if let Some(raw) = &self.raw {
-                        raw.set_reset(reset);
-                    }
                     self.attach.terminal_output_sent(count);
                     left -= count;
                 }
@@ -330,9 +291,15 @@ impl Show {
         }
     }
 
-    /// Gives the terminal back and lets the agent hear the last words.
+    /// Gives the terminal back and lets the agent hear the last words. What was typed or answered
+    /// before is discarded: it was for the session, or the session brought it about.
     fn part(&mut self, events: &mut Vec<Ready>) -> io::Result<()> {
-        self.raw = None;
+        let now = self.net.clock.mono();
+        self.net.outbound.pump(now, &mut self.attach);
+        if let Some(raw) = self.raw.take() {
+            let mut fence = Fence::default();
+            raw.leave_behind(QUESTION, FENCE_TIMEOUT, |byte| fence.sees(byte));
+        }
         let until = self.net.clock.mono() + FAREWELL_LINGER;
         while self.net.outbound.is_open() && self.net.clock.mono() < until {
             let is_more = self.net.outbound.pump(self.net.clock.mono(), &mut self.attach);
@@ -342,22 +309,5 @@ impl Show {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_other_screen_is_noticed_however_it_is_cut() {
-        let bytes = b"a\x1b\x1b[?1049h\x1b[22;0;0tx\x1b[?104\x1b[?1049l\x1b[?1049h\x1b[?1049";
-        for size in 1..bytes.len() {
-            let mut screens = Screens::default();
-            bytes.chunks(size).for_each(|piece| screens.see(piece));
-            assert!(screens.is_alternate, "pieces of {size}");
-            screens.see(b"l");
-            assert!(!screens.is_alternate);
-        }
     }
 }

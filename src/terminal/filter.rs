@@ -1,0 +1,196 @@
+//! What of a session's bytes reaches the operator's terminal.
+//!
+//! What is let through is written anew in one form: 7-bit introducers, valid UTF-8, whole
+//! sequences. So it means the same to every terminal, whatever that would have made of the
+//! original, and text of ours may stand between any two pieces of output. What is not known is
+//! dropped; so is what [`super::leave::RESET`] could not undo (tab stops, origin mode), what is
+//! not the session's (the scrollback, the size and place of the window), and what asks.
+
+use super::parser::{ESC, Parser, Step};
+use crate::limits::{TERMINAL_PARAMETER_DIGITS_MAX, TERMINAL_TEXT_BYTES_MAX};
+
+/// Private modes (DECSET) that a session may set, each undone at the end.
+const MODES: &[&[u8]] = &[
+    b"1", b"5", b"7", b"9", b"12", b"25", b"47", b"66", b"69", b"1000", b"1002", b"1003", b"1004",
+    b"1005", b"1006", b"1015", b"1016", b"1047", b"1048", b"1049", b"2004", b"2026",
+];
+/// And of the modes of ECMA-48: insert.
+const STANDARD_MODES: &[&[u8]] = &[b"4"];
+
+/// Whether a session may write the clipboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clipboard {
+    Writable,
+    Closed,
+}
+
+/// The filter of one session's terminal.
+#[derive(Debug)]
+pub struct Filter {
+    parser: Parser,
+    clipboard: Clipboard,
+}
+
+impl Filter {
+    pub fn new(clipboard: Clipboard) -> Filter {
+        Filter { parser: Parser::default(), clipboard }
+    }
+
+    /// Forgets what was begun: the bytes that follow are of another terminal.
+    pub(crate) fn restart(&mut self) {
+        self.parser.reset();
+    }
+
+    /// Takes a session's bytes and appends what may be shown: three bytes for each at most, and
+    /// one whole sequence that was begun before.
+    pub fn feed(&mut self, mut input: &[u8], output: &mut Vec<u8>) {
+        while let [byte, rest @ ..] = input {
+            if self.parser.is_ground() {
+                let run = plain(input);
+                if run > 0 {
+                    output.extend_from_slice(&input[..run]);
+                    input = &input[run..];
+                    continue;
+                }
+            }
+            input = rest;
+            let mut step = self.parser.step(*byte);
+            if step == Step::Broken {
+                output.extend_from_slice("\u{fffd}".as_bytes());
+                step = self.parser.step(*byte);
+            }
+            self.show(step, output);
+        }
+    }
+
+    fn show(&mut self, step: Step, output: &mut Vec<u8>) {
+        let held = self.parser.held();
+        match step {
+            Step::Control(byte @ 0x07..=0x0f) => output.push(byte),
+            Step::Nothing | Step::Broken | Step::Control(_) => {}
+            // U+0080 to U+009F are controls of eight bits.
+            Step::Character if held.len() == 2 && held[0] == 0xc2 && held[1] < 0xa0 => {}
+            Step::Character => output.extend_from_slice(held),
+            Step::Invalid => output.extend_from_slice("\u{fffd}".as_bytes()),
+            // The title of a window of screen's: a string like the others.
+            Step::Escape(b'k') if held.is_empty() => self.parser.ignore_string(),
+            Step::Escape(last) if draws_escape(held, last) => {
+                output.push(ESC);
+                output.extend_from_slice(held);
+                output.push(last);
+            }
+            Step::Escape(_) => {}
+            Step::Sequence(last) => sequence(held, last, output),
+            Step::Command { by_bell } if draws_command(held, self.clipboard) => {
+                output.extend_from_slice(b"\x1b]");
+                output.extend_from_slice(held);
+                output.extend_from_slice(if by_bell { b"\x07" } else { b"\x1b\\" });
+            }
+            Step::Command { .. } => {}
+        }
+    }
+}
+
+/// How many printable ASCII characters are at the beginning.
+fn plain(input: &[u8]) -> usize {
+    const STRIDE: usize = 16;
+    let is_plain = |byte: &u8| (0x20..0x7f).contains(byte);
+    // Without a way out of a stride, the compiler looks at all of its bytes at once.
+    let all = |stride: &[u8]| stride.iter().fold(true, |all, byte| all & is_plain(byte));
+    let strides = input.chunks_exact(STRIDE).take_while(|stride| all(stride)).count();
+    let rest = &input[strides * STRIDE..];
+    strides * STRIDE + rest.iter().take_while(|byte| is_plain(byte)).count()
+}
+
+/// Cursor saved and restored, keypad, line feeds; character sets ASCII, British and lines.
+fn draws_escape(held: &[u8], last: u8) -> bool {
+    match held {
+        b"" => matches!(last, b'7' | b'8' | b'=' | b'>' | b'D' | b'E' | b'M'),
+        b"(" | b")" => matches!(last, b'0' | b'A' | b'B'),
+        _ => false,
+    }
+}
+
+fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) {
+    let is_prefix = held.first().is_some_and(|byte| matches!(byte, b'<'..=b'?'));
+    let (prefix, rest) = held.split_at(usize::from(is_prefix));
+    let end = rest.iter().position(|byte| matches!(byte, 0x20..=0x2f)).unwrap_or(rest.len());
+    let (parameters, intermediates) = rest.split_at(end);
+    let mut numbers = parameters.split(|byte| matches!(byte, b';' | b':'));
+    let is_number = |number: &[u8]| {
+        number.len() <= TERMINAL_PARAMETER_DIGITS_MAX && number.iter().all(u8::is_ascii_digit)
+    };
+    if !numbers.all(is_number) || last != b'm' && parameters.contains(&b':') {
+        return;
+    }
+    let mut fields = parameters.split(|byte| *byte == b';');
+    let known = match (prefix, last) {
+        (b"?", b'h' | b'l') => MODES,
+        (b"", b'h' | b'l') => STANDARD_MODES,
+        _ => &[],
+    };
+    let modes: Vec<&[u8]> = match known {
+        [] => Vec::new(),
+        _ => fields.clone().filter(|field| known.contains(&plain_number(field))).collect(),
+    };
+    let draws = match (prefix, intermediates, last) {
+        // The scrollback is the operator's.
+        (b"", b"", b'J') => fields.all(|field| plain_number(field) != b"3"),
+        // With more parameters, this one tracks the mouse.
+        (b"", b"", b'T') => !parameters.contains(&b';'),
+        (b"", b"", b'u') => parameters.is_empty(),
+        (b"" | b"?", b"", b'h' | b'l') => !modes.is_empty(),
+        (b"?", b"", b'J' | b'K') | (b"", b" ", b'q') | (b"<" | b"=" | b">", b"", b'u') => true,
+        // modifyOtherKeys alone.
+        (b">", b"", b'm') => fields.next().is_some_and(|field| plain_number(field) == b"4"),
+        (b"", b"", last) => b"@ABCDEFGHIKLMPSXZ`abdefmrs".contains(&last),
+        _ => false,
+    };
+    if draws {
+        output.extend_from_slice(b"\x1b[");
+        output.extend_from_slice(prefix);
+        match known {
+            [] => output.extend_from_slice(parameters),
+            _ => output.extend_from_slice(&modes.join(&b';')),
+        }
+        output.extend_from_slice(intermediates);
+        output.push(last);
+    }
+}
+
+/// A number without zeros in front.
+fn plain_number(field: &[u8]) -> &[u8] {
+    let zeros = field.iter().take_while(|byte| **byte == b'0').count();
+    &field[zeros..]
+}
+
+/// Titles, colours, the directory, links, and the clipboard.
+fn draws_command(held: &[u8], clipboard: Clipboard) -> bool {
+    let end = held.iter().position(|byte| *byte == b';').unwrap_or(held.len());
+    let (number, text) = held.split_at(end);
+    if number == b"52" {
+        return clipboard == Clipboard::Writable && writes_clipboard(text);
+    }
+    let is_text = |text: &str| !text.chars().any(char::is_control);
+    let draws = match number {
+        b"0" | b"1" | b"2" | b"7" | b"8" => !text.is_empty(),
+        // Where a colour may stand, a question mark asks for it.
+        b"4" | b"10" | b"11" | b"12" => !text.is_empty() && !text.contains(&b'?'),
+        b"104" | b"110" | b"111" | b"112" => true,
+        _ => false,
+    };
+    draws && held.len() <= TERMINAL_TEXT_BYTES_MAX && std::str::from_utf8(held).is_ok_and(is_text)
+}
+
+/// Whether it is `;`, names of selections, `;` and base64.
+fn writes_clipboard(text: &[u8]) -> bool {
+    let mut parts = text.splitn(3, |byte| *byte == b';');
+    let (Some(b""), Some(names), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    names.iter().all(|name| b"cpqs01234567".contains(name)) && data.iter().all(is_base64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -248,6 +248,11 @@ impl Attach {
         self.filter_output();
     }
 
+    /// Whether the session has left the terminal on its alternate screen.
+    pub(crate) fn is_alternate(&self) -> bool {
+        self.filter.is_alternate()
+    }
+
     /// Filters a piece of the session's output when all before it was written. What is dropped
     /// whole leaves nothing to show, so the next piece is taken.
     fn filter_output(&mut self) {

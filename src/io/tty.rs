@@ -99,10 +99,12 @@ impl AsFd for Tty {
 }
 
 impl RawMode {
-    /// Leaves raw mode behind an answer: writes the reset and `question`, and discards what comes
-    /// in up to the byte at which `is_answer` says so, or all that came within `patience`.
+    /// Leaves raw mode behind an answer: writes `reset` in place of the one that it was entered
+    /// with and `question`, and discards what comes in up to the byte at which `is_answer` says so,
+    /// or all that came within `patience`.
     pub(crate) fn leave_behind(
         self,
+        reset: &[u8],
         question: &[u8],
         patience: Duration,
         mut is_answer: impl FnMut(u8) -> bool,
@@ -110,7 +112,7 @@ impl RawMode {
         // A panic from here on would restore nothing; nothing here panics.
         let Some(raw) = held().take() else { return };
         let until = Instant::now() + patience;
-        let is_asked = raw.write(raw.reset) && raw.write(question);
+        let is_asked = raw.write(reset) && raw.write(question);
         // One byte at a time: what was typed behind the answer stays for the next reader.
         let mut byte = [0];
         if is_asked {

@@ -29,11 +29,17 @@ pub enum Clipboard {
 pub struct Filter {
     parser: Parser,
     clipboard: Clipboard,
+    is_alternate: bool,
 }
 
 impl Filter {
     pub fn new(clipboard: Clipboard) -> Filter {
-        Filter { parser: Parser::default(), clipboard }
+        Filter { parser: Parser::default(), clipboard, is_alternate: false }
+    }
+
+    /// Whether what was let through leaves the terminal on its alternate screen.
+    pub fn is_alternate(&self) -> bool {
+        self.is_alternate
     }
 
     /// Forgets what was begun: the bytes that follow are of another terminal.
@@ -80,7 +86,11 @@ impl Filter {
                 output.push(last);
             }
             Step::Escape(_) => {}
-            Step::Sequence(last) => sequence(held, last, output),
+            Step::Sequence(last) => {
+                if let Some(is_alternate) = sequence(held, last, output) {
+                    self.is_alternate = is_alternate;
+                }
+            }
             Step::Command { by_bell } if draws_command(held, self.clipboard) => {
                 output.extend_from_slice(b"\x1b]");
                 output.extend_from_slice(held);
@@ -111,7 +121,8 @@ fn draws_escape(held: &[u8], last: u8) -> bool {
     }
 }
 
-fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) {
+/// Writes what draws of it. If that changes the screen: whether to the alternate one.
+fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) -> Option<bool> {
     let is_prefix = held.first().is_some_and(|byte| matches!(byte, b'<'..=b'?'));
     let (prefix, rest) = held.split_at(usize::from(is_prefix));
     let end = rest.iter().position(|byte| matches!(byte, 0x20..=0x2f)).unwrap_or(rest.len());
@@ -121,7 +132,7 @@ fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) {
         number.len() <= TERMINAL_PARAMETER_DIGITS_MAX && number.iter().all(u8::is_ascii_digit)
     };
     if !numbers.all(is_number) || last != b'm' && parameters.contains(&b':') {
-        return;
+        return None;
     }
     let mut fields = parameters.split(|byte| *byte == b';');
     let known = match (prefix, last) {
@@ -156,6 +167,8 @@ fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) {
         output.extend_from_slice(intermediates);
         output.push(last);
     }
+    let is_screen = |mode: &&[u8]| [&b"47"[..], b"1047", b"1049"].contains(&plain_number(mode));
+    (prefix == b"?" && modes.iter().any(is_screen)).then_some(last == b'h')
 }
 
 /// A number without zeros in front.

@@ -1,26 +1,40 @@
 //! How the operator's terminal is taken for a session and left again.
 //!
-//! Nothing that a session did is tracked: [`RESET`] undoes all that the filter lets through. Where
-//! setting something back moves the cursor, it stands between saving and restoring it. Each screen
-//! has a saved cursor of its own, so [`RESET`] saves it and then leaves the alternate screen: on
-//! that it goes back to where the cursor was at [`ENTER`], and elsewhere to where it is. tmux moves
-//! the cursor when a screen is left that it is not on, so the saved one is restored once more.
+//! Of what a session did, one thing is kept in mind: whether it is on the alternate screen. All else
+//! is undone, whether it was done or not. Where setting something back moves the cursor, it stands
+//! between saving and restoring it. To leave a screen that one is not on moves the cursor in tmux,
+//! and tmux has one saved cursor for both screens, so that is done only where it is called for.
 
 use super::parser::{Parser, Step};
 
 /// Before a session's first byte: the cursor and the title are put aside.
 pub const ENTER: &[u8] = b"\x1b7\x1b[22;0;0t";
 
+/// All that the filter lets through, undone, with what leaves the alternate screen in the midst.
+macro_rules! reset {
+    ($leave:literal) => {
+        concat!(
+            "\x18\x1b[?2026l\x1b7\x1b[<99u\x1b[=0u\x1b[?69l\x1b[r\x1b8",
+            $leave,
+            "\x1b7\x1b[<99u\x1b[=0u\x1b[r\x1b8",
+            "\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l",
+            "\x1b[?1015l\x1b[?1016l",
+            "\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b[?66l\x1b>\x1b[>4m\x1b[4l\x1b[?5l\x1b[?7h",
+            "\x1b(B\x1b)B\x0f\x1b]8;;\x1b\\\x1b[0m",
+            "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]7;\x1b\\",
+            "\x1b[?12l\x1b[0 q\x1b[?25h\x1b[23;0;0t"
+        )
+        .as_bytes()
+    };
+}
+
 /// Behind a session's last byte, which may be amidst a sequence.
-pub const RESET: &[u8] = b"\x18\x1b[?2026l\
-    \x1b7\x1b[<99u\x1b[=0u\x1b[?69l\x1b[r\x1b8\
-    \x1b7\x1b[?1049l\x1b8\
-    \x1b7\x1b[<99u\x1b[=0u\x1b[r\x1b8\
-    \x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
-    \x1b[?1004l\x1b[?2004l\x1b[?1l\x1b[?66l\x1b>\x1b[>4m\x1b[4l\x1b[?5l\x1b[?7h\
-    \x1b(B\x1b)B\x0f\x1b]8;;\x1b\\\x1b[0m\
-    \x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]7;\x1b\\\
-    \x1b[?12l\x1b[0 q\x1b[?25h\x1b[23;0;0t";
+pub fn reset(is_alternate: bool) -> &'static [u8] {
+    if is_alternate { RESET } else { reset!("") }
+}
+
+/// The same where nobody can say which screen it is.
+pub const RESET: &[u8] = reset!("\x1b[?1049l");
 
 /// Asks the terminal what it is (DA1). Terminals answer in order, and all know this one.
 pub const QUESTION: &[u8] = b"\x1b[c";

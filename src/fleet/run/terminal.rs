@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 use crate::terminal::filter::Clipboard;
-use crate::terminal::leave::{ENTER, Fence, QUESTION, RESET};
+use crate::terminal::leave::{ENTER, Fence, QUESTION, RESET, reset};
 
 const TTY: Key = Key::from_bits(u64::MAX - 1);
 const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
@@ -298,7 +298,9 @@ impl Show {
         self.net.outbound.pump(now, &mut self.attach);
         if let Some(raw) = self.raw.take() {
             let mut fence = Fence::default();
-            raw.leave_behind(QUESTION, FENCE_TIMEOUT, |byte| fence.sees(byte));
+            raw.leave_behind(reset(self.attach.is_alternate()), QUESTION, FENCE_TIMEOUT, |byte| {
+                fence.sees(byte)
+            });
         }
         let until = self.net.clock.mono() + FAREWELL_LINGER;
         while self.net.outbound.is_open() && self.net.clock.mono() < until {

@@ -211,6 +211,24 @@ fn all_that_is_let_through_is_set_back() {
     assert_eq!(filtered(&[ENTER, QUESTION], Clipboard::Writable), b"\x1b7");
 }
 
+#[test]
+fn the_screen_is_known() {
+    let mut filter = Filter::new(Clipboard::Writable);
+    let steps: [(&[u8], bool); 7] = [
+        (b"\x1b[?1049h", true),
+        (b"\x1b[?25;1049l", false),
+        (b"\x1b[1049h\x1b[?10", false),
+        (b"47h", true),
+        (b"\x1b[?25h", true),
+        (b"\x1b[?1049$p", true),
+        (b"\x1b[?047l", false),
+    ];
+    for (bytes, is_alternate) in steps {
+        filter.feed(bytes, &mut Vec::new());
+        assert_eq!(filter.is_alternate(), is_alternate, "{}", bytes.escape_ascii());
+    }
+}
+
 /// Fast enough that the network is slower. Run alone, in a release build:
 /// `cargo test --release --lib terminal::filter -- --nocapture`.
 #[test]

@@ -1,9 +1,10 @@
 //! How the operator's terminal is taken for a session and left again.
 //!
-//! Of what a session did, one thing is kept in mind: whether it is on the alternate screen. All else
-//! is undone, whether it was done or not. Where setting something back moves the cursor, it stands
-//! between saving and restoring it. To leave a screen that one is not on moves the cursor in tmux,
-//! and tmux has one saved cursor for both screens, so that is done only where it is called for.
+//! Of what a session did, one thing is kept in mind: whether it is on the alternate screen. All
+//! else is undone, whether it was done or not. Where setting something back moves the cursor, it
+//! stands between saving and restoring it. To leave a screen that one is not on moves the cursor in
+//! tmux, and tmux has one saved cursor for both screens, so that is done only where it is called
+//! for.
 
 use super::parser::{Parser, Step};
 

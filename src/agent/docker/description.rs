@@ -59,15 +59,11 @@ impl Host {
     }
 }
 
-/// What sessions get to see of the host, as far as it is there.
+/// What sessions get to see of the host, as far as it is there: a program, and no key, no login
+/// and no configuration of anybody.
 pub fn read_only_binds(paths: &Paths) -> Vec<Bind> {
-    let home = paths.sessions();
-    vec![
-        Bind { source: paths.root().join("usr/local/bin/claude"), target: "/usr/local/bin/claude" },
-        Bind { source: home.join(".claude"), target: "/home/claude/.claude-shared" },
-        Bind { source: home.join(".ssh"), target: "/home/claude/.ssh" },
-        Bind { source: home.join(".gitconfig"), target: "/home/claude/.gitconfig" },
-    ]
+    let claude = "usr/local/bin/claude";
+    vec![Bind { source: paths.root().join(claude), target: "/usr/local/bin/claude" }]
 }
 
 /// The name of a session's container.
@@ -286,7 +282,14 @@ pub mod tests {
             .map(|mount| mount["Target"].as_str().unwrap())
             .collect();
         assert_eq!(writable, [HOME, DOCKER_SOCKET]);
-        assert_eq!(config["Mounts"].as_array().unwrap().len(), 6);
+        let read_only: Vec<_> = config["Mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|mount| mount["ReadOnly"] == true)
+            .map(|mount| mount["Source"].as_str().unwrap())
+            .collect();
+        assert_eq!(read_only, ["/r/usr/local/bin/claude"]);
     }
 
     #[test]

@@ -34,8 +34,13 @@ pub const SSH_PREAUTH_BYTES_MAX: u64 = 64 * 1024;
 pub const SSH_PREAUTH_PACKETS_MAX: u32 = 64;
 /// Time from connect to authenticated: a person with a passphrase is not on this path.
 pub const SSH_LOGIN_GRACE: Duration = Duration::from_secs(30);
-/// Authentication requests of any kind on one connection.
+/// Authentication requests on one connection, of any kind but probes.
 pub const SSH_AUTH_ATTEMPTS_MAX: u32 = 6;
+/// Questions on one connection whether a key would be of use (RFC 4252 §7): one for each key of a
+/// person's agent.
+pub const SSH_AUTH_PROBES_MAX: u32 = 32;
+/// From authentication, or the opening of a channel, to its subsystem.
+pub const SSH_SUBSYSTEM_WAIT: Duration = Duration::from_secs(10);
 /// Silence before a keepalive is sent, and between unanswered ones.
 pub const SSH_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Intervals without a word, in a row, that end a connection: 45 s for a half-open peer. After each
@@ -176,6 +181,8 @@ const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_s
 
 // --- agent ---
 
+/// Descriptors beside those that a daemon watches: files being read and written, pipes, the log.
+pub(crate) const DESCRIPTORS_RESERVED: usize = 256;
 /// Descriptors that one agent watches: connections, terminals with their processes, Docker's.
 pub(crate) const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
 /// Calls that wait for their answers.
@@ -561,6 +568,9 @@ pub const ACCEPTS_PER_TURN: usize = 16;
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections that the kernel holds until we accept them; more wait at the peer's.
 pub(crate) const LISTENER_BACKLOG: i32 = 128;
+/// How long a number has to answer before the next one of the name is dialled beside it (RFC 8305
+/// §5).
+pub(crate) const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Numbers of one host name that are dialled in turn.
 pub(crate) const RESOLVED_NUMBERS_MAX: usize = 8;
 /// A host name (RFC 1035 §2.3.4, without the final dot).

@@ -3,6 +3,9 @@
 //! A [`Log`] writes to what it is given and knows no global state. A line never holds a control
 //! character, so nothing that a peer sends can forge a second line or reach a terminal raw, and it
 //! is never longer than [`LOG_LINE_BYTES_MAX`].
+//!
+//! An output that would make the writer wait ([`io::ErrorKind::WouldBlock`]) loses the line. The
+//! next line that can be written comes behind one that says how many were lost.
 
 use std::fmt::{self, Display, Write as _};
 use std::io;
@@ -34,12 +37,14 @@ pub(crate) struct Log<W> {
     out: W,
     style: Style,
     line: String,
+    /// Lines that could not be written since the last one that was.
+    lost: u64,
 }
 
 impl<W: io::Write> Log<W> {
     /// A log that writes to `out`, one `write` for each line.
     pub(crate) fn new(out: W, style: Style) -> Log<W> {
-        Log { out, style, line: String::with_capacity(LOG_LINE_BYTES_MAX) }
+        Log { out, style, line: String::with_capacity(LOG_LINE_BYTES_MAX), lost: 0 }
     }
 
     /// Something does not work and someone must look.
@@ -58,13 +63,29 @@ impl<W: io::Write> Log<W> {
     }
 
     fn write(&mut self, priority: Priority, event: &dyn Display) {
+        if self.lost > 0 {
+            let lost = self.lost;
+            let text = format_args!("{lost} lines of this log are lost: nobody read them in time");
+            match self.write_line(Priority::Warning, &text) {
+                Ok(()) => self.lost = 0,
+                Err(_) => return self.lost += 1,
+            }
+        }
+        if let Err(error) = self.write_line(priority, event)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.lost += 1;
+        }
+        // Where a log cannot be written for another reason there is nobody left to tell.
+    }
+
+    fn write_line(&mut self, priority: Priority, event: &dyn Display) -> io::Result<()> {
         self.line.clear();
         self.line.push_str(prefix(self.style, priority));
         // Fails when the line is full; what it holds by then is written.
         let _cut = write!(OneLine(&mut self.line), "{event}");
         self.line.push('\n');
-        // Where a log cannot be written there is nobody left to tell.
-        let _unwritten = self.out.write_all(self.line.as_bytes());
+        self.out.write_all(self.line.as_bytes())
     }
 }
 
@@ -144,6 +165,38 @@ mod tests {
                 assert_eq!(line.find('\n'), Some(line.len() - 1));
             }
         }
+    }
+
+    /// Takes so many lines, and would block for the others.
+    struct Room(usize, Vec<u8>);
+
+    impl io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
+            self.1.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_found_no_room_are_counted_and_told() {
+        let mut log = Log::new(Room(1, Vec::new()), Style::Plain);
+        for number in 0..4 {
+            log.info(number);
+        }
+        log.out.0 = 1;
+        log.info("the count found room, this did not");
+        log.out.0 = 2;
+        log.info("last");
+        let written = String::from_utf8(log.out.1).unwrap();
+        let count = |lost| {
+            format!("warning: {lost} lines of this log are lost: nobody read them in time\n")
+        };
+        assert_eq!(written, format!("0\n{}{}last\n", count(3), count(1)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::base::text::{is_hostile, printable};
 use crate::exit::Exit;
+use crate::io::stream::Stream;
 use crate::log::{Log, Style};
 
 /// Why a command did not do what was asked.
@@ -36,12 +37,15 @@ impl From<io::Error> for Failure {
 
 /// The log of a program that stays: on standard error, in journald's form if journald reads that
 /// (systemd.exec(5), `JOURNAL_STREAM`).
-pub(crate) fn service_log() -> Log<io::Stderr> {
+///
+/// # Errors
+/// Standard error is closed.
+pub(crate) fn service_log() -> io::Result<Log<Stream>> {
     let style = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => Style::Journal,
         None => Style::Plain,
     };
-    Log::new(io::stderr(), style)
+    Ok(Log::new(Stream::stderr()?, style))
 }
 
 /// The two streams of a program.

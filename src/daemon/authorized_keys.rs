@@ -28,7 +28,9 @@ pub(crate) enum Refreshed {
     Same,
     /// It has changed. Each line that admits nobody comes with the reason.
     Changed(Vec<String>),
-    /// It cannot be read: nobody is let in until it can.
+    /// It is gone: nobody is let in.
+    Missing(DiskError),
+    /// It cannot be read: whom it admitted last is let in until it can.
     Unreadable(DiskError),
 }
 
@@ -59,10 +61,11 @@ impl<I> KeyFile<I> {
         match self.file.look() {
             Look::Same => Refreshed::Same,
             Look::Changed(bytes) => Refreshed::Changed(self.read(&bytes)),
-            Look::Unreadable(error) => {
+            Look::Missing(error) => {
                 self.keys.clear();
-                Refreshed::Unreadable(error)
+                Refreshed::Missing(error)
             }
+            Look::Unreadable(error) => Refreshed::Unreadable(error),
         }
     }
 
@@ -104,7 +107,7 @@ mod tests {
             _ => Err("it has options".to_owned()),
         };
         let mut keys = KeyFile::new(path.clone(), identify);
-        assert!(matches!(keys.refresh(), Refreshed::Unreadable(_)));
+        assert!(matches!(keys.refresh(), Refreshed::Missing(_)));
         assert!(matches!(keys.refresh(), Refreshed::Same), "it is reported once");
         fs::write(&path, key(1).to_line("one")).unwrap();
         assert!(matches!(keys.refresh(), Refreshed::Changed(problems) if problems.is_empty()));
@@ -116,8 +119,11 @@ mod tests {
         let Refreshed::Changed(problems) = keys.refresh() else { panic!("it is new") };
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert_eq!((keys.find(&key(1)), keys.find(&key(2))), (None, Some(&7)));
-        fs::remove_file(&path).unwrap();
+        fs::write(&path, vec![b'#'; SSH_AUTHORIZED_KEYS_BYTES_MAX + 1]).unwrap();
         assert!(matches!(keys.refresh(), Refreshed::Unreadable(_)));
+        assert_eq!(keys.find(&key(2)), Some(&7), "the last good content counts");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(keys.refresh(), Refreshed::Missing(_)));
         assert_eq!(keys.identities().count(), 0);
     }
 }

@@ -12,12 +12,12 @@ use super::error::ServeError;
 use crate::base::time::{Mono, Now};
 use crate::io::clock::Clock;
 use crate::io::disk;
-use crate::io::notify;
 use crate::io::reactor::{Interests, Ready};
 use crate::io::registry::Registry;
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::{Moved, Stream};
-use crate::limits::KEYS_LOOK_INTERVAL;
+use crate::io::{machine, notify};
+use crate::limits::{DESCRIPTORS_RESERVED, KEYS_LOOK_INTERVAL};
 use crate::log::Log;
 use crate::paths::PUBLIC_FILE;
 
@@ -98,6 +98,7 @@ impl<O: Copy, W: io::Write> EventLoop<O, W> {
         until_stdin_ends: bool,
         (for_signals, for_parent_pipe): (O, O),
     ) -> Result<EventLoop<O, W>, ServeError> {
+        machine::raise_descriptor_limit(descriptors_max + DESCRIPTORS_RESERVED);
         let registry = Registry::new(descriptors_max).map_err(ServeError::system("event loop"))?;
         let parent_pipe = until_stdin_ends.then(Stream::stdin).transpose();
         let parent_pipe = parent_pipe.map_err(ServeError::system("standard input"))?;

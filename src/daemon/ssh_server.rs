@@ -257,6 +257,14 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
     }
 
+    /// The connections that stand for `identity`.
+    pub(crate) fn connections_of(&self, identity: &I) -> impl Iterator<Item = Key> {
+        self.connections.iter().filter_map(move |(key, connection)| match &connection.auth {
+            AuthState::Authenticated(_, known) if known == identity => Some(*key),
+            AuthState::Authenticated(..) | AuthState::Stranger => None,
+        })
+    }
+
     // --- who may come in ---
 
     /// A peer offers a key: the file decides, as it was when it was last refreshed. Gives the
@@ -288,12 +296,12 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     }
 
     /// Reads the keys again if they have changed, and disconnects those whose key is gone or stands
-    /// for somebody else now. Says whether they have changed. `unreadable` tells the operator that
-    /// the file cannot be read.
+    /// for somebody else now. Says whether they have changed. `missing` tells the operator that
+    /// there is no file.
     pub(crate) fn refresh<W: Write>(
         &mut self,
         log: &mut Log<W>,
-        unreadable: fn(&mut Log<W>, &DiskError),
+        missing: fn(&mut Log<W>, &DiskError),
         name: fn(&IpAddr, &I) -> String,
     ) -> bool {
         match self.keys.refresh() {
@@ -301,7 +309,11 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             Refreshed::Changed(problems) => {
                 problems.iter().for_each(|problem| log.warning(problem));
             }
-            Refreshed::Unreadable(error) => unreadable(log, &error),
+            Refreshed::Missing(error) => missing(log, &error),
+            Refreshed::Unreadable(error) => {
+                log.error(format_args!("those stay admitted who were: {error}"));
+                return false;
+            }
         }
         for (key, connection) in &mut self.connections {
             let AuthState::Authenticated(proved, identity) = &connection.auth else { continue };

@@ -1,6 +1,6 @@
 //! What this machine has, and as whom this process runs on it.
 
-use rustix::process::{getegid, geteuid};
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 
 /// The user as whom files are made.
@@ -30,11 +30,32 @@ pub(crate) fn host_name() -> String {
     name.trim().to_owned()
 }
 
+/// Lets this process have up to `wanted` descriptors, as far as its hard limit goes: a service
+/// begins with a soft limit of 1024. If it fails, the old limit stands.
+pub(crate) fn raise_descriptor_limit(wanted: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    let raised = soft.max(hard.min(wanted as u64));
+    let _old_one_stands = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn the_descriptor_limit_rises_to_what_is_wanted_and_never_sinks() {
+        let before = getrlimit(Resource::Nofile);
+        raise_descriptor_limit(1);
+        assert_eq!(getrlimit(Resource::Nofile).current, before.current);
+        let more = before.current.map_or(0, |soft| soft + 1);
+        raise_descriptor_limit(usize::try_from(more).unwrap());
+        let wanted = before.maximum.map_or(more, |hard| hard.min(more));
+        assert!(before.current.is_none() || getrlimit(Resource::Nofile).current == Some(wanted));
+    }
 
     #[test]
     fn the_kernel_says_the_same_in_proc() {

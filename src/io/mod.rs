@@ -12,6 +12,7 @@
 //! | [`registry`] | whose each descriptor is |
 //! | [`stream`], [`listener`], [`resolve`] | byte streams that never block; who dials us; names |
 //! | [`link`] | pumps bytes between a stream and an endpoint |
+//! | [`happy_eyeballs`] | one connection to a host that has several numbers |
 //! | [`outbound`] | connections to hosts by name or number, dialled again and again |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
 //! | [`child_daemon`], [`line_process`] | a program that ends with us; one that talks in lines |
@@ -27,6 +28,7 @@ pub mod child_daemon;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod happy_eyeballs;
 pub mod line_process;
 pub mod link;
 pub mod listener;

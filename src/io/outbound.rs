@@ -1,8 +1,7 @@
 //! The one way out: a connection to a host by name or number, dialled whenever its owner wants.
 //!
 //! ```text
-//! Idle -> LookingUp (a name, on a thread) -> Connecting (one number after the other) -> Open ->
-//! Idle
+//! Idle -> LookingUp (a name, on a thread) -> Connecting (to its numbers) -> Open -> Idle
 //! ```
 //!
 //! The owner's core decides when to dial, how long that may take, and when to dial again; it is
@@ -12,10 +11,10 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::happy_eyeballs::{HappyEyeballs, Step};
 use super::link::{Next, Pump};
 use super::reactor::{Interests, Reactor, Ready};
 use super::resolve::resolve;
-use super::stream::Stream;
 use super::worker::{Crew, Worker};
 use crate::base::address::Address;
 use crate::base::endpoint::Endpoint;
@@ -52,11 +51,7 @@ enum OutboundState {
     Idle,
     /// The number of the lookup that counts.
     LookingUp(u64),
-    Connecting {
-        pump: Pump,
-        /// What is left to be tried if this fails.
-        rest: Vec<SocketAddr>,
-    },
+    Connecting(HappyEyeballs),
     Open(Pump),
 }
 
@@ -110,26 +105,16 @@ impl Outbound {
 
     /// Takes note of what the reactor reported. Moves no bytes.
     pub fn ready(&mut self, reactor: &Reactor, ready: Ready) -> DialEvent {
-        match std::mem::replace(&mut self.state, OutboundState::Idle) {
-            OutboundState::Connecting { mut pump, rest } => match pump.ready(ready) {
-                Ok(true) => {
-                    self.state = OutboundState::Open(pump);
-                    DialEvent::Connected
-                }
-                Ok(false) => {
-                    self.state = OutboundState::Connecting { pump, rest };
-                    DialEvent::None
-                }
-                Err(error) if rest.is_empty() => DialEvent::Failed(error.into()),
-                Err(_) => self.connect(reactor, rest),
-            },
-            mut state => {
-                if let OutboundState::Open(pump) = &mut state {
-                    let _opened_before = pump.ready(ready);
-                }
-                self.state = state;
+        match &mut self.state {
+            OutboundState::Connecting(attempts) => {
+                let step = attempts.ready(reactor, ready);
+                self.connecting(step)
+            }
+            OutboundState::Open(pump) => {
+                let _opened_before = pump.ready(ready);
                 DialEvent::None
             }
+            OutboundState::Idle | OutboundState::LookingUp(_) => DialEvent::None,
         }
     }
 
@@ -172,34 +157,34 @@ impl Outbound {
     /// As [`Reactor::watch`].
     pub fn watch(&self, reactor: &Reactor) -> io::Result<()> {
         match &self.state {
-            OutboundState::Connecting { pump, .. } | OutboundState::Open(pump) => {
+            OutboundState::Connecting(attempts) => attempts.watch(reactor),
+            OutboundState::Open(pump) => {
                 reactor.watch(pump.stream(), self.key, Interests::Both).map(drop)
             }
             OutboundState::Idle | OutboundState::LookingUp(_) => Ok(()),
         }
     }
 
-    /// Starts to connect to the first of `numbers` to which that is possible.
     fn connect(&mut self, reactor: &Reactor, numbers: Vec<SocketAddr>) -> DialEvent {
-        let mut failed = Unreached::Refused("no address is left to be tried".to_owned());
-        let mut rest = numbers.into_iter();
-        while let Some(number) = rest.next() {
-            match Stream::connect_tcp(number) {
-                Ok(stream) => {
-                    let pump = Pump::connecting(stream, None);
-                    self.state = OutboundState::Connecting { pump, rest: rest.collect() };
-                    return match self.watch(reactor) {
-                        Ok(()) => DialEvent::ConnectStarted,
-                        Err(error) => {
-                            self.close();
-                            DialEvent::Failed(error.into())
-                        }
-                    };
-                }
-                Err(error) => failed = error.into(),
+        let mut attempts = HappyEyeballs::new(self.key, numbers);
+        let step = attempts.start(reactor);
+        self.state = OutboundState::Connecting(attempts);
+        self.connecting(step)
+    }
+
+    fn connecting(&mut self, step: Step) -> DialEvent {
+        match step {
+            Step::Waiting => DialEvent::None,
+            Step::Started => DialEvent::ConnectStarted,
+            Step::Opened(pump) => {
+                self.state = OutboundState::Open(pump);
+                DialEvent::Connected
+            }
+            Step::Failed(why) => {
+                self.state = OutboundState::Idle;
+                DialEvent::Failed(why)
             }
         }
-        DialEvent::Failed(failed)
     }
 }
 

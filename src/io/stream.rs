@@ -102,6 +102,15 @@ impl Stream {
         Stream::inherited(io::stdin().as_fd())
     }
 
+    /// A copy of standard error. It stays as blocking as it is, and is never made to wait: a write
+    /// finds room for a whole pipe page or fails as [`io::ErrorKind::WouldBlock`].
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub(crate) fn stderr() -> io::Result<Stream> {
+        Stream::inherited(io::stderr().as_fd())
+    }
+
     fn inherited(fd: BorrowedFd<'_>) -> io::Result<Stream> {
         Ok(Stream { fd: fd.try_clone_to_owned()?, kind: Kind::Inherited })
     }
@@ -185,6 +194,21 @@ impl Stream {
         let mut fds = [PollFd::new(&self.fd, wanted)];
         // An error here is out of memory or a signal; both mean "not now".
         poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|count| count > 0)
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match Stream::write(self, bytes) {
+            Moved::Bytes(count) => Ok(count),
+            Moved::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+            Moved::Closed => Err(io::ErrorKind::BrokenPipe.into()),
+            Moved::Failed(error) => Err(error),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

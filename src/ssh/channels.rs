@@ -44,6 +44,13 @@ impl Channels {
         self.index(id).map(|index| &mut self.list[index])
     }
 
+    /// Whether a channel is open on which nothing was asked for yet.
+    pub(crate) fn is_one_bare(&self) -> bool {
+        self.list.iter().any(|channel| {
+            channel.purpose == ChannelPurpose::Bare && channel.outward != Direction::Closed
+        })
+    }
+
     /// A key exchange is through: what was held back for it goes out.
     pub(crate) fn catch_up(&mut self, sender: &mut Sender) {
         for channel in &mut self.list {

@@ -86,6 +86,8 @@ pub struct Tuning {
     pub keepalive_misses: u32,
     /// From the start to authenticated.
     pub login_grace: Duration,
+    /// Server: from authentication, or the opening of a channel, to its subsystem.
+    pub subsystem_wait: Duration,
     /// What all channels of a connection may hold above their floors: half of it is for the first.
     pub window_pool_bytes: u32,
     /// AES before ChaCha20, as it should be on a machine with AES instructions.
@@ -104,6 +106,7 @@ impl Default for Tuning {
             keepalive: limits::SSH_KEEPALIVE_INTERVAL,
             keepalive_misses: limits::SSH_KEEPALIVE_MISSES_MAX,
             login_grace: limits::SSH_LOGIN_GRACE,
+            subsystem_wait: limits::SSH_SUBSYSTEM_WAIT,
             window_pool_bytes: limits::SSH_WINDOW_POOL_BYTES,
             prefer_aes: aes_is_fast(),
             kex: &[KexName::MlKem768X25519, KexName::Curve25519, KexName::Curve25519LibSsh],

@@ -60,6 +60,8 @@ pub(crate) enum Deadline {
     RekeyEnd,
     /// A look at buffers that have grown.
     Trim,
+    /// Server: a subsystem on a channel.
+    Subsystem,
 }
 
 impl Timer for Deadline {
@@ -77,7 +79,7 @@ pub(crate) struct Core {
     pub(crate) sender: Sender,
     pub(crate) channels: Channels,
     pub(crate) events: Events,
-    pub(crate) timers: Timers<Deadline, 5>,
+    pub(crate) timers: Timers<Deadline, 6>,
     /// The time of the driver's last call.
     pub(crate) now: Mono,
     /// When something came last.
@@ -278,9 +280,26 @@ impl Core {
                     Side::Server(config) => Some(config.subsystems),
                     Side::Client(_) => None,
                 };
-                self.channels.receive(payload, subsystems, &mut self.sender, &mut self.events)
+                let (sender, events) = (&mut self.sender, &mut self.events);
+                self.channels.receive(payload, subsystems, sender, events)?;
+                self.wait_for_subsystem();
+                Ok(())
             }
             _ => self.auth_message(number, payload),
+        }
+    }
+
+    /// A client that opens a channel has something to ask for, at once.
+    fn wait_for_subsystem(&mut self) {
+        if self.side.role() == Role::Client {
+            return;
+        }
+        match self.channels.is_one_bare() {
+            true if self.timers.is_set(Deadline::Subsystem) => {}
+            true => {
+                self.timers.set(Deadline::Subsystem, self.now + self.side.tuning().subsystem_wait)
+            }
+            false => self.timers.stop(Deadline::Subsystem),
         }
     }
 
@@ -444,6 +463,9 @@ impl Core {
         self.receiving.admit_full_size();
         self.timers.stop(Deadline::Login);
         self.timers.set(Deadline::Keepalive, self.now + self.side.tuning().keepalive);
+        if self.side.role() == Role::Server {
+            self.timers.set(Deadline::Subsystem, self.now + self.side.tuning().subsystem_wait);
+        }
     }
 
     // --- time ---
@@ -452,6 +474,9 @@ impl Core {
         self.now = now;
         if self.timers.expire(Deadline::Login, now) {
             self.end(Error::LoginGrace);
+        }
+        if self.timers.expire(Deadline::Subsystem, now) {
+            self.end(Error::SubsystemTimeout);
         }
         if self.timers.expire(Deadline::RekeyEnd, now) {
             self.end(Error::RekeyTimeout);

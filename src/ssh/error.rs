@@ -89,6 +89,8 @@ pub enum Error {
     RekeyTimeout,
     /// Keepalives were not answered.
     KeepaliveTimeout,
+    /// A client, or a channel of its, asked for no subsystem in time.
+    SubsystemTimeout,
 
     /// We ended it, with this text in our DISCONNECT.
     ByUs(&'static str),
@@ -138,9 +140,7 @@ impl fmt::Display for Error {
                 limits::SSH_PREAUTH_PACKETS_MAX
             ),
             Error::Service(name) => write!(out, "service {name:?} is not available"),
-            Error::AuthAttempts => {
-                write!(out, "over {} authentication attempts", limits::SSH_AUTH_ATTEMPTS_MAX)
-            }
+            Error::AuthAttempts => out.write_str("too many authentication attempts"),
             Error::NoChannel { number, channel } => {
                 write!(out, "message {number} for channel {channel}, which does not exist")
             }
@@ -159,6 +159,7 @@ impl fmt::Display for Error {
             Error::LoginGrace => out.write_str("not authenticated in time"),
             Error::RekeyTimeout => out.write_str("key exchange not finished in time"),
             Error::KeepaliveTimeout => out.write_str("keepalives not answered"),
+            Error::SubsystemTimeout => out.write_str("no subsystem asked for in time"),
             Error::ByUs(text) => out.write_str(text),
         }
     }
@@ -211,6 +212,7 @@ impl Error {
                 (SSH_DISCONNECT_KEY_EXCHANGE_FAILED, "key exchange not finished in time")
             }
             Error::KeepaliveTimeout => (SSH_DISCONNECT_CONNECTION_LOST, "no answer"),
+            Error::SubsystemTimeout => (SSH_DISCONNECT_BY_APPLICATION, "no subsystem asked for"),
             Error::ByUs(text) => (SSH_DISCONNECT_BY_APPLICATION, text),
             Error::Packet(_)
             | Error::Message { .. }

@@ -35,7 +35,7 @@ fn none_gets_the_list_of_what_there_is() {
 }
 
 #[test]
-fn attempts_count_whatever_their_kind() {
+fn attempts_count_whatever_their_kind_and_probes_for_themselves() {
     for attempt in [request(names::NONE), request("password"), probe()] {
         for verdict in [true, false] {
             let mut raw = Raw::at(Role::Server, AdmitState::Auth);
@@ -46,8 +46,11 @@ fn attempts_count_whatever_their_kind() {
                 attempts += 1;
             }
             assert_eq!(raw.error(), Some(Error::AuthAttempts));
-            let granted = verdict && attempt == probe();
-            assert_eq!(attempts, limits::SSH_AUTH_ATTEMPTS_MAX + u32::from(granted));
+            let expected = match attempt == probe() {
+                true => limits::SSH_AUTH_PROBES_MAX + 1,
+                false => limits::SSH_AUTH_ATTEMPTS_MAX,
+            };
+            assert_eq!(attempts, expected);
         }
     }
 }

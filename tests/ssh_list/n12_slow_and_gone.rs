@@ -6,10 +6,10 @@ use std::time::Duration;
 use convocate::base::endpoint::Endpoint;
 use convocate::limits;
 use convocate::ssh::admit::{ADMIT_STATES, AdmitState};
-use convocate::ssh::{Error, Event, Role, names};
+use convocate::ssh::{Error, Event, Role, Tuning, names};
 
 use crate::pair::Pair;
-use crate::raw::{Raw, open_message};
+use crate::raw::{Offer, Raw, open_message};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -126,6 +126,7 @@ fn any_answer_keeps_a_peer_and_ours_is_answered_by_our_own() {
         assert_eq!(raw.error(), None);
     }
     let mut pair = Pair::ready();
+    pair.open("rpc");
     for _ in 0..20 {
         pair.now = pair.now + limits::SSH_KEEPALIVE_INTERVAL;
         pair.client.tick(pair.now);
@@ -133,6 +134,35 @@ fn any_answer_keeps_a_peer_and_ours_is_answered_by_our_own() {
         pair.settle();
     }
     assert!(!pair.client.is_finished() && !pair.server.is_finished());
+}
+
+#[test]
+fn a_client_that_asks_for_no_subsystem_is_sent_away() {
+    for with_a_bare_channel in [false, true] {
+        let mut raw = Raw::new(Role::Server, Offer::default(), Tuning::default());
+        raw.advance(AdmitState::Open);
+        if with_a_bare_channel {
+            raw.now = raw.now + limits::SSH_SUBSYSTEM_WAIT / 2;
+            raw.conn.tick(raw.now);
+            raw.open_channel(1, 1, 1);
+        }
+        raw.now = raw.now + limits::SSH_SUBSYSTEM_WAIT;
+        raw.conn.tick(raw.now);
+        raw.take_events();
+        assert_eq!(raw.error(), Some(Error::SubsystemTimeout));
+    }
+    let mut raw = Raw::new(Role::Server, Offer::default(), Tuning::default());
+    raw.advance(AdmitState::Open);
+    raw.open_subsystem("rpc");
+    raw.now = raw.now + limits::SSH_SUBSYSTEM_WAIT;
+    raw.conn.tick(raw.now);
+    raw.take_events();
+    assert_eq!(raw.error(), None, "who has asked once may be idle");
+    raw.open_channel(2, 1, 1);
+    raw.now = raw.now + limits::SSH_SUBSYSTEM_WAIT;
+    raw.conn.tick(raw.now);
+    raw.take_events();
+    assert_eq!(raw.error(), Some(Error::SubsystemTimeout), "but not on another channel");
 }
 
 #[test]

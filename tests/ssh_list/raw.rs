@@ -2,6 +2,8 @@
 //! a connection into any state. Built from the leaf modules only, so it shares no decision with
 //! what it tests.
 
+use std::time::Duration;
+
 use convocate::base::endpoint::Endpoint;
 use convocate::base::rng::Rng;
 use convocate::base::time::Mono;
@@ -102,7 +104,10 @@ impl Raw {
 
     /// A default connection in this state.
     pub fn at(role: Role, state: AdmitState) -> Raw {
-        let mut raw = Raw::new(role, Offer::default(), Tuning::default());
+        // A state is looked at for longer than a client may be idle in it.
+        let subsystem_wait = Duration::from_secs(24 * 3600);
+        let tuning = Tuning { subsystem_wait, ..Tuning::default() };
+        let mut raw = Raw::new(role, Offer::default(), tuning);
         raw.advance(state);
         raw
     }

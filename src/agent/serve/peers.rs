@@ -118,10 +118,10 @@ impl Peers {
 
     /// Reads the keys again if they have changed, and sends away those whose key is gone.
     pub(super) fn refresh<W: Write>(&mut self, log: &mut Log<W>) {
-        let unreadable = |log: &mut Log<W>, error: &DiskError| {
+        let missing = |log: &mut Log<W>, error: &DiskError| {
             log.error(format_args!("nobody is let in: {error}"));
         };
-        self.server.refresh(log, unreadable, |address: &IpAddr, ()| address.to_string());
+        self.server.refresh(log, missing, |address: &IpAddr, ()| address.to_string());
     }
 
     // --- channels ---

@@ -66,7 +66,7 @@ Runs until SIGTERM or SIGINT; sessions run on without it.
 
 fn serve(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     let options = read_options(parsed)?;
-    agent::serve::serve(&options, service_log())
+    agent::serve::serve(&options, service_log()?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Exit::Done)
 }

@@ -32,7 +32,7 @@ no listener runs.
 
 fn status_serve(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
     let options = read_options(parsed)?;
-    serve::serve(&options, service_log()).map_err(|error| Failure::Failed(error.to_string()))?;
+    serve::serve(&options, service_log()?).map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Exit::Done)
 }
 

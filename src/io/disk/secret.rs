@@ -1,4 +1,4 @@
-//! Private keys are read only if nobody else could.
+//! Private keys are read only if nobody else could, and lists of keys if nobody else could write.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -46,6 +46,25 @@ pub(crate) fn read_secret(
     // All of the room at once: growing would leave copies behind.
     let size = usize::try_from(found.len()).unwrap_or(usize::MAX).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 64));
+    read_up_to(&mut file, limit, &mut bytes, path)?;
+    Ok(bytes)
+}
+
+/// Reads a file of at most `limit` bytes that everybody may read and only this user or root may
+/// have written.
+///
+/// # Errors
+/// [`DiskError::Unfit`] if the group or anyone may write it, or if it is somebody else's.
+pub(super) fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, DiskError> {
+    let (mut file, found) = open_regular(path, Links::Follow)?;
+    let unfit = |why| Err(DiskError::Unfit { path: path.to_owned(), why });
+    if found.uid() != geteuid().as_raw() && found.uid() != 0 {
+        return unfit("belongs to another user; it must be this user's or root's");
+    }
+    if mode_bits(&found) & 0o022 != 0 {
+        return unfit("may be written by others; run chmod go-w on it");
+    }
+    let mut bytes = Vec::new();
     read_up_to(&mut file, limit, &mut bytes, path)?;
     Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! The server's side.
 //!
-//! A request stands alone: nothing is kept from one to the next but their number, so a change of
+//! A request stands alone: nothing is kept from one to the next but their numbers, so a change of
 //! user, service or key starts over by itself. A signature is verified before the owner is asked,
 //! so the key that is authorised can only be the one that signed this very request.
 
@@ -21,18 +21,39 @@ pub(crate) enum ServerAuth {
     /// The service is not asked for yet.
     Service,
     /// A request is waited for.
-    Waiting {
-        /// Requests so far, of whatever kind.
-        attempts: u32,
-    },
-    /// The owner is asked about an offer.
-    Deciding {
-        /// Requests so far, this one included.
-        attempts: u32,
-        offer: Offer,
-    },
+    Waiting(Attempts),
+    /// The owner is asked about an offer, which is among the attempts already.
+    Deciding(Attempts, Offer),
     /// Somebody is authenticated.
     Done,
+}
+
+/// Requests so far. A client asks once for each key of its agent whether that would be of use; that
+/// is no try to get in, and has a bound of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempts {
+    probes: u32,
+    /// All others: signed requests, and other methods.
+    tries: u32,
+}
+
+/// What a request counts as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Probe,
+    Try,
+}
+
+impl Attempts {
+    fn count(&mut self, kind: Kind) -> Result<(), Error> {
+        match kind {
+            Kind::Probe => self.probes += 1,
+            Kind::Try => self.tries += 1,
+        }
+        let is_over =
+            self.probes > limits::SSH_AUTH_PROBES_MAX || self.tries > limits::SSH_AUTH_ATTEMPTS_MAX;
+        if is_over { Err(Error::AuthAttempts) } else { Ok(()) }
+    }
 }
 
 /// A key that a client wants to use.
@@ -64,7 +85,7 @@ impl ServerAuth {
             put_string(out, SSH_USERAUTH.as_bytes());
         });
         if let ServerAuth::Service = self {
-            *self = ServerAuth::Waiting { attempts: 0 };
+            *self = ServerAuth::Waiting(Attempts::default());
         }
         Ok(())
     }
@@ -76,20 +97,18 @@ impl ServerAuth {
         session_id: &[u8; 32],
         sender: &mut Sender,
     ) -> Result<Option<&Offer>, Error> {
-        let ServerAuth::Waiting { attempts } = self else { return Ok(None) };
-        *attempts += 1;
-        if *attempts > limits::SSH_AUTH_ATTEMPTS_MAX {
-            return Err(Error::AuthAttempts);
-        }
-        let attempts = *attempts;
-        let offer = parse_request(payload, session_id);
-        let Some(offer) = offer.map_err(Error::message(SSH_MSG_USERAUTH_REQUEST))? else {
+        let ServerAuth::Waiting(mut attempts) = *self else { return Ok(None) };
+        let request = parse_request(payload, session_id);
+        let (kind, offer) = request.map_err(Error::message(SSH_MSG_USERAUTH_REQUEST))?;
+        attempts.count(kind)?;
+        let Some(offer) = offer else {
+            *self = ServerAuth::Waiting(attempts);
             refuse(attempts, sender)?;
             return Ok(None);
         };
-        *self = ServerAuth::Deciding { attempts, offer };
+        *self = ServerAuth::Deciding(attempts, offer);
         match self {
-            ServerAuth::Deciding { offer, .. } => Ok(Some(offer)),
+            ServerAuth::Deciding(_, offer) => Ok(Some(offer)),
             _ => Ok(None),
         }
     }
@@ -100,11 +119,11 @@ impl ServerAuth {
         accepted: bool,
         sender: &mut Sender,
     ) -> Result<Option<PublicKey>, Error> {
-        let ServerAuth::Deciding { attempts, offer } = std::mem::replace(self, ServerAuth::Done)
+        let ServerAuth::Deciding(attempts, offer) = std::mem::replace(self, ServerAuth::Done)
         else {
             unreachable!("the caller has seen that an offer is undecided")
         };
-        *self = ServerAuth::Waiting { attempts };
+        *self = ServerAuth::Waiting(attempts);
         match (accepted, offer.proof) {
             (false, _) => {
                 refuse(attempts, sender)?;
@@ -128,8 +147,8 @@ impl ServerAuth {
 }
 
 /// USERAUTH_FAILURE, or the end after the last attempt.
-fn refuse(attempts: u32, sender: &mut Sender) -> Result<(), Error> {
-    if attempts >= limits::SSH_AUTH_ATTEMPTS_MAX {
+fn refuse(attempts: Attempts, sender: &mut Sender) -> Result<(), Error> {
+    if attempts.tries >= limits::SSH_AUTH_ATTEMPTS_MAX {
         return Err(Error::AuthAttempts);
     }
     sender.post(|out| {
@@ -140,32 +159,35 @@ fn refuse(attempts: u32, sender: &mut Sender) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a request. `None` is an attempt that fails; an error is a message that cannot be read.
-fn parse_request(payload: &[u8], session_id: &[u8; 32]) -> Result<Option<Offer>, WireError> {
+/// Reads a request. Without an offer it is an attempt that fails; an error is a message that cannot
+/// be read.
+fn parse_request(
+    payload: &[u8],
+    session_id: &[u8; 32],
+) -> Result<(Kind, Option<Offer>), WireError> {
     let mut reader = Reader::new(&payload[1..]);
     let (user, service, method) = (reader.text()?, reader.string()?, reader.string()?);
     if service != SSH_CONNECTION.as_bytes()
         || method != PUBLICKEY.as_bytes()
         || user.len() > limits::SSH_USER_BYTES_MAX
     {
-        return Ok(None); // what another method puts behind its name is its own
+        return Ok((Kind::Try, None)); // what another method puts behind its name is its own
     }
     let (signed, algorithm, blob) = (reader.boolean()?, reader.string()?, reader.string()?);
     let key = PublicKey::from_blob(blob).ok().filter(|_| algorithm == SSH_ED25519.as_bytes());
     if !signed {
         reader.finish()?;
-        let user = user.to_owned();
-        return Ok(key.map(|key| Offer { user, key, proof: Proof::Probe }));
+        let offer = key.map(|key| Offer { user: user.to_owned(), key, proof: Proof::Probe });
+        return Ok((Kind::Probe, offer));
     }
     let request = &payload[..payload.len() - reader.clone().rest().len()];
     let signature = reader.string()?;
     reader.finish()?;
-    let Some(key) = key else { return Ok(None) };
+    let Some(key) = key else { return Ok((Kind::Try, None)) };
     let mut message = Vec::with_capacity(session_id.len() + 4 + request.len());
     put_string(&mut message, session_id);
     message.extend_from_slice(request);
-    if key.verify(&message, signature).is_err() {
-        return Ok(None);
-    }
-    Ok(Some(Offer { user: user.to_owned(), key, proof: Proof::Signed }))
+    let is_proved = key.verify(&message, signature).is_ok();
+    let offer = is_proved.then(|| Offer { user: user.to_owned(), key, proof: Proof::Signed });
+    Ok((Kind::Try, offer))
 }

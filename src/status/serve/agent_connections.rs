@@ -110,11 +110,10 @@ impl AgentConnections {
     /// Reads the keys again if they have changed, and sends away those whose key is gone or speaks
     /// for another agent now. Whether they have changed.
     pub(super) fn refresh<W: Write>(&mut self, log: &mut Log<W>) -> bool {
-        let unreadable = |log: &mut Log<W>, error: &DiskError| match error.is_missing() {
-            true => log.warning(format_args!("no agent is enrolled yet: {error}")),
-            false => log.error(format_args!("no agent is let in: {error}")),
+        let missing = |log: &mut Log<W>, error: &DiskError| {
+            log.warning(format_args!("no agent is enrolled yet: {error}"));
         };
-        self.server.refresh(log, unreadable, |_, agent| format!("agent {agent}"))
+        self.server.refresh(log, missing, |_, agent| format!("agent {agent}"))
     }
 
     // --- the turn ---
@@ -243,8 +242,24 @@ impl AgentConnections {
     #[cold]
     fn authenticated(&mut self, log: &mut Log<impl Write>, key: Key, proved: PublicKey) {
         let Some((agent, address)) = self.server.authenticated(key, proved) else { return };
+        let agent = agent.clone();
         log.info(format_args!("agent {agent} connected from {address}"));
-        self.addresses.insert(agent.clone(), address);
+        self.end_surplus(log, key, &agent);
+        self.addresses.insert(agent, address);
+    }
+
+    /// An agent has the connection that speaks for it and, while that is being replaced, a new one.
+    /// All others end, so that a single agent cannot take the places of many.
+    fn end_surplus(&mut self, log: &mut Log<impl Write>, new: Key, agent: &AgentId) {
+        let speaker = self.speakers.get(agent).copied();
+        let others = self.server.connections_of(agent);
+        let surplus: Vec<Key> = others.filter(|key| *key != new && Some(*key) != speaker).collect();
+        for key in surplus {
+            log.warning(format_args!("agent {agent}: a connection that tells nothing ends"));
+            if let Some(peer) = self.server.peer_mut(key) {
+                peer.disconnect("a newer connection takes its place");
+            }
+        }
     }
 
     /// The channel opens: from now on this connection speaks for its agent, and an older one, which

@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+mod capacity;
 mod docker;
 mod ship;
 mod tree;
 mod vm;
 mod x509;
 
+pub(crate) use self::capacity::*;
 pub(crate) use self::docker::*;
 pub(crate) use self::ship::*;
 pub(crate) use self::tree::*;
@@ -174,8 +176,6 @@ pub(crate) const SESSION_STOP_GRACE: Duration = Duration::from_secs(10);
 pub(crate) const TERMINALS_MAX: usize = 1024;
 /// A terminal's width or height, in cells: what tmux takes.
 pub(crate) const TERMINAL_CELLS_MAX: u32 = 10_000;
-/// The share of a host that sessions may pledge, in percent of each axis.
-pub(crate) const CAPACITY_PERCENT: u64 = 90;
 
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
 

@@ -154,6 +154,11 @@ impl Paths {
         self.at("etc/convocate-agent")
     }
 
+    /// What the operator has chosen for this host's sessions ([`PUBLIC_FILE`]).
+    pub(crate) fn agent_conf(&self) -> PathBuf {
+        self.agent_config().join("agent.conf")
+    }
+
     /// This agent's id, one line ([`PUBLIC_FILE`]).
     pub fn agent_id(&self) -> PathBuf {
         self.agent_config().join("agent-id")

@@ -274,6 +274,8 @@ impl Session {
                 cpus: Cpus::from_millis(1000).expect("in range"),
                 pids: 100,
             },
+            cpu_quota: None,
+            memory_reservation: 128 << 20,
             image: image::tag(),
             size: TerminalSize::clamped(80, 24),
         }

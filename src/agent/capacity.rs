@@ -1,10 +1,13 @@
 //! Admission: whether one more session may start on this host.
 //!
-//! What counts is what running sessions may use, not what they use now; and for the disk, which no
-//! cap divides, what is in use. The kernel's slice is the second layer and not here.
+//! Of the memory, a running session counts with what it uses, or with its reservation where that is
+//! more; its cap may be far above. Processors are shared by weight, so they refuse nobody. Of the
+//! disk, which no cap divides, all that is in use counts. The kernel's slice is the second layer
+//! and not here.
 
 use std::fmt;
 
+use crate::base::uuid::Uuid;
 use crate::limits::CAPACITY_PERCENT;
 use crate::rpc::field::Caps;
 
@@ -24,172 +27,173 @@ pub(super) struct Disk {
     pub(super) used_bytes: u64,
 }
 
-/// What running and starting sessions may use together.
+/// The memory of running and starting sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pledged {
-    cpu_millis: u64,
-    memory_bytes: u64,
+pub(super) struct Taken {
+    bytes: u64,
+    sessions: usize,
+    /// The one that takes most.
+    most: Option<(Uuid, u64)>,
 }
 
-impl Pledged {
-    pub(super) fn add(&mut self, caps: Caps) {
-        self.cpu_millis = self.cpu_millis.saturating_add(u64::from(caps.cpus.as_millis()));
-        self.memory_bytes = self.memory_bytes.saturating_add(caps.memory);
+impl Taken {
+    pub(super) fn add(&mut self, id: Uuid, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.sessions += 1;
+        if self.most.is_none_or(|(_, most)| most < bytes) {
+            self.most = Some((id, bytes));
+        }
     }
 }
 
-/// Why a session may not start. Each axis has its own unit.
+/// Why a session may not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CapacityRefusal {
-    axis: Axis,
-    request: u64,
-    pledged: u64,
-    cap: u64,
-    total: u64,
+pub(super) enum CapacityRefusal {
+    Memory { request: u64, taken: Taken, total: u64 },
+    Disk(Disk),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Axis {
-    Cpu,
-    Memory,
-    Disk,
+/// The memory that a session with `caps` counts with when it uses less: never more than it may use.
+pub(super) fn reservation(default: u64, caps: Caps) -> u64 {
+    default.min(caps.memory)
 }
 
-/// Whether a session with `caps` fits beside what is pledged.
+/// Whether a session that reserves `request` bytes of memory fits beside what is taken.
 pub(super) fn admit(
     totals: Totals,
     disk: Disk,
-    pledged: Pledged,
-    caps: Caps,
+    taken: Taken,
+    request: u64,
 ) -> Result<(), CapacityRefusal> {
-    let cpu = u64::from(caps.cpus.as_millis());
-    check(Axis::Cpu, cpu, pledged.cpu_millis, totals.cpu_millis)?;
-    check(Axis::Memory, caps.memory, pledged.memory_bytes, totals.memory_bytes)?;
-    check(Axis::Disk, 0, disk.used_bytes, disk.total_bytes)
-}
-
-fn check(axis: Axis, request: u64, pledged: u64, total: u64) -> Result<(), CapacityRefusal> {
-    let cap = u64::try_from(u128::from(total) * u128::from(CAPACITY_PERCENT) / 100)
-        .expect("a share of a number is not larger than the number");
-    if pledged.saturating_add(request) <= cap {
-        return Ok(());
+    let total = totals.memory_bytes;
+    if taken.bytes.saturating_add(request) > share(total) {
+        return Err(CapacityRefusal::Memory { request, taken, total });
     }
-    Err(CapacityRefusal { axis, request, pledged, cap, total })
+    if disk.used_bytes > share(disk.total_bytes) {
+        return Err(CapacityRefusal::Disk(disk));
+    }
+    Ok(())
 }
 
-impl fmt::Display for CapacityRefusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |amount| Amount { axis: self.axis, amount };
-        let (pledged, cap, total) = (show(self.pledged), show(self.cap), show(self.total));
-        let of = format_args!("{CAPACITY_PERCENT} % of {total}");
-        match self.axis {
-            Axis::Disk => {
-                write!(out, "no capacity: disk: {pledged} already in use, the cap is {cap} ({of})")
+fn share(total: u64) -> u64 {
+    u64::try_from(u128::from(total) * u128::from(CAPACITY_PERCENT) / 100)
+        .expect("a share of a number is not larger than the number")
+}
+
+impl CapacityRefusal {
+    /// What is taken, by whom most, what may be, and the ways out. `label` names a session.
+    pub(super) fn sentence(&self, label: impl Fn(Uuid) -> String) -> String {
+        let cap = |total| {
+            let (cap, of) = (Bytes(share(total)), Bytes(total));
+            format!("the cap is {cap} ({CAPACITY_PERCENT} % of {of})")
+        };
+        match *self {
+            CapacityRefusal::Memory { request, taken, total } => {
+                let Taken { bytes, sessions, most } = taken;
+                let most = most.map_or_else(String::new, |(id, most)| {
+                    format!(" (most by {}: {})", label(id), Bytes(most))
+                });
+                format!(
+                    "no capacity: memory: {} requested, {} taken by {sessions} running \
+                     sessions{most}, {}; kill a session, lower memory-reservation in agent.conf, \
+                     or use another agent",
+                    Bytes(request),
+                    Bytes(bytes),
+                    cap(total),
+                )
             }
-            Axis::Cpu | Axis::Memory => write!(
-                out,
-                "no capacity: {}: {} requested, {pledged} already pledged to running sessions, \
-                 the cap is {cap} ({of})",
-                if self.axis == Axis::Cpu { "cpu" } else { "memory" },
-                show(self.request),
+            CapacityRefusal::Disk(Disk { total_bytes, used_bytes }) => format!(
+                "no capacity: disk: {} in use where the homes are, {}; delete files or sessions \
+                 there, or use another agent",
+                Bytes(used_bytes),
+                cap(total_bytes),
             ),
         }
     }
 }
 
-struct Amount {
-    axis: Axis,
-    amount: u64,
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.axis {
-            Axis::Cpu => write_cores(out, self.amount),
-            Axis::Memory | Axis::Disk => write_bytes(out, self.amount),
-        }
-    }
-}
-
-/// `2 cores`, `0.25 cores`: thousandths without trailing zeros.
-fn write_cores(out: &mut fmt::Formatter<'_>, millis: u64) -> fmt::Result {
-    let (whole, rest) = (millis / 1000, millis % 1000);
-    let unit = if millis == 1000 { "core" } else { "cores" };
-    if rest == 0 {
-        return write!(out, "{whole} {unit}");
-    }
-    let digits = format!("{rest:03}");
-    write!(out, "{whole}.{} {unit}", digits.trim_end_matches('0'))
-}
+struct Bytes(u64);
 
 /// `1.5 GiB`: one digit after the point, rounded.
-fn write_bytes(out: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let Some((unit, shift)) = UNITS.into_iter().find(|(_, shift)| bytes >> shift > 0) else {
-        return write!(out, "{bytes} B");
-    };
-    let tenths = ((u128::from(bytes) * 10) + (1 << (shift - 1))) >> shift;
-    write!(out, "{}.{} {unit}", tenths / 10, tenths % 10)
+impl fmt::Display for Bytes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let Some((unit, shift)) = UNITS.into_iter().find(|(_, shift)| self.0 >> shift > 0) else {
+            return write!(out, "{} B", self.0);
+        };
+        let tenths = ((u128::from(self.0) * 10) + (1 << (shift - 1))) >> shift;
+        write!(out, "{}.{} {unit}", tenths / 10, tenths % 10)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::field::Cpus;
+    use crate::agent::defaults::Defaults;
 
     const GIB: u64 = 1 << 30;
     const TOTALS: Totals = Totals { cpu_millis: 8000, memory_bytes: 16 * GIB };
     const DISK: Disk = Disk { total_bytes: 100 * GIB, used_bytes: 90 * GIB };
 
-    fn caps(millis: u32, memory: u64) -> Caps {
-        Caps { memory, cpus: Cpus::from_millis(millis).unwrap(), pids: 100 }
+    fn id() -> Uuid {
+        Uuid::parse("01234567-89ab-4def-8123-456789abcdef").unwrap()
     }
 
-    fn pledged(each: Caps, count: usize) -> Pledged {
-        let mut pledged = Pledged::default();
-        (0..count).for_each(|_| pledged.add(each));
-        pledged
+    fn taken(each: &[u64]) -> Taken {
+        let mut taken = Taken::default();
+        each.iter().for_each(|bytes| taken.add(id(), *bytes));
+        taken
     }
 
-    fn sentence(disk: Disk, pledged: Pledged, caps: Caps) -> String {
-        admit(TOTALS, disk, pledged, caps).unwrap_err().to_string()
+    fn sentence(disk: Disk, taken: Taken, request: u64) -> String {
+        let refusal = admit(TOTALS, disk, taken, request).unwrap_err();
+        refusal.sentence(|id| format!("session \"{}\"", id.short()))
     }
 
     #[test]
     fn the_border_itself_is_admitted() {
-        let none = Pledged::default();
-        assert_eq!(admit(TOTALS, DISK, none, caps(7200, GIB)), Ok(()));
-        assert!(admit(TOTALS, DISK, none, caps(7201, GIB)).is_err());
         let border = 16 * GIB * 9 / 10;
-        assert_eq!(admit(TOTALS, DISK, none, caps(10, border)), Ok(()));
-        assert!(admit(TOTALS, DISK, none, caps(10, border + 1)).is_err());
+        assert_eq!(admit(TOTALS, DISK, Taken::default(), border), Ok(()));
+        assert!(admit(TOTALS, DISK, Taken::default(), border + 1).is_err());
+        assert_eq!(admit(TOTALS, DISK, taken(&[border - GIB]), GIB), Ok(()));
+        let over = Disk { used_bytes: DISK.used_bytes + 1, ..DISK };
+        assert!(admit(TOTALS, over, Taken::default(), 0).is_err());
     }
 
     #[test]
-    fn each_refusal_names_axis_request_pledge_and_cap() {
+    fn two_cores_and_24_gib_take_40_waiting_sessions() {
+        let totals = Totals { cpu_millis: 2000, memory_bytes: 24 * GIB };
+        let defaults = Defaults::of_host(totals);
+        let request = reservation(defaults.reservation, defaults.caps);
+        let mut running = Taken::default();
+        for _ in 0..40 {
+            assert_eq!(admit(totals, DISK, running, request), Ok(()));
+            running.add(id(), request.max(300 << 20));
+        }
+        assert!(admit(totals, DISK, taken(&[2 * GIB; 40]), request).is_err());
+    }
+
+    #[test]
+    fn each_refusal_names_axis_request_what_is_taken_cap_and_the_ways_out() {
         assert_eq!(
-            sentence(DISK, pledged(caps(3000, GIB), 2), caps(1250, GIB)),
-            "no capacity: cpu: 1.25 cores requested, 6 cores already pledged to running sessions, \
-             the cap is 7.2 cores (90 % of 8 cores)"
-        );
-        assert_eq!(
-            sentence(DISK, pledged(caps(10, 4 * GIB), 3), caps(10, 5 * GIB / 2)),
-            "no capacity: memory: 2.5 GiB requested, 12.0 GiB already pledged to running \
-             sessions, the cap is 14.4 GiB (90 % of 16.0 GiB)"
+            sentence(DISK, taken(&[4 * GIB, 6 * GIB, 2 * GIB]), 5 * GIB / 2),
+            "no capacity: memory: 2.5 GiB requested, 12.0 GiB taken by 3 running sessions (most \
+             by session \"01234567\": 6.0 GiB), the cap is 14.4 GiB (90 % of 16.0 GiB); kill a \
+             session, lower memory-reservation in agent.conf, or use another agent"
         );
         let full = Disk { used_bytes: 95 * GIB, ..DISK };
         assert_eq!(
-            sentence(full, Pledged::default(), caps(10, GIB)),
-            "no capacity: disk: 95.0 GiB already in use, the cap is 90.0 GiB (90 % of 100.0 GiB)"
+            sentence(full, Taken::default(), GIB),
+            "no capacity: disk: 95.0 GiB in use where the homes are, the cap is 90.0 GiB (90 % of \
+             100.0 GiB); delete files or sessions there, or use another agent"
         );
     }
 
     #[test]
     fn absurd_numbers_neither_wrap_nor_panic() {
-        let huge = caps(1_024_000, u64::MAX);
-        let text = sentence(DISK, pledged(huge, 3), huge);
-        assert!(text.starts_with("no capacity: cpu: 1024 cores requested"), "{text}");
+        let text = sentence(DISK, taken(&[u64::MAX; 3]), u64::MAX);
+        assert!(text.starts_with("no capacity: memory: 16777216.0 TiB requested"), "{text}");
         let totals = Totals { cpu_millis: u64::MAX, memory_bytes: 0 };
-        assert!(admit(totals, DISK, Pledged::default(), caps(10, 1)).is_err());
+        assert!(admit(totals, DISK, Taken::default(), 1).is_err());
     }
 }

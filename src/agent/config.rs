@@ -15,6 +15,8 @@ pub struct Config {
     pub image: String,
     /// What a session may use if it was not asked for otherwise.
     pub caps: Caps,
+    /// Memory that admission counts for a session that uses less, in bytes.
+    pub memory_reservation: u64,
     /// What the host has.
     pub totals: Totals,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again

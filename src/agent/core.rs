@@ -259,12 +259,7 @@ impl Agent {
 
     /// The sessions that run in a container, and its id.
     pub(crate) fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
-        self.state.sessions.values().filter_map(|session| match &session.run_state {
-            RunState::Running { running, .. } if !running.container.is_empty() => {
-                Some((session.id, running.container.as_str()))
-            }
-            _ => None,
-        })
+        self.state.containers()
     }
 
     // --- admission ---

@@ -245,6 +245,8 @@ mod tests {
             protocol: Protocol::Tcp,
             docker: false,
             caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1000).unwrap(), pids: 99 },
+            cpu_quota: None,
+            memory_reservation: 0,
             image: String::new(),
             size: TerminalSize::clamped(100, 30),
         };

@@ -7,6 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `core`, `action`, `config` | the core, what it asks for, what it is told at its start |
+//! | `defaults` | what a session may use that was not asked for otherwise, and `agent.conf` |
 //! | `state`, `session`, `reservations`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
@@ -22,6 +23,7 @@ pub mod action;
 mod capacity;
 pub mod config;
 pub mod core;
+pub(crate) mod defaults;
 mod deleted_homes;
 pub mod docker;
 pub mod emitter;

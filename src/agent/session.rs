@@ -55,7 +55,7 @@ pub(super) enum RunState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
     Nothing,
-    /// Admitted with these caps, which are pledged from then on.
+    /// Admitted with these caps, and counted from then on.
     Starting(Caps),
     Stopping,
 }
@@ -156,8 +156,8 @@ impl Session {
         }
     }
 
-    /// What it pledges of the host now, if anything. As it was started, not as it was edited since.
-    pub(super) fn pledge(&self, default: Caps) -> Option<Caps> {
+    /// The caps of one that starts or runs. As it was started, not as it was edited since.
+    pub(super) fn caps_in_force(&self, default: Caps) -> Option<Caps> {
         match (&self.transition, &self.run_state) {
             (Transition::Starting(caps), _) => Some(*caps),
             (_, RunState::Running { running, .. }) => {

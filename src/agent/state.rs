@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
-use super::capacity::Pledged;
+use super::capacity::{self, Taken};
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
 use super::record::Record;
@@ -147,21 +147,40 @@ impl AgentState {
 
     /// Why a port or a name cannot be reserved, with the session that has it.
     pub(super) fn reservation_refusal(&self, error: &ReservationError) -> String {
-        match error.owner().map(|owner| (owner, self.session(owner))) {
+        match error.owner() {
             None => error.to_string(),
-            Some((_, Some(session))) => format!("{error} by {}", session.label()),
-            Some((owner, None)) => format!("{error} by session \"{owner}\""),
+            Some(owner) => format!("{error} by {}", self.label(owner)),
         }
     }
 
-    /// What running and starting sessions may use together.
-    pub(super) fn pledged(&self) -> Pledged {
+    /// A session in sentences, also one without a home here.
+    pub(super) fn label(&self, id: Uuid) -> String {
+        self.session(id).map_or_else(|| format!("session \"{id}\""), Session::label)
+    }
+
+    /// The sessions that run in a container, and its id.
+    pub(super) fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
+        let ours = self.sessions.values().filter_map(|session| match &session.run_state {
+            RunState::Running { running, .. } => Some(running),
+            _ => None,
+        });
+        let running = ours.chain(&self.orphans);
+        running.filter(|it| !it.container.is_empty()).map(|it| (it.id, it.container.as_str()))
+    }
+
+    /// The memory of running and starting sessions: what each uses, by `used`, or has reserved,
+    /// whichever is more.
+    pub(super) fn memory_taken(&self, used: &SortedMap<Uuid, u64>) -> Taken {
         let default = self.config.caps;
-        let orphans = self.orphans.iter().map(|running| running.caps.unwrap_or(default));
-        let ours = self.sessions.values().filter_map(|session| session.pledge(default));
-        let mut pledged = Pledged::default();
-        ours.chain(orphans).for_each(|caps| pledged.add(caps));
-        pledged
+        let orphans = self.orphans.iter().map(|it| (it.id, it.caps.unwrap_or(default)));
+        let ours = self.sessions.values();
+        let ours = ours.filter_map(|it| Some((it.id, it.caps_in_force(default)?)));
+        let mut taken = Taken::default();
+        for (id, caps) in ours.chain(orphans) {
+            let reserved = capacity::reservation(self.config.memory_reservation, caps);
+            taken.add(id, used.get(&id).copied().unwrap_or(0).max(reserved));
+        }
+        taken
     }
 
     /// A session as it stands in results and events. `stale` says why its state may be old.

@@ -6,10 +6,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
-use crate::rpc::field::{Caps, Protocol, SessionCommand};
+use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +48,11 @@ pub enum DiskWork {
     Lock { id: Uuid, content: Vec<u8> },
     /// Removes the lock. What is not there is no error.
     Unlock { id: Uuid },
-    /// Measures the file system of the homes.
-    Measure,
+    /// Measures the file system of the homes, and the memory that running sessions use.
+    Measure {
+        /// By session, its container's id.
+        containers: Vec<(Uuid, String)>,
+    },
 }
 
 /// Work with Docker or tmux.
@@ -90,6 +94,10 @@ pub struct StartPlan {
     pub docker: bool,
     /// What it may use at most.
     pub caps: Caps,
+    /// What of its processors the kernel is to hold it to. Without one, it shares all of them.
+    pub cpu_quota: Option<Cpus>,
+    /// Memory that is taken from it last, in bytes.
+    pub memory_reservation: u64,
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
     /// The first size of its terminal, before anyone attaches.
@@ -121,12 +129,14 @@ pub enum Done {
     Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].
     Started(Running),
-    /// Of [`DiskWork::Measure`]: bytes of the whole file system, and bytes in use.
+    /// Of [`DiskWork::Measure`].
     Measured {
         /// Size of the file system.
         total_bytes: u64,
         /// In use by anyone.
         used_bytes: u64,
+        /// By session, the memory that it uses, in bytes; where that can be read.
+        memory: SortedMap<Uuid, u64>,
     },
 }
 

@@ -21,7 +21,7 @@ pub struct Usage {
 }
 
 /// Where the containers of one Engine are accounted for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cgroups {
     /// Where the hierarchies are mounted.
     root: PathBuf,

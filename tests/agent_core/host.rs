@@ -12,6 +12,7 @@ use convocate::agent::core::Agent;
 use convocate::agent::work::{
     DiskWork, Done, Outcome, Running, RuntimeEvent, RuntimeWork, Work, WorkError,
 };
+use convocate::base::sorted_map::SortedMap;
 use convocate::base::time::{Mono, Now, Wall};
 use convocate::base::uuid::Uuid;
 use convocate::rpc::attach::AttachHeader;
@@ -47,6 +48,8 @@ pub struct Host {
     pub screens: BTreeMap<TerminalId, Vec<Screen>>,
     pub events: Vec<Event>,
     pub used_bytes: u64,
+    /// What sessions use.
+    pub memory: SortedMap<Uuid, u64>,
     /// Every start that the runtime was asked for.
     pub starts: usize,
     /// Every detach that the runtime was asked for.
@@ -62,6 +65,7 @@ pub fn config() -> Config {
         runtime: RuntimeKind::Docker,
         image: "convocate:1".to_owned(),
         caps: Caps { memory: GIB, cpus: Cpus::from_millis(1000).unwrap(), pids: 100 },
+        memory_reservation: GIB / 2,
         totals: Totals { cpu_millis: 1_000_000, memory_bytes: 1000 * GIB },
         rebooted: false,
     }
@@ -87,6 +91,7 @@ impl Host {
             screens: BTreeMap::new(),
             events: Vec::new(),
             used_bytes: 10 * GIB,
+            memory: SortedMap::new(),
             starts: 0,
             detaches: 0,
             next: 0,
@@ -253,9 +258,10 @@ impl Host {
             DiskWork::Unlock { id } => {
                 self.locks.remove(id);
             }
-            DiskWork::Measure => {
+            DiskWork::Measure { .. } => {
                 let used_bytes = self.used_bytes;
-                return Ok(Done::Measured { total_bytes: 100 * GIB, used_bytes });
+                let memory = self.memory.clone();
+                return Ok(Done::Measured { total_bytes: 100 * GIB, used_bytes, memory });
             }
         }
         Ok(Done::Done)

@@ -105,18 +105,19 @@ fn broken_sessions_list_and_can_only_be_stopped_and_deleted() {
 
 #[test]
 fn admission_counts_what_runs_and_what_starts() {
-    let totals = convocate::agent::Totals { cpu_millis: 4000, memory_bytes: 100 * GIB };
+    let totals = convocate::agent::Totals { cpu_millis: 1000, memory_bytes: 2 * GIB };
     let mut host = Host::with(Config { totals, ..config() });
     let ids: Vec<_> = (0..4).map(|number| host.create(&format!("s{number}"))).collect();
     let calls: Vec<_> = ids.iter().map(|id| host.op("restart", *id)).collect();
     host.settle();
     let refused: Vec<_> = calls.iter().filter(|call| host.answer(**call).is_err()).collect();
-    assert_eq!(refused.len(), 1, "three of one core each fit in 3.6");
+    assert_eq!(refused.len(), 1, "three of half a GiB each fit in 1.8");
     let sentence = host.error(*refused[0]);
     assert!(
         sentence.ends_with(
-            "no capacity: cpu: 1 core requested, 3 cores already pledged to running sessions, \
-             the cap is 3.6 cores (90 % of 4 cores)"
+            "no capacity: memory: 512.0 MiB requested, 1.5 GiB taken by 3 running sessions (most \
+             by session \"s0\": 512.0 MiB), the cap is 1.8 GiB (90 % of 2.0 GiB); kill a session, \
+             lower memory-reservation in agent.conf, or use another agent"
         ),
         "{sentence}"
     );
@@ -127,6 +128,16 @@ fn admission_counts_what_runs_and_what_starts() {
     let terminal = host.attach(*stopped);
     host.settle();
     assert_eq!(host.screens(terminal), [Screen::Opening], "there is room again");
+    // One that has grown beyond its reservation counts with what it uses.
+    let (grown, other) =
+        (*host.running.keys().nth(1).unwrap(), *host.running.keys().next().unwrap());
+    let kill = host.op("kill", other);
+    host.settled(kill);
+    host.memory.insert(grown, GIB);
+    let restart = host.op("restart", other);
+    host.settle();
+    let sentence = host.error(restart);
+    assert!(sentence.contains(": 1.0 GiB), the cap is 1.8 GiB"), "{sentence}");
 }
 
 #[test]
@@ -140,8 +151,8 @@ fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
     host.settle();
     assert_eq!(
         host.error(restart),
-        "cannot start session \"a\": no capacity: disk: 91.0 GiB already in use, the cap is \
-         90.0 GiB (90 % of 100.0 GiB)"
+        "cannot start session \"a\": no capacity: disk: 91.0 GiB in use where the homes are, the \
+         cap is 90.0 GiB (90 % of 100.0 GiB); delete files or sessions there, or use another agent"
     );
     let full = || WorkError::Disk("write lock: no space left".to_owned());
     let kill = host.op("kill", runs);

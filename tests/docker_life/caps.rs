@@ -4,6 +4,7 @@ use convocate::io::cgroup::Cgroups;
 use convocate::paths::Paths;
 
 use crate::house::{House, container};
+use crate::support::agent::AgentFiles;
 use crate::support::wait::{PATIENCE, poll};
 
 #[test]
@@ -46,7 +47,11 @@ fn a_fork_bomb_stops_at_its_cap() {
 #[test]
 fn what_is_too_much_for_the_host_is_refused_in_one_sentence() {
     let test = "what_is_too_much_for_the_host_is_refused_in_one_sentence";
-    let Some(house) = House::open(test) else { return };
+    let reserve = |files: &AgentFiles| {
+        let conf = files.root.paths().agent_id().with_file_name("agent.conf");
+        std::fs::write(conf, "memory-reservation 900g\n").expect("a file");
+    };
+    let Some((house, ())) = House::open_on(test, reserve) else { return };
     let id = house.create("giant", &["--memory", "900g"]);
     let refused = house.call(&["restart", "giant"]);
     assert_eq!(refused.code(), 1);

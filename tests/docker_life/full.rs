@@ -148,8 +148,8 @@ fn refuses_to_start(house: &House) {
     assert_eq!(told.code(), 1, "{}", told.err());
     let used = measure(&house.sessions()).unwrap().used_bytes * 10 / MIB;
     let expected = format!(
-        "cannot start session \"one\": no capacity: disk: {}.{} MiB already in use, the cap is \
-         9.0 MiB (90 % of 10.0 MiB)",
+        "cannot start session \"one\": no capacity: disk: {}.{} MiB in use where the homes \
+         are, the cap is 9.0 MiB (90 % of 10.0 MiB)",
         used / 10,
         used % 10
     );

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_STOP_GRACE};
+use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_OOM_SCORE_ADJUST, SESSION_STOP_GRACE};
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
 
@@ -120,7 +120,8 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "Memory": plan.caps.memory,
         // The same number: no swap on top.
         "MemorySwap": plan.caps.memory,
-        "NanoCpus": u64::from(plan.caps.cpus.as_millis()) * 1_000_000,
+        "MemoryReservation": plan.memory_reservation,
+        "OomScoreAdj": SESSION_OOM_SCORE_ADJUST,
         "PidsLimit": plan.caps.pids,
         "SecurityOpt": ["no-new-privileges"],
         // The entrypoint becomes claude and ends claude's processes. Nobody in there needs more.
@@ -128,6 +129,10 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "CapAdd": ["SETUID", "SETGID", "KILL"],
         "LogConfig": log_config(plan, host),
     });
+    // All sessions have the same weight. A quota stops even one that is alone.
+    if let Some(quota) = plan.cpu_quota {
+        config["NanoCpus"] = json!(u64::from(quota.as_millis()) * 1_000_000);
+    }
     if let Some(port) = port_key(plan) {
         config["PortBindings"] = json!({ port: [{ "HostPort": plan.port.to_string() }] });
     }
@@ -224,6 +229,8 @@ pub mod tests {
             protocol: Protocol::Udp,
             docker: false,
             caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1500).unwrap(), pids: 512 },
+            cpu_quota: Cpus::from_millis(1500),
+            memory_reservation: 1 << 29,
             image: "convocate:1.2.3".to_owned(),
             size: TerminalSize::clamped(120, 40),
         }

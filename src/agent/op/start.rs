@@ -1,8 +1,8 @@
 //! Start: for a terminal that wants in, or detached by `restart`.
 //!
 //! The runtime is asked first, because both the answer "already running" and the admission must be
-//! right; then the disk is measured, the host's capacity pledged, the lock written, the session
-//! started, the lock removed.
+//! right; then disk and memory are measured, the session is counted in, the lock written, the
+//! session started, the lock removed.
 
 use super::{Flow, NOTHING, START, Stage, lock_work, unlock_work, unlocked};
 use crate::agent::capacity::{self, Disk};
@@ -24,9 +24,9 @@ pub(in crate::agent) enum Start {
     },
     /// It runs, and what a predecessor of this agent left attached is being detached.
     Sweeping(Answer),
-    /// The disk is measured, then capacity is looked at.
+    /// Disk and memory are measured, then capacity is looked at.
     Measuring(Purpose),
-    /// Capacity is pledged.
+    /// It is counted in.
     Locking(Box<StartPlan>),
     Starting,
     Unlocking(Answer),
@@ -98,7 +98,9 @@ fn listed(
         (_, Err(error)) => return Flow::Done(Err(error.to_string())),
     };
     if !session.is_running() {
-        return Flow::Run(Stage::Start(Start::Measuring(purpose)), Work::Disk(DiskWork::Measure));
+        let containers = state.containers().map(|(id, name)| (id, name.to_owned())).collect();
+        let work = Work::Disk(DiskWork::Measure { containers });
+        return Flow::Run(Stage::Start(Start::Measuring(purpose)), work);
     }
     let answer = match purpose {
         Purpose::Attach(_) => NOTHING,
@@ -138,14 +140,22 @@ fn admitted(
 ) -> Result<StartPlan, String> {
     let session = state.session(id).ok_or_else(|| super::not_found(id))?;
     let record = session.record()?;
-    let disk = match outcome {
-        Ok(Done::Measured { total_bytes, used_bytes }) => Disk { total_bytes, used_bytes },
+    let (disk, used) = match outcome {
+        Ok(Done::Measured { total_bytes, used_bytes, memory }) => {
+            (Disk { total_bytes, used_bytes }, memory)
+        }
         Ok(_) => return Err(WorkError::Mismatch.to_string()),
         Err(error) => return Err(error.to_string()),
     };
-    let caps = record.caps(state.config.caps);
-    capacity::admit(state.config.totals, disk, state.pledged(), caps)
-        .map_err(|refusal| format!("cannot start {}: {refusal}", session.label()))?;
+    let config = &state.config;
+    let caps = record.caps(config.caps);
+    let memory_reservation = capacity::reservation(config.memory_reservation, caps);
+    let taken = state.memory_taken(&used);
+    capacity::admit(config.totals, disk, taken, memory_reservation).map_err(|refusal| {
+        let sentence = refusal.sentence(|id| state.label(id));
+        format!("cannot start {}: {sentence}", session.label())
+    })?;
+    let has_quota = u64::from(caps.cpus.as_millis()) < config.totals.cpu_millis;
     Ok(StartPlan {
         id,
         command: record.command(),
@@ -153,7 +163,9 @@ fn admitted(
         protocol: record.protocol,
         docker: record.docker,
         caps,
-        image: state.config.image.clone(),
+        cpu_quota: has_quota.then_some(caps.cpus),
+        memory_reservation,
+        image: config.image.clone(),
         size: match purpose {
             Purpose::Attach(size) => size,
             Purpose::Restart => TerminalSize::clamped(0, 0),

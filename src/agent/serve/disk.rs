@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::agent::action::WorkId;
 use crate::agent::work::{DiskWork, Done, Outcome, WorkError};
 use crate::base::uuid::Uuid;
+use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, CopyOptions, DiskError};
 use crate::io::reactor::Waker;
 use crate::io::worker::{Crew, Worker};
@@ -26,11 +27,11 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn start(paths: &Paths, waker: &Waker) -> io::Result<Disk> {
+    pub(super) fn start(paths: &Paths, cgroups: Cgroups, waker: &Waker) -> io::Result<Disk> {
         let crew = |name, threads| Crew { name, threads, jobs_max: DISK_JOBS_MAX };
         let start = |crew| {
-            let paths = paths.clone();
-            Worker::start(crew, waker, move |(id, work): Job| (id, perform(&paths, work)))
+            let (paths, cgroups) = (paths.clone(), cgroups.clone());
+            Worker::start(crew, waker, move |(id, work): Job| (id, perform(&paths, &cgroups, work)))
         };
         Ok(Disk {
             quick: start(crew("disk", 1))?,
@@ -58,11 +59,11 @@ fn is_long(work: &DiskWork) -> bool {
         | DiskWork::SetAside { .. }
         | DiskWork::Lock { .. }
         | DiskWork::Unlock { .. }
-        | DiskWork::Measure => false,
+        | DiskWork::Measure { .. } => false,
     }
 }
 
-fn perform(paths: &Paths, work: DiskWork) -> Outcome {
+fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
     let (_, mode) = SESSION_FILE;
     let done = match work {
         DiskWork::Create { id, metadata } => make_home(paths, &paths.skeleton(), id, &metadata),
@@ -83,7 +84,7 @@ fn perform(paths: &Paths, work: DiskWork) -> Outcome {
             disk::write_atomic(&paths.session_lock(id), &content, mode)
         }
         DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
-        DiskWork::Measure => return measure(paths),
+        DiskWork::Measure { containers } => return measure(paths, cgroups, &containers),
     };
     done.map(|()| Done::Done).map_err(failed)
 }
@@ -126,9 +127,11 @@ fn fill_draft(draft: &Path, source: &Path) -> Result<(), DiskError> {
     }
 }
 
-fn measure(paths: &Paths) -> Outcome {
+fn measure(paths: &Paths, cgroups: &Cgroups, containers: &[(Uuid, String)]) -> Outcome {
     let found = disk::measure(&paths.sessions()).map_err(failed)?;
-    Ok(Done::Measured { total_bytes: found.total_bytes, used_bytes: found.used_bytes })
+    let used = |(id, container): &(Uuid, String)| Some((*id, cgroups.usage(container)?.memory));
+    let memory = containers.iter().filter_map(used).collect();
+    Ok(Done::Measured { total_bytes: found.total_bytes, used_bytes: found.used_bytes, memory })
 }
 
 fn failed(error: DiskError) -> WorkError {

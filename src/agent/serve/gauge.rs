@@ -21,10 +21,8 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    /// For the agent below `paths`, whose containers are made with `cgroup_parent`.
-    pub(super) fn new(paths: &Paths, cgroup_parent: Option<&str>) -> Gauge {
-        // Wherever an agent's files are, the machine's own groups are what containers are in.
-        let cgroups = Cgroups::new(Paths::default().control_groups(), cgroup_parent);
+    /// For the agent below `paths`, whose containers are accounted for in `cgroups`.
+    pub(super) fn new(paths: &Paths, cgroups: Cgroups) -> Gauge {
         Gauge { cgroups, certificate: paths.agent_tls().certificate(), meter: Meter::default() }
     }
 

@@ -27,7 +27,7 @@ mod registry;
 mod runtime;
 mod runtime_report;
 mod scan;
-mod setup;
+pub(crate) mod setup;
 mod terminal_backend;
 mod terminal_context;
 mod terminals;
@@ -167,7 +167,8 @@ impl<W: io::Write> Server<W> {
         found.notes.iter().for_each(|note| log.warning(note));
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
         let host = setup::docker_host(paths);
-        let gauge = Gauge::new(paths, host.cgroup_parent.as_deref());
+        let cgroups = setup::cgroups(&host);
+        let gauge = Gauge::new(paths, cgroups.clone());
         let runtime = match options.runtime {
             RuntimeKind::Host => {
                 files::write_atomic(&paths.tmux_conf(), TMUX_CONF.as_bytes(), 0o644)?;
@@ -181,7 +182,7 @@ impl<W: io::Write> Server<W> {
         let threads = ServeError::system("threads");
         let wakes = registry.reserve(Owner::Disk).map_err(threads)?;
         let waker = registry.reactor.waker(wakes).map_err(threads)?;
-        let disk = Disk::start(paths, &waker).map_err(threads)?;
+        let disk = Disk::start(paths, cgroups, &waker).map_err(threads)?;
         let shell = setup::shell(options)?;
         let host_key = private_key(&options.host_key)?;
         let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };

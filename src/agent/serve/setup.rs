@@ -7,19 +7,20 @@ use std::sync::Arc;
 use super::{Options, ShellOptions};
 use crate::agent::Totals;
 use crate::agent::config::{Config, RuntimeKind};
+use crate::agent::defaults::Defaults;
 use crate::agent::docker::description::{Host, read_only_binds};
 use crate::agent::uplink::Shell;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::base::uuid::Uuid;
 use crate::daemon::error::{ServeError, private_key};
+use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
-use crate::limits::{CONFIG_LINE_BYTES_MAX, STATUS_PORT};
+use crate::limits::{AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, STATUS_PORT};
 use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
-use crate::rpc::field::{Caps, Cpus};
 use crate::ssh::keys::PublicKey;
 use crate::ssh::{ClientConfig, Tuning};
 
@@ -43,12 +44,14 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     let paths = &options.paths;
     let boot = boot_id(notify::runtime_directory().as_deref())?;
     let rebooted = note_boot(paths, &boot);
+    let Defaults { caps, reservation } = defaults(paths)?;
     Ok(Config {
         agent_id: agent_id(paths)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime: options.runtime,
         image: image(options)?,
-        caps: default_caps(),
+        caps,
+        memory_reservation: reservation,
         totals: totals(),
         rebooted,
     })
@@ -95,6 +98,11 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
         cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
         has_syslog: paths.is_system() && Path::new("/dev/log").exists(),
     }
+}
+
+/// Where containers are accounted for. Wherever an agent's files are, it is the machine's groups.
+pub(super) fn cgroups(host: &Host) -> Cgroups {
+    Cgroups::new(Paths::default().control_groups(), host.cgroup_parent.as_deref())
 }
 
 /// Who this agent is. Nothing is made on a host where nobody has said so.
@@ -160,15 +168,18 @@ fn totals() -> Totals {
     Totals { cpu_millis: 1000 * machine::cores() as u64, memory_bytes: machine::memory_bytes() }
 }
 
-/// What a session may use if nothing else was said: two such sessions fit on a small host.
-fn default_caps() -> Caps {
-    let totals = totals();
-    let cpus = u32::try_from(totals.cpu_millis / 4).unwrap_or(u32::MAX).clamp(250, 2000);
-    let memory = (totals.memory_bytes / 8).clamp(256 << 20, 4 << 30);
-    Caps {
-        memory,
-        cpus: Cpus::from_millis(cpus).expect("a quarter to two cores are in range"),
-        pids: 1024,
+/// What a session may use if nothing else was said.
+///
+/// # Errors
+/// What is wrong with `agent.conf`.
+pub(crate) fn defaults(paths: &Paths) -> Result<Defaults, ServeError> {
+    let (path, defaults) = (paths.agent_conf(), Defaults::of_host(totals()));
+    match disk::read_bounded(&path, AGENT_CONF_BYTES_MAX, Links::Follow) {
+        Ok(bytes) => defaults
+            .read(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| ServeError::content(&path, error)),
+        Err(error) if error.is_missing() => Ok(defaults),
+        Err(error) => Err(error.into()),
     }
 }
 

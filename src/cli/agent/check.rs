@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::agent::serve::setup::defaults;
 use crate::base::rng::Rng;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::output::{Failure, Out};
@@ -31,14 +32,18 @@ pub(crate) const CHECK_HOST: Command = Command {
     help: "\
 Checks everything that install makes, and what it cannot make: Docker, the image, the
 limits of the slice, who may drive this agent, the certificate of its logs, clock, disks
-and firewall. Changes nothing. The exit status is 1 if a check fails. With --json, each
-check is one object a line. Needs root.
+and firewall. Shows what a session may use that was not asked for otherwise: the host's
+share, changed by /etc/convocate-agent/agent.conf. Changes nothing. The exit status is 1
+if a check fails. With --json, each check is one object a line. Needs root.
 
 With --root it checks what install --root makes, who may drive that agent, clock and
 disk, for the user who runs it.
 ",
     run: check,
 };
+
+/// The check that shows what a session may use that was not asked for otherwise.
+const DEFAULTS: &str = "defaults of sessions";
 
 fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed, "convocate-agent check")?;
@@ -66,13 +71,12 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(failure) = lost {
         return Err(failure);
     }
-    let certificate = check_certificate(&paths);
-    let steps = tally.steps + certificate.iter().count();
-    let is_wrong = certificate.as_ref().is_some_and(|line| line.result == StepResult::Failed);
-    let wrong = tally.changed + tally.failed + usize::from(is_wrong);
-    if let Some(line) = certificate {
-        report_line(line, as_json, out)?;
-    }
+    let mut lines = vec![check_defaults(&paths)];
+    lines.extend(check_certificate(&paths));
+    let steps = tally.steps + lines.len();
+    let failed = lines.iter().filter(|line| line.result == StepResult::Failed).count();
+    let wrong = tally.changed + tally.failed + failed;
+    lines.into_iter().try_for_each(|line| report_line(line, as_json, out))?;
     if as_json {
         out.json(&json!({ "line": "end", "steps": steps, "wrong": wrong }))?;
     } else {
@@ -102,13 +106,30 @@ fn report_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), F
     if as_json {
         return out.json(&json!(ReportLine::Step(line)));
     }
-    let Some(error) = line.error else { return Ok(()) };
+    let Some(error) = line.error else {
+        // What a person may want to know even so.
+        return match line.step.starts_with(DEFAULTS) {
+            true => out.text(&line.step),
+            false => Ok(()),
+        };
+    };
     out.text(&format!("{}: {error}", line.step))?;
     line.diff.iter().try_for_each(|line| out.text(&format!("      {line}")))?;
     match line.advice {
         Some(advice) => out.text(&format!("    to fix it: {advice}")),
         None => Ok(()),
     }
+}
+
+/// Checks `agent.conf`, and shows what it comes to.
+fn check_defaults(paths: &Paths) -> StepLine {
+    let begun = Instant::now();
+    let (name, fault) = match defaults(paths) {
+        Ok(defaults) => (format!("{DEFAULTS}: {}", defaults.summary()), None),
+        Err(error) => (DEFAULTS.to_owned(), Some(error.to_string())),
+    };
+    let advice = "correct the line, then: systemctl restart convocate-agent";
+    StepLine::shown(&name, fault.as_ref(), advice, begun.elapsed())
 }
 
 /// Checks the certificate for logs, if this host has been enrolled.

@@ -23,8 +23,8 @@ pub(crate) const DNSMASQ: &str = include_str!("units/10-convocate.conf");
 /// Removes old images, once a day.
 pub(crate) const IMAGE_PRUNE: &str = include_str!("units/convocate-image-prune");
 
-/// The slice of all sessions on a machine like this: what admission pledges at most, held by the
-/// kernel.
+/// The slice of all sessions on a machine like this: what admission lets them take at most, held by
+/// the kernel.
 pub(crate) fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
     let percent = CAPACITY_PERCENT;
     let quota = cores as u64 * percent;

@@ -154,7 +154,7 @@ impl World {
                 Err(WorkError::DockerGone("connection refused".to_owned()))
             }
             Work::Runtime(_) if wrong => Err(host::docker_error()),
-            Work::Disk(DiskWork::Measure) => yard.host.perform(&work),
+            Work::Disk(DiskWork::Measure { .. }) => yard.host.perform(&work),
             Work::Disk(_) if is_full => Err(WorkError::Disk("no space left on device".to_owned())),
             _ => yard.host.perform(&work),
         };

@@ -1,0 +1,126 @@
+//! What a session of this host may use if it was not asked for otherwise: computed from the host,
+//! and changed by the operator in `agent.conf`.
+//!
+//! The file has one setting a line, `name value` or `name = value`. `#` begins a comment. What is
+//! not understood is an error with its line, and never passed over.
+
+use super::capacity::Totals;
+use crate::limits::{
+    DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN, DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
+};
+use crate::rpc::field::{Caps, Cpus, shown};
+use crate::rpc::values;
+
+/// The settings of `agent.conf`, as far as they are about sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    pub(crate) caps: Caps,
+    /// Memory that admission counts for a session that uses less, in bytes.
+    pub(crate) reservation: u64,
+}
+
+impl Defaults {
+    /// Where the operator has chosen nothing: half of the memory and all processors of a host that
+    /// has `totals`.
+    pub(crate) fn of_host(totals: Totals) -> Defaults {
+        let memory =
+            (totals.memory_bytes / 2).clamp(DEFAULT_MEMORY_CAP_MIN, DEFAULT_MEMORY_CAP_MAX);
+        let millis = u32::try_from(totals.cpu_millis).unwrap_or(u32::MAX).clamp(1000, 1_024_000);
+        let cpus = Cpus::from_millis(millis).expect("1 to 1024 cores are in range");
+        let caps = Caps { memory, cpus, pids: DEFAULT_PIDS };
+        Defaults { caps, reservation: DEFAULT_MEMORY_RESERVATION }
+    }
+
+    /// Takes the settings of a file over.
+    ///
+    /// # Errors
+    /// One sentence that begins with the number of the line.
+    pub(crate) fn read(mut self, text: &str) -> Result<Defaults, String> {
+        let mut seen = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let setting = line.split('#').next().unwrap_or_default().trim();
+            if setting.is_empty() {
+                continue;
+            }
+            let (name, value) =
+                setting.split_once(|sign: char| sign == '=' || sign.is_whitespace()).unzip();
+            let name = name.unwrap_or(setting);
+            let value = value.unwrap_or_default().trim_start().trim_start_matches('=').trim();
+            let read = match seen.contains(&name) {
+                true => Err(format!("{name} stands here a second time")),
+                false => self.set(name, value),
+            };
+            read.map_err(|why| format!("line {number}: {why}"))?;
+            seen.push(name);
+        }
+        Ok(self)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "memory" => self.caps.memory = values::memory(value)?,
+            "memory-reservation" => self.reservation = values::memory(value)?,
+            "cpus" => self.caps.cpus = values::cpus(value)?,
+            "pids" => self.caps.pids = values::pids(value)?,
+            _ => {
+                let known = "memory, memory-reservation, cpus or pids";
+                return Err(format!("{} is no setting; there are {known}", shown(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// All of them, as the file would have them.
+    pub(crate) fn summary(&self) -> String {
+        let Defaults { caps, reservation } = self;
+        let (memory, reservation) = (values::size(caps.memory), values::size(*reservation));
+        format!(
+            "memory {memory}, memory-reservation {reservation}, cpus {}, pids {}",
+            caps.cpus, caps.pids
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTALS: Totals = Totals { cpu_millis: 2000, memory_bytes: 24 << 30 };
+
+    fn read(text: &str) -> Result<String, String> {
+        Defaults::of_host(TOTALS).read(text).map(|defaults| defaults.summary())
+    }
+
+    #[test]
+    fn a_host_gives_half_its_memory_and_all_its_processors() {
+        let all = "memory 8g, memory-reservation 512m, cpus 2, pids 1024";
+        assert_eq!(read(""), Ok(all.to_owned()));
+        assert_eq!(read("# nothing\n\n  \n"), Ok(all.to_owned()));
+        let small = Totals { cpu_millis: 0, memory_bytes: 0 };
+        assert_eq!(Defaults::of_host(small).caps.memory, DEFAULT_MEMORY_CAP_MIN);
+    }
+
+    #[test]
+    fn both_ways_to_write_a_setting() {
+        let text = "memory 4g # each\nmemory-reservation = 1g\ncpus=1.5\r\n\tpids\t99\n";
+        let expected = "memory 4g, memory-reservation 1g, cpus 1.5, pids 99";
+        assert_eq!(read(text), Ok(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        for (text, why) in [
+            ("\nmemory 0", "line 2: memory 0 must be at least 16777216 bytes"),
+            ("memory", "line 1: memory \"\" must be a size like 512m or 4g"),
+            ("cpus 1e3", "line 1: cpus \"1e3\" must be a number like 1.5"),
+            ("pids 9\npids 9", "line 2: pids stands here a second time"),
+            (
+                "a\u{1b}b 1",
+                "line 1: \"a\\u{1b}b\" is no setting; there are memory, memory-reservation, cpus \
+                 or pids",
+            ),
+        ] {
+            assert_eq!(read(text), Err(why.to_owned()), "{text:?}");
+        }
+    }
+}

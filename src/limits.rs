@@ -463,6 +463,8 @@ pub(crate) const LATE_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) const CONTROL_STRING_SILENCE: Duration = Duration::from_secs(2);
 /// A text that is pasted: longer than any field.
 pub(crate) const PASTE_BYTES_MAX: usize = 8 * 1024;
+/// A word of a filter that is long enough to be meant as the start of an id.
+pub(crate) const FILTER_ID_CHARS_MIN: usize = 4;
 /// A line that is typed.
 pub(crate) const INPUT_CHARS_MAX: usize = 4 * 1024;
 /// Age at which a directory that no agent has told of counts as an orphan.

@@ -106,7 +106,7 @@ fn a_session_is_made_used_changed_copied_stopped_and_removed() {
     screen.press("C-b");
     screen.press("d");
     screen.wait_for("session \"web\": detached");
-    screen.wait_for("R      web");
+    screen.wait_for("R     web");
     screen.press("Enter");
     screen.wait_for("sum=42");
     screen.resize(90, 25);
@@ -115,12 +115,12 @@ fn a_session_is_made_used_changed_copied_stopped_and_removed() {
         screen.screen().contains("24 90")
     });
     screen.type_text("exit\r");
-    screen.wait_for("-      web");
+    screen.wait_for("-     web");
 
     // Started without a terminal, changed, copied.
     screen.type_text("r");
     screen.wait_for("started \"web\"");
-    screen.wait_for("R      web");
+    screen.wait_for("R     web");
     screen.type_text("e");
     screen.wait_for("settings of");
     screen.type_text(" two");
@@ -134,17 +134,19 @@ fn a_session_is_made_used_changed_copied_stopped_and_removed() {
     // Removed; first the copy, which is selected.
     screen.type_text("d");
     screen.wait_for("Delete session \"web two copy\"");
-    screen.type_text("n");
+    screen.press("Escape");
     screen.type_text("D");
     screen.wait_for("Delete session \"web two copy\"");
-    screen.type_text("y");
+    screen.type_text("web two copy\r");
     screen.wait_for("deleted \"web two copy\"");
     screen.type_text("K");
     screen.wait_for("Kill session \"web two\"");
     screen.type_text("y");
     screen.wait_for("stopped \"web two\"");
-    screen.wait_for("-      web two");
-    screen.type_text("dy");
+    screen.wait_for("-     web two");
+    screen.type_text("d");
+    screen.wait_for("Delete session \"web two\"");
+    screen.type_text("web two\r");
     screen.wait_for("No sessions yet");
     assert_eq!(agent.client(&["ls"]).expect_done().out().lines().count(), 1);
     screen.type_text("q");
@@ -262,7 +264,7 @@ fn a_hub_that_comes_tells_and_goes() {
         "type": "session.attached", "agent_id": "hubagent2345", "data": { "attached_count": 1 },
         "session_id": "0badcafe-0000-4000-8000-000000000000", "timestamp": "2026-01-02T04:00:00Z",
     } }));
-    screen.wait_for("C      told of");
+    screen.wait_for("C     told of");
     screen.type_text("3");
     screen.wait_for("session.attached");
     screen.type_text("1");
@@ -286,21 +288,21 @@ fn what_is_done_elsewhere_shows_through_the_listener() {
     screen.wait_for("hub live");
     screen.wait_for("No sessions yet");
     make(&agent, "elsewhere");
-    screen.wait_for("-      elsewhere");
+    screen.wait_for("-     elsewhere");
     agent.client(&["restart", "elsewhere"]).expect_done();
-    screen.wait_for("R      elsewhere");
+    screen.wait_for("R     elsewhere");
     agent.client(&["kill", "elsewhere"]).expect_done();
-    screen.wait_for("-      elsewhere");
+    screen.wait_for("-     elsewhere");
     // Without the listener the screen asks the agents; with it again, it is told.
     hub.kill();
     screen.wait_for("no hub");
     make(&agent, "meanwhile");
-    screen.wait_for("-      meanwhile");
+    screen.wait_for("-     meanwhile");
     hub.start_again(root);
     screen.wait_for("hub live");
     agent.client(&["rm", "elsewhere"]).expect_done();
     wait_until(PATIENCE, "the deleted one to go", || !screen.screen().contains("elsewhere"));
-    screen.wait_for("-      meanwhile");
+    screen.wait_for("-     meanwhile");
     screen.type_text("q");
     is_given_back(root, &screen, 0);
 }
@@ -416,7 +418,9 @@ fn every_kind_of_terminal_shows_it() {
             screen.wait_for(frame);
             let has_colour = screen.escapes().contains("\u{1b}[36m");
             assert_eq!(has_colour, variable != "NO_COLOR" && term != "vt100", "{name} {term}");
-            screen.type_text("nq");
+            screen.press("Escape");
+            screen.wait_for("1 session: 1 stopped");
+            screen.type_text("q");
             assert_eq!(screen.exit_status(), 0);
             assert_eq!(screen.tells("#{alternate_on}"), "0");
         }

@@ -39,6 +39,17 @@ impl SessionState {
         }
     }
 
+    /// The state's character, and behind `L` that of what the lock does not end.
+    pub(crate) fn signs(self, session: Option<&Session>) -> String {
+        let below = match session {
+            Some(Session { running: true, attached: true, .. }) => "C",
+            Some(Session { running: true, .. }) => "R",
+            _ => "",
+        };
+        let below = if self == SessionState::Locked { below } else { "" };
+        format!("{}{below}", self.sign())
+    }
+
     /// The state of a session that its agent has just told.
     pub(crate) fn of(session: &Session) -> SessionState {
         match session {
@@ -264,6 +275,17 @@ pub mod tests {
         ] {
             assert_eq!(SessionState::of(&session).sign(), sign, "{session:?}");
         }
+    }
+
+    #[test]
+    fn a_lock_does_not_hide_that_it_runs() {
+        let locked = Session { locked: true, ..session("a", "x", 0) };
+        let running = Session { running: true, ..locked.clone() };
+        let attached = Session { attached: true, ..running.clone() };
+        for (session, signs) in [(locked, "L"), (running, "LR"), (attached, "LC")] {
+            assert_eq!(SessionState::of(&session).signs(Some(&session)), signs);
+        }
+        assert_eq!(SessionState::Unknown.signs(None), "?");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod run;
 pub mod serve;
 pub mod snapshot;
 pub mod subscribe;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

@@ -185,7 +185,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     ),
     binding(
         (&[Key::Char('d')], "D", "delete"),
-        "stop it and remove everything of it; asks",
+        "stop it and remove everything of it; wants its name",
         ON_SESSION,
         Some(2),
         Command::Delete,

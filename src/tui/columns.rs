@@ -8,11 +8,11 @@ use std::cmp::Ordering;
 
 use super::grid::Style;
 use super::ops::Task;
-use super::row::{SessionKey, SessionRow};
-use crate::base::text::age;
+use super::row::{SessionKey, SessionRow, state_word};
+use crate::base::text::{age, cells, printable};
 use crate::base::time::{Now, Wall};
 use crate::fleet::listing::SessionState;
-use crate::limits::TASK_PATIENCE;
+use crate::limits::{FILTER_ID_CHARS_MIN, TASK_PATIENCE};
 use crate::rpc::values::size;
 
 pub(crate) struct Column {
@@ -26,6 +26,10 @@ pub(crate) struct Column {
     pub(crate) text: fn(&SessionRow<'_>, Now) -> String,
     /// What a cell means.
     pub(crate) style: fn(&SessionRow<'_>, Now) -> Style,
+    /// Whether a filter looks at it while it is shown.
+    pub(crate) is_searched: bool,
+    /// Whether the greatest value stands first, until the order is inverted.
+    pub(crate) falls: bool,
     /// The order that one expects when sorting by it.
     pub(crate) order: fn(&SessionRow<'_>, &SessionRow<'_>) -> Ordering,
 }
@@ -36,9 +40,11 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "S",
         cells: (5, 6),
         goes: 0,
+        is_searched: false,
+        falls: false,
         text: |row, now| match row.last_news() {
             Some(then) => format!("{} {}", row.state.sign(), age(now.wall.since(then))),
-            None => row.state.sign().to_string(),
+            None => row.state.signs(row.session),
         },
         style: |row, _| state_style(row.state),
         order: |one, other| one.state.cmp(&other.state),
@@ -47,6 +53,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "NAME",
         cells: (20, 64),
         goes: 0,
+        is_searched: false,
+        falls: false,
         text: |row, now| match row.task {
             Some(task) => format!("{} · {}", doing(task, now), row.name()),
             None => row.name().to_owned(),
@@ -55,6 +63,7 @@ pub(crate) static COLUMNS: &[Column] = &[
             Some(task) if is_late(task, now) => Style::Warn,
             Some(_) => Style::Busy,
             None if row.session.is_some_and(|session| session.broken.is_some()) => Style::Bad,
+            None if row.runs() => Style::Strong,
             None => Style::Plain,
         },
         order: |one, other| one.name().cmp(other.name()),
@@ -63,6 +72,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "ID",
         cells: (8, 8),
         goes: 3,
+        is_searched: false,
+        falls: false,
         text: |row, _| row.key.id.short(),
         style: |_, _| Style::Dim,
         order: |one, other| one.key.id.cmp(&other.key.id),
@@ -71,6 +82,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "AGENT",
         cells: (12, 28),
         goes: 0,
+        is_searched: true,
+        falls: false,
         text: |row, _| row.host().to_owned(),
         style: |_, _| Style::Plain,
         order: |one, other| {
@@ -81,6 +94,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "PORT",
         cells: (9, 9),
         goes: 1,
+        is_searched: true,
+        falls: false,
         text: |row, _| match row.session {
             Some(session) if session.port > 0 => format!("{}/{}", session.port, session.protocol),
             _ => String::new(),
@@ -92,6 +107,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "DNS",
         cells: (12, 32),
         goes: 2,
+        is_searched: true,
+        falls: false,
         text: |row, _| row.session.map_or_else(String::new, |session| session.dns_name.clone()),
         style: |_, _| Style::Plain,
         order: |one, other| dns(one).cmp(&dns(other)),
@@ -100,6 +117,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "IMAGE",
         cells: (16, 32),
         goes: 4,
+        is_searched: true,
+        falls: false,
         text: |row, _| row.session.map_or_else(String::new, |session| session.image.clone()),
         style: |_, _| Style::Dim,
         order: |one, other| image(one).cmp(image(other)),
@@ -108,6 +127,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "CAPS",
         cells: (10, 12),
         goes: 5,
+        is_searched: false,
+        falls: true,
         text: |row, _| {
             row.session.map_or_else(String::new, |session| caps(session.cpus, session.memory))
         },
@@ -118,6 +139,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "LOAD",
         cells: (10, 11),
         goes: 2,
+        is_searched: false,
+        falls: true,
         text: |row, _| usage(row).map_or_else(String::new, load),
         style: |_, _| Style::Plain,
         order: |one, other| usage(other).cmp(&usage(one)),
@@ -126,6 +149,8 @@ pub(crate) static COLUMNS: &[Column] = &[
         title: "ACCESS",
         cells: (6, 6),
         goes: 0,
+        is_searched: false,
+        falls: false,
         text: |row, now| coarse_age(row.last_accessed, now.wall),
         style: |_, _| Style::Plain,
         order: |one, other| other.last_accessed.cmp(&one.last_accessed),
@@ -135,27 +160,90 @@ pub(crate) static COLUMNS: &[Column] = &[
 /// The column that the table is sorted by until somebody says otherwise: the newest access first.
 pub(crate) const ACCESS: usize = COLUMNS.len() - 1;
 
+/// The column of names.
+const NAME: usize = 1;
+
 /// Cells between two columns.
 const GAP: usize = 1;
 
+/// How many cells a name has before other columns stand beside it.
+const NAME_CELLS_FAIR: usize = 40;
+/// Columns that go later than this one do not make room for a name.
+const GOES_FOR_NAMES: u8 = 2;
+
+/// How many cells each column's longest text takes.
+pub(crate) type Needs = [usize; COLUMNS.len()];
+
+/// What these rows need. What changes by itself, as an age, has its room anyway.
+pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
+    std::array::from_fn(|at| {
+        let Column { title, text, cells: (least, most), .. } = &COLUMNS[at];
+        let widths = rows.iter().map(|row| cells(&printable(&text(row, now))));
+        let widest = widths.fold(0, usize::max);
+        // A column without text is as wide as its title and the sign of the order.
+        let least = if widest == 0 { (cells(title) + 1).min(*least) } else { *least };
+        widest.clamp(least, *most)
+    })
+}
+
 /// Which columns have room in so many cells, and how wide each is.
-pub(crate) fn fit(width: usize) -> Vec<(&'static Column, usize)> {
-    let mut shown: Vec<&'static Column> = COLUMNS.iter().collect();
-    let least = |shown: &[&Column]| shown.iter().map(|it| it.cells.0 + GAP).sum::<usize>();
-    while least(&shown) > width + GAP {
-        match shown.iter().map(|column| column.goes).max().filter(|goes| *goes > 0) {
-            Some(goes) => shown.retain(|column| column.goes != goes),
-            None => break,
+pub(crate) fn fit(width: usize, needs: &Needs) -> Vec<(&'static Column, usize)> {
+    let mut shown: Vec<usize> = (0..COLUMNS.len()).collect();
+    let least = |at: &usize, name: usize| match *at {
+        NAME => name,
+        at => COLUMNS[at].cells.0.min(needs[at]),
+    };
+    let total = |shown: &[usize], name| shown.iter().map(|at| least(at, name) + GAP).sum::<usize>();
+    let fair = needs[NAME].min(NAME_CELLS_FAIR);
+    for (name, spares) in [(fair, GOES_FOR_NAMES), (COLUMNS[NAME].cells.0, 0)] {
+        while total(&shown, name) > width + GAP {
+            match shown.iter().map(|at| COLUMNS[*at].goes).max().filter(|goes| *goes > spares) {
+                Some(goes) => shown.retain(|at| COLUMNS[*at].goes != goes),
+                None => break,
+            }
         }
     }
-    let mut left = (width + GAP).saturating_sub(least(&shown));
-    let mut fitted = Vec::new();
-    for column in shown {
-        let more = (column.cells.1 - column.cells.0).min(left);
+    let name = match total(&shown, fair) > width + GAP {
+        true => COLUMNS[NAME].cells.0,
+        false => fair,
+    };
+    let mut left = (width + GAP).saturating_sub(total(&shown, name));
+    let mut widths: Vec<usize> = shown.iter().map(|at| least(at, name)).collect();
+    // Names first, then the others from the left; a name takes what nobody needs.
+    let name = shown.iter().position(|at| *at == NAME).unwrap_or(0);
+    let rest = (0..shown.len()).filter(|place| *place != name);
+    let wanted = |place: usize| needs[shown[place]];
+    let last = (name, COLUMNS[NAME].cells.1);
+    let all = std::iter::once(name).chain(rest).map(|place| (place, wanted(place)));
+    for (place, most) in all.chain([last]) {
+        let more = most.saturating_sub(widths[place]).min(left);
         left -= more;
-        fitted.push((column, column.cells.0 + more));
+        widths[place] += more;
     }
-    fitted
+    shown.into_iter().map(|at| &COLUMNS[at]).zip(widths).collect()
+}
+
+/// Whether a row is one that a filter of these words in lower case shows: each stands in its name,
+/// its state or a column that is shown, or is the start of its id.
+pub(crate) fn is_found(
+    row: &SessionRow<'_>,
+    words: &[String],
+    shown: &[&Column],
+    now: Now,
+) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let mut text = format!("{} {}", row.name(), state_word(row.state));
+    for column in shown.iter().filter(|column| column.is_searched) {
+        text.push(' ');
+        text.push_str(&(column.text)(row, now));
+    }
+    let (text, id) = (text.to_lowercase(), row.key.id.to_string());
+    let is_id = |word: &str| word.len() >= FILTER_ID_CHARS_MIN && id.starts_with(word);
+    // The page of agents filters by an agent's whole id.
+    let agent = row.key.agent.as_ref().map_or("", |id| id.as_str());
+    words.iter().all(|word| text.contains(word) || is_id(word) || word == agent)
 }
 
 /// What is being done, for how long, and whether that is too long.

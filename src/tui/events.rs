@@ -14,6 +14,7 @@ use crate::base::uuid::Uuid;
 use crate::rpc::call::{Call, Id};
 use crate::rpc::session::{Pong, Session};
 use crate::status::line::EventLine;
+use crate::status::words::detail;
 
 impl Model {
     /// Something has happened outside.
@@ -69,17 +70,16 @@ impl Model {
         let id = event.session_id.and_then(|text| Uuid::parse(text).ok());
         let known = || Some(agent?.sessions.get(&id?)?.name.clone());
         let data = event.data::<Value>().unwrap_or_default();
-        let mut text = match (id, told.or_else(known)) {
-            (Some(id), Some(name)) => format!("{name:?} ({})", id.short()),
-            (Some(id), None) => id.short(),
-            (None, _) => String::new(),
+        let (name, id) = match (id, told.or_else(known)) {
+            (Some(id), Some(name)) => (format!("{name:?}"), format!("({})", id.short())),
+            (Some(id), None) => (id.short(), String::new()),
+            (None, _) => (String::new(), String::new()),
         };
-        // A session's own data is in its row.
-        if data.as_object().is_some_and(|fields| !fields.contains_key("uuid")) {
-            text = format!("{text} {data}");
-        }
+        // The id last: there may not be room for all.
+        let parts = [name, detail(&data), id];
+        let text = parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ");
         let at = Wall::parse_rfc3339(event.timestamp).unwrap_or(self.now.wall);
-        EventRow { at, host, kind: event.kind.to_owned(), text: text.trim().to_owned() }
+        EventRow { at, host, kind: event.kind.to_owned(), text }
     }
 
     fn answered(&mut self, request: ScreenRequestId, answer: Result<Value, String>) {
@@ -105,7 +105,7 @@ impl Model {
     fn finished(&mut self, request: ScreenRequestId, task: &Task, answer: Result<Value, String>) {
         let has_form = match &self.dialog {
             Some(Dialog::Form(form)) => form.stage == FormStage::Asking(request),
-            Some(Dialog::Confirm(_)) | None => false,
+            Some(Dialog::Confirm(_) | Dialog::Leave) | None => false,
         };
         match answer {
             Ok(value) => {

@@ -10,6 +10,7 @@ use super::messages::{Enrolled, ScreenRequestId};
 use super::ops::Target;
 use crate::fleet::registry::AgentId;
 use crate::rpc::call::{Call, CloneSession, Create, Edit};
+use crate::rpc::field::PortChoice;
 use crate::rpc::session::Session;
 use crate::rpc::values;
 
@@ -73,6 +74,8 @@ pub(crate) struct Field {
     pub(crate) value: FieldValue,
     /// What stood in it when the form opened.
     before: String,
+    /// Whether somebody was in it already: before that nothing in it is wrong.
+    pub(crate) is_touched: bool,
 }
 
 /// What stands in a field.
@@ -119,7 +122,7 @@ impl FieldName {
             FieldName::Agent | FieldName::Protocol => "← → or its first letter",
             FieldName::Name => "letters, digits, blanks, _ - .",
             FieldName::Command => "empty: the agent's default",
-            FieldName::Port => "a number, auto or none",
+            FieldName::Port => "a number or auto; empty: none",
             FieldName::Dns => "one host label; empty: none",
             FieldName::Memory => "as 512m or 4g; empty: the default",
             FieldName::Cpus => "as 1.5; empty: the default",
@@ -133,7 +136,7 @@ impl FieldName {
             FieldName::Agent => Ok(()),
             FieldName::Name => values::name(text).map(drop),
             FieldName::Command => values::command(text).map(drop),
-            FieldName::Port => values::port(text).map(drop),
+            FieldName::Port => port(text).map(drop),
             FieldName::Protocol => values::protocol(text).map(drop),
             FieldName::Dns => values::dns_name(text).map(drop),
             FieldName::Memory => values::memory(text).map(drop),
@@ -151,12 +154,17 @@ impl FieldName {
 
 impl Field {
     fn text(what: FieldName, text: &str) -> Field {
-        Field { what, value: FieldValue::Text(Input::new(text)), before: text.to_owned() }
+        Field {
+            what,
+            value: FieldValue::Text(Input::new(text)),
+            before: text.to_owned(),
+            is_touched: false,
+        }
     }
 
     fn choice(what: FieldName, options: Vec<String>, at: usize) -> Field {
         let before = options.get(at).cloned().unwrap_or_default();
-        Field { what, value: FieldValue::Choice { options, at }, before }
+        Field { what, value: FieldValue::Choice { options, at }, before, is_touched: false }
     }
 
     /// What stands in it.
@@ -203,8 +211,7 @@ impl Form {
             let at = agents.iter().position(|agent| Some(&agent.id) == on).unwrap_or(0);
             fields.push(Field::choice(FieldName::Agent, options, at));
         }
-        for (what, text) in
-            [(FieldName::Name, ""), (FieldName::Command, ""), (FieldName::Port, "none")]
+        for (what, text) in [(FieldName::Name, ""), (FieldName::Command, ""), (FieldName::Port, "")]
         {
             fields.push(Field::text(what, text));
         }
@@ -219,7 +226,7 @@ impl Form {
 
     /// Other settings of a session.
     pub(crate) fn edit(target: Target, session: &Session) -> Form {
-        let port = if session.port == 0 { "none".to_owned() } else { session.port.to_string() };
+        let port = if session.port == 0 { String::new() } else { session.port.to_string() };
         let number = |value: f64| if value > 0.0 { value.to_string() } else { String::new() };
         let protocol = protocols().iter().position(|name| name == session.protocol.as_str());
         let fields = vec![
@@ -259,8 +266,13 @@ impl Form {
         }
     }
 
+    /// What is wrong with a field, once somebody was in it.
+    pub(crate) fn shown_error(&self, field: &Field) -> Option<String> {
+        if field.is_touched { self.error(field) } else { None }
+    }
+
     /// What is wrong with a field.
-    pub(crate) fn error(&self, field: &Field) -> Option<String> {
+    fn error(&self, field: &Field) -> Option<String> {
         let text = field.shown();
         let is_default = text.is_empty() && field.what.has_default();
         match &self.kind {
@@ -279,6 +291,7 @@ impl Form {
             return FormResult::Nothing;
         }
         let count = self.fields.len();
+        self.fields[self.at].is_touched = true;
         match key {
             Key::Tab | Key::Down => self.at = (self.at + 1) % count,
             Key::BackTab | Key::Up => self.at = (self.at + count - 1) % count,
@@ -291,7 +304,7 @@ impl Form {
     fn submit(&mut self) -> FormResult {
         let wrong = (0..self.fields.len()).find(|at| self.error(&self.fields[*at]).is_some());
         if let Some(at) = wrong {
-            self.at = at;
+            (self.at, self.fields[at].is_touched) = (at, true);
             return FormResult::Nothing;
         }
         match self.call() {
@@ -331,7 +344,7 @@ impl Form {
         let given = |what| Some(self.text_of(what)).filter(|text| !text.is_empty());
         Ok(Create {
             name: values::name(&self.text_of(FieldName::Name))?,
-            port: values::port(&self.text_of(FieldName::Port))?,
+            port: port(&self.text_of(FieldName::Port))?,
             protocol: values::protocol(&self.text_of(FieldName::Protocol))?,
             dns_name: values::dns_name(&self.text_of(FieldName::Dns))?,
             command: given(FieldName::Command).map(|text| values::command(&text)).transpose()?,
@@ -346,7 +359,7 @@ impl Form {
         Ok(Edit {
             id: target.id,
             name: self.changed(FieldName::Name, values::name)?,
-            port: self.changed(FieldName::Port, values::port)?,
+            port: self.changed(FieldName::Port, port)?,
             protocol: self.changed(FieldName::Protocol, values::protocol)?,
             dns_name: self.changed(FieldName::Dns, values::dns_name)?,
             command: self.changed(FieldName::Command, values::command)?,
@@ -376,6 +389,11 @@ impl Form {
     pub(crate) fn name(&self) -> String {
         self.text_of(FieldName::Name)
     }
+}
+
+/// A port as it is typed; none where nothing is.
+fn port(text: &str) -> Result<PortChoice, String> {
+    if text.is_empty() { Ok(PortChoice::None) } else { values::port(text) }
 }
 
 fn protocols() -> Vec<String> {

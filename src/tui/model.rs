@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::bindings::{Command, Need};
 use super::cluster::{Agent, Cluster};
-use super::columns::ACCESS;
+use super::columns::{ACCESS, Needs};
 use super::dialog::Dialog;
 use super::input::Input;
 use super::list::List;
@@ -106,6 +106,8 @@ pub struct Model {
     pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
     pub(crate) counts: SortedMap<SessionState, usize>,
+    /// How wide the columns of the table want to be.
+    pub(crate) needs: Needs,
     /// Directories that no agent owns.
     pub(crate) orphans: SortedMap<Uuid, SessionState>,
     pub dialog: Option<Dialog>,
@@ -117,6 +119,8 @@ pub struct Model {
     pub(crate) message_until: Mono,
     /// The events, the newest last.
     pub(crate) event_rows: VecDeque<EventRow>,
+    /// Whether all that runs ends with this program: then leaving is asked for.
+    pub ends_sessions: bool,
     /// How much was painted.
     pub(crate) painted: Painted,
     pub(super) actions: Vec<ScreenAction>,
@@ -153,16 +157,24 @@ impl Model {
             selected: None,
             agent: None,
             counts: SortedMap::new(),
+            needs: Needs::default(),
             orphans: SortedMap::new(),
             dialog: None,
             requests: OpenRequests::default(),
             messages: VecDeque::new(),
             message_until: Mono::ZERO,
             event_rows: VecDeque::new(),
+            ends_sessions: false,
             painted: Painted::default(),
             actions: Vec::new(),
             is_stale: true,
         }
+    }
+
+    /// How many sessions run, as far as is known.
+    pub(crate) fn running(&self) -> usize {
+        let all = self.cluster.agents.values().flat_map(|agent| agent.sessions.values());
+        all.filter(|session| session.running).count()
     }
 
     /// Whether what a key needs is there.
@@ -219,6 +231,7 @@ impl Model {
             host: agent.host().to_owned(),
             id: row.key.id,
             name: row.name().to_owned(),
+            has_name: row.session.is_some_and(|session| !session.name.is_empty()),
         })
     }
 
@@ -316,7 +329,7 @@ impl Model {
 }
 
 /// Whether a text has all of these words, which are in lower case.
-pub(super) fn matches(words: &[String], text: &str) -> bool {
+fn matches(words: &[String], text: &str) -> bool {
     let text = text.to_lowercase();
     words.iter().all(|word| text.contains(word))
 }

@@ -16,6 +16,15 @@ pub struct Target {
     pub(crate) host: String,
     pub(crate) id: Uuid,
     pub name: String,
+    /// Whether it has a name of its own.
+    pub(crate) has_name: bool,
+}
+
+impl Target {
+    /// What proves that it is meant: its name, or the start of its id if it has none.
+    pub(crate) fn proof(&self) -> String {
+        if self.has_name { self.name.clone() } else { self.id.short() }
+    }
 }
 
 /// An operation under way.

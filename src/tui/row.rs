@@ -63,15 +63,8 @@ impl SessionRow<'_> {
         }
     }
 
-    /// All that a filter looks at.
-    pub(crate) fn haystack(&self) -> String {
-        let (dns, image) = self
-            .session
-            .map_or(("", ""), |session| (session.dns_name.as_str(), session.image.as_str()));
-        let agent = self.key.agent.as_ref().map_or("", |id| id.as_str());
-        let (name, host, state) = (self.name(), self.host(), state_word(self.state));
-        let port = self.session.map_or(0, |session| session.port);
-        format!("{name} {} {agent} {host} {dns} {image} {port} {state}", self.key.id)
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.state, SessionState::Running | SessionState::Attached)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which lines each page has, which of them are in view, and which is selected.
 
-use super::columns::COLUMNS;
-use super::model::{Model, Order, matches};
+use super::columns::{COLUMNS, fit, is_found, needs};
+use super::model::{Model, Order};
 use super::page::Page;
 use super::row::{SessionKey, SessionRow, TableLine};
 use super::view;
@@ -37,12 +37,14 @@ impl Model {
         let state = if is_sure { SessionState::Orphan } else { SessionState::Unknown };
         self.orphans = orphans.into_iter().map(|home| (home.id, state)).collect();
         let mut rows = self.all_rows();
+        let needs = needs(&rows, self.now);
         let mut counts = SortedMap::new();
         for row in &rows {
             *counts.or_insert_with(row.state, Default::default) += 1;
         }
         let words = self.filter_words(Page::Sessions);
-        rows.retain(|row| words.is_empty() || matches(&words, &row.haystack()));
+        let shown: Vec<_> = fit(self.size.0, &needs).into_iter().map(|(it, _)| it).collect();
+        rows.retain(|row| is_found(row, &words, &shown, self.now));
         let Order { column, is_inverted, is_grouped } = self.order;
         let order = COLUMNS[column].order;
         rows.sort_by(|one, other| {
@@ -55,7 +57,7 @@ impl Model {
         });
         let keys: Vec<SessionKey> = rows.into_iter().map(|row| row.key).collect();
         self.items = if is_grouped { grouped(keys) } else { plain(keys) };
-        self.counts = counts;
+        (self.counts, self.needs) = (counts, needs);
         self.follow_selected();
     }
 

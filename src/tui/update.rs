@@ -5,7 +5,7 @@
 
 use super::bindings::{Command, meaning};
 use super::columns::COLUMNS;
-use super::dialog::{Confirm, Dialog};
+use super::dialog::{Answer, Confirm, Dialog, yes_no};
 use super::form::{Form, FormResult, FormStage};
 use super::input::Input;
 use super::keys::Key;
@@ -38,6 +38,7 @@ impl Model {
         match self.dialog.take() {
             Some(Dialog::Confirm(confirm)) => self.confirm_key(*confirm, key),
             Some(Dialog::Form(form)) => self.form_key(form, key),
+            Some(Dialog::Leave) => self.leave_key(key),
             None if self.is_typing => self.filter_key(key),
             None => self.page_key(key),
         }
@@ -46,6 +47,8 @@ impl Model {
     /// The terminal has another size now.
     pub fn resized(&mut self, now: Now, size: (usize, usize)) -> Vec<ScreenAction> {
         (self.now, self.size) = (now, size);
+        // A filter looks at the columns that are shown.
+        self.is_stale = true;
         self.actions.push(ScreenAction::Repaint);
         self.end_update()
     }
@@ -81,12 +84,27 @@ impl Model {
         self.actions.push(ScreenAction::Ask { request, agent: agent.clone(), call });
     }
 
-    fn confirm_key(&mut self, confirm: Confirm, key: &Key) {
-        match key {
-            Key::Char('y' | 'Y') => self.start(&confirm.target, confirm.call),
-            Key::Char('n' | 'N' | 'q' | 'Q') | Key::Esc | Key::Ctrl('c') => {}
-            // Anything else is no answer.
-            _ => self.dialog = Some(Dialog::Confirm(Box::new(confirm))),
+    fn confirm_key(&mut self, mut confirm: Confirm, key: &Key) {
+        match confirm.key(key) {
+            Answer::Yes => self.start(&confirm.target, confirm.call),
+            Answer::No => {}
+            Answer::Open => self.dialog = Some(Dialog::Confirm(Box::new(confirm))),
+        }
+    }
+
+    /// Leaves, unless sessions that run end with this: then it is asked for first.
+    fn quit(&mut self) {
+        match self.ends_sessions && self.running() > 0 {
+            true => self.dialog = Some(Dialog::Leave),
+            false => self.actions.push(ScreenAction::Quit),
+        }
+    }
+
+    fn leave_key(&mut self, key: &Key) {
+        match yes_no(key) {
+            Answer::Yes => self.actions.push(ScreenAction::Quit),
+            Answer::No => {}
+            Answer::Open => self.dialog = Some(Dialog::Leave),
         }
     }
 
@@ -173,7 +191,7 @@ impl Model {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Quit => self.actions.push(ScreenAction::Quit),
+            Command::Quit => self.quit(),
             Command::Redraw => self.actions.push(ScreenAction::Repaint),
             Command::Help => self.go(Page::Help),
             Command::Settings => self.settings(),

@@ -14,10 +14,10 @@ fn named(number: usize) -> Id {
 
 #[test]
 fn a_dialog_holds_its_session_while_the_list_moves() {
-    for (keys, call) in [
-        ("d", Call::Delete(named(2))),
-        ("K", Call::Kill(named(2))),
-        ("o", Call::Override(named(2))),
+    for (keys, answer, call) in [
+        ("d", "parser rewrite\r", Call::Delete(named(2))),
+        ("K", "y", Call::Kill(named(2))),
+        ("o", "y", Call::Override(named(2))),
     ] {
         let mut desk = Desk::furnished(80, 24);
         desk.selects("parser rewrite");
@@ -30,7 +30,7 @@ fn a_dialog_holds_its_session_while_the_list_moves() {
         desk.event(1, "container.deleted", Some(1), &json!(null));
         desk.event(1, "container.deleted", Some(2), &json!(null));
         desk.shows(&format!("session \"parser rewrite\" ({})", &id(2)[..8]));
-        desk.types("y");
+        desk.types(answer);
         let (_, agent, asked) = desk.asked();
         assert_eq!((agent, asked), (agent_id(1), call));
     }
@@ -41,24 +41,63 @@ fn only_yes_is_yes() {
     let mut desk = Desk::furnished(80, 24);
     desk.selects("notes");
     for answer in ["n", "N", "\x1b", "q", "\x03"] {
-        desk.types("d");
-        desk.shows("Delete session \"notes\"");
+        desk.types("K");
+        desk.shows("Kill session \"notes\"");
         desk.types(answer);
-        desk.hides("Delete session");
+        desk.hides("Kill session");
         assert_eq!(desk.actions, [], "{answer:?}");
     }
-    desk.types("d\r \tx");
+    desk.types("K\r \tx");
     desk.presses(&Key::Paste("y".to_owned()));
-    desk.shows("Delete session \"notes\"");
+    desk.shows("Kill session \"notes\"");
     assert_eq!(desk.actions, []);
     desk.types("Y");
+    assert_eq!(desk.asked().2, Call::Kill(named(3)));
+}
+
+#[test]
+fn what_is_removed_for_good_is_named() {
+    let mut desk = Desk::furnished(80, 24);
+    desk.selects("notes");
+    desk.types("dy\rnote\r");
+    desk.shows("Delete session \"notes\"");
+    assert_eq!(desk.actions, [], "neither y nor another name is its name");
+    desk.types("\x1b");
+    desk.hides("Delete session");
+    desk.types("dnotes\r");
     assert_eq!(desk.asked().2, Call::Delete(named(3)));
+    // One without a name is named by its id.
+    desk.selects("(no name)");
+    desk.types("d");
+    desk.shows(&format!("Type {} and press Enter", &id(6)[..8]));
+    desk.types(&format!("{}\r", &id(6)[..8]));
+    assert_eq!(desk.asked().2, Call::Delete(named(6)));
+}
+
+#[test]
+fn leaving_asks_where_sessions_end_with_it() {
+    let mut desk = Desk::furnished(80, 24);
+    desk.model.ends_sessions = true;
+    for answer in ["n", "\x1b"] {
+        desk.types("q");
+        desk.shows("Leave and end the 5 sessions that run?");
+        desk.types(answer);
+        assert_eq!(desk.actions, []);
+    }
+    desk.types("qy");
+    assert_eq!(desk.actions, [ScreenAction::Quit]);
+    let mut desk = Desk::new(80, 24);
+    desk.model.ends_sessions = true;
+    desk.types("q");
+    assert_eq!(desk.actions, [ScreenAction::Quit], "nothing runs");
 }
 
 #[test]
 fn a_form_is_checked_with_every_key() {
     let mut desk = Desk::furnished(120, 40);
     desk.types("n");
+    desk.hides("must not be empty");
+    desk.types("\r");
     desk.shows("name must not be empty");
     desk.types("a");
     desk.hides("must not be empty");
@@ -67,6 +106,8 @@ fn a_form_is_checked_with_every_key() {
     desk.types("\r");
     assert_eq!(desk.actions, [], "nothing wrong is asked for");
     desk.types("\x7fb\t");
+    // Nothing stands in the port's field that a number would be typed behind.
+    desk.hides("none8");
     for (bad, good, sentence) in [
         ("", "sh", ""),
         ("70000", "8080", "port \"70000\" must be"),
@@ -140,7 +181,7 @@ fn an_agent_is_chosen_and_an_edit_says_only_what_changes() {
     desk.shows("nothing is changed");
     desk.types("\t\t");
     desk.presses(&Key::Ctrl('u'));
-    desk.types("none\r");
+    desk.types("\r");
     let (request, agent, call) = desk.asked();
     let expected = json!({ "id": id(5), "port": 0 });
     assert_eq!(agent, agent_id(1));

@@ -90,6 +90,32 @@ fn without_a_hub_agents_are_asked_and_the_silent_ones_rarely() {
 }
 
 #[test]
+fn nobody_says_that_there_are_no_sessions_while_nobody_was_heard() {
+    let mut desk = Desk::alone(1);
+    desk.hides("No sessions yet");
+    desk.shows("host-1: is being asked");
+    let away = "cannot connect to host-1:222: connection refused";
+    answer_lists(&mut desk, |_| Err(away));
+    desk.hides("No sessions yet");
+    desk.shows(&format!("host-1: {away}"));
+    desk.types("\x1b[15~");
+    answer_lists(&mut desk, |_| Ok(json!([])));
+    desk.shows("No sessions yet. N makes one.");
+}
+
+#[test]
+fn both_pages_tell_the_same_age_of_news() {
+    let mut desk = Desk::furnished(80, 24);
+    desk.event(1, "agent.heartbeat", None, &json!({ "sessions": 6 }));
+    desk.tick(17);
+    desk.event(1, "hub.lost", None, &json!({ "error": "it was reset" }));
+    desk.shows("? 17s");
+    desk.types("a");
+    desk.shows("17s");
+    desk.hides("now   it was reset");
+}
+
+#[test]
 fn silent_agents_are_asked_ever_more_rarely() {
     let mut desk = Desk::alone(1);
     let mut asked = Vec::new();

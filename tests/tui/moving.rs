@@ -9,7 +9,7 @@ use convocate::tui::paint::Painter;
 use convocate::tui::view;
 use serde_json::json;
 
-use crate::desk::{COLOUR, Desk, agent_id, session, snapshot};
+use crate::desk::{COLOUR, Desk, agent_id, id, session, snapshot};
 
 #[test]
 fn the_selection_follows_its_session() {
@@ -74,6 +74,37 @@ fn a_filter_is_typed_kept_and_taken_away() {
     desk.hides("host-3");
     desk.types("\r\r");
     assert_eq!((desk.model.page, desk.model.items.len()), (Page::Sessions, 2));
+}
+
+#[test]
+fn a_filter_shows_only_what_is_seen_to_have_its_words() {
+    let mut desk = Desk::new(80, 24);
+    let sessions: Vec<_> = (1..=40).map(|at| session(at, &format!("task {at}"), 9)).collect();
+    let agent = json!({ "id": agent_id(1).as_str(), "state": "connected", "sessions": sessions });
+    desk.news(Message::HubFound);
+    let line = json!({ "snapshot": { "seq": 1, "agents": [agent] } }).to_string();
+    desk.news(Message::HubLine(line.into_bytes()));
+    desk.types("/task 29");
+    assert_eq!(desk.model.items.len(), 1, "parts of ids are not looked at");
+    desk.types("\x15convocate:0.1.0");
+    assert_eq!(desk.model.items.len(), 0, "no column of images is shown at this width");
+    desk.types("\x15");
+    desk.types(&id(29)[..4]);
+    assert_eq!(desk.model.items.len(), 1, "the start of an id is typed for that session");
+    let actions = desk.model.resized(desk.now(), (200, 24));
+    desk.actions.extend(actions);
+    desk.types("\x15convocate:0.1.0");
+    assert_eq!(desk.model.items.len(), 40);
+}
+
+#[test]
+fn the_sign_of_the_order_points_to_the_greatest() {
+    let mut desk = Desk::furnished(80, 24);
+    desk.shows("ACCESS");
+    desk.types(">>");
+    desk.shows("NAME▲");
+    desk.types("i");
+    desk.shows("NAME▼");
 }
 
 #[test]

@@ -3,15 +3,18 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::exit::Exit;
+use crate::fleet::run::load;
 use crate::io::clock::Clock;
 use crate::paths::Paths;
 use crate::status::run::Feed;
 use crate::status::snapshot::Snapshot;
+use crate::status::words::detail;
 
 const SINCE: Flag = Flag::value(
     "since",
@@ -25,11 +28,13 @@ pub(crate) const EVENTS: Command = Command {
     operands: &[],
     flags: &[SINCE, JSON, ROOT],
     help: "\
-Without --since, shows events from now on. --json prints the hub's own lines,
-{\"seq\":N,\"event\":{…}}: remember the last N, and --since N continues after it.
-EPOCH:SEQ is an agent's own numbering, as in its events. A time is by the agents'
-clocks; 90s, 10m, 2h and 3d count back from now. The hub keeps the last few thousand
-events and reports older ones as missed. Heartbeats are in --json only.
+Without --since, shows events from now on, a line each: the time (UTC), the agent's host,
+what happened, the session with the start of its id, and what else is known. --json
+prints the hub's own lines, {\"seq\":N,\"event\":{…}}: remember the last N, and
+--since N continues after it. EPOCH:SEQ is an agent's own numbering, as in its events.
+A time is by the agents' clocks; 90s, 10m, 2h and 3d count back from now. The hub keeps
+the last few thousand events and reports older ones as missed. Heartbeats are in --json
+only.
 Runs until it is interrupted, and reconnects to a hub that restarts.
 ",
     run: events,
@@ -73,6 +78,16 @@ struct Reader<'a, 'b> {
     /// While earlier events are asked for: the newest that the snapshot covers. Events that the hub
     /// sends meanwhile are newer, and come again after those that were asked for.
     asked: Option<u64>,
+    names: Names,
+}
+
+/// What people call the agents and sessions of the events.
+#[derive(Default)]
+struct Names {
+    /// By the agent's id.
+    hosts: SortedMap<String, String>,
+    /// By the session's id.
+    sessions: SortedMap<String, String>,
 }
 
 fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -80,7 +95,9 @@ fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let now = Clock::new().wall();
     let since = parsed.value(&SINCE).map_or(Ok(Since::Now), |text| Since::parse(text, now));
     let since = since.map_err(Failure::Usage)?;
-    let mut reader = Reader { out, is_json: parsed.has(&JSON), since, at: None, asked: None };
+    let names = Names::of_registry(&paths);
+    let is_json = parsed.has(&JSON);
+    let mut reader = Reader { out, is_json, since, at: None, asked: None, names };
     let mut feed = Feed::open(&paths).map_err(Failure::Failed)?.ok_or_else(|| no_hub(&paths))?;
     loop {
         reader.follow(&mut feed)?;
@@ -110,6 +127,7 @@ impl Reader<'_, '_> {
             match Snapshot::parse_if_any(line) {
                 // Another snapshot means that this program read too slowly.
                 Some(snapshot) => {
+                    self.names.learn(&snapshot);
                     if !self.catch_up(feed, snapshot.seq) {
                         return Ok(());
                     }
@@ -152,6 +170,7 @@ impl Reader<'_, '_> {
             };
         }
         let Some(event) = event else { return Ok(()) };
+        self.names.learn_from(&event);
         let is_heartbeat = event["type"] == "agent.heartbeat";
         if self.asked.is_some_and(|newest| is_heartbeat || seq > newest) {
             return Ok(());
@@ -167,7 +186,7 @@ impl Reader<'_, '_> {
         match self.is_json {
             true => self.out.json(&serde_json::json!({ "seq": seq, "event": event })),
             false if is_heartbeat => Ok(()),
-            false => self.out.text(&sentence(&event)),
+            false => self.out.text(&self.names.sentence(&event)),
         }
     }
 }
@@ -227,20 +246,52 @@ impl Since {
     }
 }
 
-fn sentence(event: &Value) -> String {
-    let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
-    let session = event["session_id"].as_str().map_or("-", |id| id.get(..8).unwrap_or(id));
-    let data = &event["data"];
-    let detail = match data {
-        Value::Object(fields) if fields.contains_key("uuid") => format!("{}", data["name"]),
-        Value::Object(fields) => {
-            let known = fields.iter().filter(|(_, value)| !value.is_null());
-            known.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+impl Names {
+    /// The hosts that the registry knows. Events are shown without it, too.
+    fn of_registry(paths: &Paths) -> Names {
+        let agents = load(paths).map(|registry| registry.agents).unwrap_or_default();
+        let hosts = agents.iter().map(|agent| (agent.id.to_string(), agent.host())).collect();
+        Names { hosts, sessions: SortedMap::new() }
+    }
+
+    fn learn(&mut self, snapshot: &Snapshot) {
+        for session in snapshot.agents.iter().flat_map(|agent| &agent.sessions) {
+            self.sessions.insert(session.uuid.to_string(), session.name.clone());
         }
-        _ => String::new(),
-    };
-    let (time, agent, kind) = (text("timestamp"), text("agent_id"), text("type"));
-    format!("{time}  {agent:12}  {kind:18}  {session:8}  {detail}").trim_end().to_owned()
+    }
+
+    /// Created, started and edited sessions say their names; a deleted one keeps its last one.
+    fn learn_from(&mut self, event: &Value) {
+        if let (Some(id), Some(name)) =
+            (event["session_id"].as_str(), event["data"]["name"].as_str())
+        {
+            self.sessions.insert(id.to_owned(), name.to_owned());
+        }
+    }
+
+    fn sentence(&self, event: &Value) -> String {
+        let text = |name: &str| event[name].as_str().unwrap_or("-");
+        let session = event["session_id"].as_str().map_or_else(String::new, |id| {
+            let short = id.get(..8).unwrap_or(id);
+            match self.sessions.get(id).filter(|name| !name.is_empty()) {
+                Some(name) => format!("{name:?} ({short})"),
+                None => short.to_owned(),
+            }
+        });
+        let agent = text("agent_id");
+        let host = self.hosts.get(agent).map_or(agent, String::as_str);
+        let time = moment(text("timestamp"));
+        let detail = detail(&event["data"]);
+        let line = format!("{time}  {host:14}  {:17}  {session}  {detail}", text("type"));
+        line.trim_end().to_owned()
+    }
+}
+
+/// A time as people read it: `2026-01-02 03:04:05`, UTC as everything is.
+fn moment(text: &str) -> String {
+    let Some(at) = Wall::parse_rfc3339(text) else { return text.to_owned() };
+    let (year, month, day, hour, minute, second) = at.civil();
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]
@@ -292,9 +343,17 @@ mod tests {
             "session_id": "01234567-89ab-4def-8123-456789abcdef",
             "timestamp": "2026-01-02T03:04:05Z", "data": { "cause": "exit", "exit_code": null },
         });
-        assert_eq!(
-            sentence(&event),
-            "2026-01-02T03:04:05Z  abcdefghjkmn  container.stopped   01234567  cause=\"exit\""
-        );
+        let mut names = Names::default();
+        names.hosts.insert("abcdefghjkmn".to_owned(), "web-1".to_owned());
+        let line = "2026-01-02 03:04:05  web-1           container.stopped  01234567  exit";
+        assert_eq!(names.sentence(&event), line);
+        // Whoever told the session's name told it for the events that do not.
+        let created = json!({
+            "type": "container.created", "session_id": "01234567-89ab-4def-8123-456789abcdef",
+            "data": { "uuid": "01234567-89ab-4def-8123-456789abcdef", "name": "a\u{1b}b" },
+        });
+        names.learn_from(&created);
+        let named = names.sentence(&event);
+        assert!(named.contains("\"a\\u{1b}b\" (01234567)  exit"), "{named}");
     }
 }

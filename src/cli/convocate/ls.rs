@@ -25,10 +25,11 @@ pub(crate) const LS: Command = Command {
     operands: &[],
     flags: &[AGENT, JSON, ROOT],
     help: "\
-The first column is the state: - stopped, L locked by an operation that was cut
-short, R running, C running with a terminal attached, O a directory on this host
-that no agent owns, ? its agent does not answer. Standard error names the agents that
-do not answer; where a status hub runs, ls shows their last known state, with its age.
+The first column is the state: - stopped, R running, C running with a terminal attached,
+L locked by an operation that was cut short (LR and LC: it runs all the same), O a
+directory on this host that no agent owns, ? its agent does not answer. Standard error
+names the agents that do not answer; where a status hub runs, ls shows their last known
+state, with its age.
 The exit status is 0 if at least one agent has answered.
 ",
     run: ls,
@@ -99,7 +100,7 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
 fn state(row: &ListingRow, now: Wall) -> String {
     match row.last_news {
         Some(then) => format!("{} {}", row.state.sign(), age(now.since(then))),
-        None => row.state.sign().to_string(),
+        None => row.state.signs(row.session.as_ref()),
     }
 }
 

@@ -21,5 +21,5 @@ runs, else the screen asks the agents every few seconds.
 };
 
 fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    screen::run(&root_paths(parsed)?, parsed.value(&ROOT), &[], out)
+    screen::run(&root_paths(parsed)?, parsed.value(&ROOT), None, out)
 }

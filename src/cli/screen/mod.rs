@@ -38,11 +38,11 @@ const HUB: Key = Key::from_bits(u64::MAX - 3);
 const ATTACH: Key = Key::from_bits(u64::MAX - 4);
 
 /// Shows the screen until the person leaves. `root` is passed on to `attach`;
-/// `greetings` are the first messages.
+/// `demo` are the first messages of a demo, whose sessions end with the screen.
 pub(crate) fn run(
     paths: &Paths,
     root: Option<&str>,
-    greetings: &[String],
+    demo: Option<&[String]>,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     out.flush()?;
@@ -54,7 +54,10 @@ pub(crate) fn run(
     let terminal = Terminal::open().map_err(unfit)?;
     let runner = Runner::open(paths).map_err(Failure::Failed)?;
     let mut driver = ScreenDriver::new(terminal, runner, paths, root);
-    greetings.iter().for_each(|greeting| driver.model.log(greeting.clone(), false));
+    if let Some(greetings) = demo {
+        greetings.iter().for_each(|greeting| driver.model.log(greeting.clone(), false));
+        driver.model.ends_sessions = true;
+    }
     driver.run().map_err(|error| Failure::Failed(format!("the screen failed: {error}")))
 }
 

@@ -104,7 +104,12 @@ fn or_dash(text: &str) -> String {
 }
 
 fn news(agent: &Agent, now: Now) -> String {
-    agent.last_news.map_or_else(|| "never".to_owned(), |then| coarse_age(then, now.wall))
+    match (agent.last_news, &agent.reach) {
+        (None, _) => "never".to_owned(),
+        (Some(then), Reach::Here) => coarse_age(then, now.wall),
+        // To the second, as behind the state of its sessions.
+        (Some(then), Reach::Awaited | Reach::Away(_)) => age(now.wall.since(then)),
+    }
 }
 
 /// Days until the agent's certificate ends, if it tells.

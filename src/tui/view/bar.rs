@@ -79,7 +79,10 @@ fn busy(model: &Model) -> String {
 /// The keys that mean something now.
 pub(crate) fn keys(grid: &mut Grid, area: Area, model: &Model) {
     let fixed: &[(&str, &str)] = match &model.dialog {
-        Some(Dialog::Confirm(_)) => &[("Y", "yes"), ("N", "no")],
+        Some(Dialog::Confirm(confirm)) if confirm.proof.is_some() => {
+            &[("Enter", "do it"), ("Esc", "leave it as it is")]
+        }
+        Some(Dialog::Confirm(_) | Dialog::Leave) => &[("Y", "yes"), ("N", "no")],
         Some(Dialog::Form(form)) => match form.stage {
             FormStage::Typing(_) => &[("Enter", "do it"), ("Tab", "next field"), ("Esc", "leave")],
             FormStage::Asking(_) => &[("Esc", "leave it to go on")],

@@ -24,25 +24,48 @@ pub(crate) fn draw(grid: &mut Grid, body: Area, dialog: &Dialog, model: &Model) 
     match dialog {
         Dialog::Confirm(confirm) => question(grid, body, confirm),
         Dialog::Form(form) => fields(grid, body, form, model),
+        Dialog::Leave => leave(grid, body, model),
     }
 }
 
 fn question(grid: &mut Grid, body: Area, confirm: &Confirm) {
+    let line = asked(grid, body, confirm.verb, &confirm.question(), confirm.consequence);
+    let Some((wanted, typed)) = &confirm.proof else { return yes_or_no(grid, line) };
+    let what = if confirm.target.has_name { "its name" } else { wanted };
+    let end = grid.text(line, &format!("Type {what} and press Enter: "), Style::Bad);
+    input(grid, line.indented(end - line.col), typed, true);
+}
+
+fn leave(grid: &mut Grid, body: Area, model: &Model) {
+    let count = model.running();
+    let question = match count {
+        1 => "Leave and end the session that runs?".to_owned(),
+        _ => format!("Leave and end the {count} sessions that run?"),
+    };
+    let consequence = "This is the demo: all sessions and their homes are removed with it.";
+    let line = asked(grid, body, "Leave", &question, consequence);
+    yes_or_no(grid, line);
+}
+
+/// Draws a question, and gives the line for the answer.
+fn asked(grid: &mut Grid, body: Area, title: &str, question: &str, consequence: &str) -> Area {
     let cols = body.cols.min(COLS_MAX);
     let width = cols.saturating_sub(4);
-    let mut lines = Vec::new();
-    lines.extend(wrap(&printable(&confirm.question()), width));
+    let mut lines = wrap(&printable(question), width);
     let asked = lines.len();
     lines.push(String::new());
-    lines.extend(wrap(confirm.consequence, width));
-    let inside = grid.frame(body.middle(cols, lines.len() + 4), confirm.verb);
+    lines.extend(wrap(consequence, width));
+    let inside = grid.frame(body.middle(cols, lines.len() + 4), title);
     for (at, line) in lines.iter().enumerate() {
         let style = if at < asked { Style::Strong } else { Style::Plain };
         grid.text(inside.line(at), line, style);
     }
-    let end = grid.text(inside.line(lines.len() + 1), "Y yes   ", Style::Bad);
-    let rest = inside.line(lines.len() + 1).indented(end - inside.col);
-    grid.text(rest, "N no", Style::Key);
+    inside.line(lines.len() + 1)
+}
+
+fn yes_or_no(grid: &mut Grid, line: Area) {
+    let end = grid.text(line, "Y yes   ", Style::Bad);
+    grid.text(line.indented(end - line.col), "N no", Style::Key);
 }
 
 fn fields(grid: &mut Grid, body: Area, form: &Form, model: &Model) {
@@ -65,9 +88,15 @@ fn foot(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
     match &form.stage {
         FormStage::Typing(None) => {
             // Next to the field there may not be room for all of it.
-            let error = form.fields.get(form.at).and_then(|field| form.error(field));
-            let lines = error.map_or_else(Vec::new, |error| wrap(&printable(&error), width));
-            (lines, Style::Bad)
+            let field = form.fields.get(form.at);
+            let error = field.and_then(|field| form.shown_error(field));
+            let hint = field.map(|field| field.what.hint());
+            let room = width.saturating_sub(LABEL_CELLS + FIELD_CELLS + 1);
+            match (error, hint.filter(|hint| cells(hint) > room)) {
+                (Some(error), _) => (wrap(&printable(&error), width), Style::Bad),
+                (None, Some(hint)) => (wrap(hint, width), Style::Dim),
+                (None, None) => (Vec::new(), Style::Dim),
+            }
         }
         FormStage::Typing(Some(error)) => (wrap(&printable(error), width), Style::Bad),
         FormStage::Asking(_) => {
@@ -88,11 +117,15 @@ fn field_line(grid: &mut Grid, line: Area, form: &Form, field: &Field, is_here: 
         FieldValue::Choice { .. } => choice(grid, place, field, is_here),
     }
     let behind = line.indented(LABEL_CELLS + FIELD_CELLS + 1);
-    match form.error(field) {
+    match form.shown_error(field) {
+        // The sentence of the field that is typed in stands below the fields, whole.
+        Some(_) if is_here => {
+            grid.text(behind, "see below", Style::Bad);
+        }
         Some(error) => {
             grid.text(behind, &error, Style::Bad);
         }
-        None if is_here => {
+        None if is_here && cells(field.what.hint()) <= behind.cols => {
             grid.text(behind, field.what.hint(), Style::Dim);
         }
         None => {}

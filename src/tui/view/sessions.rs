@@ -8,6 +8,7 @@ use super::super::page::Page;
 use super::super::row::{SessionRow, TableLine, state_word};
 use super::{Layout, mark, window};
 use crate::base::text::{cells, printable, wrap};
+use crate::fleet::listing::SessionState;
 use crate::fleet::registry::AgentId;
 
 /// What to run where there is no agent.
@@ -30,15 +31,10 @@ pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
     if model.cluster.agents.is_empty() && model.items.is_empty() {
         return nothing(grid, layout.body, model);
     }
-    let columns = fit(layout.head.cols);
+    let columns = fit(layout.head.cols, &model.needs);
     titles(grid, layout.head, model, &columns);
     if model.items.is_empty() {
-        let text = match model.filter(Page::Sessions).is_empty() {
-            true => "No sessions yet. N makes one.",
-            false => "No session has these words. Esc takes the filter away.",
-        };
-        grid.text(layout.body.line(1).indented(2), text, Style::Plain);
-        return;
+        return no_rows(grid, layout.body, model);
     }
     let list = model.list(Page::Sessions);
     for (at, line) in window(list, layout.body, model.items.len()) {
@@ -66,9 +62,33 @@ fn nothing(grid: &mut Grid, body: Area, model: &Model) {
     }
 }
 
+/// Why there is no row: nobody has made a session, or nobody tells of any.
+fn no_rows(grid: &mut Grid, body: Area, model: &Model) {
+    let away = model.cluster.agents.values().filter(|agent| agent.reach != Reach::Here);
+    let mut lines = Vec::new();
+    if !model.filter(Page::Sessions).is_empty() {
+        lines.push("No session has these words. Esc takes the filter away.".to_owned());
+    } else if model.cluster.reachable().0 > 0 {
+        lines.push("No sessions yet. N makes one.".to_owned());
+    } else {
+        lines.push("No session is known, because no agent has answered yet.".to_owned());
+    }
+    lines.extend(away.map(|agent| match &agent.reach {
+        Reach::Away(why) => format!("{}: {why}", agent.host()),
+        Reach::Awaited | Reach::Here => format!("{}: is being asked", agent.host()),
+    }));
+    let width = body.cols.saturating_sub(4);
+    let lines = lines.iter().flat_map(|line| wrap(&printable(line), width));
+    for (at, line) in lines.enumerate() {
+        let style = if at == 0 { Style::Plain } else { Style::Warn };
+        grid.text(body.line(at + 1).indented(2), &line, style);
+    }
+}
+
 fn titles(grid: &mut Grid, head: Area, model: &Model, columns: &[(&'static Column, usize)]) {
-    let sorted = COLUMNS[model.order.column].title;
-    let sign = if model.order.is_inverted { "▲" } else { "▼" };
+    let Column { title: sorted, falls, .. } = COLUMNS[model.order.column];
+    // The sign points to the greatest value.
+    let sign = if model.order.is_inverted == falls { "▲" } else { "▼" };
     let mut at = head;
     for (column, width) in columns {
         let cell = Area { cols: *width, ..at };
@@ -91,7 +111,11 @@ fn cells_of_row(
     let mut at = line;
     for (column, width) in columns {
         let cell = Area { cols: (*width).min(at.cols), ..at };
-        grid.text(cell, &(column.text)(row, model.now), (column.style)(row, model.now));
+        let style = match (column.style)(row, model.now) {
+            Style::Plain if row.state == SessionState::Stopped => Style::Dim,
+            style => style,
+        };
+        grid.text(cell, &(column.text)(row, model.now), style);
         at = at.indented(width + 1);
     }
 }

@@ -35,13 +35,22 @@ pub(crate) fn draw(grid: &mut Grid, layout: &Layout, model: &Model) {
 /// The lines of the page that is shown, if it is one of text.
 pub(crate) fn text_lines(model: &Model) -> Vec<Line> {
     match model.page {
-        Page::Help => help(),
+        Page::Help => help(model.size.0.saturating_sub(2)),
         Page::Settings => settings(model),
         _ => Vec::new(),
     }
 }
 
-fn help() -> Vec<Line> {
+/// A key or a sign and what it is, wrapped beside it.
+fn entry(lines: &mut Vec<Line>, name: &str, text: &str, width: usize) {
+    const NAME_CELLS: usize = 7;
+    for (at, part) in wrap(text, width.saturating_sub(NAME_CELLS)).iter().enumerate() {
+        let name = if at == 0 { name } else { "" };
+        lines.push((Style::Plain, format!("{name:<NAME_CELLS$}{part}")));
+    }
+}
+
+fn help(width: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     for (place, title) in [
         (Place::Sessions, "With the selected session, on the page of sessions"),
@@ -52,7 +61,7 @@ fn help() -> Vec<Line> {
     ] {
         lines.push((Style::Head, title.to_owned()));
         for binding in BINDINGS.iter().filter(|binding| binding.place == place) {
-            lines.push((Style::Plain, format!("{:<7}{}", binding.shown, binding.help)));
+            entry(&mut lines, binding.shown, binding.help, width);
         }
         lines.push((Style::Plain, String::new()));
     }
@@ -61,11 +70,14 @@ fn help() -> Vec<Line> {
         ("-", "stopped"),
         ("R", "running, nobody attached"),
         ("C", "running, at least one terminal attached"),
-        ("L", "locked: an operation was in flight when its agent died; O clears it"),
+        (
+            "L",
+            "locked: an operation was in flight when its agent died; O clears it; LR, LC: it runs",
+        ),
         ("O", "orphan: a session's directory on this host that no agent owns"),
         ("?", "its agent cannot be reached now; behind it the age of the last news"),
     ] {
-        lines.push((Style::Plain, format!("{sign:<7}{text}")));
+        entry(&mut lines, sign, text, width);
     }
     lines
 }
@@ -265,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_help_has_every_key() {
-        let text: Vec<String> = help().into_iter().map(|(_, text)| text).collect();
+        let text: Vec<String> = help(200).into_iter().map(|(_, text)| text).collect();
         for binding in BINDINGS {
             let found = text
                 .iter()

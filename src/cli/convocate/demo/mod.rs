@@ -75,7 +75,7 @@ fn interactive(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Exit, Failure
     let selected = first_session(cluster)?;
     let greetings = greetings(cluster, &selected.session);
     let root = cluster.paths().root().to_string_lossy().into_owned();
-    screen::run(cluster.paths(), Some(&root), &greetings, out)
+    screen::run(cluster.paths(), Some(&root), Some(&greetings), out)
 }
 
 fn first_session(cluster: &Cluster) -> Result<Selected, Failure> {

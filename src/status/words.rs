@@ -1,0 +1,54 @@
+//! What an event says beyond its type, for people.
+
+use serde_json::Value;
+
+/// An event's data in words: `exit, status 137`. A session's own data and what is nested are left
+/// out: rows and pages show them.
+pub(crate) fn detail(data: &Value) -> String {
+    let Some(fields) = data.as_object().filter(|fields| !fields.contains_key("uuid")) else {
+        return String::new();
+    };
+    // Why comes first, however the fields stand.
+    let rank = |name: &str| match name {
+        "cause" | "error" => 0,
+        "exit_code" => 1,
+        _ => 2,
+    };
+    let mut known: Vec<_> = fields.iter().collect();
+    known.sort_by_key(|(name, _)| rank(name));
+    let words: Vec<_> = known.iter().filter_map(|(name, value)| part(name, value)).collect();
+    words.join(", ")
+}
+
+fn part(name: &str, value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Null | Value::Object(_) | Value::Array(_) => return None,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Some(match name {
+        "cause" | "error" => text,
+        "exit_code" => format!("status {text}"),
+        _ => format!("{} {text}", name.replace('_', " ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn data_is_words_and_no_json() {
+        for (data, words) in [
+            (json!({ "exit_code": 137, "cause": "exit", "oom": null }), "exit, status 137"),
+            (json!({ "attached_count": 2 }), "attached count 2"),
+            (json!({ "usage": { "a": [1, 2] }, "sessions": 3 }), "sessions 3"),
+            (json!({ "uuid": "x", "name": "web" }), ""),
+            (json!(null), ""),
+        ] {
+            assert_eq!(detail(&data), words);
+        }
+    }
+}

@@ -56,6 +56,16 @@ pub(crate) const RENEWAL_UNITS: [&str; 2] =
 pub(crate) const STATUS_UNIT: &str = "convocate-status.service";
 /// The unit that bounds all sessions together.
 pub(crate) const SESSIONS_SLICE: &str = "convocate-sessions.slice";
+/// The units that keep sessions from this host and its networks: the rules; what adds the
+/// resolvers of this host to them; its trigger.
+pub(crate) const NETWORK_UNITS: [&str; 3] =
+    ["convocate-network.service", "convocate-resolvers.service", "convocate-resolvers.path"];
+/// The Docker network of sessions.
+pub(crate) const SESSION_NETWORK: &str = "convocate";
+/// Its bridge.
+pub(crate) const SESSION_BRIDGE: &str = "convocate0";
+/// Its addresses. A bridge takes about a thousand containers.
+pub(crate) const SESSION_SUBNET: &str = "10.219.76.0/22";
 
 /// How the name of an unfinished home begins.
 pub(crate) const DRAFT_PREFIX: &str = ".new-";
@@ -120,6 +130,11 @@ impl Paths {
     /// The bound of all virtual machines of a hypervisor together.
     pub(crate) fn machines_bound(&self) -> PathBuf {
         self.unit("machine.slice.d/50-convocate.conf")
+    }
+
+    /// What sessions may reach, for nft(8).
+    pub(crate) fn session_rules(&self) -> PathBuf {
+        self.agent_config().join("sessions.nft")
     }
 
     /// When a timer of systemd was last due, as systemd keeps it.

@@ -55,6 +55,7 @@ pub(crate) fn agent_facts(paths: &Paths, image: Option<Image>) -> Result<AgentHo
         program: if paths.is_system() { own_program()? } else { Vec::new() },
         image,
         log_user: found::log_user(paths).map_err(Failure::Failed)?,
+        has_nftables: !paths.is_system() || found::has_nftables(),
         paths: paths.clone(),
     })
 }

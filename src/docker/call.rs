@@ -205,6 +205,30 @@ pub(crate) fn image_build(
     request
 }
 
+/// Asks whether a network is there, and how it was made; 404 if it is not.
+pub fn network_inspect(name: &str) -> DockerRequest {
+    get(&["networks", name])
+}
+
+/// Makes a network of bridge `bridge`, whose containers do not reach each other.
+pub fn network_create(name: &str, bridge: &str, subnet: &str) -> DockerRequest {
+    post(RequestTarget::path(&["networks", "create"])).with_json(&json!({
+        "Name": name,
+        "CheckDuplicate": true,
+        "Driver": "bridge",
+        "IPAM": { "Config": [{ "Subnet": subnet }] },
+        "Options": {
+            "com.docker.network.bridge.name": bridge,
+            "com.docker.network.bridge.enable_icc": "false",
+        },
+    }))
+}
+
+/// Removes a network. One that containers are on is refused.
+pub fn network_remove(name: &str) -> DockerRequest {
+    DockerRequest::new(Method::Delete, RequestTarget::path(&["networks", name]))
+}
+
 fn get(segments: &[&str]) -> DockerRequest {
     DockerRequest::new(Method::Get, RequestTarget::path(segments))
 }

@@ -37,6 +37,8 @@ pub struct Host {
     pub binds: Vec<Bind>,
     /// The address of the resolver that sessions use; the Engine's own choice if there is none.
     pub dns: Option<String>,
+    /// The Docker network that containers are on; the Engine's default if there is none.
+    pub network: Option<&'static str>,
     /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
     /// leaves control groups to systemd.
     pub cgroup_parent: Option<String>,
@@ -135,6 +137,9 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
     }
     if let Some(port) = port_key(plan) {
         config["PortBindings"] = json!({ port: [{ "HostPort": plan.port.to_string() }] });
+    }
+    if let Some(network) = host.network {
+        config["NetworkMode"] = json!(network);
     }
     if let Some(dns) = &host.dns {
         config["Dns"] = json!([dns]);
@@ -260,7 +265,7 @@ pub mod tests {
             config["Mounts"],
             json!([{"Type": "bind", "Source": home, "Target": HOME, "ReadOnly": false}])
         );
-        for absent in ["Dns", "CgroupParent", "Privileged"] {
+        for absent in ["Dns", "CgroupParent", "NetworkMode", "Privileged"] {
             assert_eq!(config.get(absent), None, "{absent}");
         }
     }
@@ -272,6 +277,7 @@ pub mod tests {
             dns: Some("172.17.0.1".to_owned()),
             cgroup_parent: Some("convocate-sessions.slice".to_owned()),
             has_syslog: true,
+            network: Some("convocate"),
             ..host()
         };
         let plan = StartPlan { docker: true, port: 0, ..plan() };
@@ -279,6 +285,7 @@ pub mod tests {
         let config = &description["HostConfig"];
         assert_eq!(config["Dns"], json!(["172.17.0.1"]));
         assert_eq!(config["CgroupParent"], "convocate-sessions.slice");
+        assert_eq!(config["NetworkMode"], "convocate");
         assert_eq!(config["LogConfig"]["Config"]["tag"], format!("convocate-session/{ID}"));
         assert_eq!(description.get("ExposedPorts"), None);
         let writable: Vec<_> = config["Mounts"]

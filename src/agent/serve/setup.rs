@@ -18,7 +18,7 @@ use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
 use crate::limits::{AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, STATUS_PORT};
-use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSIONS_SLICE, STATE_DIR};
+use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::PublicKey;
@@ -95,6 +95,7 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
         gid: machine::gid(),
         binds,
         dns: None,
+        network: paths.is_system().then_some(SESSION_NETWORK),
         cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
         has_syslog: paths.is_system() && Path::new("/dev/log").exists(),
     }

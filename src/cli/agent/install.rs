@@ -30,7 +30,8 @@ pub(crate) const INSTALL: Command = Command {
     help: "\
 Creates what is missing and repairs what differs: the user claude, the agent's id and
 keys, its directories, the program in /usr/local/bin, the session image, the slice that
-limits all sessions, the daily removal of old images, and the service. What is right
+limits all sessions, their network with the rules that keep them from this host and from
+private addresses, the daily removal of old images, and the service. What is right
 stays as it is, so you can run it again at any time; it never changes the identity of a
 host. Needs root, systemd and Docker.
 

@@ -8,6 +8,7 @@
 //! | [`package`], [`upgrade`] | packages are installed; all are as new as their sources |
 //! | [`mod@unit`] | a unit of systemd is loaded, enabled, running |
 //! | [`firewall`] | ufw has a rule, ufw is on |
+//! | [`network`] | the Docker network of sessions is there, or gone |
 //! | [`image`], [`prune`] | the session image is built; none is left that nobody needs |
 //! | [`capacity`] | a virtual machine more fits on the hypervisor |
 //! | [`download`] | a file is fetched, and is what its checksum says |
@@ -24,6 +25,7 @@ pub mod firewall;
 pub mod guarded;
 pub mod image;
 pub mod machine;
+pub mod network;
 pub mod package;
 pub mod prune;
 #[cfg(test)]

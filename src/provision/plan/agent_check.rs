@@ -4,7 +4,7 @@
 //! differences it tells as faults.
 
 use crate::limits::CAPACITY_PERCENT;
-use crate::paths::{Paths, SESSIONS_SLICE};
+use crate::paths::{Paths, SESSION_NETWORK, SESSIONS_SLICE};
 use crate::provision::goal::condition::Check;
 use crate::provision::order::{Command, End, Entry};
 use crate::provision::plan::parts::{condition, has_image};
@@ -18,8 +18,13 @@ pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
     if !paths.is_system() {
         return own;
     }
-    let of_the_host =
-        vec![image(current_image), limits(), disk("disk of docker", "/var/lib/docker"), firewall()];
+    let of_the_host = vec![
+        image(current_image),
+        limits(),
+        disk("disk of docker", "/var/lib/docker"),
+        firewall(),
+        session_rules(),
+    ];
     own.into_iter().chain(of_the_host).collect()
 }
 
@@ -120,6 +125,20 @@ fn firewall() -> Step {
     condition("firewall", check, "run: ufw allow 222/tcp")
 }
 
+/// The rules that keep sessions from this host and its networks. Others may have flushed them.
+fn session_rules() -> Step {
+    let list = Command::new("nft", ["list", "table", "inet", SESSION_NETWORK]);
+    let check = Check::Program(list, |ran| match ran.is_success() {
+        true => None,
+        false => {
+            Some("sessions reach this host's ports and networks: its rules are not loaded".into())
+        }
+    });
+    let advice =
+        "load them: systemctl restart convocate-network; a kernel without nftables takes none";
+    condition("what sessions may reach", check, advice)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +163,12 @@ mod tests {
         assert_eq!(fault(&step, ran(0, "Use%\n 90%\n")), "");
         let full = "91 % are in use; above 90 % nothing starts";
         assert_eq!(fault(&step, ran(0, "Use%\n 91%\n")), full);
+    }
+
+    #[test]
+    fn rules_that_are_not_loaded_are_told() {
+        assert_eq!(fault(&session_rules(), ran(0, "table inet convocate {\n}\n")), "");
+        assert_ne!(fault(&session_rules(), ran(1, "")), "");
     }
 
     #[test]

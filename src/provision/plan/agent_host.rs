@@ -3,18 +3,22 @@
 //! On an installed host everything of the agent that is local to it. Below another root, for one
 //! user and without root's rights, only what lies there: directories, identity, keys.
 
+use std::path::PathBuf;
+
 use zeroize::Zeroizing;
 
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::paths::{
-    AGENT_UNIT, CERTIFICATE_UNITS, Owner, PUBLIC_FILE, Paths, SESSION_DIR, SESSIONS_SLICE,
-    STATE_DIR,
+    AGENT_UNIT, CERTIFICATE_UNITS, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths, SESSION_DIR,
+    SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
 };
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::{Content, File};
 use crate::provision::goal::image::Image;
+use crate::provision::goal::network::SessionNetwork;
+use crate::provision::goal::package::Packages;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::unit::Unit;
 use crate::provision::plan::log_user::LogUser;
@@ -23,7 +27,8 @@ use crate::provision::plan::parts::{
     read_by_systemd, systemd, unit,
 };
 use crate::provision::plan::units::{
-    AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, SCRIPT_MARK, sessions_slice,
+    AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, NETWORK_FILES, SCRIPT_MARK,
+    SESSION_RULES, sessions_slice,
 };
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
@@ -44,6 +49,8 @@ pub(crate) struct AgentHostFacts {
     pub(crate) image: Option<Image>,
     /// As whom rsyslogd runs, which reads what stands below the configuration.
     pub(crate) log_user: LogUser,
+    /// Whether the kernel has nftables. Where it has none, sessions are not kept from this host.
+    pub(crate) has_nftables: bool,
 }
 
 /// All steps, in their order. What is made once is made from `rng`.
@@ -73,6 +80,33 @@ pub(crate) fn preparation(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
         steps.push(current_image(paths, &image.tag));
     }
     steps.extend(system_files(facts));
+    steps.extend(network(facts));
+    steps
+}
+
+/// The network of sessions, and what it lets them reach.
+fn network(facts: &AgentHostFacts) -> Vec<Step> {
+    let paths = &facts.paths;
+    let rules = (paths.session_rules(), SESSION_RULES);
+    let units = NETWORK_UNITS.map(|name| paths.unit(name)).into_iter().zip(NETWORK_FILES);
+    let file = |(path, text): (PathBuf, &str)| {
+        drop_in(paths, &format!("file {}", path.display()), &path, text)
+    };
+    let mut steps: Vec<Step> = std::iter::once(rules).chain(units).map(file).collect();
+    let docker = format!("docker network {SESSION_NETWORK}");
+    if facts.has_nftables {
+        steps.push(Step::new("nftables", Packages::new(["nftables"])));
+        steps.push(unit(
+            NETWORK_UNITS[0],
+            vec![paths.session_rules(), paths.unit(NETWORK_UNITS[0])],
+        ));
+        steps.extend(NETWORK_UNITS[1..].iter().map(|name| read_by_systemd(name)));
+        steps.push(Step::new(docker, SessionNetwork));
+    } else {
+        let open =
+            "the kernel has no nftables, so its sessions reach this host's ports and networks";
+        steps.push(Step::new(format!("{docker} ({open})"), SessionNetwork));
+    }
     steps
 }
 
@@ -210,6 +244,7 @@ mod tests {
             program: vec![1],
             image: None,
             log_user: LogUser::Root,
+            has_nftables: true,
         };
         let steps = plan(&facts, &mut Rng::from_seed([7; 32]));
         for step in &steps {

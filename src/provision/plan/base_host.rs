@@ -83,6 +83,8 @@ fn packages(has_docker: bool) -> Packages {
         vec!["dnsmasq", "jq", "curl", "git", "ufw", "ca-certificates", "openssh-server"];
     // For the logs of either role, so that giving a host its role fetches nothing.
     names.extend(["rsyslog", "rsyslog-gnutls", "logrotate"]);
+    // For what sessions may reach.
+    names.push("nftables");
     if !has_docker {
         names.insert(0, "docker.io");
     }

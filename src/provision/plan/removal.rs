@@ -9,11 +9,13 @@ use std::path::Path;
 use crate::docker::call;
 use crate::limits::{AGENT_PORT, LOG_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
 use crate::paths::{
-    AGENT_UNIT, CERTIFICATE_UNITS, Paths, RENEWAL_UNITS, SERVICE_USER, SESSIONS_SLICE, STATUS_UNIT,
+    AGENT_UNIT, CERTIFICATE_UNITS, NETWORK_UNITS, Paths, RENEWAL_UNITS, SERVICE_USER,
+    SESSION_NETWORK, SESSIONS_SLICE, STATUS_UNIT,
 };
 use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::Absent;
 use crate::provision::goal::guarded::Expect;
+use crate::provision::goal::network::NoSessionNetwork;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::upgrade;
 use crate::provision::order::Command;
@@ -40,6 +42,7 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));
     let units = CERTIFICATE_UNITS.into_iter().chain(RENEWAL_UNITS);
+    let units = units.chain(NETWORK_UNITS.into_iter().rev());
     let units = [AGENT_UNIT, STATUS_UNIT, SESSIONS_SLICE].into_iter().chain(units);
     steps.extend(units.map(|unit| without_unit(paths, unit)));
     // systemd keeps it when the timer is gone.
@@ -54,7 +57,9 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
         let name = "convocate".to_owned();
         let images = NoOldImages { name, keep: Vec::new() };
         steps.push(Step::new("session images that nothing uses", images));
+        steps.push(Step::new(format!("no docker network {SESSION_NETWORK}"), NoSessionNetwork));
     }
+    steps.push(without_rules());
     steps.extend(login_shell(paths));
     let trees = [paths.agent_config(), paths.shell_config()];
     steps.extend(trees.iter().map(|path| without_tree(path)));
@@ -161,6 +166,18 @@ fn without_waiting_logs(paths: &Paths) -> Step {
         Expect::Nothing,
         format!("remove {files}"),
         vec![Command::new("sh", ["-c", &format!("rm -f {files}")])],
+    )
+}
+
+/// The kernel has no rules for sessions any more.
+fn without_rules() -> Step {
+    let table = format!("table inet {SESSION_NETWORK}");
+    guarded(
+        format!("no {table}"),
+        Command::new("sh", ["-c", &format!("nft list {table} >/dev/null 2>&1")]),
+        Expect::Nothing,
+        format!("remove the {table}"),
+        vec![Command::new("nft", ["delete", "table", "inet", SESSION_NETWORK])],
     )
 }
 
@@ -316,6 +333,7 @@ mod tests {
             program: vec![1],
             image: None,
             log_user: LogUser::Root,
+            has_nftables: true,
         };
         let shell = shell_host::ShellHostFacts {
             paths: paths.clone(),

@@ -7,6 +7,14 @@ pub(crate) const MARK: &str = "# Written by convocate";
 /// How a script of ours begins.
 pub(crate) const SCRIPT_MARK: &str = "#!/bin/sh\n# Written by convocate";
 
+/// What sessions may reach, for nft(8): a table of our own.
+pub(crate) const SESSION_RULES: &str = include_str!("units/sessions.nft");
+/// The units of [`crate::paths::NETWORK_UNITS`].
+pub(crate) const NETWORK_FILES: [&str; 3] = [
+    include_str!("units/convocate-network.service"),
+    include_str!("units/convocate-resolvers.service"),
+    include_str!("units/convocate-resolvers.path"),
+];
 pub(crate) const AGENT_SERVICE: &str = include_str!("units/convocate-agent.service");
 /// The status listener's service.
 pub(crate) const STATUS_SERVICE: &str = include_str!("units/convocate-status.service");
@@ -53,12 +61,27 @@ mod tests {
     fn each_file_says_whose_it_is() {
         let triggered = [CERTIFICATE_PATH, CERTIFICATE_SERVICE, RENEWAL_TIMER, RENEWAL_SERVICE];
         let others = [AGENT_SERVICE, STATUS_SERVICE, DNSMASQ, &sessions_slice(2, 1 << 34)];
-        for text in others.into_iter().chain(triggered) {
+        let network = NETWORK_FILES.into_iter().chain([SESSION_RULES]);
+        for text in others.into_iter().chain(triggered).chain(network) {
             assert!(text.starts_with(MARK), "{text}");
         }
         assert!(IMAGE_PRUNE.starts_with(SCRIPT_MARK));
         let waits = Paths::default().agent_renewed_certificate().display().to_string();
         assert!(CERTIFICATE_PATH.contains(&format!("\nPathExists={waits}\n")));
+    }
+
+    #[test]
+    fn the_rules_are_of_our_table_and_our_bridge() {
+        use crate::paths::{SESSION_BRIDGE, SESSION_NETWORK};
+        let tables = SESSION_RULES.lines().filter(|line| line.contains("table inet"));
+        assert!(tables.clone().count() == 3 && !SESSION_RULES.contains("flush"));
+        for line in tables {
+            assert!(line.contains(&format!("table inet {SESSION_NETWORK}")), "{line}");
+        }
+        let foreign = format!("iifname != \"{SESSION_BRIDGE}\" accept");
+        assert_eq!(SESSION_RULES.matches(&foreign).count(), 2);
+        let file = Paths::default().session_rules().display().to_string();
+        assert!(NETWORK_FILES[0].contains(&format!("\nExecStart=/usr/sbin/nft -f {file}\n")));
     }
 
     #[test]

@@ -59,6 +59,7 @@ mod tests {
             program: b"new".to_vec(),
             image: None,
             log_user: LogUser::Root,
+            has_nftables: true,
         };
         let steps = replace(&facts, before.map(<[u8]>::to_vec), &mut Rng::from_seed([7; 32]));
         steps.into_iter().map(|step| step.name).collect()

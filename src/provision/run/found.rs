@@ -44,6 +44,13 @@ pub(crate) fn image_layers(image: &str) -> Option<String> {
     serde_json::to_string(&found.layers).ok()
 }
 
+/// Whether the kernel of this machine has nftables. Where the program is not there yet, it may.
+pub(crate) fn has_nftables() -> bool {
+    let mut list = std::process::Command::new("nft");
+    list.args(["list", "tables"]).stdout(Stdio::null()).stderr(Stdio::null());
+    list.status().map_or(true, |status| status.success())
+}
+
 /// The files of the log authority.
 ///
 /// # Errors

@@ -168,6 +168,8 @@ pub(crate) const SESSIONS_MAX: usize = 4096;
 pub(crate) const AGENT_SESSIONS_BYTES_MAX: usize = 2 * 1024 * 1024 - EVENT_BYTES_MAX;
 /// A session's record that is read; ours are below 8 KiB.
 pub(crate) const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
+/// What is read of one of the kernel's tables of sockets.
+pub(crate) const PORT_TABLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The lowest port that `auto` picks.
 pub(crate) const SESSION_AUTO_PORT_MIN: u16 = 1001;
 /// Operations that wait for their turn on one session.

@@ -42,7 +42,7 @@ use crate::limits::{SESSIONS_MAX, TERMINALS_MAX};
 use crate::rpc::attach::AttachHeader;
 use crate::rpc::call::{Call, CloneSession, Create};
 use crate::rpc::event::EventType;
-use crate::rpc::field::{DnsName, PortChoice};
+use crate::rpc::field::{DnsName, PortChoice, Protocol};
 
 /// The core of one agent.
 #[derive(Debug)]
@@ -91,6 +91,11 @@ impl Agent {
     /// Homes that a predecessor of this agent has set aside, and had no time to erase.
     pub fn found_deleted_homes(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         ids.into_iter().for_each(|id| self.state.deleted_homes.add(&mut self.state.actions, id));
+    }
+
+    /// Ports that are in use on this host, as they were just before a call that wants a free one.
+    pub fn ports_in_use(&mut self, ports: Vec<(Protocol, u16)>) {
+        self.state.reservations.note_in_use(ports);
     }
 
     // --- calls ---

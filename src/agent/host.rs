@@ -224,6 +224,7 @@ mod tests {
     use super::*;
     use crate::rpc::attach::TerminalSize;
     use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
+    use crate::rpc::network::{Egress, Publish};
 
     const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
 
@@ -244,6 +245,8 @@ mod tests {
             port: 0,
             protocol: Protocol::Tcp,
             docker: false,
+            egress: Egress::Open,
+            publish: Publish::Default,
             caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1000).unwrap(), pids: 99 },
             cpu_quota: None,
             memory_reservation: 0,

@@ -35,6 +35,7 @@ pub mod load;
 pub mod lock;
 mod op;
 pub mod peer;
+mod ports_in_use;
 mod queue;
 pub mod record;
 pub mod relay;

@@ -16,6 +16,7 @@ use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::SESSION_FILE_BYTES_MAX;
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
+use crate::rpc::network::{Egress, Publish};
 
 /// The metadata of one session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,12 @@ pub(crate) struct Record {
     /// Cap of processes; absent for the agent's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pids: Option<u32>,
+    /// What it reaches.
+    #[serde(default, skip_serializing_if = "Egress::is_open")]
+    pub(crate) egress: Egress,
+    /// On which addresses its port is.
+    #[serde(default, skip_serializing_if = "Publish::is_default")]
+    pub(crate) publish: Publish,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -109,8 +116,8 @@ impl Record {
     }
 
     /// What a home of an earlier version proposes for session `id`, or the defaults if that is
-    /// nothing, with the reason. It never asks for the host's Docker socket, nor for what only a
-    /// newer version would understand. Whether its port and its name are free is not known here.
+    /// nothing, with the reason. It never asks for the host's Docker socket, nor to be published on more than the
+    /// default, nor for what only a newer version would understand. Whether its port and its name are free is not known here.
     pub(crate) fn propose(
         id: Uuid,
         proposal: &Result<Vec<u8>, String>,
@@ -126,7 +133,9 @@ impl Record {
                 let created_at = first.clamp(Wall::default(), now);
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
-                (Record { created_at, last_accessed, docker: false, unknown, ..record }, None)
+                let (docker, publish) = (false, Publish::Default);
+                let kept = Record { created_at, last_accessed, docker, publish, unknown, ..record };
+                (kept, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
         }
@@ -147,12 +156,15 @@ impl Record {
             memory: None,
             cpus: None,
             pids: None,
+            egress: Egress::Open,
+            publish: Publish::Default,
             unknown: Map::new(),
         }
     }
 
     /// The caps hold, whoever wrote the file: they are never unlimited.
     fn check(&self) -> Result<(), String> {
+        self.egress.check_port(self.port != 0).map_err(|error| error.0)?;
         let memory = self.memory.map_or(Ok(0), Caps::check_memory);
         let pids = self.pids.map_or(Ok(0), Caps::check_pids);
         memory.map(drop).and(pids.map(drop)).map_err(|error| error.0)
@@ -212,6 +224,8 @@ mod tests {
             memory: Some(1 << 30),
             cpus: Cpus::from_millis(1500),
             pids: Some(64),
+            egress: Egress::Open,
+            publish: Publish::All,
             unknown: Map::new(),
         }
     }
@@ -268,7 +282,8 @@ mod tests {
         value["root"] = serde_json::json!(true);
         value["last_accessed"] = serde_json::json!("2999-01-01T00:00:00Z");
         let (record, why) = Record::propose(id(), &Ok(value.to_string().into_bytes()), now);
-        let expected = Record { docker: false, last_accessed: now, ..sample() };
+        let publish = Publish::Default;
+        let expected = Record { docker: false, publish, last_accessed: now, ..sample() };
         assert_eq!((record, why), (expected, None));
         let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();
         for proposal in [Err("no such file".to_owned()), Ok(Vec::new()), Ok(unlimited)] {

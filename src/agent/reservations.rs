@@ -17,6 +17,8 @@ use crate::rpc::field::{DnsName, PortChoice, Protocol};
 pub(super) struct Reservations {
     ports: BTreeMap<(Protocol, u16), Uuid>,
     names: BTreeMap<DnsName, Uuid>,
+    /// Ports of the host that somebody else may have; no automatic port is one of them.
+    in_use: Vec<(Protocol, u16)>,
 }
 
 /// Why a port or name cannot be reserved.
@@ -90,6 +92,11 @@ impl Reservations {
         Ok(port)
     }
 
+    /// Takes note of the ports that are in use on the host, sessions' own among them.
+    pub(super) fn note_in_use(&mut self, ports: Vec<(Protocol, u16)>) {
+        self.in_use = ports;
+    }
+
     /// Gives back all that `owner` has.
     pub(super) fn release(&mut self, owner: Uuid) {
         self.ports.retain(|_, other| *other != owner);
@@ -123,17 +130,16 @@ impl Reservations {
 
     /// The owner's own automatic port if it has one, else the lowest that is free.
     fn free_port(&self, owner: Uuid, protocol: Protocol) -> Result<u16, ReservationError> {
-        let taken = self.ports.range((protocol, SESSION_AUTO_PORT_MIN)..=(protocol, u16::MAX));
-        let mut free = Some(SESSION_AUTO_PORT_MIN);
-        for (&(_, port), &other) in taken {
-            if other == owner {
-                return Ok(port);
-            }
-            if free == Some(port) {
-                free = port.checked_add(1);
-            }
+        let range = SESSION_AUTO_PORT_MIN..=u16::MAX;
+        let mut taken = self.ports.range((protocol, *range.start())..=(protocol, *range.end()));
+        if let Some((&(_, port), _)) = taken.find(|(_, other)| **other == owner) {
+            return Ok(port);
         }
-        free.ok_or(ReservationError::NoPortLeft(protocol))
+        let is_free = |port: &u16| {
+            let port = (protocol, *port);
+            !self.ports.contains_key(&port) && !self.in_use.contains(&port)
+        };
+        range.clone().find(is_free).ok_or(ReservationError::NoPortLeft(protocol))
     }
 
     #[cfg(test)]
@@ -198,6 +204,21 @@ mod tests {
         reservations.release(owners[7]);
         assert_eq!(auto(&mut reservations, Uuid::random(&mut rng)), 1008);
         assert_eq!(auto(&mut reservations, owners[9]), 1010, "it keeps its own");
+    }
+
+    #[test]
+    fn an_automatic_port_is_free_on_the_host() {
+        let (first, second) = ids();
+        let mut reservations = Reservations::default();
+        let in_use = [(Protocol::Tcp, 1001), (Protocol::Tcp, 1002), (Protocol::Udp, 1003)];
+        reservations.note_in_use(in_use.to_vec());
+        let auto = |reservations: &mut Reservations, owner, protocol| {
+            reservations.reserve(owner, PortChoice::Auto, protocol, &none())
+        };
+        assert_eq!(auto(&mut reservations, first, Protocol::Tcp), Ok(1003));
+        assert_eq!(auto(&mut reservations, second, Protocol::Udp), Ok(1001));
+        reservations.note_in_use(vec![(Protocol::Tcp, 1003)]);
+        assert_eq!(auto(&mut reservations, first, Protocol::Tcp), Ok(1003), "it keeps its own");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::END_NEWS_PATIENCE;
 use crate::rpc::event::{Event, EventType};
+use crate::rpc::network::{Egress, Publish};
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Session as WireSession;
 
@@ -202,6 +203,8 @@ impl AgentState {
             started_at: None,
             command: String::new(),
             docker: false,
+            egress: Egress::Open,
+            publish: Publish::Default,
             memory: caps.memory,
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
@@ -494,4 +497,6 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.dns_name = record.dns_name.as_str().to_owned();
     wire.command = record.command().as_str().to_owned();
     wire.docker = record.docker;
+    wire.egress = record.egress;
+    wire.publish = record.publish;
 }

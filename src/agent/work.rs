@@ -11,6 +11,7 @@ use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
+use crate::rpc::network::{Egress, Publish};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +91,10 @@ pub struct StartPlan {
     /// The port that is published; 0 for none.
     pub port: u16,
     pub protocol: Protocol,
+    /// What it reaches.
+    pub egress: Egress,
+    /// On which addresses its port is.
+    pub publish: Publish,
     /// Whether the host's Docker socket is mounted.
     pub docker: bool,
     /// What it may use at most.

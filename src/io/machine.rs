@@ -1,5 +1,7 @@
 //! What this machine has, and as whom this process runs on it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
 use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 
@@ -22,6 +24,17 @@ pub(crate) fn cores() -> usize {
 pub(crate) fn memory_bytes() -> u64 {
     let info = sysinfo();
     info.totalram * u64::from(info.mem_unit)
+}
+
+/// The address of this host from which packets to `other` come, by its routes. Sends nothing.
+pub(crate) fn address_towards(other: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match other {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(other).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The host's name, as the kernel has it.
@@ -67,5 +80,11 @@ mod tests {
         let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
         assert_eq!(uids.split_whitespace().nth(1), Some(uid().to_string().as_str()));
         assert!(cores() >= 1);
+    }
+
+    #[test]
+    fn a_route_to_this_machine_begins_on_it() {
+        let itself: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        assert_eq!(address_towards(itself), Some(itself.ip()));
     }
 }

@@ -207,6 +207,13 @@ pub(crate) struct Found {
     numbers: Result<Vec<SocketAddr>, Unreached>,
 }
 
+impl Found {
+    /// The first number of the name.
+    pub(crate) fn number(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().ok()?.first().copied()
+    }
+}
+
 impl Dialler {
     /// A dialler without threads. `wakes` is the key of the reactor's waker if it has none yet.
     pub const fn new(wakes: Key) -> Dialler {

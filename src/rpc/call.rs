@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::field::{self, Cpus, DnsName, PortChoice, Protocol, SessionCommand, SessionName, shown};
+use super::network::{Egress, Publish};
 use crate::base::uuid::Uuid;
 
 /// One operation with its parameters.
@@ -97,6 +98,12 @@ pub struct Create {
     /// Cap of processes; the agent's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pids: Option<u32>,
+    /// What it reaches; open if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) egress: Option<Egress>,
+    /// On which addresses its port is; the default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) publish: Option<Publish>,
 }
 
 /// Parameters of `edit`: an absent field keeps its value.
@@ -127,6 +134,12 @@ pub struct Edit {
     /// Another cap of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pids: Option<u32>,
+    /// What it is to reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) egress: Option<Egress>,
+    /// On which addresses its port is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) publish: Option<Publish>,
 }
 
 /// Parameters of `clone`.
@@ -189,6 +202,15 @@ impl Call {
                 | Call::SettingsGet
                 | Call::SettingsSet
         )
+    }
+
+    /// Whether the agent is to pick a port that is free.
+    pub(crate) fn wants_free_port(&self) -> bool {
+        match self {
+            Call::Create(create) => create.port == PortChoice::Auto,
+            Call::Edit(edit) => edit.port == Some(PortChoice::Auto),
+            _ => false,
+        }
     }
 
     /// Reads a request line, whose length the caller has bounded.
@@ -319,6 +341,8 @@ mod tests {
                 memory: Some(1 << 30),
                 cpus: Cpus::from_millis(1500),
                 pids: Some(100),
+                egress: Some(Egress::Open),
+                publish: Some(Publish::All),
             }),
             Call::Edit(Edit {
                 id: id.id,
@@ -331,6 +355,8 @@ mod tests {
                 memory: None,
                 cpus: None,
                 pids: None,
+                egress: Some(Egress::None),
+                publish: None,
             }),
             Call::Clone(CloneSession { source_id: id.id, name }),
             Call::Delete(id),

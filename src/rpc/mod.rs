@@ -8,6 +8,7 @@ pub mod attach;
 pub mod call;
 pub mod event;
 pub mod field;
+pub mod network;
 pub mod response;
 pub mod session;
 pub mod values;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{DnsName, Protocol};
+use super::network::{Egress, Publish};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
@@ -59,6 +60,12 @@ pub struct Session {
     /// Its cap of processes; 0 if the agent did not say.
     #[serde(default)]
     pub(crate) pids: u32,
+    /// What it reaches.
+    #[serde(default, skip_serializing_if = "Egress::is_open")]
+    pub(crate) egress: Egress,
+    /// On which addresses its port is.
+    #[serde(default, skip_serializing_if = "Publish::is_default")]
+    pub(crate) publish: Publish,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<String>,

@@ -4,6 +4,7 @@
 //! that shows the text.
 
 use super::field::{Caps, Cpus, DnsName, PortChoice, Protocol, SessionCommand, SessionName, shown};
+use super::network::{Egress, Publish};
 
 /// A size in bytes: a number with `k`, `m`, `g` or `t` (of 1024) behind it, or nothing.
 ///
@@ -75,6 +76,22 @@ pub(crate) fn port(text: &str) -> Result<PortChoice, String> {
 /// One sentence.
 pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
     Protocol::parse(text).map_err(|error| error.to_string())
+}
+
+/// `open` or `none`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn egress(text: &str) -> Result<Egress, String> {
+    Egress::parse(text).map_err(|error| error.to_string())
+}
+
+/// `default`, `all` or an address.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn publish(text: &str) -> Result<Publish, String> {
+    Publish::parse(text).map_err(|error| error.to_string())
 }
 
 /// `yes` or `no`.

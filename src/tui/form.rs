@@ -352,6 +352,8 @@ impl Form {
             memory: given(FieldName::Memory).map(|text| values::memory(&text)).transpose()?,
             cpus: given(FieldName::Cpus).map(|text| values::cpus(&text)).transpose()?,
             pids: given(FieldName::Pids).map(|text| values::pids(&text)).transpose()?,
+            egress: None,
+            publish: None,
         })
     }
 
@@ -367,6 +369,8 @@ impl Form {
             memory: self.changed(FieldName::Memory, values::memory)?,
             cpus: self.changed(FieldName::Cpus, values::cpus)?,
             pids: self.changed(FieldName::Pids, values::pids)?,
+            egress: None,
+            publish: None,
         })
     }
 

@@ -4,6 +4,7 @@
 //! has labels and not limits: so one request tells all about all sessions.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_OOM_SCORE_ADJUST, SESSION_STOP_GRACE};
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
+use crate::rpc::network::{Egress, Publish};
 
 /// The label that makes a container a session's; its value is the id.
 pub(crate) const LABEL_SESSION: &str = "convocate.session";
@@ -39,6 +41,8 @@ pub struct Host {
     pub dns: Option<String>,
     /// The Docker network that containers are on; the Engine's default if there is none.
     pub network: Option<&'static str>,
+    /// The address from which this host reaches its shell host, if that is known.
+    pub cluster_address: Option<IpAddr>,
     /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
     /// leaves control groups to systemd.
     pub cgroup_parent: Option<String>,
@@ -136,10 +140,15 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         config["NanoCpus"] = json!(u64::from(quota.as_millis()) * 1_000_000);
     }
     if let Some(port) = port_key(plan) {
-        config["PortBindings"] = json!({ port: [{ "HostPort": plan.port.to_string() }] });
+        config["PortBindings"] = json!({ port: bindings(plan, host) });
     }
-    if let Some(network) = host.network {
-        config["NetworkMode"] = json!(network);
+    match plan.egress {
+        Egress::None => config["NetworkMode"] = json!("none"),
+        Egress::Open => {
+            if let Some(network) = host.network {
+                config["NetworkMode"] = json!(network);
+            }
+        }
     }
     if let Some(dns) = &host.dns {
         config["Dns"] = json!([dns]);
@@ -173,9 +182,24 @@ fn log_config(plan: &StartPlan, host: &Host) -> Value {
     json!({ "Type": "json-file", "Config": { "max-size": size, "max-file": "2" } })
 }
 
+/// On which addresses of the host its port is. Docker publishes in front of the host's firewall.
+fn bindings(plan: &StartPlan, host: &Host) -> Vec<Value> {
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let binding = |address: String| json!({ "HostIp": address, "HostPort": plan.port.to_string() });
+    match plan.publish {
+        Publish::All => vec![binding(String::new())],
+        Publish::Address(address) => vec![binding(address.to_string())],
+        Publish::Default => {
+            let own = host.cluster_address.filter(|address| *address != LOOPBACK);
+            [LOOPBACK].into_iter().chain(own).map(|address| binding(address.to_string())).collect()
+        }
+    }
+}
+
 /// `8080/tcp`, if the session has a port.
 fn port_key(plan: &StartPlan) -> Option<String> {
-    (plan.port != 0).then(|| format!("{}/{}", plan.port, plan.protocol))
+    (plan.port != 0 && plan.egress == Egress::Open)
+        .then(|| format!("{}/{}", plan.port, plan.protocol))
 }
 
 /// The session that a container's labels name. `None` if the container is not one of ours.
@@ -233,6 +257,8 @@ pub mod tests {
             port: 53,
             protocol: Protocol::Udp,
             docker: false,
+            egress: Egress::Open,
+            publish: Publish::Default,
             caps: Caps { memory: 1 << 30, cpus: Cpus::from_millis(1500).unwrap(), pids: 512 },
             cpu_quota: Cpus::from_millis(1500),
             memory_reservation: 1 << 29,
@@ -252,7 +278,8 @@ pub mod tests {
         assert_eq!(description["Hostname"], "convocate-01234567");
         assert_eq!(description["ExposedPorts"], json!({"53/udp": {}}));
         let config = &description["HostConfig"];
-        assert_eq!(config["PortBindings"], json!({"53/udp": [{"HostPort": "53"}]}));
+        let loopback = json!([{"HostIp": "127.0.0.1", "HostPort": "53"}]);
+        assert_eq!(config["PortBindings"], json!({ "53/udp": loopback }));
         assert_eq!(config["Memory"], config["MemorySwap"]);
         assert_eq!(
             (&config["NanoCpus"], &config["PidsLimit"]),
@@ -304,6 +331,33 @@ pub mod tests {
             .map(|mount| mount["Source"].as_str().unwrap())
             .collect();
         assert_eq!(read_only, ["/r/usr/local/bin/claude"]);
+    }
+
+    #[test]
+    fn a_port_is_on_every_interface_only_by_name() {
+        let addresses = |publish, cluster_address: &str| {
+            let host = Host { cluster_address: cluster_address.parse().ok(), ..host() };
+            let config = host_config(&StartPlan { publish, ..plan() }, &host);
+            let all = config["PortBindings"]["53/udp"].as_array().unwrap().clone();
+            let text = |one: &Value| one["HostIp"].as_str().unwrap().to_owned();
+            all.iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(Publish::Default, ""), ["127.0.0.1"]);
+        assert_eq!(addresses(Publish::Default, "127.0.0.1"), ["127.0.0.1"]);
+        assert_eq!(addresses(Publish::Default, "10.0.0.7"), ["127.0.0.1", "10.0.0.7"]);
+        assert_eq!(addresses(Publish::Default, "fd00::7"), ["127.0.0.1", "fd00::7"]);
+        let one = Publish::parse("192.0.2.1").unwrap();
+        assert_eq!(addresses(one, "10.0.0.7"), ["192.0.2.1"]);
+        assert_eq!(addresses(Publish::All, "10.0.0.7"), [""]);
+    }
+
+    #[test]
+    fn without_egress_there_is_no_network_at_all() {
+        let host = Host { network: Some("convocate"), ..host() };
+        let description = container(&StartPlan { egress: Egress::None, ..plan() }, &host);
+        assert_eq!(description["HostConfig"]["NetworkMode"], "none");
+        assert_eq!(description.get("ExposedPorts"), None);
+        assert_eq!(description["HostConfig"].get("PortBindings"), None);
     }
 
     #[test]

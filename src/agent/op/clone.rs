@@ -11,6 +11,7 @@ use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call::CloneSession;
 use crate::rpc::field::DnsName;
+use crate::rpc::network::Publish;
 
 /// The home is being copied.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(in crate::agent) fn begin(
         port: 0,
         dns_name: DnsName::default(),
         docker: false,
+        publish: Publish::Default,
         ..session.record()?.clone()
     };
     session.copies += 1;

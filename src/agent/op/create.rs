@@ -8,7 +8,7 @@ use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call;
 use crate::rpc::event::EventType;
-use crate::rpc::field::Caps;
+use crate::rpc::field::{Caps, PortChoice};
 
 /// The home is being made.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(in crate::agent) fn begin(
         create.dns_name.check_reserved()?;
         create.memory.map(Caps::check_memory).transpose()?;
         create.pids.map(Caps::check_pids).transpose()?;
+        create.egress.unwrap_or_default().check_port(create.port != PortChoice::None)?;
         Ok(())
     };
     check().map_err(|error| error.0)?;
@@ -45,6 +46,8 @@ pub(in crate::agent) fn begin(
         memory: create.memory,
         cpus: create.cpus,
         pids: create.pids,
+        egress: create.egress.unwrap_or_default(),
+        publish: create.publish.unwrap_or_default(),
         unknown: serde_json::Map::new(),
     };
     let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes() });

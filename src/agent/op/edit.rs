@@ -32,6 +32,10 @@ fn edited(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Result<Record,
     replace(&mut record.name, edit.name.as_ref());
     replace(&mut record.protocol, edit.protocol.as_ref());
     replace(&mut record.docker, edit.docker.as_ref());
+    replace(&mut record.egress, edit.egress.as_ref());
+    replace(&mut record.publish, edit.publish.as_ref());
+    let has_port = edit.port.map_or(record.port != 0, |choice| choice != PortChoice::None);
+    record.egress.check_port(has_port).map_err(|error| error.0)?;
     record.command = edit.command.clone().or(record.command);
     record.cpus = edit.cpus.or(record.cpus);
     let memory = edit.memory.map(Caps::check_memory).transpose().map_err(|error| error.0)?;

@@ -162,6 +162,8 @@ fn admitted(
         port: record.port,
         protocol: record.protocol,
         docker: record.docker,
+        egress: record.egress,
+        publish: record.publish,
         caps,
         cpu_quota: has_quota.then_some(caps.cpus),
         memory_reservation,

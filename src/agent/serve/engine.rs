@@ -5,6 +5,7 @@
 //! means that the Engine is gone, and it is dialled again until it is back.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::registry::{Owner, Registry};
@@ -107,6 +108,11 @@ impl DockerRuntime {
         procedure: Option<Procedure>,
     ) {
         self.call(registry, now, request, Purpose::Aside(procedure));
+    }
+
+    /// The address of this host on which ports of sessions are, too.
+    pub(super) fn set_cluster_address(&mut self, address: Option<IpAddr>) {
+        self.host.cluster_address = address;
     }
 
     /// What containers on this host are like.

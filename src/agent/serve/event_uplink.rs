@@ -4,6 +4,7 @@
 //! own. Where no shell host is known there is no uplink, and no spool.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,9 +19,9 @@ use crate::base::slots::Key;
 use crate::base::time::{Mono, Now};
 use crate::daemon::error::ServeError;
 use crate::io::disk::{LogDirectory, LogWorker};
-use crate::io::entropy;
 use crate::io::outbound::{DialEvent, Dialler, Outbound};
 use crate::io::reactor::{Ready, Waker};
+use crate::io::{entropy, machine};
 use crate::log::Log;
 use crate::paths::{PRIVATE_STATE_DIR, Paths};
 use crate::rpc::event::Event;
@@ -64,6 +65,8 @@ pub(super) struct EventUplink {
     /// What was logged last: why there is no connection, or nothing while there is one.
     logged: Option<String>,
     logged_of_disk: Option<String>,
+    /// The address from which this host reaches the shell host, as it was last found.
+    own_address: Option<IpAddr>,
 }
 
 impl EventUplink {
@@ -86,7 +89,9 @@ impl EventUplink {
         }
         let disk = LogWorker::start(directory, waker).map_err(ServeError::system("threads"))?;
         let emitter = Emitter::new(identity, recovery.finish(), entropy::seed(), now);
+        let own_address = shell.address.as_socket_addr().and_then(machine::address_towards);
         Ok(EventUplink {
+            own_address,
             logged: Some(String::new()),
             shell: Arc::new(shell),
             emitter,
@@ -126,6 +131,11 @@ impl EventUplink {
         self.emitter.is_drained() || !self.emitter.is_live() && self.covers(self.newest())
     }
 
+    /// The address from which this host reaches the shell host, once that is known.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        self.own_address
+    }
+
     // --- what happens ---
 
     /// Something happened with the connection.
@@ -140,6 +150,8 @@ impl EventUplink {
             self.emitter.disk_done(now, done);
         }
         while let Some(found) = self.dialler.next_found() {
+            self.own_address =
+                found.number().and_then(machine::address_towards).or(self.own_address);
             let event = self.outbound.found(&registry.reactor, found);
             self.dialled(now.mono, event);
         }

@@ -268,6 +268,10 @@ impl<W: io::Write> Server<W> {
     fn act(&mut self, now: Now, action: Action) {
         match action {
             Action::Run { id, work: Work::Runtime(work) } => {
+                let own_address = self.uplink.as_ref().and_then(EventUplink::own_address);
+                if let Some(docker) = self.runtime.docker() {
+                    docker.set_cluster_address(own_address);
+                }
                 self.runtime.run(&mut self.event_loop.registry, now.mono, id, work);
             }
             Action::Run { id, work: Work::Disk(work) } => {
@@ -329,6 +333,9 @@ impl<W: io::Write> Server<W> {
             PeerEvent::Call { channel, call } => {
                 if let Some(answer) = certificate::answer(&self.paths, &call) {
                     return self.peers.answer(peer, channel, response::to_line(&answer));
+                }
+                if call.wants_free_port() {
+                    self.agent.ports_in_use(setup::ports_in_use());
                 }
                 match self.callers.insert(Waiting { peer, channel, changes: !call.only_reads() }) {
                     Ok(key) => self.agent.call(now, Caller(key.to_bits()), call),

@@ -9,6 +9,7 @@ use crate::agent::Totals;
 use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::defaults::Defaults;
 use crate::agent::docker::description::{Host, read_only_binds};
+use crate::agent::ports_in_use::{self, TABLES};
 use crate::agent::uplink::Shell;
 use crate::base::address::Address;
 use crate::base::rng::Rng;
@@ -17,10 +18,13 @@ use crate::daemon::error::{ServeError, private_key};
 use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
-use crate::limits::{AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, STATUS_PORT};
+use crate::limits::{
+    AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX, STATUS_PORT,
+};
 use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR};
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
+use crate::rpc::field::Protocol;
 use crate::ssh::keys::PublicKey;
 use crate::ssh::{ClientConfig, Tuning};
 
@@ -95,6 +99,7 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
         gid: machine::gid(),
         binds,
         dns: None,
+        cluster_address: None,
         network: paths.is_system().then_some(SESSION_NETWORK),
         cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
         has_syslog: paths.is_system() && Path::new("/dev/log").exists(),
@@ -104,6 +109,17 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
 /// Where containers are accounted for. Wherever an agent's files are, it is the machine's groups.
 pub(super) fn cgroups(host: &Host) -> Cgroups {
     Cgroups::new(Paths::default().control_groups(), host.cgroup_parent.as_deref())
+}
+
+/// The ports that are in use on this host, as far as the kernel tells.
+pub(super) fn ports_in_use() -> Vec<(Protocol, u16)> {
+    let mut ports = Vec::new();
+    for (path, protocol) in TABLES {
+        let table = disk::read_bounded(Path::new(path), PORT_TABLE_BYTES_MAX, Links::Follow);
+        let table = table.unwrap_or_default();
+        ports_in_use::read(protocol, &String::from_utf8_lossy(&table), &mut ports);
+    }
+    ports
 }
 
 /// Who this agent is. Nothing is made on a host where nobody has said so.

@@ -3,7 +3,7 @@
 use crate::base::uuid::Uuid;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, COMMAND, CPUS, DNS, DOCKER, MEMORY, NAME, PIDS, PORT, PROTO, SESSION,
+    AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT, PROTO, PUBLISH, SESSION,
 };
 use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
 use crate::cli::output::{Failure, Out};
@@ -17,7 +17,10 @@ pub(crate) const EDIT: Command = Command {
     name: "edit",
     summary: "change a session's settings",
     operands: &[SESSION],
-    flags: &[NAME, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, AGENT, JSON, ROOT],
+    flags: &[
+        NAME, PORT, PROTO, PUBLISH, DNS, EGRESS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, AGENT, JSON,
+        ROOT,
+    ],
     help: "\
 Settings without an option keep their value; --dns '' removes the DNS name. A running
 session keeps its old settings until it is restarted.
@@ -26,8 +29,9 @@ session keeps its old settings until it is restarted.
 };
 
 fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let flags = [&NAME, &PORT, &PROTO, &DNS, &COMMAND, &DOCKER, &MEMORY, &CPUS, &PIDS];
-    if !flags.iter().any(|flag| parsed.has(flag)) {
+    let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &COMMAND, &DOCKER];
+    let caps = [&MEMORY, &CPUS, &PIDS];
+    if !flags.iter().chain(&caps).any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
     let edit = read_edit(parsed)?;
@@ -51,5 +55,20 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let memory = read_flag(parsed, &MEMORY, values::memory)?;
     let cpus = read_flag(parsed, &CPUS, values::cpus)?;
     let pids = read_flag(parsed, &PIDS, values::pids)?;
-    Ok(move |id| Edit { id, name, port, protocol, dns_name, command, docker, memory, cpus, pids })
+    let egress = read_flag(parsed, &EGRESS, values::egress)?;
+    let publish = read_flag(parsed, &PUBLISH, values::publish)?;
+    Ok(move |id| Edit {
+        id,
+        name,
+        port,
+        protocol,
+        dns_name,
+        command,
+        docker,
+        memory,
+        cpus,
+        pids,
+        egress,
+        publish,
+    })
 }

@@ -3,7 +3,7 @@
 use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
 use crate::cli::convocate::session_flags::{
-    AGENT, COMMAND, CPUS, DNS, DOCKER, MEMORY, NEW_NAME, PIDS, PORT, PROTO,
+    AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NEW_NAME, PIDS, PORT, PROTO, PUBLISH,
 };
 use crate::cli::convocate::sessions::{
     NO_AGENT, asked_agents, open_fleet, parse_session, print_session,
@@ -23,10 +23,17 @@ pub(crate) const NEW: Command = Command {
     name: "new",
     summary: "create a session",
     operands: &[NEW_NAME],
-    flags: &[AGENT, PORT, PROTO, DNS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, ATTACH, JSON, ROOT],
+    flags: &[
+        AGENT, PORT, PROTO, PUBLISH, DNS, EGRESS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, ATTACH,
+        JSON, ROOT,
+    ],
     help: "\
 Creates the session's home; nothing runs until you attach or restart it. --agent may be
 left out when there is one agent. Prints the new session's id.
+
+A port is published on 127.0.0.1 of the agent's host and on the address from which that
+reaches the shell host, unless --publish names another or all. --egress none gives the
+session no network at all, and no port; open is the internet.
 ",
     run: new,
 };
@@ -64,6 +71,8 @@ fn read(parsed: &Parsed) -> Result<Create, Failure> {
         memory: read_flag(parsed, &MEMORY, values::memory)?,
         cpus: read_flag(parsed, &CPUS, values::cpus)?,
         pids: read_flag(parsed, &PIDS, values::pids)?,
+        egress: read_flag(parsed, &EGRESS, values::egress)?,
+        publish: read_flag(parsed, &PUBLISH, values::publish)?,
     })
 }
 

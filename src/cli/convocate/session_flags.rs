@@ -9,6 +9,14 @@ pub(crate) const PORT: Flag =
     Flag::choice("port", "N", "published port: a number, auto or none", &["auto", "none"]);
 pub(crate) const PROTO: Flag =
     Flag::choice("proto", "P", "protocol of the port: tcp or udp", &["tcp", "udp"]);
+pub(crate) const PUBLISH: Flag = Flag::choice(
+    "publish",
+    "ADDRESS",
+    "where its port is: an address, all, or default: loopback and the agent's own",
+    &["default", "all"],
+);
+pub(crate) const EGRESS: Flag =
+    Flag::choice("egress", "E", "what it reaches: open or none", &["open", "none"]);
 pub(crate) const DNS: Flag =
     Flag::value("dns", "LABEL", "name in the DNS of the cluster, one host label");
 pub(crate) const COMMAND: Flag = Flag::value("command", "TEXT", "command that runs in it");

@@ -14,6 +14,7 @@ use crate::fleet::listing::SessionState;
 use crate::fleet::select::{Care, Selected};
 use crate::io::clock::Clock;
 use crate::rpc::call::{Call, Id};
+use crate::rpc::network::Publish;
 use crate::rpc::session::Session;
 use crate::rpc::values::size;
 
@@ -51,6 +52,8 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields.extend(session.started_at.map(|at| ("started", moment(at, now))));
     fields.extend([
         ("port", or_none(&published_port(session))),
+        ("published on", published_on(session)),
+        ("egress", session.egress.as_str().to_owned()),
         ("dns name", or_none(&session.dns_name)),
         ("command", session.command.clone()),
         ("image", session.image.clone()),
@@ -65,7 +68,16 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields.extend(session.broken.clone().map(|why| ("broken", why)));
     fields.extend(session.stale.clone().map(|why| ("stale", why)));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
-    lines.map(|(name, value)| format!("{name:12}{value}\n")).collect()
+    lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
+}
+
+fn published_on(session: &Session) -> String {
+    match session.publish {
+        _ if session.port == 0 => String::new(),
+        Publish::Default => "127.0.0.1 and the agent's own address".to_owned(),
+        Publish::All => "every address of its host".to_owned(),
+        Publish::Address(address) => address.to_string(),
+    }
 }
 
 fn state_in_words(session: &Session) -> String {

@@ -211,6 +211,8 @@ impl Cluster {
             memory: None,
             cpus: None,
             pids: None,
+            egress: None,
+            publish: None,
         }
     }
 

@@ -30,7 +30,7 @@ const fn fault(
     Fault { step, words, repair, breaks, mends }
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     fault(
         "docker",
         "no Docker engine answers",
@@ -115,6 +115,13 @@ const FAULTS: [Fault; 17] = [
          mkdir -m 700 /home/claude/.skel; chown 1337:1337 /home/claude/.skel; \
          head -c 1000000 /dev/zero >/home/claude/full",
         "umount /home/claude",
+    ),
+    fault(
+        "what sessions may reach",
+        "its rules are not loaded",
+        "systemctl restart convocate-network",
+        "nft delete table inet convocate",
+        "systemctl restart convocate-network",
     ),
     fault(
         "firewall",

@@ -7,6 +7,7 @@ mod support;
 
 mod faults;
 mod full;
+mod network;
 mod sessions;
 mod shell;
 

@@ -31,6 +31,7 @@ use convocate::docker::{DockerError, DockerRequest, call};
 use convocate::paths::Paths;
 use convocate::rpc::attach::{AttachHeader, TerminalSize};
 use convocate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
+use convocate::rpc::network::{Egress, Publish};
 
 const SOCKET: &str = "/var/run/docker.sock";
 /// Long enough for a machine that does much else; nothing waits so long when all is well.
@@ -269,6 +270,8 @@ impl Session {
             port: 0,
             protocol: Protocol::Tcp,
             docker: false,
+            egress: Egress::Open,
+            publish: Publish::Default,
             caps: Caps {
                 memory: 256 << 20,
                 cpus: Cpus::from_millis(1000).expect("in range"),

@@ -21,8 +21,8 @@ const TAKE: &str = "use IO::Socket::IP; for my $port (@ARGV) { next if fork; \
                     while ($at->recv(my $text, 99)) { open my $log, \">>\", \"/root/taken\"; \
                     print $log \"$port $text\\n\"; close $log } }";
 /// Sends a datagram: address, port, text.
-const SEND: &str = "use IO::Socket::IP; IO::Socket::IP->new(Proto => \"udp\", PeerHost => $ARGV[0], \
-                    PeerPort => $ARGV[1])->send($ARGV[2]);";
+const SEND: &str = "use IO::Socket::IP; IO::Socket::IP->new(Proto => \"udp\", \
+                    PeerHost => $ARGV[0], PeerPort => $ARGV[1])->send($ARGV[2]);";
 
 /// The stand-in for the internet: an address of a documentation network.
 const INTERNET: &str = "203.0.113.9";
@@ -103,6 +103,11 @@ impl Place {
         self.host.done(&format!("docker inspect -f {format} {container}"))
     }
 
+    /// The host's address on the network of sessions.
+    fn gateway(&self) -> String {
+        self.host.done("ip -4 -o address show dev convocate0 | sed 's/.*inet //; s,/.*,,'")
+    }
+
     fn listen_in(&self, container: &str, port: u16) {
         self.host.done(&format!(
             "docker cp /root/listen.pl {container}:/tmp/; \
@@ -141,8 +146,7 @@ fn a_session_reaches_the_internet_and_nothing_else() {
 
 /// Each address answers the host itself, so that silence is the rules' doing.
 fn reaches(place: &Place, one: &str, two: &str) {
-    let gateway =
-        place.host.done("ip -4 -o address show dev convocate0 | sed 's/.*inet //; s,/.*,,'");
+    let gateway = place.gateway();
     let eth0 = place.host.address();
     let neighbour = place.address_of(two);
     let own_ports = [22, 222, 223, 514, 53];
@@ -168,8 +172,7 @@ fn reaches(place: &Place, one: &str, two: &str) {
 }
 
 fn takes_no_datagram(place: &Place, one: &str) {
-    let gateway =
-        place.host.done("ip -4 -o address show dev convocate0 | sed 's/.*inet //; s,/.*,,'");
+    let gateway = place.gateway();
     for port in [53, 514] {
         for address in [gateway.as_str(), OWN] {
             place.host.done(&format!(
@@ -189,7 +192,8 @@ fn asks_names(place: &Place, one: &str) {
     let resolver = PRIVATE[0];
     place.host.done(&format!(
         "nohup ip netns exec world perl /root/listen.pl 53 >/dev/null 2>&1 </dev/null & \
-         mkdir -p /run/systemd/resolve; echo nameserver {resolver} >/run/systemd/resolve/resolv.conf"
+         mkdir -p /run/systemd/resolve; \
+         echo nameserver {resolver} >/run/systemd/resolve/resolv.conf"
     ));
     wait_until(PATIENCE, "the rules to follow resolv.conf", || {
         place.from_session(one, resolver, 53) == "open"
@@ -255,8 +259,7 @@ fn outlives_a_reboot(place: &Place, one: &str) {
         place.host.done(&show).parse::<u64>().expect("microseconds")
     };
     assert!(since("convocate-network") < since("docker"));
-    let gateway =
-        place.host.done("ip -4 -o address show dev convocate0 | sed 's/.*inet //; s,/.*,,'");
+    let gateway = place.gateway();
     assert_eq!(place.connect("", &gateway, 222), "open");
     assert_eq!(place.from_session(one, &gateway, 222), "closed");
 }

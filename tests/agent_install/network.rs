@@ -9,10 +9,11 @@ use super::{IMAGE, PATIENCE, host_with_image};
 /// Says `open` if the TCP port of its arguments can be reached.
 const CONNECT: &str = "use IO::Socket::IP; print IO::Socket::IP->new(PeerHost => $ARGV[0], \
                        PeerPort => $ARGV[1], Timeout => 2) ? \"open\\n\" : \"closed\\n\";";
-/// Answers on the TCP ports of its arguments, IPv6 too.
+/// Answers on the TCP ports of its arguments, those of IPv6 too where there is any.
 const LISTEN: &str = "use IO::Socket::IP; for my $port (@ARGV) { next if fork; \
-                      my $at = IO::Socket::IP->new(Listen => 9, LocalHost => \"::\", V6Only => 0, \
-                      LocalPort => $port, ReuseAddr => 1) or die \"$port: $@\"; \
+                      my @at = (Listen => 9, LocalPort => $port, ReuseAddr => 1); \
+                      my $at = IO::Socket::IP->new(@at, LocalHost => \"::\", V6Only => 0) \
+                      || IO::Socket::IP->new(@at, LocalHost => \"0.0.0.0\") or die \"$port: $@\"; \
                       while (my $one = $at->accept) { close $one } }";
 /// Notes in a file what comes in on the UDP ports of its arguments.
 const TAKE: &str = "use IO::Socket::IP; for my $port (@ARGV) { next if fork; \

@@ -107,7 +107,10 @@ fn created(plan: Plan, outcome: Result<(), DockerError>) -> Step<Start> {
             let request = call::container_start(&container_name(plan.id));
             Step::Call(Start::Starting(plan), request)
         }
-        Err(error) if error.is_not_found() => Step::Done(Err(WorkError::NoImage(plan.image))),
+        // It may be the network that is not there.
+        Err(error) if error.is_not_found() && error.to_string().contains("image") => {
+            Step::Done(Err(WorkError::NoImage(plan.image)))
+        }
         Err(error) => Step::failed(error),
     }
 }
@@ -195,6 +198,8 @@ mod tests {
     fn a_missing_image_is_named() {
         let (_, outcome) = run(begin(), vec![reply(404, &words("No such image"))]);
         assert_eq!(outcome, Err(WorkError::NoImage("convocate:1.2.3".to_owned())));
+        let (_, outcome) = run(begin(), vec![reply(404, &words("network x not found"))]);
+        assert_eq!(outcome, Err(WorkError::Docker("network x not found".to_owned())));
     }
 
     #[test]

@@ -95,18 +95,31 @@ pub const SSH_REST_BYTES: usize = 1024;
 pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections of one listener.
 pub(crate) const SSH_CONNECTIONS_MAX: usize = 256;
-/// Connections of one listener that are not authenticated yet.
-pub(crate) const SSH_UNAUTHENTICATED_MAX: usize = 16;
-/// Of those, from one address.
-pub(crate) const SSH_UNAUTHENTICATED_PER_ADDRESS_MAX: usize = 8;
-/// What one connection that ended without authentication adds to its address's penalty.
-pub(crate) const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
+/// Connections of one listener that have proven no key, from sources that are not known. Some
+/// 10 KB each; at 5,000 dials a second from as many addresses each has its place for 50 ms.
+pub const SSH_PLACES_MAX: usize = 256;
+/// Silence in a key exchange or authentication, each of whose steps takes milliseconds, that ends a
+/// connection: two lost packets in a row are survived.
+pub const SSH_LOGIN_SILENCE: Duration = Duration::from_secs(2);
+/// Sources that have proven a key: all agents and as many operators.
+pub const SSH_KNOWN_SOURCES_MAX: usize = 2 * AGENTS_MAX;
+/// How long a source is known after its last connection with a key: over a night.
+pub const SSH_KNOWN_SOURCE_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// When all connections are taken by those who have proven a key: how long a newcomer is told to
+/// wait.
+pub(crate) const SSH_FULL_WAIT: Duration = Duration::from_secs(5);
+/// What one connection that failed adds to its source's penalty.
+pub const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
 /// A penalty up to this is forgiven: half a dozen failures in a row are a person's.
-pub(crate) const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
+pub const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
 /// A penalty never exceeds this, so that a repaired client is let in again soon.
-pub(crate) const SSH_PENALTY_MAX: Duration = Duration::from_secs(60);
-/// Addresses that have a penalty; more are not remembered.
-pub(crate) const SSH_PENALIZED_ADDRESSES_MAX: usize = 4096;
+pub const SSH_PENALTY_MAX: Duration = Duration::from_secs(30);
+/// Sources that have a penalty; for a further one the least is forgiven.
+pub const SSH_PENALIZED_SOURCES_MAX: usize = 1024;
+/// Sources with a summary of their own in the log; others are counted together.
+pub const SSH_TALLIED_SOURCES_MAX: usize = 64;
+/// The log has one summary of a source in this time.
+pub const SSH_TALLY_SPAN: Duration = Duration::from_secs(60);
 /// One name in a list of algorithms or methods (RFC 4251 §6).
 pub(crate) const SSH_NAME_BYTES_MAX: usize = 64;
 /// Names in one list: the longest that real peers send has some 40.
@@ -122,6 +135,10 @@ pub const SSH_KEY_PROBLEMS_MAX: usize = 32;
 
 const _: () = assert!(SSH_KEEPALIVE_INTERVAL.as_secs() * SSH_KEEPALIVE_MISSES_MAX as u64 <= 45);
 const _: () = assert!(SSH_CHANNEL_DATA_BYTES_MAX as usize + 64 < SSH_PACKET_BYTES_MAX);
+const _: () = assert!(SSH_LOGIN_SILENCE.as_secs() < SSH_LOGIN_GRACE.as_secs());
+const _: () = assert!(SSH_KNOWN_SOURCES_MAX > SSH_CONNECTIONS_MAX);
+const _: () = assert!(SSH_PENALTY_MAX.as_secs() > SSH_PENALTY_THRESHOLD.as_secs());
+const _: () = assert!(STRANGERS_PER_TURN > ACCEPTS_PER_TURN);
 const _: () = assert!(SSH_PREAUTH_PACKET_BYTES_MAX as u64 <= SSH_PREAUTH_BYTES_MAX);
 const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX);
 const _: () = assert!(SSH_WINDOW_POOL_BYTES >= SSH_WINDOW_BYTES);
@@ -395,7 +412,10 @@ pub(crate) const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Complaints about an agent's lines that wait to be logged.
 pub(crate) const LISTENER_NOTES_MAX: usize = 16;
 
-const _: () = assert!(STATUS_DESCRIPTORS_MAX > SSH_CONNECTIONS_MAX + AGENTS_MAX + SUBSCRIBERS_MAX);
+const _: () = assert!(
+    STATUS_DESCRIPTORS_MAX
+        > SSH_CONNECTIONS_MAX + 2 * SSH_PLACES_MAX + AGENTS_MAX + SUBSCRIBERS_MAX
+);
 const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
 const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());
 const _: () = assert!(EVENT_BYTES_MAX + 1024 <= JOURNAL_PENDING_BYTES_MAX);
@@ -568,12 +588,16 @@ pub const LINK_TURN_BYTES: usize = 1024 * 1024;
 pub const LINK_LINGER: Duration = Duration::from_secs(5);
 /// Events taken from the kernel at once; what is left over comes with the next wait.
 pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
-/// Connections that a listener takes in one turn.
-pub const ACCEPTS_PER_TURN: usize = 16;
+/// Connections that a listener takes in one turn, at some 50 µs each.
+pub const ACCEPTS_PER_TURN: usize = 8;
+/// Connections without a proven key that have their turn at once, with a key exchange of half a
+/// millisecond each: 6 ms that another's keystroke may wait. More than are taken, so that each has
+/// its turn before it loses its place.
+pub(crate) const STRANGERS_PER_TURN: usize = 12;
 /// From being out of descriptors to the next try to accept: there is no event for it.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections that the kernel holds until we accept them; more wait at the peer's.
-pub(crate) const LISTENER_BACKLOG: i32 = 128;
+pub(crate) const LISTENER_BACKLOG: i32 = 1024;
 /// How long a number has to answer before the next one of the name is dialled beside it (RFC 8305
 /// §5).
 pub(crate) const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);

@@ -106,9 +106,12 @@ impl Peer {
         self.conn.authorize(verdict);
     }
 
-    /// Ends the connection, in words.
-    pub(crate) fn disconnect(&mut self, text: &'static str) {
-        self.conn.disconnect(text);
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    pub(crate) fn conn_mut(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 
     /// Answers [`PeerEvent::Call`] with a response line. On a channel that is gone it is dropped.

@@ -4,8 +4,10 @@
 //! file has, it is the identity that the file gives. The daemon decides about channels: it takes
 //! the events of a connection's core ([`ServerPeer`]) and hands back what it is asked here.
 //!
-//! The daemon's turn: [`SshServer::ready`] for what the reactor reported, then for those of
-//! [`SshServer::take_touched`] receive, act on the events, and send.
+//! The daemon's turn: [`SshServer::ready`] for what the reactor reported, [`SshServer::begin_turn`],
+//! then for those of [`SshServer::take_touched`] receive, act on the events, and send; and
+//! [`SshServer::end_turn`]. Of strangers only some have a turn at once, for a key exchange costs
+//! more than anything that the others may want.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -23,11 +25,12 @@ use crate::io::link::{Link, Next};
 use crate::io::listener::{self, Accepted, Entrance, Listener};
 use crate::io::reactor::Ready;
 use crate::io::registry::Registry;
-use crate::limits::{LINK_LINGER, LINK_TURN_BYTES};
+use crate::io::stream::Stream;
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_INBOX_FIRST_BYTES, STRANGERS_PER_TURN};
 use crate::log::Log;
-use crate::ssh::ServerConfig;
 use crate::ssh::keys::PublicKey;
-use crate::ssh::limiter::ConnectionLimiter;
+use crate::ssh::limiter::{Admitted, ConnectionLimiter, ConnectionRefused, Outcome, PlaceId};
+use crate::ssh::{Conn, Error, ServerConfig};
 
 /// The core of one connection.
 pub(crate) trait ServerPeer: Endpoint {
@@ -38,10 +41,10 @@ pub(crate) trait ServerPeer: Endpoint {
     /// What has happened, oldest first.
     fn poll_event(&mut self) -> Option<Self::Event>;
 
-    /// Answers the offer of a key.
-    fn authorize(&mut self, verdict: bool);
+    /// The connection that it is on.
+    fn conn(&self) -> &Conn;
 
-    fn disconnect(&mut self, text: &'static str);
+    fn conn_mut(&mut self) -> &mut Conn;
 }
 
 /// The listener and everyone who came through it. `I` is whom a key stands for.
@@ -55,6 +58,10 @@ pub(crate) struct SshServer<P, I> {
     connections: SortedMap<Key, Box<Connection<P, I>>>,
     /// Those that have something to do in this turn.
     touched: BTreeSet<Key>,
+    /// Strangers that have something to do and wait for the next turn.
+    held_back: BTreeSet<Key>,
+    /// The last strangers that had a turn, of sources that are known and of others.
+    last_strangers: [Option<Key>; 2],
     /// Those that may have events: bytes have come, or they were acted on.
     eventful: BTreeSet<Key>,
 }
@@ -63,12 +70,18 @@ pub(crate) struct SshServer<P, I> {
 struct Connection<P, I> {
     link: Link<P>,
     address: IpAddr,
+    /// Whether it came from a source that had proven a key lately.
+    is_known: bool,
     auth: AuthState<I>,
 }
 
 #[derive(Debug)]
 enum AuthState<I> {
-    Stranger,
+    Stranger {
+        place: PlaceId,
+        /// How far it has come, see [`Conn::progress`].
+        progress: u8,
+    },
     Authenticated(PublicKey, I),
 }
 
@@ -85,6 +98,8 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             keys,
             connections: SortedMap::new(),
             touched: BTreeSet::new(),
+            held_back: BTreeSet::new(),
+            last_strangers: [None; 2],
             eventful: BTreeSet::new(),
         }
     }
@@ -113,24 +128,73 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
         for Accepted { stream, peer } in accepted {
             let listener::Peer::Tcp(address) = peer else { continue };
-            let address = address.ip();
-            if let Err(refused) = self.limiter.admit(now, address) {
-                log.warning(format_args!("connection from {address} refused: {refused}"));
-                continue;
+            match self.limiter.admit(now, address.ip()) {
+                Ok(admitted) => {
+                    if let Some(displaced) = admitted.displaced {
+                        self.end_stranger(registry, now, displaced, Error::Displaced);
+                    }
+                    let newcomer = (stream, address.ip().to_canonical());
+                    self.open(registry, log, now, owner, newcomer, admitted);
+                }
+                Err(refused) => {
+                    tell_refused(&stream, &refused);
+                    if refused.is_news {
+                        let ConnectionRefused { from, .. } = refused;
+                        log.warning(format_args!("connection from {from} refused: {refused}"));
+                    }
+                }
             }
-            let peer = P::new(Arc::clone(&self.config), entropy::seed(), now);
-            let link = Link::open(stream, peer, LINK_LINGER);
-            match registry.watch(link.stream(), owner) {
-                Ok(key) => {
-                    let connection = Connection { link, address, auth: AuthState::Stranger };
-                    self.connections.insert(key, Box::new(connection));
+        }
+    }
+
+    fn open<O: Copy>(
+        &mut self,
+        registry: &mut Registry<O>,
+        log: &mut Log<impl Write>,
+        now: Mono,
+        owner: O,
+        (stream, address): (Stream, IpAddr),
+        Admitted { place, is_known, .. }: Admitted,
+    ) {
+        let peer = P::new(Arc::clone(&self.config), entropy::seed(), now);
+        let mut link = Link::open(stream, peer, LINK_LINGER);
+        match registry.watch(link.stream(), owner) {
+            Ok(key) => {
+                if link.send(now, LINK_TURN_BYTES) != Next::Wait {
                     self.touched.insert(key);
                 }
-                Err(error) => {
-                    self.limiter.closed_unauthenticated(now, address);
-                    log.error(format_args!("connection from {address} dropped: {error}"));
-                }
+                let auth = AuthState::Stranger { place, progress: 0 };
+                let connection = Connection { link, address, is_known, auth };
+                self.connections.insert(key, Box::new(connection));
             }
+            Err(error) => {
+                self.limiter.closed(now, place, Outcome::Left);
+                log.error(format_args!("connection from {address} dropped: {error}"));
+            }
+        }
+    }
+
+    /// Ends a connection that has proven no key, with a word if that can be said at once.
+    #[cold]
+    fn end_stranger<O: Copy>(
+        &mut self,
+        registry: &mut Registry<O>,
+        now: Mono,
+        place: PlaceId,
+        error: Error,
+    ) {
+        let has_it = |connection: &Connection<P, I>| matches!(connection.auth, AuthState::Stranger { place: it, .. } if it == place);
+        let Some(key) = self.connections.iter().find(|(_, it)| has_it(it)).map(|(key, _)| *key)
+        else {
+            return;
+        };
+        registry.release(key);
+        for keys in [&mut self.touched, &mut self.held_back, &mut self.eventful] {
+            keys.remove(&key);
+        }
+        if let Some(mut connection) = self.connections.remove(&key) {
+            connection.link.endpoint_mut().conn_mut().end(error);
+            let _last_words = connection.link.send(now, LINK_TURN_BYTES);
         }
     }
 
@@ -151,25 +215,51 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         self.touched.extend(keys);
     }
 
-    pub(crate) fn is_busy(&self) -> bool {
+    /// Strangers beyond [`STRANGERS_PER_TURN`] wait for the next turn: those of known sources and
+    /// the others each have that many, in rotation.
+    pub(crate) fn begin_turn(&mut self) {
+        for is_known in [false, true] {
+            let has_turn = |key: &&Key| {
+                let connection = self.connections.get(*key);
+                connection.is_some_and(|it| it.is_stranger() && it.is_known == is_known)
+            };
+            let mut strangers: Vec<Key> = self.touched.iter().filter(has_turn).copied().collect();
+            let Some(surplus) = strangers.len().checked_sub(STRANGERS_PER_TURN) else { continue };
+            let last = &mut self.last_strangers[usize::from(is_known)];
+            let next = strangers.partition_point(|key| Some(*key) <= *last);
+            let next = next % strangers.len();
+            strangers.rotate_left(next);
+            let rest = strangers.split_off(strangers.len() - surplus);
+            *last = strangers.last().copied();
+            rest.iter().for_each(|key| _ = self.touched.remove(key));
+            self.held_back.extend(rest);
+        }
+    }
+
+    /// Whether there is more to do at once.
+    pub(crate) fn end_turn(&mut self) -> bool {
+        self.touched.append(&mut self.held_back);
         !self.touched.is_empty()
     }
 
     pub(crate) fn receive(&mut self, now: Mono, key: Key) {
-        if let Some(connection) = self.connections.get_mut(&key) {
-            connection.link.receive(now, LINK_TURN_BYTES);
-            self.eventful.insert(key);
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        connection.link.receive(now, LINK_TURN_BYTES);
+        if let AuthState::Stranger { place, progress } = &mut connection.auth {
+            let reached = connection.link.endpoint().conn().progress();
+            if reached > *progress {
+                *progress = reached;
+                self.limiter.progressed(now, *place);
+            }
         }
+        self.eventful.insert(key);
     }
 
     /// Reads from all that were touched.
     pub(crate) fn receive_all(&mut self, now: Mono) {
-        for key in &self.touched {
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.link.receive(now, LINK_TURN_BYTES);
-                self.eventful.insert(*key);
-            }
-        }
+        let touched = std::mem::take(&mut self.touched);
+        touched.iter().for_each(|key| self.receive(now, *key));
+        self.touched.extend(touched);
     }
 
     /// The next event of a connection. Whatever is done with one can cause another.
@@ -194,14 +284,18 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         registry.release(key);
         let Some(connection) = self.connections.remove(&key) else { return };
         match connection.auth {
-            AuthState::Stranger => self.limiter.closed_unauthenticated(now, connection.address),
-            AuthState::Authenticated(..) => self.limiter.closed(),
+            AuthState::Stranger { place, .. } => {
+                let has_failed = connection.link.endpoint().conn().is_failure();
+                let outcome = if has_failed { Outcome::Failed } else { Outcome::Left };
+                self.limiter.closed(now, place, outcome);
+            }
+            AuthState::Authenticated(..) => self.limiter.ended(now, connection.address),
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let links = self.connections.values().filter_map(|it| it.link.deadline());
-        links.chain(self.entrance.deadline()).min()
+        links.chain(self.entrance.deadline()).chain(self.limiter.deadline()).min()
     }
 
     pub(crate) fn tick<O: Copy>(
@@ -220,6 +314,23 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
                 self.touched.insert(*key);
                 self.eventful.insert(*key);
             }
+        }
+        for place in self.limiter.overdue(now) {
+            // Who has sent something is heard first: the silence may have been ours.
+            if !self.touched.iter().any(|key| self.place(*key) == Some(place)) {
+                self.limiter.closed(now, place, Outcome::Silent);
+                self.end_stranger(registry, now, place, Error::LoginGrace);
+            }
+        }
+        while let Some(summary) = self.limiter.poll_summary(now) {
+            log.warning(summary);
+        }
+    }
+
+    fn place(&self, key: Key) -> Option<PlaceId> {
+        match self.connections.get(&key)?.auth {
+            AuthState::Stranger { place, .. } => Some(place),
+            AuthState::Authenticated(..) => None,
         }
     }
 
@@ -252,7 +363,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     #[cold]
     pub(crate) fn disconnect_all(&mut self, now: Mono, text: &'static str) {
         for connection in self.connections.values_mut() {
-            connection.link.endpoint_mut().disconnect(text);
+            connection.link.endpoint_mut().conn_mut().disconnect(text);
             let _last_words = connection.link.send(now, LINK_TURN_BYTES);
         }
     }
@@ -268,29 +379,39 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     // --- who may come in ---
 
     /// A peer offers a key: the file decides, as it was when it was last refreshed. Gives the
-    /// address of one that is refused.
-    pub(crate) fn authorize(&mut self, key: Key, offered: &PublicKey) -> Option<IpAddr> {
+    /// address of one that is refused, if the log may tell of it.
+    pub(crate) fn authorize(&mut self, now: Mono, key: Key, offered: &PublicKey) -> Option<IpAddr> {
         let verdict = self.keys.find(offered).is_some();
-        self.peer_mut(key)?.authorize(verdict);
-        self.address(key).filter(|_| !verdict)
+        self.peer_mut(key)?.conn_mut().authorize(verdict);
+        let address = self.address(key).filter(|_| !verdict)?;
+        self.limiter.key_refused(now, address).then_some(address)
     }
 
     /// A peer has proved a key. Gives who it is; `None` if the key has just lost its place in the
     /// file.
-    pub(crate) fn authenticated(&mut self, key: Key, proved: PublicKey) -> Option<(&I, IpAddr)> {
+    pub(crate) fn authenticated(
+        &mut self,
+        now: Mono,
+        key: Key,
+        proved: PublicKey,
+    ) -> Option<(&I, IpAddr)> {
         let Some(identity) = self.keys.find(&proved).cloned() else {
-            self.peer_mut(key)?.disconnect("key was removed");
+            self.peer_mut(key)?.conn_mut().disconnect("key was removed");
             return None;
         };
+        let place = self.place(key)?;
+        if !self.limiter.authenticated(now, place) {
+            self.peer_mut(key)?.conn_mut().end(Error::Displaced);
+            return None;
+        }
         let connection = self.connections.get_mut(&key)?;
-        self.limiter.authenticated(connection.address);
         connection.auth = AuthState::Authenticated(proved, identity);
         Some((self.identity(key)?, self.address(key)?))
     }
 
     pub(crate) fn identity(&self, key: Key) -> Option<&I> {
         match &self.connections.get(&key)?.auth {
-            AuthState::Stranger => None,
+            AuthState::Stranger { .. } => None,
             AuthState::Authenticated(_, identity) => Some(identity),
         }
     }
@@ -320,11 +441,27 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             if self.keys.find(proved) != Some(identity) {
                 let name = name(&connection.address, identity);
                 log.warning(format_args!("{name} is sent away: its key was removed"));
-                connection.link.endpoint_mut().disconnect("key was removed");
+                connection.link.endpoint_mut().conn_mut().disconnect("key was removed");
                 self.touched.insert(*key);
                 self.eventful.insert(*key);
             }
         }
         true
     }
+}
+
+impl<P, I> Connection<P, I> {
+    fn is_stranger(&self) -> bool {
+        matches!(self.auth, AuthState::Stranger { .. })
+    }
+}
+
+/// Tells a peer, in the line that RFC 4253 §4.2 admits before an identification, why it is refused.
+/// What it has sent already is read: a socket that is closed with input resets, which may take the
+/// line away.
+#[cold]
+fn tell_refused(stream: &Stream, refused: &ConnectionRefused) {
+    let _told = stream.write(format!("convocate: {refused}\r\n").as_bytes());
+    stream.end_output();
+    let _dropped = stream.read(&mut [0; SSH_INBOX_FIRST_BYTES]);
 }

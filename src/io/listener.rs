@@ -139,6 +139,8 @@ impl Listener {
 
     fn from_tcp(listener: TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
+        // The standard library asks for fewer that wait.
+        rustix::net::listen(&listener, LISTENER_BACKLOG)?;
         let name = Name::Tcp(listener.local_addr()?);
         Ok(Listener { fd: listener.into(), name, spare: Some(open_spare()?) })
     }

@@ -170,6 +170,21 @@ impl Conn {
         self.core.end(Error::ByUs(text));
     }
 
+    /// Ends the connection for this reason. [`Event::Disconnected`] follows.
+    pub(crate) fn end(&mut self, error: Error) {
+        self.core.end(error);
+    }
+
+    /// Server, before authentication: how far the peer has come, as a number that grows.
+    pub(crate) fn progress(&self) -> u8 {
+        self.core.progress()
+    }
+
+    /// Server: whether it is over without authentication for what the peer did.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.core.is_failure()
+    }
+
     /// Key exchanges that are over, the first one included.
     pub fn exchanges(&self) -> u64 {
         self.core.exchanges()

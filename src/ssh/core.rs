@@ -94,6 +94,8 @@ pub(crate) struct Core {
     open_keepalives: u32,
     /// Key exchanges that are over.
     exchanges: u64,
+    /// Whether it ended for what the peer did.
+    is_failure: bool,
 }
 
 impl Core {
@@ -126,6 +128,7 @@ impl Core {
             silent_keepalives: 0,
             open_keepalives: 0,
             exchanges: 0,
+            is_failure: false,
         }
     }
 
@@ -140,6 +143,25 @@ impl Core {
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.stage, ConnStage::Ended)
+    }
+
+    /// Whether it is over without authentication for what the peer did: it broke the protocol, or
+    /// tried to authenticate in vain.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.is_failure
+    }
+
+    fn has_tried(&self) -> bool {
+        matches!(self.auth, Auth::Server(ServerAuth::Waiting { attempts: 1.. }))
+    }
+
+    /// How far a connection has come before it is authenticated: a number that grows.
+    pub(crate) fn progress(&self) -> u8 {
+        match self.stage {
+            ConnStage::Identifying { .. } => 0,
+            ConnStage::Running(_) => 1 + self.state() as u8,
+            ConnStage::Ended => 0,
+        }
     }
 
     /// Whether no input is taken now: the owner is asked about a key, or has events to look at, or
@@ -164,6 +186,7 @@ impl Core {
                 put_string(out, b"");
             });
         }
+        self.is_failure = error.is_failure() || self.has_tried();
         self.sender.shut(); // nothing follows that word
         self.stage = ConnStage::Ended;
         self.timers = Timers::new();

@@ -11,6 +11,7 @@ use super::names::{
     SSH_DISCONNECT_HOST_KEY_NOT_VERIFIABLE, SSH_DISCONNECT_KEY_EXCHANGE_FAILED,
     SSH_DISCONNECT_MAC_ERROR, SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
     SSH_DISCONNECT_PROTOCOL_ERROR, SSH_DISCONNECT_SERVICE_NOT_AVAILABLE,
+    SSH_DISCONNECT_TOO_MANY_CONNECTIONS,
 };
 use super::packet::PacketError;
 use super::wire::WireError;
@@ -94,6 +95,8 @@ pub enum Error {
 
     /// We ended it, with this text in our DISCONNECT.
     ByUs(&'static str),
+    /// We ended it for a newcomer's sake.
+    Displaced,
 }
 
 /// What a peer did wrong with a channel.
@@ -161,6 +164,7 @@ impl fmt::Display for Error {
             Error::KeepaliveTimeout => out.write_str("keepalives not answered"),
             Error::SubsystemTimeout => out.write_str("no subsystem asked for in time"),
             Error::ByUs(text) => out.write_str(text),
+            Error::Displaced => out.write_str("too many connections"),
         }
     }
 }
@@ -184,6 +188,23 @@ impl Error {
     /// A message that is not well-formed.
     pub(super) fn message(number: u8) -> impl Fn(WireError) -> Error {
         move |cause| Error::Message { number, cause }
+    }
+
+    /// Whether the peer has broken the protocol or failed to authenticate, and did not just leave.
+    pub(super) fn is_failure(&self) -> bool {
+        use Error::{
+            ByPeer, ByUs, Displaced, KeepaliveTimeout, LoginGrace, RekeyTimeout, StreamEnd,
+        };
+        !matches!(
+            self,
+            ByPeer { .. }
+                | StreamEnd
+                | LoginGrace
+                | RekeyTimeout
+                | KeepaliveTimeout
+                | ByUs(_)
+                | Displaced
+        )
     }
 
     /// What our DISCONNECT says: a reason of RFC 4253 §11.1 and a few words. `None` if there is
@@ -214,6 +235,7 @@ impl Error {
             Error::KeepaliveTimeout => (SSH_DISCONNECT_CONNECTION_LOST, "no answer"),
             Error::SubsystemTimeout => (SSH_DISCONNECT_BY_APPLICATION, "no subsystem asked for"),
             Error::ByUs(text) => (SSH_DISCONNECT_BY_APPLICATION, text),
+            Error::Displaced => (SSH_DISCONNECT_TOO_MANY_CONNECTIONS, "too many connections"),
             Error::Packet(_)
             | Error::Message { .. }
             | Error::Unexpected { .. }

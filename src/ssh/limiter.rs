@@ -1,40 +1,88 @@
-//! How many connections a listener holds, and which addresses it turns away.
+//! Which connections a listener holds before they have proven a key, and whom it turns away.
 //!
-//! A value that a driver asks before it speaks SSH with a new connection. Connections that are not
-//! authenticated have few places and one address has few of those, so that nobody keeps the others
-//! out. An address whose connections end without authentication gathers a penalty, which decays
-//! with time; above a threshold its connections are refused at once. A mistyped key now and then
-//! never gets there.
+//! A value that a listener asks; it is told times, addresses and outcomes and knows no clock and no
+//! socket. A *source* is an IPv4 address or an IPv6 /64. A key exchange is over in milliseconds, so
+//! there is always a place for a newcomer: when all are taken, the source with the most of them
+//! loses the one that has been silent for longest. Silence alone ends a place, too, and so does
+//! its age.
+//!
+//! A source that has proven a key, within hours or on a connection that is open, has places of its
+//! own, which strangers never take, and no penalty. Any other source that fails at the protocol or
+//! with its key gathers a penalty, which decays; above a threshold it is refused and told for how
+//! long.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::limits::{
-    SSH_CONNECTIONS_MAX, SSH_PENALIZED_ADDRESSES_MAX, SSH_PENALTY_MAX, SSH_PENALTY_STEP,
-    SSH_PENALTY_THRESHOLD, SSH_UNAUTHENTICATED_MAX, SSH_UNAUTHENTICATED_PER_ADDRESS_MAX,
+    SSH_CONNECTIONS_MAX, SSH_FULL_WAIT, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX,
+    SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE, SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX,
+    SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD, SSH_PLACES_MAX,
 };
+
+mod source;
+mod tally;
+
+pub use self::source::Source;
+pub use self::tally::{Fate, Summary, Tally};
+
+/// A place of one connection that has not proven a key; never the same twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlaceId(u64);
 
 #[derive(Debug, Default)]
 pub struct ConnectionLimiter {
+    /// Connections that have proven a key.
     authenticated: usize,
-    unauthenticated: SortedMap<IpAddr, usize>,
-    /// When each address's penalty has decayed to nothing.
-    penalties: SortedMap<IpAddr, Mono>,
+    next_place: u64,
+    strangers: Places,
+    known_places: Places,
+    known: Vec<Known>,
+    /// When each source's penalty has decayed to nothing.
+    penalties: Vec<(Source, Mono)>,
+    tally: Tally,
 }
 
-/// Why a connection is closed before anything was sent.
+/// What a newcomer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionRefused {
-    Full,
-    /// Too many connections are not authenticated.
-    Unauthenticated,
-    /// Too many connections from this address are not authenticated.
-    UnauthenticatedAddress,
-    /// Too many connections from this address ended without authentication: refused for so long.
-    Penalty(Duration),
+pub struct Admitted {
+    pub place: PlaceId,
+    /// Whether its source has proven a key lately.
+    pub is_known: bool,
+    /// Whose place it has taken: this connection is over, and is not told to the limiter again.
+    pub displaced: Option<PlaceId>,
+}
+
+/// Why a connection is closed at once, and when another one may be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionRefused {
+    pub from: IpAddr,
+    pub wait: Duration,
+    /// Whether nothing of this source was counted lately, so that the log may tell of it.
+    pub is_news: bool,
+}
+
+/// How a connection without a proven key ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went away.
+    Left,
+    /// It broke the protocol, or had no key that is wanted.
+    Failed,
+    /// It was silent for too long.
+    Silent,
+}
+
+/// A source that has proven a key.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    source: Source,
+    /// Its connections that are open and have proven one.
+    live: usize,
+    last: Mono,
 }
 
 impl ConnectionLimiter {
@@ -42,167 +90,219 @@ impl ConnectionLimiter {
         ConnectionLimiter::default()
     }
 
-    /// Counts a new connection from `address`. What follows is either
-    /// [`ConnectionLimiter::authenticated`] and [`ConnectionLimiter::closed`], or
-    /// [`ConnectionLimiter::closed_unauthenticated`].
+    /// A new connection from `address`. What follows is one of [`ConnectionLimiter::closed`] and
+    /// [`ConnectionLimiter::authenticated`], unless another newcomer displaces it.
     ///
     /// # Errors
-    /// [`ConnectionRefused`]; then it is not counted.
-    pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<(), ConnectionRefused> {
-        let penalty = self.penalty(now, address);
-        let unauthenticated: usize = self.unauthenticated.values().sum();
-        let from_address = self.unauthenticated.get(&address).copied().unwrap_or(0);
-        if penalty > SSH_PENALTY_THRESHOLD {
-            return Err(ConnectionRefused::Penalty(penalty - SSH_PENALTY_THRESHOLD));
+    /// [`ConnectionRefused`]; then it has no place.
+    pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<Admitted, ConnectionRefused> {
+        let source = Source::of(address);
+        let is_known = self.is_known(now, source);
+        let wait = match self.authenticated >= SSH_CONNECTIONS_MAX {
+            true => SSH_FULL_WAIT,
+            false if is_known => Duration::ZERO,
+            false => self.penalty(now, source).saturating_sub(SSH_PENALTY_THRESHOLD),
+        };
+        if wait > Duration::ZERO {
+            let is_news = self.tally.count(now, source, Fate::Refused);
+            return Err(ConnectionRefused { from: address.to_canonical(), wait, is_news });
         }
-        if self.authenticated + unauthenticated >= SSH_CONNECTIONS_MAX {
-            return Err(ConnectionRefused::Full);
+        let place = PlaceId(self.next_place);
+        self.next_place += 1;
+        let places = if is_known { &mut self.known_places } else { &mut self.strangers };
+        let displaced = places.take(now, place, source);
+        if let Some((_, loser)) = displaced {
+            self.tally.count(now, loser, Fate::Displaced);
         }
-        if unauthenticated >= SSH_UNAUTHENTICATED_MAX {
-            return Err(ConnectionRefused::Unauthenticated);
-        }
-        if from_address >= SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
-            return Err(ConnectionRefused::UnauthenticatedAddress);
-        }
-        *self.unauthenticated.or_insert_with(address, Default::default) += 1;
-        Ok(())
+        Ok(Admitted { place, is_known, displaced: displaced.map(|(place, _)| place) })
     }
 
-    /// A connection from `address` has authenticated.
-    pub fn authenticated(&mut self, address: IpAddr) {
-        self.forget_unauthenticated(address);
-        self.penalties.remove(&address);
+    /// A connection has come further in its key exchange or authentication.
+    pub fn progressed(&mut self, now: Mono, place: PlaceId) {
+        let all = self.known_places.0.iter_mut().chain(&mut self.strangers.0);
+        all.filter(|it| it.id == place).for_each(|it| it.progressed = now);
+    }
+
+    /// A connection has proven a key. If there is room for it, [`ConnectionLimiter::ended`] follows
+    /// with its address; else it is over.
+    #[must_use = "a connection without room is to be ended"]
+    pub fn authenticated(&mut self, now: Mono, place: PlaceId) -> bool {
+        let Some(source) = self.leave(place) else { return false };
+        self.penalties.retain(|(penalized, _)| *penalized != source);
+        if self.authenticated >= SSH_CONNECTIONS_MAX {
+            return false;
+        }
         self.authenticated += 1;
+        let known = self.known_mut(source);
+        known.live += 1;
+        known.last = now;
+        true
     }
 
-    /// A connection that had authenticated is closed.
-    pub fn closed(&mut self) {
+    /// A connection that had proven a key is closed.
+    pub fn ended(&mut self, now: Mono, address: IpAddr) {
         self.authenticated = self.authenticated.saturating_sub(1);
-    }
-
-    /// A connection from `address` is closed and had not authenticated.
-    pub fn closed_unauthenticated(&mut self, now: Mono, address: IpAddr) {
-        self.forget_unauthenticated(address);
-        self.penalties.retain(|_, until| *until > now);
-        if self.penalties.len() >= SSH_PENALIZED_ADDRESSES_MAX
-            && !self.penalties.contains_key(&address)
-        {
-            return;
+        let source = Source::of(address);
+        if let Some(known) = self.known.iter_mut().find(|known| known.source == source) {
+            known.live = known.live.saturating_sub(1);
+            known.last = now;
         }
-        let penalty = (self.penalty(now, address) + SSH_PENALTY_STEP).min(SSH_PENALTY_MAX);
-        self.penalties.insert(address, now + penalty);
     }
 
-    fn penalty(&self, now: Mono, address: IpAddr) -> Duration {
-        self.penalties.get(&address).map_or(Duration::ZERO, |until| until.since(now))
+    /// A connection that has proven no key is closed.
+    pub fn closed(&mut self, now: Mono, place: PlaceId, outcome: Outcome) {
+        let Some(source) = self.leave(place) else { return };
+        if outcome == Outcome::Failed && !self.is_known(now, source) {
+            self.penalize(now, source);
+        }
+        let fate = match outcome {
+            Outcome::Left => return,
+            Outcome::Failed => Fate::Failed,
+            Outcome::Silent => Fate::Silent,
+        };
+        self.tally.count(now, source, fate);
     }
 
-    fn forget_unauthenticated(&mut self, address: IpAddr) {
-        if let Some(count) = self.unauthenticated.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.unauthenticated.remove(&address);
+    /// A connection from `address` offered a key that nobody has. Says whether the log may tell of
+    /// it; what it may not is in a summary.
+    pub fn key_refused(&mut self, now: Mono, address: IpAddr) -> bool {
+        self.tally.count(now, Source::of(address), Fate::KeyRefused)
+    }
+
+    /// Connections that were silent for too long or are too old without a key, which are to be
+    /// closed with [`Outcome::Silent`].
+    pub fn overdue(&self, now: Mono) -> Vec<PlaceId> {
+        let all = self.strangers.0.iter().chain(&self.known_places.0);
+        all.filter(|place| place.deadline() <= now).map(|place| place.id).collect()
+    }
+
+    /// When [`ConnectionLimiter::overdue`] or [`ConnectionLimiter::poll_summary`] has something.
+    pub fn deadline(&self) -> Option<Mono> {
+        let all = self.strangers.0.iter().chain(&self.known_places.0).map(Place::deadline);
+        all.chain(self.tally.deadline()).min()
+    }
+
+    /// A line for the log that is due: one a source and minute.
+    pub fn poll_summary(&mut self, now: Mono) -> Option<Summary> {
+        self.tally.poll(now)
+    }
+
+    /// Connections that have proven no key.
+    pub fn places_taken(&self) -> usize {
+        self.strangers.0.len() + self.known_places.0.len()
+    }
+
+    fn leave(&mut self, place: PlaceId) -> Option<Source> {
+        self.strangers.leave(place).or_else(|| self.known_places.leave(place))
+    }
+
+    fn is_known(&self, now: Mono, source: Source) -> bool {
+        let known = self.known.iter().find(|known| known.source == source);
+        known.is_some_and(|it| it.live > 0 || now.since(it.last) < SSH_KNOWN_SOURCE_AGE)
+    }
+
+    /// The entry of a source; where there is no room, the one that proved a key longest ago goes.
+    fn known_mut(&mut self, source: Source) -> &mut Known {
+        let index = self.known.iter().position(|known| known.source == source);
+        let index = index.unwrap_or_else(|| {
+            if self.known.len() >= SSH_KNOWN_SOURCES_MAX {
+                let ages = self.known.iter().enumerate();
+                let least = ages.min_by_key(|(_, known)| (known.live > 0, known.last));
+                let least = least.map_or(0, |(index, _)| index);
+                self.known.swap_remove(least);
             }
+            self.known.push(Known { source, live: 0, last: Mono::ZERO });
+            self.known.len() - 1
+        });
+        &mut self.known[index]
+    }
+
+    fn penalty(&self, now: Mono, source: Source) -> Duration {
+        let penalty = self.penalties.iter().find(|(penalized, _)| *penalized == source);
+        penalty.map_or(Duration::ZERO, |(_, until)| until.since(now))
+    }
+
+    /// Where there is no room, the penalty that ends first is forgiven.
+    fn penalize(&mut self, now: Mono, source: Source) {
+        let penalty = (self.penalty(now, source) + SSH_PENALTY_STEP).min(SSH_PENALTY_MAX);
+        self.penalties.retain(|(other, until)| *other != source && *until > now);
+        if self.penalties.len() >= SSH_PENALIZED_SOURCES_MAX {
+            let ends = self.penalties.iter().enumerate();
+            let first = ends.min_by_key(|(_, (_, until))| *until).map_or(0, |(index, _)| index);
+            self.penalties.swap_remove(first);
         }
+        self.penalties.push((source, now + penalty));
     }
 }
 
+/// Places that are taken, at most [`SSH_PLACES_MAX`].
+#[derive(Debug, Default)]
+struct Places(Vec<Place>);
+
+#[derive(Debug)]
+struct Place {
+    id: PlaceId,
+    source: Source,
+    /// How many places its source has.
+    crowd: usize,
+    opened: Mono,
+    progressed: Mono,
+}
+
+impl Place {
+    fn deadline(&self) -> Mono {
+        (self.progressed + SSH_LOGIN_SILENCE).min(self.opened + SSH_LOGIN_GRACE)
+    }
+}
+
+impl Places {
+    /// Gives a place to a newcomer, and says who loses one for it: of the source that has the most,
+    /// the newcomer's counted, the connection that came least far lately. Among sources with as
+    /// many it is the same.
+    fn take(&mut self, now: Mono, id: PlaceId, source: Source) -> Option<(PlaceId, Source)> {
+        let mut crowd = 1;
+        for place in self.0.iter_mut().filter(|place| place.source == source) {
+            place.crowd += 1;
+            crowd = place.crowd;
+        }
+        let loser = match self.0.len() < SSH_PLACES_MAX {
+            true => None,
+            false => {
+                let ranks = self.0.iter().map(|it| (Reverse(it.crowd), it.progressed, it.id));
+                ranks.min().map(|(.., id)| id)
+            }
+        };
+        let loser = loser.and_then(|loser| Some((loser, self.leave(loser)?)));
+        crowd -= usize::from(loser.is_some_and(|(_, of)| of == source));
+        self.0.push(Place { id, source, crowd, opened: now, progressed: now });
+        loser
+    }
+
+    fn leave(&mut self, id: PlaceId) -> Option<Source> {
+        let index = self.0.iter().position(|place| place.id == id)?;
+        let source = self.0.swap_remove(index).source;
+        let others = self.0.iter_mut().filter(|place| place.source == source);
+        others.for_each(|place| place.crowd -= 1);
+        Some(source)
+    }
+}
+
+impl ConnectionRefused {
+    /// In whole seconds, at least one.
+    pub fn seconds(&self) -> u64 {
+        self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0)
+    }
+}
+
+/// The line that the peer is told, without its end.
 impl fmt::Display for ConnectionRefused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectionRefused::Full => write!(out, "{SSH_CONNECTIONS_MAX} connections are open"),
-            ConnectionRefused::Unauthenticated => {
-                write!(out, "{SSH_UNAUTHENTICATED_MAX} connections are not authenticated yet")
-            }
-            ConnectionRefused::UnauthenticatedAddress => write!(
-                out,
-                "{SSH_UNAUTHENTICATED_PER_ADDRESS_MAX} connections from this address are not \
-                 authenticated yet"
-            ),
-            ConnectionRefused::Penalty(left) => {
-                let seconds = left.as_secs() + 1;
-                write!(out, "too many failed from this address, refused for {seconds} s")
-            }
-        }
+        let (from, seconds) = (self.from, self.seconds());
+        write!(out, "too many connections from {from}, try again in {seconds} s")
     }
 }
 
 impl std::error::Error for ConnectionRefused {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
-    }
-
-    fn at(seconds: u64) -> Mono {
-        Mono::ZERO + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn the_unauthenticated_are_few_and_one_address_cannot_hold_all_places() {
-        let mut limiter = ConnectionLimiter::new();
-        let mut taken = 0;
-        for last in 0..=255 {
-            for _ in 0..=SSH_UNAUTHENTICATED_PER_ADDRESS_MAX {
-                taken += usize::from(limiter.admit(at(0), address(last)).is_ok());
-            }
-        }
-        assert_eq!(taken, SSH_UNAUTHENTICATED_MAX);
-        assert_eq!(limiter.admit(at(0), address(0)), Err(ConnectionRefused::Unauthenticated));
-        limiter.authenticated(address(0));
-        assert_eq!(limiter.admit(at(0), address(0)), Ok(()));
-    }
-
-    #[test]
-    fn the_whole_is_bounded_and_places_come_back() {
-        let mut limiter = ConnectionLimiter::new();
-        for _ in 0..SSH_CONNECTIONS_MAX {
-            assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-            limiter.authenticated(address(1));
-        }
-        assert_eq!(limiter.admit(at(0), address(1)), Err(ConnectionRefused::Full));
-        limiter.closed();
-        assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-    }
-
-    #[test]
-    fn a_few_failures_are_forgiven_and_many_are_not() {
-        let mut limiter = ConnectionLimiter::new();
-        let mut failures = 0;
-        while limiter.admit(at(0), address(1)).is_ok() {
-            limiter.closed_unauthenticated(at(0), address(1));
-            failures += 1;
-        }
-        assert!((5..=20).contains(&failures), "{failures}");
-        assert!(matches!(limiter.admit(at(0), address(1)), Err(ConnectionRefused::Penalty(_))));
-        assert_eq!(limiter.admit(at(0), address(2)), Ok(()), "others are not punished");
-        let later = SSH_PENALTY_MAX.as_secs();
-        assert_eq!(limiter.admit(at(later), address(1)), Ok(()));
-    }
-
-    #[test]
-    fn authentication_clears_the_penalty() {
-        let mut limiter = ConnectionLimiter::new();
-        for _ in 0..3 {
-            assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-            limiter.closed_unauthenticated(at(0), address(1));
-        }
-        assert_eq!(limiter.admit(at(0), address(1)), Ok(()));
-        limiter.authenticated(address(1));
-        assert_eq!(limiter.penalty(at(0), address(1)), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_table_of_penalties_is_bounded() {
-        let mut limiter = ConnectionLimiter::new();
-        for number in 0..u32::try_from(SSH_PENALIZED_ADDRESSES_MAX).unwrap() + 10 {
-            let address = IpAddr::from(number.to_be_bytes());
-            assert_eq!(limiter.admit(at(0), address), Ok(()));
-            limiter.closed_unauthenticated(at(0), address);
-        }
-        assert_eq!(limiter.penalties.len(), SSH_PENALIZED_ADDRESSES_MAX);
-    }
-}
+mod tests;

@@ -89,6 +89,8 @@ pub const SSH_DISCONNECT_HOST_KEY_NOT_VERIFIABLE: u32 = 9;
 /// The peer stopped answering.
 pub const SSH_DISCONNECT_CONNECTION_LOST: u32 = 10;
 pub const SSH_DISCONNECT_BY_APPLICATION: u32 = 11;
+/// The place of one that did not log in went to a newcomer.
+pub const SSH_DISCONNECT_TOO_MANY_CONNECTIONS: u32 = 12;
 /// Attempts are used up, or the client has no method left.
 pub const SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE: u32 = 14;
 

@@ -85,9 +85,13 @@ impl Peer {
         self.events.pop_front()
     }
 
-    /// Answers [`PeerEvent::KeyOffered`].
-    pub(crate) fn authorize(&mut self, verdict: bool) {
-        self.conn.authorize(verdict);
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    /// For the answer to [`PeerEvent::KeyOffered`], and for the end.
+    pub(crate) fn conn_mut(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 
     /// Answers [`PeerEvent::Subsystem`].

@@ -9,7 +9,7 @@ use std::time::Duration;
 use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
 use convocate::agent::spool::{SpoolTuning, recovery::Recovery};
 use convocate::base::time::{Mono, Now, Wall};
-use convocate::ssh::limiter::ConnectionLimiter;
+use convocate::ssh::limiter::{ConnectionLimiter, PlaceId};
 use serde_json::Value;
 
 use crate::disk::Disk;
@@ -57,7 +57,7 @@ struct Herd {
     limiter: ConnectionLimiter,
     is_up: bool,
     is_cut: bool,
-    logins: VecDeque<usize>,
+    logins: VecDeque<(usize, PlaceId)>,
     /// Dials that met a listener, since it is back.
     connects_started: Vec<Mono>,
     refused: usize,
@@ -178,18 +178,24 @@ impl Herd {
             HerdEvent::Connect(agent, ..) => {
                 self.agents[agent].0.reached(self.now);
                 self.connects_started.push(self.now);
-                if let Err(refused) = self.limiter.admit(self.now, self.address(agent)) {
-                    self.refused += 1;
-                    return self.drop(agent, &refused.to_string());
-                }
-                self.logins.push_back(agent);
+                let place = match self.limiter.admit(self.now, self.address(agent)) {
+                    Ok(admitted) => {
+                        assert_eq!(admitted.displaced, None, "there is room for a herd");
+                        admitted.place
+                    }
+                    Err(refused) => {
+                        self.refused += 1;
+                        return self.drop(agent, &refused.to_string());
+                    }
+                };
+                self.logins.push_back((agent, place));
                 if self.logins.len() == 1 {
                     self.at(self.now + LOGIN, HerdEvent::LoginDone);
                 }
             }
             HerdEvent::LoginDone => {
-                let Some(agent) = self.logins.pop_front() else { return };
-                self.limiter.authenticated(self.address(agent));
+                let Some((agent, place)) = self.logins.pop_front() else { return };
+                assert!(self.limiter.authenticated(self.now, place));
                 let now = Now { mono: self.now, wall: Wall::default() };
                 self.agents[agent].0.opened(self.now);
                 self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");

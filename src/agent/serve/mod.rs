@@ -325,10 +325,10 @@ impl<W: io::Write> Server<W> {
     fn on_peer_event(&mut self, now: Now, peer: Key, event: PeerEvent) {
         match event {
             PeerEvent::KeyOffered { key, .. } => {
-                self.peers.authorize(&mut self.event_loop.log, peer, &key);
+                self.peers.authorize(&mut self.event_loop.log, now.mono, peer, &key);
             }
             PeerEvent::Authenticated { key } => {
-                self.peers.authenticated(&mut self.event_loop.log, peer, key);
+                self.peers.authenticated(&mut self.event_loop.log, now.mono, peer, key);
             }
             PeerEvent::Call { channel, call } => {
                 if let Some(answer) = certificate::answer(&self.paths, &call) {

@@ -17,7 +17,7 @@ use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
 use crate::log::Log;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
-use crate::ssh::{ChannelId, ServerConfig};
+use crate::ssh::{ChannelId, Conn, ServerConfig};
 
 impl ServerPeer for Peer {
     type Event = PeerEvent;
@@ -30,12 +30,12 @@ impl ServerPeer for Peer {
         Peer::poll_event(self)
     }
 
-    fn authorize(&mut self, verdict: bool) {
-        Peer::authorize(self, verdict);
+    fn conn(&self) -> &Conn {
+        Peer::conn(self)
     }
 
-    fn disconnect(&mut self, text: &'static str) {
-        Peer::disconnect(self, text);
+    fn conn_mut(&mut self) -> &mut Conn {
+        Peer::conn_mut(self)
     }
 }
 
@@ -64,6 +64,7 @@ impl Peers {
 
     /// Reads from all that were touched.
     pub(super) fn receive(&mut self, now: Mono) {
+        self.server.begin_turn();
         self.server.receive_all(now);
     }
 
@@ -85,7 +86,7 @@ impl Peers {
                 }
             }
         }
-        self.server.is_busy()
+        self.server.end_turn()
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -100,17 +101,29 @@ impl Peers {
 
     /// A peer offers a key: the file decides, as it is now.
     #[cold]
-    pub(super) fn authorize(&mut self, log: &mut Log<impl Write>, key: Key, offered: &PublicKey) {
+    pub(super) fn authorize(
+        &mut self,
+        log: &mut Log<impl Write>,
+        now: Mono,
+        key: Key,
+        offered: &PublicKey,
+    ) {
         self.refresh(log);
-        if let Some(address) = self.server.authorize(key, offered) {
+        if let Some(address) = self.server.authorize(now, key, offered) {
             let print = offered.fingerprint();
             log.warning(format_args!("key {print} from {address} is not authorized"));
         }
     }
 
     #[cold]
-    pub(super) fn authenticated(&mut self, log: &mut Log<impl Write>, key: Key, proved: PublicKey) {
-        if let Some(((), address)) = self.server.authenticated(key, proved) {
+    pub(super) fn authenticated(
+        &mut self,
+        log: &mut Log<impl Write>,
+        now: Mono,
+        key: Key,
+        proved: PublicKey,
+    ) {
+        if let Some(((), address)) = self.server.authenticated(now, key, proved) {
             let print = proved.fingerprint();
             log.info(format_args!("{address} connected with key {print}"));
         }

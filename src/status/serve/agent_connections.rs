@@ -20,7 +20,7 @@ use crate::limits::{STATUS_UNREAD_MAX, STATUS_WARM_MAX};
 use crate::log::Log;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
-use crate::ssh::{ChannelId, ServerConfig};
+use crate::ssh::{ChannelId, Conn, ServerConfig};
 use crate::status::hub::Hub;
 use crate::status::listener::Listener as Channel;
 use crate::status::peer::{Peer, PeerEvent};
@@ -39,12 +39,12 @@ impl ServerPeer for Peer {
         Peer::poll_event(self)
     }
 
-    fn authorize(&mut self, verdict: bool) {
-        Peer::authorize(self, verdict);
+    fn conn(&self) -> &Conn {
+        Peer::conn(self)
     }
 
-    fn disconnect(&mut self, text: &'static str) {
-        Peer::disconnect(self, text);
+    fn conn_mut(&mut self) -> &mut Conn {
+        Peer::conn_mut(self)
     }
 }
 
@@ -140,6 +140,7 @@ impl AgentConnections {
             HubCapacity::Free => HubCapacity::Full { until: now.mono + STATUS_UNREAD_MAX },
             full => full,
         };
+        self.server.begin_turn();
         for key in self.server.take_touched() {
             let Some(peer) = self.server.peer(key) else { continue };
             let is_patient = !matches!(self.capacity, HubCapacity::LongFull) && !hub.has_room();
@@ -159,7 +160,7 @@ impl AgentConnections {
             }
             self.keep_warm(key);
         }
-        self.server.is_busy()
+        self.server.end_turn()
     }
 
     /// This one's buffers are kept, and in its place somebody's who has been quiet for longer are
@@ -213,8 +214,8 @@ impl AgentConnections {
     fn act(&mut self, log: &mut Log<impl Write>, now: Now, hub: &mut Hub) {
         while let Some((key, event)) = self.server.next_event() {
             match event {
-                PeerEvent::KeyOffered(offered) => self.authorize(log, key, &offered),
-                PeerEvent::Authenticated(proved) => self.authenticated(log, key, proved),
+                PeerEvent::KeyOffered(offered) => self.authorize(log, now.mono, key, &offered),
+                PeerEvent::Authenticated(proved) => self.authenticated(log, now.mono, key, proved),
                 PeerEvent::Subsystem(channel) => self.begin(log, now, key, channel, hub),
                 PeerEvent::Gone(why) => {
                     if let Some(peer) = self.server.peer_work(key) {
@@ -228,9 +229,9 @@ impl AgentConnections {
 
     /// A key is offered: the file decides, as it is now.
     #[cold]
-    fn authorize(&mut self, log: &mut Log<impl Write>, key: Key, offered: &PublicKey) {
+    fn authorize(&mut self, log: &mut Log<impl Write>, now: Mono, key: Key, offered: &PublicKey) {
         self.refresh(log);
-        if let Some(address) = self.server.authorize(key, offered) {
+        if let Some(address) = self.server.authorize(now, key, offered) {
             let (print, path) = (offered.fingerprint(), self.server.keys().path());
             log.warning(format_args!(
                 "key {print} from {address} refused: no agent has it in {path}; if it is an \
@@ -240,8 +241,8 @@ impl AgentConnections {
     }
 
     #[cold]
-    fn authenticated(&mut self, log: &mut Log<impl Write>, key: Key, proved: PublicKey) {
-        let Some((agent, address)) = self.server.authenticated(key, proved) else { return };
+    fn authenticated(&mut self, log: &mut Log<impl Write>, now: Mono, key: Key, proved: PublicKey) {
+        let Some((agent, address)) = self.server.authenticated(now, key, proved) else { return };
         let agent = agent.clone();
         log.info(format_args!("agent {agent} connected from {address}"));
         self.end_surplus(log, key, &agent);
@@ -257,7 +258,7 @@ impl AgentConnections {
         for key in surplus {
             log.warning(format_args!("agent {agent}: a connection that tells nothing ends"));
             if let Some(peer) = self.server.peer_mut(key) {
-                peer.disconnect("a newer connection takes its place");
+                peer.conn_mut().disconnect("a newer connection takes its place");
             }
         }
     }

@@ -1,0 +1,278 @@
+//! Each rule of the limiter.
+
+use super::*;
+use crate::limits::{SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN};
+
+fn address(number: u32) -> IpAddr {
+    IpAddr::from((0x0a00_0000 + number).to_be_bytes())
+}
+
+fn at(seconds: u64) -> Mono {
+    Mono::ZERO + Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Mono {
+    Mono::ZERO + Duration::from_millis(millis)
+}
+
+fn admit(limiter: &mut ConnectionLimiter, now: Mono, from: u32) -> Admitted {
+    limiter.admit(now, address(from)).expect("it is let in")
+}
+
+/// A source that has proven a key and gone.
+fn prove(limiter: &mut ConnectionLimiter, now: Mono, from: u32) {
+    let place = admit(limiter, now, from).place;
+    assert!(limiter.authenticated(now, place));
+    limiter.ended(now, address(from));
+}
+
+fn fail(limiter: &mut ConnectionLimiter, now: Mono, from: u32) {
+    let place = admit(limiter, now, from).place;
+    limiter.closed(now, place, Outcome::Failed);
+}
+
+fn summaries(limiter: &mut ConnectionLimiter, now: Mono) -> Vec<String> {
+    std::iter::from_fn(|| limiter.poll_summary(now)).map(|it| it.to_string()).collect()
+}
+
+const MAX: u32 = SSH_PLACES_MAX as u32;
+
+#[test]
+fn a_newcomer_takes_the_place_of_the_most_crowded_sources_oldest() {
+    let mut limiter = ConnectionLimiter::new();
+    let single = admit(&mut limiter, millis(0), 1).place;
+    let crowd: Vec<PlaceId> =
+        (1..u64::from(MAX)).map(|time| admit(&mut limiter, millis(time), 2).place).collect();
+    assert_eq!(limiter.places_taken(), SSH_PLACES_MAX);
+    for oldest in &crowd[..10] {
+        assert_eq!(admit(&mut limiter, millis(300), 3).displaced, Some(*oldest));
+    }
+    assert_eq!(limiter.places_taken(), SSH_PLACES_MAX);
+    limiter.closed(millis(301), single, Outcome::Left);
+    assert_eq!(admit(&mut limiter, millis(301), 4).displaced, None);
+}
+
+#[test]
+fn fewer_sources_than_places_displace_none_that_has_one() {
+    let mut limiter = ConnectionLimiter::new();
+    let operator = admit(&mut limiter, millis(0), 0).place;
+    for dial in 0..100_000 {
+        let from = 1 + dial % (MAX - 1);
+        let displaced = admit(&mut limiter, millis(1), from).displaced;
+        assert_ne!(displaced, Some(operator), "dial {dial}");
+    }
+}
+
+#[test]
+fn of_single_connections_the_one_silent_for_longest_goes_and_of_those_the_older() {
+    let mut limiter = ConnectionLimiter::new();
+    let places: Vec<PlaceId> =
+        (0..MAX).map(|from| admit(&mut limiter, at(0), from).place).collect();
+    limiter.progressed(millis(1), places[0]);
+    assert_eq!(admit(&mut limiter, millis(2), MAX).displaced, Some(places[1]));
+    assert_eq!(admit(&mut limiter, millis(2), MAX + 1).displaced, Some(places[2]));
+}
+
+#[test]
+fn an_ipv6_network_is_one_source() {
+    let mut limiter = ConnectionLimiter::new();
+    let operator = limiter.admit(at(0), "2001:db8:0:2::1".parse().unwrap()).unwrap().place;
+    for host in 0..10 * MAX {
+        let from = format!("2001:db8:0:1::{host:x}").parse().unwrap();
+        assert_ne!(limiter.admit(at(0), from).unwrap().displaced, Some(operator));
+    }
+}
+
+#[test]
+fn silence_and_age_end_a_place() {
+    let mut limiter = ConnectionLimiter::new();
+    let silent = admit(&mut limiter, at(0), 1).place;
+    let slow = admit(&mut limiter, at(0), 2).place;
+    assert_eq!(limiter.deadline(), Some(Mono::ZERO + SSH_LOGIN_SILENCE));
+    limiter.progressed(at(1), slow);
+    assert_eq!(limiter.overdue(millis(1999)), []);
+    assert_eq!(limiter.overdue(at(2)), [silent]);
+    limiter.closed(at(2), silent, Outcome::Silent);
+    for second in 2..SSH_LOGIN_GRACE.as_secs() {
+        assert_eq!(limiter.overdue(at(second)), []);
+        limiter.progressed(at(second), slow);
+    }
+    assert_eq!(limiter.overdue(at(SSH_LOGIN_GRACE.as_secs())), [slow]);
+    assert_eq!(limiter.penalty(at(2), Source::of(address(1))), Duration::ZERO, "no fault");
+}
+
+#[test]
+fn who_has_proven_a_key_has_places_that_strangers_do_not_take() {
+    let mut limiter = ConnectionLimiter::new();
+    prove(&mut limiter, at(0), 1);
+    let known = admit(&mut limiter, at(1), 1);
+    assert!(known.is_known);
+    for from in 0..10 * MAX {
+        assert_ne!(admit(&mut limiter, at(1), 100 + from).displaced, Some(known.place));
+    }
+    // The same rule among the known: a neighbour on the same host loses its oldest.
+    for _ in 1..MAX {
+        assert_eq!(admit(&mut limiter, at(1), 1).displaced, None);
+    }
+    limiter.progressed(millis(1001), known.place);
+    let newcomer = admit(&mut limiter, at(2), 1);
+    assert!(newcomer.displaced.is_some_and(|it| it != known.place));
+    assert_eq!(limiter.places_taken(), 2 * SSH_PLACES_MAX);
+}
+
+#[test]
+fn a_source_stays_known_for_hours_and_while_it_is_connected() {
+    let mut limiter = ConnectionLimiter::new();
+    prove(&mut limiter, at(0), 1);
+    let place = admit(&mut limiter, at(0), 2).place;
+    assert!(limiter.authenticated(at(0), place));
+    let late = SSH_KNOWN_SOURCE_AGE.as_secs();
+    assert!(admit(&mut limiter, at(late - 1), 1).is_known);
+    assert!(!admit(&mut limiter, at(late), 1).is_known);
+    assert!(admit(&mut limiter, at(10 * late), 2).is_known);
+    limiter.ended(at(10 * late), address(2));
+    assert!(admit(&mut limiter, at(11 * late - 1), 2).is_known);
+    assert!(!admit(&mut limiter, at(11 * late), 2).is_known);
+}
+
+#[test]
+fn the_table_of_the_known_is_bounded_and_the_least_recent_goes() {
+    let mut limiter = ConnectionLimiter::new();
+    let live = admit(&mut limiter, at(0), 0).place;
+    assert!(limiter.authenticated(at(0), live));
+    let max = u32::try_from(SSH_KNOWN_SOURCES_MAX).unwrap();
+    for from in 1..=max {
+        prove(&mut limiter, at(u64::from(from)), from);
+    }
+    let now = at(u64::from(max) + 1);
+    assert_eq!(limiter.known.len(), SSH_KNOWN_SOURCES_MAX);
+    let is_known = |from| limiter.is_known(now, Source::of(address(from)));
+    assert_eq!([is_known(0), is_known(1), is_known(2)], [true, false, true]);
+}
+
+#[test]
+fn a_few_failures_are_forgiven_and_many_are_not() {
+    let mut limiter = ConnectionLimiter::new();
+    let mut failures = 0;
+    while limiter.admit(at(0), address(1)).is_ok() {
+        fail(&mut limiter, at(0), 1);
+        failures += 1;
+        limiter.strangers.0.clear();
+        assert!(failures < 100);
+    }
+    assert!((5..=20).contains(&failures), "{failures}");
+    let refused = limiter.admit(at(0), address(1)).unwrap_err();
+    assert_eq!(refused.wait, Duration::from_secs(1));
+    let told = "too many connections from 10.0.0.1, try again in 1 s";
+    assert_eq!(refused.to_string(), told);
+    assert!(limiter.admit(at(0), address(2)).is_ok(), "others are not punished");
+    assert!(limiter.admit(at(1), address(1)).is_ok(), "as it was told");
+}
+
+#[test]
+fn a_penalty_is_bounded() {
+    let mut limiter = ConnectionLimiter::new();
+    let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
+    places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
+    let refused = limiter.admit(at(0), address(1)).unwrap_err();
+    assert_eq!(refused.wait, SSH_PENALTY_MAX - SSH_PENALTY_THRESHOLD);
+    for from in 0..u32::try_from(SSH_PENALIZED_SOURCES_MAX).unwrap() + 10 {
+        fail(&mut limiter, at(1), 100 + from);
+    }
+    assert_eq!(limiter.penalties.len(), SSH_PENALIZED_SOURCES_MAX);
+    assert!(limiter.admit(at(1), address(1)).is_err(), "the least penalty was forgiven");
+}
+
+#[test]
+fn the_known_have_no_penalty_and_a_proof_ends_one() {
+    let mut limiter = ConnectionLimiter::new();
+    prove(&mut limiter, at(0), 1);
+    for _ in 0..1000 {
+        fail(&mut limiter, at(0), 1);
+    }
+    assert!(admit(&mut limiter, at(0), 1).is_known);
+    let early = admit(&mut limiter, at(0), 2).place;
+    (0..7).for_each(|_| fail(&mut limiter, at(0), 2));
+    assert!(limiter.penalty(at(0), Source::of(address(2))) > Duration::ZERO);
+    assert!(limiter.authenticated(at(0), early));
+    assert_eq!(limiter.penalty(at(0), Source::of(address(2))), Duration::ZERO);
+}
+
+#[test]
+fn who_leaves_or_is_displaced_has_no_penalty() {
+    let mut limiter = ConnectionLimiter::new();
+    for _ in 0..1000 {
+        let place = admit(&mut limiter, at(0), 1).place;
+        limiter.closed(at(0), place, Outcome::Left);
+    }
+    (0..10 * MAX).for_each(|_| _ = admit(&mut limiter, at(0), 1));
+    assert_eq!(limiter.penalties, []);
+}
+
+#[test]
+fn connections_with_a_key_are_bounded() {
+    let mut limiter = ConnectionLimiter::new();
+    let waiting = admit(&mut limiter, at(0), 9).place;
+    for _ in 0..SSH_CONNECTIONS_MAX {
+        let place = admit(&mut limiter, at(0), 1).place;
+        assert!(limiter.authenticated(at(0), place));
+    }
+    assert_eq!(limiter.admit(at(0), address(1)).unwrap_err().wait, SSH_FULL_WAIT);
+    assert!(!limiter.authenticated(at(0), waiting), "no room");
+    assert_eq!(limiter.places_taken(), 0);
+    limiter.ended(at(0), address(1));
+    let place = admit(&mut limiter, at(0), 2).place;
+    assert!(limiter.authenticated(at(0), place));
+}
+
+#[test]
+fn the_log_has_one_line_a_source_and_minute() {
+    let mut limiter = ConnectionLimiter::new();
+    assert!(limiter.key_refused(at(0), address(1)), "the first is told at once");
+    for second in 1..60 {
+        assert!(!limiter.key_refused(at(second), address(1)));
+        assert_eq!(summaries(&mut limiter, at(second)), [""; 0]);
+    }
+    fail(&mut limiter, at(59), 1);
+    let told = "connections from 10.0.0.1: 1 failed, 59 with an unknown key within 60 s";
+    assert_eq!(summaries(&mut limiter, at(60)), [told]);
+    assert!(!limiter.key_refused(at(61), address(1)));
+    assert_eq!(summaries(&mut limiter, at(119)), [""; 0]);
+    let told = "connections from 10.0.0.1: 1 with an unknown key within 60 s";
+    assert_eq!(summaries(&mut limiter, at(120)), [told]);
+    assert_eq!(summaries(&mut limiter, at(180)), [""; 0]);
+    assert_eq!(limiter.deadline(), None, "the source is forgotten");
+    assert!(limiter.key_refused(at(181), address(1)));
+}
+
+#[test]
+fn the_log_has_one_line_for_all_the_others() {
+    let mut limiter = ConnectionLimiter::new();
+    let told = (0..10_000).filter(|from| limiter.key_refused(at(0), address(*from))).count();
+    assert_eq!(told, SSH_TALLIED_SOURCES_MAX);
+    let others = 10_000 - told;
+    let line = format!(
+        "connections from other addresses: {others} with an unknown key within {} s",
+        SSH_TALLY_SPAN.as_secs()
+    );
+    assert_eq!(summaries(&mut limiter, at(60)), [line]);
+}
+
+#[test]
+fn what_is_refused_displaced_and_silent_is_counted() {
+    let mut limiter = ConnectionLimiter::new();
+    let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
+    places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
+    let news = (0..5).filter(|_| limiter.admit(at(0), address(1)).unwrap_err().is_news).count();
+    assert_eq!(news, 0, "failures are counted already");
+    let first = admit(&mut limiter, at(0), 2).place;
+    limiter.closed(at(2), first, Outcome::Silent);
+    (0..=MAX).for_each(|_| _ = admit(&mut limiter, at(2), 3));
+    let lines = summaries(&mut limiter, at(99));
+    let wanted = [
+        "connections from 10.0.0.1: 5 refused, 99 failed within 60 s",
+        "connections from 10.0.0.2: 1 silent within 60 s",
+        "connections from 10.0.0.3: 1 displaced within 60 s",
+    ];
+    assert_eq!(lines, wanted);
+}

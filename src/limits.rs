@@ -9,6 +9,7 @@ use std::time::Duration;
 mod capacity;
 mod disk;
 mod docker;
+mod listener;
 mod ship;
 mod tree;
 mod vm;
@@ -17,6 +18,7 @@ mod x509;
 pub(crate) use self::capacity::*;
 pub(crate) use self::disk::*;
 pub(crate) use self::docker::*;
+pub use self::listener::*;
 pub(crate) use self::ship::*;
 pub(crate) use self::tree::*;
 pub(crate) use self::vm::*;
@@ -93,33 +95,6 @@ pub(crate) const SSH_PEER_TEXT_CHARS_MAX: usize = 200;
 pub const SSH_REST_BYTES: usize = 1024;
 /// From a buffer's first use to its being given back if it is empty then.
 pub const SSH_TRIM_INTERVAL: Duration = Duration::from_secs(1);
-/// Connections of one listener.
-pub(crate) const SSH_CONNECTIONS_MAX: usize = 256;
-/// Connections of one listener that have proven no key, from sources that are not known. Some
-/// 10 KB each; at 5,000 dials a second from as many addresses each has its place for 50 ms.
-pub const SSH_PLACES_MAX: usize = 256;
-/// Silence in a key exchange or authentication, each of whose steps takes milliseconds, that ends a
-/// connection: two lost packets in a row are survived.
-pub const SSH_LOGIN_SILENCE: Duration = Duration::from_secs(2);
-/// Sources that have proven a key: all agents and as many operators.
-pub const SSH_KNOWN_SOURCES_MAX: usize = 2 * AGENTS_MAX;
-/// How long a source is known after its last connection with a key: over a night.
-pub const SSH_KNOWN_SOURCE_AGE: Duration = Duration::from_secs(12 * 60 * 60);
-/// When all connections are taken by those who have proven a key: how long a newcomer is told to
-/// wait.
-pub(crate) const SSH_FULL_WAIT: Duration = Duration::from_secs(5);
-/// What one connection that failed adds to its source's penalty.
-pub const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
-/// A penalty up to this is forgiven: half a dozen failures in a row are a person's.
-pub const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
-/// A penalty never exceeds this, so that a repaired client is let in again soon.
-pub const SSH_PENALTY_MAX: Duration = Duration::from_secs(30);
-/// Sources that have a penalty; for a further one the least is forgiven.
-pub const SSH_PENALIZED_SOURCES_MAX: usize = 1024;
-/// Sources with a summary of their own in the log; others are counted together.
-pub const SSH_TALLIED_SOURCES_MAX: usize = 64;
-/// The log has one summary of a source in this time.
-pub const SSH_TALLY_SPAN: Duration = Duration::from_secs(60);
 /// One name in a list of algorithms or methods (RFC 4251 §6).
 pub(crate) const SSH_NAME_BYTES_MAX: usize = 64;
 /// Names in one list: the longest that real peers send has some 40.
@@ -135,9 +110,6 @@ pub const SSH_KEY_PROBLEMS_MAX: usize = 32;
 
 const _: () = assert!(SSH_KEEPALIVE_INTERVAL.as_secs() * SSH_KEEPALIVE_MISSES_MAX as u64 <= 45);
 const _: () = assert!(SSH_CHANNEL_DATA_BYTES_MAX as usize + 64 < SSH_PACKET_BYTES_MAX);
-const _: () = assert!(SSH_LOGIN_SILENCE.as_secs() < SSH_LOGIN_GRACE.as_secs());
-const _: () = assert!(SSH_KNOWN_SOURCES_MAX > SSH_CONNECTIONS_MAX);
-const _: () = assert!(SSH_PENALTY_MAX.as_secs() > SSH_PENALTY_THRESHOLD.as_secs());
 const _: () = assert!(STRANGERS_PER_TURN > ACCEPTS_PER_TURN);
 const _: () = assert!(SSH_PREAUTH_PACKET_BYTES_MAX as u64 <= SSH_PREAUTH_BYTES_MAX);
 const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX);
@@ -160,6 +132,8 @@ const _: () = assert!(
 
 /// A request line without its newline.
 pub(crate) const RPC_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Incomplete request lines of one connection in sum: of all that there may be, 64 MiB.
+pub(crate) const RPC_INCOMPLETE_BYTES_MAX: usize = 4 * RPC_REQUEST_BYTES_MAX;
 /// A response line without its newline: several thousand sessions.
 pub(crate) const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From the subsystem's start to a complete request.
@@ -195,9 +169,12 @@ pub const SESSION_WAITING_OPS_MAX: usize = 16;
 pub(crate) const SESSION_STOP_GRACE: Duration = Duration::from_secs(10);
 /// Terminals of one agent.
 pub(crate) const TERMINALS_MAX: usize = 1024;
-/// A terminal's width or height, in cells: what tmux takes.
-pub(crate) const TERMINAL_CELLS_MAX: u32 = 10_000;
+/// A terminal's width in cells. With the height it bounds what tmux keeps of a session's screen.
+pub(crate) const TERMINAL_COLS_MAX: u16 = 1000;
+/// A terminal's height in cells.
+pub(crate) const TERMINAL_ROWS_MAX: u16 = 500;
 
+const _: () = assert!(SSH_CONNECTIONS_MAX * RPC_INCOMPLETE_BYTES_MAX <= 64 * 1024 * 1024);
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
 
 // --- agent ---
@@ -586,6 +563,8 @@ pub(crate) const LOG_KEEP_DAYS: u32 = 14;
 pub const LINK_TURN_BYTES: usize = 1024 * 1024;
 /// What a peer has to take our last bytes and to close, once we are done with it.
 pub const LINK_LINGER: Duration = Duration::from_secs(5);
+/// What it may send meanwhile: what was on its way when we closed, and no more.
+pub const LINK_DRAIN_BYTES_MAX: usize = 256 * 1024;
 /// Events taken from the kernel at once; what is left over comes with the next wait.
 pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
 /// Connections that a listener takes in one turn, at some 50 µs each.

@@ -97,6 +97,29 @@ fn key_file() {
 }
 
 #[test]
+fn limiter() {
+    play("limiter");
+}
+
+/// More schedules than a corpus holds, each from its number alone.
+#[test]
+fn the_limiter_in_two_hundred_schedules() {
+    let target = targets::find("limiter").expect("a target of this name");
+    for seed in 1..=200_u64 {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let length = 2 + 3 * (usize::from(next()) + 1);
+        let input: Vec<u8> = (0..length).map(|_| next()).collect();
+        if std::panic::catch_unwind(|| target(&input)).is_err() {
+            panic!("schedule {seed}");
+        }
+    }
+}
+
+#[test]
 fn packets() {
     play("packets");
 }

@@ -9,7 +9,9 @@
 
 use crate::base::lines::Lines;
 use crate::base::time::Mono;
-use crate::limits::{RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT, RPC_RESPONSE_BYTES_MAX};
+use crate::limits::{
+    RPC_INCOMPLETE_BYTES_MAX, RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT, RPC_RESPONSE_BYTES_MAX,
+};
 use crate::rpc::call::Call;
 use crate::rpc::response;
 
@@ -59,6 +61,20 @@ impl Exchange {
         };
         let line = line.take_rest().unwrap_or_default();
         self.request(&line)
+    }
+
+    /// Bytes of a request that is not complete.
+    pub(crate) fn incomplete_bytes(&self) -> usize {
+        match &self.state {
+            ExchangeState::Reading { line, .. } => line.held(),
+            ExchangeState::Waiting | ExchangeState::Answering(_) | ExchangeState::Done => 0,
+        }
+    }
+
+    /// The connection has more incomplete requests than it may: this one is refused.
+    pub(crate) fn crowd_out(&mut self) {
+        let max = RPC_INCOMPLETE_BYTES_MAX;
+        self.refuse(format!("over {max} bytes of incomplete requests are on this connection"));
     }
 
     /// The line that answers the call that was returned. Ignored if none is waited for.

@@ -16,6 +16,7 @@ use super::relay::{Inflow, Relay};
 use crate::base::endpoint::Endpoint;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
+use crate::limits::RPC_INCOMPLETE_BYTES_MAX;
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 use crate::rpc::call::Call;
 use crate::rpc::{ATTACH_SUBSYSTEM, RPC_SUBSYSTEM};
@@ -242,8 +243,23 @@ impl Peer {
             Some(Channel::Closing) | None => bytes.len(),
         };
         self.conn.consume(id, taken);
+        self.bound_incomplete(id);
         self.pass_on(id);
         self.flush(id);
+    }
+
+    /// Whoever takes the sum over what a connection may have loses its request.
+    fn bound_incomplete(&mut self, id: ChannelId) {
+        let held = |channel: &Channel| match channel {
+            Channel::Exchange(exchange) => exchange.incomplete_bytes(),
+            Channel::Relay(_) | Channel::Closing => 0,
+        };
+        if self.channels.get(&id).map_or(0, held) > 0
+            && self.channels.values().map(held).sum::<usize>() > RPC_INCOMPLETE_BYTES_MAX
+            && let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&id)
+        {
+            exchange.crowd_out();
+        }
     }
 
     /// What follows a header is the terminal's, or nobody's.

@@ -64,6 +64,11 @@ impl Lines {
         Ok(part.len() + usize::from(newline.is_some()))
     }
 
+    /// Bytes of the line that is collected.
+    pub(crate) fn held(&self) -> usize {
+        self.line.len()
+    }
+
     /// The line, if it is complete. A carriage return before the newline is part of it.
     pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
         if self.state != LinesState::Complete {

@@ -29,7 +29,8 @@ use crate::io::stream::Stream;
 use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_INBOX_FIRST_BYTES, STRANGERS_PER_TURN};
 use crate::log::Log;
 use crate::ssh::keys::PublicKey;
-use crate::ssh::limiter::{Admitted, ConnectionLimiter, ConnectionRefused, Outcome, PlaceId};
+use crate::ssh::limiter::{Admitted, ConnectionLimiter, Outcome, PlaceId};
+use crate::ssh::refusal::Refusal;
 use crate::ssh::{Conn, Error, ServerConfig};
 
 /// The core of one connection.
@@ -137,10 +138,9 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
                     self.open(registry, log, now, owner, newcomer, admitted);
                 }
                 Err(refused) => {
-                    tell_refused(&stream, &refused);
+                    tell_refused(&stream, refused.refusal);
                     if refused.is_news {
-                        let ConnectionRefused { from, .. } = refused;
-                        log.warning(format_args!("connection from {from} refused: {refused}"));
+                        log.warning(format_args!("connection refused: {}", refused.refusal));
                     }
                 }
             }
@@ -460,8 +460,8 @@ impl<P, I> Connection<P, I> {
 /// What it has sent already is read: a socket that is closed with input resets, which may take the
 /// line away.
 #[cold]
-fn tell_refused(stream: &Stream, refused: &ConnectionRefused) {
-    let _told = stream.write(format!("convocate: {refused}\r\n").as_bytes());
+fn tell_refused(stream: &Stream, refusal: Refusal) {
+    let _told = stream.write(refusal.to_line().as_bytes());
     stream.end_output();
     let _dropped = stream.read(&mut [0; SSH_INBOX_FIRST_BYTES]);
 }

@@ -9,8 +9,9 @@
 //! A connection that is lost waits before it is dialled again; the wait doubles up to a cap and
 //! falls back only after the agent has answered something. Where nobody answers at all it does not
 //! double, and the stream is opened anew again and again, so that a network that is back is noticed
-//! within two seconds. In one-shot mode the first loss is the last. Nothing here opens a stream:
-//! [`StreamAction`] asks the driver to.
+//! within two seconds. In one-shot mode the first loss is the last, but for one: a listener that has
+//! too many connections says when to come again, and is dialled once more then, if that is soon.
+//! Nothing here opens a stream: [`StreamAction`] asks the driver to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,7 +24,9 @@ use crate::base::rng::Rng;
 use crate::base::time::Mono;
 use crate::base::unreached::Unreached;
 use crate::fleet::registry::KnownAgent;
-use crate::limits::{CONNECT_RETRY_AFTER, CONNECT_RETRY_JITTER, DIAL_TIMEOUT, REDIAL_FIRST};
+use crate::limits::{
+    CONNECT_RETRY_AFTER, CONNECT_RETRY_JITTER, DIAL_TIMEOUT, REDIAL_FIRST, SSH_RETRY_WAIT_MAX,
+};
 use crate::ssh::{self, Conn};
 
 /// What happens after a loss.
@@ -158,6 +161,8 @@ pub(crate) struct Connection {
     rng: Rng,
     stage: ConnectionStage,
     action: Option<StreamAction>,
+    /// In one-shot mode: whether it was told to come again.
+    has_retried: bool,
     /// A loss that [`Connection::poll`] has not told yet.
     untold: Option<Lost>,
     last_error: Option<Lost>,
@@ -173,6 +178,7 @@ impl Connection {
             rng: Rng::from_seed(seed),
             stage: dialling(now),
             action: Some(StreamAction::Dial),
+            has_retried: false,
             untold: None,
             last_error: None,
         }
@@ -261,9 +267,13 @@ impl Connection {
                 Some(ConnectionEvent::Ready)
             }
             ssh::Event::Disconnected(error) => {
+                let told = error.retry_after().filter(|_| self.ready().is_none());
                 let lost = self.why(error);
-                let wait = self.backoff.delay(&mut self.rng);
-                self.lose(now + wait, lost);
+                let wait = self.backoff.delay(&mut self.rng).max(told.unwrap_or_default());
+                match told {
+                    Some(told) if self.retries_after(told) => self.come_again(now + told, lost),
+                    _ => self.lose(now + wait, lost),
+                }
                 self.untold.take().map(ConnectionEvent::Lost)
             }
             event => Some(ConnectionEvent::Channel(event)),
@@ -322,6 +332,21 @@ impl Connection {
                 ConnectionStage::Handshake(conn) => ConnectionStage::Ready(conn),
                 stage => stage,
             };
+    }
+
+    /// Whether it is dialled once more, although it is made once.
+    fn retries_after(&self, wait: Duration) -> bool {
+        self.mode == Mode::Once && !self.has_retried && wait <= SSH_RETRY_WAIT_MAX
+    }
+
+    /// Nothing is told of this loss unless it is the last.
+    fn come_again(&mut self, until: Mono, lost: Lost) {
+        self.has_retried = true;
+        let over = ConnectionStage::Over { leaving: None };
+        if let ConnectionStage::Handshake(conn) = std::mem::replace(&mut self.stage, over) {
+            self.stage = ConnectionStage::Waiting { until, leaving: Some(conn) };
+        }
+        self.last_error = Some(lost);
     }
 
     /// It is lost, and dialled again at `until` if it is dialled again at all.

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Draining reads and drops until the peer's end: closing a TCP socket with unread input resets it
-//! and may take away from the peer what it has not read yet. Without a linger time a finished pump
+//! and may take away from the peer what it has not read yet. What is dropped is bounded, and whoever
+//! sends more is reset. Without a linger time a finished pump
 //! writes what is taken at once and does not drain.
 
 use std::io;
@@ -28,6 +29,7 @@ use super::reactor::Ready;
 use super::stream::{Moved, Stream};
 use crate::base::endpoint::Endpoint;
 use crate::base::time::Mono;
+use crate::limits::LINK_DRAIN_BYTES_MAX;
 
 /// Dropped at once while draining; on the stack.
 const DRAIN_BYTES: usize = 8 * 1024;
@@ -46,6 +48,8 @@ pub(crate) struct Pump {
     phase: Phase,
     /// How long a finished endpoint's peer has to take what is left and to close.
     linger: Option<Duration>,
+    /// What may still be dropped while draining.
+    drain_bytes: usize,
     cause: Option<io::Error>,
 }
 
@@ -176,11 +180,11 @@ impl<E: Endpoint> Link<E> {
 impl Pump {
     fn open(stream: Stream, linger: Option<Duration>) -> Pump {
         let phase = Phase::Open(Sides::OPENED);
-        Pump { stream, phase, linger, cause: None }
+        Pump { stream, phase, linger, drain_bytes: LINK_DRAIN_BYTES_MAX, cause: None }
     }
 
     pub(super) fn connecting(stream: Stream, linger: Option<Duration>) -> Pump {
-        Pump { stream, phase: Phase::Connecting, linger, cause: None }
+        Pump { phase: Phase::Connecting, ..Pump::open(stream, linger) }
     }
 
     pub(super) fn stream(&self) -> &Stream {
@@ -290,10 +294,13 @@ impl Pump {
 
     fn drop_input(&mut self, mut inward: Inward, budget_bytes: usize) -> Inward {
         let mut dropped = [0; DRAIN_BYTES];
-        let mut left = budget_bytes;
+        let mut left = budget_bytes.min(self.drain_bytes);
         while left > 0 && inward.is_ready() {
             match self.stream.read(&mut dropped) {
-                Moved::Bytes(count) => left = left.saturating_sub(count),
+                Moved::Bytes(count) => {
+                    left = left.saturating_sub(count);
+                    self.drain_bytes = self.drain_bytes.saturating_sub(count);
+                }
                 Moved::Blocked => inward = Inward::Blocked,
                 Moved::Closed | Moved::Failed(_) => inward = Inward::Ended,
             }
@@ -322,7 +329,9 @@ impl Pump {
             self.phase = if gone { Phase::Closed } else { Phase::Draining(Inward::Ready, until) };
             self.stream.end_output();
         }
-        if let Phase::Draining(Inward::Ended, _) = self.phase {
+        if matches!(self.phase, Phase::Draining(inward, _)
+            if inward == Inward::Ended || self.drain_bytes == 0)
+        {
             self.phase = Phase::Closed;
         }
     }

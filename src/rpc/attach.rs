@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FieldError, is_object};
 use crate::base::uuid::Uuid;
-use crate::limits::TERMINAL_CELLS_MAX;
+use crate::limits::{TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX};
 
 /// The exit status of a terminal that ended because its session did, as of a command that was hung
 /// up on (SIGHUP). A detach is 0.
 pub(crate) const SESSION_ENDED_STATUS: u32 = 129;
 
-/// A terminal's size in cells, both 1 to [`TERMINAL_CELLS_MAX`].
+/// A terminal's size in cells: 1 to [`TERMINAL_COLS_MAX`] by 1 to [`TERMINAL_ROWS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalSize {
     cols: u16,
@@ -20,11 +20,14 @@ pub struct TerminalSize {
 impl TerminalSize {
     /// A size, brought into range: zero becomes the default of that side, too much the maximum.
     pub fn clamped(cols: u32, rows: u32) -> TerminalSize {
-        let side = |cells: u32, default: u16| match cells {
+        let side = |cells: u32, default: u16, max: u16| match cells {
             0 => default,
-            _ => u16::try_from(cells.min(TERMINAL_CELLS_MAX)).unwrap_or(u16::MAX),
+            _ => u16::try_from(cells).unwrap_or(max).min(max),
         };
-        TerminalSize { cols: side(cols, 80), rows: side(rows, 24) }
+        TerminalSize {
+            cols: side(cols, 80, TERMINAL_COLS_MAX),
+            rows: side(rows, 24, TERMINAL_ROWS_MAX),
+        }
     }
 
     pub const fn cols(self) -> u16 {
@@ -99,7 +102,9 @@ mod tests {
         assert_eq!((header.size().cols(), header.size().rows()), (80, 24));
         assert_eq!((header.term.as_str(), header.read_only), ("", false));
         let huge = TerminalSize::clamped(u32::MAX, 1);
-        assert_eq!((huge.cols(), huge.rows()), (10_000, 1));
+        assert_eq!((huge.cols(), huge.rows()), (TERMINAL_COLS_MAX, 1));
+        let tall = TerminalSize::clamped(1001, 501);
+        assert_eq!((tall.cols(), tall.rows()), (TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX));
         assert_eq!(AttachHeader::parse(&header.to_line()), Ok(header));
     }
 

@@ -253,8 +253,7 @@ impl Endpoint for Conn {
     }
 
     fn input_end(&mut self, now: Mono) {
-        self.core.now = now;
-        self.core.end(Error::StreamEnd);
+        self.core.input_end(now);
     }
 
     fn output(&self) -> &[u8] {

@@ -21,6 +21,7 @@ use super::names::{
     SSH_MSG_USERAUTH_SUCCESS,
 };
 use super::packet::{Packet, Receiving};
+use super::refusal::Refusal;
 use super::sender::Sender;
 use super::wire::{Reader, put_boolean, put_name_list, put_string, put_u32};
 use crate::base::rng::Rng;
@@ -96,6 +97,8 @@ pub(crate) struct Core {
     exchanges: u64,
     /// Whether it ended for what the peer did.
     is_failure: bool,
+    /// What a listener has said before its identification.
+    refusal: Option<Refusal>,
 }
 
 impl Core {
@@ -129,6 +132,7 @@ impl Core {
             open_keepalives: 0,
             exchanges: 0,
             is_failure: false,
+            refusal: None,
         }
     }
 
@@ -171,6 +175,14 @@ impl Core {
             || matches!(self.auth, Auth::Server(ServerAuth::Deciding { .. }))
             || self.events.len() >= limits::SSH_EVENTS_MAX
             || self.sender.is_over_mark()
+    }
+
+    /// The peer sends nothing more.
+    pub(crate) fn input_end(&mut self, now: Mono) {
+        self.now = now;
+        let is_first = matches!(self.stage, ConnStage::Identifying { .. });
+        let refusal = self.refusal.filter(|_| is_first);
+        self.end(refusal.map_or(Error::StreamEnd, Error::Refused));
     }
 
     /// The connection ends, with a word to the peer if there is one to say.
@@ -227,7 +239,10 @@ impl Core {
         let ConnStage::Identifying { awaiting, kexinit } = &mut self.stage else { return Ok(0) };
         match awaiting.look(role, held).map_err(Error::Identification)? {
             FirstLine::Nothing => Ok(0),
-            FirstLine::Line(bytes) => Ok(bytes),
+            FirstLine::Line(bytes) => {
+                self.refusal = self.refusal.or_else(|| Refusal::parse(&held[..bytes]));
+                Ok(bytes)
+            }
             FirstLine::Identification(bytes, peer) => {
                 let exchange = KeyExchange::new(peer, std::mem::take(kexinit));
                 self.stage = ConnStage::Running(Box::new(exchange));

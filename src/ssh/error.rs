@@ -1,6 +1,7 @@
 //! Why a connection ended, and the DISCONNECT that its peer gets.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::admit::AdmitState;
 use super::identification::IdentificationError;
@@ -14,6 +15,7 @@ use super::names::{
     SSH_DISCONNECT_TOO_MANY_CONNECTIONS,
 };
 use super::packet::PacketError;
+use super::refusal::Refusal;
 use super::wire::WireError;
 use crate::limits;
 
@@ -82,6 +84,8 @@ pub enum Error {
         methods: String,
     },
 
+    /// The listener has let nobody in, and told why before its identification.
+    Refused(Refusal),
     /// The stream ended without a word.
     StreamEnd,
     /// Not authenticated in time.
@@ -158,6 +162,7 @@ impl fmt::Display for Error {
             Error::AuthRefused { methods } => {
                 write!(out, "key refused, server takes {methods:?}")
             }
+            Error::Refused(refusal) => refusal.fmt(out),
             Error::StreamEnd => out.write_str("connection closed by peer"),
             Error::LoginGrace => out.write_str("not authenticated in time"),
             Error::RekeyTimeout => out.write_str("key exchange not finished in time"),
@@ -207,11 +212,26 @@ impl Error {
         )
     }
 
+    /// Client, before it is authenticated: how long the listener wants it to wait, if it has only
+    /// too many connections.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Refused(refusal) => Some(refusal.wait()),
+            Error::ByPeer { reason: SSH_DISCONNECT_TOO_MANY_CONNECTIONS, .. } => {
+                Some(limits::SSH_DISPLACED_WAIT)
+            }
+            _ => None,
+        }
+    }
+
     /// What our DISCONNECT says: a reason of RFC 4253 §11.1 and a few words. `None` if there is
     /// nobody to send it to, or it would not be understood.
     pub(super) fn farewell(&self) -> Option<(u32, &'static str)> {
         Some(match self {
-            Error::Identification(_) | Error::ByPeer { .. } | Error::StreamEnd => return None,
+            Error::Identification(_)
+            | Error::ByPeer { .. }
+            | Error::Refused(_)
+            | Error::StreamEnd => return None,
             Error::Packet(PacketError::Tag) => (SSH_DISCONNECT_MAC_ERROR, "wrong tag"),
             Error::Negotiation(_) => (SSH_DISCONNECT_KEY_EXCHANGE_FAILED, "nothing in common"),
             Error::StrictMissing | Error::CipherNeedsStrict(_) => {

@@ -12,10 +12,10 @@
 //! long.
 
 use std::cmp::Reverse;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::refusal::Refusal;
 use crate::base::time::Mono;
 use crate::limits::{
     SSH_CONNECTIONS_MAX, SSH_FULL_WAIT, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX,
@@ -59,8 +59,7 @@ pub struct Admitted {
 /// Why a connection is closed at once, and when another one may be let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionRefused {
-    pub from: IpAddr,
-    pub wait: Duration,
+    pub refusal: Refusal,
     /// Whether nothing of this source was counted lately, so that the log may tell of it.
     pub is_news: bool,
 }
@@ -105,7 +104,7 @@ impl ConnectionLimiter {
         };
         if wait > Duration::ZERO {
             let is_news = self.tally.count(now, source, Fate::Refused);
-            return Err(ConnectionRefused { from: address.to_canonical(), wait, is_news });
+            return Err(ConnectionRefused { refusal: Refusal::new(address, wait), is_news });
         }
         let place = PlaceId(self.next_place);
         self.next_place += 1;
@@ -286,23 +285,6 @@ impl Places {
         Some(source)
     }
 }
-
-impl ConnectionRefused {
-    /// In whole seconds, at least one.
-    pub fn seconds(&self) -> u64 {
-        self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0)
-    }
-}
-
-/// The line that the peer is told, without its end.
-impl fmt::Display for ConnectionRefused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, seconds) = (self.from, self.seconds());
-        write!(out, "too many connections from {from}, try again in {seconds} s")
-    }
-}
-
-impl std::error::Error for ConnectionRefused {}
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@
 //!     ├ sender    out: sealing, backpressure    │  └ kexinit negotiation
 //!     ├ admit     message × state table         ├ auth       client, server
 //!     └ identification                          └ channels   windows, requests
-//! leaves: names wire cipher kex keys config event
+//! leaves: names wire cipher kex keys config event refusal
 //! apart: limiter, which a listener asks before there is a connection
 //! ```
 
@@ -33,6 +33,7 @@ pub mod keys;
 pub mod limiter;
 pub mod names;
 pub mod packet;
+pub mod refusal;
 mod sender;
 pub mod wire;
 

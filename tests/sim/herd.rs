@@ -185,7 +185,7 @@ impl Herd {
                     }
                     Err(refused) => {
                         self.refused += 1;
-                        return self.drop(agent, &refused.to_string());
+                        return self.drop(agent, &refused.refusal.to_string());
                     }
                 };
                 self.logins.push_back((agent, place));

@@ -1,7 +1,7 @@
 //! A client's connection and a peer, joined by a wire without delay.
 
 use super::*;
-use crate::limits::RPC_REQUEST_TIMEOUT;
+use crate::limits::{RPC_REQUEST_BYTES_MAX, RPC_REQUEST_TIMEOUT};
 use crate::rpc::response;
 use crate::ssh::keys::KeyPair;
 use crate::ssh::{ClientConfig, Tuning};
@@ -259,4 +259,21 @@ fn a_client_that_leaves_takes_its_terminal_along() {
     pair.run();
     assert!(matches!(pair.told[..], [_, PeerEvent::Gone(_)]), "{:?}", pair.told);
     assert!(pair.peer.is_finished());
+}
+
+#[test]
+fn incomplete_requests_are_bounded_in_sum() {
+    let mut pair = Pair::new();
+    let half = vec![b' '; RPC_REQUEST_BYTES_MAX];
+    let mut open = Vec::new();
+    for _ in 0..RPC_INCOMPLETE_BYTES_MAX / RPC_REQUEST_BYTES_MAX {
+        open.push(pair.open(RPC_SUBSYSTEM, &half));
+    }
+    assert!(open.iter().all(|channel| pair.client.received(*channel).is_empty()));
+    let one_more = pair.open(RPC_SUBSYSTEM, b" ");
+    let refused = String::from_utf8(pair.received(one_more)).unwrap();
+    assert!(refused.contains("bytes of incomplete requests are on this connection"), "{refused}");
+    // Whole ones are taken still, and so are those that were there before.
+    pair.open(RPC_SUBSYSTEM, b"{\"op\":\"ping\"}\n");
+    assert!(matches!(pair.told.pop(), Some(PeerEvent::Call { .. })), "{:?}", pair.told);
 }

@@ -9,7 +9,7 @@ use crate::io::reactor::Ready;
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
-use crate::limits::{TERMINAL_CELLS_MAX, TYPED_BYTES_MAX};
+use crate::limits::{TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX, TYPED_BYTES_MAX};
 
 /// The sequences that show the screen and restore the terminal.
 struct ScreenCodes {
@@ -75,10 +75,10 @@ impl Terminal {
     /// Its size now, in columns and rows; 80 by 24 if it does not report one.
     pub(crate) fn size(&self) -> (usize, usize) {
         const USUAL: (usize, usize) = (80, 24);
-        let most = usize::try_from(TERMINAL_CELLS_MAX).unwrap_or(usize::MAX) / 10;
         match self.tty.size() {
             Ok(size) if size.columns > 0 && size.rows > 0 => {
-                (usize::from(size.columns).min(most), usize::from(size.rows).min(most))
+                let (cols, rows) = (TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX);
+                (usize::from(size.columns.min(cols)), usize::from(size.rows.min(rows)))
             }
             _ => USUAL,
         }

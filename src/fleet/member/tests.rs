@@ -280,3 +280,46 @@ fn another_host_key_names_both_keys_the_file_and_the_repair() {
         assert!(text.contains(part), "{text}: {part}");
     }
 }
+
+/// A listener that has too many connections: its line, and the end.
+fn turn_away(member: &mut Member, now: Mono, line: &[u8]) {
+    assert_eq!(member.poll_action(), Some(StreamAction::Dial));
+    member.connected(now, [2; 32]);
+    member.input_space()[..line.len()].copy_from_slice(line);
+    member.input(now, line.len());
+    member.input_end(now);
+}
+
+#[test]
+fn a_listener_with_too_many_connections_is_dialled_once_more_when_it_says() {
+    let line = b"convocate: too many connections from 192.0.2.7, try again in 4 s\r\n";
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    let call = Call::Ping;
+    member.request(&call, at(60)).unwrap();
+    turn_away(&mut member, at(0), line);
+    assert!(member.poll_event(at(0)).is_none(), "it is not over");
+    assert_eq!(member.status(), ConnectionStatus::Waiting(at(4)));
+    member.tick(at(4));
+    assert_eq!(member.status(), ConnectionStatus::Dialling);
+    turn_away(&mut member, at(4), line);
+    let Some(MemberEvent::Answered { answer: Err(error), .. }) = member.poll_event(at(4)) else {
+        panic!("not answered")
+    };
+    let wanted = "connection to web-1:222: too many connections from 192.0.2.7, try again in 4 s";
+    assert_eq!(error.to_string(), wanted);
+    assert_eq!(member.status(), ConnectionStatus::Over);
+}
+
+#[test]
+fn a_long_wait_is_for_the_caller() {
+    let line = b"convocate: too many connections from 192.0.2.7, try again in 6 s\r\n";
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Once, [1; 32], at(0));
+    turn_away(&mut member, at(0), line);
+    let Some(MemberEvent::Lost(lost)) = member.poll_event(at(0)) else { panic!("not lost") };
+    assert!(lost.to_string().ends_with("try again in 6 s"), "{lost}");
+    let cap = Duration::from_secs(1);
+    let mut member = Member::new(Arc::new(agent(1)), Mode::Persistent(cap), [1; 32], at(0));
+    turn_away(&mut member, at(0), line);
+    assert!(matches!(member.poll_event(at(0)), Some(MemberEvent::Lost(_))));
+    assert_eq!(member.status(), ConnectionStatus::Waiting(at(6)), "no sooner than it says");
+}

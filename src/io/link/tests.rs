@@ -264,6 +264,27 @@ fn a_peer_that_never_closes_is_left_after_the_linger() {
 }
 
 #[test]
+fn a_peer_that_pours_into_a_closing_link_is_reset() {
+    let (mut link, far) = link(4096);
+    link.endpoint_mut().finished = true;
+    assert_eq!(turn(&mut link), Next::Again);
+    assert_eq!(turn(&mut link), Next::Wait);
+    let mut poured = 0;
+    while poured < 2 * LINK_DRAIN_BYTES_MAX {
+        match far.write(&[0; 16 * 1024]) {
+            Moved::Bytes(count) => poured += count,
+            _ => panic!("{poured} bytes were taken"),
+        }
+        link.ready(Mono::ZERO, readable());
+        if turn(&mut link) == Next::Closed {
+            break;
+        }
+    }
+    let allowed = LINK_DRAIN_BYTES_MAX..=LINK_DRAIN_BYTES_MAX + 16 * 1024;
+    assert!(allowed.contains(&poured), "{poured}");
+}
+
+#[test]
 fn a_refused_connection_ends_the_endpoint_once() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -35,7 +35,8 @@ fn summaries(limiter: &mut ConnectionLimiter, now: Mono) -> Vec<String> {
     std::iter::from_fn(|| limiter.poll_summary(now)).map(|it| it.to_string()).collect()
 }
 
-const MAX: u32 = SSH_PLACES_MAX as u32;
+const MAX: u32 = 256;
+const _: () = assert!(MAX as usize == SSH_PLACES_MAX);
 
 #[test]
 fn a_newcomer_takes_the_place_of_the_most_crowded_sources_oldest() {
@@ -162,9 +163,9 @@ fn a_few_failures_are_forgiven_and_many_are_not() {
     }
     assert!((5..=20).contains(&failures), "{failures}");
     let refused = limiter.admit(at(0), address(1)).unwrap_err();
-    assert_eq!(refused.wait, Duration::from_secs(1));
+    assert_eq!(refused.refusal.wait(), Duration::from_secs(1));
     let told = "too many connections from 10.0.0.1, try again in 1 s";
-    assert_eq!(refused.to_string(), told);
+    assert_eq!(refused.refusal.to_string(), told);
     assert!(limiter.admit(at(0), address(2)).is_ok(), "others are not punished");
     assert!(limiter.admit(at(1), address(1)).is_ok(), "as it was told");
 }
@@ -175,7 +176,7 @@ fn a_penalty_is_bounded() {
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
     let refused = limiter.admit(at(0), address(1)).unwrap_err();
-    assert_eq!(refused.wait, SSH_PENALTY_MAX - SSH_PENALTY_THRESHOLD);
+    assert_eq!(refused.refusal.wait(), SSH_PENALTY_MAX - SSH_PENALTY_THRESHOLD);
     for from in 0..u32::try_from(SSH_PENALIZED_SOURCES_MAX).unwrap() + 10 {
         fail(&mut limiter, at(1), 100 + from);
     }
@@ -217,7 +218,7 @@ fn connections_with_a_key_are_bounded() {
         let place = admit(&mut limiter, at(0), 1).place;
         assert!(limiter.authenticated(at(0), place));
     }
-    assert_eq!(limiter.admit(at(0), address(1)).unwrap_err().wait, SSH_FULL_WAIT);
+    assert_eq!(limiter.admit(at(0), address(1)).unwrap_err().refusal.wait(), SSH_FULL_WAIT);
     assert!(!limiter.authenticated(at(0), waiting), "no room");
     assert_eq!(limiter.places_taken(), 0);
     limiter.ended(at(0), address(1));

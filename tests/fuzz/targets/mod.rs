@@ -1,4 +1,5 @@
-//! The targets: one part of the SSH transport each, with what must hold whatever comes.
+//! The targets: one part of the SSH transport or its listeners each, with what must hold whatever
+//! comes.
 
 mod authentication;
 mod authorized_keys;
@@ -7,6 +8,7 @@ mod client;
 mod identification;
 mod kex;
 mod key_file;
+mod limiter;
 mod packets;
 mod pair;
 mod server;
@@ -26,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pair", pair::run),
     ("key_file", key_file::run),
     ("authorized_keys", authorized_keys::run),
+    ("limiter", limiter::run),
 ];
 
 /// The target of this name.

@@ -1,0 +1,45 @@
+//! Bounds of the SSH listeners: connections, places before a key is proven, penalties, their log.
+
+use std::time::Duration;
+
+use super::{AGENTS_MAX, SSH_LOGIN_GRACE};
+
+/// Connections of one listener.
+pub const SSH_CONNECTIONS_MAX: usize = 256;
+/// Connections of one listener that have proven no key, from sources that are not known. Some
+/// 10 KB each; at 5,000 dials a second from as many addresses each has its place for 50 ms.
+pub const SSH_PLACES_MAX: usize = 256;
+/// Silence in a key exchange or authentication, each of whose steps takes milliseconds, that ends a
+/// connection: two lost packets in a row are survived.
+pub const SSH_LOGIN_SILENCE: Duration = Duration::from_secs(2);
+/// Sources that have proven a key: all agents and as many operators.
+pub const SSH_KNOWN_SOURCES_MAX: usize = 2 * AGENTS_MAX;
+/// How long a source is known after its last connection with a key: over a night.
+pub const SSH_KNOWN_SOURCE_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// When all connections are taken by those who have proven a key: how long a newcomer is told to
+/// wait.
+pub const SSH_FULL_WAIT: Duration = Duration::from_secs(5);
+/// A wait that a listener tells at most.
+pub const SSH_REFUSAL_SECONDS_MAX: u8 = 60;
+/// How long a client that was refused waits at most before its one retry; it gives up at once if it
+/// is told to wait longer.
+pub const SSH_RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a client waits whose place went to a newcomer.
+pub const SSH_DISPLACED_WAIT: Duration = Duration::from_millis(200);
+/// What one connection that failed adds to its source's penalty.
+pub const SSH_PENALTY_STEP: Duration = Duration::from_secs(2);
+/// A penalty up to this is forgiven: half a dozen failures in a row are a person's.
+pub const SSH_PENALTY_THRESHOLD: Duration = Duration::from_secs(15);
+/// A penalty never exceeds this, so that a repaired client is let in again soon.
+pub const SSH_PENALTY_MAX: Duration = Duration::from_secs(30);
+/// Sources that have a penalty; for a further one the least is forgiven.
+pub const SSH_PENALIZED_SOURCES_MAX: usize = 1024;
+/// Sources with a summary of their own in the log; others are counted together.
+pub const SSH_TALLIED_SOURCES_MAX: usize = 64;
+/// The log has one summary of a source in this time.
+pub const SSH_TALLY_SPAN: Duration = Duration::from_secs(60);
+
+const _: () = assert!(SSH_LOGIN_SILENCE.as_secs() < SSH_LOGIN_GRACE.as_secs());
+const _: () = assert!(SSH_KNOWN_SOURCES_MAX > SSH_CONNECTIONS_MAX);
+const _: () = assert!(SSH_PENALTY_MAX.as_secs() <= SSH_REFUSAL_SECONDS_MAX as u64);
+const _: () = assert!(SSH_PENALTY_MAX.as_secs() > SSH_PENALTY_THRESHOLD.as_secs());

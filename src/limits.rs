@@ -409,6 +409,10 @@ pub(crate) const PROVISION_UNIT_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const PROVISION_APT_LOCK_WAIT: Duration = Duration::from_secs(600);
 /// A call of apt: a whole upgrade over a slow line, behind the wait for the lock.
 pub(crate) const PROVISION_APT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// How long a call waits for another one that changes the same machine.
+pub(crate) const PROVISION_TURN_WAIT: Duration = PROVISION_APT_TIMEOUT;
+/// Between two looks whether that one has ended.
+pub(crate) const PROVISION_TURN_PAUSE: Duration = Duration::from_millis(100);
 /// From asking a program to end to killing it, when everything is to end.
 pub(crate) const PROVISION_STOP_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of each output of a program: apt tells of some thousand packages.

@@ -414,6 +414,11 @@ impl Paths {
         self.at("run/convocate/status.address")
     }
 
+    /// Held by whoever changes this machine, so that the next one finds what is done.
+    pub(crate) fn changes_lock(&self) -> PathBuf {
+        self.at("run/convocate-changes.lock")
+    }
+
     pub fn dns_hosts(&self) -> PathBuf {
         self.shell_state().join("dnsmasq-hosts")
     }

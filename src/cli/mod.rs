@@ -15,6 +15,7 @@
 //! | [`request`] | a request of `convocate-host` on standard input |
 //! | [`steps`] | runs steps on this machine and reports them |
 //! | [`this_host`] | name, program, keys and image of this machine |
+//! | [`turn`] | one call at a time changes this machine |
 //! | [`screen`] | the driver of the operator's screen |
 //! | [`shell_words`] | the words of `-c "…"`, for the login shell |
 
@@ -31,3 +32,4 @@ pub mod start;
 pub mod steps;
 pub mod table;
 pub mod this_host;
+pub(crate) mod turn;

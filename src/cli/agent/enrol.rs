@@ -9,6 +9,7 @@ use crate::cli::output::{Failure, Out};
 use crate::cli::request::init_agent_request;
 use crate::cli::shared_flags::REQUEST;
 use crate::cli::steps::{RunOptions, take};
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::limits::LOG_PORT;
 use crate::paths::Paths;
@@ -32,6 +33,8 @@ shell host on standard input.
 
 fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (paths, wanted): (_, EnrolHere) = init_agent_request(parsed)?;
+    let options = RunOptions::of_request(wanted.check);
+    let _turn = turn(&paths, options.mode, out)?;
     if !wanted.check && found::image_layers(&wanted.image) != wanted.layers {
         let text = format!(
             "the image {} here differs from that of the shell host; run init-agent again",
@@ -40,7 +43,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Failed(text));
     }
     let facts = facts(&paths, &wanted)?;
-    take(plan(&facts), &RunOptions::of_request(wanted.check), out)?;
+    take(plan(&facts), &options, out)?;
     if !wanted.check {
         let logged =
             Process::new("logger").args(["--tag", "convocate-agent", &wanted.mark]).status();

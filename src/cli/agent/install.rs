@@ -10,6 +10,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE, REQUEST, ROOT};
 use crate::cli::steps::{Format, RunOptions, take};
 use crate::cli::this_host::{agent_facts, installed_paths, public_key, read_config, session_image};
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::io::{entropy, machine};
 use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
@@ -50,6 +51,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return install_by_request(&paths, out);
     }
     let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let _turn = turn(&paths, run_options.mode, out)?;
     let image = match (paths.is_system(), parsed.has(&NO_IMAGE)) {
         (true, false) => Some(session_image(&paths, parsed.value(&BASE))?),
         _ => None,
@@ -85,9 +87,11 @@ fn print_identity(paths: &Paths, format: Format, out: &mut Out<'_>) -> Result<()
 /// `install --request`: everything that the agent host can do alone, but the start.
 pub(crate) fn install_by_request(paths: &Paths, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let wanted: AgentWanted = read_request()?;
+    let options = RunOptions::of_request(wanted.check);
+    let _turn = turn(paths, options.mode, out)?;
     let mut rng = Rng::from_seed(entropy::seed());
     let steps = preparation(&agent_facts(paths, None)?, &mut rng);
-    take(steps, &RunOptions::of_request(wanted.check), out)?;
+    take(steps, &options, out)?;
     out.json(&json!(agent_made(paths, wanted.check, &mut rng)?))?;
     Ok(Exit::Done)
 }

@@ -12,6 +12,7 @@ use crate::cli::request::init_agent_request;
 use crate::cli::shared_flags::REQUEST;
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::this_host::public_key;
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::entropy;
@@ -40,6 +41,8 @@ agent on standard input, and gives the agent what it answers.
 
 fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (paths, wanted): (_, EnrolAgent) = init_agent_request(parsed)?;
+    let options = RunOptions::of_request(wanted.check);
+    let _turn = turn(&paths, options.mode, out)?;
     let id = AgentId::parse(&wanted.id).map_err(|error| Failure::Failed(error.to_string()))?;
     let tls = found::authority(&paths).map_err(Failure::Failed)?;
     let (trust, collector) = collector(&paths, &tls)?;
@@ -61,7 +64,7 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         agent_to_shell_key: wanted.agent_to_shell_key,
         paths: paths.clone(),
     };
-    take(plan(&facts), &RunOptions::of_request(wanted.check), out)?;
+    take(plan(&facts), &options, out)?;
     out.json(&json!(AgentKnown {
         shell_to_agent_key: facts.driving.public,
         status_host_key: public_key(&paths.status_host_key(), "status host key")?,

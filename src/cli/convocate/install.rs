@@ -14,6 +14,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{BASE, CHECK, JSON, NO_IMAGE, REQUEST, ROOT};
 use crate::cli::steps::{Format, RunOptions, take};
 use crate::cli::this_host::{installed_paths, own_program, public_key, session_image};
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::{entropy, machine};
@@ -58,6 +59,7 @@ fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return install_by_request(&paths, &read_request()?, out);
     }
     let run_options = RunOptions::new(parsed.has(&CHECK), parsed.has(&JSON));
+    let _turn = turn(&paths, run_options.mode, out)?;
     let facts = facts(&paths, parsed.has(&NO_IMAGE), parsed.value(&BASE))?;
     take(plan(&facts, &mut Rng::from_seed(entropy::seed())), &run_options, out)?;
     if run_options.mode == StepMode::Check {
@@ -96,12 +98,14 @@ fn install_by_request(
     wanted: &ShellWanted,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
+    let options = RunOptions::of_request(wanted.check);
+    let _turn = turn(paths, options.mode, out)?;
     let mut rng = Rng::from_seed(entropy::seed());
     let base = facts(paths, wanted.no_image, wanted.base.as_deref())?;
     let mut steps = plan(&base, &mut rng);
     let logs = collector_facts(paths, wanted, &mut rng)?;
     steps.extend(collector::plan(&logs));
-    take(steps, &RunOptions::of_request(wanted.check), out)?;
+    take(steps, &options, out)?;
     let status_host_key = match public_key(&paths.status_host_key(), "status host key") {
         Err(_) if wanted.check => KeyPair::from_seed(rng.bytes()).public().to_line("not made yet"),
         line => line?,

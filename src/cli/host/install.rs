@@ -16,6 +16,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
 use crate::cli::steps::{Format, RunOptions, take};
 use crate::cli::this_host::needs_root;
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::io::clock::Clock;
 use crate::io::disk::{self, Links};
@@ -90,6 +91,7 @@ fn install_here(
     options: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
+    let _turn = turn(&Paths::default(), options.mode, out)?;
     let now = Clock::new().wall().seconds();
     let age = i64::try_from(PROVISION_LISTS_AGE_MAX.as_secs()).unwrap_or(i64::MAX);
     let facts = BaseHostFacts {

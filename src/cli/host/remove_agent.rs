@@ -8,6 +8,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT, root_paths};
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::this_host::needs_root;
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::provision::enrol::leave::{LeavingAgentFacts, agent_side, shell_side};
@@ -51,7 +52,9 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
         needs_root("convocate-host remove-agent")?;
         let request: RemoveRequest = read_request()?;
-        take(agent_side(&Paths::default()), &RunOptions::of_request(request.check), out)?;
+        let options = RunOptions::of_request(request.check);
+        let _turn = turn(&Paths::default(), options.mode, out)?;
+        take(agent_side(&Paths::default()), &options, out)?;
         return Ok(Exit::Done);
     }
     let Some(agent) = parsed.value(&AGENT) else {
@@ -65,6 +68,8 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let ssh = (parsed.value(&HOST), parsed.value(&USER));
     let mut tell = |host: &str, event| output.tell(host, event);
     leaving.leave_there(ssh, &programs(parsed), check, &mut tell)?;
+    let options = RunOptions::new(check, is_json);
+    let _turn = turn(&paths, options.mode, out)?;
     let collected = match paths.rsyslog_collector().exists() {
         true => Some((
             found::log_agents(&paths).map_err(Failure::Failed)?,
@@ -74,7 +79,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     };
     let log = paths.agent_logs().join(format!("{}.log", leaving.id));
     let facts = LeavingAgentFacts { paths, id: leaving.id, collected };
-    take(shell_side(&facts), &RunOptions::new(check, is_json), out)?;
+    take(shell_side(&facts), &options, out)?;
     if log.exists() {
         out.note(&format!("{} stays", log.display()));
     }

@@ -11,6 +11,7 @@ use crate::cli::request::read_request;
 use crate::cli::shared_flags::{CHECK, JSON, REQUEST};
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::this_host::needs_root;
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::openssh::Target;
@@ -82,6 +83,7 @@ fn uninstall_here(
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     needs_root("convocate-host uninstall")?;
+    let _turn = turn(&Paths::default(), options.mode, out)?;
     let facts = RemovalFacts {
         paths: Paths::default(),
         with_homes: request.homes,

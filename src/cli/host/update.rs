@@ -19,6 +19,7 @@ use crate::cli::shared_flags::{CHECK, JSON, REQUEST, ROOT, root_paths};
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::table::{Column, Table};
 use crate::cli::this_host::{agent_facts, needs_root};
+use crate::cli::turn::turn;
 use crate::exit::Exit;
 use crate::fleet::registry::KnownAgent;
 use crate::fleet::run::load;
@@ -170,7 +171,9 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(id) = read(&paths.agent_id())? {
         out.json(&json!({ "agent": String::from_utf8_lossy(&id).trim() }))?;
     }
-    take(steps, &RunOptions::of_request(request.check), out)?;
+    let options = RunOptions::of_request(request.check);
+    let _turn = turn(&paths, options.mode, out)?;
+    take(steps, &options, out)?;
     Ok(Exit::Done)
 }
 

@@ -22,36 +22,48 @@ const COPY_SUFFIX_CHARS: usize = 6;
 /// Where a connection goes that is passed on, as ssh fills it in.
 const RELAYED: &str = "%h:%p";
 
+/// Behind this, and not before, stands what a script says: login shells print what they like.
+const MARKER: &str = "convocate-host asks";
+
 /// Rights for what follows: root's own, or by sudo without a password.
 const RIGHTS: &str = r#"if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; "#;
 
 /// What a host says about itself, and nothing is changed by it.
-const PROBE: &str = r#"
-echo "machine $(uname -m)"
-sed -n "s/^ID=/os /p; s/^VERSION_ID=/version /p" /etc/os-release
-echo "free $(df -Pk /var | sed -n 2p)"
-echo "connection $SSH_CONNECTION"
-echo "boot $(cat /proc/sys/kernel/random/boot_id)"
-if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo "rights yes"; else echo "rights no"; fi
-"#;
+const PROBE: &str = "echo \"machine $(uname -m)\"; \
+    sed -n \"s/^ID=/os /p; s/^VERSION_ID=/version /p\" /etc/os-release; \
+    echo \"free $(df -Pk /var | sed -n 2p)\"; \
+    echo \"connection $SSH_CONNECTION\"; \
+    echo \"boot $(cat /proc/sys/kernel/random/boot_id)\"; \
+    if [ \"$(id -u)\" = 0 ] || why=$(LC_ALL=C sudo -n true 2>&1 </dev/null); \
+    then echo \"rights yes\"; else echo \"rights no $why\"; fi";
 
 /// Copies a program from standard input to a directory of root's, and prints which and its hash.
-/// Removes what runs that were killed have left there long ago.
-const UPLOAD: &str = r#"umask 077
-$as find /var/lib -maxdepth 1 -name "convocate-host.??????" -mmin "+$age" \
-    -exec rm -rf -- {} + </dev/null
-directory=$($as mktemp -d /var/lib/convocate-host.XXXXXX) || exit 1
-$as tee "$directory/program" >/dev/null || exit 1
-$as chmod 0700 "$directory/program" || exit 1
-echo "directory $directory"
-$as sha256sum "$directory/program"
-"#;
+/// Removes what runs that were killed have left there long ago. Nobody but `tee` may read standard
+/// input: a sudo that logs takes all that it finds there.
+const UPLOAD: &str = "umask 077; \
+    $as find /var/lib -maxdepth 1 -name \"convocate-host.??????\" -mmin \"+$age\" \
+    -exec rm -rf -- {} + </dev/null; \
+    directory=$($as mktemp -d /var/lib/convocate-host.XXXXXX </dev/null) || exit 1; \
+    $as tee \"$directory/program\" >/dev/null || exit 1; \
+    $as chmod 0700 \"$directory/program\" </dev/null || exit 1; \
+    $as \"$directory/program\" version </dev/null >/dev/null || \
+    { $as rm -rf \"$directory\" </dev/null; echo unfit; exit 1; }; \
+    echo \"directory $directory\"; \
+    $as sha256sum \"$directory/program\" </dev/null";
+
+/// What the operator has set up for his own sessions on a host and not for ours.
+const OVERRULED: [&str; 2] = ["RemoteCommand=none", "ClearAllForwardings=yes"];
+/// The same, which no ssh before 8.7 knows.
+const OVERRULED_SINCE_8_7: [&str; 3] =
+    ["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"];
 
 /// Which host, and who is to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     host: String,
     user: Option<String>,
+    /// What must be free below /var.
+    free_kib: u64,
 }
 
 /// The operator's `ssh` to one host.
@@ -62,6 +74,10 @@ pub(crate) struct Ssh {
     pub(crate) control: PathBuf,
     /// Whose ssh it is, when root runs this for somebody by sudo.
     pub(crate) operator: Option<String>,
+    /// The socket of that person's agent, which sudo keeps from us.
+    pub(crate) agent: Option<String>,
+    /// Whether it is as new as 8.7.
+    pub(crate) is_recent: bool,
 }
 
 /// What a host is, before anything is changed on it.
@@ -86,6 +102,8 @@ pub(crate) enum HostFault {
     System(String),
     /// No root's rights without a password.
     Rights,
+    /// No root's rights without a terminal.
+    Terminal,
     /// KiB that are free below /var.
     Full(u64),
 }
@@ -108,7 +126,13 @@ impl Target {
         if let Some(user) = user.filter(|user| !is_word(user, HOST_NAME_CHARS_MAX)) {
             return Err(format!("--user: {user:?} is no user's name"));
         }
-        Ok(Target { host: host.to_owned(), user: user.map(str::to_owned) })
+        Ok(Target { host: host.to_owned(), user: user.map(str::to_owned), free_kib: 0 })
+    }
+
+    /// The same for work that writes much, as packages and images.
+    #[must_use]
+    pub(crate) fn with_room(self) -> Target {
+        Target { free_kib: PROVISION_FREE_KIB_MIN, ..self }
     }
 
     /// The host as the operator gave it.
@@ -121,18 +145,22 @@ impl Ssh {
     /// A call that runs a script on the host. The first one opens the connection, and the operator
     /// may be asked what his ssh asks.
     fn call(&self, script: &str) -> Vec<String> {
-        // Single quotes around the script are the only quoting: no script has one.
-        self.words(&["-T"], &[&format!("sh -c '{script}'")])
+        self.words(&["-T"], &[&in_sh(script)])
+    }
+
+    /// A call whose output is [`framed`].
+    fn ask(&self, script: &str) -> Vec<String> {
+        self.call(&format!("echo \"{MARKER}\"; {script}"))
     }
 
     /// Asks the host what it is: [`Probe::parse`].
     pub(crate) fn probe(&self) -> Vec<String> {
-        self.call(PROBE)
+        self.ask(PROBE)
     }
 
     /// Copies the program that comes on standard input: [`parse_upload`].
     pub(crate) fn upload(&self) -> Vec<String> {
-        self.call(&format!("{RIGHTS}age={PROVISION_COPY_MINUTES_MAX}\n{UPLOAD}"))
+        self.ask(&format!("{RIGHTS}age={PROVISION_COPY_MINUTES_MAX}; {UPLOAD}"))
     }
 
     /// Opens the connection and nothing on it, in the background. The operator may be asked what
@@ -189,7 +217,8 @@ impl Ssh {
         words.extend(["-T", "-o", "ControlPath=none", "-o", "BatchMode=yes"].map(String::from));
         words.extend(self.patience());
         words.extend(self.destination());
-        words.push("cat /proc/sys/kernel/random/boot_id".to_owned());
+        let script = "echo \"boot $(cat /proc/sys/kernel/random/boot_id)\"";
+        words.push(in_sh(&format!("echo \"{MARKER}\"; {script}")));
         words
     }
 
@@ -226,21 +255,29 @@ impl Ssh {
     /// `ssh`, as the operator.
     pub(crate) fn program(&self) -> Vec<String> {
         match &self.operator {
-            Some(user) => ["sudo", "-n", "-H", "-u", user, "--", "ssh"].map(String::from).to_vec(),
+            Some(user) => {
+                let mut words = ["sudo", "-n", "-H", "-u", user, "--"].map(String::from).to_vec();
+                if let Some(agent) = &self.agent {
+                    words.extend(["env".to_owned(), format!("SSH_AUTH_SOCK={agent}")]);
+                }
+                words.push("ssh".to_owned());
+                words
+            }
             None => vec!["ssh".to_owned()],
         }
     }
 
-    /// A host that says nothing is given up, before and after the connection is there.
+    /// A host that says nothing is given up, before and after the connection is there. And what is
+    /// meant for the operator's own sessions is none of ours.
     pub(crate) fn patience(&self) -> Vec<String> {
-        vec![
-            "-o".to_owned(),
+        let patience = [
             format!("ConnectTimeout={PROVISION_CONNECT_SECONDS}"),
-            "-o".to_owned(),
             format!("ServerAliveInterval={PROVISION_ALIVE_SECONDS}"),
-            "-o".to_owned(),
             format!("ServerAliveCountMax={PROVISION_ALIVE_COUNT}"),
-        ]
+        ];
+        let recent = OVERRULED_SINCE_8_7.iter().filter(|_| self.is_recent);
+        let overruled = OVERRULED.iter().chain(recent).map(ToString::to_string);
+        patience.into_iter().chain(overruled).flat_map(|it| ["-o".to_owned(), it]).collect()
     }
 
     fn destination(&self) -> Vec<String> {
@@ -258,7 +295,8 @@ impl Probe {
     ///
     /// # Errors
     /// [`HostFault`], if the host cannot be provisioned.
-    pub(crate) fn parse(text: &str) -> Result<Probe, HostFault> {
+    pub(crate) fn parse(text: &str, target: &Target) -> Result<Probe, HostFault> {
+        let (all, text) = (text, framed(text));
         let value = |name: &'static str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             let found = lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim());
@@ -269,22 +307,42 @@ impl Probe {
             return Err(HostFault::Machine(machine.to_owned()));
         }
         check_system(value("os")?.trim_matches('"'), value("version")?.trim_matches('"'))?;
-        if value("rights")? != "yes" {
-            return Err(HostFault::Rights);
+        match value("rights")? {
+            "yes" => {}
+            why if why.contains("have a tty") => return Err(HostFault::Terminal),
+            _ => return Err(HostFault::Rights),
         }
         let free = value("free")?.split_whitespace().nth(3).and_then(|kib| kib.parse().ok());
         let free: u64 = free.ok_or(HostFault::Silent("free"))?;
-        if free < PROVISION_FREE_KIB_MIN {
+        if free < target.free_kib {
             return Err(HostFault::Full(free));
         }
         let port =
             value("connection")?.split_whitespace().nth(3).and_then(|port| port.parse().ok());
         Ok(Probe {
             machine: machine.to_owned(),
-            boot_id: value("boot")?.to_owned(),
+            boot_id: parse_boot_id(all).ok_or(HostFault::Silent("boot"))?.to_owned(),
             ssh_port: port.ok_or(HostFault::Silent("connection"))?,
         })
     }
+}
+
+/// A script for a login shell of any kind. Single quotes are the only quoting: no script has one,
+/// nor a line's end, which csh takes for the end of what is quoted.
+fn in_sh(script: &str) -> String {
+    format!("sh -c '{script}'")
+}
+
+/// What a script has said, without what its login shell said before.
+fn framed(text: &str) -> &str {
+    text.split_once(MARKER).map_or("", |(_, said)| said)
+}
+
+/// The boot id out of what [`Ssh::boot_id`] or [`Ssh::probe`] gave; nothing else is one.
+pub(crate) fn parse_boot_id(text: &str) -> Option<&str> {
+    let id = framed(text).lines().find_map(|line| line.strip_prefix("boot "))?.trim();
+    let is_id = id.len() == 36 && id.bytes().all(|it| it == b'-' || it.is_ascii_hexdigit());
+    is_id.then_some(id)
 }
 
 /// A word as a shell reads it back.
@@ -342,6 +400,7 @@ pub(crate) struct Copied {
 
 /// Reads where the program lies, and what arrived. `None` if that was not said.
 pub(crate) fn parse_upload(text: &str) -> Option<Copied> {
+    let text = framed(text);
     let directory = text.lines().find_map(|line| line.strip_prefix("directory "))?;
     let suffix = directory.strip_prefix(COPY_PREFIX)?;
     let is_plain = suffix.len() == COPY_SUFFIX_CHARS
@@ -370,6 +429,10 @@ impl fmt::Display for HostFault {
                 "the user who logs in may not run sudo without a password; allow it (NOPASSWD in \
                  /etc/sudoers.d), or log in as another one with --user",
             ),
+            HostFault::Terminal => out.write_str(
+                "sudo there wants a terminal; add to /etc/sudoers.d, with the user who logs in: \
+                 Defaults:USER !requiretty",
+            ),
             HostFault::Full(free) => write!(
                 out,
                 "only {} MiB are free below /var, and {} are needed",
@@ -386,7 +449,7 @@ impl std::error::Error for HostFault {}
 mod tests {
     use super::*;
 
-    const GOOD: &str = "machine x86_64\nversion \"12\"\nos debian\n\
+    const GOOD: &str = "machine of the banner\nconvocate-host asks\nmachine x86_64\nversion \"12\"\nos debian\n\
         free /dev/sda1 41152736 9663680 29366464 25% /\n\
         connection 10.0.0.1 50000 10.0.0.2 2222\n\
         boot 6d1f4b54-0000-4000-8000-000000000000\nrights yes\n";
@@ -396,12 +459,18 @@ mod tests {
             target: Target::new("web-1", user).expect("a host"),
             control: PathBuf::from("/run/user/1/c"),
             operator: operator.map(str::to_owned),
+            agent: None,
+            is_recent: true,
         }
+    }
+
+    fn parse(text: &str) -> Result<Probe, HostFault> {
+        Probe::parse(text, &Target::new("web-1", None).expect("a host").with_room())
     }
 
     #[test]
     fn a_host_that_is_fit_says_what_it_is() {
-        let probe = Probe::parse(GOOD).expect("it is fit");
+        let probe = parse(GOOD).expect("it is fit");
         assert_eq!((probe.machine.as_str(), probe.ssh_port), ("x86_64", 2222));
     }
 
@@ -412,17 +481,19 @@ mod tests {
             ("debian", "fedora", HostFault::System("fedora 12".into())),
             ("\"12\"", "\"11\"", HostFault::System("debian 11".into())),
             ("rights yes", "rights no", HostFault::Rights),
+            ("rights yes", "rights no sudo: sorry, you must have a tty", HostFault::Terminal),
             ("29366464", "1024", HostFault::Full(1024)),
             ("boot ", "boat ", HostFault::Silent("boot")),
+            ("boot ", "boot Last login: ", HostFault::Silent("boot")),
             (
                 "connection 10.0.0.1 50000 10.0.0.2 2222",
                 "connection ",
                 HostFault::Silent("connection"),
             ),
         ] {
-            assert_eq!(Probe::parse(&GOOD.replace(from, to)), Err(fault), "{to}");
+            assert_eq!(parse(&GOOD.replace(from, to)), Err(fault), "{to}");
         }
-        assert_eq!(Probe::parse(""), Err(HostFault::Silent("machine")));
+        assert_eq!(parse(""), Err(HostFault::Silent("machine")));
         for (id, version, is_known) in [
             ("ubuntu", "22.04", true),
             ("ubuntu", "24.10", true),
@@ -450,8 +521,14 @@ mod tests {
             words,
             "ssh -O exit -o ControlMaster=auto -o ControlPath=/run/user/1/c \
              -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15 \
-             -o ServerAliveCountMax=3 -- web-1"
+             -o ServerAliveCountMax=3 -o RemoteCommand=none -o ClearAllForwardings=yes \
+             -o SessionType=default -o StdinNull=no -o ForkAfterAuthentication=no -- web-1"
         );
+        let old = Ssh { is_recent: false, ..ssh(None, None) };
+        assert!(!old.close().contains(&"StdinNull=no".to_owned()));
+        let sudo = Ssh { agent: Some("/tmp/a".to_owned()), ..ssh(None, Some("ann")) };
+        let agent = ["env", "SSH_AUTH_SOCK=/tmp/a", "ssh"];
+        assert_eq!(sudo.program()[6..], agent.map(str::to_owned));
         let words = ssh(Some("root"), Some("ann")).probe();
         assert_eq!(words[..7], ["sudo", "-n", "-H", "-u", "ann", "--", "ssh"]);
         assert!(words.join(" ").contains(" -l root -- web-1 sh -c '"));
@@ -461,17 +538,22 @@ mod tests {
         assert!(ssh(None, None).boot_id().contains(&"ControlPath=none".to_owned()));
     }
 
-    /// The scripts are put between single quotes, so none may have one.
+    /// The scripts are put between single quotes, so none may have one; csh ends them at a line's
+    /// end.
     #[test]
-    fn scripts_have_no_single_quotes() {
+    fn every_login_shell_hands_the_scripts_on() {
         for script in [RIGHTS, PROBE, UPLOAD] {
-            assert!(!script.contains('\''), "{script}");
+            assert!(!script.contains(['\'', '\n']), "{script}");
         }
+        let said = "hello\nconvocate-host asks\nboot 6d1f4b54-0000-4000-8000-000000000000\nbye\n";
+        assert_eq!(parse_boot_id(said), Some("6d1f4b54-0000-4000-8000-000000000000"));
+        assert_eq!(parse_boot_id("hello\n"), None);
+        assert_eq!(parse_boot_id("hello\nconvocate-host asks\nboot hello\n"), None);
     }
 
     #[test]
     fn only_a_directory_of_ours_goes_into_a_script() {
-        let text = "directory /var/lib/convocate-host.aB3xY9\n\
+        let text = "convocate-host asks\ndirectory /var/lib/convocate-host.aB3xY9\n\
                     00ff  /var/lib/convocate-host.aB3xY9/program\n";
         let copy = parse_upload(text).expect("that is one");
         assert_eq!(copy.hash, "00ff");
@@ -495,6 +577,9 @@ mod tests {
         for wrong in ["/var/lib/convocate-host.a;b3xY", "/etc", "/var/lib/convocate-host."] {
             assert_eq!(parse_upload(&text.replace("/var/lib/convocate-host.aB3xY9", wrong)), None);
         }
-        assert_eq!(parse_upload("directory /var/lib/convocate-host.aB3xY9\n"), None);
+        assert_eq!(
+            parse_upload("convocate-host asks\ndirectory /var/lib/convocate-host.aB3xY9\n"),
+            None
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,9 @@ use crate::io::{entropy, machine, signals};
 use crate::limits::{
     PROVISION_OUTPUT_BYTES_MAX, PROVISION_RESTART_ASK_PAUSE_MAX, PROVISION_RESTART_PATIENCE,
 };
-use crate::provision::openssh::{Copied, Probe, Ssh, Target, parse_host_name, parse_upload};
+use crate::provision::openssh::{
+    Copied, Probe, Ssh, Target, parse_boot_id, parse_host_name, parse_upload,
+};
 
 /// A host behind an open connection, which is closed when this is dropped.
 #[derive(Debug)]
@@ -34,6 +36,10 @@ pub(crate) struct Operator {
     pub(crate) ids: Ids,
 }
 
+/// How many processes above this one are asked for the agent's socket: this one, one or two of
+/// sudo's, and the shell.
+const PROCESSES_ABOVE: usize = 4;
+
 /// A directory for the socket of the connection, which only the operator enters; removed when this
 /// is dropped.
 #[derive(Debug)]
@@ -48,6 +54,21 @@ impl Operator {
         let number = |variable| env::var(variable).ok()?.parse().ok();
         let ids = Ids { user: number("SUDO_UID")?, group: number("SUDO_GID")? };
         (machine::uid() == 0).then_some(Operator { name, ids })
+    }
+
+    /// The socket of that person's agent: sudo drops the variable, whoever called it has it.
+    pub(crate) fn agent(&self) -> Option<String> {
+        let mut process = std::process::id();
+        (0..PROCESSES_ABOVE).find_map(|_| {
+            let read = |name| std::fs::read(format!("/proc/{process}/{name}")).ok();
+            let (environment, status) = (read("environ")?, read("status")?);
+            let status = String::from_utf8_lossy(&status);
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+            process = parent.and_then(|id| id.trim().parse().ok())?;
+            let mut variables = environment.split(|byte| *byte == 0);
+            let socket = variables.find_map(|it| it.strip_prefix(b"SSH_AUTH_SOCK="))?;
+            String::from_utf8(socket.to_vec()).ok().filter(|socket| !socket.is_empty())
+        })
     }
 }
 
@@ -77,7 +98,7 @@ impl<'a> Connection<'a> {
         if !is_done {
             return Err(connection.failed(RemoteError::Connect));
         }
-        let probe = Probe::parse(&output).map_err(RemoteError::Host)?;
+        let probe = Probe::parse(&output, &connection.ssh.target).map_err(RemoteError::Host)?;
         Ok((connection, probe))
     }
 
@@ -86,7 +107,10 @@ impl<'a> Connection<'a> {
         let ids = operator.as_ref().map(|operator| operator.ids);
         let directory = ControlDirectory::new(ids).map_err(RemoteError::NoControlDirectory)?;
         let control = directory.path.join("ssh");
-        let ssh = Ssh { target, control, operator: operator.map(|operator| operator.name) };
+        let agent = operator.as_ref().and_then(Operator::agent);
+        let operator = operator.map(|operator| operator.name);
+        let mut ssh = Ssh { target, control, operator, agent, is_recent: false };
+        ssh.is_recent = settings(&ssh)?.contains("\nsessiontype ");
         Ok(Connection { ssh, interrupts, _directory: directory })
     }
 
@@ -109,6 +133,11 @@ impl<'a> Connection<'a> {
     /// Copies this program there, and compares what arrived with what was sent.
     pub(super) fn copy(&self, program: &[u8]) -> Result<Copied, RemoteError> {
         let (is_done, output) = call(&self.ssh.upload(), program)?;
+        if output.trim_end().ends_with("unfit") {
+            return Err(RemoteError::Copy(
+                "programs do not run in /var/lib there; is /var mounted noexec?",
+            ));
+        }
         let copy = parse_upload(&output).filter(|_| is_done);
         let copy = copy.ok_or_else(|| self.failed(RemoteError::Copy("it could not be written")))?;
         if copy.hash != hex::text(&Sha256::digest(program)) {
@@ -140,7 +169,7 @@ impl<'a> Connection<'a> {
             }
             pause = (pause * 2).min(PROVISION_RESTART_ASK_PAUSE_MAX);
             let (is_done, output) = quiet_call(&self.ssh.boot_id())?;
-            if is_done && !output.trim().is_empty() && output.trim() != probe.boot_id {
+            if is_done && parse_boot_id(&output).is_some_and(|id| id != probe.boot_id) {
                 return Ok(begun.elapsed());
             }
         }
@@ -163,8 +192,12 @@ impl ControlDirectory {
     fn new(owner: Option<Ids>) -> Result<ControlDirectory, DiskError> {
         let number = u64::from_le_bytes(Rng::from_seed(entropy::seed()).bytes());
         let name = format!("convocate-host-{number:016x}");
-        let directory = ControlDirectory { path: env::temp_dir().join(name) };
-        disk::make_directory(&directory.path, 0o700)?;
+        // Not $TMPDIR, which may be too long for a socket, or one that only root enters.
+        let mut directory = ControlDirectory { path: Path::new("/tmp").join(&name) };
+        if disk::make_directory(&directory.path, 0o700).is_err() {
+            directory.path = env::temp_dir().join(name);
+            disk::make_directory(&directory.path, 0o700)?;
+        }
         disk::set_access(&directory.path, owner, 0o700)?;
         Ok(directory)
     }

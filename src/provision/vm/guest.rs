@@ -109,7 +109,13 @@ mod tests {
 
     fn ssh() -> Ssh {
         let target = Target::new("web-1", Some("ann")).unwrap();
-        Ssh { target, control: PathBuf::from("/tmp/x%y/ssh"), operator: None }
+        Ssh {
+            target,
+            control: PathBuf::from("/tmp/x%y/ssh"),
+            operator: None,
+            agent: None,
+            is_recent: true,
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl InitAgent {
             let path = self.programs.path(program).map_err(WorkflowError::Failed)?;
             return Ok(HostSession::here(path, interrupts));
         };
-        Ok(HostSession::connect(target, program, &self.programs, interrupts)?)
+        Ok(HostSession::connect(target.with_room(), program, &self.programs, interrupts)?)
     }
 
     /// The shell host, and where agents dial it.

@@ -20,7 +20,9 @@ pub(crate) fn init_shell(
             let program = programs.path("convocate").map_err(WorkflowError::Failed)?;
             HostSession::here(program, &interrupts)
         }
-        Some(target) => HostSession::connect(target, "convocate", programs, &interrupts)?,
+        Some(target) => {
+            HostSession::connect(target.with_room(), "convocate", programs, &interrupts)?
+        }
     };
     wanted.names.extend(session.dialled_name()?);
     let made = session.carry_out_last("install --request", &wanted, tell)?;

@@ -30,7 +30,7 @@ pub(crate) fn install(
     tell: &mut Tell<'_>,
 ) -> Result<(), WorkflowError> {
     let interrupts = block_signals()?;
-    let mut session = connect(target, &Programs::default(), &interrupts)?;
+    let mut session = connect(target.with_room(), &Programs::default(), &interrupts)?;
     let ssh_port = session.probe().expect("it was copied there").ssh_port;
     let request = InstallRequest { check, ssh_port };
     let InstallAnswer { reason } = session.carry_out_last("install --request", &request, tell)?;

@@ -32,6 +32,8 @@ pub(super) fn of_operator(target: &Target) -> Result<Vec<String>, WorkflowError>
         target: target.clone(),
         control: PathBuf::from("none"),
         operator: operator.map(|operator| operator.name.clone()),
+        agent: None,
+        is_recent: false,
     };
     let settings = settings(&ssh).map_err(|error| error.on(target.host()))?;
     let mut keys: Vec<String> = Vec::new();

@@ -92,7 +92,7 @@ impl CreateVm<'_> {
             Some(path) => vec![keys::read(path)?],
             None => keys::of_operator(&self.hypervisor)?,
         };
-        let mut session = connect(self.hypervisor, &Programs::default(), &interrupts)?;
+        let mut session = connect(self.hypervisor.with_room(), &Programs::default(), &interrupts)?;
         let machine = &session.probe().expect("it was copied there").machine;
         if machine != "x86_64" {
             return Err(WorkflowError::Failed(format!(

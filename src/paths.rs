@@ -55,6 +55,8 @@ pub(crate) const RENEWAL_UNITS: [&str; 2] =
     ["convocate-renewal.timer", "convocate-renewal.service"];
 pub(crate) const STATUS_UNIT: &str = "convocate-status.service";
 /// The unit that bounds all sessions together.
+/// The slice above it.
+pub(crate) const CONVOCATE_SLICE: &str = "convocate.slice";
 pub(crate) const SESSIONS_SLICE: &str = "convocate-sessions.slice";
 /// The units that keep sessions from this host and its networks: the rules; what adds the
 /// resolvers of this host to them; its trigger.
@@ -258,6 +260,11 @@ impl Paths {
     }
 
     // --- any host ---
+
+    /// When dnsmasq starts ([`PUBLIC_FILE`]).
+    pub(crate) fn dnsmasq_unit(&self) -> PathBuf {
+        self.unit("dnsmasq.service.d/convocate.conf")
+    }
 
     /// Which addresses dnsmasq takes ([`PUBLIC_FILE`]).
     pub(crate) fn dnsmasq_binding(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use support::Need;
 use support::process::{self, CONVOCATE_HOST, Finished, Running};
 use support::root::Root;
@@ -278,4 +279,104 @@ fn is_prepared(host: &Host) {
         assert_eq!(host.done(&format!("systemctl is-enabled {unit}")), "enabled");
     }
     assert_eq!(host.sh("ls -d /var/lib/convocate-host.*").out, "");
+}
+
+/// A host, an operator's ssh and a sudo as people have them.
+#[test]
+fn hosts_are_as_people_have_them() {
+    let test = "hosts_are_as_people_have_them";
+    let needs = ["ssh", "ssh-keygen"].map(Need::Program);
+    if !support::has(test, &NEEDS) || !support::has(test, &needs) {
+        return;
+    }
+    let host = Host::start(Kind::Plain);
+    if let Err(why) = host.bring_programs() {
+        support::skip(test, &format!("program: ours do not run on Debian 12: {why}"));
+        return;
+    }
+    let operator = Operator::new(&host);
+    host.done("apt-get update -qq && apt-get install -y -qq tcsh");
+    let looks = || operator.install(&["--host", "web-1", "--check"]);
+    let is_whole = |finished: Finished| {
+        let told = finished.expect_done().out();
+        assert!(told.contains(" 0 failed"), "{told}");
+    };
+
+    // Login shells that print, what is for the operator's own sessions, and a sudo that logs.
+    host.done("printf 'echo machine of mine\necho boot of mine\n' >/home/ann/.bashrc");
+    is_whole(looks());
+    host.done("echo 'echo machine of mine' >/home/ann/.tcshrc; chsh -s /usr/bin/tcsh ann");
+    let settings = operator.root.dir().join("config");
+    let before = fs::read_to_string(&settings).expect("it was written");
+    let odd = "  RemoteCommand echo mine\n  SessionType none\n  StdinNull yes\n  \
+               ForkAfterAuthentication yes\n  LocalForward 127.0.0.1:22 127.0.0.1:1\n  \
+               ExitOnForwardFailure yes\n";
+    operator.write("config", &format!("{before}{odd}"), 0o600);
+    host.done("echo 'Defaults:ann log_input, log_output' >/etc/sudoers.d/log");
+    is_whole(looks());
+    assert_untouched(&host);
+
+    faults_of_the_host_are_told(&host, &operator);
+    an_interrupt_lets_apt_finish(&host, &operator);
+}
+
+/// Each before anything is changed.
+fn faults_of_the_host_are_told(host: &Host, operator: &Operator) {
+    host.done("echo 'Defaults:ann requiretty' >/etc/sudoers.d/tty");
+    let told = operator.complaint("web-1");
+    assert!(told.contains("sudo there wants a terminal"), "{told}");
+    host.done("rm /etc/sudoers.d/tty; mount -t tmpfs -o noexec,size=5g none /var");
+    host.done("mkdir /var/lib");
+    let told = operator.complaint("web-1");
+    host.done("umount -l /var");
+    assert!(told.contains("is /var mounted noexec?"), "{told}");
+
+    let unit = "/etc/systemd/system/netfilter-persistent.service";
+    let service = "[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n";
+    for (made, words, undone) in [
+        ("useradd -u 1337 leet", "claude needs the number 1337", "userdel leet"),
+        ("echo >/usr/local/bin/docker", "none with a docker.service", "rm /usr/local/bin/docker"),
+        (
+            &format!("printf '{service}' >{unit}; systemctl enable netfilter-persistent"),
+            "this host has a firewall",
+            "true",
+        ),
+    ] {
+        host.done(made);
+        let finished = operator.install(&["--host", "web-1"]);
+        assert_eq!(finished.code(), 1, "{}", finished.out());
+        let told = finished.out();
+        assert!(told.contains(words) && told.contains("1 failed"), "{told}");
+        assert_untouched(host);
+        host.done(undone);
+    }
+    let told = operator.install(&["--host", "web-1", "--firewall", "ufw", "--check"]);
+    assert!(told.expect_done().out().contains(" 0 failed"));
+    host.done(&format!("systemctl disable netfilter-persistent; rm {unit}"));
+}
+
+/// Packages that were left half done are mended, and those that are under way are not left so.
+fn an_interrupt_lets_apt_finish(host: &Host, operator: &Operator) {
+    let broken = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | grep -v '^ii ' | \
+                  grep -v '^rc ' || true";
+    let status = "/^Package: tcsh$/,/^$/s/^Status:.*/Status: install reinstreq half-installed/";
+    host.done(&format!("sed -i '{status}' /var/lib/dpkg/status"));
+    assert!(host.done(broken).contains("tcsh"));
+    let mut running = Running::start(&mut operator.command(&["--host", "web-1"]));
+    let dpkg = "pgrep -f 'dpkg.*--unpack.*docker|dpkg.*--configure' && ls /usr/bin/dockerd";
+    wait_until(PATIENCE, "docker's packages", || {
+        assert!(running.is_alive(), "it ended: {}", running.stderr.text());
+        host.sh(dpkg).code == 0
+    });
+    running.signal(Signal::INT);
+    let finished = running.finish(PATIENCE);
+    assert_ne!(finished.code(), 0, "{}", finished.out());
+    assert!(finished.err().contains("interrupted"), "{}", finished.err());
+    // The same call waits for what is under way, says so, and goes on.
+    let finished = operator.install(&["--host", "web-1"]).expect_done();
+    assert_eq!(host.done(broken), "");
+    assert!(finished.out().contains(" 0 failed"), "{}", finished.out());
+    let told = operator.install(&["--host", "web-1"]).expect_done().out();
+    assert!(told.contains(", 0 changed"), "{told}");
+    is_prepared(host);
 }

@@ -18,7 +18,7 @@ pub(crate) fn init_agent_request<R: DeserializeOwned>(
     if !parsed.has(&REQUEST) {
         return Err(Failure::Usage("convocate-host init-agent runs this".to_owned()));
     }
-    let paths = installed_paths(parsed, "convocate-host init-agent")?;
+    let paths = installed_paths(parsed)?;
     Ok((paths, read_request()?))
 }
 

@@ -23,12 +23,11 @@ use crate::provision::plan::agent_host::{AgentHostFacts, public_line};
 use crate::provision::remote::programs;
 use crate::provision::run::found;
 
-/// The paths below `--root`, made absolute. Without `--root` only root may go on; `command` is
-/// what to run with sudo.
-pub(crate) fn installed_paths(parsed: &Parsed, command: &str) -> Result<Paths, Failure> {
+/// The paths below `--root`, made absolute. Without `--root` only root may go on.
+pub(crate) fn installed_paths(parsed: &Parsed) -> Result<Paths, Failure> {
     let paths = root_paths(parsed)?;
     if !parsed.has(&ROOT) {
-        needs_root(command)?;
+        needs_root()?;
         return Ok(paths);
     }
     let root = std::path::absolute(paths.root());
@@ -39,12 +38,15 @@ pub(crate) fn installed_paths(parsed: &Parsed, command: &str) -> Result<Paths, F
 /// Root alone may change this machine.
 ///
 /// # Errors
-/// What to run instead.
-pub(crate) fn needs_root(command: &str) -> Result<(), Failure> {
-    match machine::uid() {
-        0 => Ok(()),
-        _ => Err(Failure::Failed(format!("this needs root; run: sudo {command}"))),
+/// What to run instead: this very call, by the program's place, which sudo may not look in.
+pub(crate) fn needs_root() -> Result<(), Failure> {
+    if machine::uid() == 0 {
+        return Ok(());
     }
+    let program = std::env::current_exe().unwrap_or_default().display().to_string();
+    let arguments = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned());
+    let call = std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ");
+    Err(Failure::Failed(format!("this needs root; run: sudo {call}")))
 }
 
 /// What the plan depends on, on this machine.

@@ -246,6 +246,9 @@ pub(crate) struct SystemInfo {
     /// `1` or `2`.
     #[serde(default)]
     pub(crate) cgroup_version: String,
+    /// `name=userns` and the like.
+    #[serde(default)]
+    pub(crate) security_options: Vec<String>,
     /// Where the Engine keeps its data.
     pub(crate) docker_root_dir: String,
 }

@@ -92,6 +92,9 @@ pub(crate) struct Command {
     /// Variables that are added to the environment.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) patience: Duration,
+    /// Whether it comes to its own end even when everything is to end: half of its work is worse
+    /// than none.
+    pub(crate) is_whole: bool,
 }
 
 /// What came of an order.
@@ -167,6 +170,7 @@ impl Command {
             arguments: arguments.map(str::to_owned).to_vec(),
             environment: Vec::new(),
             patience: PROVISION_COMMAND_TIMEOUT,
+            is_whole: false,
         }
     }
 

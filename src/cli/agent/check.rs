@@ -46,7 +46,7 @@ disk, for the user who runs it.
 const DEFAULTS: &str = "defaults of sessions";
 
 fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = installed_paths(parsed, "convocate-agent check")?;
+    let paths = installed_paths(parsed)?;
     let mut steps = plan(&agent_facts(&paths, None)?, &mut Rng::from_seed(entropy::seed()));
     steps.extend(conditions(&paths, &current_image(&paths)?));
     let options = DriverOptions {

@@ -11,7 +11,7 @@ use crate::cli::shared_flags::REQUEST;
 use crate::cli::steps::{RunOptions, take};
 use crate::cli::turn::turn;
 use crate::exit::Exit;
-use crate::limits::LOG_PORT;
+use crate::limits::{CONFIG_LINE_BYTES_MAX, LOG_PORT};
 use crate::paths::Paths;
 use crate::provision::enrol::agent::{AgentEnrolmentFacts, plan};
 use crate::provision::enrol::messages::{Done, EnrolHere};
@@ -41,6 +41,15 @@ fn enrol(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             wanted.image
         );
         return Err(Failure::Failed(text));
+    }
+    let before = found::text(&paths.agent_shell_host(), CONFIG_LINE_BYTES_MAX);
+    if let Some(before) = before.map_err(Failure::Failed)?
+        && before.trim() != wanted.shell_host
+    {
+        let (before, now) = (before.trim(), &wanted.shell_host);
+        out.note(&format!(
+            "this agent was of the shell host {before}, and is of {now} from now on"
+        ));
     }
     let facts = facts(&paths, &wanted)?;
     take(plan(&facts), &options, out)?;

@@ -46,7 +46,7 @@ user who runs it: to try convocate out, without root.
 };
 
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = installed_paths(parsed, "convocate-agent install")?;
+    let paths = installed_paths(parsed)?;
     if parsed.has(&REQUEST) {
         return install_by_request(&paths, out);
     }

@@ -31,7 +31,7 @@ installed one.
 };
 
 fn install_certificate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = installed_paths(parsed, "convocate-agent install-certificate")?;
+    let paths = installed_paths(parsed)?;
     let sent = paths.agent_renewed_certificate();
     let accepted = accepted(&paths, &sent);
     // Valid or not, it is not looked at again.

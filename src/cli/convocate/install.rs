@@ -54,7 +54,7 @@ const ROUTE_PROBES: [(&str, &str); 2] =
     [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
 
 fn install(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = installed_paths(parsed, "convocate install")?;
+    let paths = installed_paths(parsed)?;
     if parsed.has(&REQUEST) {
         return install_by_request(&paths, &read_request()?, out);
     }

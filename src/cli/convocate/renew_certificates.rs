@@ -56,7 +56,7 @@ struct CertificateStore {
 }
 
 fn renew(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let paths = installed_paths(parsed, "convocate renew-certificates")?;
+    let paths = installed_paths(parsed)?;
     let mut runner = Runner::open(&paths).map_err(Failure::Failed)?;
     let mut store = CertificateStore::open(&paths, runner.wall())?;
     let is_json = parsed.has(&JSON);

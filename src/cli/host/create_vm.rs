@@ -118,7 +118,7 @@ fn create_vm(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn on_hypervisor(out: &mut Out<'_>) -> Result<Exit, Failure> {
     let request = read_request()?;
-    needs_root("convocate-host create-vm")?;
+    needs_root()?;
     let mut report = |line: &_| out.json(&json!(line)).and_then(|()| out.flush()).is_ok();
     let answer = on_hypervisor::run(request, &mut report)?;
     out.json(&json!(answer))?;

@@ -72,7 +72,7 @@ fn init_agent(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let shell = shell_host(parsed)?;
     let agent = target(parsed)?;
     if agent.is_none() || matches!(shell, ShellHost::Here(_)) {
-        needs_root("convocate-host init-agent")?;
+        needs_root()?;
     }
     let address = parsed.value(&ADDRESS).map(str::to_owned);
     let (programs, check) = (programs(parsed), parsed.has(&CHECK));

@@ -75,7 +75,7 @@ the collector until init-agent is run for them once more.
 fn init_shell(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let target = target(parsed)?;
     if target.is_none() {
-        needs_root("convocate-host init-shell")?;
+        needs_root()?;
     }
     let wanted = ShellWanted {
         check: parsed.has(&CHECK),

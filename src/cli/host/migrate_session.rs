@@ -71,7 +71,7 @@ fn migrate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
             return Err(Failure::Usage("which session? give --session UUID or --all".to_owned()));
         }
     };
-    needs_root("convocate-host migrate-session")?;
+    needs_root()?;
     let migration = MigrateSession {
         paths: &root_paths(parsed)?,
         agent,
@@ -92,7 +92,7 @@ fn migrate(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 fn receive(_parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
-    needs_root("convocate-host receive-session")?;
+    needs_root()?;
     let wanted: MigrateRequest = read_request()?;
     match migrate_session::receive(&wanted, std::io::stdin().lock(), std::io::stdout()) {
         Ok(true) => Ok(Exit::Done),

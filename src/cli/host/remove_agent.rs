@@ -50,7 +50,7 @@ To bring it back: init-agent. To take everything from its host: uninstall, after
 
 fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if parsed.has(&REQUEST) {
-        needs_root("convocate-host remove-agent")?;
+        needs_root()?;
         let request: RemoveRequest = read_request()?;
         let options = RunOptions::of_request(request.check);
         let _turn = turn(&Paths::default(), options.mode, out)?;
@@ -60,7 +60,7 @@ fn remove(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let Some(agent) = parsed.value(&AGENT) else {
         return Err(Failure::Usage("which agent? give --agent".to_owned()));
     };
-    needs_root("convocate-host remove-agent")?;
+    needs_root()?;
     let paths = root_paths(parsed)?;
     let leaving = LeavingAgent::find(&paths, agent)?;
     let (check, is_json) = (parsed.has(&CHECK), parsed.has(&JSON));

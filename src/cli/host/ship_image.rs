@@ -93,7 +93,7 @@ fn give(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
 }
 
 fn take(parsed: &Parsed, _out: &mut Out<'_>) -> Result<Exit, Failure> {
-    needs_root("convocate-host receive-image")?;
+    needs_root()?;
     let offer: ImageOffer = read_request()?;
     let (input, output) = (std::io::stdin().lock(), std::io::stdout());
     match receive(&offer, docker_socket(parsed), input, output) {

@@ -82,7 +82,7 @@ fn uninstall_here(
     options: &RunOptions,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
-    needs_root("convocate-host uninstall")?;
+    needs_root()?;
     let _turn = turn(&Paths::default(), options.mode, out)?;
     let facts = RemovalFacts {
         paths: Paths::default(),

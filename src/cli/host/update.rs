@@ -152,7 +152,7 @@ fn show(hosts: &[UpdatedHost], is_json: bool, out: &mut Out<'_>) -> Result<(), F
 }
 
 fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
-    needs_root("convocate-host update")?;
+    needs_root()?;
     let request: UpdateRequest = read_request()?;
     let paths = Paths::default();
     let rng = &mut Rng::from_seed(entropy::seed());

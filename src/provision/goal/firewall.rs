@@ -21,11 +21,13 @@ impl Goal for Rule {
 
     fn judge(&self, answers: &[Answer]) -> StepVerdict {
         let [Answer::Ran(ran)] = answers else { return StepVerdict::mismatch() };
-        let wanted = format!("ufw allow {}", self.0);
-        // ufw puts a comment that somebody gave behind the rule.
+        // ufw puts a comment that somebody gave behind the rule. A rule without a protocol is for
+        // each, and one that limits lets in, too.
+        let port = self.0.split('/').next().unwrap_or_default();
         let is_rule = |line: &str| {
-            line.strip_prefix(&wanted)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(" comment "))
+            let rule = line.split(" comment ").next().unwrap_or_default();
+            let rule = rule.strip_prefix("ufw allow ").or_else(|| rule.strip_prefix("ufw limit "));
+            rule.is_some_and(|rule| rule == self.0 || rule == port)
         };
         if ran.output.lines().any(|line| is_rule(line.trim())) {
             return StepVerdict::Holds;
@@ -71,6 +73,9 @@ mod tests {
             rule.judge(&[ran(0, &format!("{added}22/tcp comment 'x'\n"))]),
             StepVerdict::Holds
         );
+        for kept in ["ufw limit 22/tcp", "ufw limit 22", "ufw allow 22 comment 'x'"] {
+            assert_eq!(rule.judge(&[ran(0, &format!("{kept}\n"))]), StepVerdict::Holds, "{kept}");
+        }
         for other in ["222/tcp\n", "22/udp\n", "from 10.0.0.1 to any port 22\n", "22/tcpx\n"] {
             assert_eq!(
                 effects(rule.judge(&[ran(0, &format!("{added}{other}"))])),

@@ -44,19 +44,41 @@ impl Packages {
     }
 }
 
-/// `apt-get`, told to ask nothing and to wait for its lock.
+/// Runs apt until it gets the locks of its lists and archives, which it does not wait for itself.
+const UNTIL_LOCKED: &str = "n=0; while :; do out=$(\"$@\" 2>&1); code=$?; \
+    case \"$code $out\" in *\"Could not get lock\"*) n=$((n+1)); [ $n -lt $0 ] || break; sleep 1;; \
+    *) break;; esac; done; printf \"%s\\n\" \"$out\"; exit $code";
+
+/// `apt-get`, told to ask nothing and to wait for its locks. It comes to its end in any case.
 pub(crate) fn apt<const N: usize>(arguments: [&str; N]) -> Command {
-    let lock = format!("DPkg::Lock::Timeout={}", PROVISION_APT_LOCK_WAIT.as_secs());
-    let mut command = Command::new("apt-get", ["--option", &lock])
+    let seconds = PROVISION_APT_LOCK_WAIT.as_secs();
+    let lock = format!("DPkg::Lock::Timeout={seconds}");
+    let command = Command::new("sh", ["-c", UNTIL_LOCKED, &seconds.to_string()])
+        .with(["apt-get", "--option", &lock])
         .with(["--option", "Dpkg::Options::=--force-confdef"])
         .with(["--option", "Dpkg::Options::=--force-confold"])
-        .with(arguments)
-        .within(PROVISION_APT_TIMEOUT);
+        .with(arguments);
+    whole(command)
+}
+
+/// A call of apt or dpkg that asks nothing and comes to its own end.
+pub(crate) fn whole(mut command: Command) -> Command {
+    command.is_whole = true;
+    command = command.within(PROVISION_APT_TIMEOUT);
     command.environment.push(("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned()));
     // Restarting what uses a replaced library is for whoever installs, not for a question.
     command.environment.push(("NEEDRESTART_MODE".to_owned(), "l".to_owned()));
     command
 }
+
+/// Prints the packages that dpkg was interrupted at.
+pub(crate) const INTERRUPTED: &str = r#"dpkg-query -W -f "\${db:Status-Abbrev} \${Package}\n" | sed -n "s/^.[HUFWt]. *//p; s/^..R *//p""#;
+
+/// Has dpkg finish that, and fetches packages again whose files are in no order.
+pub(crate) const FINISH: &str = r#"dpkg --force-confdef --force-confold --configure -a
+    again=$(dpkg-query -W -f "\${db:Status-Abbrev} \${Package}\n" | sed -n "s/^..R *//p")
+    [ -z "$again" ] || { apt-get update -qq; apt-get install --reinstall --yes -qq $again; }
+    exec apt-get install --fix-broken --yes -qq"#;
 
 #[cfg(test)]
 mod tests {

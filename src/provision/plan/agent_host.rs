@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::paths::{
-    AGENT_UNIT, CERTIFICATE_UNITS, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths, SESSION_DIR,
-    SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
+    AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths,
+    SESSION_DIR, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
 };
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
@@ -27,8 +27,8 @@ use crate::provision::plan::parts::{
     read_by_systemd, systemd, unit,
 };
 use crate::provision::plan::units::{
-    AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, NETWORK_FILES, SCRIPT_MARK,
-    SESSION_RULES, sessions_slice,
+    self, AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, NETWORK_FILES,
+    SCRIPT_MARK, SESSION_RULES, sessions_slice,
 };
 use crate::provision::step::Step;
 use crate::rpc::agent_id::AgentId;
@@ -69,7 +69,7 @@ pub(crate) fn preparation(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
         let steps = [directories(facts), identity(paths, rng)];
         return steps.into_iter().flatten().collect();
     }
-    let mut steps = vec![systemd(), docker(), cgroup_driver()];
+    let mut steps = vec![systemd(), docker(), cgroup_driver(), users_of_host()];
     steps.extend(account(Shell::AtFirst("/usr/sbin/nologin".to_owned()), true));
     steps.extend(directories(facts));
     steps.extend(identity(paths, rng));
@@ -111,11 +111,12 @@ fn network(facts: &AgentHostFacts) -> Vec<Step> {
 }
 
 /// The steps that start the service.
-pub(crate) fn start(paths: &Paths) -> [Step; 4] {
+pub(crate) fn start(paths: &Paths) -> [Step; 5] {
     let name = SESSIONS_SLICE.to_owned();
     let slice = Unit { name, is_enabled: false, made_from: Vec::new() };
     let [trigger, triggered] = CERTIFICATE_UNITS;
     [
+        read_by_systemd(CONVOCATE_SLICE),
         Step::new(SESSIONS_SLICE, slice),
         read_by_systemd(triggered),
         unit(trigger, vec![paths.unit(trigger)]),
@@ -154,6 +155,20 @@ fn cgroup_driver() -> Step {
     let advice = "add \"exec-opts\": [\"native.cgroupdriver=systemd\"] to \
                   /etc/docker/daemon.json, then: systemctl restart docker";
     condition("docker leaves control groups to systemd", check, advice)
+}
+
+/// The Engine gives containers the host's own numbers of users: a session's home belongs to one.
+pub(crate) fn users_of_host() -> Step {
+    let check = Check::Docker(call::info(), |response| {
+        let info = response.info().ok()?;
+        let is_other =
+            |it: &String| it.starts_with("name=userns") || it.starts_with("name=rootless");
+        let option = info.security_options.into_iter().find(is_other)?;
+        Some(format!("docker runs with {option}: sessions could not read their homes"))
+    });
+    let advice = "take \"userns-remap\" out of /etc/docker/daemon.json, then: systemctl restart \
+                  docker; a rootless engine is none for sessions";
+    condition("docker leaves users as they are", check, advice)
 }
 
 fn directories(facts: &AgentHostFacts) -> Vec<Step> {
@@ -207,7 +222,7 @@ pub(crate) fn current_image(paths: &Paths, tag: &str) -> Step {
     file(paths, "current image", &path, content, PUBLIC_FILE)
 }
 
-fn system_files(facts: &AgentHostFacts) -> [Step; 5] {
+fn system_files(facts: &AgentHostFacts) -> [Step; 6] {
     let paths = &facts.paths;
     let slice = sessions_slice(facts.cores, facts.memory_bytes);
     let script = Content::Text { text: IMAGE_PRUNE.to_owned(), mark: SCRIPT_MARK };
@@ -216,6 +231,7 @@ fn system_files(facts: &AgentHostFacts) -> [Step; 5] {
     [
         drop_in(paths, "trigger of renewal", &trigger, CERTIFICATE_PATH),
         drop_in(paths, "unit of renewal", &renewed, CERTIFICATE_SERVICE),
+        drop_in(paths, "slice above", &paths.unit(CONVOCATE_SLICE), units::CONVOCATE_SLICE),
         drop_in(paths, "slice of the sessions", &paths.unit(SESSIONS_SLICE), slice),
         drop_in(paths, "unit of the agent", &paths.unit(AGENT_UNIT), AGENT_SERVICE),
         file(paths, "daily removal of old images", prune, script, (Owner::Root, 0o755)),

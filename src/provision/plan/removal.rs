@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::docker::call;
 use crate::limits::{AGENT_PORT, LOG_PORT, PROVISION_UNIT_TIMEOUT, STATUS_PORT};
 use crate::paths::{
-    AGENT_UNIT, CERTIFICATE_UNITS, NETWORK_UNITS, Paths, RENEWAL_UNITS, SERVICE_USER,
-    SESSION_NETWORK, SESSIONS_SLICE, STATUS_UNIT,
+    AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Paths, RENEWAL_UNITS,
+    SERVICE_USER, SESSION_NETWORK, SESSIONS_SLICE, STATUS_UNIT,
 };
 use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::Absent;
@@ -43,7 +43,7 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
     steps.extend(facts.has_docker.then(|| no_sessions_run(facts.session_label)));
     let units = CERTIFICATE_UNITS.into_iter().chain(RENEWAL_UNITS);
     let units = units.chain(NETWORK_UNITS.into_iter().rev());
-    let units = [AGENT_UNIT, STATUS_UNIT, SESSIONS_SLICE].into_iter().chain(units);
+    let units = [AGENT_UNIT, STATUS_UNIT, SESSIONS_SLICE, CONVOCATE_SLICE].into_iter().chain(units);
     steps.extend(units.map(|unit| without_unit(paths, unit)));
     // systemd keeps it when the timer is gone.
     let stamp = paths.timer_stamp(RENEWAL_UNITS[0]);
@@ -121,6 +121,7 @@ fn drop_ins(paths: &Paths) -> Vec<Step> {
         (paths.dnsmasq_drop_in(), Some("dnsmasq.service")),
         // Without this it does not start beside systemd-resolved: what runs is left to run.
         (paths.dnsmasq_binding(), None),
+        (paths.dnsmasq_unit(), None),
         (paths.rsyslog_forward(), Some("rsyslog.service")),
         (paths.rsyslog_collector(), Some("rsyslog.service")),
         (paths.logrotate(), None),

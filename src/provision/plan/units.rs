@@ -31,6 +31,10 @@ pub(crate) const DNSMASQ: &str = include_str!("units/10-convocate.conf");
 /// Removes old images, once a day.
 pub(crate) const IMAGE_PRUNE: &str = include_str!("units/convocate-image-prune");
 
+/// The slice above [`sessions_slice`]. When the host goes down, systemd leaves both to the Engine,
+/// which would start again what ends before it says so.
+pub(crate) const CONVOCATE_SLICE: &str = include_str!("units/convocate.slice");
+
 /// The slice of all sessions on a machine like this: what admission lets them take at most, held by
 /// the kernel.
 pub(crate) fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
@@ -41,7 +45,8 @@ pub(crate) fn sessions_slice(cores: usize, memory_bytes: u64) -> String {
         "{MARK}-agent install. Changes belong into a drop-in: systemctl edit \
          convocate-sessions.slice\n\n\
          [Unit]\n\
-         Description=All sessions of convocate, at most {percent} % of this host\n\n\
+         Description=All sessions of convocate, at most {percent} % of this host\n\
+         DefaultDependencies=no\n\n\
          [Slice]\n\
          # {cores} cores, each of which is 100 %.\n\
          CPUAccounting=yes\n\
@@ -60,7 +65,8 @@ mod tests {
     #[test]
     fn each_file_says_whose_it_is() {
         let triggered = [CERTIFICATE_PATH, CERTIFICATE_SERVICE, RENEWAL_TIMER, RENEWAL_SERVICE];
-        let others = [AGENT_SERVICE, STATUS_SERVICE, DNSMASQ, &sessions_slice(2, 1 << 34)];
+        let others =
+            [CONVOCATE_SLICE, AGENT_SERVICE, STATUS_SERVICE, DNSMASQ, &sessions_slice(2, 1 << 34)];
         let network = NETWORK_FILES.into_iter().chain([SESSION_RULES]);
         for text in others.into_iter().chain(triggered).chain(network) {
             assert!(text.starts_with(MARK), "{text}");
@@ -88,6 +94,9 @@ mod tests {
     fn the_slice_is_nine_tenths_of_the_machine() {
         let text = sessions_slice(8, 16 << 30);
         assert!(text.contains("\nCPUQuota=720%\n"), "{text}");
+        for slice in [text.as_str(), CONVOCATE_SLICE] {
+            assert!(slice.contains("\nDefaultDependencies=no\n"), "{slice}");
+        }
         assert!(text.contains(&format!("\nMemoryMax={}\n", (16_u64 << 30) / 100 * 90)));
     }
 }

@@ -71,7 +71,7 @@ impl Waiter {
         }
     }
 
-    /// Runs a program to its end. One that is cut short is asked to end and then killed.
+    /// Runs a program to its end. One that is cut short, as none is that must be whole, is asked to end and then killed.
     pub(super) fn run(
         &mut self,
         clock: &Clock,
@@ -85,13 +85,15 @@ impl Waiter {
         };
         child.watch(&self.reactor, WORK)?;
         let deadline = clock.mono() + command.patience;
+        let mut stopped = None;
         loop {
             match child.turn()? {
-                Next::Ended(report) => return Ok(Ok(told(&report))),
+                Next::Ended(report) => return Ok(stopped.map_or(Ok(told(&report)), Err)),
                 Next::Again => self.reactor.look(&mut self.ready)?,
                 Next::Wait => self.reactor.wait(clock, Some(deadline), &mut self.ready)?,
             }
-            if let Some(stopped) = self.stopped() {
+            stopped = stopped.or_else(|| self.stopped());
+            if let Some(stopped) = stopped.filter(|_| !command.is_whole) {
                 self.end(clock, child)?;
                 return Ok(Err(stopped));
             }

@@ -32,8 +32,8 @@ use crate::provision::remote::session::HostSession;
 use crate::provision::remote::ship::{SENDER, Source};
 use crate::provision::remote::{HostError, RemoteError};
 use crate::provision::report::StepLine;
-use crate::x509::Certificate;
 use crate::x509::rotation::Trust;
+use crate::x509::{Authority, Certificate};
 
 /// What the operator asks for.
 pub(crate) struct InitAgent {
@@ -57,7 +57,7 @@ pub(crate) enum ShellHost {
 /// Who issues the agent's certificate.
 struct Issuer {
     trust: Trust,
-    key: PathBuf,
+    authority: Authority,
 }
 
 /// Both hosts.
@@ -133,7 +133,12 @@ impl InitAgent {
         })?;
         let trust = Trust::parse_pem(&String::from_utf8_lossy(&text));
         let trust = trust.map_err(|error| file_failed(&certificate, &error))?;
-        Ok(Issuer { trust, key })
+        // Read before anything is changed, though it may not be needed: it is not found out at the end.
+        let secret = read_secret(&key, X509_PEM_BYTES_MAX, SecretPolicy::OwnerOnly);
+        let secret = secret.map_err(|error| WorkflowError::Failed(error.to_string()))?;
+        let authority = load(&trust, &String::from_utf8_lossy(&secret));
+        let authority = authority.map_err(|error| file_failed(&key, &error))?;
+        Ok(Issuer { trust, authority })
     }
 }
 
@@ -261,11 +266,7 @@ impl Issuer {
         if let Some(certificate) = kept.and_then(|pem| client.kept(pem, &self.trust, now)) {
             return Ok(certificate);
         }
-        let key = read_secret(&self.key, X509_PEM_BYTES_MAX, SecretPolicy::OwnerOnly);
-        let key = key.map_err(|it| failed(&it))?;
-        let authority = load(&self.trust, &String::from_utf8_lossy(&key));
-        let authority = authority.map_err(|error| file_failed(&self.key, &error))?;
         let mut rng = Rng::from_seed(entropy::seed());
-        client.issued(&authority, now, &mut rng).map_err(|it| failed(&it))
+        client.issued(&self.authority, now, &mut rng).map_err(|it| failed(&it))
     }
 }

@@ -67,7 +67,9 @@ fn of_agent(operator: Option<&Operator>) -> String {
     let mut call = match operator {
         Some(operator) => {
             let mut call = Command::new("sudo");
-            call.args(["-n", "-H", "-u", &operator.name, "--", "ssh-add", "-L"]);
+            call.args(["-n", "-H", "-u", &operator.name, "--", "env"]);
+            call.args(operator.agent().map(|agent| format!("SSH_AUTH_SOCK={agent}")));
+            call.args(["ssh-add", "-L"]);
             call
         }
         None => {

@@ -244,6 +244,16 @@ impl Paths {
         self.at("sys/fs/cgroup")
     }
 
+    /// What sessions of the `host` runtime leave at their end, a file each ([`PRIVATE_STATE_DIR`]).
+    pub(crate) fn last_words(&self) -> PathBuf {
+        self.agent_state().join("last-words")
+    }
+
+    /// The exit status and the last screen of a session of the `host` runtime.
+    pub(crate) fn session_last_words(&self, id: Uuid) -> PathBuf {
+        self.last_words().join(id.to_string())
+    }
+
     /// The tmux configuration of the `host` runtime.
     pub(crate) fn tmux_conf(&self) -> PathBuf {
         self.agent_state().join("tmux.conf")

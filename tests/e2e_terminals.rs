@@ -361,3 +361,51 @@ fn a_session_that_cannot_be_had_is_status_255() {
     let finished = Running::start(&mut piped).finish(PATIENCE);
     assert_eq!(finished.code(), 255, "{finished:?}");
 }
+
+/// Ctrl-Z once more than once: bash leaves loops when a job of theirs stops.
+#[test]
+fn a_command_that_stops_itself_goes_on_and_so_does_a_client() {
+    if !needs("a_command_that_stops_itself_goes_on_and_so_does_a_client") {
+        return;
+    }
+    let agent = Agent::start();
+    let mut wire = Wire::to(&agent);
+    let echo = "while read -r it; do echo got-$it; done; exit 7";
+    let id = session(&mut wire, "echo", echo);
+    let terminal = person(&agent, "first", &["echo"], (80, 20));
+    terminal.wait_for("detaches");
+    for word in ["one", "two", "three"] {
+        terminal.press("C-z");
+        terminal.press("C-b");
+        terminal.press("C-z");
+        terminal.type_text(word);
+        terminal.press("Enter");
+        terminal.wait_for(&format!("got-{word}"));
+    }
+    assert_eq!(get(&mut wire, &id)["running"], true);
+    // The job has a group of its own, and deaf ones are killed all the same.
+    let deaf = session(&mut wire, "deaf", "trap '' HUP; while :; do sleep 1; done");
+    wire.call("restart", &json!({ "id": deaf })).expect("it starts");
+    wire.call("kill", &json!({ "id": deaf })).expect("it ends");
+    assert_eq!(get(&mut wire, &deaf)["running"], false);
+}
+
+#[test]
+fn colours_and_the_rest_of_the_environment_reach_the_command() {
+    if !needs("colours_and_the_rest_of_the_environment_reach_the_command") {
+        return;
+    }
+    let agent = Agent::start();
+    session(&mut Wire::to(&agent), "env", "env | grep -c '^COLORTERM=truecolor'; exec cat");
+    for (name, term) in [("unknown", "no-such-terminal"), ("dumb", "dumb")] {
+        let root = &agent.files.root;
+        let mut call = command(root, "env");
+        call.arg(format!("TERM={term}")).arg(CONVOCATE);
+        call.args(["attach", "env", "--root"]).arg(root.dir());
+        let terminal = Terminal::start(root, name, (80, 20), &call);
+        terminal.wait_for("detaches");
+        terminal.wait_for("1");
+        detach(&terminal);
+        assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+    }
+}

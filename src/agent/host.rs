@@ -2,18 +2,21 @@
 //!
 //! Command lines and the meaning of their outcomes are data; the driver runs them. The socket's
 //! name carries the session's id, so nothing else on the machine is ever touched. The session's
-//! command is the operator's and is run by tmux's shell, as it is in a container; nothing else here
-//! goes through a shell.
+//! command is the operator's and is run by bash, as it is in a container; nothing else goes through
+//! a shell as text.
 //!
-//! Its end is told by the end of the server's process ([`Server::pid`]); its exit status is not
-//! known. A stop asks with SIGHUP ([`Tmux::stop`]) and kills the process groups that
-//! [`Tmux::panes`] told before.
+//! Its end is told by the end of the server's process ([`Server::pid`]); its exit status and its
+//! last screen are in a file. A stop asks with SIGHUP ([`Tmux::stop`]) and kills the process groups
+//! that [`Tmux::panes`] told before, and those of the commands in them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::environment::{SESSION_ENV, WITH_KNOWN_TERM};
+use super::image::PANE;
 use super::work::{Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
+use crate::paths::Paths;
 use crate::rpc::field::shown;
 
 /// What a server is configured with: colours, mouse, clipboard, modified keys and UTF-8 go through
@@ -23,7 +26,7 @@ pub(crate) const TMUX_CONF: &str = include_str!("image/tmux.conf");
 /// The environment that must not reach a session's server or a terminal's client.
 pub(crate) const REMOVED_ENV: [&str; 4] = ["TMUX", "TMUX_PANE", "CONVOCATE_ROOT", "SSH_AUTH_SOCK"];
 
-/// A process to run, without a shell.
+/// A process to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandLine {
     /// The program and its arguments.
@@ -59,15 +62,17 @@ pub(crate) struct Tmux {
     id: Uuid,
     home: PathBuf,
     conf: PathBuf,
+    last_words: PathBuf,
 }
 
 /// The session inside of the server. The equals sign demands the exact name.
 const TARGET: &str = "=claude:";
 
 impl Tmux {
-    /// The server of session `id`, whose home is `home`. `conf` is a file with [`TMUX_CONF`].
-    pub(crate) fn new(id: Uuid, home: &Path, conf: &Path) -> Tmux {
-        Tmux { id, home: home.to_owned(), conf: conf.to_owned() }
+    /// The server of session `id` of the agent below `paths`.
+    pub(crate) fn new(id: Uuid, paths: &Paths) -> Tmux {
+        let (home, conf) = (paths.session(id), paths.tmux_conf());
+        Tmux { id, home, conf, last_words: paths.session_last_words(id) }
     }
 
     pub(crate) fn socket(&self) -> String {
@@ -91,9 +96,22 @@ impl Tmux {
             "-c",
             &home,
             "--",
-            plan.command.as_str(),
+            "bash",
+            "-c",
+            PANE,
+            "pane",
+            &self.last_words.display().to_string(),
+            "bash",
+            "-c",
+            // tmux takes a last character `;` of an argument for its own.
+            &format!("{}\n", plan.command.as_str()),
         ]);
-        CommandLine { cwd: self.home.clone(), ..line }
+        let variables = SESSION_ENV.map(|(name, value)| (name, value.to_owned()));
+        CommandLine {
+            argv: line.argv,
+            env: line.env.into_iter().chain(variables).collect(),
+            cwd: self.home.clone(),
+        }
     }
 
     /// Asks for the server's process and start. Understood by [`Tmux::server`].
@@ -113,6 +131,8 @@ impl Tmux {
             args.push("-r");
         }
         let mut line = self.tmux(&args);
+        let first = ["sh", "-c", WITH_KNOWN_TERM, "attach"].map(str::to_owned);
+        line.argv.splice(0..0, first);
         let term = if term.is_empty() { "xterm-256color" } else { term };
         line.env.push(("TERM", term.to_owned()));
         line
@@ -137,8 +157,10 @@ impl Tmux {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(finished.stdout);
-        let numbers = text.trim_end().split_once(' ');
-        let parsed = numbers.and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
+        // A server whose session has just ended tells its own number and no more.
+        let Some(numbers) = text.trim().split_once(' ') else { return Ok(None) };
+        let (pid, at) = numbers;
+        let parsed = pid.parse().ok().zip(at.parse().ok());
         let Some((pid, seconds)) = parsed else {
             return Err(WorkError::Tmux(format!("display-message said {}", shown(&text))));
         };
@@ -221,6 +243,8 @@ fn complaint(finished: Finished<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::rpc::attach::TerminalSize;
     use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
@@ -230,7 +254,7 @@ mod tests {
 
     fn tmux() -> Tmux {
         let id = Uuid::parse(ID).unwrap();
-        Tmux::new(id, Path::new("/r/home/claude/x"), Path::new("/r/tmux.conf"))
+        Tmux::new(id, &Paths::below("/r"))
     }
 
     fn finished<'a>(is_success: bool, stdout: &'a str, stderr: &'a str) -> Finished<'a> {
@@ -255,6 +279,7 @@ mod tests {
         };
         let line = tmux().start(&plan);
         let socket = format!("convocate-{ID}");
+        let home = format!("/r/home/claude/{ID}");
         assert_eq!(
             line.argv,
             [
@@ -263,7 +288,7 @@ mod tests {
                 "-L",
                 &socket,
                 "-f",
-                "/r/tmux.conf",
+                "/r/var/lib/convocate-agent/tmux.conf",
                 "new-session",
                 "-d",
                 "-s",
@@ -273,13 +298,21 @@ mod tests {
                 "-y",
                 "30",
                 "-c",
-                "/r/home/claude/x",
+                &home,
                 "--",
-                "sh -c 'echo $HOME; exec cat'",
+                "bash",
+                "-c",
+                PANE,
+                "pane",
+                &format!("/r/var/lib/convocate-agent/last-words/{ID}"),
+                "bash",
+                "-c",
+                "sh -c 'echo $HOME; exec cat'\n",
             ]
         );
-        assert_eq!(line.env, [("HOME", "/r/home/claude/x".to_owned())]);
-        assert_eq!(line.cwd, Path::new("/r/home/claude/x"));
+        assert_eq!(line.env[0], ("HOME", home.clone()));
+        assert!(line.env.contains(&("COLORTERM", "truecolor".to_owned())));
+        assert_eq!(line.cwd, Path::new(&home));
         for line in [tmux().query(), tmux().panes(), tmux().stop(), tmux().detach()] {
             assert_eq!(line.cwd, Path::new("/"), "{line:?}");
         }

@@ -5,10 +5,14 @@
 
 use crate::base::ustar;
 
+/// Runs a session's command inside tmux, with both runtimes.
+pub(crate) const PANE: &str = include_str!("image/pane.sh");
+
 /// What the image is built from.
-pub(crate) const SOURCES: [Source; 3] = [
+pub(crate) const SOURCES: [Source; 4] = [
     Source { name: "Dockerfile", mode: 0o644, text: include_str!("image/Dockerfile") },
     Source { name: "entrypoint.sh", mode: 0o755, text: include_str!("image/entrypoint.sh") },
+    Source { name: "pane.sh", mode: 0o755, text: PANE },
     Source { name: "tmux.conf", mode: 0o644, text: include_str!("image/tmux.conf") },
 ];
 
@@ -65,10 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn shells_read_the_entrypoint() {
-        let entrypoint = SOURCES.iter().find(|source| source.name == "entrypoint.sh").unwrap();
-        let check = Command::new("bash").args(["-n", "-c", entrypoint.text]).status().unwrap();
-        assert!(check.success());
+    fn shells_read_the_scripts() {
+        for source in SOURCES.iter().filter(|source| source.name.ends_with(".sh")) {
+            let check = Command::new("bash").args(["-n", "-c", source.text]).status().unwrap();
+            assert!(check.success(), "{}", source.name);
+        }
         assert_eq!(tag(), concat!("convocate:", env!("CARGO_PKG_VERSION")));
     }
 }

@@ -16,6 +16,7 @@
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
 //! | `uplink` | the connection to the shell host |
 //! | `host` | the command lines of the `host` runtime |
+//! | `environment` | what stands in the environment of every session |
 //! | `docker`, `image` | sessions as containers, and the image that they are made from |
 //! | `serve` | the driver |
 
@@ -27,6 +28,7 @@ pub(crate) mod defaults;
 mod deleted_homes;
 pub mod docker;
 pub mod emitter;
+mod environment;
 pub mod exchange;
 pub mod host;
 pub mod image;

@@ -36,6 +36,13 @@ pub struct Program {
     pub(crate) directory: Option<PathBuf>,
 }
 
+/// The processes that `parent` has started and that still run. None where the kernel does not tell.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {

@@ -243,3 +243,25 @@ fn a_long_paste_arrives_whole() {
     );
     person.signal(Signal::TERM);
 }
+
+/// More than once: bash leaves loops when a job of theirs stops.
+#[test]
+fn ctrl_z_comes_back_every_time() {
+    let Some(house) = House::open("ctrl_z_comes_back_every_time") else { return };
+    let echo = "while read -r it; do echo got-$it; done; exit 7";
+    let made = house.done(&["new", "echo", "--command", echo, "--json"]).out();
+    let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    let id = made["uuid"].as_str().expect("an id").to_owned();
+    let terminal = house.attach(&id, "first", &[]);
+    for word in ["one", "two", "three"] {
+        terminal.press("C-z");
+        terminal.press("C-b");
+        terminal.press("C-z");
+        terminal.type_text(word);
+        terminal.press("Enter");
+        terminal.wait_for(&format!("got-{word}"));
+    }
+    assert_eq!(house.state(&id), "C");
+    let variables = house.inside(&id, "env").out();
+    assert!(variables.contains("COLORTERM=truecolor"), "{variables}");
+}

@@ -14,7 +14,7 @@ base=convocate-testbed/base:bookworm
 session=$("$here/session-image.sh")
 
 # A session image is as old as the files that it was built from; their hash is its label.
-hash=$(cd "$image_files" && cat Dockerfile entrypoint.sh tmux.conf | sha256sum | cut -c1-16)
+hash=$(cd "$image_files" && cat Dockerfile entrypoint.sh pane.sh tmux.conf | sha256sum | cut -c1-16)
 
 base_is_there() {
     docker image inspect "$base" >/dev/null 2>&1

@@ -55,7 +55,7 @@ if command -v setsid >/dev/null; then
 else
     tty
 fi
-infocmp >/dev/null 2>&1 || export TERM=xterm-256color
+tput clear >/dev/null 2>&1 || export TERM=xterm-256color
 session=$3
 shift 3
 tries=100

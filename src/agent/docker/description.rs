@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::agent::environment::SESSION_ENV;
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -99,13 +100,15 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
 }
 
 fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
-    vec![
+    let mut variables = vec![
         format!("CLAUDE_UID={}", host.uid),
         format!("CLAUDE_GID={}", host.gid),
         format!("CONVOCATE_SESSION={}", plan.id),
         format!("CONVOCATE_COLS={}", plan.size.cols()),
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
-    ]
+    ];
+    variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
+    variables
 }
 
 fn labels(plan: &StartPlan) -> BTreeMap<&'static str, String> {

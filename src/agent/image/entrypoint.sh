@@ -1,8 +1,7 @@
 #!/bin/bash
 # Runs a session: one command, in tmux session `claude`, as user `claude`.
 #
-#   entrypoint COMMAND          as root, below the container's init; ends when the session ends
-#   entrypoint --pane COMMAND   as claude, inside tmux; what the first pane runs
+#   entrypoint COMMAND   as root, below the container's init; ends when the session ends
 #
 # CLAUDE_UID and CLAUDE_GID say who `claude` is on the host (1337 if they do not). CONVOCATE_COLS
 # and CONVOCATE_ROWS are the terminal's size until somebody attaches.
@@ -12,28 +11,8 @@
 set -eu
 
 run=/run/convocate
-status_file=$run/exit-status
+last_words=$run/last-words
 channel=convocate-end
-
-# --- inside tmux -------------------------------------------------------------------------------
-
-# The command is a job of its own, so that one that stops itself (Ctrl-Z) is put back to work:
-# there is no shell behind it that could be asked to.
-run_pane() {
-    set +e -m
-    bash -lc "$1"
-    local status=$?
-    while [ -n "$(jobs -s)" ]; do
-        fg %1 >/dev/null 2>&1
-        status=$?
-    done
-    echo "$status" >"$status_file"
-}
-
-if [ "${1:-}" = --pane ]; then
-    run_pane "$2"
-    exit 0
-fi
 
 # --- as root -----------------------------------------------------------------------------------
 
@@ -64,7 +43,7 @@ start_session() {
     (
         exec_as_claude tmux -f /etc/convocate/tmux.conf new-session -d -s claude \
             -x "${CONVOCATE_COLS:-80}" -y "${CONVOCATE_ROWS:-24}" -c /home/claude \
-            -- "$0" --pane "$1"$'\n'
+            -- /usr/local/lib/convocate/pane "$last_words" bash -lc "$1"$'\n'
     )
 }
 
@@ -112,7 +91,7 @@ is_alone() {
 command=${1:-bash}
 asked=
 waiter=
-rm -f "$status_file"
+rm -f "$last_words"
 adopt_ids
 join_docker
 start_session "$command"
@@ -124,6 +103,7 @@ if [ -n "$asked" ]; then
     exit 143
 fi
 end_processes 1
-status=$(cat "$status_file" 2>/dev/null || echo 129)
+status=129
+[ ! -f "$last_words" ] || read -r status <"$last_words" || :
 echo "session ended with status $status"
 exit "$status"

@@ -37,6 +37,7 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
         disk::make_directories(&path, STATE_DIR.1)?;
     }
     disk::make_directories(&paths.session_records(), PRIVATE_STATE_DIR.1)?;
+    disk::make_directories(&paths.last_words(), PRIVATE_STATE_DIR.1)?;
     Ok(())
 }
 

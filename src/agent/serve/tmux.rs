@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::registry::{Owner, Registry};
@@ -19,7 +18,7 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::io::child::{Child, Next, Report};
-use crate::io::process::{ProcessWatch, Program};
+use crate::io::process::{ProcessWatch, Program, children};
 use crate::io::reactor::Interests;
 use crate::limits::{CHILD_OUTPUT_BYTES_MAX, SESSION_STOP_GRACE};
 use crate::paths::Paths;
@@ -28,7 +27,6 @@ use crate::paths::Paths;
 #[derive(Debug)]
 pub(super) struct TmuxRuntime {
     paths: Paths,
-    conf: PathBuf,
     servers: SortedMap<Uuid, Watched>,
     children: SortedMap<Key, (Child, Task)>,
     endings: SortedMap<Key, Ending>,
@@ -75,7 +73,6 @@ impl TmuxRuntime {
     pub(super) fn start(registry: &mut Registry, paths: &Paths, ids: &[Uuid]) -> TmuxRuntime {
         let mut runtime = TmuxRuntime {
             paths: paths.clone(),
-            conf: paths.tmux_conf(),
             servers: SortedMap::new(),
             children: SortedMap::new(),
             endings: SortedMap::new(),
@@ -173,7 +170,7 @@ impl TmuxRuntime {
     }
 
     fn tmux(&self, id: Uuid) -> Tmux {
-        Tmux::new(id, &self.paths.session(id), &self.conf)
+        Tmux::new(id, &self.paths)
     }
 
     fn stop(&mut self, registry: &mut Registry, work: WorkId, session: Uuid, grace: Duration) {
@@ -230,7 +227,10 @@ impl TmuxRuntime {
                 self.report(work, outcome);
             }
             Task::ListPanes(work, id, grace) => match self.tmux(id).pane_pids(finished) {
-                Ok(panes) => {
+                Ok(mut panes) => {
+                    // The command is a job, with a group of its own.
+                    let jobs: Vec<u32> = panes.iter().copied().flat_map(children).collect();
+                    panes.extend(jobs);
                     let line = self.tmux(id).stop();
                     self.begin(registry, &line, work, Task::Kill(work, id, panes, grace));
                 }
@@ -350,7 +350,7 @@ impl TmuxRuntime {
 }
 
 fn program(line: &CommandLine) -> Program {
-    let (file, arguments) = line.argv.split_first().expect("every command line names tmux first");
+    let (file, arguments) = line.argv.split_first().expect("every command line names a program");
     let mut program = Program::new(file, arguments);
     program.environment =
         line.env.iter().map(|(name, value)| ((*name).into(), value.into())).collect();

@@ -149,7 +149,9 @@ fn is_about(news: &RuntimeEvent, session: Uuid) -> bool {
     match news {
         RuntimeEvent::Started(running) => running.id == session,
         RuntimeEvent::Ended { id, .. } => *id == session,
-        RuntimeEvent::Unreachable(_) | RuntimeEvent::Reachable => false,
+        RuntimeEvent::LastScreen { .. }
+        | RuntimeEvent::Unreachable(_)
+        | RuntimeEvent::Reachable => false,
     }
 }
 

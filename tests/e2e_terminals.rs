@@ -409,3 +409,41 @@ fn colours_and_the_rest_of_the_environment_reach_the_command() {
         assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
     }
 }
+
+/// The program's own words reach whoever pressed Enter, and stay to be asked for.
+#[test]
+fn a_session_leaves_its_last_words() {
+    if !needs("a_session_leaves_its_last_words") {
+        return;
+    }
+    let mut agent = Agent::start();
+    let mut wire = Wire::to(&agent);
+    let id = session(&mut wire, "missing", "no-such-program --now");
+    let terminal = person(&agent, "first", &["missing"], (80, 24));
+    terminal.wait_for("with status 127");
+    terminal.wait_for("no-such-program: command not found");
+    let told = agent.client(&["restart", "missing"]);
+    assert_eq!(told.code(), 1, "{}", told.out());
+    assert!(told.err().contains("no-such-program: command not found"), "{}", told.err());
+
+    let words = "printf 'one\\n\\033[1mtwo\\033[m\\n'; sleep 0.3; exit 7";
+    let slow = session(&mut wire, "slow", words);
+    let told = agent.client(&["restart", "slow"]);
+    assert_eq!(told.code(), 1, "{}", told.out());
+    assert!(told.err().contains("it ended with status 7"), "{}", told.err());
+    assert!(told.err().contains("\n  | one\n  | two"), "{}", told.err());
+    let shown = agent.client(&["show", "slow"]).expect_done().out();
+    assert!(shown.contains("it ended with status 7") && shown.contains("  | two"), "{shown}");
+
+    // It is in the record, and not in listings.
+    agent.kill();
+    let agent = Agent::start_with(agent.files, &["--runtime", "host"]);
+    let mut wire = Wire::to(&agent);
+    let ended = &get(&mut wire, &slow)["ended"];
+    assert_eq!((&ended["exit_code"], &ended["screen"]), (&json!(7), &json!("one\ntwo")));
+    let list = wire.call("list", &json!(null)).expect("a list");
+    assert!(!list.to_string().contains("one\\ntwo"), "{list}");
+    assert!(list.to_string().contains("\"exit_code\":7"), "{list}");
+    let terminal = person(&agent, "again", &[&id], (80, 24));
+    terminal.wait_for("with status 127");
+}

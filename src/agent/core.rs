@@ -184,6 +184,7 @@ impl Agent {
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
         if let Some(readers) = self.listing.finish(&mut self.state.actions, work) {
             self.listed(now, work, readers, outcome);
+            self.save_ends(now);
         } else if self.state.deleted_homes_done(now.mono, work, &outcome) {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
@@ -196,11 +197,21 @@ impl Agent {
 
     /// The runtime reports something without being asked.
     pub fn runtime_event(&mut self, now: Now, event: RuntimeEvent) {
+        self.take_event(now, event);
+        self.save_ends(now);
+    }
+
+    fn take_event(&mut self, now: Now, event: RuntimeEvent) {
         match event {
             RuntimeEvent::Started(running) => self.runtime_started(now, running),
             RuntimeEvent::Ended { id, exit_code, out_of_memory } => {
                 let cause = if out_of_memory { Cause::Oom } else { Cause::Exit };
                 self.runtime_ended(now, id, End { cause, exit_code });
+            }
+            RuntimeEvent::LastScreen { id, screen } => {
+                if let Some(session) = self.state.session_mut(id) {
+                    session.last_screen = screen;
+                }
             }
             RuntimeEvent::Unreachable(text) => {
                 self.gone = Some(text);
@@ -217,6 +228,7 @@ impl Agent {
     pub fn tick(&mut self, now: Now) {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
+        self.save_ends(now);
         let readers = self.listing.take_impatient(now.mono);
         if !readers.is_empty() {
             let runtime = self.state.config.runtime.as_str();
@@ -431,6 +443,13 @@ impl Agent {
                     (job, flow) = self.turn(now, id, next, job.behind);
                 }
             }
+        }
+    }
+
+    /// Where an operation is in flight, its end brings the saving with it.
+    fn save_ends(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.state.ended) {
+            self.go_on(now, id);
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | what is believed of a session, and the lock file |
+//! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
 //! | `uplink` | the connection to the shell host |
@@ -32,6 +33,7 @@ mod environment;
 pub mod exchange;
 pub mod host;
 pub mod image;
+pub mod last_words;
 mod listing;
 pub mod load;
 pub mod lock;

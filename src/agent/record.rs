@@ -17,6 +17,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::SESSION_FILE_BYTES_MAX;
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
+use crate::rpc::session::Ended;
 
 /// The metadata of one session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub(crate) struct Record {
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Publish::is_default")]
     pub(crate) publish: Publish,
+    /// How its command ended last; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -133,8 +137,9 @@ impl Record {
                 let created_at = first.clamp(Wall::default(), now);
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
-                let (docker, publish) = (false, Publish::Default);
-                let kept = Record { created_at, last_accessed, docker, publish, unknown, ..record };
+                let (docker, publish, ended) = (false, Publish::Default, None);
+                let kept =
+                    Record { created_at, last_accessed, docker, publish, ended, unknown, ..record };
                 (kept, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
@@ -158,6 +163,7 @@ impl Record {
             pids: None,
             egress: Egress::Open,
             publish: Publish::Default,
+            ended: None,
             unknown: Map::new(),
         }
     }
@@ -226,6 +232,7 @@ mod tests {
             pids: Some(64),
             egress: Egress::Open,
             publish: Publish::All,
+            ended: None,
             unknown: Map::new(),
         }
     }

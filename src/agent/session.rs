@@ -19,6 +19,10 @@ pub(super) struct Session {
     pub(super) transition: Transition,
     /// An end that a listing has not confirmed yet.
     pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
+    /// What stood on its screen when it ended, until the end is told.
+    pub(super) last_screen: String,
+    /// Whether its end does not stand in its record yet.
+    pub(super) is_end_unsaved: bool,
     /// A lock that no operation of this agent holds.
     pub(super) lock: Option<Lock>,
     /// Terminals that are open. Zero unless it runs.
@@ -110,6 +114,8 @@ impl Session {
             run_state,
             transition: Transition::Nothing,
             unconfirmed_exit: None,
+            last_screen: String::new(),
+            is_end_unsaved: false,
             lock: None,
             attached: 0,
             copies: 0,
@@ -143,9 +149,12 @@ impl Session {
         matches!(self.run_state, RunState::Running { .. })
     }
 
-    /// Whether `last_accessed` has moved since it was saved.
+    /// Whether it has ended, or `last_accessed` has moved, since it was saved.
     pub(super) fn is_unsaved(&self) -> bool {
-        matches!(&self.body, Body::Good(record) if record.last_accessed != self.stored_access)
+        match &self.body {
+            Body::Good(record) => self.is_end_unsaved || record.last_accessed != self.stored_access,
+            Body::Broken(_) => false,
+        }
     }
 
     /// When it was last used: the order of lists. A broken one was never used.

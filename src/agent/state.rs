@@ -15,6 +15,7 @@ use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkI
 use super::capacity::{self, Taken};
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
+use super::last_words::LastWords;
 use super::record::Record;
 use super::reservations::{ReservationError, Reservations};
 use super::session::{Body, Cause, End, RunState, Session, Transition};
@@ -27,6 +28,7 @@ use crate::limits::END_NEWS_PATIENCE;
 use crate::rpc::event::{Event, EventType};
 use crate::rpc::network::{Egress, Publish};
 use crate::rpc::response::{self, Answer};
+use crate::rpc::session::Ended;
 use crate::rpc::session::Session as WireSession;
 
 /// An end of which nobody says more.
@@ -47,6 +49,8 @@ pub(super) struct AgentState {
     /// Sessions that a listing has found ended before the runtime said how, and until when their
     /// events wait for that.
     unexplained: SortedMap<Uuid, Mono>,
+    /// Sessions whose end is to be saved.
+    pub(super) ended: Vec<Uuid>,
     pub(super) rng: Rng,
     pub(super) actions: ActionQueue,
 }
@@ -77,6 +81,7 @@ impl AgentState {
             orphans: Vec::new(),
             listed_at: None,
             unexplained: SortedMap::new(),
+            ended: Vec::new(),
             rng,
             actions: ActionQueue::default(),
         }
@@ -208,12 +213,16 @@ impl AgentState {
             memory: caps.memory,
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
+            ended: None,
             broken: None,
             stale: stale.map(str::to_owned),
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),
             Body::Broken(why) => wire.broken = Some(why.clone()),
+        }
+        if session.is_running() || self.unexplained.contains_key(&session.id) {
+            wire.ended = None;
         }
         if let RunState::Running { running, .. } = &session.run_state {
             wire.running = true;
@@ -387,13 +396,52 @@ impl AgentState {
         unconfirmed.map_or(LOST, |unconfirmed| unconfirmed.end)
     }
 
+    /// The answer to `get`: with the last screen.
+    pub(super) fn wire_whole(&self, id: Uuid, stale: Option<&str>) -> Value {
+        let mut value = self.wire_value(id, stale);
+        let record = self.session(id).and_then(|session| session.record().ok());
+        if let (Some(told), Some(Ended { screen, .. })) =
+            (value.get_mut("ended"), record.and_then(|record| record.ended.as_ref()))
+        {
+            told["screen"] = json!(screen);
+        }
+        value
+    }
+
+    /// A start has come to an end at once: nobody has told that it ran.
+    pub(super) fn ended_at_once(&mut self, now: Now, id: Uuid, words: &LastWords) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.last_screen.clone_from(&words.screen);
+            self.emit_stopped(now, id, End { cause: Cause::Exit, exit_code: words.exit_code });
+        }
+    }
+
     fn emit_started(&mut self, now: Now, id: Uuid) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.last_screen.clear();
+            if let Body::Good(record) = &mut session.body {
+                record.ended = None;
+            }
+        }
         let data = self.wire_value(id, None);
         self.emit(now, EventType::Started, id, data);
     }
 
     fn emit_stopped(&mut self, now: Now, id: Uuid, end: End) {
-        let data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
+        let mut data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let screen = std::mem::take(&mut session.last_screen);
+            if !screen.is_empty() {
+                data["screen"] = json!(screen);
+            }
+            let End { cause, exit_code } = end;
+            if let Body::Good(record) = &mut session.body {
+                let cause = cause.as_str().to_owned();
+                record.ended = Some(Ended { at: now.wall, cause, exit_code, screen });
+                session.is_end_unsaved = true;
+                self.ended.push(id);
+            }
+        }
         self.push_event(now, EventType::Stopped, id, data);
     }
 
@@ -499,4 +547,9 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.docker = record.docker;
     wire.egress = record.egress;
     wire.publish = record.publish;
+    // Its screen is for whoever asks for this one.
+    wire.ended = record.ended.as_ref().map(|ended| {
+        let (cause, screen) = (ended.cause.clone(), String::new());
+        Ended { cause, screen, ..*ended }
+    });
 }

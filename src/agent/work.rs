@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::last_words::LastWords;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -155,6 +156,8 @@ pub enum WorkError {
     Tmux(String),
     /// The disk: what was being done, to which path, and the system's words.
     Disk(String),
+    /// The command ended before anybody could attach to it.
+    EndedAtOnce(LastWords),
     /// The image is not on this host.
     NoImage(String),
     /// The outcome is not one of this work: a fault of ours.
@@ -175,6 +178,7 @@ impl fmt::Display for WorkError {
             WorkError::DockerGone(text) => write!(out, "docker: not reachable: {text}"),
             WorkError::Tmux(text) => write!(out, "tmux: {text}"),
             WorkError::Disk(text) => out.write_str(text),
+            WorkError::EndedAtOnce(words) => ended_at_once(words, out),
             WorkError::Mismatch => out.write_str("internal error: the outcome is of other work"),
             WorkError::NoImage(image) => {
                 write!(
@@ -183,6 +187,18 @@ impl fmt::Display for WorkError {
                 )
             }
         }
+    }
+}
+
+/// With the last line that it showed, which mostly says why.
+fn ended_at_once(words: &LastWords, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    out.write_str("the command ended at once")?;
+    if let Some(status) = words.exit_code {
+        write!(out, " with status {status}")?;
+    }
+    match words.screen.lines().last() {
+        Some(line) => write!(out, ": {line}"),
+        None => Ok(()),
     }
 }
 
@@ -201,6 +217,8 @@ pub enum RuntimeEvent {
         /// Whether the kernel killed it for its memory cap.
         out_of_memory: bool,
     },
+    /// What a session left; comes before the news that it has ended.
+    LastScreen { id: Uuid, screen: String },
     /// Docker cannot be reached from now on: what is known is old.
     Unreachable(String),
     /// Docker answers again; a listing is due.

@@ -32,6 +32,15 @@ pub(crate) fn header(name: &str, mode: u32, length: u64) -> [u8; BLOCK_BYTES] {
     block
 }
 
+/// The bytes of the first file of an archive, as far as they are there. `None` if that is no plain
+/// file.
+pub(crate) fn first_file(archive: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = archive.split_at_checked(BLOCK_BYTES)?;
+    let digits = std::str::from_utf8(&header[124..135]).ok()?;
+    let length = usize::from_str_radix(digits.trim(), 8).ok()?;
+    matches!(header[156], b'0' | 0).then(|| &rest[..length.min(rest.len())])
+}
+
 /// Fills the last block of a file of this length.
 pub(crate) fn padding(length: u64) -> &'static [u8] {
     const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];

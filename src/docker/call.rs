@@ -229,6 +229,12 @@ pub fn network_remove(name: &str) -> DockerRequest {
     DockerRequest::new(Method::Delete, RequestTarget::path(&["networks", name]))
 }
 
+/// A file of a container, which need not run, in a tar archive.
+pub(crate) fn container_archive(container: &str, path: &str) -> DockerRequest {
+    let target = RequestTarget::path(&["containers", container, "archive"]).query("path", path);
+    DockerRequest::new(Method::Get, target)
+}
+
 fn get(segments: &[&str]) -> DockerRequest {
     DockerRequest::new(Method::Get, RequestTarget::path(segments))
 }

@@ -1,5 +1,9 @@
 //! Bounds of what sessions take of a host, and what one may use that was not asked for otherwise.
 
+use std::time::Duration;
+
+use super::{END_NEWS_PATIENCE, SESSION_FILE_BYTES_MAX};
+
 /// The share of a host that sessions may take together, in percent of each axis.
 pub(crate) const CAPACITY_PERCENT: u64 = 90;
 /// Memory that admission counts for a session that uses less: a Claude CLI that waits has 300 MiB.
@@ -9,11 +13,25 @@ pub(crate) const DEFAULT_MEMORY_CAP_MIN: u64 = 512 * 1024 * 1024;
 pub(crate) const DEFAULT_MEMORY_CAP_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// A session's cap of processes and threads: a build with some threads a processor.
 pub(crate) const DEFAULT_PIDS: u32 = 1024;
+/// What is kept of a session's screen when it ends.
+pub(crate) const LAST_SCREEN_LINES_MAX: usize = 200;
+pub(crate) const LAST_SCREEN_BYTES_MAX: usize = 16 * 1024;
+/// The file in which a session leaves it.
+pub(crate) const LAST_WORDS_BYTES_MAX: usize = 64 * 1024;
+/// How often somebody whose terminal has ended asks how its session did, and the pause between: an
+/// agent waits a moment for the runtime to say so ([`END_NEWS_PATIENCE`]).
+pub(crate) const END_ASKS_MAX: u32 = 10;
+pub(crate) const END_ASKS_AFTER: Duration = Duration::from_millis(100);
+/// A session that ends sooner was not started.
+pub(crate) const START_PROOF: Duration = Duration::from_secs(1);
 /// The agent's configuration file.
 pub(crate) const AGENT_CONF_BYTES_MAX: usize = 64 * 1024;
 /// How readily the kernel ends a process of a session when memory ends (`oom_score_adj`, at most
 /// 1000): before any daemon's, and the largest one first.
 pub(crate) const SESSION_OOM_SCORE_ADJUST: i32 = 500;
 
+const _: () =
+    assert!(END_ASKS_AFTER.as_millis() * (END_ASKS_MAX as u128) > END_NEWS_PATIENCE.as_millis());
+const _: () = assert!(LAST_SCREEN_BYTES_MAX * 2 < SESSION_FILE_BYTES_MAX);
 const _: () = assert!(DEFAULT_MEMORY_RESERVATION <= DEFAULT_MEMORY_CAP_MIN);
 const _: () = assert!(SESSION_OOM_SCORE_ADJUST > 0 && SESSION_OOM_SCORE_ADJUST < 1000);

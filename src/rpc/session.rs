@@ -6,7 +6,7 @@ use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
+use crate::limits::{LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,12 +66,52 @@ pub struct Session {
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Publish::is_default")]
     pub(crate) publish: Publish,
+    /// How its command ended last, if it does not run and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<String>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
+}
+
+/// The end of a session's command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub(crate) at: Wall,
+    /// `exit`, `op`, `oom` or `lost`.
+    pub(crate) cause: String,
+    #[serde(default)]
+    pub(crate) exit_code: Option<i32>,
+    /// What stood on its screen, lines; only where one session is asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) screen: String,
+}
+
+impl Ended {
+    /// What is in a sentence behind the session's name.
+    pub(crate) fn in_words(&self) -> String {
+        match (self.cause.as_str(), self.exit_code) {
+            ("op", _) => "it was stopped by an operator".to_owned(),
+            ("oom", _) => {
+                "it was ended by the kernel: it wanted more memory than it may use".to_owned()
+            }
+            ("lost", None) => "it ended, and nobody knows how".to_owned(),
+            (_, Some(status)) => format!("it ended with status {status}"),
+            (_, None) => "it ended".to_owned(),
+        }
+    }
+
+    /// Whether an agent's words may be kept and shown.
+    fn check(&self) -> bool {
+        let is_line = |text: &str| !text.chars().any(char::is_control);
+        self.cause.len() <= 16
+            && is_line(&self.cause)
+            && self.screen.len() <= LAST_SCREEN_BYTES_MAX
+            && self.screen.lines().all(is_line)
+    }
 }
 
 impl Session {
@@ -97,6 +137,9 @@ impl Session {
         }
         if !is_text(image, 512) || !is_text(command, SESSION_COMMAND_BYTES_MAX) {
             return Err("its image or command is too long or has control characters");
+        }
+        if !self.ended.as_ref().is_none_or(Ended::check) {
+            return Err("how it ended is too long or has control characters");
         }
         match is_short(broken) && is_short(stale) {
             true => Ok(()),

@@ -39,7 +39,7 @@ impl Agent {
                     self.answer(caller, Err(not_found(id)));
                 }
                 ListingReader::Get(caller, id) => {
-                    let session = self.state.wire_value(id, stale.as_deref());
+                    let session = self.state.wire_whole(id, stale.as_deref());
                     self.answer(caller, Ok(session));
                 }
                 ListingReader::Job(_) => {}

@@ -6,6 +6,7 @@
 
 use super::description::{Host, container, container_name};
 use super::{Reply, Step};
+use crate::agent::last_words::{IN_CONTAINER, LastWords};
 use crate::agent::work::{Done, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -26,6 +27,8 @@ pub enum Start {
     Starting(Plan),
     /// Since when it runs.
     Looking(Plan),
+    /// What a command left that has ended already, with this status.
+    Reading(Plan, i32),
     /// Whether what could not be started is removed; then the start fails with this.
     Cleaning(WorkError),
 }
@@ -82,6 +85,10 @@ impl Start {
                 Ok(detail) => looked(plan, &detail),
                 Err(error) => Step::failed(error),
             },
+            Start::Reading(plan, code) => {
+                let words = read_last_words(reply);
+                clean(&plan, WorkError::EndedAtOnce(LastWords { exit_code: Some(code), ..words }))
+            }
             // What came of it changes nothing: the next start replaces what is left.
             Start::Cleaning(error) => Step::Done(Err(error)),
         }
@@ -90,6 +97,12 @@ impl Start {
 
 fn accepted(reply: Reply) -> Result<(), DockerError> {
     reply.and_then(|response| response.accepted()).map(|_| ())
+}
+
+/// What a session left in its container; nothing if that cannot be had.
+pub(crate) fn read_last_words(reply: Reply) -> LastWords {
+    let archive = reply.and_then(|response| response.accepted());
+    archive.map_or_else(|_| LastWords::default(), |it| LastWords::from_archive(&it.body))
 }
 
 /// On a host whose control groups are of version 1, systemd sometimes takes the groups of a new
@@ -124,11 +137,8 @@ fn clean(plan: &Plan, error: WorkError) -> Step<Start> {
 fn looked(plan: Plan, detail: &ContainerInspect) -> Step<Start> {
     let state = &detail.state;
     if !state.running || state.restarting {
-        let code = state.exit_code;
-        return clean(
-            &plan,
-            WorkError::Docker(format!("command ended at once with status {code}")),
-        );
+        let request = call::container_archive(&container_name(plan.id), IN_CONTAINER);
+        return Step::Call(Start::Reading(plan, state.exit_code), request);
     }
     match Wall::parse_rfc3339(&state.started_at) {
         Some(started_at) => {
@@ -147,6 +157,7 @@ mod tests {
     use super::super::script::{reply, run};
     use super::super::{Procedure, RuntimeWork};
     use super::*;
+    use crate::base::ustar;
 
     const CREATED: &str = r#"{"Id":"c0","Warnings":[]}"#;
     const RUNS: &str = r#"{"Id":"c0","State":{"Running":true,"Restarting":false,"ExitCode":0,
@@ -210,9 +221,23 @@ mod tests {
         assert_eq!(outcome, Err(WorkError::Docker("port is already allocated".to_owned())));
         for state in [RUNS.replace("true", "false"), RUNS.replace("false", "true")] {
             let looked = reply(200, &state.replace("\"ExitCode\":0", "\"ExitCode\":127"));
-            let replies = vec![reply(201, CREATED), reply(204, ""), looked, reply(204, "")];
-            let error = run(begin(), replies).1.unwrap_err().to_string();
-            assert_eq!(error, "docker: command ended at once with status 127");
+            let text = "127\nclaude: command not found\n";
+            let header = ustar::header("last-words", 0o644, text.len() as u64);
+            let archive = String::from_utf8(header.to_vec()).unwrap() + text;
+            for (words, why) in [
+                (reply(200, &archive), ": claude: command not found"),
+                (reply(404, &words("no such file")), ""),
+            ] {
+                let replies = vec![
+                    reply(201, CREATED),
+                    reply(204, ""),
+                    looked.clone(),
+                    words,
+                    reply(204, ""),
+                ];
+                let error = run(begin(), replies).1.unwrap_err().to_string();
+                assert_eq!(error, format!("the command ended at once with status 127{why}"));
+            }
         }
     }
 

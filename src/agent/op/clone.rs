@@ -39,6 +39,7 @@ pub(in crate::agent) fn begin(
         dns_name: DnsName::default(),
         docker: false,
         publish: Publish::Default,
+        ended: None,
         ..session.record()?.clone()
     };
     session.copies += 1;

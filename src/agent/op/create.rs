@@ -48,6 +48,7 @@ pub(in crate::agent) fn begin(
         pids: create.pids,
         egress: create.egress.unwrap_or_default(),
         publish: create.publish.unwrap_or_default(),
+        ended: None,
         unknown: serde_json::Map::new(),
     };
     let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes() });

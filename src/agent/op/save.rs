@@ -27,6 +27,7 @@ impl Save {
     pub(super) fn step(self, state: &mut AgentState, id: Uuid) -> Flow {
         if let Some(session) = state.session_mut(id) {
             session.stored_access = self.0;
+            session.is_end_unsaved = false;
         }
         Flow::Done(NOTHING)
     }

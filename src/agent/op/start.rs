@@ -194,7 +194,12 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow
             NOTHING
         }
         Ok(_) => Err(WorkError::Mismatch.to_string()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            if let WorkError::EndedAtOnce(words) = &error {
+                state.ended_at_once(now, id, words);
+            }
+            Err(error.to_string())
+        }
     };
     if let Err(why) = &answer {
         state.actions.warn(format!("session {id} did not start: {why}"));

@@ -11,18 +11,21 @@ use std::path::PathBuf;
 use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
 use crate::agent::action::WorkId;
-use crate::agent::docker::description::Host;
-use crate::agent::docker::runtime_events::RuntimeEvents;
+use crate::agent::docker::description::{Host, container_name};
+use crate::agent::docker::runtime_events::{EXIT_ASKED, RuntimeEvents};
+use crate::agent::docker::start::read_last_words;
 use crate::agent::docker::{Procedure, Step};
+use crate::agent::last_words::IN_CONTAINER;
 use crate::agent::work::{RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
+use crate::base::uuid::Uuid;
 use crate::docker::conn::{DockerConn, DockerConnEvent, ResponseMode};
 use crate::docker::events::EventStream;
-use crate::docker::{DockerError, DockerRequest, DockerResponse};
+use crate::docker::{DockerError, DockerRequest, DockerResponse, call};
 use crate::io::link::{Link, Next};
 use crate::io::reactor::Ready;
 use crate::io::stream::Stream;
@@ -56,6 +59,8 @@ enum Purpose {
     Terminal(Key),
     /// A call after which this is reported, whatever the answer.
     Notice(RuntimeEvent),
+    /// The last words of a session of which this is reported then.
+    LastWords(Uuid, RuntimeEvent),
     /// A call whose answer does not matter.
     Aside(Option<Procedure>),
     Follow,
@@ -268,7 +273,17 @@ impl DockerRuntime {
             Purpose::Terminal(terminal) => {
                 self.reports.push_back(RuntimeReport::Answer(terminal, reply))
             }
-            Purpose::Notice(news) => self.reports.push_back(RuntimeReport::Event(news)),
+            Purpose::Notice(news) => match words_of(&news) {
+                Some((id, request)) => {
+                    self.next_call(registry, now, key, request, Purpose::LastWords(id, news));
+                }
+                None => self.reports.push_back(RuntimeReport::Event(news)),
+            },
+            Purpose::LastWords(id, news) => {
+                let screen = read_last_words(reply).screen;
+                let screen = RuntimeEvent::LastScreen { id, screen };
+                self.reports.extend([screen, news].map(RuntimeReport::Event));
+            }
             Purpose::Follow => {
                 let text = match reply.and_then(DockerResponse::accepted) {
                     Ok(_) => "event stream did not start".to_owned(),
@@ -314,7 +329,9 @@ impl DockerRuntime {
             Purpose::Terminal(terminal) => {
                 self.reports.push_back(RuntimeReport::Answer(terminal, Err(DockerError::Closed)));
             }
-            Purpose::Notice(news) => self.reports.push_back(RuntimeReport::Event(news)),
+            Purpose::Notice(news) | Purpose::LastWords(_, news) => {
+                self.reports.push_back(RuntimeReport::Event(news));
+            }
             Purpose::Follow => self.gone(now, text_of(&error)),
         }
     }
@@ -393,6 +410,16 @@ impl DockerRuntime {
                 None => self.reports.push_back(RuntimeReport::Event(notice.event)),
             }
         }
+    }
+}
+
+/// The call that reads what a session left, if it has ended by itself.
+fn words_of(news: &RuntimeEvent) -> Option<(Uuid, DockerRequest)> {
+    match news {
+        RuntimeEvent::Ended { id, exit_code, .. } if *exit_code != Some(EXIT_ASKED) => {
+            Some((*id, call::container_archive(&container_name(*id), IN_CONTAINER)))
+        }
+        _ => None,
     }
 }
 

@@ -12,15 +12,17 @@ use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
 use crate::agent::action::{TerminalPlan, WorkId};
 use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Tmux, start_error};
+use crate::agent::last_words::LastWords;
 use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::io::child::{Child, Next, Report};
+use crate::io::disk::{self, Links};
 use crate::io::process::{ProcessWatch, Program, children};
 use crate::io::reactor::Interests;
-use crate::limits::{CHILD_OUTPUT_BYTES_MAX, SESSION_STOP_GRACE};
+use crate::limits::{CHILD_OUTPUT_BYTES_MAX, LAST_WORDS_BYTES_MAX, SESSION_STOP_GRACE};
 use crate::paths::Paths;
 
 /// All tmux servers of this agent.
@@ -93,6 +95,8 @@ impl TmuxRuntime {
         match work {
             RuntimeWork::List => self.listings.push(id),
             RuntimeWork::Start(plan) => {
+                // Those of the run before; what cannot be removed is replaced.
+                let _ = disk::remove_file(&self.paths.session_last_words(plan.id));
                 let line = self.tmux(plan.id).start(&plan);
                 self.begin(registry, &line, id, Task::Start(id, plan.id));
             }
@@ -264,7 +268,8 @@ impl TmuxRuntime {
         id: Uuid,
         server: Option<Server>,
     ) -> Result<Done, WorkError> {
-        let ended = || WorkError::Tmux("the command ended at once".to_owned());
+        let words = self.last_words(id);
+        let ended = || WorkError::EndedAtOnce(words.clone());
         let running = server.as_ref().map(|server| server.running.clone()).ok_or_else(ended)?;
         match server.map(|server| self.watch(registry, id, server)) {
             Some(Ok(true)) => Ok(Done::Started(running)),
@@ -328,8 +333,10 @@ impl TmuxRuntime {
         if let Some(id) = id {
             self.servers.remove(&id);
             registry.release(key);
-            let news = RuntimeEvent::Ended { id, exit_code: None, out_of_memory: false };
-            self.reports.push_back(RuntimeReport::Event(news));
+            let LastWords { exit_code, screen } = self.last_words(id);
+            let news = RuntimeEvent::Ended { id, exit_code, out_of_memory: false };
+            let screen = RuntimeEvent::LastScreen { id, screen };
+            self.reports.extend([screen, news].map(RuntimeReport::Event));
         }
     }
 
@@ -342,6 +349,13 @@ impl TmuxRuntime {
             let running = alive.map(|server| server.running.clone()).collect();
             self.report(work, Ok(Done::Listed(running)));
         }
+    }
+
+    /// What a session left at its end; nothing if it has not ended.
+    fn last_words(&self, id: Uuid) -> LastWords {
+        let path = self.paths.session_last_words(id);
+        let read = disk::read_bounded(&path, LAST_WORDS_BYTES_MAX, Links::Refuse);
+        read.map_or_else(|_| LastWords::default(), |bytes| LastWords::parse(&bytes))
     }
 
     fn report(&mut self, work: WorkId, outcome: Outcome) {

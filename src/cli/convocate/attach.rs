@@ -1,7 +1,7 @@
 //! `convocate attach`: attaches this terminal to a session.
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::convocate::attach_terminal::{come_back, not_attached, run, take_screen};
+use crate::cli::convocate::attach_terminal::{not_attached, run, take_screen};
 use crate::cli::convocate::session_flags::{AGENT, SESSION};
 use crate::cli::convocate::sessions::{choose_session, open_fleet};
 use crate::cli::output::{Failure, Out};
@@ -32,6 +32,6 @@ fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let screen = take_screen()?;
     let mut runner = open_fleet(parsed, out).map_err(not_attached)?;
     let found = choose_session(parsed, &mut runner, Care::Usual).map_err(not_attached)?;
-    let come_back = come_back(parsed, found.session.uuid);
-    run(runner, screen, &found, parsed.has(&READ_ONLY), &come_back, out).map_err(not_attached)
+    let read_only = parsed.has(&READ_ONLY);
+    run(parsed, runner, screen, &found, read_only, out).map_err(not_attached)
 }

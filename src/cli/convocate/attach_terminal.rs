@@ -2,8 +2,9 @@
 
 use crate::base::uuid::Uuid;
 use crate::cli::command::Parsed;
+use crate::cli::convocate::sessions::{end_in_words, how_it_ended};
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::ROOT;
+use crate::cli::shared_flags::{ROOT, root_paths};
 use crate::exit::Exit;
 use crate::fleet::attach::AttachEnd;
 use crate::fleet::run::{Runner, Screen};
@@ -15,7 +16,7 @@ use crate::terminal::filter::Clipboard;
 const CLIPBOARD: &str = "CONVOCATE_CLIPBOARD";
 
 /// How to attach again after leaving a session.
-pub(crate) fn come_back(parsed: &Parsed, id: Uuid) -> String {
+fn come_back(parsed: &Parsed, id: Uuid) -> String {
     let root = parsed.value(&ROOT).map(|root| format!(" --{} {root}", ROOT.name));
     format!("; come back with: convocate attach {id}{}", root.unwrap_or_default())
 }
@@ -41,13 +42,21 @@ fn clipboard() -> Clipboard {
     }
 }
 
-/// Attaches the session and notes how that ended, with `come_back` added where it helps.
+/// How the session has ended, if that was after `selected` was found.
+fn last_words(parsed: &Parsed, selected: &Selected) -> Option<String> {
+    let mut runner = Runner::open(&root_paths(parsed).ok()?).ok()?;
+    let ended = how_it_ended(&mut runner, selected)?;
+    let before = selected.session.ended.as_ref().map(|before| before.at);
+    (before != Some(ended.at)).then(|| end_in_words(&ended, runner.wall()))
+}
+
+/// Attaches the session and notes how that ended, with [`come_back`] added where it helps.
 pub(crate) fn run(
+    parsed: &Parsed,
     runner: Runner,
     screen: Screen,
     selected: &Selected,
     read_only: bool,
-    come_back: &str,
     out: &mut Out<'_>,
 ) -> Result<Exit, Failure> {
     let id = selected.session.uuid;
@@ -61,10 +70,17 @@ pub(crate) fn run(
     };
     let end =
         runner.attach(&selected.agent, header, screen, clipboard()).map_err(Failure::Failed)?;
-    let text = format!("session {:?}: {end}", selected.session.name);
+    let name = &selected.session.name;
+    let text = match &end {
+        AttachEnd::SessionEnded | AttachEnd::Refused(_) => match last_words(parsed, selected) {
+            Some(how) => format!("session {name:?}: {how}"),
+            None => format!("session {name:?}: {end}"),
+        },
+        _ => format!("session {name:?}: {end}"),
+    };
     match end {
         AttachEnd::Detached => {
-            out.note(&format!("{text}{come_back}"));
+            out.note(&format!("{text}{}", come_back(parsed, id)));
             Ok(Exit::Done)
         }
         AttachEnd::SessionEnded => {
@@ -76,7 +92,7 @@ pub(crate) fn run(
             Err(Failure::Exit(Exit::NotAttached, text))
         }
         AttachEnd::GivenUp(_) => {
-            Err(Failure::Exit(Exit::ConnectionLost, format!("{text}{come_back}")))
+            Err(Failure::Exit(Exit::ConnectionLost, format!("{text}{}", come_back(parsed, id))))
         }
     }
 }

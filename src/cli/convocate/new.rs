@@ -52,11 +52,8 @@ fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     out.flush()?;
     match screen {
         None => Ok(Exit::Done),
-        Some(screen) => {
-            let come_back = attach_terminal::come_back(parsed, selected.session.uuid);
-            attach_terminal::run(runner, screen, &selected, false, &come_back, out)
-                .map_err(not_attached)
-        }
+        Some(screen) => attach_terminal::run(parsed, runner, screen, &selected, false, out)
+            .map_err(not_attached),
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::base::text::{age, printable};
+use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::cli::command::Parsed;
 use crate::cli::convocate::session_flags::AGENT;
@@ -17,9 +19,9 @@ use crate::fleet::member::RequestError;
 use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
 use crate::fleet::select::{Care, Selected, is_whole_id, select};
-use crate::limits::{LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
+use crate::limits::{END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
 use crate::rpc::call::{Call, Id};
-use crate::rpc::session::Session;
+use crate::rpc::session::{Ended, Session};
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
@@ -141,12 +143,23 @@ pub(super) fn change_session(
         op = call.op();
         call
     })?;
+    print_change(parsed, out, &found, op, is_done)
+}
+
+/// Prints that an op without a result was done.
+pub(super) fn print_change(
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+    found: &Selected,
+    op: &str,
+    is_done: &str,
+) -> Result<Exit, Failure> {
     match parsed.has(&JSON) {
         true => out.json(&json!({
             "done": op, "uuid": found.session.uuid, "name": found.session.name,
             "agent_id": found.agent.as_str(), "agent_host": found.host,
         }))?,
-        false => print_session(&found, false, is_done, out)?,
+        false => print_session(found, false, is_done, out)?,
     }
     Ok(Exit::Done)
 }
@@ -165,6 +178,33 @@ pub(super) fn print_session(
             out.text(&format!("{is_done} session {name:?} {uuid} on {host} ({agent})"))
         }
     }
+}
+
+/// The lines behind a session's name that say how it ended, with its last screen.
+pub(super) fn end_in_words(ended: &Ended, now: Wall) -> String {
+    let mut text = format!("{} ({} ago)", ended.in_words(), age(now.since(ended.at)));
+    if !ended.screen.is_empty() {
+        text.push_str("; its last screen:");
+    }
+    for line in ended.screen.lines() {
+        text.push_str("\n  | ");
+        text.push_str(&printable(line));
+    }
+    text
+}
+
+/// Asks how a session has ended. Its agent knows a moment after its terminals do. `None` if it
+/// runs, or if nobody can say.
+pub(super) fn how_it_ended(runner: &mut Runner, found: &Selected) -> Option<Ended> {
+    let call = Call::Get(Id { id: found.session.uuid });
+    for _ in 0..END_ASKS_MAX {
+        let session = parse_session(runner.ask(&found.agent, &call).ok()?).ok()?;
+        if session.running || session.ended.is_some() {
+            return session.ended;
+        }
+        runner.pause(END_ASKS_AFTER);
+    }
+    None
 }
 
 pub(super) fn parse_session(result: Value) -> Result<Session, Failure> {

@@ -5,7 +5,7 @@ use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{AGENT, SESSION, SESSION_HELP};
 use crate::cli::convocate::sessions::{
-    call_on_session, parse_session, published_port, session_json,
+    call_on_session, end_in_words, parse_session, published_port, session_json,
 };
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT};
@@ -65,6 +65,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
             if session.docker { "yes: root on the host".to_owned() } else { "no".to_owned() },
         ),
     ]);
+    fields.extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(ended, now))));
     fields.extend(session.broken.clone().map(|why| ("broken", why)));
     fields.extend(session.stale.clone().map(|why| ("stale", why)));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());

@@ -153,6 +153,17 @@ impl Runner {
         }
     }
 
+    /// Lets time pass, and keeps the connections alive meanwhile.
+    pub(crate) fn pause(&mut self, span: Duration) {
+        let until = self.clock.mono() + span;
+        while self.clock.mono() < until {
+            // What fails here fails in the next question, which says so.
+            if self.turn_until(Some(until), &mut Vec::new()).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Gives a session's terminal to `screen`, over the connection that is there already or a new
     /// one, and says how it ended.
     ///

@@ -148,10 +148,8 @@ impl Feeding {
 fn is_about(news: &RuntimeEvent, session: Uuid) -> bool {
     match news {
         RuntimeEvent::Started(running) => running.id == session,
-        RuntimeEvent::Ended { id, .. } => *id == session,
-        RuntimeEvent::LastScreen { .. }
-        | RuntimeEvent::Unreachable(_)
-        | RuntimeEvent::Reachable => false,
+        RuntimeEvent::Ended { id, .. } | RuntimeEvent::LastScreen { id, .. } => *id == session,
+        RuntimeEvent::Unreachable(_) | RuntimeEvent::Reachable => false,
     }
 }
 

@@ -436,8 +436,8 @@ fn a_session_leaves_its_last_words() {
     assert!(shown.contains("it ended with status 7") && shown.contains("  | two"), "{shown}");
 
     // It is in the record, and not in listings.
-    agent.kill();
-    let agent = Agent::start_with(agent.files, &["--runtime", "host"]);
+    drop(terminal);
+    agent.restart(&["--runtime", "host"]);
     let mut wire = Wire::to(&agent);
     let ended = &get(&mut wire, &slow)["ended"];
     assert_eq!((&ended["exit_code"], &ended["screen"]), (&json!(7), &json!("one\ntwo")));

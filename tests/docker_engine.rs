@@ -145,6 +145,9 @@ impl Feeding {
     }
 }
 
+/// As whom [`Session`]s run.
+const USER: &str = "1234:1235";
+
 fn is_about(news: &RuntimeEvent, session: Uuid) -> bool {
     match news {
         RuntimeEvent::Started(running) => running.id == session,
@@ -168,7 +171,7 @@ impl Terminal {
         let (cols, rows) = (u32::from(size.cols()), u32::from(size.rows()));
         let term = "xterm-256color".to_owned();
         let header = AttachHeader { id: session.id, cols, rows, term, read_only };
-        let (attach, request) = Attach::begin(&header, &session.host);
+        let (attach, request) = Attach::begin(&header, USER);
         let (mut attach, request) = attach.prepared(ask(&request)).expect("a terminal");
         let mut link = Link::open().expect("the engine listens");
         link.call(&request, ResponseMode::TakeOver);
@@ -265,6 +268,7 @@ impl Session {
 
     fn plan(&self, command: &str) -> StartPlan {
         StartPlan {
+            uid: None,
             id: self.id,
             command: SessionCommand::parse(command).expect("a command"),
             port: 0,
@@ -423,7 +427,7 @@ fn one_terminal_is_detached_and_the_others_stay() {
     let (mut first, mut second) = (session.attach(), session.attach());
     first.send("echo one-$((1 + 1))\r");
     second.expect("one-2");
-    assert_eq!(finish(first.attach.detach(&session.host).expect("a tty")), Ok(Done::Done));
+    assert_eq!(finish(first.attach.detach(USER).expect("a tty")), Ok(Done::Done));
     first.expect_end();
     second.send("echo clients-$(tmux list-clients | wc -l)\r");
     second.expect("clients-1");
@@ -432,7 +436,7 @@ fn one_terminal_is_detached_and_the_others_stay() {
     let mut third = session.attach();
     third.send("echo three-$((1 + 2))\r");
     third.expect("three-3");
-    assert_eq!(session.work(RuntimeWork::Detach { id: session.id }), Ok(Done::Done));
+    assert_eq!(session.work(RuntimeWork::Detach { id: session.id, uid: None }), Ok(Done::Done));
     third.expect_end();
     let mut fourth = session.attach();
     fourth.send(
@@ -597,6 +601,6 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     assert!(!session.is_there());
     let header =
         AttachHeader { id: session.id, cols: 0, rows: 0, term: String::new(), read_only: false };
-    let refused = Attach::begin(&header, &session.host);
+    let refused = Attach::begin(&header, USER);
     assert!(refused.0.prepared(ask(&refused.1)).is_err());
 }

@@ -75,6 +75,10 @@ pub struct TerminalPlan {
     pub size: TerminalSize,
     /// Its `TERM`; empty if the peer did not say.
     pub term: String,
+    /// As whom the session runs, as in [`Running::uid`]; known when it is opened.
+    ///
+    /// [`Running::uid`]: super::work::Running::uid
+    pub uid: Option<u32>,
     /// Whether nothing that is typed may reach the session.
     pub read_only: bool,
 }

@@ -11,6 +11,8 @@ pub struct Config {
     pub version: String,
     /// What runs sessions here.
     pub runtime: RuntimeKind,
+    /// Whether each session has a user of its own.
+    pub has_uids: bool,
     /// The image that new containers use; empty where the runtime has none.
     pub image: String,
     /// What a session may use if it was not asked for otherwise.

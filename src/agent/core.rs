@@ -142,6 +142,7 @@ impl Agent {
             session: id,
             size: header.size(),
             term: header.term,
+            uid: None,
             read_only: header.read_only,
         };
         if let Err(text) = self.may_attach(id) {
@@ -477,8 +478,12 @@ fn adopt(state: &mut AgentState, found: FoundSession) {
     let parsed = metadata
         .and_then(|bytes| Record::parse(found.id, &bytes).map_err(|error| error.to_string()));
     let body = match parsed {
-        Ok(record) => {
+        Ok(mut record) => {
             state.reservations.adopt(&record);
+            if !state.reservations.adopt_uid(&record) {
+                // It gets another one, and its files with it, when it starts.
+                record.uid = None;
+            }
             Body::Good(record)
         }
         Err(why) => Body::Broken(why),

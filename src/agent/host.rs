@@ -166,7 +166,7 @@ impl Tmux {
         };
         let started_at = Wall::new(seconds, 0);
         let (container, image) = (String::new(), String::new());
-        let running = Running { id: self.id, started_at, container, image, caps: None };
+        let running = Running { id: self.id, started_at, container, image, caps: None, uid: None };
         Ok(Some(Server { pid, running }))
     }
 
@@ -275,6 +275,7 @@ mod tests {
             cpu_quota: None,
             memory_reservation: 0,
             image: String::new(),
+            uid: None,
             size: TerminalSize::clamped(100, 30),
         };
         let line = tmux().start(&plan);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::SESSION_FILE_BYTES_MAX;
+use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
 use crate::rpc::session::Ended;
@@ -61,6 +61,9 @@ pub(crate) struct Record {
     /// How its command ended last; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
+    /// The user and group number of its processes and files, where each session has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<u32>,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -137,10 +140,9 @@ impl Record {
                 let created_at = first.clamp(Wall::default(), now);
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
-                let (docker, publish, ended) = (false, Publish::Default, None);
-                let kept =
-                    Record { created_at, last_accessed, docker, publish, ended, unknown, ..record };
-                (kept, None)
+                let (docker, publish, ended, uid) = (false, Publish::Default, None, None);
+                let known = Record { created_at, last_accessed, unknown, ..record };
+                (Record { docker, publish, ended, uid, ..known }, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
         }
@@ -164,13 +166,19 @@ impl Record {
             egress: Egress::Open,
             publish: Publish::Default,
             ended: None,
+            uid: None,
             unknown: Map::new(),
         }
     }
 
-    /// The caps hold, whoever wrote the file: they are never unlimited.
+    /// The caps hold, whoever wrote the file: they are never unlimited. Nor is its user one of the
+    /// host's.
     fn check(&self) -> Result<(), String> {
         self.egress.check_port(self.port != 0).map_err(|error| error.0)?;
+        if let Some(uid) = self.uid.filter(|uid| !SESSION_UIDS.contains(uid)) {
+            let (first, last) = (SESSION_UIDS.start(), SESSION_UIDS.end());
+            return Err(format!("uid {uid} is not in {first} to {last}"));
+        }
         let memory = self.memory.map_or(Ok(0), Caps::check_memory);
         let pids = self.pids.map_or(Ok(0), Caps::check_pids);
         memory.map(drop).and(pids.map(drop)).map_err(|error| error.0)
@@ -233,6 +241,7 @@ mod tests {
             egress: Egress::Open,
             publish: Publish::All,
             ended: None,
+            uid: Some(*SESSION_UIDS.start()),
             unknown: Map::new(),
         }
     }
@@ -289,8 +298,8 @@ mod tests {
         value["root"] = serde_json::json!(true);
         value["last_accessed"] = serde_json::json!("2999-01-01T00:00:00Z");
         let (record, why) = Record::propose(id(), &Ok(value.to_string().into_bytes()), now);
-        let publish = Publish::Default;
-        let expected = Record { docker: false, publish, last_accessed: now, ..sample() };
+        let (publish, last_accessed) = (Publish::Default, now);
+        let expected = Record { docker: false, publish, last_accessed, uid: None, ..sample() };
         assert_eq!((record, why), (expected, None));
         let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();
         for proposal in [Err("no such file".to_owned()), Ok(Vec::new()), Ok(unlimited)] {
@@ -311,5 +320,10 @@ mod tests {
         let unlimited = Record { memory: Some(0), ..sample() };
         let error = Record::parse(id(), &unlimited.to_bytes()).unwrap_err().to_string();
         assert_eq!(error, "record: memory 0 must be at least 16777216 bytes");
+        for uid in [0, 1000, 1337, SESSION_UIDS.end() + 1, u32::MAX] {
+            let root = Record { uid: Some(uid), ..sample() };
+            let error = Record::parse(id(), &root.to_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("record: uid {uid} is not in 2000000 to 2065535"));
+        }
     }
 }

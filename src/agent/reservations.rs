@@ -1,4 +1,4 @@
-//! Which ports and DNS names are taken, by sessions that are there and by those that are on their
+//! Which ports, DNS names and user numbers are taken, by sessions that are there and by those that are on their
 //! way.
 //!
 //! A port or name is reserved when an operation is admitted and given back when it fails, so that
@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::record::Record;
 use crate::base::uuid::Uuid;
-use crate::limits::SESSION_AUTO_PORT_MIN;
+use crate::limits::{SESSION_AUTO_PORT_MIN, SESSION_UIDS};
 use crate::rpc::field::{DnsName, PortChoice, Protocol};
 
 /// Every value is the session that has the key.
@@ -19,6 +19,9 @@ pub(super) struct Reservations {
     names: BTreeMap<DnsName, Uuid>,
     /// Ports of the host that somebody else may have; no automatic port is one of them.
     in_use: Vec<(Protocol, u16)>,
+    uids: BTreeMap<u32, Uuid>,
+    /// The user number that was given last: one that was given back is the last to be given again.
+    last_uid: Option<u32>,
 }
 
 /// Why a port or name cannot be reserved.
@@ -27,6 +30,7 @@ pub(super) enum ReservationError {
     Port { port: u16, protocol: Protocol, owner: Uuid },
     Name { name: DnsName, owner: Uuid },
     NoPortLeft(Protocol),
+    NoUidLeft,
 }
 
 impl ReservationError {
@@ -36,7 +40,7 @@ impl ReservationError {
             ReservationError::Port { owner, .. } | ReservationError::Name { owner, .. } => {
                 Some(*owner)
             }
-            ReservationError::NoPortLeft(_) => None,
+            ReservationError::NoPortLeft(_) | ReservationError::NoUidLeft => None,
         }
     }
 }
@@ -54,6 +58,7 @@ impl fmt::Display for ReservationError {
             ReservationError::NoPortLeft(protocol) => {
                 write!(out, "no {protocol} port from {SESSION_AUTO_PORT_MIN} up is free")
             }
+            ReservationError::NoUidLeft => out.write_str("no user number for a session is free"),
         }
     }
 }
@@ -68,6 +73,29 @@ impl Reservations {
         if !record.dns_name.is_empty() {
             self.names.entry(record.dns_name.clone()).or_insert(record.uuid);
         }
+    }
+
+    /// Reserves the user number of a session on disk. Says whether it is its own: of two that have
+    /// the same one (a directory that came from another host), the first keeps it.
+    pub(super) fn adopt_uid(&mut self, record: &Record) -> bool {
+        record.uid.is_none_or(|uid| {
+            self.last_uid = self.last_uid.max(Some(uid));
+            *self.uids.entry(uid).or_insert(record.uuid) == record.uuid
+        })
+    }
+
+    /// The user number of `owner`: the one that it has, or one that nobody has.
+    pub(super) fn reserve_uid(&mut self, owner: Uuid) -> Result<u32, ReservationError> {
+        if let Some((&uid, _)) = self.uids.iter().find(|(_, other)| **other == owner) {
+            return Ok(uid);
+        }
+        let next = self.last_uid.map_or(*SESSION_UIDS.start(), |last| last + 1);
+        let mut all = (next..=*SESSION_UIDS.end()).chain(SESSION_UIDS);
+        let free = all.find(|uid| !self.uids.contains_key(uid));
+        let uid = free.ok_or(ReservationError::NoUidLeft)?;
+        self.uids.insert(uid, owner);
+        self.last_uid = Some(uid);
+        Ok(uid)
     }
 
     /// Reserves a port and a name for `owner`, both or neither. What it has already is no obstacle,
@@ -101,6 +129,7 @@ impl Reservations {
     pub(super) fn release(&mut self, owner: Uuid) {
         self.ports.retain(|_, other| *other != owner);
         self.names.retain(|_, other| *other != owner);
+        self.uids.retain(|_, other| *other != owner);
     }
 
     /// Gives back all of the record's owner but what stands in the record.
@@ -144,7 +173,7 @@ impl Reservations {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.ports.len() + self.names.len()
+        self.ports.len() + self.names.len() + self.uids.len()
     }
 }
 

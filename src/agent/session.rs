@@ -149,6 +149,15 @@ impl Session {
         matches!(self.run_state, RunState::Running { .. })
     }
 
+    /// As whom its processes run, if not as the driver: told by the runtime where it runs.
+    pub(super) fn uid(&self) -> Option<u32> {
+        match (&self.run_state, &self.body) {
+            (RunState::Running { running, .. }, _) => running.uid,
+            (_, Body::Good(record)) => record.uid,
+            (_, Body::Broken(_)) => None,
+        }
+    }
+
     /// Whether it has ended, or `last_accessed` has moved, since it was saved.
     pub(super) fn is_unsaved(&self) -> bool {
         match &self.body {

@@ -151,6 +151,15 @@ impl AgentState {
         self.sessions.insert(id, session);
     }
 
+    /// The user number of session `id`, where each has its own.
+    pub(super) fn reserve_uid(&mut self, id: Uuid) -> Result<Option<u32>, String> {
+        if !self.config.has_uids {
+            return Ok(None);
+        }
+        let uid = self.reservations.reserve_uid(id);
+        uid.map(Some).map_err(|error| error.to_string())
+    }
+
     /// Why a port or a name cannot be reserved, with the session that has it.
     pub(super) fn reservation_refusal(&self, error: &ReservationError) -> String {
         match error.owner() {
@@ -450,8 +459,10 @@ impl AgentState {
     /// Has a waiting terminal opened if its session runs, else refuses it with `text`.
     pub(super) fn open_or_refuse(&mut self, id: TerminalId, text: &str) {
         let Some(terminal) = self.terminals.get_mut(&id) else { return };
-        if self.sessions.get(&terminal.plan.session).is_some_and(Session::is_running) {
+        let session = self.sessions.get(&terminal.plan.session);
+        if let Some(session) = session.filter(|session| session.is_running()) {
             terminal.state = TerminalState::Opening;
+            terminal.plan.uid = session.uid();
             let plan = terminal.plan.clone();
             self.actions.push(Action::OpenTerminal { terminal: id, plan });
         } else {

@@ -29,7 +29,7 @@ pub enum DiskWork {
     /// Makes a home from the skeleton, and writes its record. Whatever stood under the id is an
     /// error. The home appears whole or not at all: it is made beside, and renamed when its record
     /// is there; what a crash left beside is removed at the next start.
-    Create { id: Uuid, metadata: Vec<u8> },
+    Create { id: Uuid, metadata: Vec<u8>, owner: Option<u32> },
     /// Replaces a session's record atomically.
     Save { id: Uuid, metadata: Vec<u8> },
     /// Copies a home, and writes the copy's record. A failure leaves nothing, and the copy appears
@@ -40,6 +40,8 @@ pub enum DiskWork {
         target: Uuid,
         /// The new home's record.
         metadata: Vec<u8>,
+        /// Whose the copy is; everybody keeps his if nobody's.
+        owner: Option<u32>,
     },
     /// Gives a home a name that is not listed, then removes its record and its lock. What is not
     /// there is no error.
@@ -47,7 +49,8 @@ pub enum DiskWork {
     /// Removes a home that was set aside. What is not there is no error.
     Erase { id: Uuid },
     /// Writes the lock that says an operation is in flight.
-    Lock { id: Uuid, content: Vec<u8> },
+    /// Before that, if the session is to start, its home is given to the user that it runs as.
+    Lock { id: Uuid, content: Vec<u8>, home: Option<HomeOwner> },
     /// Removes the lock. What is not there is no error.
     Unlock { id: Uuid },
     /// Measures the file system of the homes, and the memory that running sessions use.
@@ -55,6 +58,14 @@ pub enum DiskWork {
         /// By session, its container's id.
         containers: Vec<(Uuid, String)>,
     },
+}
+
+/// Whose a home has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HomeOwner {
+    pub uid: u32,
+    /// The record with that number, where it does not stand on disk yet.
+    pub metadata: Option<Vec<u8>>,
 }
 
 /// Work with Docker or tmux.
@@ -80,7 +91,11 @@ pub enum RuntimeWork {
         image: String,
     },
     /// Detaches every terminal of a session, ours and foreign ones.
-    Detach { id: Uuid },
+    Detach {
+        id: Uuid,
+        /// As whom it runs, as in [`Running::uid`].
+        uid: Option<u32>,
+    },
 }
 
 /// All that a runtime must know to start a session.
@@ -106,6 +121,8 @@ pub struct StartPlan {
     pub memory_reservation: u64,
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
+    /// The user and group number of its processes; those of its driver if it has none of its own.
+    pub uid: Option<u32>,
     /// The first size of its terminal, before anyone attaches.
     pub size: TerminalSize,
 }
@@ -121,6 +138,8 @@ pub struct Running {
     pub image: String,
     /// What it may use at most, as it was started; `None` where the runtime does not enforce.
     pub caps: Option<Caps>,
+    /// The user and group number of its processes, if it has its own.
+    pub uid: Option<u32>,
 }
 
 /// What a piece of work came to.
@@ -131,6 +150,11 @@ pub type Outcome = Result<Done, WorkError>;
 pub enum Done {
     /// There is nothing to tell.
     Done,
+    /// Of [`DiskWork::Create`] and [`DiskWork::Clone`].
+    Made {
+        /// Files and directories that could not be read and are not in the new home.
+        left_out: u64,
+    },
     /// Of [`RuntimeWork::List`]. A session that is not in it does not run.
     Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].

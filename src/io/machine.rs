@@ -15,6 +15,16 @@ pub(crate) fn gid() -> u32 {
     getegid().as_raw()
 }
 
+/// Whether this process may give files to others and reach them afterwards: it has `CAP_CHOWN`,
+/// `CAP_DAC_OVERRIDE` and `CAP_FOWNER` (linux/capability.h).
+pub(crate) fn may_give_files() -> bool {
+    const NEEDED: u64 = 1 | 1 << 1 | 1 << 3;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
+    held.is_some_and(|held| held & NEEDED == NEEDED)
+}
+
 /// Processors that this process may use; at least one.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

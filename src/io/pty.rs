@@ -12,7 +12,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, fstatfs, openat, openat2,
+};
+use rustix::process::geteuid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize,
@@ -97,12 +100,18 @@ const TERMINALS_MAGIC: u64 = 0x1cd1;
 /// A new terminal among those that process `pid` sees in its `/dev/pts`, and the slave's name
 /// there. It echoes nothing. Its end is seen on the master once somebody had the slave open.
 ///
+/// The slave is given to `owner`, or stays this process's user's.
+///
 /// That process need not be trusted, and its number may be another's by now: nothing but a new
 /// terminal is opened, wherever its paths lead.
 ///
 /// # Errors
 /// There is no such process, it is none of ours, or it has no terminals of its own.
-pub(crate) fn open_inside(pid: u32, size: Size) -> io::Result<(Stream, String)> {
+pub(crate) fn open_inside(
+    pid: u32,
+    size: Size,
+    owner: Option<u32>,
+) -> io::Result<(Stream, String)> {
     let path = OFlags::PATH | OFlags::CLOEXEC;
     let root = openat(CWD, format!("/proc/{pid}/root"), path | OFlags::DIRECTORY, Mode::empty())?;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -120,7 +129,20 @@ pub(crate) fn open_inside(pid: u32, size: Size) -> io::Result<(Stream, String)> 
     tcsetattr(&master, OptionalActions::Now, &modes)?;
     let name = ptsname(&master, Vec::new())?;
     let name = name.into_string().map_err(io::Error::other)?;
+    if let Some(owner) = owner {
+        let slave = openat2(&root, name.trim_start_matches('/'), path, Mode::empty(), inside)?;
+        give_slave(&slave, owner)?;
+    }
     Ok((Stream::from_terminal(master), name))
+}
+
+/// Gives a terminal of ours to somebody. It is not opened: its last closing would end the master.
+fn give_slave(slave: &OwnedFd, owner: u32) -> io::Result<()> {
+    let is_ours = fstat(slave)?.st_uid == geteuid().as_raw();
+    if u64::try_from(fstatfs(slave)?.f_type) != Ok(TERMINALS_MAGIC) || !is_ours {
+        return Err(io::Error::other("/dev/pts has other things than our terminal in it"));
+    }
+    Ok(chownat(slave, c"", Some(Uid::from_raw(owner)), None, AtFlags::EMPTY_PATH)?)
 }
 
 fn spawn_on(command: &mut Command, slave: OwnedFd) -> io::Result<Process> {
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_terminal_is_opened_among_those_of_a_process() {
-        let (master, name) = open_inside(std::process::id(), SIZE).unwrap();
+        let (master, name) = open_inside(std::process::id(), SIZE, None).unwrap();
         let mut child = Command::new("sh");
         let script = format!("stty size <{name}; stty -a <{name} | grep -c -- '-icanon'");
         let said = child.args(["-c", &script]).output().unwrap();
@@ -198,7 +220,7 @@ mod tests {
 
     #[test]
     fn no_terminal_is_opened_for_what_is_no_process() {
-        let error = open_inside(u32::MAX, SIZE).unwrap_err();
+        let error = open_inside(u32::MAX, SIZE, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 

@@ -1,8 +1,9 @@
 //! Bounds of what is exchanged with the Docker Engine on its socket.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{RPC_ANSWER_TIMEOUT, SESSION_STOP_GRACE};
+use super::{RPC_ANSWER_TIMEOUT, SESSION_STOP_GRACE, SESSIONS_MAX};
 
 pub(crate) const DOCKER_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A response body that is kept whole: the list of all containers.
@@ -38,6 +39,11 @@ pub(crate) const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// A container's log on disk where the host has no syslog, in MiB, twice.
 pub(crate) const DOCKER_LOG_FILE_MIB: u32 = 10;
 
+/// The user and group numbers of sessions, one each: above those of people, of distributions, of
+/// systemd and of the usual delegated ranges.
+pub(crate) const SESSION_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;
+
+const _: () = assert!(*SESSION_UIDS.end() - *SESSION_UIDS.start() >= 2 * SESSIONS_MAX as u32);
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DOCKER_CALL_TIMEOUT.as_secs());
 const _: () = assert!(DOCKER_CALL_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs());
 const _: () = assert!(

@@ -63,6 +63,7 @@ pub fn config() -> Config {
         agent_id: "abcdefghjkmn".to_owned(),
         version: "1.2.3".to_owned(),
         runtime: RuntimeKind::Docker,
+        has_uids: true,
         image: "convocate:1".to_owned(),
         caps: Caps { memory: GIB, cpus: Cpus::from_millis(1000).unwrap(), pids: 100 },
         memory_reservation: GIB / 2,
@@ -233,13 +234,13 @@ impl Host {
 
     fn disk(&mut self, work: &DiskWork) -> Outcome {
         match work {
-            DiskWork::Create { id, metadata } => {
+            DiskWork::Create { id, metadata, .. } => {
                 assert!(self.homes.insert(*id, metadata.clone()).is_none(), "a home twice");
             }
             DiskWork::Save { id, metadata } => {
                 self.homes.insert(*id, metadata.clone());
             }
-            DiskWork::Clone { source, target, metadata } => {
+            DiskWork::Clone { source, target, metadata, .. } => {
                 assert!(self.homes.contains_key(source), "the source is gone");
                 self.homes.insert(*target, metadata.clone());
             }
@@ -252,7 +253,10 @@ impl Host {
             DiskWork::Erase { id } => {
                 self.remains.remove(id);
             }
-            DiskWork::Lock { id, content } => {
+            DiskWork::Lock { id, content, home } => {
+                if let Some(metadata) = home.as_ref().and_then(|home| home.metadata.clone()) {
+                    self.homes.insert(*id, metadata);
+                }
                 self.locks.insert(*id, content.clone());
             }
             DiskWork::Unlock { id } => {
@@ -280,6 +284,7 @@ impl Host {
                     container: String::new(),
                     image: plan.image.clone(),
                     caps: Some(plan.caps),
+                    uid: plan.uid,
                 };
                 let was = self.running.insert(plan.id, running.clone());
                 assert!(was.is_none(), "started twice");

@@ -10,3 +10,4 @@ mod queue;
 mod random;
 mod refuse;
 mod runtime;
+mod uids;

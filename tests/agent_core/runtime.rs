@@ -193,6 +193,7 @@ fn a_listing_that_is_older_than_an_operation_says_nothing_about_it() {
     assert!(host.answer(kill).is_ok() && host.answer(restart).is_ok());
     host.told();
     let old = Running {
+        uid: None,
         id,
         started_at: host.now.wall,
         container: String::new(),
@@ -210,6 +211,7 @@ fn what_somebody_else_starts_is_seen_and_told() {
     let id = host.create("a");
     host.told();
     let running = Running {
+        uid: None,
         id,
         started_at: later(&host, 1),
         container: String::new(),

@@ -13,3 +13,4 @@ mod life;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminals;
+mod users;

@@ -17,7 +17,7 @@
 //! behind it: [`Attach::detach`] ends exactly that client, and then the stream ends by itself. A
 //! client on a pty ends when the pty is closed.
 
-use super::description::{Host, TMUX_SESSION, container_name};
+use super::description::{TMUX_SESSION, container_name};
 use super::detach::Detach;
 use super::{Procedure, Reply};
 use crate::agent::work::WorkError;
@@ -129,7 +129,7 @@ pub enum TtyLine {
 
 impl Attach {
     /// Prepares a terminal: the first call, whose answer goes to [`Attach::prepared`].
-    pub fn begin(header: &AttachHeader, host: &Host) -> (Attach, DockerRequest) {
+    pub fn begin(header: &AttachHeader, user: &str) -> (Attach, DockerRequest) {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
@@ -140,8 +140,7 @@ impl Attach {
             command.push("-r");
         }
         let env = [format!("TERM={term}")];
-        let user = host.user();
-        let exec = ExecConfig { user: &user, command: &command, env: &env, stdin: true };
+        let exec = ExecConfig { user, command: &command, env: &env, stdin: true };
         let request = call::exec_create(&container_name(id), &exec);
         (Attach::Preparing { id, prepared: size, wanted: size }, request)
     }
@@ -239,11 +238,11 @@ impl Attach {
     /// Ends the client of an attached terminal and no other; then the stream ends, if it is read
     /// on: a client that cannot write cannot leave. `None` while its name is not known: go on
     /// reading, and ask again.
-    pub fn detach(&self, host: &Host) -> Option<(Procedure, DockerRequest)> {
+    pub fn detach(&self, user: &str) -> Option<(Procedure, DockerRequest)> {
         let Attach::Attached { id, tty, .. } = self else {
             return None;
         };
-        let (detach, request) = Detach::one_of(*id, host, tty);
+        let (detach, request) = Detach::one_of(*id, user, tty);
         Some((Procedure::Detach(detach), request))
     }
 
@@ -301,7 +300,9 @@ fn tty_name(line: &[u8]) -> Option<String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::description::tests::{ID, host, id};
+    const USER: &str = "1000:1001";
+
+    use super::super::description::tests::{ID, id};
     use super::super::script::reply;
     use super::*;
 
@@ -314,22 +315,22 @@ mod tests {
     }
 
     fn starting() -> Attach {
-        let (attach, _) = Attach::begin(&header(false), &host());
+        let (attach, _) = Attach::begin(&header(false), USER);
         attach.prepared(reply(201, r#"{"Id":"e0"}"#)).unwrap().0
     }
 
     #[test]
     fn the_command_is_constant_text_and_arguments() {
-        let (_, request) = Attach::begin(&header(false), &host());
+        let (_, request) = Attach::begin(&header(false), USER);
         assert_eq!(request.target, format!("/containers/convocate-session-{ID}/exec"));
         let exec = body(&request);
         let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30", "=claude"]);
         assert_eq!((&exec["Cmd"], &exec["User"]), (&expected, &json!("1000:1001")));
         assert_eq!((&exec["Env"], &exec["Tty"]), (&json!(["TERM=foot"]), &json!(true)));
-        let (_, request) = Attach::begin(&header(true), &host());
+        let (_, request) = Attach::begin(&header(true), USER);
         assert_eq!(body(&request)["Cmd"][7], "-r");
         let (_, request) =
-            Attach::begin(&AttachHeader { term: String::new(), ..header(true) }, &host());
+            Attach::begin(&AttachHeader { term: String::new(), ..header(true) }, USER);
         assert_eq!(body(&request)["Env"], json!(["TERM=xterm-256color"]));
     }
 
@@ -353,7 +354,7 @@ mod tests {
             }
             let Attach::Attached { tty, .. } = &attach else { panic!("{attach:?}") };
             assert_eq!(tty, "/dev/pts/12");
-            let (_, request) = attach.detach(&host()).unwrap();
+            let (_, request) = attach.detach(USER).unwrap();
             assert_eq!(
                 body(&request)["Cmd"],
                 json!(["tmux", "-N", "detach-client", "-t", "/dev/pts/12"])
@@ -369,7 +370,7 @@ mod tests {
             let (mut attach, read) = starting().read(b"/dev/pts/3 lend\r\n").unwrap();
             let TtyLine::WantsPty(17, request) = read else { panic!("{read:?}") };
             assert_eq!(request.target, "/exec/e0/json");
-            assert!(attach.detach(&host()).is_none());
+            assert!(attach.detach(USER).is_none());
             assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
             assert_eq!(attach.wanted(), Some(TerminalSize::clamped(91, 21)));
             let (attach, sent, resize) = attach.use_pty(lent.map(str::to_owned));
@@ -396,10 +397,10 @@ mod tests {
 
     #[test]
     fn the_newest_size_is_told_as_soon_as_there_is_someone_to_tell() {
-        let (mut attach, _) = Attach::begin(&header(false), &host());
+        let (mut attach, _) = Attach::begin(&header(false), USER);
         assert_eq!(attach.resize(TerminalSize::clamped(90, 20)), None);
         let (mut attach, _) = attach.prepared(reply(201, r#"{"Id":"e0"}"#)).unwrap();
-        assert!(attach.detach(&host()).is_none());
+        assert!(attach.detach(USER).is_none());
         assert_eq!(attach.resize(TerminalSize::clamped(91, 21)), None);
         let (mut attach, read) = attach.read(b"/dev/pts/1\r\n").unwrap();
         let TtyLine::Complete(12, Some(resize)) = read else { panic!("{read:?}") };
@@ -410,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_terminal_that_cannot_be_had_says_why() {
-        let (attach, _) = Attach::begin(&header(false), &host());
+        let (attach, _) = Attach::begin(&header(false), USER);
         let refusal = reply(409, r#"{"message":"Container x is not running"}"#);
         let error = attach.prepared(refusal).unwrap_err();
         assert_eq!(error.to_string(), "docker: Container x is not running");

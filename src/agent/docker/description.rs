@@ -24,6 +24,7 @@ const LABEL_IMAGE: &str = "convocate.image";
 const LABEL_MEMORY: &str = "convocate.memory";
 const LABEL_CPUS: &str = "convocate.cpu-millis";
 const LABEL_PIDS: &str = "convocate.pids";
+const LABEL_UID: &str = "convocate.uid";
 
 pub(crate) const TMUX_SESSION: &str = "claude";
 /// A session's home, inside.
@@ -33,7 +34,7 @@ const HOME: &str = "/home/claude";
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     pub paths: Paths,
-    /// The owner of the homes.
+    /// Whom sessions run as that have no user of their own: this process's user.
     pub uid: u32,
     pub gid: u32,
     /// Those of [`read_only_binds`] whose source is there.
@@ -61,8 +62,13 @@ pub struct Bind {
 impl Host {
     /// User `claude` of a container, as numbers: its entrypoint gives the name its numbers, and a
     /// process may be asked for before that.
-    pub(crate) fn user(&self) -> String {
-        format!("{}:{}", self.uid, self.gid)
+    pub(crate) fn user(&self, uid: Option<u32>) -> String {
+        let (uid, gid) = self.ids(uid);
+        format!("{uid}:{gid}")
+    }
+
+    fn ids(&self, uid: Option<u32>) -> (u32, u32) {
+        uid.map_or((self.uid, self.gid), |uid| (uid, uid))
     }
 }
 
@@ -100,9 +106,10 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
 }
 
 fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
+    let (uid, gid) = host.ids(plan.uid);
     let mut variables = vec![
-        format!("CLAUDE_UID={}", host.uid),
-        format!("CLAUDE_GID={}", host.gid),
+        format!("CLAUDE_UID={uid}"),
+        format!("CLAUDE_GID={gid}"),
         format!("CONVOCATE_SESSION={}", plan.id),
         format!("CONVOCATE_COLS={}", plan.size.cols()),
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
@@ -112,13 +119,15 @@ fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
 }
 
 fn labels(plan: &StartPlan) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (LABEL_SESSION, plan.id.to_string()),
         (LABEL_IMAGE, plan.image.clone()),
         (LABEL_MEMORY, plan.caps.memory.to_string()),
         (LABEL_CPUS, plan.caps.cpus.as_millis().to_string()),
         (LABEL_PIDS, plan.caps.pids.to_string()),
-    ])
+    ]);
+    labels.extend(plan.uid.map(|uid| (LABEL_UID, uid.to_string())));
+    labels
 }
 
 fn host_config(plan: &StartPlan, host: &Host) -> Value {
@@ -222,6 +231,7 @@ pub(crate) fn running(
         container: container.to_owned(),
         image: labels.get(LABEL_IMAGE).cloned().unwrap_or_default(),
         caps: caps(labels),
+        uid: labels.get(LABEL_UID).and_then(|uid| uid.parse().ok()),
     })
 }
 
@@ -266,6 +276,7 @@ pub mod tests {
             cpu_quota: Cpus::from_millis(1500),
             memory_reservation: 1 << 29,
             image: "convocate:1.2.3".to_owned(),
+            uid: Some(2_000_007),
             size: TerminalSize::clamped(120, 40),
         }
     }
@@ -280,6 +291,13 @@ pub mod tests {
         assert_eq!(description["Cmd"], json!(["echo 'a b'; exit 3"]));
         assert_eq!(description["Hostname"], "convocate-01234567");
         assert_eq!(description["ExposedPorts"], json!({"53/udp": {}}));
+        let environment = description["Env"].as_array().unwrap();
+        for (name, earlier) in [("CLAUDE_UID=", "1000"), ("CLAUDE_GID=", "1001")] {
+            assert!(environment.contains(&json!(format!("{name}2000007"))), "{environment:?}");
+            let shared = container(&StartPlan { uid: None, ..plan() }, &host());
+            let environment = shared["Env"].as_array().unwrap();
+            assert!(environment.contains(&json!(format!("{name}{earlier}"))), "{environment:?}");
+        }
         let config = &description["HostConfig"];
         let loopback = json!([{"HostIp": "127.0.0.1", "HostPort": "53"}]);
         assert_eq!(config["PortBindings"], json!({ "53/udp": loopback }));
@@ -369,6 +387,7 @@ pub mod tests {
         let table = label_table(description["Labels"].as_object().unwrap());
         let found = running("c0", &table, Wall::new(5, 0)).unwrap();
         assert_eq!(found.caps, Some(plan().caps));
+        assert_eq!(found.uid, Some(2_000_007));
         assert_eq!((found.id, found.image.as_str()), (id(), "convocate:1.2.3"));
         for (name, bad) in [(LABEL_MEMORY, "1"), (LABEL_CPUS, "0"), (LABEL_PIDS, "x")] {
             let mut broken = table.clone();

@@ -3,7 +3,7 @@
 //! Closing the stream of a terminal does not end the tmux client behind it; only tmux does. So this
 //! runs `tmux detach-client` in the container and reads how it ended.
 
-use super::description::{Host, TMUX_SESSION, container_name};
+use super::description::{TMUX_SESSION, container_name};
 use super::{Reply, Step};
 use crate::agent::work::{Done, WorkError};
 use crate::base::uuid::Uuid;
@@ -23,19 +23,19 @@ pub enum Detach {
 
 impl Detach {
     /// Detaches every terminal of a session.
-    pub(crate) fn all_of(id: Uuid, host: &Host) -> (Detach, DockerRequest) {
-        Detach::begin(id, host, ["-s", &format!("={TMUX_SESSION}")])
+    pub(crate) fn all_of(id: Uuid, user: &str) -> (Detach, DockerRequest) {
+        Detach::begin(id, user, ["-s", &format!("={TMUX_SESSION}")])
     }
 
     /// Detaches the terminal on one tty, as it is called inside the container.
-    pub(crate) fn one_of(id: Uuid, host: &Host, tty: &str) -> (Detach, DockerRequest) {
-        Detach::begin(id, host, ["-t", tty])
+    pub(crate) fn one_of(id: Uuid, user: &str, tty: &str) -> (Detach, DockerRequest) {
+        Detach::begin(id, user, ["-t", tty])
     }
 
-    fn begin(id: Uuid, host: &Host, target: [&str; 2]) -> (Detach, DockerRequest) {
+    fn begin(id: Uuid, user: &str, target: [&str; 2]) -> (Detach, DockerRequest) {
         let [flag, value] = target;
         let exec = ExecConfig {
-            user: &host.user(),
+            user,
             command: &["tmux", "-N", "detach-client", flag, value],
             env: &[],
             stdin: false,
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn begin() -> (Procedure, DockerRequest) {
-        Procedure::begin(RuntimeWork::Detach { id: id() }, &host())
+        Procedure::begin(RuntimeWork::Detach { id: id(), uid: None }, &host())
     }
 
     fn exec(code: &str) -> Reply {

@@ -72,7 +72,9 @@ impl Procedure {
             RuntimeWork::EraseAsRoot { id, image } => {
                 wrap(EraseAsRoot::begin(id, image, host), Procedure::EraseAsRoot)
             }
-            RuntimeWork::Detach { id } => wrap(Detach::all_of(id, host), Procedure::Detach),
+            RuntimeWork::Detach { id, uid } => {
+                wrap(Detach::all_of(id, &host.user(uid)), Procedure::Detach)
+            }
         }
     }
 

@@ -39,6 +39,7 @@ pub struct Plan {
     id: Uuid,
     image: String,
     caps: Caps,
+    uid: Option<u32>,
     create: DockerRequest,
     /// It has lost its control groups once.
     is_second: bool,
@@ -48,8 +49,8 @@ impl Start {
     pub(crate) fn begin(plan: &StartPlan, host: &Host) -> (Start, DockerRequest) {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
-        let (image, caps) = (plan.image.clone(), plan.caps);
-        let plan = Plan { id: plan.id, image, caps, create, is_second: false };
+        let (image, caps, uid) = (plan.image.clone(), plan.caps, plan.uid);
+        let plan = Plan { id: plan.id, image, caps, uid, create, is_second: false };
         (Start::Creating(plan), request)
     }
 
@@ -144,7 +145,8 @@ fn looked(plan: Plan, detail: &ContainerInspect) -> Step<Start> {
         Some(started_at) => {
             let (image, caps) = (plan.image, Some(plan.caps));
             let container = detail.id.clone();
-            let running = Running { id: plan.id, started_at, container, image, caps };
+            let (id, uid) = (plan.id, plan.uid);
+            let running = Running { id, started_at, container, image, caps, uid };
             Step::Done(Ok(Done::Started(running)))
         }
         None => Step::failed(DockerError::Unexpected(format!("started at {:?}", state.started_at))),

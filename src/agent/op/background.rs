@@ -20,7 +20,7 @@ pub(super) fn begin(session: &Session) -> Flow {
     if session.run_state == RunState::Stopped {
         return Flow::Done(NOTHING);
     }
-    let work = Work::Runtime(RuntimeWork::Detach { id: session.id });
+    let work = Work::Runtime(RuntimeWork::Detach { id: session.id, uid: session.uid() });
     Flow::Run(Stage::Background(Background::Detaching), work)
 }
 

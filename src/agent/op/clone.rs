@@ -27,9 +27,11 @@ pub(in crate::agent) fn begin(
     clone: CloneSession,
 ) -> Result<(Uuid, Flow), String> {
     let (source, target) = (clone.source_id, Uuid::random(&mut state.rng));
-    let session = state.session_mut(source).ok_or_else(|| not_found(source))?;
+    let session = state.session(source).ok_or_else(|| not_found(source))?;
     // What admits a restart admits a copy: the metadata is good and nothing is half done.
     gate(session, &SessionOp::Restart)?;
+    let from = session.record()?.clone();
+    let owner = state.reserve_uid(target).inspect_err(|_| state.reservations.release(target))?;
     let record = Record {
         uuid: target,
         name: clone.name,
@@ -40,10 +42,14 @@ pub(in crate::agent) fn begin(
         docker: false,
         publish: Publish::Default,
         ended: None,
-        ..session.record()?.clone()
+        uid: owner,
+        ..from
     };
-    session.copies += 1;
-    let work = Work::Disk(DiskWork::Clone { source, target, metadata: record.to_bytes() });
+    if let Some(session) = state.session_mut(source) {
+        session.copies += 1;
+    }
+    let metadata = record.to_bytes();
+    let work = Work::Disk(DiskWork::Clone { source, target, metadata, owner });
     Ok((target, Flow::Run(Stage::Clone(Clone { source, record: Box::new(record) }), work)))
 }
 

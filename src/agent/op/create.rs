@@ -1,9 +1,11 @@
 //! Create: a home from the skeleton. Nothing runs yet.
 
-use super::{Flow, Stage, session_answer};
+use serde_json::json;
+
+use super::{Flow, Stage};
 use crate::agent::record::Record;
 use crate::agent::state::AgentState;
-use crate::agent::work::{DiskWork, Outcome, Work};
+use crate::agent::work::{DiskWork, Done, Outcome, Work};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call;
@@ -33,6 +35,7 @@ pub(in crate::agent) fn begin(
         .reservations
         .reserve(id, create.port, create.protocol, &create.dns_name)
         .map_err(|error| state.reservation_refusal(&error))?;
+    let owner = state.reserve_uid(id).inspect_err(|_| state.reservations.release(id))?;
     let record = Record {
         uuid: id,
         name: create.name,
@@ -49,9 +52,10 @@ pub(in crate::agent) fn begin(
         egress: create.egress.unwrap_or_default(),
         publish: create.publish.unwrap_or_default(),
         ended: None,
+        uid: owner,
         unknown: serde_json::Map::new(),
     };
-    let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes() });
+    let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes(), owner });
     Ok((id, Flow::Run(Stage::Create(Create(Box::new(record))), work)))
 }
 
@@ -65,12 +69,21 @@ impl Create {
 /// A new home is there, or it is not and its reservations are given back.
 pub(super) fn arrive(state: &mut AgentState, now: Now, record: Record, outcome: Outcome) -> Flow {
     let id = record.uuid;
-    if let Err(error) = outcome {
-        state.reservations.release(id);
-        return Flow::Done(Err(error.to_string()));
-    }
+    let left_out = match outcome {
+        Ok(Done::Made { left_out }) => left_out,
+        Ok(_) => 0,
+        Err(error) => {
+            state.reservations.release(id);
+            return Flow::Done(Err(error.to_string()));
+        }
+    };
     state.add(record);
-    let data = state.wire_value(id, None);
-    state.emit(now, EventType::Created, id, data);
-    Flow::Done(session_answer(state, id))
+    let mut data = state.wire_value(id, None);
+    if left_out > 0 {
+        let text = format!("session {id}: {left_out} unreadable files were not copied to its home");
+        state.actions.warn(text);
+        data["left_out"] = json!(left_out);
+    }
+    state.emit(now, EventType::Created, id, data.clone());
+    Flow::Done(Ok(data))
 }

@@ -118,7 +118,7 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp
         SessionOp::Save => save::begin(session),
         SessionOp::Sweep => Flow::Run(
             Stage::Background(background::Background::Sweeping),
-            Work::Runtime(RuntimeWork::Detach { id }),
+            Work::Runtime(RuntimeWork::Detach { id, uid: session.uid() }),
         ),
     }
 }
@@ -190,7 +190,7 @@ impl Stage {
 /// The lock of operation `op` on a session.
 fn lock_work(now: Now, id: Uuid, op: &str) -> Work {
     let content = LockFile::new(op, now.wall).to_bytes();
-    Work::Disk(DiskWork::Lock { id, content })
+    Work::Disk(DiskWork::Lock { id, content, home: None })
 }
 
 fn unlock_work(id: Uuid) -> Work {

@@ -4,11 +4,15 @@
 //! right; then disk and memory are measured, the session is counted in, the lock written, the
 //! session started, the lock removed.
 
-use super::{Flow, NOTHING, START, Stage, lock_work, unlock_work, unlocked};
+use super::{Flow, NOTHING, START, Stage, unlock_work, unlocked};
 use crate::agent::capacity::{self, Disk};
-use crate::agent::session::{RunState, Session, Transition};
+use crate::agent::lock::LockFile;
+use crate::agent::record::Record;
+use crate::agent::session::{Body, RunState, Session, Transition};
 use crate::agent::state::AgentState;
-use crate::agent::work::{DiskWork, Done, Outcome, RuntimeWork, StartPlan, Work, WorkError};
+use crate::agent::work::{
+    DiskWork, Done, HomeOwner, Outcome, RuntimeWork, StartPlan, Work, WorkError,
+};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
@@ -107,7 +111,7 @@ fn listed(
         Purpose::Restart => Err(format!("{} is already running", session.label())),
     };
     if is_first {
-        let work = Work::Runtime(RuntimeWork::Detach { id });
+        let work = Work::Runtime(RuntimeWork::Detach { id, uid: session.uid() });
         return Flow::Run(Stage::Start(Start::Sweeping(answer)), work);
     }
     leave(session, answer)
@@ -120,15 +124,26 @@ fn measured(
     purpose: Purpose,
     outcome: Outcome,
 ) -> Flow {
-    let plan = admitted(state, id, purpose, outcome);
+    let plan = admitted(state, id, purpose, outcome)
+        .and_then(|plan| Ok(StartPlan { uid: state.reserve_uid(id)?, ..plan }));
     match plan {
         Ok(plan) => {
             set_transition(state, id, Transition::Starting(plan.caps));
+            let content = LockFile::new(START, now.wall).to_bytes();
+            let home = plan.uid.map(|uid| home_of(state, id, uid));
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
-            Flow::Run(stage, lock_work(now, id, START))
+            Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, home }))
         }
         Err(text) => Flow::Done(Err(text)),
     }
+}
+
+/// What the home of a session that starts has to be, and its record if that does not say so yet.
+fn home_of(state: &AgentState, id: Uuid, uid: u32) -> HomeOwner {
+    let record = state.session(id).and_then(|session| session.record().ok());
+    let unsaved = record.filter(|record| record.uid != Some(uid));
+    let metadata = unsaved.map(|record| Record { uid: Some(uid), ..record.clone() }.to_bytes());
+    HomeOwner { uid, metadata }
 }
 
 /// The plan of a start for which the host has room.
@@ -168,6 +183,7 @@ fn admitted(
         cpu_quota: has_quota.then_some(caps.cpus),
         memory_reservation,
         image: config.image.clone(),
+        uid: None,
         size: match purpose {
             Purpose::Attach(size) => size,
             Purpose::Restart => TerminalSize::clamped(0, 0),
@@ -182,6 +198,10 @@ fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outco
     }
     if let Some(session) = state.session_mut(id) {
         session.unconfirmed_exit = None;
+        if let Body::Good(record) = &mut session.body {
+            // It stands on disk by now.
+            record.uid = plan.uid.or(record.uid);
+        }
     }
     Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
 }

@@ -8,10 +8,10 @@ use std::io;
 use std::path::Path;
 
 use crate::agent::action::WorkId;
-use crate::agent::work::{DiskWork, Done, Outcome, WorkError};
+use crate::agent::work::{DiskWork, Done, HomeOwner, Outcome, WorkError};
 use crate::base::uuid::Uuid;
 use crate::io::cgroup::Cgroups;
-use crate::io::disk::{self, CopyOptions, DiskError};
+use crate::io::disk::{self, CopyOptions, DiskError, Ids};
 use crate::io::reactor::Waker;
 use crate::io::worker::{Crew, Worker};
 use crate::limits::{DISK_JOBS_MAX, DISK_LONG_THREADS};
@@ -55,6 +55,8 @@ impl Disk {
 fn is_long(work: &DiskWork) -> bool {
     match work {
         DiskWork::Create { .. } | DiskWork::Clone { .. } | DiskWork::Erase { .. } => true,
+        // The whole home changes hands.
+        DiskWork::Lock { home: Some(HomeOwner { metadata: Some(_), .. }), .. } => true,
         DiskWork::Save { .. }
         | DiskWork::SetAside { .. }
         | DiskWork::Lock { .. }
@@ -66,9 +68,11 @@ fn is_long(work: &DiskWork) -> bool {
 fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
     let (_, mode) = SESSION_FILE;
     let done = match work {
-        DiskWork::Create { id, metadata } => make_home(paths, &paths.skeleton(), id, &metadata),
-        DiskWork::Clone { source, target, metadata } => {
-            clone_home(paths, source, target, &metadata)
+        DiskWork::Create { id, metadata, owner } => {
+            return made(make_home(paths, &paths.skeleton(), id, &metadata, owner));
+        }
+        DiskWork::Clone { source, target, metadata, owner } => {
+            return made(clone_home(paths, source, target, &metadata, owner));
         }
         DiskWork::Save { id, metadata } => {
             disk::write_atomic(&paths.session_record(id), &metadata, mode)
@@ -80,13 +84,26 @@ fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
                 .and_then(|()| disk::remove_tree(&paths.session_lock(id)))
         }
         DiskWork::Erase { id } => disk::remove_tree(&paths.session_remains(id)),
-        DiskWork::Lock { id, content } => {
-            disk::write_atomic(&paths.session_lock(id), &content, mode)
-        }
+        // In this order: of a record and a home that do not go together, the next start is told by
+        // the home.
+        DiskWork::Lock { id, content, home } => home
+            .map_or(Ok(()), |home| give_home(paths, id, &home))
+            .and_then(|()| disk::write_atomic(&paths.session_lock(id), &content, mode)),
         DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
         DiskWork::Measure { containers } => return measure(paths, cgroups, &containers),
     };
     done.map(|()| Done::Done).map_err(failed)
+}
+
+fn give_home(paths: &Paths, id: Uuid, home: &HomeOwner) -> Result<(), DiskError> {
+    if let Some(metadata) = &home.metadata {
+        disk::write_atomic(&paths.session_record(id), metadata, SESSION_FILE.1)?;
+    }
+    disk::give_tree(&paths.session(id), home.uid)
+}
+
+fn made(copied: Result<u64, DiskError>) -> Outcome {
+    copied.map(|left_out| Done::Made { left_out }).map_err(failed)
 }
 
 fn set_aside(paths: &Paths, id: Uuid) -> Result<(), DiskError> {
@@ -97,20 +114,35 @@ fn set_aside(paths: &Paths, id: Uuid) -> Result<(), DiskError> {
 }
 
 /// A clone of what is not there is an error, unlike a home from no skeleton.
-fn clone_home(paths: &Paths, source: Uuid, target: Uuid, metadata: &[u8]) -> Result<(), DiskError> {
+fn clone_home(
+    paths: &Paths,
+    source: Uuid,
+    target: Uuid,
+    metadata: &[u8],
+    owner: Option<u32>,
+) -> Result<u64, DiskError> {
     let source = paths.session(source);
     disk::measure(&source)?;
-    make_home(paths, &source, target, metadata)
+    make_home(paths, &source, target, metadata, owner)
 }
 
 /// Makes a home under a name that is not listed, and moves it to its own when it is whole and has a
 /// record: a crash leaves nothing, a session, or the record of one, which lists and can be deleted.
-fn make_home(paths: &Paths, source: &Path, target: Uuid, metadata: &[u8]) -> Result<(), DiskError> {
+/// Gives the number of files and directories that could not be read.
+fn make_home(
+    paths: &Paths,
+    source: &Path,
+    target: Uuid,
+    metadata: &[u8],
+    owner: Option<u32>,
+) -> Result<u64, DiskError> {
     let (draft, record) = (paths.session_draft(target), paths.session_record(target));
     disk::remove_tree(&draft)?;
-    let made = fill_draft(&draft, source)
-        .and_then(|()| disk::write_atomic(&record, metadata, SESSION_FILE.1))
-        .and_then(|()| disk::rename_new(&draft, &paths.session(target)));
+    let made = fill_draft(&draft, source, owner).and_then(|left_out| {
+        disk::write_atomic(&record, metadata, SESSION_FILE.1)?;
+        disk::rename_new(&draft, &paths.session(target))?;
+        Ok(left_out)
+    });
     if made.is_err() {
         // The first error is the one to tell; the next start removes what is left.
         let _ = disk::remove_tree(&record).and_then(|()| disk::remove_tree(&draft));
@@ -118,13 +150,22 @@ fn make_home(paths: &Paths, source: &Path, target: Uuid, metadata: &[u8]) -> Res
     made
 }
 
-fn fill_draft(draft: &Path, source: &Path) -> Result<(), DiskError> {
+fn fill_draft(draft: &Path, source: &Path, owner: Option<u32>) -> Result<u64, DiskError> {
     // Where an earlier version kept its record.
-    match disk::copy_tree(source, draft, CopyOptions { without: &["session.json"] }) {
+    let options = CopyOptions { without: &["session.json"], owner };
+    let left_out = match disk::copy_tree(source, draft, options) {
         // A host without a skeleton gives empty homes.
-        Err(error) if error.is_missing() => disk::make_directory(draft, SESSION_DIR.1),
-        copied => copied.map(drop),
+        Err(error) if error.is_missing() => {
+            disk::make_directory(draft, SESSION_DIR.1)?;
+            0
+        }
+        copied => copied?.unreadable,
+    };
+    if let Some(id) = owner {
+        // Whatever its session made of the source.
+        disk::set_access(draft, Some(Ids { user: id, group: id }), SESSION_DIR.1)?;
     }
+    Ok(left_out)
 }
 
 fn measure(paths: &Paths, cgroups: &Cgroups, containers: &[(Uuid, String)]) -> Outcome {

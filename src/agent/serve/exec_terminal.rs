@@ -34,6 +34,8 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 #[derive(Debug)]
 pub(super) struct ExecTerminal {
     stream: Link<DockerConn>,
+    /// As whom the session runs, if not as we do.
+    uid: Option<u32>,
     /// `None` only while a step is made.
     attach: Option<Attach>,
     stage: Stage,
@@ -78,13 +80,14 @@ impl ExecTerminal {
             term: plan.term.clone(),
             read_only: plan.read_only,
         };
-        let (attach, request) = Attach::begin(&header, docker.host());
+        let (attach, request) = Attach::begin(&header, &docker.host().user(plan.uid));
         let mut stream = docker.dial().map_err(|error| error.to_string())?;
         let watched = registry.reactor.watch(stream.stream(), key, Interests::Both);
         let _ = watched.map_err(|error| format!("docker: {error}"))?;
         call(&mut stream, &request, ResponseMode::Whole, now)?;
         Ok(ExecTerminal {
             stream,
+            uid: plan.uid,
             attach: Some(attach),
             stage: Stage::Opening,
             container_pty: None,
@@ -202,7 +205,8 @@ impl ExecTerminal {
         }
         let Some(docker) = context.docker.as_deref_mut() else { return true };
         let named = self.attach.as_ref().filter(|_| self.stage != Stage::Detaching);
-        let detach = named.and_then(|attach| attach.detach(docker.host()));
+        let user = docker.host().user(self.uid);
+        let detach = named.and_then(|attach| attach.detach(&user));
         if let Some((procedure, request)) = detach {
             docker.call_aside(context.registry, now, request, Some(procedure));
             self.stage = Stage::Detaching;
@@ -327,7 +331,7 @@ impl ExecTerminal {
     ) {
         let state = self.attach.take().expect("a step leaves a state behind");
         let opened = pid.zip(state.wanted()).and_then(|(pid, size)| {
-            let (master, name) = pty::open_inside(pid, cells(size)).ok()?;
+            let (master, name) = pty::open_inside(pid, cells(size), self.uid).ok()?;
             let watched = context.registry.reactor.watch(&master, context.key, Interests::Both);
             watched.is_ok().then_some((master, name))
         });

@@ -165,6 +165,12 @@ impl<W: io::Write> Server<W> {
         let config = setup::config(options)?;
         let found = scan::scan(paths).map_err(ServeError::system("sessions"))?;
         found.notes.iter().for_each(|note| log.warning(note));
+        if options.runtime == RuntimeKind::Docker && !config.has_uids {
+            log.warning(
+                "sessions have no users of their own and share this one: that needs CAP_CHOWN, \
+                 CAP_DAC_OVERRIDE and CAP_FOWNER",
+            );
+        }
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
         let host = setup::docker_host(paths);
         let cgroups = setup::cgroups(&host);

@@ -54,6 +54,7 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
         agent_id: agent_id(paths)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime: options.runtime,
+        has_uids: options.runtime == RuntimeKind::Docker && machine::may_give_files(),
         image: image(options)?,
         caps,
         memory_reservation: reservation,

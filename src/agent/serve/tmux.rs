@@ -109,7 +109,7 @@ impl TmuxRuntime {
                 let outcome = Err(WorkError::Tmux("cannot remove files as root".to_owned()));
                 self.reports.push_back(RuntimeReport::Outcome(id, outcome));
             }
-            RuntimeWork::Detach { id: session } => {
+            RuntimeWork::Detach { id: session, .. } => {
                 let line = self.tmux(session).detach();
                 self.begin(registry, &line, id, Task::Detach(id, session));
             }

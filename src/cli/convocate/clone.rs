@@ -10,12 +10,17 @@ use crate::fleet::select::{Care, Selected};
 use crate::rpc::call::{Call, CloneSession};
 use crate::rpc::values;
 
+use serde_json::Value;
+
 pub(crate) const CLONE: Command = Command {
     name: "clone",
     summary: "copy a session's home under a new id and name, on the same agent",
     operands: &[SESSION, NEW_NAME],
     flags: &[AGENT, JSON, ROOT],
-    help: "The copy is stopped and has no port and no DNS name.\n",
+    help: "\
+The copy is stopped and has no port and no DNS name. Its files belong to a user of its
+own. What cannot be read is left out, and its number is said.
+",
     run: clone,
 };
 
@@ -24,6 +29,11 @@ fn clone(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (source, result) = call_on_session(parsed, out, Care::Usual, |source_id| {
         Call::Clone(CloneSession { source_id, name })
     })?;
+    if let Some(count) = result.get("left_out").and_then(Value::as_u64) {
+        out.note(&format!(
+            "files and directories that could not be read, and are left out: {count}"
+        ));
+    }
     let copy = Selected { session: parse_session(result)?, ..source };
     print_session(&copy, parsed.has(&JSON), "created", out)?;
     Ok(Exit::Done)

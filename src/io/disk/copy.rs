@@ -2,7 +2,7 @@
 //!
 //! Regular files are cloned where the file system can, copied by the kernel else, and keep their
 //! holes and hard links. Links stay links. FIFOs are made anew and never opened. Sockets, devices
-//! and mounted places are skipped with a note. Modes, times and `user.` attributes are kept, owners
+//! and mounted places are skipped with a note, and so is what we may not read. Modes, times and `user.` attributes are kept, owners
 //! where we may set them. Memory and open files are bounded, whatever the tree is.
 
 use std::collections::HashMap;
@@ -26,11 +26,14 @@ mod data;
 
 pub(super) use data::next_data;
 
-/// What to leave out.
+/// What to leave out, and whose the copy is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CopyOptions<'a> {
     /// Names directly below the source that are not copied.
     pub(crate) without: &'a [&'a str],
+    /// The user and group that all of the copy belongs to; where none is given, everything keeps
+    /// its owner if we may set it.
+    pub(crate) owner: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +42,10 @@ pub(crate) struct Copied {
     pub(crate) files: u64,
     /// Their bytes, holes included.
     pub(crate) bytes: u64,
-    /// What was left out: sockets, devices, mounted places.
+    /// What was left out: sockets, devices, mounted places, what cannot be read.
     pub(crate) skipped: u64,
+    /// Of these, files and directories that cannot be read.
+    pub(crate) unreadable: u64,
     /// The first of those, each `<path> is <what>`.
     pub(crate) notes: Vec<String>,
 }
@@ -82,6 +87,7 @@ fn copy_into(
         source: source.to_owned(),
         top: entry,
         own: identity(&own),
+        owner: options.owner,
         levels: vec![level],
         links: HashMap::new(),
         data: data::Mover::new(),
@@ -99,6 +105,7 @@ struct Copier {
     top: OwnedFd,
     /// The target, should it stand inside of the source.
     own: Identity,
+    owner: Option<u32>,
     levels: Vec<Level>,
     links: HashMap<Identity, PathBuf>,
     data: data::Mover,
@@ -149,6 +156,10 @@ impl Copier {
             Ok(()) => Ok(()),
             // It went while we were looking: the session is alive.
             Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ACCESS) => {
+                self.copied.unreadable += 1;
+                self.skip(name, "not readable").map_err(failed("copy", &self.at(name)))
+            }
             Err(Errno::LOOP) => {
                 let why = "is inside of too many directories to be copied";
                 Err(DiskError::Unfit { path: self.at(name), why })
@@ -169,8 +180,8 @@ impl Copier {
         match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => self.copy_file(&entry, &found, name),
             FileType::Directory => self.enter(&entry, &found, name),
-            FileType::Symlink => copy_link(&entry, &found, &level.to, name),
-            FileType::Fifo => copy_fifo(&found, &level.to, name),
+            FileType::Symlink => copy_link(&entry, &found, &level.to, name, self.owner),
+            FileType::Fifo => copy_fifo(&found, &level.to, name, self.owner),
             FileType::Socket => self.skip(name, "a socket"),
             _ => self.skip(name, "a device"),
         }
@@ -198,7 +209,8 @@ impl Copier {
         let path = self.at(c"");
         if let Some(done) = self.levels.pop() {
             let from = done.from.fd().map_err(failed("copy", &path))?;
-            attributes::copy(&from, &done.found, &done.to).map_err(failed("copy", &path))?;
+            attributes::copy(&from, &done.found, &done.to, self.owner)
+                .map_err(failed("copy", &path))?;
         }
         Ok(())
     }
@@ -217,7 +229,7 @@ impl Copier {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let to = openat(&level.to, name, flags, Mode::RUSR | Mode::WUSR)?;
         self.data.copy(&from, &to, found)?;
-        attributes::copy(&from, found, &to)
+        attributes::copy(&from, found, &to, self.owner)
     }
 
     /// Gives a file that was copied another name. If that cannot be, the name gets its own copy.
@@ -252,17 +264,23 @@ impl Copier {
     }
 }
 
-fn copy_link(entry: &OwnedFd, found: &Stat, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+fn copy_link(
+    entry: &OwnedFd,
+    found: &Stat,
+    to: &OwnedFd,
+    name: &CStr,
+    owner: Option<u32>,
+) -> Result<(), Errno> {
     let points_to = readlinkat(entry, c"", Vec::new())?;
     symlinkat(points_to.as_c_str(), to, name)?;
-    attributes::copy_by_name(found, to, name)
+    attributes::copy_by_name(found, to, name, owner)
 }
 
-fn copy_fifo(found: &Stat, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+fn copy_fifo(found: &Stat, to: &OwnedFd, name: &CStr, owner: Option<u32>) -> Result<(), Errno> {
     mkfifoat(to, name, Mode::RUSR | Mode::WUSR)?;
     // Nobody but us can reach into the copy yet, so the name is still the FIFO.
     chmodat(to, name, Mode::from_raw_mode(found.st_mode & 0o777), AtFlags::empty())?;
-    attributes::copy_by_name(found, to, name)
+    attributes::copy_by_name(found, to, name, owner)
 }
 
 fn identity(found: &Stat) -> Identity {

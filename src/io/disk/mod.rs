@@ -12,6 +12,7 @@
 //! | `secret` | private keys: refused when others could read them |
 //! | `walk` | steps in a tree, shared by copy and remove |
 //! | `copy`, `remove` | whole trees |
+//! | `give` | a whole tree, to another user |
 //! | `tree` | a tree as records, on its way to another host |
 //! | `log` | files that are appended to, durably and off the loop |
 //! | `watched` | a file that is read again when it has changed |
@@ -19,6 +20,7 @@
 mod access;
 mod copy;
 mod file;
+mod give;
 mod lock;
 mod log;
 mod remove;
@@ -37,6 +39,7 @@ pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,
     write_atomic_as,
 };
+pub(crate) use give::give_tree;
 pub(crate) use lock::LockFile;
 pub use log::{LogDirectory, LogWorker};
 pub(crate) use remove::remove_tree;

@@ -13,18 +13,37 @@ use rustix::io::Errno;
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
 /// Gives `to`, which we made, what `from` has: attributes, owner, mode, times, in this order,
-/// because each could undo the one after it.
-pub(super) fn copy(from: &impl AsFd, found: &Stat, to: &impl AsFd) -> Result<(), Errno> {
+/// because each could undo the one after it. The owner is a new one if that is given.
+pub(super) fn copy(
+    from: &impl AsFd,
+    found: &Stat,
+    to: &impl AsFd,
+    new_owner: Option<u32>,
+) -> Result<(), Errno> {
     copy_extended(from, to);
-    let owned = fchown(to, Some(owner(found)), Some(group(found)));
-    fchmod(to, mode(found, owned.is_ok()))?;
+    let (user, group) = owner(found, new_owner);
+    let owned = fchown(to, user, group);
+    let kept_owner = match new_owner {
+        Some(_) => owned.map(|()| false)?,
+        None => owned.is_ok(),
+    };
+    fchmod(to, mode(found, kept_owner))?;
     futimens(to, &times(found))
 }
 
 /// As [`copy`], for what cannot be opened.
-pub(super) fn copy_by_name(found: &Stat, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+pub(super) fn copy_by_name(
+    found: &Stat,
+    to: &OwnedFd,
+    name: &CStr,
+    new_owner: Option<u32>,
+) -> Result<(), Errno> {
+    let (user, group) = owner(found, new_owner);
     // Only root can keep the owner; for others it is theirs from now on.
-    let _ = chownat(to, name, Some(owner(found)), Some(group(found)), AtFlags::SYMLINK_NOFOLLOW);
+    match chownat(to, name, user, group, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(error) if new_owner.is_some() => return Err(error),
+        _ => {}
+    }
     utimensat(to, name, &times(found), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -57,12 +76,9 @@ fn copy_extended(from: &impl AsFd, to: &impl AsFd) {
     }
 }
 
-fn owner(found: &Stat) -> Uid {
-    Uid::from_raw(found.st_uid)
-}
-
-fn group(found: &Stat) -> Gid {
-    Gid::from_raw(found.st_gid)
+fn owner(found: &Stat, new: Option<u32>) -> (Option<Uid>, Option<Gid>) {
+    let (user, group) = new.map_or((found.st_uid, found.st_gid), |new| (new, new));
+    (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
 }
 
 fn times(found: &Stat) -> Timestamps {

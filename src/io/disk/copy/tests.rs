@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::io::scratch::{Scratch, skip};
 
-const ALL: CopyOptions<'_> = CopyOptions { without: &[] };
+const ALL: CopyOptions<'_> = CopyOptions { without: &[], owner: None };
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -52,7 +52,9 @@ fn a_home_is_copied_as_it_is() {
     let old = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
     File::open(source.join("a")).unwrap().set_modified(old).unwrap();
     set_mode(&source.join("a/b"), 0o555);
-    let copied = copy_tree(&source, &target, CopyOptions { without: &["session.json"] }).unwrap();
+    let copied =
+        copy_tree(&source, &target, CopyOptions { without: &["session.json"], owner: None })
+            .unwrap();
     assert_eq!((copied.files, copied.bytes, copied.skipped), (2, 11, 0));
     assert_eq!(fs::read(target.join("a/b/file")).unwrap(), b"content");
     assert_eq!(mode(&target.join("a/b/file")), 0o4751);
@@ -327,4 +329,62 @@ fn a_swapped_directory_leads_nowhere() {
     stop.store(true, Ordering::Relaxed);
     swapper.join().unwrap();
     assert_eq!(fs::read(outside.join("precious")).unwrap(), b"secret");
+}
+
+/// Does something in a thread that is an ordinary user for files; `None` where we cannot be.
+#[expect(unsafe_code, reason = "no crate here sets the file system's user of a thread")]
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
+    const NOBODY: libc::uid_t = 65_534;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: it takes a number, and changes nothing but what this thread may open.
+            let user = unsafe {
+                libc::setfsuid(NOBODY);
+                libc::setfsuid(NOBODY)
+            };
+            (u32::try_from(user) == Ok(NOBODY)).then(act)
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_counted() {
+    let (scratch, source, target) = scene();
+    fs::create_dir_all(source.join("closed/inner")).unwrap();
+    for name in ["open", "secret", "closed/inner/file"] {
+        fs::write(source.join(name), "x").unwrap();
+    }
+    fs::hard_link(source.join("secret"), source.join("secret too")).unwrap();
+    set_mode(&source.join("secret"), 0);
+    set_mode(&source.join("closed"), 0o700);
+    set_mode(scratch.path(), 0o777);
+    let Some(copied) = as_nobody(|| copy_tree(&source, &target, ALL)) else { return };
+    let copied = copied.unwrap();
+    assert_eq!((copied.unreadable, copied.skipped), (3, 3), "{copied:?}");
+    assert!(copied.notes.iter().all(|note| note.ends_with(" is not readable")), "{copied:?}");
+    assert!(target.join("open").exists());
+    assert!(!target.join("secret").exists() && !target.join("closed").exists());
+}
+
+#[test]
+fn a_copy_can_be_somebody_elses() {
+    let (_scratch, source, target) = scene();
+    fs::create_dir(source.join("a")).unwrap();
+    fs::write(source.join("a/file"), "x").unwrap();
+    set_mode(&source.join("a/file"), 0o6755);
+    symlink("/etc/passwd", source.join("link")).unwrap();
+    let options = CopyOptions { owner: Some(2_000_001), ..ALL };
+    match copy_tree(&source, &target, options) {
+        Ok(_) => {}
+        // Only root can try.
+        Err(DiskError::System { error, .. }) if error.raw_os_error() == Some(libc::EPERM) => return,
+        Err(error) => panic!("{error}"),
+    }
+    for name in ["a", "a/file", "link", "."] {
+        let found = fs::symlink_metadata(target.join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (2_000_001, 2_000_001), "{name}");
+    }
+    assert_eq!(mode(&target.join("a/file")), 0o755, "it does not run as its new owner");
+    assert_eq!(fs::metadata("/etc/passwd").unwrap().uid(), 0);
 }

@@ -151,6 +151,8 @@ pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const SESSION_NAME_CHARS_MAX: usize = 64;
 /// A host label (RFC 1123 §2.1, RFC 1035 §2.3.4).
 pub(crate) const DNS_LABEL_CHARS_MAX: usize = 63;
+/// The tag of an image, or the version of a program, as an agent tells it.
+pub(crate) const IMAGE_TAG_BYTES_MAX: usize = 512;
 /// The command of a session.
 pub(crate) const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
 /// Sessions of one agent.

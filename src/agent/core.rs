@@ -497,6 +497,10 @@ fn take_over(state: &mut AgentState, now: Now, found: FoundSession) {
     let (FoundMetadata::Record(proposal) | FoundMetadata::Proposal(proposal)) = found.metadata;
     let (mut record, unread) = Record::propose(found.id, &proposal, now.wall);
     let mut refused: Vec<String> = unread.into_iter().collect();
+    if let Err(error) = record.dns_name.check_reserved() {
+        record.dns_name = DnsName::default();
+        refused.push(error.0);
+    }
     let mut reserve = |port, name: &DnsName| {
         let choice = if port == 0 { PortChoice::None } else { PortChoice::Fixed(port) };
         let reserved = state.reservations.reserve(found.id, choice, record.protocol, name);

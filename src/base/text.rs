@@ -61,6 +61,12 @@ pub(crate) fn is_hostile(sign: char) -> bool {
         || matches!(sign, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// Whether a text of somebody else is one that is kept: short enough, and without control
+/// characters.
+pub(crate) fn is_plain(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && !text.chars().any(char::is_control)
+}
+
 /// How many cells of a terminal a character takes: 0 if it joins the one before it, 2 if it is one
 /// of the wide ones (UAX #11), else 1. Control characters, which nobody draws, count as 1.
 pub(crate) fn cells_of(sign: char) -> usize {

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
+use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
+use crate::limits::{
+    IMAGE_TAG_BYTES_MAX, LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX,
+};
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,20 +125,18 @@ impl Session {
     /// Which field is wrong.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Session { name, dns_name, image, command, broken, stale, .. } = self;
-        let is_text =
-            |text: &str, max: usize| text.len() <= max && !text.chars().any(char::is_control);
         let is_short = |text: &Option<String>| {
-            text.as_ref().is_none_or(|text| is_text(text, SESSION_COMMAND_BYTES_MAX))
+            text.as_ref().is_none_or(|text| is_plain(text, SESSION_COMMAND_BYTES_MAX))
         };
         if DnsName::parse(dns_name).is_err() {
             return Err("its dns name is no host label");
         }
-        if !is_text(name, 4 * SESSION_NAME_CHARS_MAX)
+        if !is_plain(name, 4 * SESSION_NAME_CHARS_MAX)
             || name.chars().count() > SESSION_NAME_CHARS_MAX
         {
             return Err("its name is too long or has control characters");
         }
-        if !is_text(image, 512) || !is_text(command, SESSION_COMMAND_BYTES_MAX) {
+        if !is_plain(image, IMAGE_TAG_BYTES_MAX) || !is_plain(command, SESSION_COMMAND_BYTES_MAX) {
             return Err("its image or command is too long or has control characters");
         }
         if !self.ended.as_ref().is_none_or(Ended::check) {

@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
+use crate::limits::IMAGE_TAG_BYTES_MAX;
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -106,10 +108,10 @@ impl<'a> EventLine<'a> {
             }
             Kind::Event(EventType::AgentStarted) => {
                 let started: StartedData<'_> = self.data().unwrap_or_default();
-                let is_text = |text: &str| text.len() <= 512 && !text.chars().any(char::is_control);
-                match is_text(&started.version) && is_text(&started.image_tag) {
+                let is_kept = |text: &str| is_plain(text, IMAGE_TAG_BYTES_MAX);
+                match is_kept(&started.version) && is_kept(&started.image_tag) {
                     true => Ok(()),
-                    false => Err("its version or image is no text of at most 512 bytes"),
+                    false => Err("its version or image is too long or has control characters"),
                 }
             }
             _ => Ok(()),

@@ -187,8 +187,12 @@ fn what_a_home_proposes_takes_nothing_from_others_and_is_recorded_once() {
     let greedy = proposal(first, r#""port":8080,"dns_name":"web","docker":true,"memory":33554432"#);
     let metadata = FoundMetadata::Proposal(Err("no such file".to_owned()));
     let bare = FoundSession { id: second, metadata, lock: None };
-    host.agent = Agent::new(config(), [9; 32], vec![greedy, bare, recorded], host.now);
+    let third = Uuid::parse(&format!("{}02", &NOBODY[..34])).unwrap();
+    let reserved = proposal(third, r#""dns_name":"wpad""#);
+    let found = vec![greedy, bare, recorded, reserved];
+    host.agent = Agent::new(config(), [9; 32], found, host.now);
     host.settle();
+    assert_eq!(host.listed(third)["dns_name"], "");
     let (greedy, bare) = (host.listed(first), host.listed(second));
     assert_eq!((&greedy["port"], &greedy["dns_name"]), (&json!(0), &json!("")));
     assert_eq!((&greedy["docker"], &greedy["memory"]), (&json!(false), &json!(33_554_432)));
@@ -206,6 +210,7 @@ fn what_a_home_proposes_takes_nothing_from_others_and_is_recorded_once() {
     assert_eq!(told[0][0], "port 8080/tcp already in use by session \"a\"");
     assert_eq!(told[0][1], "dns name \"web\" already in use by session \"a\"");
     assert_eq!(told[1], &json!(["no such file"]));
+    assert!(told[2][0].as_str().is_some_and(|why| why.contains("wpad")), "{told:?}");
     // From now on it is the record that counts, and nothing is told once more.
     host.told();
     host.crash();

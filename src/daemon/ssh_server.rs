@@ -372,7 +372,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     pub(crate) fn connections_of(&self, identity: &I) -> impl Iterator<Item = Key> {
         self.connections.iter().filter_map(move |(key, connection)| match &connection.auth {
             AuthState::Authenticated(_, known) if known == identity => Some(*key),
-            AuthState::Authenticated(..) | AuthState::Stranger => None,
+            AuthState::Authenticated(..) | AuthState::Stranger { .. } => None,
         })
     }
 

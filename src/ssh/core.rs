@@ -156,7 +156,7 @@ impl Core {
     }
 
     fn has_tried(&self) -> bool {
-        matches!(self.auth, Auth::Server(ServerAuth::Waiting { attempts: 1.. }))
+        matches!(&self.auth, Auth::Server(ServerAuth::Waiting(attempts)) if attempts.is_any())
     }
 
     /// How far a connection has come before it is authenticated: a number that grows.

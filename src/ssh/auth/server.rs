@@ -45,6 +45,10 @@ enum Kind {
 }
 
 impl Attempts {
+    pub(crate) fn is_any(self) -> bool {
+        self.probes + self.tries > 0
+    }
+
     fn count(&mut self, kind: Kind) -> Result<(), Error> {
         match kind {
             Kind::Probe => self.probes += 1,

@@ -484,7 +484,7 @@ fn adopt(state: &mut AgentState, found: FoundSession) {
                 // It gets another one, and its files with it, when it starts.
                 record.uid = None;
             }
-            Body::Good(record)
+            Body::Good(Box::new(record))
         }
         Err(why) => Body::Broken(why),
     };
@@ -517,7 +517,7 @@ fn take_over(state: &mut AgentState, now: Now, found: FoundSession) {
     if no_name {
         record.dns_name = DnsName::default();
     }
-    insert(state, found.id, Body::Good(record), found.lock);
+    insert(state, found.id, Body::Good(Box::new(record)), found.lock);
     if let Some(session) = state.session_mut(found.id) {
         // It stands in no record yet.
         session.stored_access = Wall::new(i64::MIN, 0);

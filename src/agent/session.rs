@@ -39,7 +39,7 @@ pub(super) struct Session {
 /// Its metadata, or why there is none.
 #[derive(Debug)]
 pub(super) enum Body {
-    Good(Record),
+    Good(Box<Record>),
     Broken(String),
 }
 

@@ -147,7 +147,7 @@ impl AgentState {
     /// Puts a session that an operation has made on disk into the table. Nothing runs in it.
     pub(super) fn add(&mut self, record: Record) {
         let (id, learned) = (record.uuid, self.actions.last_work());
-        let session = Session::new(id, Body::Good(record), RunState::Stopped, learned);
+        let session = Session::new(id, Body::Good(Box::new(record)), RunState::Stopped, learned);
         self.sessions.insert(id, session);
     }
 

@@ -43,7 +43,7 @@ pub(crate) const DOCKER_LOG_FILE_MIB: u32 = 10;
 /// systemd and of the usual delegated ranges.
 pub(crate) const SESSION_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;
 
-const _: () = assert!(*SESSION_UIDS.end() - *SESSION_UIDS.start() >= 2 * SESSIONS_MAX as u32);
+const _: () = assert!((*SESSION_UIDS.end() - *SESSION_UIDS.start()) as usize >= 2 * SESSIONS_MAX);
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > DOCKER_CALL_TIMEOUT.as_secs());
 const _: () = assert!(DOCKER_CALL_TIMEOUT.as_secs() > SESSION_STOP_GRACE.as_secs());
 const _: () = assert!(

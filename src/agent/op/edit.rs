@@ -93,7 +93,7 @@ impl Edit {
         }
         session.stored_access = record.last_accessed;
         record.last_accessed = old.last_accessed.max(record.last_accessed);
-        *old = *record;
+        *old = record;
         state.reservations.keep_only(old);
         let data = state.wire_value(id, None);
         state.emit(now, EventType::Edited, id, data);

@@ -174,7 +174,8 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
     }
 
-    /// Ends a connection that has proven no key, with a word if that can be said at once.
+    /// Ends a connection that has proven no key, with a word if that can be said at once. Says
+    /// whether it had failed before.
     #[cold]
     fn end_stranger<O: Copy>(
         &mut self,
@@ -182,20 +183,19 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         now: Mono,
         place: PlaceId,
         error: Error,
-    ) {
-        let has_it = |connection: &Connection<P, I>| matches!(connection.auth, AuthState::Stranger { place: it, .. } if it == place);
-        let Some(key) = self.connections.iter().find(|(_, it)| has_it(it)).map(|(key, _)| *key)
-        else {
-            return;
-        };
+    ) -> bool {
+        let key = self.connections.keys().copied().find(|key| self.place(*key) == Some(place));
+        let Some(key) = key else { return false };
         registry.release(key);
         for keys in [&mut self.touched, &mut self.held_back, &mut self.eventful] {
             keys.remove(&key);
         }
-        if let Some(mut connection) = self.connections.remove(&key) {
-            connection.link.endpoint_mut().conn_mut().end(error);
-            let _last_words = connection.link.send(now, LINK_TURN_BYTES);
-        }
+        let Some(mut connection) = self.connections.remove(&key) else { return false };
+        let conn = connection.link.endpoint_mut().conn_mut();
+        let has_failed = conn.is_failure();
+        conn.end(error);
+        let _last_words = connection.link.send(now, LINK_TURN_BYTES);
+        has_failed
     }
 
     pub(crate) fn ready(&mut self, now: Mono, key: Key, ready: Ready) {
@@ -318,8 +318,9 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         for place in self.limiter.overdue(now) {
             // Who has sent something is heard first: the silence may have been ours.
             if !self.touched.iter().any(|key| self.place(*key) == Some(place)) {
-                self.limiter.closed(now, place, Outcome::Silent);
-                self.end_stranger(registry, now, place, Error::LoginGrace);
+                let has_failed = self.end_stranger(registry, now, place, Error::LoginGrace);
+                let outcome = if has_failed { Outcome::Failed } else { Outcome::Silent };
+                self.limiter.closed(now, place, outcome);
             }
         }
         while let Some(summary) = self.limiter.poll_summary(now) {

@@ -176,7 +176,6 @@ pub(crate) const TERMINAL_COLS_MAX: u16 = 1000;
 /// A terminal's height in cells.
 pub(crate) const TERMINAL_ROWS_MAX: u16 = 500;
 
-const _: () = assert!(SSH_CONNECTIONS_MAX * RPC_INCOMPLETE_BYTES_MAX <= 64 * 1024 * 1024);
 const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_secs());
 
 // --- agent ---
@@ -391,10 +390,6 @@ pub(crate) const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Complaints about an agent's lines that wait to be logged.
 pub(crate) const LISTENER_NOTES_MAX: usize = 16;
 
-const _: () = assert!(
-    STATUS_DESCRIPTORS_MAX
-        > SSH_CONNECTIONS_MAX + 2 * SSH_PLACES_MAX + AGENTS_MAX + SUBSCRIBERS_MAX
-);
 const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
 const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());
 const _: () = assert!(EVENT_BYTES_MAX + 1024 <= JOURNAL_PENDING_BYTES_MAX);

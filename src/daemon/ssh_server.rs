@@ -4,10 +4,10 @@
 //! file has, it is the identity that the file gives. The daemon decides about channels: it takes
 //! the events of a connection's core ([`ServerPeer`]) and hands back what it is asked here.
 //!
-//! The daemon's turn: [`SshServer::ready`] for what the reactor reported, [`SshServer::begin_turn`],
-//! then for those of [`SshServer::take_touched`] receive, act on the events, and send; and
-//! [`SshServer::end_turn`]. Of strangers only some have a turn at once, for a key exchange costs
-//! more than anything that the others may want.
+//! The daemon's turn: [`SshServer::ready`] for what the reactor reported,
+//! [`SshServer::begin_turn`], then for those of [`SshServer::take_touched`] receive, act on the
+//! events, and send; and [`SshServer::end_turn`]. Of strangers only some have a turn at once, for a
+//! key exchange costs more than anything that the others may want.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -91,10 +91,11 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         listener: Listener,
         config: ServerConfig,
         keys: KeyFile<I>,
+        connections_max: usize,
     ) -> SshServer<P, I> {
         SshServer {
             entrance: Entrance::new(listener),
-            limiter: ConnectionLimiter::new(),
+            limiter: ConnectionLimiter::new(connections_max),
             config: Arc::new(config),
             keys,
             connections: SortedMap::new(),

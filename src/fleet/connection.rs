@@ -9,9 +9,9 @@
 //! A connection that is lost waits before it is dialled again; the wait doubles up to a cap and
 //! falls back only after the agent has answered something. Where nobody answers at all it does not
 //! double, and the stream is opened anew again and again, so that a network that is back is noticed
-//! within two seconds. In one-shot mode the first loss is the last, but for one: a listener that has
-//! too many connections says when to come again, and is dialled once more then, if that is soon.
-//! Nothing here opens a stream: [`StreamAction`] asks the driver to.
+//! within two seconds. In one-shot mode the first loss is the last, but for one: a listener that
+//! has too many connections says when to come again, and is dialled once more then, if that is
+//! soon. Nothing here opens a stream: [`StreamAction`] asks the driver to.
 
 use std::fmt;
 use std::path::PathBuf;

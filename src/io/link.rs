@@ -18,9 +18,9 @@
 //! ```
 //!
 //! Draining reads and drops until the peer's end: closing a TCP socket with unread input resets it
-//! and may take away from the peer what it has not read yet. What is dropped is bounded, and whoever
-//! sends more is reset. Without a linger time a finished pump
-//! writes what is taken at once and does not drain.
+//! and may take away from the peer what it has not read yet. What is dropped is bounded, and
+//! whoever sends more is reset. Without a linger time a finished pump writes what is taken at once
+//! and does not drain.
 
 use std::io;
 use std::time::Duration;

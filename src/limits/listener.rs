@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::{AGENTS_MAX, SSH_LOGIN_GRACE};
+use super::{
+    AGENTS_MAX, RPC_INCOMPLETE_BYTES_MAX, SSH_LOGIN_GRACE, STATUS_DESCRIPTORS_MAX, SUBSCRIBERS_MAX,
+};
 
-/// Connections of one listener.
+/// Connections of an agent's listener that have proven a key.
 pub const SSH_CONNECTIONS_MAX: usize = 256;
+/// Connections of a status listener that have proven a key: an agent has one, and a second one
+/// while that is being replaced.
+pub const STATUS_CONNECTIONS_MAX: usize = AGENTS_MAX + 256;
 /// Connections of one listener that have proven no key, from sources that are not known. Some
 /// 10 KB each; at 5,000 dials a second from as many addresses each has its place for 50 ms.
 pub const SSH_PLACES_MAX: usize = 256;
@@ -41,5 +46,11 @@ pub const SSH_TALLY_SPAN: Duration = Duration::from_secs(60);
 
 const _: () = assert!(SSH_LOGIN_SILENCE.as_secs() < SSH_LOGIN_GRACE.as_secs());
 const _: () = assert!(SSH_KNOWN_SOURCES_MAX > SSH_CONNECTIONS_MAX);
+const _: () = assert!(SSH_KNOWN_SOURCES_MAX > STATUS_CONNECTIONS_MAX);
+const _: () = assert!(
+    STATUS_DESCRIPTORS_MAX
+        > STATUS_CONNECTIONS_MAX + 2 * SSH_PLACES_MAX + AGENTS_MAX + SUBSCRIBERS_MAX
+);
+const _: () = assert!(SSH_CONNECTIONS_MAX * RPC_INCOMPLETE_BYTES_MAX <= 64 * 1024 * 1024);
 const _: () = assert!(SSH_PENALTY_MAX.as_secs() <= SSH_REFUSAL_SECONDS_MAX as u64);
 const _: () = assert!(SSH_PENALTY_MAX.as_secs() > SSH_PENALTY_THRESHOLD.as_secs());

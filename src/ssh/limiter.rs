@@ -18,9 +18,9 @@ use std::time::Duration;
 use super::refusal::Refusal;
 use crate::base::time::Mono;
 use crate::limits::{
-    SSH_CONNECTIONS_MAX, SSH_FULL_WAIT, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX,
-    SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE, SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX,
-    SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD, SSH_PLACES_MAX,
+    SSH_FULL_WAIT, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX, SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE,
+    SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX, SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD,
+    SSH_PLACES_MAX,
 };
 
 mod source;
@@ -33,10 +33,11 @@ pub use self::tally::{Fate, Summary, Tally};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlaceId(u64);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ConnectionLimiter {
-    /// Connections that have proven a key.
+    /// Connections that have proven a key, and how many there may be.
     authenticated: usize,
+    authenticated_max: usize,
     next_place: u64,
     strangers: Places,
     known_places: Places,
@@ -85,8 +86,18 @@ struct Known {
 }
 
 impl ConnectionLimiter {
-    pub fn new() -> ConnectionLimiter {
-        ConnectionLimiter::default()
+    /// For a listener on which so many connections may have proven a key.
+    pub fn new(authenticated_max: usize) -> ConnectionLimiter {
+        ConnectionLimiter {
+            authenticated: 0,
+            authenticated_max,
+            next_place: 0,
+            strangers: Places::default(),
+            known_places: Places::default(),
+            known: Vec::new(),
+            penalties: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// A new connection from `address`. What follows is one of [`ConnectionLimiter::closed`] and
@@ -97,7 +108,7 @@ impl ConnectionLimiter {
     pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<Admitted, ConnectionRefused> {
         let source = Source::of(address);
         let is_known = self.is_known(now, source);
-        let wait = match self.authenticated >= SSH_CONNECTIONS_MAX {
+        let wait = match self.authenticated >= self.authenticated_max {
             true => SSH_FULL_WAIT,
             false if is_known => Duration::ZERO,
             false => self.penalty(now, source).saturating_sub(SSH_PENALTY_THRESHOLD),
@@ -128,7 +139,7 @@ impl ConnectionLimiter {
     pub fn authenticated(&mut self, now: Mono, place: PlaceId) -> bool {
         let Some(source) = self.leave(place) else { return false };
         self.penalties.retain(|(penalized, _)| *penalized != source);
-        if self.authenticated >= SSH_CONNECTIONS_MAX {
+        if self.authenticated >= self.authenticated_max {
             return false;
         }
         self.authenticated += 1;

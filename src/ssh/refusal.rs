@@ -1,5 +1,5 @@
-//! The line with which a listener of ours refuses a connection (RFC 4253 §4.2 admits lines before an
-//! identification).
+//! The line with which a listener of ours refuses a connection (RFC 4253 §4.2 admits lines before
+//! an identification).
 
 use std::fmt;
 use std::net::IpAddr;

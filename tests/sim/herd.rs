@@ -9,6 +9,7 @@ use std::time::Duration;
 use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
 use convocate::agent::spool::{SpoolTuning, recovery::Recovery};
 use convocate::base::time::{Mono, Now, Wall};
+use convocate::limits;
 use convocate::ssh::limiter::{ConnectionLimiter, PlaceId};
 use serde_json::Value;
 
@@ -93,7 +94,7 @@ impl Herd {
             dials: vec![0; AGENTS],
             dice,
             from,
-            limiter: ConnectionLimiter::new(),
+            limiter: ConnectionLimiter::new(limits::SSH_CONNECTIONS_MAX),
             is_up: true,
             is_cut: false,
             logins: VecDeque::new(),
@@ -151,14 +152,14 @@ impl Herd {
         match what {
             HerdEvent::Death => {
                 self.is_up = false;
-                self.limiter = ConnectionLimiter::new();
+                self.limiter = ConnectionLimiter::new(limits::SSH_CONNECTIONS_MAX);
                 self.logins.clear();
                 (0..AGENTS).for_each(|agent| self.drop(agent, "connection reset"));
             }
             HerdEvent::Cut => {
                 self.is_cut = true;
                 // What keepalives find out, and when, at this end and at the other.
-                self.limiter = ConnectionLimiter::new();
+                self.limiter = ConnectionLimiter::new(limits::SSH_CONNECTIONS_MAX);
                 self.logins.clear();
                 for agent in 0..AGENTS {
                     let found = Duration::from_millis(30_000 + u64::from(self.dice.below(15_000)));

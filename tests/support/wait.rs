@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 /// How long a test waits for what should take milliseconds, on a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Does nothing for a while, as an operator between two calls.
+pub fn pause(span: Duration) {
+    thread::sleep(span);
+}
+
 /// Asks `condition` again and again until it gives a value; `None` after `patience`.
 pub fn poll<T>(patience: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;

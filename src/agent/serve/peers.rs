@@ -15,6 +15,7 @@ use crate::io::disk::DiskError;
 use crate::io::link::Next;
 use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
+use crate::limits::SSH_CONNECTIONS_MAX;
 use crate::log::Log;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
 use crate::ssh::{ChannelId, Conn, ServerConfig};
@@ -47,7 +48,8 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> Peers {
-        Peers { server: SshServer::new(listener, config, KeyFile::new(keys, identify)) }
+        let keys = KeyFile::new(keys, identify);
+        Peers { server: SshServer::new(listener, config, keys, SSH_CONNECTIONS_MAX) }
     }
 
     pub(super) fn listener(&self) -> &Listener {

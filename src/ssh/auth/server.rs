@@ -45,6 +45,7 @@ enum Kind {
 }
 
 impl Attempts {
+    /// Whether there was a request.
     pub(crate) fn is_any(self) -> bool {
         self.probes + self.tries > 0
     }

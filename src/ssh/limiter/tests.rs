@@ -1,7 +1,7 @@
 //! Each rule of the limiter.
 
 use super::*;
-use crate::limits::{SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN};
+use crate::limits::{SSH_CONNECTIONS_MAX, SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN};
 
 fn address(number: u32) -> IpAddr {
     IpAddr::from((0x0a00_0000 + number).to_be_bytes())
@@ -40,7 +40,7 @@ const _: () = assert!(MAX as usize == SSH_PLACES_MAX);
 
 #[test]
 fn a_newcomer_takes_the_place_of_the_most_crowded_sources_oldest() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let single = admit(&mut limiter, millis(0), 1).place;
     let crowd: Vec<PlaceId> =
         (1..u64::from(MAX)).map(|time| admit(&mut limiter, millis(time), 2).place).collect();
@@ -55,7 +55,7 @@ fn a_newcomer_takes_the_place_of_the_most_crowded_sources_oldest() {
 
 #[test]
 fn fewer_sources_than_places_displace_none_that_has_one() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let operator = admit(&mut limiter, millis(0), 0).place;
     for dial in 0..100_000 {
         let from = 1 + dial % (MAX - 1);
@@ -66,7 +66,7 @@ fn fewer_sources_than_places_displace_none_that_has_one() {
 
 #[test]
 fn of_single_connections_the_one_silent_for_longest_goes_and_of_those_the_older() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> =
         (0..MAX).map(|from| admit(&mut limiter, at(0), from).place).collect();
     limiter.progressed(millis(1), places[0]);
@@ -76,7 +76,7 @@ fn of_single_connections_the_one_silent_for_longest_goes_and_of_those_the_older(
 
 #[test]
 fn an_ipv6_network_is_one_source() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let operator = limiter.admit(at(0), "2001:db8:0:2::1".parse().unwrap()).unwrap().place;
     for host in 0..10 * MAX {
         let from = format!("2001:db8:0:1::{host:x}").parse().unwrap();
@@ -86,7 +86,7 @@ fn an_ipv6_network_is_one_source() {
 
 #[test]
 fn silence_and_age_end_a_place() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let silent = admit(&mut limiter, at(0), 1).place;
     let slow = admit(&mut limiter, at(0), 2).place;
     assert_eq!(limiter.deadline(), Some(Mono::ZERO + SSH_LOGIN_SILENCE));
@@ -104,7 +104,7 @@ fn silence_and_age_end_a_place() {
 
 #[test]
 fn who_has_proven_a_key_has_places_that_strangers_do_not_take() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     prove(&mut limiter, at(0), 1);
     let known = admit(&mut limiter, at(1), 1);
     assert!(known.is_known);
@@ -123,7 +123,7 @@ fn who_has_proven_a_key_has_places_that_strangers_do_not_take() {
 
 #[test]
 fn a_source_stays_known_for_hours_and_while_it_is_connected() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     prove(&mut limiter, at(0), 1);
     let place = admit(&mut limiter, at(0), 2).place;
     assert!(limiter.authenticated(at(0), place));
@@ -138,7 +138,7 @@ fn a_source_stays_known_for_hours_and_while_it_is_connected() {
 
 #[test]
 fn the_table_of_the_known_is_bounded_and_the_least_recent_goes() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let live = admit(&mut limiter, at(0), 0).place;
     assert!(limiter.authenticated(at(0), live));
     let max = u32::try_from(SSH_KNOWN_SOURCES_MAX).unwrap();
@@ -153,7 +153,7 @@ fn the_table_of_the_known_is_bounded_and_the_least_recent_goes() {
 
 #[test]
 fn a_few_failures_are_forgiven_and_many_are_not() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let mut failures = 0;
     while limiter.admit(at(0), address(1)).is_ok() {
         fail(&mut limiter, at(0), 1);
@@ -172,7 +172,7 @@ fn a_few_failures_are_forgiven_and_many_are_not() {
 
 #[test]
 fn a_penalty_is_bounded() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
     let refused = limiter.admit(at(0), address(1)).unwrap_err();
@@ -186,7 +186,7 @@ fn a_penalty_is_bounded() {
 
 #[test]
 fn the_known_have_no_penalty_and_a_proof_ends_one() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     prove(&mut limiter, at(0), 1);
     for _ in 0..1000 {
         fail(&mut limiter, at(0), 1);
@@ -201,7 +201,7 @@ fn the_known_have_no_penalty_and_a_proof_ends_one() {
 
 #[test]
 fn who_leaves_or_is_displaced_has_no_penalty() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     for _ in 0..1000 {
         let place = admit(&mut limiter, at(0), 1).place;
         limiter.closed(at(0), place, Outcome::Left);
@@ -212,7 +212,7 @@ fn who_leaves_or_is_displaced_has_no_penalty() {
 
 #[test]
 fn connections_with_a_key_are_bounded() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let waiting = admit(&mut limiter, at(0), 9).place;
     for _ in 0..SSH_CONNECTIONS_MAX {
         let place = admit(&mut limiter, at(0), 1).place;
@@ -228,7 +228,7 @@ fn connections_with_a_key_are_bounded() {
 
 #[test]
 fn the_log_has_one_line_a_source_and_minute() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     assert!(limiter.key_refused(at(0), address(1)), "the first is told at once");
     for second in 1..60 {
         assert!(!limiter.key_refused(at(second), address(1)));
@@ -248,7 +248,7 @@ fn the_log_has_one_line_a_source_and_minute() {
 
 #[test]
 fn the_log_has_one_line_for_all_the_others() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let told = (0..10_000).filter(|from| limiter.key_refused(at(0), address(*from))).count();
     assert_eq!(told, SSH_TALLIED_SOURCES_MAX);
     let others = 10_000 - told;
@@ -261,7 +261,7 @@ fn the_log_has_one_line_for_all_the_others() {
 
 #[test]
 fn what_is_refused_displaced_and_silent_is_counted() {
-    let mut limiter = ConnectionLimiter::new();
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
     let news = (0..5).filter(|_| limiter.admit(at(0), address(1)).unwrap_err().is_news).count();

@@ -16,7 +16,7 @@ use crate::io::disk::DiskError;
 use crate::io::link::Next;
 use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
-use crate::limits::{STATUS_UNREAD_MAX, STATUS_WARM_MAX};
+use crate::limits::{STATUS_CONNECTIONS_MAX, STATUS_UNREAD_MAX, STATUS_WARM_MAX};
 use crate::log::Log;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
@@ -74,8 +74,9 @@ enum HubCapacity {
 
 impl AgentConnections {
     pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> AgentConnections {
+        let keys = KeyFile::new(keys, identify);
         AgentConnections {
-            server: SshServer::new(listener, config, KeyFile::new(keys, identify)),
+            server: SshServer::new(listener, config, keys, STATUS_CONNECTIONS_MAX),
             speakers: SortedMap::new(),
             addresses: SortedMap::new(),
             warm: VecDeque::new(),

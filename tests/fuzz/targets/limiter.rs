@@ -1,9 +1,9 @@
-//! The limiter in virtual time: arbitrary dials from arbitrary sources, 5,000 things a second, and an
-//! operator who dials anew once a second and is let in within two seconds, always.
+//! The limiter in virtual time: arbitrary dials from arbitrary sources, 5,000 things a second, and
+//! an operator who dials anew once a second and is let in within two seconds, always.
 //!
 //! The operator has an address of his own that nobody knows, or one that has proven a key, on which
-//! others dial, too. A step of his login takes up to 40 ms. What is not promised: to let him in from
-//! an address that has proven no key and from which others fail.
+//! others dial, too. A step of his login takes up to 40 ms. What is not promised: to let him in
+//! from an address that has proven no key and from which others fail.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -59,7 +59,7 @@ impl World {
     fn new(step: Duration) -> World {
         World {
             now: Mono::from_nanos(1),
-            limiter: ConnectionLimiter::new(),
+            limiter: ConnectionLimiter::new(limits::SSH_CONNECTIONS_MAX),
             places: Vec::new(),
             fresh_addresses: 0,
             operator: Operator { step, since: None, login: None, next: Mono::from_nanos(1) },

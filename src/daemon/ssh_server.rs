@@ -329,6 +329,16 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
     }
 
+    /// Tells why a connection ends: each on which a key was proven; of the others, which are
+    /// counted, the first one of a source that failed.
+    pub(crate) fn tell_end(&self, log: &mut Log<impl Write>, key: Key, why: &Error) {
+        let Some(connection) = self.connections.get(&key) else { return };
+        let (address, conn) = (connection.address, connection.link.endpoint().conn());
+        if !connection.is_stranger() || conn.is_failure() && self.limiter.is_news(address) {
+            log.info(format_args!("connection from {address} ended: {why}"));
+        }
+    }
+
     fn place(&self, key: Key) -> Option<PlaceId> {
         match self.connections.get(&key)?.auth {
             AuthState::Stranger { place, .. } => Some(place),

@@ -179,6 +179,11 @@ impl ConnectionLimiter {
         self.tally.count(now, Source::of(address), Fate::KeyRefused)
     }
 
+    /// Whether nothing was counted lately of this address, and it would have a line of its own.
+    pub fn is_news(&self, address: IpAddr) -> bool {
+        self.tally.is_news(Source::of(address))
+    }
+
     /// Connections that were silent for too long or are too old without a key, which are to be
     /// closed with [`Outcome::Silent`].
     pub fn overdue(&self, now: Mono) -> Vec<PlaceId> {

@@ -364,7 +364,7 @@ impl<W: io::Write> Server<W> {
             }
             PeerEvent::ChannelGone { channel } => self.forget_channel(now, peer, channel),
             PeerEvent::Gone(error) => {
-                self.event_loop.log.info(format_args!("connection ended: {error}"));
+                self.peers.tell_end(&mut self.event_loop.log, peer, &error);
                 self.forget_peer(now, peer);
             }
         }

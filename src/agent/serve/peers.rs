@@ -18,7 +18,7 @@ use crate::io::reactor::Ready;
 use crate::limits::SSH_CONNECTIONS_MAX;
 use crate::log::Log;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
-use crate::ssh::{ChannelId, Conn, ServerConfig};
+use crate::ssh::{ChannelId, Conn, Error, ServerConfig};
 
 impl ServerPeer for Peer {
     type Event = PeerEvent;
@@ -89,6 +89,11 @@ impl Peers {
             }
         }
         self.server.end_turn()
+    }
+
+    #[cold]
+    pub(super) fn tell_end(&self, log: &mut Log<impl Write>, key: Key, why: &Error) {
+        self.server.tell_end(log, key, why);
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {

@@ -62,6 +62,11 @@ impl Tally {
         is_told
     }
 
+    pub(super) fn is_news(&self, source: Source) -> bool {
+        self.rows.len() < SSH_TALLIED_SOURCES_MAX
+            && self.rows.iter().all(|row| row.source != Some(source))
+    }
+
     fn begin(&mut self, now: Mono, source: Option<Source>) -> usize {
         self.rows.push(Row { source, counts: Default::default(), due: now + SSH_TALLY_SPAN });
         self.rows.len() - 1

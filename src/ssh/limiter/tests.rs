@@ -234,6 +234,7 @@ fn the_log_has_one_line_a_source_and_minute() {
         assert!(!limiter.key_refused(at(second), address(1)));
         assert_eq!(summaries(&mut limiter, at(second)), [""; 0]);
     }
+    assert!(limiter.is_news(address(2)) && !limiter.is_news(address(1)));
     fail(&mut limiter, at(59), 1);
     let told = "connections from 10.0.0.1: 1 failed, 59 with an unknown key within 60 s";
     assert_eq!(summaries(&mut limiter, at(60)), [told]);

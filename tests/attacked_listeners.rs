@@ -271,7 +271,7 @@ fn visits(way: &Way, attack: &Attack, from: impl Fn(u32) -> Ipv4Addr) -> Visits 
 }
 
 fn report(who: &str, mut visits: Visits) {
-    println!(
+    eprintln!(
         "    {who}: {} let in, {} of them by another dial; median {:.1} ms, p99 {:.1} ms",
         visits.took.0.len(),
         visits.retried,
@@ -304,12 +304,12 @@ fn attack_all(way: &Way, mut ping: impl FnMut() + Send) {
             attack.is_over.store(true, Ordering::Relaxed);
             let dials =
                 f64::from(attack.dials.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64();
-            println!("  {}: {dials:.0} hostile dials/s", kind.name);
+            eprintln!("  {}: {dials:.0} hostile dials/s", kind.name);
             let joined = |thread: ScopedJoinHandle<'_, Visits>| thread.join().expect("let in");
             report("known address", joined(known));
             report("fresh addresses", joined(unknown));
         });
-        println!(
+        eprintln!(
             "    open connection: p99 {:.1} ms, max {:.1} ms",
             pings.part(99),
             pings.part(100)
@@ -331,7 +331,7 @@ fn the_agents_listener_lets_the_operator_in() {
     let agent = Agent::start();
     let way = Way::new(agent.address, &agent.files.operator, &agent.files.host_key);
     let mut wire = Wire::to(&agent);
-    println!("tcp/222:");
+    eprintln!("tcp/222:");
     attack_all(&way, || _ = wire.call("ping", &json!({})).expect("it answers"));
     check_log(&agent.log());
 }
@@ -344,7 +344,7 @@ fn the_status_listener_lets_the_agent_in() {
     let files = AgentFiles::write();
     let hub = Hub::start(&files);
     let way = Way::new(hub.address, &files.pusher, &files.status);
-    println!("tcp/223:");
+    eprintln!("tcp/223:");
     attack_all(&way, || {
         hub.listen();
     });
@@ -356,6 +356,6 @@ fn the_status_listener_lets_the_agent_in() {
 fn check_log(log: &str) {
     let is_login = |line: &&str| line.contains(" connected ");
     let (logins, others): (Vec<&str>, Vec<&str>) = log.lines().partition(is_login);
-    println!("  {} logins in the log, {} other lines", logins.len(), others.len());
+    eprintln!("  {} logins in the log, {} other lines", logins.len(), others.len());
     assert!(others.len() < logins.len() + 300, "{:#?}", &others[others.len() - 10..]);
 }

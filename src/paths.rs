@@ -271,11 +271,6 @@ impl Paths {
 
     // --- any host ---
 
-    /// When dnsmasq starts ([`PUBLIC_FILE`]).
-    pub(crate) fn dnsmasq_unit(&self) -> PathBuf {
-        self.unit("dnsmasq.service.d/convocate.conf")
-    }
-
     /// Which addresses dnsmasq takes ([`PUBLIC_FILE`]).
     pub(crate) fn dnsmasq_binding(&self) -> PathBuf {
         self.at("etc/dnsmasq.d/00-convocate-binding.conf")

@@ -37,11 +37,8 @@ pub(crate) struct BaseHostFacts {
 /// systemd-resolved and libvirt have port 53 on addresses of their own; dnsmasq takes it on all
 /// others.
 const DNSMASQ: &str = "# Written by convocate: leaves port 53 of 127.0.0.53 to systemd-resolved, \
-                       and that of\n# libvirt's networks to libvirt, whose own file says the same.\n\
-                       bind-interfaces\nexcept-interface=virbr*\n";
-/// Each address is taken when dnsmasq starts, so they are there before.
-const DNSMASQ_UNIT: &str = "# Written by convocate: dnsmasq takes the addresses that are there when it starts.\n\
-                            [Unit]\nWants=network-online.target\nAfter=network-online.target\n";
+                       and that of\n# libvirt's networks to libvirt.\n\
+                       bind-dynamic\nexcept-interface=virbr*\n";
 
 /// All steps, in their order.
 pub(crate) fn plan(facts: &BaseHostFacts) -> Vec<Step> {
@@ -56,13 +53,13 @@ pub(crate) fn plan(facts: &BaseHostFacts) -> Vec<Step> {
     steps.push(dpkg_in_order());
     steps.push(Step::new("packages up to date", Upgrade { lists_after: facts.lists_after }));
     // Before the package: its service starts with it.
-    steps.extend(dnsmasq_binding(&facts.paths));
+    steps.push(dnsmasq_binding(&facts.paths));
     steps.push(Step::new("packages", packages(facts.has_docker)));
     steps.extend(account(Shell::AtFirst("/bin/bash".to_owned()), true));
     steps.push(time_zone());
     steps.push(unit("docker.service", Vec::new()));
     steps.push(unit("ssh.service", Vec::new()));
-    steps.push(unit("dnsmasq.service", vec![dnsmasq, facts.paths.dnsmasq_unit()]));
+    steps.push(unit("dnsmasq.service", vec![dnsmasq]));
     // The operator's way in, which is open before the firewall is enabled.
     let other = facts.ssh_port.filter(|port| *port != SSH_STANDARD_PORT);
     steps.extend(std::iter::once(SSH_STANDARD_PORT).chain(other).map(open_port));
@@ -109,12 +106,8 @@ fn packages(has_docker: bool) -> Packages {
     Packages(names.into_iter().map(str::to_owned).collect())
 }
 
-fn dnsmasq_binding(paths: &Paths) -> [Step; 2] {
-    let unit = paths.dnsmasq_unit();
-    [
-        drop_in(paths, "dnsmasq beside systemd-resolved", &paths.dnsmasq_binding(), DNSMASQ),
-        drop_in(paths, "dnsmasq behind the network", &unit, DNSMASQ_UNIT),
-    ]
+fn dnsmasq_binding(paths: &Paths) -> Step {
+    drop_in(paths, "dnsmasq beside systemd-resolved", &paths.dnsmasq_binding(), DNSMASQ)
 }
 
 /// The numbers of the user and of its group, before anything is changed.

@@ -121,7 +121,6 @@ fn drop_ins(paths: &Paths) -> Vec<Step> {
         (paths.dnsmasq_drop_in(), Some("dnsmasq.service")),
         // Without this it does not start beside systemd-resolved: what runs is left to run.
         (paths.dnsmasq_binding(), None),
-        (paths.dnsmasq_unit(), None),
         (paths.rsyslog_forward(), Some("rsyslog.service")),
         (paths.rsyslog_collector(), Some("rsyslog.service")),
         (paths.logrotate(), None),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::base::time::Wall;
 use crate::limits::{PROVISION_OUTPUT_LINES_SHOWN, PROVISION_UNIT_TIMEOUT};
-use crate::provision::order::{Answer, Command, Entry, Question};
+use crate::provision::order::{Action, Answer, Command, Entry, Question};
 use crate::provision::step::{Change, Goal, StepVerdict};
 
 /// A unit that is loaded as its file is, and active.
@@ -64,6 +64,9 @@ impl Goal for Unit {
             // A unit that has failed too often is not started again before it is forgiven.
             change.run("start it", job("restart"));
         } else if let Some(newer) = self.newer(&properties, looks) {
+            // Many enrolments one after the other are no service that fails at its start.
+            let forgive = Command::new("systemctl", ["reset-failed", &self.name]);
+            change.actions.push(Action::Run(forgive));
             change.run(format!("restart it, for {} is newer", newer.display()), job("restart"));
         }
         StepVerdict::of(change)

@@ -77,7 +77,7 @@ mod tests {
         assert!(first.is_some());
         assert!(turn(&paths, StepMode::Check, &mut out).unwrap().is_none());
         let free = thread::spawn(move || {
-            thread::sleep(PROVISION_TURN_PAUSE * 3);
+            thread::park_timeout(PROVISION_TURN_PAUSE * 3);
             drop(first);
         });
         assert!(turn(&paths, StepMode::Apply, &mut out).unwrap().is_some());

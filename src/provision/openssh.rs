@@ -449,7 +449,8 @@ impl std::error::Error for HostFault {}
 mod tests {
     use super::*;
 
-    const GOOD: &str = "machine of the banner\nconvocate-host asks\nmachine x86_64\nversion \"12\"\nos debian\n\
+    const GOOD: &str = "machine of the banner\nconvocate-host asks\n\
+        machine x86_64\nversion \"12\"\nos debian\n\
         free /dev/sda1 41152736 9663680 29366464 25% /\n\
         connection 10.0.0.1 50000 10.0.0.2 2222\n\
         boot 6d1f4b54-0000-4000-8000-000000000000\nrights yes\n";

@@ -72,7 +72,8 @@ pub(crate) fn whole(mut command: Command) -> Command {
 }
 
 /// Prints the packages that dpkg was interrupted at.
-pub(crate) const INTERRUPTED: &str = r#"dpkg-query -W -f "\${db:Status-Abbrev} \${Package}\n" | sed -n "s/^.[HUFWt]. *//p; s/^..R *//p""#;
+pub(crate) const INTERRUPTED: &str = r#"dpkg-query -W -f "\${db:Status-Abbrev} \${Package}\n" |
+    sed -n "s/^.[HUFWt]. *//p; s/^..R *//p""#;
 
 /// Has dpkg finish that, and fetches packages again whose files are in no order.
 pub(crate) const FINISH: &str = r#"dpkg --force-confdef --force-confold --configure -a

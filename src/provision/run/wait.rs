@@ -71,7 +71,8 @@ impl Waiter {
         }
     }
 
-    /// Runs a program to its end. One that is cut short, as none is that must be whole, is asked to end and then killed.
+    /// Runs a program to its end. One that is cut short, as none is that must be whole, is asked to
+    /// end and then killed.
     pub(super) fn run(
         &mut self,
         clock: &Clock,

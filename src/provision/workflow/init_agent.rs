@@ -133,7 +133,7 @@ impl InitAgent {
         })?;
         let trust = Trust::parse_pem(&String::from_utf8_lossy(&text));
         let trust = trust.map_err(|error| file_failed(&certificate, &error))?;
-        // Read before anything is changed, though it may not be needed: it is not found out at the end.
+        // Read before anything is changed, though it may not be needed.
         let secret = read_secret(&key, X509_PEM_BYTES_MAX, SecretPolicy::OwnerOnly);
         let secret = secret.map_err(|error| WorkflowError::Failed(error.to_string()))?;
         let authority = load(&trust, &String::from_utf8_lossy(&secret));

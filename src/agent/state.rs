@@ -26,7 +26,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::END_NEWS_PATIENCE;
 use crate::rpc::event::{Event, EventType};
-use crate::rpc::network::{Egress, Publish};
+use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Ended;
 use crate::rpc::session::Session as WireSession;
@@ -218,7 +218,7 @@ impl AgentState {
             command: String::new(),
             docker: false,
             egress: Egress::Open,
-            publish: Publish::Default,
+            publish: None,
             memory: caps.memory,
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
@@ -557,10 +557,10 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.command = record.command().as_str().to_owned();
     wire.docker = record.docker;
     wire.egress = record.egress;
-    wire.publish = record.publish;
+    wire.publish = (!record.publish.is_default()).then(|| Box::new(record.publish));
     // Its screen is for whoever asks for this one.
     wire.ended = record.ended.as_ref().map(|ended| {
         let (cause, screen) = (ended.cause.clone(), String::new());
-        Ended { cause, screen, ..*ended }
+        Box::new(Ended { cause, screen, ..*ended })
     });
 }

@@ -66,12 +66,12 @@ pub struct Session {
     /// What it reaches.
     #[serde(default, skip_serializing_if = "Egress::is_open")]
     pub(crate) egress: Egress,
-    /// On which addresses its port is.
-    #[serde(default, skip_serializing_if = "Publish::is_default")]
-    pub(crate) publish: Publish,
+    /// On which addresses its port is, if that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) publish: Option<Box<Publish>>,
     /// How its command ended last, if it does not run and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<Box<Ended>>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<String>,

@@ -54,11 +54,14 @@ impl Place {
                 )
             })
             .collect();
+        // Whoever calls a published port from there has a private address.
+        let client = PRIVATE[0];
         host.done(&format!(
             "set -e; ip netns add world; ip link add w0 type veth peer name w1 netns world; \
              ip address add {OWN}/24 dev w0; ip link set w0 up; \
              ip -n world address add {INTERNET}/24 dev w1; ip -n world link set w1 up; \
-             ip -n world link set lo up; ip -n world route add default via {OWN}; {}",
+             ip -n world link set lo up; ip -n world route add default via {OWN}; {} \
+             ip -n world route add {OWN}/32 dev w1 src {client}",
             routes.concat()
         ));
         // SSH and the agent have 22 and 222 already.
@@ -224,7 +227,7 @@ fn is_published(place: &Place) {
     place.client("edit three --publish default");
     place.client("kill three");
     place.client("restart three");
-    let published = place.host.done(&format!("docker port {three}"));
+    let published = place.host.done(&format!("docker port {three} | sort"));
     let expected = format!("8081/tcp -> 127.0.0.1:8081\n8081/tcp -> {OWN}:8081");
     assert_eq!(published, expected);
     assert!(place.refused("new bad --publish everywhere").contains("must be an address"));

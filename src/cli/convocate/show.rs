@@ -73,7 +73,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
 }
 
 fn published_on(session: &Session) -> String {
-    match session.publish {
+    match session.publish.as_deref().copied().unwrap_or_default() {
         _ if session.port == 0 => String::new(),
         Publish::Default => "127.0.0.1 and the agent's own address".to_owned(),
         Publish::All => "every address of its host".to_owned(),

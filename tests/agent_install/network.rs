@@ -98,7 +98,7 @@ impl Place {
         self.host.done(&format!("{by} perl - {address} {port} </root/connect.pl"))
     }
 
-    fn reached_from(&self, container: &str, address: &str, port: u16) -> String {
+    fn session_connects(&self, container: &str, address: &str, port: u16) -> String {
         self.connect(&format!("docker exec -i -u claude {container}"), address, port)
     }
 
@@ -118,7 +118,7 @@ impl Place {
              docker exec -d {container} perl /tmp/listen.pl {port}"
         ));
         wait_until(PATIENCE, "the session to listen", || {
-            self.reached_from(container, "127.0.0.1", port) == "open"
+            self.session_connects(container, "127.0.0.1", port) == "open"
         });
     }
 }
@@ -159,16 +159,16 @@ fn reaches(place: &Place, one: &str, two: &str) {
     let closed = closed.chain(PRIVATE.map(|address| (address, 80)));
     for (address, port) in closed.chain([(neighbour.as_str(), 8080)]) {
         wait_until(PATIENCE, "the host to reach it", || place.connect("", address, port) == "open");
-        assert_eq!(place.reached_from(one, address, port), "closed", "{address} {port}");
+        assert_eq!(place.session_connects(one, address, port), "closed", "{address} {port}");
     }
-    assert_eq!(place.reached_from(one, INTERNET, 80), "open");
+    assert_eq!(place.session_connects(one, INTERNET, 80), "open");
     // The network has no IPv6; the bridge has an address of its link.
     let link =
         place.host.done("ip -6 -o address show dev convocate0 | sed 's/.*inet6 //; s,/.*,,'");
     for address in link.lines().filter(|address| address.starts_with("fe80")) {
         for port in own_ports {
             let address = format!("{address}%eth0");
-            assert_eq!(place.reached_from(one, &address, port), "closed", "{address} {port}");
+            assert_eq!(place.session_connects(one, &address, port), "closed", "{address} {port}");
         }
     }
     let tables = place.host.done("nft list tables");
@@ -200,9 +200,9 @@ fn asks_names(place: &Place, one: &str) {
          echo nameserver {resolver} >/run/systemd/resolve/resolv.conf"
     ));
     wait_until(PATIENCE, "the rules to follow resolv.conf", || {
-        place.reached_from(one, resolver, 53) == "open"
+        place.session_connects(one, resolver, 53) == "open"
     });
-    assert_eq!(place.reached_from(one, resolver, 80), "closed");
+    assert_eq!(place.session_connects(one, resolver, 80), "closed");
 }
 
 /// By silence a port is on loopback and on the address towards the shell host.
@@ -235,7 +235,7 @@ fn is_published(place: &Place) {
 
 fn has_none(place: &Place) {
     let four = place.session("four", "--egress none");
-    assert_eq!(place.reached_from(&four, INTERNET, 80), "closed");
+    assert_eq!(place.session_connects(&four, INTERNET, 80), "closed");
     assert!(place.client("show four").contains("egress        none"));
     let told = place.refused("edit four --port 9999");
     assert!(told.contains("a session with egress none cannot have a port"), "{told}");
@@ -265,5 +265,5 @@ fn outlives_a_reboot(place: &Place, one: &str) {
     assert!(since("convocate-network") < since("docker"));
     let gateway = place.gateway();
     assert_eq!(place.connect("", &gateway, 222), "open");
-    assert_eq!(place.reached_from(one, &gateway, 222), "closed");
+    assert_eq!(place.session_connects(one, &gateway, 222), "closed");
 }

@@ -30,7 +30,7 @@ const fn fault(
     Fault { step, words, repair, breaks, mends }
 }
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 19] = [
     fault(
         "docker",
         "no Docker engine answers",
@@ -117,6 +117,13 @@ const FAULTS: [Fault; 18] = [
         "umount /home/claude",
     ),
     fault(
+        "claude",
+        "there is no program /usr/local/bin/claude",
+        "copy the Claude CLI",
+        "rm /usr/local/bin/claude",
+        "ln -s /bin/true /usr/local/bin/claude",
+    ),
+    fault(
         "what sessions may reach",
         "its rules are not loaded",
         "systemctl restart convocate-network",
@@ -171,6 +178,7 @@ fn each_fault_is_found_with_its_repair() {
         "cd /root; mkdir empty; tar -c -C empty . | docker import - convocate:test; \
          echo convocate:test >IMAGE; ssh-keygen -q -t ed25519 -N '' -f /root/operator; \
          cat /root/operator.pub >KEYS; \
+         ln -s /bin/true /usr/local/bin/claude; \
          printf '#!/bin/sh\\necho yes\\n' >/usr/local/bin/timedatectl; \
          chmod +x /usr/local/bin/timedatectl",
     ));

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
+use super::setup::present_binds;
 use crate::agent::action::WorkId;
 use crate::agent::docker::description::{Host, container_name};
 use crate::agent::docker::runtime_events::{EXIT_ASKED, RuntimeEvents};
@@ -89,6 +90,10 @@ impl DockerRuntime {
         id: WorkId,
         work: RuntimeWork,
     ) {
+        if matches!(work, RuntimeWork::Start(_)) {
+            // What was put there since the agent's start is there for this session.
+            self.host.binds = present_binds(&self.host.paths);
+        }
         let (procedure, request) = Procedure::begin(work, &self.host);
         self.call(registry, now, request, Purpose::Work(id, procedure));
     }

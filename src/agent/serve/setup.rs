@@ -8,7 +8,7 @@ use super::{Options, ShellOptions};
 use crate::agent::Totals;
 use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::defaults::Defaults;
-use crate::agent::docker::description::{Host, read_only_binds};
+use crate::agent::docker::description::{Bind, Host, read_only_binds};
 use crate::agent::ports_in_use::{self, TABLES};
 use crate::agent::uplink::Shell;
 use crate::base::address::Address;
@@ -92,8 +92,7 @@ pub(super) fn shell(options: &Options) -> Result<Option<Shell>, ServeError> {
 
 /// What containers on this host are like.
 pub(super) fn docker_host(paths: &Paths) -> Host {
-    let mut binds = read_only_binds(paths);
-    binds.retain(|bind| bind.source.exists());
+    let binds = present_binds(paths);
     let slice = Paths::default().unit(SESSIONS_SLICE);
     Host {
         paths: paths.clone(),
@@ -106,6 +105,13 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
         cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
         has_syslog: paths.is_system() && Path::new("/dev/log").exists(),
     }
+}
+
+/// What sessions get to see of the host, as it is now.
+pub(super) fn present_binds(paths: &Paths) -> Vec<Bind> {
+    let mut binds = read_only_binds(paths);
+    binds.retain(|bind| bind.source.exists());
+    binds
 }
 
 /// Where containers are accounted for. Wherever an agent's files are, it is the machine's groups.

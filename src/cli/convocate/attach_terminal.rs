@@ -47,7 +47,7 @@ fn last_words(parsed: &Parsed, selected: &Selected) -> Option<String> {
     let mut runner = Runner::open(&root_paths(parsed).ok()?).ok()?;
     let ended = how_it_ended(&mut runner, selected)?;
     let before = selected.session.ended.as_ref().map(|before| before.at);
-    (before != Some(ended.at)).then(|| end_in_words(&ended, runner.wall()))
+    (before != Some(ended.at)).then(|| end_in_words(selected, &ended, runner.wall()))
 }
 
 /// Attaches the session and notes how that ended, with [`come_back`] added where it helps.

@@ -29,7 +29,7 @@ fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     runner.pause(START_PROOF);
     if let Some(ended) = how_it_ended(&mut runner, &found) {
         let name = &found.session.name;
-        let how = end_in_words(&ended, runner.wall());
+        let how = end_in_words(&found, &ended, runner.wall());
         return Err(Failure::Failed(format!("session {name:?} was started, and {how}")));
     }
     print_change(parsed, out, &found, restart.op(), "started")

@@ -181,8 +181,16 @@ pub(super) fn print_session(
 }
 
 /// The lines behind a session's name that say how it ended, with its last screen.
-pub(super) fn end_in_words(ended: &Ended, now: Wall) -> String {
+pub(super) fn end_in_words(found: &Selected, ended: &Ended, now: Wall) -> String {
     let mut text = format!("{} ({} ago)", ended.in_words(), age(now.since(ended.at)));
+    // The shell's status for a program that is not there.
+    let is_missing = ended.exit_code == Some(127) && ended.cause == "exit";
+    if is_missing && found.session.command.split_whitespace().next() == Some("claude") {
+        let host = &found.host;
+        text.push_str("; claude is not installed on ");
+        text.push_str(host);
+        text.push_str(": copy it there, to /usr/local/bin/claude, with mode 0755");
+    }
     if !ended.screen.is_empty() {
         text.push_str("; its last screen:");
     }

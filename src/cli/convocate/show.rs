@@ -65,7 +65,8 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
             if session.docker { "yes: root on the host".to_owned() } else { "no".to_owned() },
         ),
     ]);
-    fields.extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(ended, now))));
+    fields
+        .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
     fields.extend(session.broken.clone().map(|why| ("broken", why)));
     fields.extend(session.stale.clone().map(|why| ("stale", why)));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());

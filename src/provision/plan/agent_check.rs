@@ -11,6 +11,9 @@ use crate::provision::plan::parts::{condition, has_image};
 use crate::provision::step::Step;
 use crate::ssh::keys::{AuthorizedKeys, PublicKey};
 
+/// What is mounted into every session.
+const CLAUDE: &str = "/usr/local/bin/claude";
+
 /// The conditions, in the order in which they are told.
 pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
     let homes = disk("disk of the homes", &paths.sessions().display().to_string());
@@ -18,8 +21,9 @@ pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
     if !paths.is_system() {
         return own;
     }
-    let of_the_host = vec![
+    let of_the_host = [
         image(current_image),
+        claude(),
         limits(),
         disk("disk of docker", "/var/lib/docker"),
         firewall(),
@@ -32,6 +36,14 @@ fn image(tag: &str) -> Step {
     let advice = "build it: convocate-agent install; or ship it from the shell host: \
                   convocate-host update";
     has_image(tag, advice)
+}
+
+/// What sessions run unless they were told otherwise.
+fn claude() -> Step {
+    let check = Check::Program(Command::new("test", ["-x", CLAUDE]), |ran| {
+        (!ran.is_success()).then(|| format!("there is no program {CLAUDE}"))
+    });
+    condition("claude", check, format!("copy the Claude CLI to {CLAUDE}, with mode 0755"))
 }
 
 /// A drop-in or another program may have taken them away.

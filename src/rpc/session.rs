@@ -139,7 +139,7 @@ impl Session {
         if !is_plain(image, IMAGE_TAG_BYTES_MAX) || !is_plain(command, SESSION_COMMAND_BYTES_MAX) {
             return Err("its image or command is too long or has control characters");
         }
-        if !self.ended.as_ref().is_none_or(Ended::check) {
+        if !self.ended.as_ref().is_none_or(|ended| ended.check()) {
             return Err("how it ended is too long or has control characters");
         }
         match is_short(broken) && is_short(stale) {

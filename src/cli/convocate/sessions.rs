@@ -208,7 +208,7 @@ pub(super) fn how_it_ended(runner: &mut Runner, found: &Selected) -> Option<Ende
     for _ in 0..END_ASKS_MAX {
         let session = parse_session(runner.ask(&found.agent, &call).ok()?).ok()?;
         if session.running || session.ended.is_some() {
-            return session.ended;
+            return session.ended.map(|ended| *ended);
         }
         runner.pause(END_ASKS_AFTER);
     }

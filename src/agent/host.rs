@@ -157,12 +157,15 @@ impl Tmux {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(finished.stdout);
+        let text = text.trim();
         // A server whose session has just ended tells its own number and no more.
-        let Some(numbers) = text.trim().split_once(' ') else { return Ok(None) };
-        let (pid, at) = numbers;
-        let parsed = pid.parse().ok().zip(at.parse().ok());
+        if text.parse::<u32>().is_ok() {
+            return Ok(None);
+        }
+        let numbers = text.split_once(' ');
+        let parsed = numbers.and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
         let Some((pid, seconds)) = parsed else {
-            return Err(WorkError::Tmux(format!("display-message said {}", shown(&text))));
+            return Err(WorkError::Tmux(format!("display-message said {}", shown(text))));
         };
         let started_at = Wall::new(seconds, 0);
         let (container, image) = (String::new(), String::new());
@@ -341,6 +344,7 @@ mod tests {
         ] {
             assert_eq!(tmux().server(finished(false, "", none)), Ok(None));
         }
+        assert_eq!(tmux().server(finished(true, "4242 \n", "")), Ok(None));
         let error = tmux().server(finished(false, "", "lost\nserver\u{1b}")).unwrap_err();
         assert_eq!(error.to_string(), "tmux: lost server ");
         assert!(tmux().server(finished(true, "what", "")).is_err());

@@ -147,7 +147,9 @@ pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024;
 
 // --- sessions ---
 
-/// A session's name, in characters (all of them are ASCII).
+/// A session's name, in bytes of UTF-8: four for each character.
+pub(crate) const SESSION_NAME_BYTES_MAX: usize = 4 * SESSION_NAME_CHARS_MAX;
+/// A session's name, in characters.
 pub(crate) const SESSION_NAME_CHARS_MAX: usize = 64;
 /// A host label (RFC 1123 §2.1, RFC 1035 §2.3.4).
 pub(crate) const DNS_LABEL_CHARS_MAX: usize = 63;

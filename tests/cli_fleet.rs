@@ -249,6 +249,7 @@ fn verbs_say_what_they_did_or_why_not() {
     for (words, code, output, errors) in [
         (&["kill", "web"][..], 0, "stopped session \"web\" 01234567", ""),
         (&["kill", "nope"], 1, "", "convocate: kill: session \"nope\" not found"),
+        (&["stop", "nope", "web"], 1, "stopped session \"web\"", "session \"nope\" not found"),
         (&["rm", "0123"], 1, "", "only the start of an id"),
         (&["restart", "web"], 1, "", "convocate: restart: session \"web\" is running"),
         (&["show", WEB], 0, "state       R running, nobody attached", ""),

@@ -20,6 +20,9 @@ pub(crate) struct Program {
     pub(crate) commands: &'static [Command],
     /// The command to run where none is named, if there is one.
     pub(crate) fallback: Option<&'static str>,
+    /// The titles of the help's parts, with the names of their commands; what is in none of them
+    /// stands in no list. Without any, all stand in one.
+    pub(crate) groups: &'static [(&'static str, &'static [&'static str])],
     /// The text below the list of commands in its help.
     pub(crate) epilogue: &'static str,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Operand {
     pub(crate) name: &'static str,
     /// Whether it may be left out. Only the last may.
     pub(crate) is_optional: bool,
+    /// Whether more of them may follow. Only the last may.
+    pub(crate) is_many: bool,
     /// All that it can be, if that is known.
     pub(crate) choices: &'static [&'static str],
 }
@@ -86,6 +91,11 @@ impl Parsed {
         self.operands.get(place).map(String::as_str)
     }
 
+    /// All operands.
+    pub(crate) fn operands(&self) -> &[String] {
+        &self.operands
+    }
+
     /// An operand that the table demands in this place.
     pub(crate) fn required(&self, place: usize) -> &str {
         self.operand(place).expect("parsing has checked that each demanded operand is there")
@@ -102,7 +112,12 @@ impl Command {
                 Arg::Short('h') | Arg::Long("help") => parsed.wants_help = true,
                 Arg::Long(name) => {
                     let flag = self.flags.iter().find(|flag| flag.name == name);
-                    let flag = flag.ok_or_else(|| format!("unknown option --{name}"))?;
+                    let flag = flag.ok_or_else(|| {
+                        let known = self.shown_flags().map(|flag| flag.name);
+                        let meant =
+                            nearest(name, known).map(|near| format!("; did you mean --{near}?"));
+                        format!("unknown option --{name}{}", meant.unwrap_or_default())
+                    })?;
                     if parsed.has(flag) {
                         return Err(format!("--{name} is given twice"));
                     }
@@ -136,6 +151,7 @@ impl Command {
         let mut words = vec![self.name.to_owned()];
         words.extend(self.operands.iter().map(|operand| match operand.is_optional {
             true => format!("[{}]", operand.name),
+            false if operand.is_many => format!("{}…", operand.name),
             false => operand.name.to_owned(),
         }));
         words.extend(self.shown_flags().map(|flag| format!("[{}]", flag.shown())));
@@ -152,7 +168,8 @@ impl Command {
     }
 
     fn check_operands(&self, given: &[String]) -> Result<(), String> {
-        if let Some(extra) = given.get(self.operands.len()) {
+        let is_many = self.operands.last().is_some_and(|last| last.is_many);
+        if let Some(extra) = given.get(self.operands.len()).filter(|_| !is_many) {
             return Err(format!("unexpected argument {extra:?}"));
         }
         match self.operands.get(given.len()) {
@@ -201,10 +218,10 @@ impl Program {
             Ok(exit) => return exit,
             // What was written may still wait in a buffer, and comes before the complaint.
             Err(failure) => match (out.flush(), failure) {
-                (Err(_), _) | (_, Failure::NobodyReads) => return Exit::Done,
-                (Ok(()), Failure::Usage(text)) => (Exit::Usage, text),
-                (Ok(()), Failure::Failed(text)) => (Exit::Failed, text),
-                (Ok(()), Failure::Exit(exit, text)) => (exit, text),
+                (Err(Failure::NobodyReads), _) | (_, Failure::NobodyReads) => return Exit::Done,
+                (_, Failure::Usage(text)) => (Exit::Usage, text),
+                (_, Failure::Failed(text)) => (Exit::Failed, text),
+                (_, Failure::Exit(exit, text)) => (exit, text),
             },
         };
         if !text.is_empty() {
@@ -236,7 +253,10 @@ impl Program {
         }
         let Some(command) = self.find(name) else {
             let what = if name.starts_with('-') { "option" } else { "command" };
-            let text = format!("unknown {what} {name:?}; {}", self.help_hint(None));
+            let known = self.commands.iter().map(|command| command.name);
+            let meant = nearest(name, known.chain(["help"]));
+            let meant = meant.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let text = format!("unknown {what} {name:?}{meant}; {}", self.help_hint(None));
             return Err(Failure::Usage(text));
         };
         self.call(command, words.collect(), out)
@@ -311,11 +331,19 @@ impl Program {
 
     fn overview(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.name, self.summary);
-        text.push_str(&format!("Usage: {} COMMAND …\n\nCommands:\n", self.name));
-        let help = [("help".to_owned(), "show this, or the help of a command: help COMMAND")];
-        let rows = self.shown_commands();
-        let rows = rows.map(|command| (command.name.to_owned(), command.summary));
-        push_list(&mut text, rows.chain(help));
+        text.push_str(&format!("Usage: {} COMMAND …\n", self.name));
+        let help = ("help".to_owned(), "show this, or the help of a command: help COMMAND");
+        let row = |command: &Command| (command.name.to_owned(), command.summary);
+        for (title, names) in self.groups {
+            text.push_str(&format!("\n{title}:\n"));
+            push_list(&mut text, names.iter().filter_map(|name| self.find(name)).map(row));
+        }
+        let (title, rest) = match self.groups {
+            [] => ("Commands", self.shown_commands().map(row).collect()),
+            _ => ("Help", Vec::new()),
+        };
+        text.push_str(&format!("\n{title}:\n"));
+        push_list(&mut text, rest.into_iter().chain([help]));
         if !self.epilogue.is_empty() {
             text.push_str(&format!("\n{}", self.epilogue));
         }
@@ -344,6 +372,28 @@ fn push_list(text: &mut String, rows: impl Iterator<Item = (String, &'static str
     for (name, summary) in rows {
         text.push_str(&format!("  {name:width$}  {summary}\n"));
     }
+}
+
+/// The one of these names that a mistyped one was probably meant to be.
+fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.map(|name| (distance(typed, name), name));
+    let limit = typed.chars().count().div_ceil(3);
+    near.filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
+}
+
+/// How many characters must be put in, taken out or replaced to make one word the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, sign) in one.chars().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], at + 1);
+        for (place, wanted) in other.iter().enumerate() {
+            let cost = before + usize::from(sign != *wanted);
+            before = row[place + 1];
+            row[place + 1] = cost.min(before + 1).min(row[place] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 fn capitalised(text: &str) -> String {
@@ -378,8 +428,8 @@ mod tests {
                 name: "do",
                 summary: "do a thing",
                 operands: &[
-                    Operand { name: "THING", is_optional: false, choices: &[] },
-                    Operand { name: "HOW", is_optional: true, choices: &[] },
+                    Operand { name: "THING", is_optional: false, is_many: false, choices: &[] },
+                    Operand { name: "HOW", is_optional: true, is_many: false, choices: &[] },
                 ],
                 flags: &[AGENT, JSON],
                 help: "There is more to say.\n",
@@ -398,6 +448,7 @@ mod tests {
             },
         ],
         fallback: None,
+        groups: &[],
         epilogue: "",
     };
 
@@ -433,6 +484,11 @@ mod tests {
             (&["do"], "prog: do: THING is missing; see `prog help do`"),
             (&["do", "a", "b", "c"], "prog: do: unexpected argument \"c\"; see `prog help do`"),
             (&["do", "a", "--nope"], "prog: do: unknown option --nope; see `prog help do`"),
+            (&["fial"], "prog: unknown command \"fial\"; did you mean fail?; see `prog help`"),
+            (
+                &["do", "a", "--agnt", "x"],
+                "prog: do: unknown option --agnt; did you mean --agent?; see `prog help do`",
+            ),
             (&["do", "a", "-x"], "prog: do: unknown option -x; see `prog help do`"),
             (&["do", "a", "--agent"], "prog: do: --agent needs a value; see `prog help do`"),
             (&["do", "a", "--json=1"], "prog: do: --json takes no value; see `prog help do`"),
@@ -448,6 +504,25 @@ mod tests {
             assert_eq!(errors.trim_end(), sentence);
         }
         assert_eq!(run(&["fail"]), (Exit::Failed, String::new(), "prog: fail: no luck\n".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_a_failure() {
+        struct Full;
+        impl std::io::Write for Full {
+            fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+        }
+        let mut output = std::io::BufWriter::new(Full);
+        let mut errors = Vec::new();
+        let words = vec![OsString::from("help")];
+        let exit = PROGRAM.run(words, &mut Out::new(&mut output, &mut errors, None));
+        assert_eq!(exit, Exit::Failed);
+        assert!(String::from_utf8(errors).expect("text").contains("cannot write the output"));
     }
 
     #[test]

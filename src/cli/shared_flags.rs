@@ -19,9 +19,13 @@ pub(crate) const NO_IMAGE: Flag =
 pub(crate) const UNTIL_STDIN_ENDS: Flag =
     Flag::switch("until-stdin-ends", "end when standard input ends");
 
-/// The paths below `--root`.
+/// The variable of the environment that stands for `--root` where that is not given.
+const ROOT_VARIABLE: &str = "CONVOCATE_ROOT";
+
+/// The paths below `--root`, or else of the environment.
 pub(crate) fn root_paths(parsed: &Parsed) -> Result<Paths, Failure> {
-    match parsed.value(&ROOT) {
+    let variable = std::env::var(ROOT_VARIABLE).ok().filter(|root| !root.is_empty());
+    match parsed.value(&ROOT).or(variable.as_deref()) {
         None => Ok(Paths::default()),
         Some("") => Err(Failure::Usage("--root needs a directory".to_owned())),
         Some(root) => Ok(Paths::below(root)),

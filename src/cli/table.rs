@@ -3,7 +3,7 @@
 //! Without a terminal, the table is whole. Where the terminal is too narrow, columns are left out
 //! in the order of `goes`, and then the flexible one is cut.
 
-use crate::base::text::printable;
+use crate::base::text::{cells, cut, printable};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
@@ -98,19 +98,6 @@ fn push_row(text: &mut String, row: &[String], shown: &[usize], widths: &[usize]
     text.push('\n');
 }
 
-/// How many cells a text takes. Names are ASCII by rule; where a foreign one is not, a column may
-/// stand a cell off, and nothing worse.
-fn cells(text: &str) -> usize {
-    text.chars().count()
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if cells(text) <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +125,17 @@ mod tests {
              R  web server   web  convocate:1\n\
              -  db\\u{1b}[2J\n"
         );
+    }
+
+    #[test]
+    fn wide_characters_stand_in_two_cells() {
+        let mut table = Table::new(&[column("NAME", 0), column("AGENT", 0)], 0);
+        table.push(["日本語日本語".to_owned(), "x".to_owned()]);
+        table.push(["abc".to_owned(), "y".to_owned()]);
+        let whole = "NAME          AGENT\n日本語日本語  x\nabc           y\n";
+        assert_eq!(table.render(None), whole);
+        let cut = "NAME        AGENT\n日本語日…   x\nabc         y\n";
+        assert_eq!(table.render(Some(17)), cut);
     }
 
     #[test]

@@ -510,7 +510,7 @@ impl Attach {
                 }
             };
         let why = lost.to_string();
-        if matches!(lost, Lost::HostKey { .. }) {
+        if matches!(lost, Lost::HostKey { .. } | Lost::KeyRefused { .. }) {
             return self.end(AttachEnd::GivenUp(why));
         }
         if earlier.is_none() {

@@ -39,6 +39,17 @@ impl SessionState {
         }
     }
 
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            SessionState::Stopped => "stopped",
+            SessionState::Locked => "locked",
+            SessionState::Running => "running",
+            SessionState::Attached => "attached",
+            SessionState::Orphan => "orphan",
+            SessionState::Unknown => "unknown",
+        }
+    }
+
     /// The state's character, and behind `L` that of what the lock does not end.
     pub(crate) fn signs(self, session: Option<&Session>) -> String {
         let below = match session {

@@ -1,4 +1,4 @@
-//! Which session is meant: a UUID, a unique prefix of one, or a unique name.
+//! Which session is meant: a UUID, a unique name, or else a unique prefix of a UUID.
 //!
 //! Whatever could be meant twice is an error that lists the candidates. Where an agent is silent, a
 //! name or a prefix could be on it, too: a [`Care::Exact`] choice then takes a whole UUID only.
@@ -56,6 +56,9 @@ impl fmt::Display for SelectError {
                 write!(out, "session {text:?} not found")?;
                 match &silent[..] {
                     [] => Ok(()),
+                    [only] if is_whole_id(text) => {
+                        write!(out, ", because its agent is silent: {only}")
+                    }
                     [only] => write!(out, "; it may be on {only}"),
                     _ => write!(out, "; it may be on one of\n  {}", silent.join("\n  ")),
                 }
@@ -125,15 +128,19 @@ pub(crate) fn is_whole_id(text: &str) -> bool {
 
 fn matches<'a>(text: &str, agents: &'a [AgentList]) -> Vec<(&'a AgentList, &'a Session)> {
     let prefix = text.to_ascii_lowercase();
-    let is_meant = |session: &Session| {
-        !text.is_empty() && (session.name == text || session.uuid.to_string().starts_with(&prefix))
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let all = || {
+        let fresh = agents.iter().filter(|it| matches!(it.news, AgentSessions::Fresh { .. }));
+        fresh.flat_map(|agent| agent.news.sessions().iter().map(move |session| (agent, session)))
     };
-    agents
-        .iter()
-        .filter(|agent| matches!(agent.news, AgentSessions::Fresh { .. }))
-        .flat_map(|agent| agent.news.sessions().iter().map(move |session| (agent, session)))
-        .filter(|(_, session)| is_meant(session))
-        .collect()
+    let whole = all().filter(|(_, it)| it.name == text || it.uuid.to_string() == prefix);
+    let whole: Vec<_> = whole.collect();
+    match whole.is_empty() {
+        true => all().filter(|(_, it)| it.uuid.to_string().starts_with(&prefix)).collect(),
+        false => whole,
+    }
 }
 
 fn silent_hosts(agents: &[AgentList]) -> Vec<String> {
@@ -179,6 +186,8 @@ mod tests {
             ("abc", "abc10000"),
             ("f", "fff30000"),
             ("web", "abc10000"),
+            // A name of one is the start of another's id.
+            ("abd", "eee40000"),
         ] {
             assert_eq!(found(text, Care::Usual), Ok(short.to_owned()), "{text}");
         }
@@ -186,12 +195,7 @@ mod tests {
 
     #[test]
     fn what_could_be_meant_twice_lists_the_candidates() {
-        for (text, ids) in [
-            ("ab", ["abc10000", "abd20000"]),
-            ("db", ["abd20000", "fff30000"]),
-            // A name of one is the start of another's id.
-            ("abd", ["abd20000", "eee40000"]),
-        ] {
+        for (text, ids) in [("ab", ["abc10000", "abd20000"]), ("db", ["abd20000", "fff30000"])] {
             let error = found(text, Care::Usual).expect_err(text);
             assert!(error.contains("is ambiguous"), "{error}");
             assert!(ids.iter().all(|id| error.contains(id)), "{error}");

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::limits::{DNS_LABEL_CHARS_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX};
+use crate::limits::{
+    DNS_LABEL_CHARS_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_BYTES_MAX, SESSION_NAME_CHARS_MAX,
+};
 
 /// What is wrong with a field, as one sentence without a final stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,8 @@ macro_rules! text_field {
     };
 }
 
-/// A session's name: 1–64 of letters, digits, space, `_`, `-`, `.`; not only blanks.
+/// A session's name: 1–64 of letters and digits of any script, space, `_`, `-`, `.`; not only
+/// blanks. So it has no control characters, none that reorder text, and no blanks but the space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionName(String);
 
@@ -60,19 +63,28 @@ impl SessionName {
     /// # Errors
     /// A sentence that shows the name, cut to a screen's width and with control characters escaped.
     pub(crate) fn parse(text: &str) -> Result<SessionName, FieldError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.".contains(&byte);
         if text.is_empty() || text.bytes().all(|byte| byte == b' ') {
             return Err(FieldError("name must not be empty".to_owned()));
         }
-        if text.len() > SESSION_NAME_CHARS_MAX || !text.bytes().all(allowed) {
+        if text.len() > SESSION_NAME_BYTES_MAX
+            || text.chars().count() > SESSION_NAME_CHARS_MAX
+            || !text.chars().all(is_in_names)
+        {
             return Err(FieldError(format!(
                 "name {} must be 1 to {SESSION_NAME_CHARS_MAX} letters, digits, spaces, '_', '-' \
-                 or '.'",
+                 or '.', and at most {SESSION_NAME_BYTES_MAX} bytes",
                 shown(text)
             )));
         }
         Ok(SessionName(text.to_owned()))
     }
+}
+
+/// Letters that show nothing: fillers of Hangul, with and without width.
+const BLANK_LETTERS: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+
+fn is_in_names(sign: char) -> bool {
+    " _-.".contains(sign) || (sign.is_alphanumeric() && !BLANK_LETTERS.contains(&sign))
 }
 
 /// DNS names that no session gets, and why.
@@ -380,10 +392,36 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["a", "web server 1", "A_b-c.d", &"x".repeat(64)] {
+        let long = "語".repeat(64);
+        for good in
+            ["a", "web server 1", "A_b-c.d", &"x".repeat(64), "Überblick é", "日本語", &long]
+        {
             assert!(SessionName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "   ", "a\nb", "a\u{1b}[2J", "é", "a/b", &"x".repeat(65)] {
+        // Controls, what reorders, what has no width, blanks that look like a space, symbols.
+        let hostile = [
+            "a\u{85}b",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{200d}b",
+            "a\u{feff}b",
+            "a\u{ad}b",
+            "a\u{a0}b",
+            "a\u{2003}b",
+            "a\u{3000}b",
+            "\u{3164}",
+            "\u{115f}a",
+            "a\u{2028}b",
+            "a\u{301}",
+            "🦀",
+            "a·b",
+            "e\u{e0041}",
+        ];
+        let long = ["x".repeat(65), "𝐱".repeat(65), "語".repeat(65)];
+        let plain = ["", "   ", "a\nb", "a\u{1b}[2J", "a/b"];
+        let long = long.iter().map(String::as_str);
+        for bad in plain.into_iter().chain(hostile).chain(long) {
             let error = SessionName::parse(bad).expect_err(bad).to_string();
             assert!(!error.chars().any(char::is_control), "{error}");
         }

@@ -30,11 +30,17 @@ pub struct Filter {
     parser: Parser,
     clipboard: Clipboard,
     is_alternate: bool,
+    /// How much of [`FAREWELL`] came since the alternate screen was left, and is held back.
+    farewell: Option<usize>,
 }
+
+/// What tmux's client prints when it detaches, behind the alternate screen. Our own sentence says
+/// the same, with the session's name.
+const FAREWELL: &[u8] = b"[detached (from session claude)]\r\n";
 
 impl Filter {
     pub fn new(clipboard: Clipboard) -> Filter {
-        Filter { parser: Parser::default(), clipboard, is_alternate: false }
+        Filter { parser: Parser::default(), clipboard, is_alternate: false, farewell: None }
     }
 
     /// Whether what was let through leaves the terminal on its alternate screen.
@@ -45,12 +51,17 @@ impl Filter {
     /// Forgets what was begun: the bytes that follow are of another terminal.
     pub(crate) fn restart(&mut self) {
         self.parser.reset();
+        self.farewell = None;
     }
 
     /// Takes a session's bytes and appends what may be shown: three bytes for each at most, and
     /// one whole sequence that was begun before.
     pub fn feed(&mut self, mut input: &[u8], output: &mut Vec<u8>) {
         while let [byte, rest @ ..] = input {
+            if self.parser.is_ground() && self.is_farewell(*byte, output) {
+                input = rest;
+                continue;
+            }
             if self.parser.is_ground() {
                 let run = plain(input);
                 if run > 0 {
@@ -67,6 +78,20 @@ impl Filter {
             }
             self.show(step, output);
         }
+    }
+
+    /// Whether a byte is held back as one of [`FAREWELL`]. Another one gives back those before it.
+    fn is_farewell(&mut self, byte: u8, output: &mut Vec<u8>) -> bool {
+        let Some(held) = self.farewell else { return false };
+        if byte == FAREWELL[held] {
+            self.farewell = Some(held + 1).filter(|held| *held < FAREWELL.len());
+            return true;
+        }
+        if held > 0 {
+            output.extend_from_slice(&FAREWELL[..held]);
+            self.farewell = None;
+        }
+        false
     }
 
     fn show(&mut self, step: Step, output: &mut Vec<u8>) {
@@ -88,6 +113,7 @@ impl Filter {
             Step::Escape(_) => {}
             Step::Sequence(last) => {
                 if let Some(is_alternate) = sequence(held, last, output) {
+                    self.farewell = (self.is_alternate && !is_alternate).then_some(0);
                     self.is_alternate = is_alternate;
                 }
             }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use super::grid::Style;
 use super::ops::Task;
-use super::row::{SessionKey, SessionRow, state_word};
+use super::row::{SessionKey, SessionRow};
 use crate::base::text::{age, cells, printable};
 use crate::base::time::{Now, Wall};
 use crate::fleet::listing::SessionState;
@@ -234,7 +234,7 @@ pub(crate) fn is_found(
     if words.is_empty() {
         return true;
     }
-    let mut text = format!("{} {}", row.name(), state_word(row.state));
+    let mut text = format!("{} {}", row.name(), row.state.word());
     for column in shown.iter().filter(|column| column.is_searched) {
         text.push(' ');
         text.push_str(&(column.text)(row, now));
@@ -280,8 +280,7 @@ pub(crate) fn coarse_age(then: Wall, now: Wall) -> String {
 
 /// Processors and memory that a session may use; empty if its agent did not say.
 pub(crate) fn caps(cpus: f64, memory: u64) -> String {
-    // Whole mebibytes: a share of a host's memory is rarely a round number.
-    let memory = size(memory >> 20 << 20);
+    let memory = size(memory);
     if cpus > 0.0 || !memory.is_empty() { format!("{cpus} {memory}") } else { String::new() }
 }
 

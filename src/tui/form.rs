@@ -120,7 +120,7 @@ impl FieldName {
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             FieldName::Agent | FieldName::Protocol => "← → or its first letter",
-            FieldName::Name => "letters, digits, blanks, _ - .",
+            FieldName::Name => "letters, digits, spaces, _ - .",
             FieldName::Command => "empty: the agent's default",
             FieldName::Port => "a number or auto; empty: none",
             FieldName::Dns => "one host label; empty: none",

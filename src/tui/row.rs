@@ -67,15 +67,3 @@ impl SessionRow<'_> {
         matches!(self.state, SessionState::Running | SessionState::Attached)
     }
 }
-
-/// A state in one word.
-pub(crate) const fn state_word(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Stopped => "stopped",
-        SessionState::Locked => "locked",
-        SessionState::Running => "running",
-        SessionState::Attached => "attached",
-        SessionState::Orphan => "orphan",
-        SessionState::Unknown => "unknown",
-    }
-}

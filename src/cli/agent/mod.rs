@@ -37,6 +37,7 @@ pub(crate) static PROGRAM: Program = Program {
         VERSION,
     ],
     fallback: None,
+    groups: &[],
     epilogue: "",
 };
 

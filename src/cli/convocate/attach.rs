@@ -31,7 +31,8 @@ lost and convocate could not reconnect, 255 if the terminal was never attached.
 fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let screen = take_screen()?;
     let mut runner = open_fleet(parsed, out).map_err(not_attached)?;
-    let found = choose_session(parsed, &mut runner, Care::Usual).map_err(not_attached)?;
+    let found = choose_session(parsed, parsed.required(0), &mut runner, Care::Usual)
+        .map_err(not_attached)?;
     let read_only = parsed.has(&READ_ONLY);
     run(parsed, runner, screen, &found, read_only, out).map_err(not_attached)
 }

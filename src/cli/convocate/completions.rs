@@ -8,7 +8,8 @@ use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
-const SHELL: Operand = Operand { name: "SHELL", is_optional: false, choices: &SHELLS };
+const SHELL: Operand =
+    Operand { name: "SHELL", is_optional: false, is_many: false, choices: &SHELLS };
 
 /// The command for a program. `run` calls [`fn@print`] with that program's table, which has this
 /// command in it.

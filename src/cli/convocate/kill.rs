@@ -1,23 +1,25 @@
 //! `convocate kill`: stops a session and keeps its home.
 
 use crate::cli::command::{Command, Parsed};
-use crate::cli::convocate::session_flags::{AGENT, SESSION, SESSION_HELP};
-use crate::cli::convocate::sessions::change_session;
+use crate::cli::convocate::session_flags::{AGENT, SESSIONS, SESSIONS_HELP};
+use crate::cli::convocate::sessions::{Change, change_sessions};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT};
 use crate::exit::Exit;
-use crate::fleet::select::Care;
 use crate::rpc::call::Call;
 
 pub(crate) const KILL: Command = Command {
     name: "kill",
-    summary: "stop a session and keep its home",
-    operands: &[SESSION],
+    summary: "stop sessions and keep their homes; also: stop",
+    operands: &[SESSIONS],
     flags: &[AGENT, JSON, ROOT],
-    help: SESSION_HELP,
+    help: SESSIONS_HELP,
     run,
 };
 
+/// The same under another name.
+pub(crate) const STOP: Command = Command { name: "stop", summary: "", ..KILL };
+
 fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    change_session(parsed, out, Care::Usual, Call::Kill, "stopped")
+    change_sessions(parsed, out, &Change::new(Call::Kill, "stopped"))
 }

@@ -21,7 +21,7 @@ use crate::status::run::snapshot;
 
 pub(crate) const LS: Command = Command {
     name: "ls",
-    summary: "list the sessions of all agents, newest access first",
+    summary: "list the sessions of all agents, newest access first; also: list",
     operands: &[],
     flags: &[AGENT, JSON, ROOT],
     help: "\
@@ -34,6 +34,9 @@ The exit status is 0 if at least one agent has answered.
 ",
     run: ls,
 };
+
+/// The same under another name.
+pub(crate) const LIST: Command = Command { name: "list", summary: "", ..LS };
 
 fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = root_paths(parsed)?;
@@ -128,6 +131,7 @@ fn row_json(row: &ListingRow) -> Value {
     let mut value = row.session.as_ref().map_or_else(|| json!({}), |it| json!(it));
     value["uuid"] = json!(row.id);
     value["state"] = json!(row.state.sign());
+    value["state_name"] = json!(row.state.word());
     value["agent_id"] = json!(row.agent.as_ref().map(|(id, _)| id.as_str()));
     value["agent_host"] = json!(row.agent.as_ref().map(|(_, host)| host));
     value["last_news"] = json!(row.last_news);

@@ -44,14 +44,14 @@ use crate::cli::convocate::edit::EDIT;
 use crate::cli::convocate::enrol::ENROL;
 use crate::cli::convocate::events::EVENTS;
 use crate::cli::convocate::install::INSTALL_SHELL;
-use crate::cli::convocate::kill::KILL;
-use crate::cli::convocate::ls::LS;
+use crate::cli::convocate::kill::{KILL, STOP};
+use crate::cli::convocate::ls::{LIST, LS};
 use crate::cli::convocate::new::NEW;
 use crate::cli::convocate::override_lock::OVERRIDE;
 use crate::cli::convocate::prove::PROVE;
 use crate::cli::convocate::renew_certificates::RENEW_CERTIFICATES;
-use crate::cli::convocate::restart::RESTART;
-use crate::cli::convocate::rm::RM;
+use crate::cli::convocate::restart::{RESTART, START};
+use crate::cli::convocate::rm::{DELETE, RM};
 use crate::cli::convocate::screen::SCREEN;
 use crate::cli::convocate::show::SHOW;
 use crate::cli::convocate::status_serve::STATUS_SERVE;
@@ -66,17 +66,21 @@ pub(crate) static PROGRAM: Program = Program {
     commands: &[
         SCREEN,
         LS,
+        LIST,
         AGENTS,
         NEW,
         ATTACH,
         SHOW,
         EDIT,
         CLONE,
+        START,
         RESTART,
         BACKGROUND,
         KILL,
+        STOP,
         OVERRIDE,
         RM,
+        DELETE,
         EVENTS,
         STATUS_SERVE,
         DEMO,
@@ -89,9 +93,36 @@ pub(crate) static PROGRAM: Program = Program {
         VERSION,
     ],
     fallback: Some("screen"),
+    groups: &[
+        ("See", &["screen", "ls", "show", "agents", "events"]),
+        (
+            "Sessions",
+            &[
+                "new",
+                "attach",
+                "start",
+                "restart",
+                "background",
+                "kill",
+                "rm",
+                "edit",
+                "clone",
+                "override",
+            ],
+        ),
+        ("Try it", &["demo", "completions", "version"]),
+        ("Set it up and serve it", &["install", "renew-certificates", "status-serve"]),
+    ],
     epilogue: "\
+Examples:
+  convocate new web --port auto --memory 4g --attach
+  convocate kill web \"parser rewrite\"
+  convocate ls --json
+  convocate attach web --read-only
+
 SESSION is an id, the start of one, or a name. Every command takes --help; most take
---json. The exit status is 0 on success, 1 on failure, 2 on a usage error.
+--json. $CONVOCATE_ROOT stands for --root where that is not given. The exit status is 0
+on success, 1 on failure, 2 on a usage error.
 ",
 };
 
@@ -125,6 +156,7 @@ fn called_words(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command::Command;
     use crate::cli::output::Out;
 
     fn words(all: &[&str]) -> Vec<OsString> {
@@ -171,13 +203,31 @@ mod tests {
             assert!(help.starts_with(&format!("Usage: convocate {}", command.name)));
             assert!(command.shown_flags().all(|flag| help.contains(&format!("--{}", flag.name))));
             assert!(!help.contains("--request"), "{help}");
-            for extra in [&["--no-such"][..], &["a", "b", "c"]] {
+            let is_many = command.operands.last().is_some_and(|last| last.is_many);
+            let extras = [&["--no-such"][..], &["a", "b", "c"]];
+            for extra in extras.into_iter().take(if is_many { 1 } else { 2 }) {
                 let all = [&[command.name][..], extra].concat();
                 let (exit, output, errors) = run(&all);
                 assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{all:?}");
                 assert_eq!(errors.lines().count(), 1, "{errors}");
                 assert!(errors.contains(&format!("see `convocate help {}`", command.name)));
             }
+        }
+    }
+
+    #[test]
+    fn the_help_has_every_shown_command_in_one_part() {
+        let listed: Vec<_> = PROGRAM.groups.iter().flat_map(|(_, names)| *names).collect();
+        assert!(listed.iter().all(|name| PROGRAM.find(name).is_some_and(Command::is_shown)));
+        let is_once = |name| listed.iter().filter(|listed| **listed == name).count() == 1;
+        for command in PROGRAM.shown_commands() {
+            assert!(is_once(&command.name) || command.name == "send-image", "{}", command.name);
+        }
+        let (_, help, _) = run(&["help"]);
+        assert!(help.contains("\nSessions:\n") && !help.contains("send-image"), "{help}");
+        for (word, near) in [("lst", "list"), ("atach", "attach"), ("stopp", "stop")] {
+            let (_, _, errors) = run(&[word]);
+            assert!(errors.contains(&format!("did you mean {near}?")), "{errors}");
         }
     }
 

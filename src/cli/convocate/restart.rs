@@ -1,36 +1,34 @@
-//! `convocate restart`: starts a stopped session, detached.
+//! `convocate restart`: starts a session anew, detached.
 
 use crate::cli::command::{Command, Parsed};
-use crate::cli::convocate::session_flags::{AGENT, SESSION, SESSION_HELP};
-use crate::cli::convocate::sessions::{
-    choose_session, end_in_words, how_it_ended, open_fleet, print_change,
-};
+use crate::cli::convocate::session_flags::{AGENT, SESSIONS, SESSIONS_HELP};
+use crate::cli::convocate::sessions::{Change, change_sessions};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT};
 use crate::exit::Exit;
-use crate::fleet::select::Care;
-use crate::limits::START_PROOF;
-use crate::rpc::call::{Call, Id};
+use crate::rpc::call::Call;
 
 pub(crate) const RESTART: Command = Command {
     name: "restart",
-    summary: "start a stopped session, detached",
-    operands: &[SESSION],
+    summary: "stop sessions if they run, and start them, detached",
+    operands: &[SESSIONS],
     flags: &[AGENT, JSON, ROOT],
-    help: SESSION_HELP,
+    help: SESSIONS_HELP,
     run,
 };
 
+pub(crate) const START: Command = Command {
+    name: "start",
+    summary: "start stopped sessions, detached",
+    run: |parsed, out| change_sessions(parsed, out, &STARTING),
+    ..RESTART
+};
+
+const STARTING: Change = Change { is_proved: true, ..Change::new(Call::Restart, "started") };
+
+/// One that runs is stopped first.
+const RESTARTING: Change = Change { before: Some(Call::Kill), ..STARTING };
+
 fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let mut runner = open_fleet(parsed, out)?;
-    let found = choose_session(parsed, &mut runner, Care::Usual)?;
-    let restart = Call::Restart(Id { id: found.session.uuid });
-    runner.ask(&found.agent, &restart).map_err(Failure::Failed)?;
-    runner.pause(START_PROOF);
-    if let Some(ended) = how_it_ended(&mut runner, &found) {
-        let name = &found.session.name;
-        let how = end_in_words(&found, &ended, runner.wall());
-        return Err(Failure::Failed(format!("session {name:?} was started, and {how}")));
-    }
-    print_change(parsed, out, &found, restart.op(), "started")
+    change_sessions(parsed, out, &RESTARTING)
 }

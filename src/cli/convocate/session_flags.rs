@@ -30,9 +30,18 @@ pub(crate) const MEMORY: Flag =
     Flag::value("memory", "SIZE", "most memory that it may use, as 512m or 4g");
 pub(crate) const CPUS: Flag = Flag::value("cpus", "N", "most processors that it may use, as 1.5");
 pub(crate) const PIDS: Flag = Flag::value("pids", "N", "most processes that it may have");
-pub(crate) const SESSION: Operand = Operand { name: "SESSION", is_optional: false, choices: &[] };
-pub(crate) const NEW_NAME: Operand = Operand { name: "NAME", is_optional: false, choices: &[] };
+pub(crate) const SESSION: Operand =
+    Operand { name: "SESSION", is_optional: false, is_many: false, choices: &[] };
+/// One session or several.
+pub(crate) const SESSIONS: Operand =
+    Operand { name: "SESSION", is_optional: false, is_many: true, choices: &[] };
+pub(crate) const NEW_NAME: Operand =
+    Operand { name: "NAME", is_optional: false, is_many: false, choices: &[] };
 pub(crate) const SESSION_HELP: &str = "\
 SESSION is the session's id, the start of its id, or its name. If several sessions
-match, convocate lists them and does nothing.
+match, convocate lists them and does nothing. A whole name comes before the start of an id.
+";
+pub(crate) const SESSIONS_HELP: &str = "\
+SESSION is the session's id, the start of its id, or its name; several may be given. If
+several sessions match one of them, convocate lists them and does nothing to those.
 ";

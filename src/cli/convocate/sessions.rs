@@ -19,7 +19,9 @@ use crate::fleet::member::RequestError;
 use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
 use crate::fleet::select::{Care, Selected, is_whole_id, select};
-use crate::limits::{END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, SURVEY_TIMEOUT};
+use crate::limits::{
+    END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
+};
 use crate::rpc::call::{Call, Id};
 use crate::rpc::session::{Ended, Session};
 use crate::status::run::snapshot;
@@ -85,10 +87,11 @@ pub(super) fn agent_list(
     }
 }
 
-/// The session that the first operand means. Once it is found, the search does not wait for agents
+/// The session that an operand means. Once it is found, the search does not wait for agents
 /// that the hub has lost.
 pub(super) fn choose_session(
     parsed: &Parsed,
+    text: &str,
     runner: &mut Runner,
     care: Care,
 ) -> Result<Selected, Failure> {
@@ -96,7 +99,6 @@ pub(super) fn choose_session(
     if agents.is_empty() {
         return Err(Failure::Failed(NO_AGENT.to_owned()));
     }
-    let text = parsed.required(0);
     let hub = snapshot(&root_paths(parsed)?);
     let mut expected: BTreeSet<&AgentId> =
         agents.iter().filter(|id| !is_lost(hub.as_ref(), id)).collect();
@@ -124,44 +126,87 @@ pub(super) fn call_on_session(
     call: impl FnOnce(Uuid) -> Call,
 ) -> Result<(Selected, Value), Failure> {
     let mut runner = open_fleet(parsed, out)?;
-    let found = choose_session(parsed, &mut runner, care)?;
+    let found = choose_session(parsed, parsed.required(0), &mut runner, care)?;
     let result = runner.ask(&found.agent, &call(found.session.uuid)).map_err(Failure::Failed)?;
     Ok((found, result))
 }
 
-/// The same for an op whose result has nothing to print; says that it `is_done`.
-pub(super) fn change_session(
-    parsed: &Parsed,
-    out: &mut Out<'_>,
-    care: Care,
-    call: fn(Id) -> Call,
-    is_done: &str,
-) -> Result<Exit, Failure> {
-    let mut op = "";
-    let (found, _) = call_on_session(parsed, out, care, |id| {
-        let call = call(Id { id });
-        op = call.op();
-        call
-    })?;
-    print_change(parsed, out, &found, op, is_done)
+/// What is done to sessions, and what is said of it.
+pub(super) struct Change {
+    pub(super) care: Care,
+    pub(super) call: fn(Id) -> Call,
+    /// What must be done before to one that runs.
+    pub(super) before: Option<fn(Id) -> Call>,
+    pub(super) is_done: &'static str,
+    /// Whether one that was started must still run a moment later.
+    pub(super) is_proved: bool,
+    /// Why there is nothing to do to one, in words that follow its name.
+    pub(super) idle: fn(&Session) -> Option<&'static str>,
 }
 
-/// Prints that an op without a result was done.
-pub(super) fn print_change(
+impl Change {
+    pub(super) const fn new(call: fn(Id) -> Call, is_done: &'static str) -> Change {
+        Change { care: Care::Usual, call, before: None, is_done, is_proved: false, idle: |_| None }
+    }
+}
+
+/// Does something to every session that the operands mean. What fails is said, and stops no other.
+pub(super) fn change_sessions(
     parsed: &Parsed,
     out: &mut Out<'_>,
-    found: &Selected,
-    op: &str,
-    is_done: &str,
+    change: &Change,
 ) -> Result<Exit, Failure> {
-    match parsed.has(&JSON) {
-        true => out.json(&json!({
-            "done": op, "uuid": found.session.uuid, "name": found.session.name,
-            "agent_id": found.agent.as_str(), "agent_host": found.host,
-        }))?,
-        false => print_session(found, false, is_done, out)?,
-    }
+    let mut runner = open_fleet(parsed, out)?;
+    let [only] = parsed.operands() else {
+        let mut exit = Exit::Done;
+        for text in parsed.operands() {
+            match change_session(parsed, text, &mut runner, out, change) {
+                Err(Failure::Failed(why)) => {
+                    out.flush()?;
+                    out.note(&why);
+                    exit = Exit::Failed;
+                }
+                done => done?,
+            }
+        }
+        return Ok(exit);
+    };
+    change_session(parsed, only, &mut runner, out, change)?;
     Ok(Exit::Done)
+}
+
+fn change_session(
+    parsed: &Parsed,
+    text: &str,
+    runner: &mut Runner,
+    out: &mut Out<'_>,
+    change: &Change,
+) -> Result<(), Failure> {
+    let found = choose_session(parsed, text, runner, change.care)?;
+    let session = &found.session;
+    let id = || Id { id: session.uuid };
+    if let Some(before) = change.before.filter(|_| session.running) {
+        runner.ask(&found.agent, &before(id())).map_err(Failure::Failed)?;
+    }
+    let call = (change.call)(id());
+    runner.ask(&found.agent, &call).map_err(Failure::Failed)?;
+    if change.is_proved {
+        runner.pause(START_PROOF);
+        if let Some(ended) = how_it_ended(runner, &found) {
+            let how = end_in_words(&found, &ended, runner.wall());
+            let text = format!("session {:?} was started, and {how}", session.name);
+            return Err(Failure::Failed(text));
+        }
+    }
+    let idle = (change.idle)(session);
+    match (parsed.has(&JSON), idle) {
+        (true, _) => out.json(&json!({
+            "done": call.op(), "changed": idle.is_none(), "uuid": session.uuid,
+            "name": session.name, "agent_id": found.agent.as_str(), "agent_host": found.host,
+        })),
+        (false, None) => print_session(&found, false, change.is_done, out),
+        (false, Some(why)) => print_session(&found, false, &format!("{why}:"), out),
+    }
 }
 
 /// Prints a session that an agent has just answered with.
@@ -223,7 +268,9 @@ pub(super) fn parse_session(result: Value) -> Result<Session, Failure> {
 /// A session with its agent, for scripts.
 pub(super) fn session_json(selected: &Selected) -> Value {
     let mut value = json!(selected.session);
-    value["state"] = json!(SessionState::of(&selected.session).sign());
+    let state = SessionState::of(&selected.session);
+    value["state"] = json!(state.sign());
+    value["state_name"] = json!(state.word());
     value["agent_id"] = json!(selected.agent.as_str());
     value["agent_host"] = json!(selected.host);
     value

@@ -51,6 +51,7 @@ pub(crate) static PROGRAM: Program = Program {
         VERSION,
     ],
     fallback: None,
+    groups: &[],
     epilogue: "\
 From vanilla machines to a cluster: install on each of them, init-shell on the one
 where you work, and there init-agent for each that is to have sessions. Each says with

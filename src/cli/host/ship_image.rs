@@ -22,7 +22,7 @@ use crate::provision::workflow::ship_image::ship_image;
 pub(crate) const SHIP_IMAGE: Command = Command {
     name: "ship-image",
     summary: "send an image to a host, without the layers that it has",
-    operands: &[Operand { name: "IMAGE", is_optional: true, choices: &[] }],
+    operands: &[Operand { name: "IMAGE", is_optional: true, is_many: false, choices: &[] }],
     flags: &[HOST, USER, BIN, JSON, ENGINE],
     help: "\
 Streams an image from the Docker Engine here to the one of the host, over your own

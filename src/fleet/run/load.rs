@@ -18,7 +18,15 @@ use crate::paths::Paths;
 /// The directory cannot be read, or has too many entries: one sentence.
 pub(crate) fn load(paths: &Paths) -> Result<Registry, String> {
     let directory = paths.agent_keys();
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", directory.display());
+    let failed = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "; only claude may read it: run `sudo -u claude convocate`, or log in as claude"
+            }
+            _ => "",
+        };
+        format!("cannot read {}: {error}{hint}", directory.display())
+    };
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

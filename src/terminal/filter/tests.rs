@@ -247,3 +247,20 @@ fn how_fast_it_is() {
     eprintln!("{:.0} MB/s", megabytes / start.elapsed().as_secs_f64());
     assert_eq!(output, input);
 }
+
+#[test]
+fn what_tmux_says_when_it_detaches_is_left_out() {
+    let shown = |input: &[u8]| {
+        let (mut filter, mut output) = (Filter::new(Clipboard::Closed), Vec::new());
+        filter.feed(input, &mut output);
+        String::from_utf8(output).expect("text")
+    };
+    let farewell = "[detached (from session claude)]\r\n";
+    let left = shown(format!("\x1b[?1049hx\x1b[?1049l\x1b[?25h{farewell}").as_bytes());
+    assert_eq!(left, "\x1b[?1049hx\x1b[?1049l\x1b[?25h");
+    // In a session, and where another one is told of, it is text as any.
+    assert!(shown(farewell.as_bytes()).contains("detached"));
+    assert!(shown(format!("\x1b[?1049h{farewell}").as_bytes()).contains("claude)]\r\n"));
+    let other = "\x1b[?1049h\x1b[?1049l[detached (from session other)]\r\n";
+    assert_eq!(shown(other.as_bytes()), other);
+}

@@ -6,7 +6,6 @@ use super::super::dialog::Dialog;
 use super::super::form::FormStage;
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
-use super::super::row::state_word;
 use crate::base::text::cells;
 use crate::fleet::listing::SessionState;
 
@@ -16,7 +15,7 @@ pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
     let (_, _, _, hour, minute, _) = model.now.wall.civil();
     let clock = format!("{hour:02}:{minute:02} UTC ");
     let room = Area { cols: area.cols.saturating_sub(cells(&clock) + 1), ..area };
-    let words = parts(model, |state| format!(" {}", state_word(state)), ", ");
+    let words = parts(model, |state| format!(" {}", state.word()), ", ");
     let mut shown = match cells(&words.join(GAP)) <= room.cols {
         true => words,
         false => parts(model, |state| state.sign().to_string(), " "),

@@ -5,7 +5,7 @@ use super::super::columns::{COLUMNS, Column, coarse_age, fit, progress, state_st
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::page::Page;
-use super::super::row::{SessionRow, TableLine, state_word};
+use super::super::row::{SessionRow, TableLine};
 use super::{Layout, mark, window};
 use crate::base::text::{cells, printable, wrap};
 use crate::fleet::listing::SessionState;
@@ -135,7 +135,7 @@ fn group(grid: &mut Grid, line: Area, model: &Model, agent: Option<&AgentId>, co
 /// What the selected session's state means, and what is wrong with it.
 pub(crate) fn footnote(grid: &mut Grid, area: Area, model: &Model) {
     let Some(row) = model.selected.as_ref().and_then(|key| model.row(key)) else { return };
-    let end = grid.text(area, state_word(row.state), state_style(row.state));
+    let end = grid.text(area, row.state.word(), state_style(row.state));
     let more = explanation(&row, model);
     if !more.is_empty() {
         grid.text(area.indented(end - area.col), &format!(": {more}"), Style::Dim);

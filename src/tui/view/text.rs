@@ -6,7 +6,7 @@ use super::super::columns::{caps, coarse_age, progress};
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::page::Page;
-use super::super::row::{SessionRow, state_word};
+use super::super::row::SessionRow;
 use super::agents::connection;
 use super::{Layout, mark, window};
 use crate::base::text::{printable, wrap};
@@ -116,7 +116,7 @@ fn session_lines(lines: &mut Vec<Line>, row: &SessionRow<'_>, model: &Model) {
     lines.push((Style::Head, format!("Session {:?}", row.name())));
     let mut put = |name: &str, text: &str| field(lines, model, name, text, Style::Plain);
     put("id", &row.key.id.to_string());
-    put("state", &format!("{} {}", row.state.sign(), state_word(row.state)));
+    put("state", &format!("{} {}", row.state.sign(), row.state.word()));
     if let Some(session) = row.session {
         let moment = |at: Wall| format!("{at} ({})", coarse_age(at, model.now.wall));
         put("terminals", &session.attached_count.to_string());

@@ -1,5 +1,5 @@
-//! Which ports, DNS names and user numbers are taken, by sessions that are there and by those that are on their
-//! way.
+//! Which ports, DNS names and user numbers are taken, by sessions that are there and by those that
+//! are on their way.
 //!
 //! A port or name is reserved when an operation is admitted and given back when it fails, so that
 //! operations at the same moment never get the same port. tcp:53 and udp:53 are two ports.

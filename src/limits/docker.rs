@@ -39,6 +39,16 @@ pub(crate) const DOCKER_OOM_ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// A container's log on disk where the host has no syslog, in MiB, twice.
 pub(crate) const DOCKER_LOG_FILE_MIB: u32 = 10;
 
+/// Files that a process of a session has open: not more than what an Engine may grant that has no
+/// right to raise its own limit.
+pub(crate) const SESSION_OPEN_FILES_MAX: u64 = 16_384;
+/// All POSIX message queues of a session; the kernel's own default.
+pub(crate) const SESSION_MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
+/// Memory that a process of a session keeps from being swapped; the kernel's own default.
+pub(crate) const SESSION_LOCKED_BYTES_MAX: u64 = 8 << 20;
+/// A session's `/dev/shm`, which counts as its memory: a browser's tests want more than the
+/// Engine's 64 MiB.
+pub(crate) const SESSION_SHM_BYTES: u64 = 256 << 20;
 /// The user and group numbers of sessions, one each: above those of people, of distributions, of
 /// systemd and of the usual delegated ranges.
 pub(crate) const SESSION_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;

@@ -139,15 +139,24 @@ impl House {
         self.agent.files.root.paths().sessions()
     }
 
-    /// Runs something in a session's container.
+    /// Runs something in a session's container, as its user.
     pub fn inside(&self, session: &str, script: &str) -> Finished {
-        self.docker(&["exec", &container(session), "sh", "-c", script])
+        let user = self.user(session).to_string();
+        self.docker(&["exec", "-u", &user, &container(session), "sh", "-c", script])
+    }
+
+    /// The number of a session's user.
+    #[track_caller]
+    pub fn user(&self, session: &str) -> u32 {
+        let records = self.agent.files.root.paths().agent_state().join("sessions");
+        let record = fs::read_to_string(records.join(format!("{session}.json")));
+        let uid = json(&record.expect("it has a record"))["uid"].as_u64();
+        uid.and_then(|uid| u32::try_from(uid).ok()).expect("it has a user")
     }
 
     /// How many clients a session's tmux has.
     pub fn clients(&self, session: &str) -> usize {
-        let listed = self.docker(&["exec", &container(session), "tmux", "list-clients"]);
-        listed.out().lines().count()
+        self.inside(session, "tmux list-clients").out().lines().count()
     }
 
     /// Calls the docker CLI.

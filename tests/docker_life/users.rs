@@ -13,17 +13,8 @@ const MEANWHILE_MAX: Duration = Duration::from_secs(3);
 
 /// What a process of a session is, as the kernel says.
 fn status(house: &House, session: &str, field: &str) -> String {
-    let user = uid(house, session).to_string();
     let script = format!("grep '^{field}:' /proc/self/status | cut -f2");
-    let call = ["exec", "-u", &user, &container(session), "sh", "-c", &script];
-    house.docker(&call).expect_done().out().trim().to_owned()
-}
-
-fn uid(house: &House, session: &str) -> u32 {
-    let path = house.agent.files.root.paths().agent_state().join("sessions");
-    let record = fs::read(path.join(format!("{session}.json"))).expect("it has a record");
-    let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
-    record["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok()).expect("it has a user")
+    house.inside(session, &script).expect_done().out().trim().to_owned()
 }
 
 fn owner(house: &House, session: &str, name: &str) -> u32 {
@@ -43,7 +34,7 @@ fn a_session_is_its_own_user_without_any_rights() {
     let Some(house) = House::open("a_session_is_its_own_user_without_any_rights") else { return };
     let [one, two] = ["one", "two"].map(|name| house.create(name, &[]));
     for session in [&one, &two] {
-        let id = uid(&house, session);
+        let id = house.user(session);
         assert_eq!(owner(&house, session, "."), id);
         let mode = fs::metadata(house.home(session)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
@@ -65,9 +56,9 @@ fn a_session_is_its_own_user_without_any_rights() {
         assert_eq!(label.trim(), id.to_string());
         assert_eq!(status(&house, session, "CapEff"), "0000000000000000");
     }
-    assert_ne!(uid(&house, &one), uid(&house, &two));
+    assert_ne!(house.user(&one), house.user(&two));
     // Even where it can see them, the other's files are closed to it.
-    let (user, home) = (uid(&house, &one).to_string(), house.home(&two));
+    let (user, home) = (house.user(&one).to_string(), house.home(&two));
     let look = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "ls"];
     let looked = std::process::Command::new(look[0]).args(&look[1..]).arg(&home).output().unwrap();
     assert!(String::from_utf8_lossy(&looked.stderr).contains("Permission denied"), "{looked:?}");
@@ -78,14 +69,14 @@ fn the_user_is_kept_and_a_clone_gets_another() {
     let test = "the_user_is_kept_and_a_clone_gets_another";
     let Some(mut house) = House::open(test) else { return };
     let id = house.create("source", &[]);
-    let first = uid(&house, &id);
+    let first = house.user(&id);
     typed(&house, &id, "echo x >mine; ln -s /etc/passwd link; echo mad''e", "made");
     let outside = house.sessions().join("outside");
     fs::write(&outside, "x").unwrap();
     symlink(&outside, house.home(&id).join("out")).unwrap();
     house.done(&["clone", "source", "copy"]);
     let copy = house.show("copy")["uuid"].as_str().unwrap().to_owned();
-    let second = uid(&house, &copy);
+    let second = house.user(&copy);
     assert_ne!(first, second);
     for name in [".", "mine", "link", "out"] {
         assert_eq!(owner(&house, &copy, name), second, "{name}");
@@ -96,7 +87,7 @@ fn the_user_is_kept_and_a_clone_gets_another() {
     house.restart_agent();
     house.done(&["kill", &id]);
     typed(&house, &id, "echo y >>mine && echo wri''tten", "written");
-    assert_eq!((uid(&house, &id), owner(&house, &id, "mine")), (first, first));
+    assert_eq!((house.user(&id), owner(&house, &id, "mine")), (first, first));
     fs::remove_file(outside).unwrap();
 }
 
@@ -105,7 +96,7 @@ fn a_home_of_an_earlier_version_is_given_to_its_session_at_the_next_start() {
     let test = "a_home_of_an_earlier_version_is_given_to_its_session_at_the_next_start";
     let Some(mut house) = House::open(test) else { return };
     let id = house.create("old", &[]);
-    let given = uid(&house, &id);
+    let given = house.user(&id);
     let home = house.home(&id);
     fs::create_dir(home.join("src")).unwrap();
     for name in ["src/file", "another"] {
@@ -124,7 +115,7 @@ fn a_home_of_an_earlier_version_is_given_to_its_session_at_the_next_start() {
     fs::write(&path, record.to_string()).unwrap();
     house.restart_agent();
     typed(&house, &id, "echo y >>src/file && echo wri''tten", "written");
-    let after = uid(&house, &id);
+    let after = house.user(&id);
     for name in [".", "src", "src/file", "another", "link"] {
         assert_eq!(owner(&house, &id, name), after, "{name}");
     }
@@ -155,7 +146,7 @@ fn a_user_used_up_is_that_of_one_session() {
     house.done(&["restart", &other]);
     let file = house.home(&hog).join("run");
     fs::write(&file, EXHAUST).unwrap();
-    chown(&file, Some(uid(&house, &hog)), None).unwrap();
+    chown(&file, Some(house.user(&hog)), None).unwrap();
     typed(
         &house,
         &hog,
@@ -173,4 +164,25 @@ fn a_user_used_up_is_that_of_one_session() {
         assert!(took < MEANWHILE_MAX, "{call:?}: {took:?}");
     }
     assert_eq!(house.state(&hog), "-");
+}
+
+#[test]
+fn what_no_control_group_counts_is_bounded() {
+    let Some(house) = House::open("what_no_control_group_counts_is_bounded") else { return };
+    let id = house.create("bounded", &[]);
+    house.done(&["restart", &id]);
+    let limits = "cat /proc/self/limits; df -k /dev/shm; echo x >/run/x";
+    let told = house.inside(&id, limits);
+    assert!(told.err().contains("/run/x: Permission denied"), "{}", told.err());
+    let out = told.out();
+    let words = |start: &str| {
+        let line = out.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+        line.trim_start_matches(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words("Max open files")[..2], ["16384", "16384"], "{out}");
+    assert_eq!(words("Max core file size")[..2], ["0", "0"], "{out}");
+    assert_eq!(words("Max msgqueue size")[0], "819200", "{out}");
+    let sizes: Vec<String> = words("tmpfs").into_iter().chain(words("shm")).collect();
+    assert!(sizes.contains(&"262144".to_owned()), "{out}");
+    assert_eq!(house.state(&id), "R");
 }

@@ -13,7 +13,10 @@ use crate::agent::environment::SESSION_ENV;
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{DOCKER_LOG_FILE_MIB, SESSION_OOM_SCORE_ADJUST, SESSION_STOP_GRACE};
+use crate::limits::{
+    DOCKER_LOG_FILE_MIB, SESSION_LOCKED_BYTES_MAX, SESSION_MESSAGE_QUEUE_BYTES_MAX,
+    SESSION_OOM_SCORE_ADJUST, SESSION_OPEN_FILES_MAX, SESSION_SHM_BYTES, SESSION_STOP_GRACE,
+};
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
 use crate::rpc::network::{Egress, Publish};
@@ -141,7 +144,10 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "MemoryReservation": plan.memory_reservation,
         "OomScoreAdj": SESSION_OOM_SCORE_ADJUST,
         "PidsLimit": plan.caps.pids,
-        "SecurityOpt": ["no-new-privileges"],
+        // Where the host has no AppArmor, the Engine passes over its profile.
+        "SecurityOpt": ["no-new-privileges", "apparmor=docker-default"],
+        "Ulimits": ulimits(),
+        "ShmSize": SESSION_SHM_BYTES,
         // The entrypoint becomes claude and ends claude's processes. Nobody in there needs more.
         "CapDrop": ["ALL"],
         "CapAdd": ["SETUID", "SETGID", "KILL"],
@@ -169,6 +175,17 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         config["CgroupParent"] = json!(parent);
     }
     config
+}
+
+/// What each process of a session may use of what no control group counts.
+fn ulimits() -> Value {
+    let limit = |name: &str, max: u64| json!({ "Name": name, "Soft": max, "Hard": max });
+    json!([
+        limit("nofile", SESSION_OPEN_FILES_MAX),
+        limit("core", 0),
+        limit("msgqueue", SESSION_MESSAGE_QUEUE_BYTES_MAX),
+        limit("memlock", SESSION_LOCKED_BYTES_MAX),
+    ])
 }
 
 fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
@@ -307,7 +324,7 @@ pub mod tests {
             (&json!(1_500_000_000), &json!(512))
         );
         assert_eq!(config["LogConfig"]["Type"], "json-file");
-        assert_eq!(config["SecurityOpt"], json!(["no-new-privileges"]));
+        assert_eq!(config["SecurityOpt"], json!(["no-new-privileges", "apparmor=docker-default"]));
         let home = format!("/r/home/claude/{ID}");
         assert_eq!(
             config["Mounts"],

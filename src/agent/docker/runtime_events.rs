@@ -1,10 +1,11 @@
 //! From the Engine's events to events of sessions.
 //!
 //! Sessions are created to be started again after the Engine or the host was restarted, and the
-//! Engine does so after any end that nobody asked for. So an end that the container's entrypoint
-//! did not report as asked for ([`EXIT_ASKED`]) has a follow-up that cancels the restart: a session
-//! whose command ended has ended. The follow-up names the container by its id, so that it never
-//! meets a newer container of the same session.
+//! Engine does so after any end that nobody asked for. So an end that nobody asked for has a
+//! follow-up that cancels the restart: a session whose command ended has ended. It was asked for if
+//! the Engine has told of a SIGTERM before: a command's own exit status may be 143, too. The
+//! follow-up names the container by its id, so that it never meets a newer container of the same
+//! session.
 //!
 //! The Engine tells an end before its own list knows it, and holds the container's lock between the
 //! two. So an end is told after a call on that container was answered: then a listing sees it too.
@@ -20,9 +21,13 @@ use crate::docker::events::DockerEvent;
 use crate::docker::{DockerRequest, call};
 use crate::limits::{DOCKER_OOM_ENDS_WITHIN, SESSIONS_MAX};
 
-/// The entrypoint's exit status after SIGTERM: by an operator, or by an Engine that shuts down and
-/// will start the session again.
+/// The entrypoint's exit status after SIGTERM, and that of a container that had to be killed after
+/// it: by an operator, or by an Engine that shuts down and will start the session again.
+const EXITS_ASKED: [i32; 2] = [EXIT_ASKED, 137];
+/// The entrypoint's after SIGTERM.
 pub(crate) const EXIT_ASKED: i32 = 143;
+/// SIGTERM, as the Engine tells it.
+const SIGNAL_ASKED: &str = "15";
 
 /// Remembers kills for memory until the container's end tells whether they were its end, and
 /// containers that ended by themselves: an Engine that is slow to clean up after them starts them
@@ -32,6 +37,8 @@ pub(crate) const EXIT_ASKED: i32 = 143;
 pub struct RuntimeEvents {
     /// At most [`SESSIONS_MAX`].
     killed_for_memory: SortedMap<Uuid, Wall>,
+    /// The containers that were asked to end, at most [`SESSIONS_MAX`].
+    asked: SortedMap<Uuid, String>,
     /// The containers whose restart is being cancelled, at most [`SESSIONS_MAX`].
     ended: SortedMap<Uuid, String>,
 }
@@ -52,7 +59,7 @@ impl RuntimeEvents {
     /// Follows the events that [`RuntimeEvents::translate`] understands. What was before the first
     /// of them is a listing's to tell, made after the stream is open.
     pub fn request() -> DockerRequest {
-        call::events(LABEL_SESSION, &["start", "die", "oom"])
+        call::events(LABEL_SESSION, &["start", "kill", "die", "oom"])
     }
 
     /// Takes one event. `None` if it says nothing new of a session.
@@ -67,6 +74,13 @@ impl RuntimeEvents {
         match event.action.as_str() {
             "start" => self.started(id, event),
             "die" => Some(self.ended(id, event)),
+            "kill" => {
+                let signal = event.attributes.get("signal").map(String::as_str);
+                if signal == Some(SIGNAL_ASKED) && self.asked.len() < SESSIONS_MAX {
+                    self.asked.insert(id, event.id.clone());
+                }
+                None
+            }
             "oom" => {
                 self.remember(id, event.time);
                 None
@@ -77,6 +91,7 @@ impl RuntimeEvents {
 
     fn started(&mut self, id: Uuid, event: &DockerEvent) -> Option<PendingEvent> {
         self.killed_for_memory.remove(&id);
+        self.asked.remove(&id);
         self.ended.remove(&id);
         let running = running(&event.id, &event.attributes, event.time)?;
         Some(PendingEvent { event: RuntimeEvent::Started(running), call_first: None })
@@ -86,12 +101,13 @@ impl RuntimeEvents {
         let exit_code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
         let killed = self.killed_for_memory.remove(&id);
         let out_of_memory = killed.is_some_and(|at| event.time.since(at) <= DOCKER_OOM_ENDS_WITHIN);
-        let first = match exit_code {
-            Some(EXIT_ASKED) => call::container_inspect(&event.id),
-            _ => {
-                self.cancel(id, event);
-                call::container_stop(&event.id, Duration::ZERO)
-            }
+        let was_asked = self.asked.remove(&id).as_ref() == Some(&event.id)
+            && exit_code.is_some_and(|code| EXITS_ASKED.contains(&code));
+        let first = if was_asked {
+            call::container_inspect(&event.id)
+        } else {
+            self.cancel(id, event);
+            call::container_stop(&event.id, Duration::ZERO)
         };
         let event = RuntimeEvent::Ended { id, exit_code, out_of_memory };
         PendingEvent { event, call_first: Some(first) }
@@ -129,6 +145,12 @@ mod tests {
         }
     }
 
+    fn kill(signal: &str) -> DockerEvent {
+        let mut event = event("kill", 9, None);
+        event.attributes.insert("signal".to_owned(), signal.to_owned());
+        event
+    }
+
     fn ended(exit_code: Option<i32>, out_of_memory: bool) -> RuntimeEvent {
         RuntimeEvent::Ended { id: id(), exit_code, out_of_memory }
     }
@@ -146,11 +168,36 @@ mod tests {
         let notice = RuntimeEvents::new().translate(&event("die", 9, Some("7"))).unwrap();
         assert_eq!(notice.event, ended(Some(7), false));
         assert_eq!(notice.call_first.unwrap().target, "/containers/c0/stop?t=0");
-        let notice = RuntimeEvents::new().translate(&event("die", 9, Some("143"))).unwrap();
-        assert_eq!(notice.event, ended(Some(143), false));
-        assert_eq!(notice.call_first.unwrap().target, "/containers/c0/json");
+        for status in ["143", "137"] {
+            let mut events = RuntimeEvents::new();
+            assert_eq!(events.translate(&kill("15")), None);
+            let notice = events.translate(&event("die", 9, Some(status))).unwrap();
+            assert_eq!(notice.event, ended(status.parse().ok(), false));
+            assert_eq!(notice.call_first.unwrap().target, "/containers/c0/json");
+        }
         let notice = RuntimeEvents::new().translate(&event("die", 9, None)).unwrap();
         assert_eq!(notice.event, ended(None, false));
+    }
+
+    #[test]
+    fn a_command_with_the_status_of_one_that_was_asked_has_ended_by_itself() {
+        let stop = "/containers/c0/stop?t=0";
+        let ends = |events: &mut RuntimeEvents, status| {
+            let notice = events.translate(&event("die", 9, Some(status))).unwrap();
+            notice.call_first.unwrap().target
+        };
+        assert_eq!(ends(&mut RuntimeEvents::new(), "143"), stop);
+        // Another signal, another container, and one of an earlier run ask for nothing.
+        let other = DockerEvent { id: "c1".to_owned(), ..kill("15") };
+        for earlier in [vec![kill("28")], vec![other], vec![kill("15"), event("start", 8, None)]] {
+            let mut events = RuntimeEvents::new();
+            earlier.iter().for_each(|event| drop(events.translate(event)));
+            assert_eq!(ends(&mut events, "143"), stop);
+        }
+        // A command that ended while it was asked to.
+        let mut events = RuntimeEvents::new();
+        events.translate(&kill("15"));
+        assert_eq!(ends(&mut events, "7"), stop);
     }
 
     #[test]

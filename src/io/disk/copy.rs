@@ -2,8 +2,9 @@
 //!
 //! Regular files are cloned where the file system can, copied by the kernel else, and keep their
 //! holes and hard links. Links stay links. FIFOs are made anew and never opened. Sockets, devices
-//! and mounted places are skipped with a note, and so is what we may not read. Modes, times and `user.` attributes are kept, owners
-//! where we may set them. Memory and open files are bounded, whatever the tree is.
+//! and mounted places are skipped with a note, and so is what we may not read. Modes, times and
+//! `user.` attributes are kept, owners where we may set them. Memory and open files are bounded,
+//! whatever the tree is.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};

@@ -267,6 +267,7 @@ impl Session {
     }
 
     fn plan(&self, command: &str) -> StartPlan {
+        let cpus = Cpus::from_millis(1000).expect("in range");
         StartPlan {
             uid: None,
             id: self.id,
@@ -276,11 +277,7 @@ impl Session {
             docker: false,
             egress: Egress::Open,
             publish: Publish::Default,
-            caps: Caps {
-                memory: 256 << 20,
-                cpus: Cpus::from_millis(1000).expect("in range"),
-                pids: 100,
-            },
+            caps: Caps { memory: 256 << 20, cpus, pids: 100 },
             cpu_quota: None,
             memory_reservation: 128 << 20,
             image: image::tag(),

@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn listeners_and_bound_sockets_are_found_and_nothing_else() {
         let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n";
-        let tcp = "   0: 0100007F:03E9 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n   \
-                   1: 0100007F:03EA 0100007F:1F90 01 00000000:00000000 00:00000000 00000000 0\n   \
+        let tcp = "   0: 0100007F:03E9 00000000:0000 0A 00000000:00000000 00:00000000 0\n   \
+                   1: 0100007F:03EA 0100007F:1F90 01 00000000:00000000 00:00000000 0\n   \
                    2: 00000000:03E9 00000000:0000 0A 0\n";
         let udp =
             "  9: 00000000000000000000000001000000:0035 0000:0000 07 0\n x\n 1: 00:zz 0:0 07\n";

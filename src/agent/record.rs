@@ -123,8 +123,9 @@ impl Record {
     }
 
     /// What a home of an earlier version proposes for session `id`, or the defaults if that is
-    /// nothing, with the reason. It never asks for the host's Docker socket, nor to be published on more than the
-    /// default, nor for what only a newer version would understand. Whether its port and its name are free is not known here.
+    /// nothing, with the reason. It never asks for the host's Docker socket, nor to be published on
+    /// more than the default, nor for what only a newer version would understand. Whether its port
+    /// and its name are free is not known here.
     pub(crate) fn propose(
         id: Uuid,
         proposal: &Result<Vec<u8>, String>,

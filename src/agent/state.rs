@@ -224,7 +224,7 @@ impl AgentState {
             pids: caps.pids,
             ended: None,
             broken: None,
-            stale: stale.map(str::to_owned),
+            stale: stale.map(Box::from),
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),

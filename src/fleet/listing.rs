@@ -281,7 +281,7 @@ pub mod tests {
             (running.clone(), 'R'),
             (Session { attached: true, ..running.clone() }, 'C'),
             (Session { locked: true, ..running.clone() }, 'L'),
-            (Session { stale: Some("docker is gone".to_owned()), ..running }, '?'),
+            (Session { stale: Some("docker is gone".into()), ..running }, '?'),
             (Session { attached: true, ..base }, '-'),
         ] {
             assert_eq!(SessionState::of(&session).sign(), sign, "{session:?}");

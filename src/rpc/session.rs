@@ -77,7 +77,7 @@ pub struct Session {
     pub(crate) broken: Option<String>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stale: Option<String>,
+    pub(crate) stale: Option<Box<str>>,
 }
 
 /// The end of a session's command.
@@ -125,9 +125,8 @@ impl Session {
     /// Which field is wrong.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Session { name, dns_name, image, command, broken, stale, .. } = self;
-        let is_short = |text: &Option<String>| {
-            text.as_ref().is_none_or(|text| is_plain(text, SESSION_COMMAND_BYTES_MAX))
-        };
+        let is_short =
+            |text: Option<&str>| text.is_none_or(|text| is_plain(text, SESSION_COMMAND_BYTES_MAX));
         if DnsName::parse(dns_name).is_err() {
             return Err("its dns name is no host label");
         }
@@ -142,7 +141,7 @@ impl Session {
         if !self.ended.as_ref().is_none_or(|ended| ended.check()) {
             return Err("how it ended is too long or has control characters");
         }
-        match is_short(broken) && is_short(stale) {
+        match is_short(broken.as_deref()) && is_short(stale.as_deref()) {
             true => Ok(()),
             false => Err("why it is broken or stale is too long or has control characters"),
         }

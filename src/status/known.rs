@@ -226,8 +226,9 @@ pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
 fn session_bytes(session: &Session) -> usize {
     let Session { name, dns_name, image, command, broken, stale, .. } = session;
     let texts = [Some(name), Some(dns_name), Some(image), Some(command)];
-    let texts = texts.into_iter().chain([broken.as_ref(), stale.as_ref()]);
-    size_of::<(Uuid, Session)>() + texts.flatten().map(String::capacity).sum::<usize>()
+    let texts = texts.into_iter().chain([broken.as_ref()]);
+    let stale = stale.as_ref().map_or(0, |text| text.len());
+    size_of::<(Uuid, Session)>() + stale + texts.flatten().map(String::capacity).sum::<usize>()
 }
 
 /// An older agent only tells whether any terminal is attached, and not how many.

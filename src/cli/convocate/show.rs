@@ -68,7 +68,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields
         .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
     fields.extend(session.broken.clone().map(|why| ("broken", why)));
-    fields.extend(session.stale.clone().map(|why| ("stale", why)));
+    fields.extend(session.stale.clone().map(|why| ("stale", why.into())));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
 }

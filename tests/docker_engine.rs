@@ -1,8 +1,7 @@
 //! Sessions on a real Docker engine, through the client and the procedures of the agent.
 //!
 //! Needs an engine on its usual socket and the session image (`tests/testbed/base-image.sh` builds
-//! it); without them each test says that it is skipped. Every container has a fresh session id in
-//! its name and is removed by its guard.
+//! it); without them each test is skipped. A container's guard removes it by its fresh name.
 
 #![expect(clippy::panic, reason = "helpers of tests fail like tests")]
 
@@ -34,7 +33,6 @@ use convocate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
 use convocate::rpc::network::{Egress, Publish};
 
 const SOCKET: &str = "/var/run/docker.sock";
-/// Long enough for a machine that does much else; nothing waits so long when all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 // --- the driver ---
@@ -288,7 +286,6 @@ impl Session {
     fn work(&self, work: RuntimeWork) -> Outcome {
         finish(Procedure::begin(work, &self.host))
     }
-
     fn start(&self, plan: StartPlan) -> Result<Running, WorkError> {
         match self.work(RuntimeWork::Start(Box::new(plan)))? {
             Done::Started(running) => Ok(running),

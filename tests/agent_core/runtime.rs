@@ -131,6 +131,8 @@ fn a_session_that_vanished_without_news_is_lost() {
     assert_eq!(due, host.now.mono + END_NEWS_PATIENCE);
     host.wait(END_NEWS_PATIENCE);
     assert_eq!(host.last(EventType::Stopped), json!({ "cause": "lost", "exit_code": null }));
+    // Its end is written down.
+    host.settle();
     assert!(host.agent.is_idle());
 }
 

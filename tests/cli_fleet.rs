@@ -252,7 +252,7 @@ fn verbs_say_what_they_did_or_why_not() {
         (&["stop", "nope", "web"], 1, "stopped session \"web\"", "session \"nope\" not found"),
         (&["rm", "0123"], 1, "", "only the start of an id"),
         (&["restart", "web"], 1, "", "convocate: restart: session \"web\" is running"),
-        (&["show", WEB], 0, "state       R running, nobody attached", ""),
+        (&["show", WEB], 0, "R running, nobody attached", ""),
         (&["new", "fresh", "--port", "auto"], 0, "created session \"fresh\"", ""),
         (&["attach", "nope"], 255, "", ""),
     ] {

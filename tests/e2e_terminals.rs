@@ -99,7 +99,9 @@ fn a_person_attaches_types_resizes_detaches_and_comes_back() {
     first.wait_for("still-2-here");
     detach(&first);
     assert_eq!(first.exit_status(), 0);
-    first.wait_for("come back with: convocate attach");
+    wait_until(PATIENCE, "the way back", || {
+        first.history().contains("come back with: convocate attach")
+    });
     attached(&agent, &id, 0);
 
     let second = person(&agent, "second", &[&id], (90, 20));

@@ -53,7 +53,7 @@ enum Channel {
 /// What a connection tells the driver.
 #[derive(Debug)]
 pub enum PeerEvent {
-    /// May this key log in? Input stops until [`Peer::authorize`].
+    /// May this key log in? Input stops until [`Conn::authorize`].
     KeyOffered {
         /// As which user: not looked at, the key alone says who it is.
         user: String,

@@ -58,11 +58,11 @@ const CHANNEL_CLOSED: &str = "status channel is closed";
 /// What a connection tells its driver.
 #[derive(Debug)]
 pub(crate) enum PeerEvent {
-    /// May this key log in? Input stops until [`Peer::authorize`].
+    /// May this key log in? Input stops until [`Conn::authorize`].
     KeyOffered(PublicKey),
     /// This key has proved itself.
     Authenticated(PublicKey),
-    /// It wants to tell events: [`Peer::listen`] follows, or [`Peer::disconnect`].
+    /// It wants to tell events: [`Peer::listen`] follows, or [`Conn::disconnect`].
     Subsystem(ChannelId),
     /// The agent is gone, in words, and no later event says more. What has come before it waits for
     /// [`Peer::work`].

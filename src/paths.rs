@@ -144,6 +144,11 @@ impl Paths {
         self.at("var/lib/systemd/timers").join(format!("stamp-{name}"))
     }
 
+    /// Raises what the kernel grants each user of file watches ([`PUBLIC_FILE`]).
+    pub(crate) fn watch_limits(&self) -> PathBuf {
+        self.at("etc/sysctl.d/60-convocate.conf")
+    }
+
     /// Removes old session images, once a day (root, 0755).
     pub(crate) fn image_prune(&self) -> PathBuf {
         self.at("etc/cron.daily/convocate-image-prune")

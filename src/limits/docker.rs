@@ -49,6 +49,11 @@ pub(crate) const SESSION_LOCKED_BYTES_MAX: u64 = 8 << 20;
 /// A session's `/dev/shm`, which counts as its memory: a browser's tests want more than the
 /// Engine's 64 MiB.
 pub(crate) const SESSION_SHM_BYTES: u64 = 256 << 20;
+/// What the kernel grants each user at least after an installation: editors, bundlers and language
+/// servers take some instances each,
+pub(crate) const INOTIFY_INSTANCES_MIN: u32 = 1024;
+/// and a watch for each directory of a large source tree, node_modules included.
+pub(crate) const INOTIFY_WATCHES_MIN: u32 = 524_288;
 /// The user and group numbers of sessions, one each: above those of people, of distributions, of
 /// systemd and of the usual delegated ranges.
 pub(crate) const SESSION_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;

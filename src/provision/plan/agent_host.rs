@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::base::rng::Rng;
 use crate::docker::call;
+use crate::limits::{INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN};
 use crate::paths::{
     AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths,
     SESSION_DIR, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
@@ -16,18 +17,20 @@ use crate::paths::{
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
 use crate::provision::goal::file::{Content, File};
+use crate::provision::goal::guarded::Expect;
 use crate::provision::goal::image::Image;
 use crate::provision::goal::network::SessionNetwork;
 use crate::provision::goal::package::Packages;
 use crate::provision::goal::prune::NoOldImages;
 use crate::provision::goal::unit::Unit;
+use crate::provision::order::Command;
 use crate::provision::plan::log_user::LogUser;
 use crate::provision::plan::parts::{
-    account, authorized_keys, condition, directory, docker, drop_in, file, key, once, program,
-    read_by_systemd, systemd, unit,
+    account, authorized_keys, condition, directory, docker, drop_in, file, guarded, key, once,
+    program, read_by_systemd, systemd, unit,
 };
 use crate::provision::plan::units::{
-    self, AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, NETWORK_FILES,
+    self, AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, MARK, NETWORK_FILES,
     SCRIPT_MARK, SESSION_RULES, sessions_slice,
 };
 use crate::provision::step::Step;
@@ -80,6 +83,7 @@ pub(crate) fn preparation(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
         steps.push(current_image(paths, &image.tag));
     }
     steps.extend(system_files(facts));
+    steps.extend(file_watches(paths));
     steps.extend(network(facts));
     steps
 }
@@ -235,6 +239,33 @@ fn system_files(facts: &AgentHostFacts) -> [Step; 6] {
         drop_in(paths, "slice of the sessions", &paths.unit(SESSIONS_SLICE), slice),
         drop_in(paths, "unit of the agent", &paths.unit(AGENT_UNIT), AGENT_SERVICE),
         file(paths, "daily removal of old images", prune, script, (Owner::Root, 0o755)),
+    ]
+}
+
+/// Each session may watch as many files as watchers of large source trees need. What somebody has
+/// raised further stays.
+fn file_watches(paths: &Paths) -> [Step; 2] {
+    let path = paths.watch_limits();
+    let (instances, watches) = (INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN);
+    let text = format!(
+        "{MARK}-agent install: for each user, and each session is one.\n\
+         fs.inotify.max_user_instances = {instances}\n\
+         fs.inotify.max_user_watches = {watches}\n"
+    );
+    let is_less = format!(
+        "cd /proc/sys/fs/inotify; [ $(cat max_user_instances) -lt {instances} ] || \
+         [ $(cat max_user_watches) -lt {watches} ]"
+    );
+    let name = path.display().to_string();
+    [
+        drop_in(paths, "limits of file watches", &path, &text),
+        guarded(
+            "file watches",
+            Command::new("sh", ["-c", is_less.as_str()]),
+            Expect::Nothing,
+            format!("grant each user {instances} inotify instances and {watches} watches"),
+            vec![Command::new("/lib/systemd/systemd-sysctl", [name.as_str()])],
+        ),
     ]
 }
 

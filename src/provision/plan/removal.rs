@@ -118,6 +118,8 @@ fn without_unit(paths: &Paths, unit: &str) -> Step {
 fn drop_ins(paths: &Paths) -> Vec<Step> {
     [
         (paths.image_prune(), None),
+        // What it has raised stays so until the next boot.
+        (paths.watch_limits(), None),
         (paths.dnsmasq_drop_in(), Some("dnsmasq.service")),
         // Without this it does not start beside systemd-resolved: what runs is left to run.
         (paths.dnsmasq_binding(), None),

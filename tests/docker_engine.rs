@@ -519,7 +519,7 @@ fn a_command_that_takes_too_much_memory_is_killed_and_that_is_told() {
     let Some(session) = Session::new(test) else { return };
     let mut news = Feeding::follow();
     let mut plan = session.plan("read -t 0.5 < <(sleep 9); tail /dev/zero");
-    plan.caps.memory = 32 << 20;
+    (plan.caps.memory, plan.memory_reservation) = (32 << 20, 32 << 20);
     session.start(plan).expect("a start");
     assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(_)));
     let notice = news.next(session.id);

@@ -95,6 +95,8 @@ pub(crate) struct Command {
     /// Whether it comes to its own end even when everything is to end: half of its work is worse
     /// than none.
     pub(crate) is_whole: bool,
+    /// Whether it is a script that runs the command behind its third argument, which is shown.
+    pub(crate) is_wrapped: bool,
 }
 
 /// What came of an order.
@@ -171,6 +173,7 @@ impl Command {
             environment: Vec::new(),
             patience: PROVISION_COMMAND_TIMEOUT,
             is_whole: false,
+            is_wrapped: false,
         }
     }
 
@@ -196,8 +199,18 @@ impl Command {
 /// As a person would type it, near enough: for messages, never for a shell.
 impl fmt::Display for Command {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.program)?;
-        for argument in &self.arguments {
+        let wrapped = self.arguments.get(3..).filter(|_| self.is_wrapped);
+        let arguments = match wrapped {
+            Some([program, arguments @ ..]) => {
+                out.write_str(program)?;
+                arguments
+            }
+            Some([]) | None => {
+                out.write_str(&self.program)?;
+                &self.arguments[..]
+            }
+        };
+        for argument in arguments {
             let is_plain = !argument.is_empty() && !argument.contains([' ', '"', '\'', '\n']);
             if is_plain { write!(out, " {argument}")? } else { write!(out, " {argument:?}")? }
         }

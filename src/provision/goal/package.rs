@@ -53,11 +53,12 @@ const UNTIL_LOCKED: &str = "n=0; while :; do out=$(\"$@\" 2>&1); code=$?; \
 pub(crate) fn apt<const N: usize>(arguments: [&str; N]) -> Command {
     let seconds = PROVISION_APT_LOCK_WAIT.as_secs();
     let lock = format!("DPkg::Lock::Timeout={seconds}");
-    let command = Command::new("sh", ["-c", UNTIL_LOCKED, &seconds.to_string()])
+    let mut command = Command::new("sh", ["-c", UNTIL_LOCKED, &seconds.to_string()])
         .with(["apt-get", "--option", &lock])
         .with(["--option", "Dpkg::Options::=--force-confdef"])
         .with(["--option", "Dpkg::Options::=--force-confold"])
         .with(arguments);
+    command.is_wrapped = true;
     whole(command)
 }
 
@@ -98,6 +99,7 @@ mod tests {
             let StepVerdict::Differs(change) = judged(output) else { panic!("{output:?} holds") };
             assert_eq!(change.effects[1], format!("install {wanted}"));
             let Some(Action::Run(command)) = change.actions.last() else { panic!("no command") };
+            assert!(command.to_string().starts_with("apt-get "), "{command}");
             assert!(command.to_string().ends_with(&format!("--no-install-recommends {wanted}")));
             assert!(command.to_string().contains("DPkg::Lock::Timeout=600"));
         }

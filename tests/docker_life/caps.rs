@@ -78,7 +78,8 @@ fn what_a_session_uses_is_read_from_its_control_group() {
     house.inside(&session, hold).expect_done();
     let after = usage();
     assert!(after.cpu > before.cpu, "{before:?} {after:?}");
-    assert!(after.memory >= before.memory + (32 << 20), "{before:?} {after:?}");
+    // What the session has used for its start may have been given back meanwhile.
+    assert!(after.memory >= before.memory + (31 << 20), "{before:?} {after:?}");
     house.done(&["kill", &session]);
     assert_eq!(cgroups.usage(id.trim()), None);
 }

@@ -125,7 +125,7 @@ impl House {
         let mut call = command(&self.agent.files.root, CONVOCATE);
         call.args(["attach", session]).args(more).arg("--root").arg(self.agent.files.root.dir());
         let terminal = Terminal::start(&self.agent.files.root, name, (100, 30), &call);
-        terminal.wait_for("detaches");
+        terminal.wait_for(if more.contains(&"--read-only") { "leaves" } else { "detaches" });
         terminal
     }
 

@@ -185,7 +185,8 @@ fn change_session(
     let found = choose_session(parsed, text, runner, change.care)?;
     let session = &found.session;
     let id = || Id { id: session.uuid };
-    if let Some(before) = change.before.filter(|_| session.running) {
+    // One that is locked is refused, whether it runs or not.
+    if let Some(before) = change.before.filter(|_| session.running && !session.locked) {
         runner.ask(&found.agent, &before(id())).map_err(Failure::Failed)?;
     }
     let call = (change.call)(id());

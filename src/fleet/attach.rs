@@ -95,7 +95,8 @@ enum AttachState {
     Draining { channel: ChannelId, status: Option<u32> },
     /// The terminal has ended: the session is asked whether it runs on.
     Parting { request: Key, parting: Parting },
-    /// It runs on although its terminal failed, so it may be about to end: it is asked once more.
+    /// It runs on although its terminal failed or said that it has ended, so it may be about to
+    /// end: it is asked once more.
     Doubting { ask_at: Mono, parting: Parting },
     /// All is said.
     Ended(AttachEnd),
@@ -105,6 +106,8 @@ enum AttachState {
 #[derive(Clone, Copy)]
 struct Parting {
     status: u32,
+    /// Whether the session may be about to end although it is said to run.
+    is_doubtful: bool,
     /// How long a session whose terminal failed may take to end, too.
     until: Mono,
 }
@@ -352,7 +355,7 @@ impl Attach {
                 let parting = *parting;
                 match runs {
                     Ok(false) | Err(RequestError::Refused(_)) => self.end(AttachEnd::SessionEnded),
-                    Ok(true) if parting.status != 0 && now < parting.until => {
+                    Ok(true) if parting.is_doubtful && now < parting.until => {
                         let ask_at = now + ATTACH_DOUBT_INTERVAL;
                         self.state = AttachState::Doubting { ask_at, parting };
                     }
@@ -477,7 +480,9 @@ impl Attach {
             AttachState::Open { status, .. } | AttachState::Draining { status, .. } => {
                 // Without a status it was not the terminal that ended: the agent took it away.
                 let status = status.unwrap_or(0);
-                self.part(now, Parting { status, until: now + ATTACH_DOUBT_TIMEOUT });
+                let is_doubtful = status != 0 || self.filter.has_exited();
+                let until = now + ATTACH_DOUBT_TIMEOUT;
+                self.part(now, Parting { status, is_doubtful, until });
             }
             AttachState::Opening { .. } | AttachState::Listening { .. } => {
                 self.refused("the agent closed the terminal before it was there".to_owned());

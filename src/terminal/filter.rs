@@ -30,17 +30,32 @@ pub struct Filter {
     parser: Parser,
     clipboard: Clipboard,
     is_alternate: bool,
-    /// How much of [`FAREWELL`] came since the alternate screen was left, and is held back.
-    farewell: Option<usize>,
+    farewell: Farewell,
 }
 
-/// What tmux's client prints when it detaches, behind the alternate screen. Our own sentence says
-/// the same, with the session's name.
-const FAREWELL: &[u8] = b"[detached (from session claude)]\r\n";
+/// What tmux's client prints behind the alternate screen when it detaches, and when its session has
+/// ended. Our own sentence says the same, with the session's name, so they are left out.
+const DETACHED: &[u8] = b"[detached (from session claude)]\r\n";
+const EXITED: &[u8] = b"[exited]\r\n";
+
+#[derive(Clone, Copy, Debug)]
+enum Farewell {
+    /// The alternate screen was not left.
+    None,
+    /// It was, and so much of this came since, which is held back.
+    Begun { text: &'static [u8], held: usize },
+    /// [`EXITED`] came.
+    Exited,
+}
 
 impl Filter {
     pub fn new(clipboard: Clipboard) -> Filter {
-        Filter { parser: Parser::default(), clipboard, is_alternate: false, farewell: None }
+        Filter {
+            parser: Parser::default(),
+            clipboard,
+            is_alternate: false,
+            farewell: Farewell::None,
+        }
     }
 
     /// Whether what was let through leaves the terminal on its alternate screen.
@@ -51,7 +66,12 @@ impl Filter {
     /// Forgets what was begun: the bytes that follow are of another terminal.
     pub(crate) fn restart(&mut self) {
         self.parser.reset();
-        self.farewell = None;
+        self.farewell = Farewell::None;
+    }
+
+    /// Whether tmux's client said that its session has ended.
+    pub(crate) fn has_exited(&self) -> bool {
+        matches!(self.farewell, Farewell::Exited)
     }
 
     /// Takes a session's bytes and appends what may be shown: three bytes for each at most, and
@@ -80,18 +100,23 @@ impl Filter {
         }
     }
 
-    /// Whether a byte is held back as one of [`FAREWELL`]. Another one gives back those before it.
+    /// Whether a byte is held back as one of a farewell. Another one gives back those before it.
     fn is_farewell(&mut self, byte: u8, output: &mut Vec<u8>) -> bool {
-        let Some(held) = self.farewell else { return false };
-        if byte == FAREWELL[held] {
-            self.farewell = Some(held + 1).filter(|held| *held < FAREWELL.len());
-            return true;
-        }
-        if held > 0 {
-            output.extend_from_slice(&FAREWELL[..held]);
-            self.farewell = None;
-        }
-        false
+        let Farewell::Begun { text, held } = self.farewell else { return false };
+        let goes_on =
+            |other: &&[u8]| other.starts_with(&text[..held]) && other.get(held) == Some(&byte);
+        self.farewell = match [DETACHED, EXITED].into_iter().find(goes_on) {
+            Some(text) if held + 1 < text.len() => Farewell::Begun { text, held: held + 1 },
+            Some(EXITED) => Farewell::Exited,
+            Some(_) => Farewell::None,
+            None if held == 0 => return false,
+            None => {
+                output.extend_from_slice(&text[..held]);
+                self.farewell = Farewell::None;
+                return false;
+            }
+        };
+        true
     }
 
     fn show(&mut self, step: Step, output: &mut Vec<u8>) {
@@ -113,7 +138,10 @@ impl Filter {
             Step::Escape(_) => {}
             Step::Sequence(last) => {
                 if let Some(is_alternate) = sequence(held, last, output) {
-                    self.farewell = (self.is_alternate && !is_alternate).then_some(0);
+                    self.farewell = match self.is_alternate && !is_alternate {
+                        true => Farewell::Begun { text: DETACHED, held: 0 },
+                        false => Farewell::None,
+                    };
                     self.is_alternate = is_alternate;
                 }
             }

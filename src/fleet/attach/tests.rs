@@ -123,13 +123,20 @@ fn a_failed_terminal_asks_again_before_it_says_so() {
         (1, false, AttachEnd::SessionEnded),
         (1, true, AttachEnd::Failed(1)),
         (SESSION_ENDED_STATUS, false, AttachEnd::SessionEnded),
+        // tmux's client knew of the end before the agent.
+        (0, false, AttachEnd::SessionEnded),
         // Its container takes long to end, and ends.
         (SESSION_ENDED_STATUS, true, AttachEnd::SessionEnded),
     ] {
         let (mut attach, mut peer, channel) = open(header());
+        if status == 0 {
+            peer.send(channel, b"\x1b[?1049h\x1b[?1049l[exited]\r\n");
+        }
         peer.conn.send_exit_status(channel, status);
         peer.conn.send_eof(channel);
         peer.conn.close(channel);
+        settle(at(1), &mut attach, &mut peer);
+        take(&mut attach);
         settle(at(1), &mut attach, &mut peer);
         answer_get(at(1), &mut attach, &mut peer, true);
         assert_eq!(attach.ended(), None);

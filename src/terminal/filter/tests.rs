@@ -258,6 +258,8 @@ fn what_tmux_says_when_it_detaches_is_left_out() {
     let farewell = "[detached (from session claude)]\r\n";
     let left = shown(format!("\x1b[?1049hx\x1b[?1049l\x1b[?25h{farewell}").as_bytes());
     assert_eq!(left, "\x1b[?1049hx\x1b[?1049l\x1b[?25h");
+    let ended = shown(b"\x1b[?1049hx\x1b[?1049l[exited]\r\n[exited]\r\n");
+    assert_eq!(ended, "\x1b[?1049hx\x1b[?1049l[exited]\r\n", "once");
     // In a session, and where another one is told of, it is text as any.
     assert!(shown(farewell.as_bytes()).contains("detached"));
     assert!(shown(format!("\x1b[?1049h{farewell}").as_bytes()).contains("claude)]\r\n"));

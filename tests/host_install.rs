@@ -363,9 +363,14 @@ fn an_interrupt_lets_apt_finish(host: &Host, operator: &Operator) {
     host.done(&format!("sed -i '{status}' /var/lib/dpkg/status"));
     assert!(host.done(broken).contains("tcsh"));
     let mut running = Running::start(&mut operator.command(&["--host", "web-1"]));
-    let dpkg = "pgrep -f 'dpkg.*--unpack.*docker|dpkg.*--configure' && ls /usr/bin/dockerd";
+    let dpkg = "pgrep -f '[d]pkg.*--unpack|[d]pkg.*--configure' && ls /usr/sbin/dockerd";
     wait_until(PATIENCE, "docker's packages", || {
-        assert!(running.is_alive(), "it ended: {}", running.stderr.text());
+        assert!(
+            running.is_alive(),
+            "it ended: {} {}",
+            running.stdout.text(),
+            running.stderr.text()
+        );
         host.sh(dpkg).code == 0
     });
     running.signal(Signal::INT);

@@ -1,5 +1,6 @@
 //! What stands on this machine that a plan depends on.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -8,7 +9,7 @@ use zeroize::Zeroizing;
 use super::docker::DockerEngine;
 use crate::docker::call;
 use crate::io::disk::{self, Links};
-use crate::io::signals;
+use crate::io::{machine, signals};
 use crate::limits::{
     AGENTS_MAX, CONFIG_FILE_BYTES_MAX, CONFIG_LINE_BYTES_MAX, VM_COUNT_MAX, X509_PEM_BYTES_MAX,
 };
@@ -17,6 +18,7 @@ use crate::provision::logs::authority;
 use crate::provision::logs::rsyslog::{LogAgent, LogToken};
 use crate::provision::order::Account;
 use crate::provision::plan::log_user::LogUser;
+use crate::provision::plan::units::SESSION_RULES;
 use crate::provision::ship::messages::inspected;
 use crate::rpc::agent_id::AgentId;
 use crate::x509::Certificate;
@@ -44,11 +46,16 @@ pub(crate) fn image_layers(image: &str) -> Option<String> {
     serde_json::to_string(&found.layers).ok()
 }
 
-/// Whether the kernel of this machine has nftables. Where the program is not there yet, it may.
+/// Whether the kernel of this machine has what the rules for sessions need of nftables: they are
+/// tried, without being loaded. Where the program is not there yet, or may not be asked, it may.
 pub(crate) fn has_nftables() -> bool {
-    let mut list = std::process::Command::new("nft");
-    list.args(["list", "tables"]).stdout(Stdio::null()).stderr(Stdio::null());
-    list.status().map_or(true, |status| status.success())
+    let mut check = std::process::Command::new("nft");
+    check.args(["--check", "--file", "-"]);
+    check.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut nft) = check.spawn() else { return true };
+    // A program that ends before it has read all of it has refused it.
+    let _ended_early = nft.stdin.take().map(|mut rules| rules.write_all(SESSION_RULES.as_bytes()));
+    nft.wait().map_or(true, |status| status.success()) || machine::uid() != 0
 }
 
 /// The files of the log authority.

@@ -32,7 +32,13 @@ pub fn are_installed(host: &Host) {
 
 /// What systemd says of its sandboxes, and what this kernel makes of them.
 pub fn are_locked_up(host: &Host) {
-    for service in ["convocate-agent", "convocate-status"] {
+    const NET_BIND_SERVICE: u64 = 1 << 10;
+    // CHOWN, DAC_OVERRIDE, FOWNER and SYS_PTRACE: for what belongs to the users of sessions.
+    const OF_SESSIONS: u64 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 19;
+    for (service, capabilities) in [
+        ("convocate-agent", NET_BIND_SERVICE | OF_SESSIONS),
+        ("convocate-status", NET_BIND_SERVICE),
+    ] {
         let security = format!("systemd-analyze security --no-pager {service} | tail -n 1");
         let security = host.done(&security);
         let score = security.split(": ").nth(1).and_then(|rest| rest.split(' ').next());
@@ -43,8 +49,7 @@ pub fn are_locked_up(host: &Host) {
         assert_eq!(host.done(&format!("ps -o user= -p {pid}")), "claude");
         let fields = "^(CapEff|CapBnd|NoNewPrivs|Seccomp):";
         let status = host.done(&format!("grep -E '{fields}' /proc/{pid}/status | tr -d '\\t '"));
-        // CAP_NET_BIND_SERVICE, and a filter of system calls.
-        let capability = format!("{:016x}", 1 << 10);
+        let capability = format!("{capabilities:016x}");
         assert_eq!(
             status,
             format!("CapEff:{capability}\nCapBnd:{capability}\nNoNewPrivs:1\nSeccomp:2")

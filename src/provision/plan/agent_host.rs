@@ -242,8 +242,8 @@ fn system_files(facts: &AgentHostFacts) -> [Step; 6] {
     ]
 }
 
-/// Each session may watch as many files as watchers of large source trees need. What somebody has
-/// raised further stays.
+/// Each session may watch as many files as watchers of large source trees need. Nothing is loaded
+/// while both limits are as high already; if one is not, the file sets both, now and at each boot.
 fn file_watches(paths: &Paths) -> [Step; 2] {
     let path = paths.watch_limits();
     let (instances, watches) = (INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN);

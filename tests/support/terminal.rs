@@ -10,8 +10,9 @@ use super::root::Root;
 use super::wait::{PATIENCE, poll};
 
 /// Runs a program and writes down how it ended: tmux itself sometimes loses that. Keys that
-/// interrupt are for the program alone.
-const KEEP_STATUS: &str = r#"trap : INT QUIT; "$@"; echo $? >"$0""#;
+/// interrupt are for the program alone. The terminal outlives it: when its last process ends, tmux
+/// scrolls the screen by a line to say so.
+const KEEP_STATUS: &str = r#"trap : INT QUIT; "$@"; echo $? >"$0"; exec sleep infinity"#;
 
 /// One program on one terminal. Dropping it ends both.
 #[derive(Debug)]
@@ -34,11 +35,9 @@ impl<'a> Terminal<'a> {
         let terminal = Terminal { root, socket: dir.join(name) };
         let mut call = terminal.tmux(&["new-session", "-d"]);
         call.args(["-x", &cols.to_string(), "-y", &rows.to_string()]);
-        // Set in the same breath, so that a program which ends at once leaves its screen too.
         call.args(["--", "sh", "-c", KEEP_STATUS]).arg(terminal.status_file());
         call.arg(program.get_program()).args(program.get_args());
         call.args([";", "set-option", "-g", "status", "off"]);
-        call.args([";", "set-option", "-g", "remain-on-exit", "on"]);
         call.args([";", "resize-window", "-x", &cols.to_string(), "-y", &rows.to_string()]);
         run(&mut call, b"", PATIENCE).expect_done();
         terminal
@@ -64,7 +63,7 @@ impl<'a> Terminal<'a> {
         self.call(&["capture-pane", "-p"]).out()
     }
 
-    /// The screen and what has scrolled off it; a terminal whose program has ended scrolls by one.
+    /// The screen and what has scrolled off it.
     pub fn history(&self) -> String {
         self.call(&["capture-pane", "-p", "-S", "-"]).out()
     }

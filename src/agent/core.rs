@@ -103,7 +103,7 @@ impl Agent {
     /// A call, which is answered with [`Action::Reply`], now or later.
     pub fn call(&mut self, now: Now, caller: Caller, call: Call) {
         match call {
-            Call::Ping => self.answer(caller, Ok(self.pong(now))),
+            Call::Ping => self.pong(now, caller),
             Call::SettingsGet | Call::SettingsSet => self.answer(caller, Ok(json!({}))),
             // They are about a file of the host, which the driver has.
             Call::Certificate | Call::RenewCertificate(_) => {

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::authorized_keys::{KeyFile, Refreshed};
+use crate::base::deadlines::{Deadlines, Noted};
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
@@ -57,6 +58,10 @@ pub(crate) struct SshServer<P, I> {
     keys: KeyFile<I>,
     /// In boxes: a new one moves the entries behind it.
     connections: SortedMap<Key, Box<Connection<P, I>>>,
+    /// The connections that have proven no key.
+    strangers: SortedMap<PlaceId, Key>,
+    /// Of the connections.
+    deadlines: Deadlines<Key>,
     /// Those that have something to do in this turn.
     touched: BTreeSet<Key>,
     /// Strangers that have something to do and wait for the next turn.
@@ -74,6 +79,7 @@ struct Connection<P, I> {
     /// Whether it came from a source that had proven a key lately.
     is_known: bool,
     auth: AuthState<I>,
+    noted: Noted,
 }
 
 #[derive(Debug)]
@@ -99,6 +105,8 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             config: Arc::new(config),
             keys,
             connections: SortedMap::new(),
+            strangers: SortedMap::new(),
+            deadlines: Deadlines::new(),
             touched: BTreeSet::new(),
             held_back: BTreeSet::new(),
             last_strangers: [None; 2],
@@ -164,9 +172,12 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
                 if link.send(now, LINK_TURN_BYTES) != Next::Wait {
                     self.touched.insert(key);
                 }
+                let mut noted = Noted::default();
+                self.deadlines.note(key, &mut noted, link.deadline());
                 let auth = AuthState::Stranger { place, progress: 0 };
-                let connection = Connection { link, address, is_known, auth };
+                let connection = Connection { link, address, is_known, auth, noted };
                 self.connections.insert(key, Box::new(connection));
+                self.strangers.insert(place, key);
             }
             Err(error) => {
                 self.limiter.closed(now, place, Outcome::Left);
@@ -185,13 +196,11 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         place: PlaceId,
         error: Error,
     ) -> bool {
-        let key = self.connections.keys().copied().find(|key| self.place(*key) == Some(place));
-        let Some(key) = key else { return false };
-        registry.release(key);
+        let Some(&key) = self.strangers.get(&place) else { return false };
         for keys in [&mut self.touched, &mut self.held_back, &mut self.eventful] {
             keys.remove(&key);
         }
-        let Some(mut connection) = self.connections.remove(&key) else { return false };
+        let Some(mut connection) = self.take(registry, key) else { return false };
         let conn = connection.link.endpoint_mut().conn_mut();
         let has_failed = conn.is_failure();
         conn.end(error);
@@ -277,13 +286,29 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
 
     /// Writes, and says how it goes on. After [`Next::Closed`], [`SshServer::forget`] is due.
     pub(crate) fn send(&mut self, now: Mono, key: Key) -> Next {
-        let connection = self.connections.get_mut(&key);
-        connection.map_or(Next::Wait, |connection| connection.link.send(now, LINK_TURN_BYTES))
+        let Some(connection) = self.connections.get_mut(&key) else { return Next::Wait };
+        let next = connection.link.send(now, LINK_TURN_BYTES);
+        self.deadlines.note(key, &mut connection.noted, connection.link.deadline());
+        next
+    }
+
+    /// Takes a connection out of all tables.
+    fn take<O: Copy>(
+        &mut self,
+        registry: &mut Registry<O>,
+        key: Key,
+    ) -> Option<Box<Connection<P, I>>> {
+        registry.release(key);
+        let mut connection = self.connections.remove(&key)?;
+        self.deadlines.forget(key, &mut connection.noted);
+        if let AuthState::Stranger { place, .. } = connection.auth {
+            self.strangers.remove(&place);
+        }
+        Some(connection)
     }
 
     pub(crate) fn forget<O: Copy>(&mut self, registry: &mut Registry<O>, now: Mono, key: Key) {
-        registry.release(key);
-        let Some(connection) = self.connections.remove(&key) else { return };
+        let Some(connection) = self.take(registry, key) else { return };
         match connection.auth {
             AuthState::Stranger { place, .. } => {
                 let has_failed = connection.link.endpoint().conn().is_failure();
@@ -295,8 +320,8 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        let links = self.connections.values().filter_map(|it| it.link.deadline());
-        links.chain(self.entrance.deadline()).chain(self.limiter.deadline()).min()
+        let others = self.entrance.deadline().into_iter().chain(self.limiter.deadline());
+        others.chain(self.deadlines.next()).min()
     }
 
     pub(crate) fn tick<O: Copy>(
@@ -309,16 +334,21 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         if self.entrance.is_due(now) {
             self.accept(registry, log, now, owner);
         }
-        for (key, connection) in &mut self.connections {
-            if connection.link.deadline().is_some_and(|at| at <= now) {
-                connection.link.tick(now);
-                self.touched.insert(*key);
-                self.eventful.insert(*key);
+        while let Some(key) = self.deadlines.pop(now) {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
+            connection.noted = Noted::default();
+            match connection.link.deadline() {
+                Some(at) if at <= now => {
+                    connection.link.tick(now);
+                    self.touched.insert(key);
+                    self.eventful.insert(key);
+                }
+                later => self.deadlines.note(key, &mut connection.noted, later),
             }
         }
         for place in self.limiter.overdue(now) {
             // Who has sent something is heard first: the silence may have been ours.
-            if !self.touched.iter().any(|key| self.place(*key) == Some(place)) {
+            if self.strangers.get(&place).is_none_or(|key| !self.touched.contains(key)) {
                 let has_failed = self.end_stranger(registry, now, place, Error::LoginGrace);
                 let outcome = if has_failed { Outcome::Failed } else { Outcome::Silent };
                 self.limiter.closed(now, place, outcome);
@@ -374,9 +404,10 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
     /// Ends all connections with a word.
     #[cold]
     pub(crate) fn disconnect_all(&mut self, now: Mono, text: &'static str) {
-        for connection in self.connections.values_mut() {
+        for (key, connection) in &mut self.connections {
             connection.link.endpoint_mut().conn_mut().disconnect(text);
             let _last_words = connection.link.send(now, LINK_TURN_BYTES);
+            self.deadlines.note(*key, &mut connection.noted, connection.link.deadline());
         }
     }
 
@@ -418,6 +449,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
         let connection = self.connections.get_mut(&key)?;
         connection.auth = AuthState::Authenticated(proved, identity);
+        self.strangers.remove(&place);
         Some((self.identity(key)?, self.address(key)?))
     }
 

@@ -150,14 +150,14 @@ impl Session {
 
 /// What `ping` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pong {
-    pub(crate) agent_id: String,
-    pub(crate) version: String,
+pub struct Pong<S: Default = String> {
+    pub(crate) agent_id: S,
+    pub(crate) version: S,
     pub(crate) server_time: Wall,
     /// The ops that it knows, sorted.
     #[serde(default)]
-    pub(crate) ops: Vec<String>,
+    pub(crate) ops: Vec<S>,
     /// `docker` or `host`; empty if the agent did not say.
     #[serde(default)]
-    pub(crate) runtime: String,
+    pub(crate) runtime: S,
 }

@@ -1,12 +1,12 @@
 //! Calls that only read: they never wait for an operation, and not for ever for the runtime.
 
 use super::Agent;
-use crate::agent::action::Caller;
+use crate::agent::action::{Action, Caller};
 use crate::agent::listing::ListingReader;
 use crate::agent::op::not_found;
 use crate::base::time::Now;
 use crate::rpc::call::OP_NAMES;
-use crate::rpc::response::Answer;
+use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Pong;
 
 impl Agent {
@@ -47,15 +47,16 @@ impl Agent {
         }
     }
 
-    pub(super) fn pong(&self, now: Now) -> serde_json::Value {
+    /// Clients ask this again and again to see whether the agent lives.
+    pub(super) fn pong(&mut self, now: Now, caller: Caller) {
         let config = &self.state.config;
-        serde_json::to_value(Pong {
-            agent_id: config.agent_id.clone(),
-            version: config.version.clone(),
+        let line = response::success(&Pong {
+            agent_id: config.agent_id.as_str(),
+            version: &config.version,
             server_time: now.wall,
-            ops: OP_NAMES.map(str::to_owned).to_vec(),
-            runtime: config.runtime.as_str().to_owned(),
-        })
-        .expect("a pong has only strings")
+            ops: OP_NAMES.to_vec(),
+            runtime: config.runtime.as_str(),
+        });
+        self.state.actions.push(Action::Reply { caller, line });
     }
 }

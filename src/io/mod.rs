@@ -18,6 +18,7 @@
 //! | [`child_daemon`], [`line_process`] | a program that ends with us; one that talks in lines |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
 //! | [`disk`] | files and trees, durable and bounded |
+//! | `memory` | copies of bytes, where the C library's are slow |
 //! | [`notify`] | telling systemd that we are ready |
 //! | [`worker`] | threads for what would block the loop |
 
@@ -33,6 +34,8 @@ pub mod line_process;
 pub mod link;
 pub mod listener;
 pub mod machine;
+#[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
+mod memory;
 pub mod notify;
 pub mod outbound;
 pub mod process;

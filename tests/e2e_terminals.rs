@@ -449,3 +449,52 @@ fn a_session_leaves_its_last_words() {
     let terminal = person(&agent, "again", &[&id], (80, 24));
     terminal.wait_for("with status 127");
 }
+
+/// What people have in their tmux.conf, all that could end a session or keep it from its end.
+const WISHES: &str = "\
+set -g destroy-unattached on\nset -s exit-unattached on\nset -s exit-empty off\n\
+set -g remain-on-exit on\nset -g detach-on-destroy off\nset-hook -g session-closed 'display x'\n\
+set-hook -g after-new-session 'display y'\nnew-session -d -s mine\nset -g status-left 'WISH '\n";
+
+#[test]
+fn neither_a_users_tmux_conf_nor_another_name_changes_what_the_session_is() {
+    let test = "neither_a_users_tmux_conf_nor_another_name_changes_what_the_session_is";
+    if !needs(test) {
+        return;
+    }
+    let mut agent = Agent::start();
+    let id = shell(&agent, "wishes");
+    fs::write(agent.files.root.paths().sessions().join(&id).join(".tmux.conf"), WISHES).unwrap();
+    for (round, keys) in ["before", "after"].into_iter().enumerate() {
+        let terminal = person(&agent, keys, &["wishes"], (80, 24));
+        terminal.wait_for("WISH ");
+        terminal.press("C-b");
+        terminal.type_text("$");
+        terminal.press("C-u");
+        terminal.type_text(&format!("another {round}"));
+        terminal.press("Enter");
+        terminal.type_text(&format!("echo was na''med {round}"));
+        terminal.press("Enter");
+        terminal.wait_for(&format!("was named {round}"));
+        detach(&terminal);
+        assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+        attached(&agent, &id, 0);
+        drop(terminal);
+        agent.restart(&["--runtime", "host"]);
+        assert_eq!(get(&mut Wire::to(&agent), &id)["running"], true);
+    }
+    let terminal = person(&agent, "last", &["wishes"], (80, 24));
+    terminal.wait_for("was named 1");
+    agent.client(&["background", "wishes"]).expect_done();
+    assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+    let terminal = person(&agent, "end", &["wishes"], (80, 24));
+    terminal.wait_for("was named 1");
+    terminal.type_text("exit 7");
+    terminal.press("Enter");
+    terminal.wait_for("ended with status 7");
+    wait_until(PATIENCE, "its end", || get(&mut Wire::to(&agent), &id)["running"] == false);
+    // And a kill ends one that has another name.
+    agent.client(&["restart", "wishes"]).expect_done();
+    agent.client(&["kill", "wishes"]).expect_done();
+    assert_eq!(get(&mut Wire::to(&agent), &id)["running"], false);
+}

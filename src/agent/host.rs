@@ -54,6 +54,19 @@ pub(crate) struct Server {
     pub(crate) pid: u32,
     /// The session, as the core wants it told.
     pub(crate) running: Running,
+    /// The session inside of the server, whatever it is called by now.
+    pub(crate) target: Target,
+}
+
+/// tmux's id for a session: `$0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target(String);
+
+impl Default for Target {
+    /// By its name, where nothing more is known. The equals sign demands the exact name.
+    fn default() -> Target {
+        Target(format!("={NAME}"))
+    }
 }
 
 /// The tmux server of one session.
@@ -65,8 +78,13 @@ pub(crate) struct Tmux {
     last_words: PathBuf,
 }
 
-/// The session inside of the server. The equals sign demands the exact name.
-const TARGET: &str = "=claude:";
+/// What the session inside of the server is called at first.
+const NAME: &str = "claude";
+
+/// For each session in a server: the process, its start, its id, the id that `tmux.conf` has noted,
+/// and its name, which may have spaces.
+const LISTED: &str =
+    "#{pid} #{session_created} #{session_id} #{@convocate-session} #{session_name}";
 
 impl Tmux {
     /// The server of session `id` of the agent below `paths`.
@@ -88,7 +106,7 @@ impl Tmux {
             "new-session",
             "-d",
             "-s",
-            "claude",
+            NAME,
             "-x",
             &cols,
             "-y",
@@ -116,17 +134,17 @@ impl Tmux {
 
     /// Asks for the server's process and start. Understood by [`Tmux::server`].
     pub(crate) fn query(&self) -> CommandLine {
-        self.tmux(&["display-message", "-p", "-t", TARGET, "#{pid} #{session_created}"])
+        self.tmux(&["list-sessions", "-F", LISTED])
     }
 
     /// Asks for the process groups in the session. Understood by [`Tmux::pane_pids`].
-    pub(crate) fn panes(&self) -> CommandLine {
-        self.tmux(&["list-panes", "-s", "-t", TARGET, "-F", "#{pane_pid}"])
+    pub(crate) fn panes(&self, target: &Target) -> CommandLine {
+        self.tmux(&["list-panes", "-s", "-t", &target.0, "-F", "#{pane_pid}"])
     }
 
     /// A terminal's client, to be run on a pty.
-    pub(crate) fn attach(&self, term: &str, is_read_only: bool) -> CommandLine {
-        let mut args = vec!["attach-session", "-t", TARGET];
+    pub(crate) fn attach(&self, target: &Target, term: &str, is_read_only: bool) -> CommandLine {
+        let mut args = vec!["attach-session", "-t", &target.0];
         if is_read_only {
             args.push("-r");
         }
@@ -139,8 +157,8 @@ impl Tmux {
     }
 
     /// Detaches every terminal, ours and foreign ones.
-    pub(crate) fn detach(&self) -> CommandLine {
-        self.tmux(&["detach-client", "-s", TARGET])
+    pub(crate) fn detach(&self, target: &Target) -> CommandLine {
+        self.tmux(&["detach-client", "-s", &target.0])
     }
 
     /// Asks everything in the session to end, and ends the server.
@@ -157,20 +175,28 @@ impl Tmux {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(finished.stdout);
-        let text = text.trim();
-        // A server whose session has just ended tells its own number and no more.
-        if text.parse::<u32>().is_ok() {
-            return Ok(None);
+        for line in text.lines() {
+            let mut fields = line.splitn(5, ' ');
+            let mut next = || fields.next().unwrap_or_default();
+            let (pid, created, id, noted, name) = (next(), next(), next(), next(), next());
+            // One that an earlier agent has started has no note.
+            let is_ours = if noted.is_empty() { name == NAME } else { id == noted };
+            match (pid.parse(), created.parse()) {
+                (Ok(pid), Ok(seconds)) if is_ours => {
+                    return Ok(Some(self.found(pid, seconds, id)));
+                }
+                (Ok(_), Ok(_)) => {}
+                _ => return Err(WorkError::Tmux(format!("list-sessions said {}", shown(line)))),
+            }
         }
-        let numbers = text.split_once(' ');
-        let parsed = numbers.and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
-        let Some((pid, seconds)) = parsed else {
-            return Err(WorkError::Tmux(format!("display-message said {}", shown(text))));
-        };
+        Ok(None)
+    }
+
+    fn found(&self, pid: u32, seconds: i64, id: &str) -> Server {
         let started_at = Wall::new(seconds, 0);
         let (container, image) = (String::new(), String::new());
         let running = Running { id: self.id, started_at, container, image, caps: None, uid: None };
-        Ok(Some(Server { pid, running }))
+        Server { pid, running, target: Target(id.to_owned()) }
     }
 
     /// What [`Tmux::panes`] found; nothing if there is no server.
@@ -317,26 +343,32 @@ mod tests {
         assert_eq!(line.env[0], ("HOME", home.clone()));
         assert!(line.env.contains(&("COLORTERM", "truecolor".to_owned())));
         assert_eq!(line.cwd, Path::new(&home));
-        for line in [tmux().query(), tmux().panes(), tmux().stop(), tmux().detach()] {
+        let target = Target::default();
+        for line in [tmux().query(), tmux().panes(&target), tmux().stop(), tmux().detach(&target)] {
             assert_eq!(line.cwd, Path::new("/"), "{line:?}");
         }
     }
 
     #[test]
     fn an_attach_has_a_term_and_may_be_read_only() {
-        let line = tmux().attach("", true);
+        let target = Target("$3".to_owned());
+        let line = tmux().attach(&target, "", true);
         assert_eq!(line.argv.last().map(String::as_str), Some("-r"));
         assert!(line.env.contains(&("TERM", "xterm-256color".to_owned())));
-        let line = tmux().attach("xterm-kitty", false);
-        assert_eq!(line.argv.last().map(String::as_str), Some(TARGET));
+        let line = tmux().attach(&target, "xterm-kitty", false);
+        assert_eq!(line.argv.last().map(String::as_str), Some("$3"));
         assert!(line.env.contains(&("TERM", "xterm-kitty".to_owned())));
     }
 
     #[test]
     fn a_query_tells_a_server_or_that_there_is_none() {
-        let server = tmux().server(finished(true, "4242 1767225600\n", "")).unwrap().unwrap();
-        assert_eq!(server.pid, 4242);
+        let listed = "4242 1767225599 $0 $1 claude\n4242 1767225600 $1 $1 a b\n";
+        let server = tmux().server(finished(true, listed, "")).unwrap().unwrap();
+        assert_eq!((server.pid, server.target), (4242, Target("$1".to_owned())));
         assert_eq!(server.running.started_at.to_string(), "2026-01-01T00:00:00Z");
+        let earlier = "4242 1767225600 $0  other\n4242 1767225600 $3  claude\n";
+        let server = tmux().server(finished(true, earlier, "")).unwrap().unwrap();
+        assert_eq!(server.target, Target("$3".to_owned()));
         for none in [
             "no server running on /tmp/tmux-0/convocate-x",
             "error connecting to /tmp/tmux-0/convocate-x (No such file or directory)",
@@ -344,7 +376,10 @@ mod tests {
         ] {
             assert_eq!(tmux().server(finished(false, "", none)), Ok(None));
         }
-        assert_eq!(tmux().server(finished(true, "4242 \n", "")), Ok(None));
+        // Other sessions may outlive it.
+        for none in ["", "4242 1767225600 $0 $1 claude\n"] {
+            assert_eq!(tmux().server(finished(true, none, "")), Ok(None));
+        }
         let error = tmux().server(finished(false, "", "lost\nserver\u{1b}")).unwrap_err();
         assert_eq!(error.to_string(), "tmux: lost server ");
         assert!(tmux().server(finished(true, "what", "")).is_err());

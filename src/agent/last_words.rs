@@ -7,8 +7,8 @@ use crate::base::text::printable;
 use crate::base::ustar;
 use crate::limits::{LAST_SCREEN_BYTES_MAX, LAST_SCREEN_LINES_MAX};
 
-/// Where it is inside a container.
-pub(crate) const IN_CONTAINER: &str = "/run/convocate/last-words";
+/// Where it is inside a container that has ended.
+pub(crate) const IN_CONTAINER: &str = "/var/lib/convocate/last-words";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastWords {

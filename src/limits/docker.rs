@@ -49,6 +49,15 @@ pub(crate) const SESSION_LOCKED_BYTES_MAX: u64 = 8 << 20;
 /// A session's `/dev/shm`, which counts as its memory: a browser's tests want more than the
 /// Engine's 64 MiB.
 pub(crate) const SESSION_SHM_BYTES: u64 = 256 << 20;
+/// A session's `/run/convocate`, which counts as its memory: the sockets of its terminals, and what
+/// it leaves at its end.
+pub(crate) const SESSION_RUN_BYTES: u64 = 16 << 20;
+pub(crate) const SESSION_RUN_FILES: u64 = 4096;
+/// For each of so many bytes of its cap of memory, a session's terminal keeps one line that has
+/// gone by: a seventh of them is what such a line takes at 200 columns, each with a colour of its
+/// own.
+pub(crate) const SCROLLBACK_LINE_CAP_BYTES: u64 = 48 << 10;
+pub(crate) const SCROLLBACK_LINES_MAX: u64 = 50_000;
 /// What the kernel grants each user at least after an installation: editors, bundlers and language
 /// servers take some instances each,
 pub(crate) const INOTIFY_INSTANCES_MIN: u32 = 1024;

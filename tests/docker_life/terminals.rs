@@ -265,3 +265,46 @@ fn ctrl_z_comes_back_every_time() {
     let variables = house.inside(&id, "env").out();
     assert!(variables.contains("COLORTERM=truecolor"), "{variables}");
 }
+
+/// What people have in their tmux.conf, all that could end a session or keep it from its end.
+const WISHES: &str = "\
+set -g destroy-unattached on\nset -s exit-unattached on\nset -s exit-empty off\n\
+set -g remain-on-exit on\nset -g detach-on-destroy off\nset-hook -g session-closed 'display x'\n\
+new-session -d -s mine\nset -g history-limit 99\n";
+
+#[test]
+fn a_users_tmux_conf_and_another_name_change_nothing() {
+    let test = "a_users_tmux_conf_and_another_name_change_nothing";
+    let Some(house) = House::open(test) else { return };
+    let id = house.create("own", &["--memory", "256m"]);
+    let plain = house.create("plain", &["--memory", "256m"]);
+    std::fs::write(house.home(&id).join(".tmux.conf"), WISHES).unwrap();
+    for session in [&id, &plain] {
+        house.done(&["restart", session]);
+        let limit = "until tmux list-sessions >/dev/null 2>&1; do sleep 0.1; done; \
+                     tmux show-options -gqv history-limit";
+        let limit = house.inside(session, limit).expect_done().out();
+        assert_eq!(limit.trim(), if session == &id { "99" } else { "5461" });
+    }
+    for name in ["once", "twice"] {
+        let terminal = house.attach(&id, name, &[]);
+        let rename = format!("tmux rename-session '{name} more'");
+        terminal.type_text(&format!("{rename}; echo na''med {name}"));
+        terminal.press("Enter");
+        terminal.wait_for(&format!("named {name}"));
+        house.done(&["background", "own"]);
+        assert_eq!(terminal.exit_status(), 0, "{}", terminal.screen());
+        assert_eq!((house.state(&id), house.clients(&id)), ("R".to_owned(), 0));
+    }
+    let terminal = house.attach(&id, "last", &[]);
+    terminal.type_text("echo last wo''rds; exit 7");
+    terminal.press("Enter");
+    assert_eq!(terminal.exit_status(), 0);
+    let told = terminal.history();
+    assert!(told.contains("it ended with status 7") || told.contains("has ended"), "{told}");
+    house.wait_for_state(&id, "-");
+    let ended = &house.show(&id)["ended"];
+    assert_eq!(ended["exit_code"], 7, "{ended}");
+    let screen = ended["screen"].as_str().unwrap_or_default();
+    assert!(screen.contains("last words"), "{ended}");
+}

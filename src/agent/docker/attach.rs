@@ -17,7 +17,7 @@
 //! behind it: [`Attach::detach`] ends exactly that client, and then the stream ends by itself. A
 //! client on a pty ends when the pty is closed.
 
-use super::description::{TMUX_SESSION, container_name};
+use super::description::container_name;
 use super::detach::Detach;
 use super::{Procedure, Reply};
 use crate::agent::work::WorkError;
@@ -35,8 +35,9 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 ///
 /// A terminal that the container has no description of becomes the one that nearly all of them
 /// understand. A container that has just started has no tmux session for a moment; tmux must not
-/// make a server of its own then (`-N`), so this waits, at most five seconds. The arguments are
-/// data: columns, rows, session, options of tmux.
+/// make a server of its own then (`-N`), so this waits, at most five seconds. The session is known
+/// by tmux's id for it, which `tmux.conf` notes: its name is the user's to change. One that an
+/// earlier image has started has no note. The arguments are data: columns, rows, options of tmux.
 ///
 /// tmux ends alike whether its client was detached or its session is no more, so it is asked once
 /// more which it was: a container still has some time to live then, and nobody is to be told that
@@ -56,10 +57,15 @@ else
     tty
 fi
 tput clear >/dev/null 2>&1 || export TERM=xterm-256color
-session=$3
-shift 3
+shift 2
+find() {
+    session=$(tmux -N show-options -sqv @convocate-session 2>/dev/null)
+    [ -z "$session" ] || return 0
+    session='=claude'
+    tmux -N has-session -t "$session" 2>/dev/null
+}
 tries=100
-until tmux -N has-session -t "$session" 2>/dev/null || [ $tries -eq 0 ]; do
+until find || [ $tries -eq 0 ]; do
     tries=$((tries - 1))
     sleep 0.05
 done
@@ -133,8 +139,7 @@ impl Attach {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
-        let session = format!("={TMUX_SESSION}");
-        let mut command = vec!["sh", "-c", WRAPPER, "attach", &cols, &rows, &session];
+        let mut command = vec!["sh", "-c", WRAPPER, "attach", &cols, &rows];
         if header.read_only {
             // tmux refuses keys and ignores the size of such a client.
             command.push("-r");
@@ -324,11 +329,11 @@ mod tests {
         let (_, request) = Attach::begin(&header(false), USER);
         assert_eq!(request.target, format!("/containers/convocate-session-{ID}/exec"));
         let exec = body(&request);
-        let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30", "=claude"]);
+        let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30"]);
         assert_eq!((&exec["Cmd"], &exec["User"]), (&expected, &json!("1000:1001")));
         assert_eq!((&exec["Env"], &exec["Tty"]), (&json!(["TERM=foot"]), &json!(true)));
         let (_, request) = Attach::begin(&header(true), USER);
-        assert_eq!(body(&request)["Cmd"][7], "-r");
+        assert_eq!(body(&request)["Cmd"][6], "-r");
         let (_, request) =
             Attach::begin(&AttachHeader { term: String::new(), ..header(true) }, USER);
         assert_eq!(body(&request)["Env"], json!(["TERM=xterm-256color"]));

@@ -14,8 +14,9 @@ use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{
-    DOCKER_LOG_FILE_MIB, SESSION_LOCKED_BYTES_MAX, SESSION_MESSAGE_QUEUE_BYTES_MAX,
-    SESSION_OOM_SCORE_ADJUST, SESSION_OPEN_FILES_MAX, SESSION_SHM_BYTES, SESSION_STOP_GRACE,
+    DOCKER_LOG_FILE_MIB, SCROLLBACK_LINE_CAP_BYTES, SCROLLBACK_LINES_MAX, SESSION_LOCKED_BYTES_MAX,
+    SESSION_MESSAGE_QUEUE_BYTES_MAX, SESSION_OOM_SCORE_ADJUST, SESSION_OPEN_FILES_MAX,
+    SESSION_RUN_BYTES, SESSION_RUN_FILES, SESSION_SHM_BYTES, SESSION_STOP_GRACE,
 };
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
@@ -23,13 +24,16 @@ use crate::rpc::network::{Egress, Publish};
 
 /// The label that makes a container a session's; its value is the id.
 pub(crate) const LABEL_SESSION: &str = "convocate.session";
+/// Below which root its agent's files are: one engine may have the sessions of several.
+pub(crate) const LABEL_ROOT: &str = "convocate.root";
 const LABEL_IMAGE: &str = "convocate.image";
 const LABEL_MEMORY: &str = "convocate.memory";
 const LABEL_CPUS: &str = "convocate.cpu-millis";
 const LABEL_PIDS: &str = "convocate.pids";
 const LABEL_UID: &str = "convocate.uid";
 
-pub(crate) const TMUX_SESSION: &str = "claude";
+/// A directory that everybody writes to, inside.
+const RUN: &str = "/run/convocate";
 /// A session's home, inside.
 const HOME: &str = "/home/claude";
 
@@ -98,7 +102,7 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
         "Hostname": format!("convocate-{}", plan.id.short()),
         "Cmd": [plan.command.as_str()],
         "Env": environment(plan, host),
-        "Labels": labels(plan),
+        "Labels": labels(plan, host),
         "StopTimeout": SESSION_STOP_GRACE.as_secs(),
         "HostConfig": host_config(plan, host),
     });
@@ -116,14 +120,21 @@ fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
         format!("CONVOCATE_SESSION={}", plan.id),
         format!("CONVOCATE_COLS={}", plan.size.cols()),
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
+        format!("CONVOCATE_SCROLLBACK={}", scrollback(plan.caps)),
     ];
     variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
     variables
 }
 
-fn labels(plan: &StartPlan) -> BTreeMap<&'static str, String> {
+/// The lines that tmux keeps. A wide one with colours takes 7 KiB of the session's own memory.
+fn scrollback(caps: Caps) -> u64 {
+    (caps.memory / SCROLLBACK_LINE_CAP_BYTES).min(SCROLLBACK_LINES_MAX)
+}
+
+fn labels(plan: &StartPlan, host: &Host) -> BTreeMap<&'static str, String> {
     let mut labels = BTreeMap::from([
         (LABEL_SESSION, plan.id.to_string()),
+        (LABEL_ROOT, root_label(host)),
         (LABEL_IMAGE, plan.image.clone()),
         (LABEL_MEMORY, plan.caps.memory.to_string()),
         (LABEL_CPUS, plan.caps.cpus.as_millis().to_string()),
@@ -148,6 +159,8 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "SecurityOpt": ["no-new-privileges", "apparmor=docker-default"],
         "Ulimits": ulimits(),
         "ShmSize": SESSION_SHM_BYTES,
+        // Where its terminals' sockets are. It counts as the session's memory.
+        "Tmpfs": { RUN: format!("size={SESSION_RUN_BYTES},nr_inodes={SESSION_RUN_FILES},mode=1777") },
         // The entrypoint becomes claude and ends claude's processes. Nobody in there needs more.
         "CapDrop": ["ALL"],
         "CapAdd": ["SETUID", "SETGID", "KILL"],
@@ -229,6 +242,11 @@ fn bindings(plan: &StartPlan, host: &Host) -> Vec<Value> {
 fn port_key(plan: &StartPlan) -> Option<String> {
     (plan.port != 0 && plan.egress == Egress::Open)
         .then(|| format!("{}/{}", plan.port, plan.protocol))
+}
+
+/// What [`LABEL_ROOT`] says of this agent's containers.
+pub(crate) fn root_label(host: &Host) -> String {
+    host.paths.root().display().to_string()
 }
 
 /// The session that a container's labels name. `None` if the container is not one of ours.
@@ -315,6 +333,7 @@ pub mod tests {
             let environment = shared["Env"].as_array().unwrap();
             assert!(environment.contains(&json!(format!("{name}{earlier}"))), "{environment:?}");
         }
+        assert!(environment.contains(&json!("CONVOCATE_SCROLLBACK=21845")), "{environment:?}");
         let config = &description["HostConfig"];
         let loopback = json!([{"HostIp": "127.0.0.1", "HostPort": "53"}]);
         assert_eq!(config["PortBindings"], json!({ "53/udp": loopback }));

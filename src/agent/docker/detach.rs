@@ -3,12 +3,16 @@
 //! Closing the stream of a terminal does not end the tmux client behind it; only tmux does. So this
 //! runs `tmux detach-client` in the container and reads how it ended.
 
-use super::description::{TMUX_SESSION, container_name};
+use super::description::container_name;
 use super::{Reply, Step};
 use crate::agent::work::{Done, WorkError};
 use crate::base::uuid::Uuid;
 use crate::docker::call::{self, ExecConfig, ExecInspect};
 use crate::docker::{DockerError, DockerRequest};
+
+/// The session is that of the note in `tmux.conf`, or of the name that an earlier image gave it.
+const DETACH_ALL: &str = r#"session=$(tmux -N show-options -sqv @convocate-session) || exit
+exec tmux -N detach-client -s "${session:-=claude}""#;
 
 /// Waits for an answer.
 #[derive(Debug)]
@@ -24,22 +28,16 @@ pub enum Detach {
 impl Detach {
     /// Detaches every terminal of a session.
     pub(crate) fn all_of(id: Uuid, user: &str) -> (Detach, DockerRequest) {
-        Detach::begin(id, user, ["-s", &format!("={TMUX_SESSION}")])
+        Detach::begin(id, user, &["sh", "-c", DETACH_ALL])
     }
 
     /// Detaches the terminal on one tty, as it is called inside the container.
     pub(crate) fn one_of(id: Uuid, user: &str, tty: &str) -> (Detach, DockerRequest) {
-        Detach::begin(id, user, ["-t", tty])
+        Detach::begin(id, user, &["tmux", "-N", "detach-client", "-t", tty])
     }
 
-    fn begin(id: Uuid, user: &str, target: [&str; 2]) -> (Detach, DockerRequest) {
-        let [flag, value] = target;
-        let exec = ExecConfig {
-            user,
-            command: &["tmux", "-N", "detach-client", flag, value],
-            env: &[],
-            stdin: false,
-        };
+    fn begin(id: Uuid, user: &str, command: &[&str]) -> (Detach, DockerRequest) {
+        let exec = ExecConfig { user, command, env: &[], stdin: false };
         (Detach::Creating, call::exec_create(&container_name(id), &exec))
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::description::{LABEL_SESSION, running};
+use super::description::{Host, LABEL_ROOT, LABEL_SESSION, root_label, running};
 use super::{Reply, Step};
 use crate::agent::work::{Done, Running};
 use crate::base::time::Wall;
@@ -16,8 +16,8 @@ use crate::docker::{DockerError, DockerRequest};
 /// Waits for the list, or for the end of a container that is restarting.
 #[derive(Debug)]
 pub enum List {
-    /// For the list.
-    Listing,
+    /// For the list, of which those below another root are another agent's.
+    Listing { root: String },
     /// For a stop; these are known to run, and those are to be stopped yet.
     Settling {
         /// What the listing will report.
@@ -28,14 +28,14 @@ pub enum List {
 
 impl List {
     /// Asks for the list.
-    pub(crate) fn begin() -> (List, DockerRequest) {
-        (List::Listing, call::containers(LABEL_SESSION))
+    pub(crate) fn begin(host: &Host) -> (List, DockerRequest) {
+        (List::Listing { root: root_label(host) }, call::containers(LABEL_SESSION))
     }
 
     pub(crate) fn step(self, reply: Reply) -> Step<List> {
         match self {
-            List::Listing => match reply.and_then(|response| response.containers()) {
-                Ok(list) => listed(&list),
+            List::Listing { root } => match reply.and_then(|response| response.containers()) {
+                Ok(list) => listed(&root, &list),
                 Err(error) => Step::failed(error),
             },
             List::Settling { running, restarting } => match reply {
@@ -47,15 +47,21 @@ impl List {
     }
 }
 
-fn listed(list: &[ContainerSummary]) -> Step<List> {
+fn listed(root: &str, list: &[ContainerSummary]) -> Step<List> {
     let is = |container: &&ContainerSummary, state: &str| container.state == state;
+    // Those of an earlier version do not say.
+    let is_ours = |container: &&ContainerSummary| {
+        container.labels.get(LABEL_ROOT).is_none_or(|label| label == root)
+    };
     let found = list
         .iter()
+        .filter(is_ours)
         .filter(|container| is(container, "running") || is(container, "paused"))
         .filter_map(|it| running(&it.id, &it.labels, Wall::new(it.created, 0)))
         .collect();
     let restarting = list
         .iter()
+        .filter(is_ours)
         .filter(|container| is(container, "restarting"))
         .map(|container| container.id.clone())
         .collect();
@@ -96,7 +102,10 @@ mod tests {
     fn one_request_tells_what_runs() {
         let foreign = json!({"Id": "x", "Image": "i", "State": "running", "Created": 1,
             "Labels": {LABEL_SESSION: "no id"}});
-        let list = json!([entry("a", "running"), entry("b", "exited"), foreign]).to_string();
+        let mut theirs = entry("y", "running");
+        theirs["Labels"][LABEL_ROOT] = json!("/other");
+        let list = [entry("a", "running"), entry("b", "exited"), foreign, theirs];
+        let list = json!(list).to_string();
         let (calls, outcome) = run(begin(), vec![reply(200, &list)]);
         assert_eq!(calls.len(), 1);
         let Ok(Done::Listed(found)) = outcome else { panic!("{outcome:?}") };

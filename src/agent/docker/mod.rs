@@ -65,7 +65,7 @@ impl Procedure {
     /// The first call of a piece of work.
     pub fn begin(work: RuntimeWork, host: &Host) -> (Procedure, DockerRequest) {
         match work {
-            RuntimeWork::List => wrap(List::begin(), Procedure::List),
+            RuntimeWork::List => wrap(List::begin(host), Procedure::List),
             RuntimeWork::Start(plan) => wrap(Start::begin(&plan, host), Procedure::Start),
             RuntimeWork::Stop { id, grace } => wrap(Stop::begin(id, grace), Procedure::Stop),
             RuntimeWork::Remove { id } => wrap(Remove::begin(id), Procedure::Remove),

@@ -12,6 +12,8 @@ set -eu
 
 run=/run/convocate
 last_words=$run/last-words
+# `$run` is memory, which goes with the container. What is to be read afterwards is kept here.
+kept=/var/lib/convocate
 channel=convocate-end
 
 # --- as root -----------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ is_alone() {
 command=${1:-bash}
 asked=
 waiter=
-rm -f "$last_words"
+rm -f "$last_words" "$kept/last-words"
 adopt_ids
 join_docker
 start_session "$command"
@@ -104,6 +106,9 @@ if [ -n "$asked" ]; then
 fi
 end_processes 1
 status=129
-[ ! -f "$last_words" ] || read -r status <"$last_words" || :
+if [ -f "$last_words" ]; then
+    read -r status <"$last_words" || :
+    head -c 65536 "$last_words" >"$kept/last-words" || :
+fi
 echo "session ended with status $status"
 exit "$status"

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
 use crate::agent::action::{TerminalPlan, WorkId};
-use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Tmux, start_error};
+use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Target, Tmux, start_error};
 use crate::agent::last_words::LastWords;
 use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::slots::Key;
@@ -41,6 +41,7 @@ pub(super) struct TmuxRuntime {
 #[derive(Debug)]
 struct Watched {
     running: Running,
+    target: Target,
     watch: ProcessWatch,
     key: Key,
 }
@@ -110,7 +111,7 @@ impl TmuxRuntime {
                 self.reports.push_back(RuntimeReport::Outcome(id, outcome));
             }
             RuntimeWork::Detach { id: session, .. } => {
-                let line = self.tmux(session).detach();
+                let line = self.tmux(session).detach(&self.target(session));
                 self.begin(registry, &line, id, Task::Detach(id, session));
             }
         }
@@ -119,7 +120,8 @@ impl TmuxRuntime {
 
     /// The program of a terminal's client, to be run on a pty.
     pub(super) fn client(&self, plan: &TerminalPlan) -> Program {
-        program(&self.tmux(plan.session).attach(&plan.term, plan.read_only))
+        let target = self.target(plan.session);
+        program(&self.tmux(plan.session).attach(&target, &plan.term, plan.read_only))
     }
 
     /// Something happened to what is watched under `key`.
@@ -177,8 +179,12 @@ impl TmuxRuntime {
         Tmux::new(id, &self.paths)
     }
 
+    fn target(&self, id: Uuid) -> Target {
+        self.servers.get(&id).map_or_else(Target::default, |server| server.target.clone())
+    }
+
     fn stop(&mut self, registry: &mut Registry, work: WorkId, session: Uuid, grace: Duration) {
-        let line = self.tmux(session).panes();
+        let line = self.tmux(session).panes(&self.target(session));
         self.begin(registry, &line, work, Task::ListPanes(work, session, grace));
     }
 
@@ -284,7 +290,8 @@ impl TmuxRuntime {
             return Ok(false);
         };
         let key = registry.watch_for(&watch, Owner::Runtime, Interests::Read)?;
-        self.servers.insert(id, Watched { running: server.running, watch, key });
+        let Server { running, target, .. } = server;
+        self.servers.insert(id, Watched { running, target, watch, key });
         Ok(true)
     }
 

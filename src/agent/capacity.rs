@@ -82,7 +82,8 @@ fn share(total: u64) -> u64 {
 
 impl CapacityRefusal {
     /// What is taken, by whom most, what may be, and the ways out. `label` names a session.
-    pub(super) fn sentence(&self, label: impl Fn(Uuid) -> String) -> String {
+    /// `homes` are the largest, in bytes.
+    pub(super) fn sentence(&self, homes: &[(Uuid, u64)], label: impl Fn(Uuid) -> String) -> String {
         let cap = |total| {
             let (cap, of) = (Bytes(share(total)), Bytes(total));
             format!("the cap is {cap} ({CAPACITY_PERCENT} % of {of})")
@@ -102,12 +103,20 @@ impl CapacityRefusal {
                     cap(total),
                 )
             }
-            CapacityRefusal::Disk(Disk { total_bytes, used_bytes }) => format!(
-                "no capacity: disk: {} in use where the homes are, {}; delete files or sessions \
-                 there, or use another agent",
-                Bytes(used_bytes),
-                cap(total_bytes),
-            ),
+            CapacityRefusal::Disk(Disk { total_bytes, used_bytes }) => {
+                let name = |(id, bytes): &(Uuid, u64)| format!("{} {}", label(*id), Bytes(*bytes));
+                let homes: Vec<String> = homes.iter().map(name).collect();
+                let most = match homes.is_empty() {
+                    true => String::new(),
+                    false => format!(" (most by {})", homes.join(", ")),
+                };
+                format!(
+                    "no capacity: disk: {} in use where the homes are{most}, {}; delete files or \
+                     sessions there, or use another agent",
+                    Bytes(used_bytes),
+                    cap(total_bytes),
+                )
+            }
         }
     }
 }
@@ -147,7 +156,7 @@ mod tests {
 
     fn sentence(disk: Disk, taken: Taken, request: u64) -> String {
         let refusal = admit(TOTALS, disk, taken, request).unwrap_err();
-        refusal.sentence(|id| format!("session \"{}\"", id.short()))
+        refusal.sentence(&[], |id| format!("session \"{}\"", id.short()))
     }
 
     #[test]
@@ -187,6 +196,10 @@ mod tests {
             "no capacity: disk: 95.0 GiB in use where the homes are, the cap is 90.0 GiB (90 % of \
              100.0 GiB); delete files or sessions there, or use another agent"
         );
+        let homes = [(id(), 60 * GIB), (id(), 3 << 20)];
+        let told = CapacityRefusal::Disk(full).sentence(&homes, |id| id.short());
+        let most = "where the homes are (most by 01234567 60.0 GiB, 01234567 3.0 MiB), the cap is";
+        assert!(told.contains(most), "{told}");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum DiskWork {
     Lock { id: Uuid, content: Vec<u8>, home: Option<HomeOwner> },
     /// Removes the lock. What is not there is no error.
     Unlock { id: Uuid },
+    /// Counts what each home takes of the disk.
+    CountHomes,
     /// Measures the file system of the homes, and the memory that running sessions use.
     Measure {
         /// By session, its container's id.
@@ -159,6 +161,8 @@ pub enum Done {
     Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].
     Started(Running),
+    /// Of [`DiskWork::CountHomes`]: the largest first, a few of them, in bytes.
+    HomesCounted(Vec<(Uuid, u64)>),
     /// Of [`DiskWork::Measure`].
     Measured {
         /// Size of the file system.
@@ -184,6 +188,8 @@ pub enum WorkError {
     EndedAtOnce(LastWords),
     /// The image is not on this host.
     NoImage(String),
+    /// The rules that keep sessions from this host and its networks are not loaded.
+    NoRules,
     /// The outcome is not one of this work: a fault of ours.
     Mismatch,
 }
@@ -203,6 +209,11 @@ impl fmt::Display for WorkError {
             WorkError::Tmux(text) => write!(out, "tmux: {text}"),
             WorkError::Disk(text) => out.write_str(text),
             WorkError::EndedAtOnce(words) => ended_at_once(words, out),
+            WorkError::NoRules => out.write_str(
+                "it would reach this host's ports and networks, because the rules for sessions are \
+                 not loaded; load them: sudo systemctl restart convocate-network; a session with \
+                 --egress none starts without them",
+            ),
             WorkError::Mismatch => out.write_str("internal error: the outcome is of other work"),
             WorkError::NoImage(image) => {
                 write!(

@@ -6,6 +6,9 @@ use super::{END_NEWS_PATIENCE, SESSION_FILE_BYTES_MAX};
 
 /// The share of a host that sessions may take together, in percent of each axis.
 pub(crate) const CAPACITY_PERCENT: u64 = 90;
+/// How long is counted what homes take of a disk that refuses a start, and how many are named.
+pub(crate) const HOMES_COUNT_MAX: Duration = Duration::from_secs(3);
+pub(crate) const LARGEST_HOMES_TOLD: usize = 3;
 /// Memory that admission counts for a session that uses less: a Claude CLI that waits has 300 MiB.
 pub(crate) const DEFAULT_MEMORY_RESERVATION: u64 = 512 * 1024 * 1024;
 /// A session's cap of memory is half of the host's, within these two: a build takes some GiB.

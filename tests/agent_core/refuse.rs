@@ -149,10 +149,16 @@ fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
     host.used_bytes = 91 * GIB;
     let restart = host.op("restart", id);
     host.settle();
+    let mut homes = [(id, "a"), (runs, "runs")];
+    homes.sort();
+    let [one, two] = homes.map(|(_, name)| name);
     assert_eq!(
         host.error(restart),
-        "cannot start session \"a\": no capacity: disk: 91.0 GiB in use where the homes are, the \
-         cap is 90.0 GiB (90 % of 100.0 GiB); delete files or sessions there, or use another agent"
+        format!(
+            "cannot start session \"a\": no capacity: disk: 91.0 GiB in use where the homes are \
+             (most by session \"{one}\" 5.0 GiB, session \"{two}\" 5.0 GiB), the cap is 90.0 GiB \
+             (90 % of 100.0 GiB); delete files or sessions there, or use another agent"
+        )
     );
     let full = || WorkError::Disk("write lock: no space left".to_owned());
     let kill = host.op("kill", runs);

@@ -5,7 +5,7 @@
 //! session started, the lock removed.
 
 use super::{Flow, NOTHING, START, Stage, unlock_work, unlocked};
-use crate::agent::capacity::{self, Disk};
+use crate::agent::capacity::{self, CapacityRefusal, Disk};
 use crate::agent::lock::LockFile;
 use crate::agent::record::Record;
 use crate::agent::session::{Body, RunState, Session, Transition};
@@ -30,6 +30,8 @@ pub(in crate::agent) enum Start {
     Sweeping(Answer),
     /// Disk and memory are measured, then capacity is looked at.
     Measuring(Purpose),
+    /// The disk has no room: who takes it is counted, for the answer.
+    Counting(CapacityRefusal),
     /// It is counted in.
     Locking(Box<StartPlan>),
     Starting,
@@ -74,6 +76,13 @@ impl Start {
                 None => Flow::Done(answer),
             },
             Start::Measuring(purpose) => measured(state, now, id, purpose, outcome),
+            Start::Counting(refusal) => {
+                let homes = match outcome {
+                    Ok(Done::HomesCounted(homes)) => homes,
+                    _ => Vec::new(),
+                };
+                Flow::Done(Err(refused(state, id, refusal, &homes)))
+            }
             Start::Locking(plan) => locked(state, id, plan, outcome),
             Start::Starting => started(state, now, id, outcome),
             Start::Unlocking(answer) => {
@@ -134,8 +143,34 @@ fn measured(
             let stage = Stage::Start(Start::Locking(Box::new(plan)));
             Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, home }))
         }
-        Err(text) => Flow::Done(Err(text)),
+        Err(Refused::Capacity(refusal @ CapacityRefusal::Disk(_))) => {
+            Flow::Run(Stage::Start(Start::Counting(refusal)), Work::Disk(DiskWork::CountHomes))
+        }
+        Err(Refused::Capacity(refusal)) => Flow::Done(Err(refused(state, id, refusal, &[]))),
+        Err(Refused::Otherwise(text)) => Flow::Done(Err(text)),
     }
+}
+
+/// Why there is no plan.
+enum Refused {
+    Capacity(CapacityRefusal),
+    Otherwise(String),
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Refused {
+        Refused::Otherwise(text)
+    }
+}
+
+fn refused(
+    state: &AgentState,
+    id: Uuid,
+    refusal: CapacityRefusal,
+    homes: &[(Uuid, u64)],
+) -> String {
+    let sentence = refusal.sentence(homes, |id| state.label(id));
+    format!("cannot start {}: {sentence}", state.label(id))
 }
 
 /// What the home of a session that starts has to be, and its record if that does not say so yet.
@@ -152,24 +187,21 @@ fn admitted(
     id: Uuid,
     purpose: Purpose,
     outcome: Outcome,
-) -> Result<StartPlan, String> {
+) -> Result<StartPlan, Refused> {
     let session = state.session(id).ok_or_else(|| super::not_found(id))?;
     let record = session.record()?;
     let (disk, used) = match outcome {
         Ok(Done::Measured { total_bytes, used_bytes, memory }) => {
             (Disk { total_bytes, used_bytes }, memory)
         }
-        Ok(_) => return Err(WorkError::Mismatch.to_string()),
-        Err(error) => return Err(error.to_string()),
+        Ok(_) => return Err(WorkError::Mismatch.to_string().into()),
+        Err(error) => return Err(error.to_string().into()),
     };
     let config = &state.config;
     let caps = record.caps(config.caps);
     let memory_reservation = capacity::reservation(config.memory_reservation, caps);
     let taken = state.memory_taken(&used);
-    capacity::admit(config.totals, disk, taken, memory_reservation).map_err(|refusal| {
-        let sentence = refusal.sentence(|id| state.label(id));
-        format!("cannot start {}: {sentence}", session.label())
-    })?;
+    capacity::admit(config.totals, disk, taken, memory_reservation).map_err(Refused::Capacity)?;
     let has_quota = u64::from(caps.cpus.as_millis()) < config.totals.cpu_millis;
     Ok(StartPlan {
         id,

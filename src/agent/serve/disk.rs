@@ -4,6 +4,8 @@
 //! homes can take minutes and has threads of its own. Operations on one session never overlap (the
 //! core sees to that), so the two kinds do not race.
 
+use std::cmp::Reverse;
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -14,7 +16,9 @@ use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, CopyOptions, DiskError, Ids};
 use crate::io::reactor::Waker;
 use crate::io::worker::{Crew, Worker};
-use crate::limits::{DISK_JOBS_MAX, DISK_LONG_THREADS};
+use crate::limits::{
+    DISK_JOBS_MAX, DISK_LONG_THREADS, HOMES_COUNT_MAX, LARGEST_HOMES_TOLD, SESSIONS_MAX,
+};
 use crate::paths::{Paths, SESSION_DIR, SESSION_FILE};
 
 type Job = (WorkId, DiskWork);
@@ -54,7 +58,10 @@ impl Disk {
 
 fn is_long(work: &DiskWork) -> bool {
     match work {
-        DiskWork::Create { .. } | DiskWork::Clone { .. } | DiskWork::Erase { .. } => true,
+        DiskWork::Create { .. }
+        | DiskWork::Clone { .. }
+        | DiskWork::Erase { .. }
+        | DiskWork::CountHomes => true,
         // The whole home changes hands.
         DiskWork::Lock { home: Some(HomeOwner { metadata: Some(_), .. }), .. } => true,
         DiskWork::Save { .. }
@@ -90,6 +97,7 @@ fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
             .map_or(Ok(()), |home| give_home(paths, id, &home))
             .and_then(|()| disk::write_atomic(&paths.session_lock(id), &content, mode)),
         DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
+        DiskWork::CountHomes => return count_homes(paths),
         DiskWork::Measure { containers } => return measure(paths, cgroups, &containers),
     };
     done.map(|()| Done::Done).map_err(failed)
@@ -166,6 +174,21 @@ fn fill_draft(draft: &Path, source: &Path, owner: Option<u32>) -> Result<u64, Di
         disk::set_access(draft, Some(Ids { user: id, group: id }), SESSION_DIR.1)?;
     }
     Ok(left_out)
+}
+
+/// Each home has its share of the time, so that a large one hides no other.
+fn count_homes(paths: &Paths) -> Outcome {
+    let homes = fs::read_dir(paths.sessions()).map_err(|error| {
+        WorkError::Disk(format!("cannot read {}: {error}", paths.sessions().display()))
+    })?;
+    let id = |entry: fs::DirEntry| Uuid::parse(entry.file_name().to_str()?).ok();
+    let ids: Vec<Uuid> = homes.flatten().filter_map(id).take(SESSIONS_MAX).collect();
+    let time = HOMES_COUNT_MAX / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+    let count = |id| (id, disk::tree_bytes(&paths.session(id), time));
+    let mut counted: Vec<(Uuid, u64)> = ids.into_iter().map(count).collect();
+    counted.sort_by_key(|(_, bytes)| Reverse(*bytes));
+    counted.truncate(LARGEST_HOMES_TOLD);
+    Ok(Done::HomesCounted(counted))
 }
 
 fn measure(paths: &Paths, cgroups: &Cgroups, containers: &[(Uuid, String)]) -> Outcome {

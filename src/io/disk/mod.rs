@@ -25,6 +25,7 @@ mod lock;
 mod log;
 mod remove;
 mod secret;
+mod size;
 mod tree;
 mod walk;
 mod watched;
@@ -44,6 +45,7 @@ pub(crate) use lock::LockFile;
 pub use log::{LogDirectory, LogWorker};
 pub(crate) use remove::remove_tree;
 pub(crate) use secret::{SecretPolicy, read_secret};
+pub(crate) use size::tree_bytes;
 pub(crate) use tree::{Contents, TreeRead, TreeWriter, read_tree};
 pub(crate) use watched::{Look, WatchedDirectory, WatchedFile};
 

@@ -3,6 +3,7 @@
 //! The root is `/` on an installed host. `--root DIR` puts everything below DIR, so that an
 //! ordinary user, a test or the demo has a whole cluster in one directory.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use crate::base::uuid::Uuid;
@@ -68,6 +69,10 @@ pub(crate) const SESSION_NETWORK: &str = "convocate";
 pub(crate) const SESSION_BRIDGE: &str = "convocate0";
 /// Its addresses. A bridge takes about a thousand containers.
 pub(crate) const SESSION_SUBNET: &str = "10.219.76.0/22";
+/// A loopback address and port of nobody's, to which the rules for sessions let nothing out: by it
+/// is seen whether they are loaded.
+pub(crate) const SESSION_RULES_SIGN: SocketAddrV4 =
+    SocketAddrV4::new(Ipv4Addr::new(127, 219, 76, 1), 9);
 
 /// How the name of an unfinished home begins.
 pub(crate) const DRAFT_PREFIX: &str = ".new-";
@@ -139,14 +144,21 @@ impl Paths {
         self.agent_config().join("sessions.nft")
     }
 
+    /// There while the rules of [`NETWORK_UNITS`] are to be loaded at each boot: not where the kernel
+    /// takes none.
+    pub(crate) fn session_rules_wanted(&self) -> PathBuf {
+        self.unit("multi-user.target.wants").join(NETWORK_UNITS[0])
+    }
+
     /// When a timer of systemd was last due, as systemd keeps it.
     pub(crate) fn timer_stamp(&self, name: &str) -> PathBuf {
         self.at("var/lib/systemd/timers").join(format!("stamp-{name}"))
     }
 
-    /// Raises what the kernel grants each user of file watches ([`PUBLIC_FILE`]).
+    /// Raises what the kernel grants each user of file watches ([`PUBLIC_FILE`]). The first by its
+    /// name: any other file that says more is read after it.
     pub(crate) fn watch_limits(&self) -> PathBuf {
-        self.at("etc/sysctl.d/60-convocate.conf")
+        self.at("etc/sysctl.d/00-convocate.conf")
     }
 
     /// Removes old session images, once a day (root, 0755).

@@ -41,6 +41,9 @@ pub(super) struct Session {
 pub(super) enum Body {
     Good(Box<Record>),
     Broken(String),
+    /// There is nothing on disk: somebody has removed record and home under what runs. It is gone
+    /// when that ends.
+    Stray(String),
 }
 
 /// Whether its command runs, as far as it is known.
@@ -106,7 +109,7 @@ impl Session {
     pub(super) fn new(id: Uuid, body: Body, run_state: RunState, learned: WorkId) -> Session {
         let stored_access = match &body {
             Body::Good(record) => record.last_accessed,
-            Body::Broken(_) => Wall::default(),
+            Body::Broken(_) | Body::Stray(_) => Wall::default(),
         };
         Session {
             id,
@@ -131,7 +134,7 @@ impl Session {
     pub(super) fn record(&self) -> Result<&Record, String> {
         match &self.body {
             Body::Good(record) => Ok(record),
-            Body::Broken(why) => {
+            Body::Broken(why) | Body::Stray(why) => {
                 Err(format!("{} is broken ({why}); it can only be deleted", self.label()))
             }
         }
@@ -141,7 +144,7 @@ impl Session {
     pub(super) fn label(&self) -> String {
         match &self.body {
             Body::Good(record) => format!("session {}", shown(record.name.as_str())),
-            Body::Broken(_) => format!("session \"{}\"", self.id),
+            Body::Broken(_) | Body::Stray(_) => format!("session \"{}\"", self.id),
         }
     }
 
@@ -154,7 +157,7 @@ impl Session {
         match (&self.run_state, &self.body) {
             (RunState::Running { running, .. }, _) => running.uid,
             (_, Body::Good(record)) => record.uid,
-            (_, Body::Broken(_)) => None,
+            (_, Body::Broken(_) | Body::Stray(_)) => None,
         }
     }
 
@@ -162,7 +165,7 @@ impl Session {
     pub(super) fn is_unsaved(&self) -> bool {
         match &self.body {
             Body::Good(record) => self.is_end_unsaved || record.last_accessed != self.stored_access,
-            Body::Broken(_) => false,
+            Body::Broken(_) | Body::Stray(_) => false,
         }
     }
 
@@ -170,7 +173,7 @@ impl Session {
     pub(super) fn last_accessed(&self) -> Wall {
         match &self.body {
             Body::Good(record) => record.last_accessed,
-            Body::Broken(_) => Wall::default(),
+            Body::Broken(_) | Body::Stray(_) => Wall::default(),
         }
     }
 
@@ -189,7 +192,7 @@ impl Session {
     pub(super) fn caps(&self, default: Caps) -> Caps {
         match &self.body {
             Body::Good(record) => record.caps(default),
-            Body::Broken(_) => default,
+            Body::Broken(_) | Body::Stray(_) => default,
         }
     }
 }

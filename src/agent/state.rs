@@ -24,7 +24,7 @@ use crate::base::rng::Rng;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::END_NEWS_PATIENCE;
+use crate::limits::{END_NEWS_PATIENCE, SESSIONS_MAX};
 use crate::rpc::event::{Event, EventType};
 use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
@@ -34,6 +34,9 @@ use crate::rpc::session::Session as WireSession;
 /// An end of which nobody says more.
 const LOST: End = End { cause: Cause::Lost, exit_code: None };
 
+/// Why a session that runs without anything on disk is broken.
+const NO_RECORD: &str = "it runs, and has neither a record nor a home";
+
 /// Everything but the operations in flight.
 #[derive(Debug)]
 pub(super) struct AgentState {
@@ -42,8 +45,9 @@ pub(super) struct AgentState {
     pub(super) reservations: Reservations,
     pub(super) terminals: SortedMap<TerminalId, Terminal>,
     pub(super) deleted_homes: DeletedHomes,
-    /// What runs under the runtime without a home here. Not ours, but the host's load.
-    pub(super) orphans: Vec<Running>,
+    /// The last work that had been handed out when a session was last taken out of the table: an
+    /// older listing may still have it.
+    removed: WorkId,
     /// When the runtime last told all that runs.
     pub(super) listed_at: Option<Wall>,
     /// Sessions that a listing has found ended before the runtime said how, and until when their
@@ -78,7 +82,7 @@ impl AgentState {
             reservations: Reservations::default(),
             terminals: SortedMap::new(),
             deleted_homes: DeletedHomes::default(),
-            orphans: Vec::new(),
+            removed: WorkId(0),
             listed_at: None,
             unexplained: SortedMap::new(),
             ended: Vec::new(),
@@ -175,11 +179,10 @@ impl AgentState {
 
     /// The sessions that run in a container, and its id.
     pub(super) fn containers(&self) -> impl Iterator<Item = (Uuid, &str)> {
-        let ours = self.sessions.values().filter_map(|session| match &session.run_state {
+        let running = self.sessions.values().filter_map(|session| match &session.run_state {
             RunState::Running { running, .. } => Some(running),
             _ => None,
         });
-        let running = ours.chain(&self.orphans);
         running.filter(|it| !it.container.is_empty()).map(|it| (it.id, it.container.as_str()))
     }
 
@@ -187,11 +190,10 @@ impl AgentState {
     /// whichever is more.
     pub(super) fn memory_taken(&self, used: &SortedMap<Uuid, u64>) -> Taken {
         let default = self.config.caps;
-        let orphans = self.orphans.iter().map(|it| (it.id, it.caps.unwrap_or(default)));
         let ours = self.sessions.values();
         let ours = ours.filter_map(|it| Some((it.id, it.caps_in_force(default)?)));
         let mut taken = Taken::default();
-        for (id, caps) in ours.chain(orphans) {
+        for (id, caps) in ours {
             let reserved = capacity::reservation(self.config.memory_reservation, caps);
             taken.add(id, used.get(&id).copied().unwrap_or(0).max(reserved));
         }
@@ -228,7 +230,7 @@ impl AgentState {
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),
-            Body::Broken(why) => wire.broken = Some(why.clone()),
+            Body::Broken(why) | Body::Stray(why) => wire.broken = Some(why.clone()),
         }
         if session.is_running() || self.unexplained.contains_key(&session.id) {
             wire.ended = None;
@@ -377,10 +379,36 @@ impl AgentState {
                 None => self.saw_gone(now, id),
             }
             self.settle(id, asked);
+            if self.is_over(id) {
+                self.remove(now, id);
+            }
         }
-        self.orphans = found.into_values().collect();
+        if self.removed < asked {
+            let room = SESSIONS_MAX.saturating_sub(self.sessions.len());
+            for running in found.into_values().take(room) {
+                let id = running.id;
+                let body = Body::Stray(NO_RECORD.to_owned());
+                self.sessions.insert(id, Session::new(id, body, RunState::Unknown, asked));
+                first_seen.extend(self.saw_running(now, running).then_some(id));
+            }
+        }
         self.listed_at = Some(now.wall);
         first_seen
+    }
+
+    /// Whether it was nothing but what ran, and runs no more.
+    fn is_over(&self, id: Uuid) -> bool {
+        self.session(id).is_some_and(|it| matches!(it.body, Body::Stray(_)) && !it.is_running())
+    }
+
+    /// A session is no more.
+    pub(super) fn remove(&mut self, now: Now, id: Uuid) {
+        if self.sessions.remove(&id).is_none() {
+            return;
+        }
+        self.reservations.release(id);
+        self.removed = self.actions.last_work();
+        self.emit(now, EventType::Deleted, id, Value::Null);
     }
 
     /// Whether a listing asked with work `asked` is older than what is known of a session.

@@ -1,6 +1,7 @@
 //! What this machine has, and as whom this process runs on it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
 use rustix::system::sysinfo;
@@ -45,6 +46,13 @@ pub(crate) fn address_towards(other: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(other).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// Whether this host's own rules drop what it sends to `other`: an empty datagram is sent there.
+pub(crate) fn drops_towards(other: SocketAddrV4) -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let sent = socket.and_then(|socket| socket.send_to(&[], other));
+    sent.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// The host's name, as the kernel has it.

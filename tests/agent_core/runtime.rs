@@ -228,6 +228,51 @@ fn what_somebody_else_starts_is_seen_and_told() {
 }
 
 #[test]
+fn what_runs_without_record_and_home_is_listed_and_can_be_killed() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    for (op, last) in [("kill", EventType::Deleted), ("delete", EventType::Deleted)] {
+        let running = host.running[&id].clone();
+        host.homes.clear();
+        host.crash();
+        host.settle();
+        let listed = host.listed(id);
+        assert_eq!(listed["running"], true, "{listed}");
+        let why = listed["broken"].as_str().unwrap_or_default();
+        assert_eq!(why, "it runs, and has neither a record nor a home");
+        let restart = host.op("restart", id);
+        host.settle();
+        assert!(host.error(restart).contains("can only be deleted"));
+        host.told();
+        let call = host.op(op, id);
+        host.settled(call);
+        assert!(host.running.is_empty());
+        assert_eq!(host.listed(id), Value::Null, "there is nothing of it");
+        assert_eq!(host.told().last(), Some(&last));
+        host.running.insert(id, running);
+    }
+    // One that ends by itself goes, too.
+    host.listed(id);
+    host.told();
+    host.ends(id, 0);
+    host.settle();
+    assert_eq!(host.told(), [EventType::Stopped, EventType::Deleted]);
+}
+
+#[test]
+fn a_listing_from_before_a_deletion_brings_nothing_back() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    let running = host.running[&id].clone();
+    host.line(r#"{"op":"list","params":null}"#);
+    let (listing, _) = host.take(|work| matches!(work, Work::Runtime(RuntimeWork::List)));
+    let delete = host.op("delete", id);
+    host.settled(delete);
+    host.report(listing, Ok(Done::Listed(vec![running])));
+    assert_eq!(host.list(), Vec::<Value>::new());
+}
+
+#[test]
 fn a_run_that_docker_began_again_is_told_as_an_end_and_a_start() {
     let mut host = Host::new();
     let id = host.create_running("a");

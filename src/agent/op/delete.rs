@@ -10,9 +10,7 @@ use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
-use crate::rpc::event::EventType;
 use crate::rpc::response::Answer;
-use serde_json::Value;
 
 /// Where a deletion is.
 #[derive(Debug)]
@@ -65,9 +63,7 @@ fn set_aside(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Fl
         unlocked(state, now, id, DELETE, outcome);
         return Flow::Done(answer);
     }
-    state.sessions.remove(&id);
-    state.reservations.release(id);
-    state.emit(now, EventType::Deleted, id, Value::Null);
+    state.remove(now, id);
     state.deleted_homes.add(&mut state.actions, id);
     Flow::Done(NOTHING)
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
-use super::setup::present_binds;
+use super::setup::{has_rules, present_binds};
 use crate::agent::action::WorkId;
 use crate::agent::docker::description::{Host, container_name};
 use crate::agent::docker::runtime_events::{EXIT_ASKED, RuntimeEvents};
@@ -34,6 +34,7 @@ use crate::limits::{
     DOCKER_CONNECTIONS_IDLE_MAX, DOCKER_CONNECTIONS_MAX, DOCKER_REDIAL_CAP, DOCKER_REDIAL_FIRST,
     LINK_LINGER, LINK_TURN_BYTES,
 };
+use crate::rpc::network::Egress;
 
 /// The Engine's connections, and the calls on them.
 #[derive(Debug)]
@@ -90,7 +91,11 @@ impl DockerRuntime {
         id: WorkId,
         work: RuntimeWork,
     ) {
-        if matches!(work, RuntimeWork::Start(_)) {
+        if let RuntimeWork::Start(plan) = &work {
+            if plan.egress == Egress::Open && !has_rules(&self.host) {
+                self.reports.push_back(RuntimeReport::Outcome(id, Err(WorkError::NoRules)));
+                return;
+            }
             // What was put there since the agent's start is there for this session.
             self.host.binds = present_binds(&self.host.paths);
         }

@@ -21,7 +21,9 @@ use crate::io::{entropy, machine, notify};
 use crate::limits::{
     AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX, STATUS_PORT,
 };
-use crate::paths::{PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR};
+use crate::paths::{
+    PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSION_RULES_SIGN, SESSIONS_SLICE, STATE_DIR,
+};
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::field::Protocol;
@@ -112,6 +114,13 @@ pub(super) fn present_binds(paths: &Paths) -> Vec<Bind> {
     let mut binds = read_only_binds(paths);
     binds.retain(|bind| bind.source.exists());
     binds
+}
+
+/// Whether what sessions may reach is bounded now, or this kernel cannot bound it.
+pub(super) fn has_rules(host: &Host) -> bool {
+    host.network.is_none()
+        || !host.paths.session_rules_wanted().exists()
+        || machine::drops_towards(SESSION_RULES_SIGN)
 }
 
 /// Where containers are accounted for. Wherever an agent's files are, it is the machine's groups.

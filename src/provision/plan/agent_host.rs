@@ -242,29 +242,33 @@ fn system_files(facts: &AgentHostFacts) -> [Step; 6] {
     ]
 }
 
-/// Each session may watch as many files as watchers of large source trees need. Nothing is loaded
-/// while both limits are as high already; if one is not, the file sets both, now and at each boot.
+/// Each session may watch as many files as watchers of large source trees need. Nothing is ever
+/// lowered: the file is read before all others at a boot, and now only what is less is raised.
 fn file_watches(paths: &Paths) -> [Step; 2] {
     let path = paths.watch_limits();
     let (instances, watches) = (INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN);
     let text = format!(
-        "{MARK}-agent install: for each user, and each session is one.\n\
+        "{MARK}-agent install: for each user, and each session is one. Files with later names say \
+         more.\n\
          fs.inotify.max_user_instances = {instances}\n\
          fs.inotify.max_user_watches = {watches}\n"
     );
-    let is_less = format!(
-        "cd /proc/sys/fs/inotify; [ $(cat max_user_instances) -lt {instances} ] || \
-         [ $(cat max_user_watches) -lt {watches} ]"
-    );
-    let name = path.display().to_string();
+    let limits = [("max_user_instances", instances), ("max_user_watches", watches)];
+    let place = "cd /proc/sys/fs/inotify";
+    let is_less = limits.map(|(name, least)| format!("[ $(cat {name}) -lt {least} ]"));
+    let raise = limits.map(|(name, least)| {
+        format!("if [ $(cat {name}) -lt {least} ]; then echo {least} >{name}; fi")
+    });
+    let ask = format!("{place}; {}", is_less.join(" || "));
+    let change = format!("set -e; {place}; {}", raise.join("; "));
     [
         drop_in(paths, "limits of file watches", &path, &text),
         guarded(
             "file watches",
-            Command::new("sh", ["-c", is_less.as_str()]),
+            Command::new("sh", ["-c", ask.as_str()]),
             Expect::Nothing,
             format!("grant each user {instances} inotify instances and {watches} watches"),
-            vec![Command::new("/lib/systemd/systemd-sysctl", [name.as_str()])],
+            vec![Command::new("sh", ["-c", change.as_str()])],
         ),
     ]
 }

@@ -86,6 +86,11 @@ mod tests {
         }
         let foreign = format!("iifname != \"{SESSION_BRIDGE}\" accept");
         assert_eq!(SESSION_RULES.matches(&foreign).count(), 2);
+        let sign = crate::paths::SESSION_RULES_SIGN;
+        let sign = format!("ip daddr {} udp dport {} drop", sign.ip(), sign.port());
+        assert_eq!(SESSION_RULES.matches(&sign).count(), 1);
+        let shell_host = Paths::default().agent_shell_host().display().to_string();
+        assert!(NETWORK_FILES[1].contains(&shell_host) && NETWORK_FILES[2].contains(&shell_host));
         let file = Paths::default().session_rules().display().to_string();
         assert!(NETWORK_FILES[0].contains(&format!("\nExecStart=/usr/sbin/nft -f {file}\n")));
     }

@@ -86,6 +86,12 @@ pub(crate) const RECEIPT_PREFIX: &str = ".arrived-";
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 /// How the name of a session's record ends.
 pub(crate) const RECORD_SUFFIX: &str = ".json";
+/// How the name of a session's private key ends.
+pub(crate) const KEY_SUFFIX: &str = ".key";
+/// The name of the socket on which a session's key is lent to it.
+pub(crate) const SESSION_SOCKET: &str = "session.sock";
+/// The directory of that socket: the service writes, the session comes through.
+pub(crate) const SESSION_SOCKET_DIR: (Owner, u32) = (Owner::Claude, 0o711);
 
 /// All paths below one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,6 +340,27 @@ impl Paths {
     /// A session's record ([`SESSION_FILE`]).
     pub fn session_record(&self, id: Uuid) -> PathBuf {
         self.session_records().join(format!("{id}{RECORD_SUFFIX}"))
+    }
+
+    /// The private half of a session's git key ([`SESSION_FILE`]).
+    pub(crate) fn session_key(&self, id: Uuid) -> PathBuf {
+        self.session_records().join(format!("{id}{KEY_SUFFIX}"))
+    }
+
+    /// The directories of the sockets of sessions ([`PRIVATE_STATE_DIR`]).
+    pub(crate) fn session_socket_dirs(&self) -> PathBuf {
+        self.agent_state().join("sockets")
+    }
+
+    /// The directory that a session sees ([`SESSION_SOCKET_DIR`]). It stays for as long as the
+    /// session is there: a container may be started again before any agent runs.
+    pub(crate) fn session_socket_dir(&self, id: Uuid) -> PathBuf {
+        self.session_socket_dirs().join(id.to_string())
+    }
+
+    /// Where a session's key is lent to it.
+    pub(crate) fn session_socket(&self, id: Uuid) -> PathBuf {
+        self.session_socket_dir(id).join(SESSION_SOCKET)
     }
 
     /// What an earlier version kept of a session, in its home. The session may write it: it is a

@@ -274,6 +274,7 @@ impl Session {
             protocol: Protocol::Tcp,
             docker: false,
             egress: Egress::Open,
+            has_socket: false,
             publish: Publish::Default,
             caps: Caps { memory: 256 << 20, cpus, pids: 100 },
             cpu_quota: None,

@@ -61,6 +61,19 @@ pub enum Action {
     /// What is behind these terminals has ended or was detached: let each deliver what it still
     /// has, then end it. The core has forgotten those of a session that ended.
     CloseTerminals { session: Uuid, terminals: Vec<TerminalId> },
+    /// Listen on a session's socket from now on, and lend it its key, which may be another one than
+    /// before. What is signed is told by [`Agent::signed`].
+    ///
+    /// [`Agent::signed`]: super::core::Agent::signed
+    LendKey {
+        session: Uuid,
+        /// As whom it runs, as in [`Running::uid`].
+        ///
+        /// [`Running::uid`]: super::work::Running::uid
+        uid: Option<u32>,
+    },
+    /// Close a session's socket, if it is open.
+    EndLending { session: Uuid },
     /// Tell the operator of this host, in the log.
     Warn(String),
     /// Append this event to the spool, which numbers it.

@@ -50,6 +50,8 @@ impl RuntimeKind {
 pub struct FoundSession {
     pub id: Uuid,
     pub metadata: FoundMetadata,
+    /// Whether the private half of its git key is there.
+    pub has_key: bool,
     /// What stands in its lock, if there is one. Nobody holds it: there is one agent.
     pub lock: Option<Vec<u8>>,
 }

@@ -21,7 +21,7 @@ mod runtime_events;
 
 use std::collections::VecDeque;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, FoundMetadata, FoundSession};
@@ -32,6 +32,7 @@ use super::op::{self, Flow, SessionOp, Stage, not_found};
 use super::queue::{Job, QueuedOp, Waiters};
 use super::record::Record;
 use super::session::{Body, Cause, End, RunState, Session, Transition};
+use super::session_key::SessionKey;
 use super::state::{AgentState, Terminal, TerminalState};
 use super::work::{Outcome, RuntimeEvent, WorkError};
 use crate::base::rng::Rng;
@@ -179,6 +180,11 @@ impl Agent {
     }
 
     // --- what comes back ---
+
+    /// A session's key has signed, or was asked to too often: what an event tells of it.
+    pub(crate) fn signed(&mut self, now: Now, session: Uuid, data: Value) {
+        self.state.emit(now, EventType::Signed, session, data);
+    }
 
     /// What a piece of work came to. To be called once for each [`Action::Run`]; anything else is
     /// ignored.
@@ -480,6 +486,10 @@ fn adopt(state: &mut AgentState, found: FoundSession) {
     let body = match parsed {
         Ok(mut record) => {
             state.reservations.adopt(&record);
+            if !found.has_key && matches!(record.ssh_key, SessionKey::Made(_)) {
+                // It was made on another host, and has stayed there.
+                record.ssh_key = SessionKey::NotMade;
+            }
             if !state.reservations.adopt_uid(&record) {
                 // It gets another one, and its files with it, when it starts.
                 record.uid = None;

@@ -76,6 +76,7 @@ pub(crate) struct Tmux {
     home: PathBuf,
     conf: PathBuf,
     last_words: PathBuf,
+    key_socket: PathBuf,
 }
 
 /// What the session inside of the server is called at first.
@@ -90,7 +91,8 @@ impl Tmux {
     /// The server of session `id` of the agent below `paths`.
     pub(crate) fn new(id: Uuid, paths: &Paths) -> Tmux {
         let (home, conf) = (paths.session(id), paths.tmux_conf());
-        Tmux { id, home, conf, last_words: paths.session_last_words(id) }
+        let (last_words, key_socket) = (paths.session_last_words(id), paths.session_socket(id));
+        Tmux { id, home, conf, last_words, key_socket }
     }
 
     pub(crate) fn socket(&self) -> String {
@@ -125,9 +127,11 @@ impl Tmux {
             &format!("{}\n", plan.command.as_str()),
         ]);
         let variables = SESSION_ENV.map(|(name, value)| (name, value.to_owned()));
+        let socket =
+            plan.has_socket.then(|| ("SSH_AUTH_SOCK", self.key_socket.display().to_string()));
         CommandLine {
             argv: line.argv,
-            env: line.env.into_iter().chain(variables).collect(),
+            env: line.env.into_iter().chain(variables).chain(socket).collect(),
             cwd: self.home.clone(),
         }
     }
@@ -305,6 +309,7 @@ mod tests {
             memory_reservation: 0,
             image: String::new(),
             uid: None,
+            has_socket: true,
             size: TerminalSize::clamped(100, 30),
         };
         let line = tmux().start(&plan);
@@ -342,6 +347,8 @@ mod tests {
         );
         assert_eq!(line.env[0], ("HOME", home.clone()));
         assert!(line.env.contains(&("COLORTERM", "truecolor".to_owned())));
+        let socket = format!("/r/var/lib/convocate-agent/sockets/{ID}/session.sock");
+        assert!(line.env.contains(&("SSH_AUTH_SOCK", socket)));
         assert_eq!(line.cwd, Path::new(&home));
         let target = Target::default();
         for line in [tmux().query(), tmux().panes(&target), tmux().stop(), tmux().detach(&target)] {

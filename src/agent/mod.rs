@@ -12,6 +12,7 @@
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | what is believed of a session, and the lock file |
+//! | `session_key`, `signer` | the git key of each session, and who signs with it for the session |
 //! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
@@ -46,6 +47,8 @@ pub mod relay;
 mod reservations;
 pub mod serve;
 mod session;
+pub(crate) mod session_key;
+pub(crate) mod signer;
 pub mod spool;
 mod state;
 pub mod uplink;

@@ -12,6 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::session_key::SessionKey;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
@@ -64,6 +65,9 @@ pub(crate) struct Record {
     /// The user and group number of its processes and files, where each session has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<u32>,
+    /// Its git key.
+    #[serde(default, skip_serializing_if = "SessionKey::is_not_made")]
+    pub(crate) ssh_key: SessionKey,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -142,7 +146,8 @@ impl Record {
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
                 let (docker, publish, ended, uid) = (false, Publish::Default, None, None);
-                let known = Record { created_at, last_accessed, unknown, ..record };
+                let ssh_key = SessionKey::NotMade;
+                let known = Record { created_at, last_accessed, ssh_key, unknown, ..record };
                 (Record { docker, publish, ended, uid, ..known }, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
@@ -168,6 +173,7 @@ impl Record {
             publish: Publish::Default,
             ended: None,
             uid: None,
+            ssh_key: SessionKey::NotMade,
             unknown: Map::new(),
         }
     }
@@ -243,6 +249,7 @@ mod tests {
             publish: Publish::All,
             ended: None,
             uid: Some(*SESSION_UIDS.start()),
+            ssh_key: SessionKey::None,
             unknown: Map::new(),
         }
     }
@@ -300,7 +307,8 @@ mod tests {
         value["last_accessed"] = serde_json::json!("2999-01-01T00:00:00Z");
         let (record, why) = Record::propose(id(), &Ok(value.to_string().into_bytes()), now);
         let (publish, last_accessed) = (Publish::Default, now);
-        let expected = Record { docker: false, publish, last_accessed, uid: None, ..sample() };
+        let (uid, ssh_key) = (None, SessionKey::NotMade);
+        let expected = Record { docker: false, publish, last_accessed, uid, ssh_key, ..sample() };
         assert_eq!((record, why), (expected, None));
         let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();
         for proposal in [Err("no such file".to_owned()), Ok(Vec::new()), Ok(unlimited)] {

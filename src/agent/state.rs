@@ -19,6 +19,7 @@ use super::last_words::LastWords;
 use super::record::Record;
 use super::reservations::{ReservationError, Reservations};
 use super::session::{Body, Cause, End, RunState, Session, Transition};
+use super::session_key::SessionKey;
 use super::work::{Outcome, Running};
 use crate::base::rng::Rng;
 use crate::base::sorted_map::SortedMap;
@@ -221,6 +222,7 @@ impl AgentState {
             docker: false,
             egress: Egress::Open,
             publish: None,
+            ssh_key: None,
             memory: caps.memory,
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
@@ -241,6 +243,25 @@ impl AgentState {
             wire.image.clone_from(&running.image);
         }
         wire
+    }
+
+    /// Adds to a session as it is told the public half of its key.
+    pub(super) fn tell_key(&self, id: Uuid, value: &mut Value) {
+        let record = self.session(id).and_then(|session| session.record().ok());
+        if let Some(line) = record.and_then(|record| record.ssh_key.told(id)) {
+            value["ssh_key"] = json!(line);
+        }
+    }
+
+    /// Has the key that a session has now lent to it, or none.
+    pub(super) fn lend_key(&mut self, id: Uuid) {
+        let Some(session) = self.session(id) else { return };
+        let has_key = session.record().is_ok_and(|it| matches!(it.ssh_key, SessionKey::Made(_)));
+        let is_up = session.is_running() || session.transition != Transition::Nothing;
+        self.actions.push(match has_key && is_up {
+            true => Action::LendKey { session: id, uid: session.uid() },
+            false => Action::EndLending { session: id },
+        });
     }
 
     /// [`AgentState::wire`] as JSON; null if there is no such session.
@@ -264,11 +285,15 @@ impl AgentState {
         let was = std::mem::replace(&mut session.run_state, run_state);
         let learned = std::mem::replace(&mut session.learned, last_work);
         let is_first = was == RunState::Unknown;
+        let is_again = matches!(was, RunState::Running { .. });
         match was {
+            RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
             RunState::Stopped => self.emit_started(now, id),
             RunState::Unknown if rebooted => self.emit_started(now, id),
             RunState::Unknown => {}
-            RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
+        }
+        if !is_again {
+            self.lend_key(id);
         }
         is_first
     }
@@ -313,6 +338,9 @@ impl AgentState {
         session.unconfirmed_exit = None;
         session.learned = last_work;
         self.drop_terminals(now, id);
+        if matches!(was, RunState::Running { .. }) {
+            self.actions.push(Action::EndLending { session: id });
+        }
         Some(was)
     }
 
@@ -433,9 +461,10 @@ impl AgentState {
         unconfirmed.map_or(LOST, |unconfirmed| unconfirmed.end)
     }
 
-    /// The answer to `get`: with the last screen.
+    /// The answer to `get`: with the last screen, and the key.
     pub(super) fn wire_whole(&self, id: Uuid, stale: Option<&str>) -> Value {
         let mut value = self.wire_value(id, stale);
+        self.tell_key(id, &mut value);
         let record = self.session(id).and_then(|session| session.record().ok());
         if let (Some(told), Some(Ended { screen, .. })) =
             (value.get_mut("ended"), record.and_then(|record| record.ended.as_ref()))

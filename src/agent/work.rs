@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::last_words::LastWords;
+use super::session_key::{KeyChange, KeyFile};
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -29,9 +30,9 @@ pub enum DiskWork {
     /// Makes a home from the skeleton, and writes its record. Whatever stood under the id is an
     /// error. The home appears whole or not at all: it is made beside, and renamed when its record
     /// is there; what a crash left beside is removed at the next start.
-    Create { id: Uuid, metadata: Vec<u8>, owner: Option<u32> },
-    /// Replaces a session's record atomically.
-    Save { id: Uuid, metadata: Vec<u8> },
+    Create { id: Uuid, metadata: Vec<u8>, owner: Option<u32>, key: KeyChange },
+    /// Replaces a session's record atomically, and its key if that changes.
+    Save { id: Uuid, metadata: Vec<u8>, key: Option<KeyChange> },
     /// Copies a home, and writes the copy's record. A failure leaves nothing, and the copy appears
     /// whole or not at all, as with [`DiskWork::Create`].
     Clone {
@@ -42,15 +43,21 @@ pub enum DiskWork {
         metadata: Vec<u8>,
         /// Whose the copy is; everybody keeps his if nobody's.
         owner: Option<u32>,
+        /// The copy's own key.
+        key: KeyChange,
     },
-    /// Gives a home a name that is not listed, then removes its record and its lock. What is not
-    /// there is no error.
+    /// Gives a home a name that is not listed, then removes its key, its record and its lock. What
+    /// is not there is no error.
     SetAside { id: Uuid },
     /// Removes a home that was set aside. What is not there is no error.
     Erase { id: Uuid },
     /// Writes the lock that says an operation is in flight.
-    /// Before that, if the session is to start, its home is given to the user that it runs as.
-    Lock { id: Uuid, content: Vec<u8>, home: Option<HomeOwner> },
+    Lock {
+        id: Uuid,
+        content: Vec<u8>,
+        /// What is made ready before that, if the session is to start.
+        start: Option<Box<StartFiles>>,
+    },
     /// Removes the lock. What is not there is no error.
     Unlock { id: Uuid },
     /// Counts what each home takes of the disk.
@@ -62,12 +69,17 @@ pub enum DiskWork {
     },
 }
 
-/// Whose a home has to be.
+/// What has to be on disk before a session starts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HomeOwner {
-    pub uid: u32,
-    /// The record with that number, where it does not stand on disk yet.
+pub struct StartFiles {
+    /// The user that its home is given to.
+    pub owner: Option<u32>,
+    /// The record, where it does not stand on disk as it is now.
     pub metadata: Option<Vec<u8>>,
+    /// Its key, if it has had none.
+    pub key: Option<KeyFile>,
+    /// Whether its key is lent to it on a socket.
+    pub has_socket: bool,
 }
 
 /// Work with Docker or tmux.
@@ -125,6 +137,8 @@ pub struct StartPlan {
     pub image: String,
     /// The user and group number of its processes; those of its driver if it has none of its own.
     pub uid: Option<u32>,
+    /// Whether its key is lent to it on a socket.
+    pub has_socket: bool,
     /// The first size of its terminal, before anyone attaches.
     pub size: TerminalSize,
 }

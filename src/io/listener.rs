@@ -158,6 +158,23 @@ impl Listener {
         Ok(Listener { fd, name: Name::Unix(path.to_owned()), spare })
     }
 
+    /// As [`Listener::bind_unix`], but the socket's file is user and group `owner`'s, if one is
+    /// named, and nobody else's. There may be thousands of these, so no descriptor is kept for
+    /// when there are no more.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the path.
+    pub(crate) fn bind_unix_for(path: &Path, owner: Option<u32>) -> Result<Listener, BindError> {
+        let fail = |error| BindError { address: path.display().to_string(), error };
+        remove_stale(path).map_err(fail)?;
+        let fd = bind_unix_socket(path, 0o600).map_err(fail)?;
+        let listener = Listener { fd, name: Name::Unix(path.to_owned()), spare: None };
+        if owner.is_some() {
+            std::os::unix::fs::lchown(path, owner, owner).map_err(fail)?;
+        }
+        Ok(listener)
+    }
+
     /// Takes up to `budget` connections that wait and appends them to `accepted`.
     pub fn accept(&mut self, budget: usize, accepted: &mut Vec<Accepted>) -> Next {
         for _ in 0..budget {

@@ -171,6 +171,14 @@ impl Stream {
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 
+    /// As which user the process ran that connected a Unix socket, as its kernel says.
+    ///
+    /// # Errors
+    /// When it is no such socket.
+    pub(crate) fn peer_user(&self) -> io::Result<u32> {
+        Ok(sockopt::socket_peercred(&self.fd)?.uid.as_raw())
+    }
+
     /// Tells a socket's peer that nothing more comes. Others have no half of an end.
     pub(crate) fn end_output(&self) {
         if self.kind == Kind::Socket {

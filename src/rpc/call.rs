@@ -9,7 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::field::{self, Cpus, DnsName, PortChoice, Protocol, SessionCommand, SessionName, shown};
+use super::field::{
+    self, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
+};
 use super::network::{Egress, Publish};
 use crate::base::uuid::Uuid;
 
@@ -104,6 +106,9 @@ pub struct Create {
     /// On which addresses its port is; the default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Publish>,
+    /// Its git key; a new one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ssh_key: Option<KeyChoice>,
 }
 
 /// Parameters of `edit`: an absent field keeps its value.
@@ -140,6 +145,9 @@ pub struct Edit {
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Publish>,
+    /// Another git key, or none. At once, also for one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ssh_key: Option<KeyChoice>,
 }
 
 /// Parameters of `clone`.
@@ -343,6 +351,7 @@ mod tests {
                 pids: Some(100),
                 egress: Some(Egress::Open),
                 publish: Some(Publish::All),
+                ssh_key: Some(KeyChoice::None),
             }),
             Call::Edit(Edit {
                 id: id.id,
@@ -357,6 +366,7 @@ mod tests {
                 pids: None,
                 egress: Some(Egress::None),
                 publish: None,
+                ssh_key: Some(KeyChoice::New),
             }),
             Call::Clone(CloneSession { source_id: id.id, name }),
             Call::Delete(id),

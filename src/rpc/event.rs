@@ -48,6 +48,11 @@ pub enum EventType {
     /// A terminal went. Data: `attached_count`.
     #[serde(rename = "session.detached")]
     Detached,
+    /// A session's key has signed. Data: `kind`, `login` or `git`; of a login its `user`, and
+    /// `host_key` if it is for one host alone. Or how many signatures were `refused`, because they
+    /// were too many.
+    #[serde(rename = "session.signed")]
+    Signed,
 }
 
 /// The name on the wire.
@@ -92,7 +97,7 @@ impl fmt::Display for Summary<'_> {
             write!(out, " {id}")?;
         }
         match event.kind {
-            EventType::Stopped | EventType::Attached | EventType::Detached => {
+            EventType::Stopped | EventType::Attached | EventType::Detached | EventType::Signed => {
                 write!(out, " {}", event.data)
             }
             EventType::Edited if !event.data["taken_over"].is_null() => {

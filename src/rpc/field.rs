@@ -236,6 +236,49 @@ impl<'de> Deserialize<'de> for Protocol {
     }
 }
 
+/// Which git key a session is to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyChoice {
+    /// One that nobody has had before.
+    #[default]
+    New,
+    None,
+}
+
+impl KeyChoice {
+    /// Reads `new` or `none`.
+    ///
+    /// # Errors
+    /// A sentence that shows the text.
+    pub(crate) fn parse(text: &str) -> Result<KeyChoice, FieldError> {
+        match text {
+            "new" => Ok(KeyChoice::New),
+            "none" => Ok(KeyChoice::None),
+            _ => Err(FieldError(format!("ssh key {} must be new or none", shown(text)))),
+        }
+    }
+
+    /// `new` or `none`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            KeyChoice::New => "new",
+            KeyChoice::None => "none",
+        }
+    }
+}
+
+impl Serialize for KeyChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyChoice, D::Error> {
+        KeyChoice::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The port that a session is asked to have: `0`, `-1` or a number in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PortChoice {

@@ -8,7 +8,8 @@ use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{
-    IMAGE_TAG_BYTES_MAX, LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX,
+    IMAGE_TAG_BYTES_MAX, KEY_LINE_BYTES_MAX, LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX,
+    SESSION_NAME_CHARS_MAX,
 };
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
@@ -69,6 +70,9 @@ pub struct Session {
     /// On which addresses its port is, if that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Box<Publish>>,
+    /// The public half of its git key in one line, or `none`; only where one session is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ssh_key: Option<Box<str>>,
     /// How its command ended last, if it does not run and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Box<Ended>>,
@@ -137,6 +141,9 @@ impl Session {
         }
         if !is_plain(image, IMAGE_TAG_BYTES_MAX) || !is_plain(command, SESSION_COMMAND_BYTES_MAX) {
             return Err("its image or command is too long or has control characters");
+        }
+        if !self.ssh_key.as_ref().is_none_or(|line| is_plain(line, KEY_LINE_BYTES_MAX)) {
+            return Err("its ssh key is too long or has control characters");
         }
         if !self.ended.as_ref().is_none_or(|ended| ended.check()) {
             return Err("how it ended is too long or has control characters");

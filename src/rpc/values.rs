@@ -3,7 +3,9 @@
 //! Every reader takes the operator's text and gives a type that cannot be wrong, or one sentence
 //! that shows the text.
 
-use super::field::{Caps, Cpus, DnsName, PortChoice, Protocol, SessionCommand, SessionName, shown};
+use super::field::{
+    Caps, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
+};
 use super::network::{Egress, Publish};
 
 /// A size in bytes: a number with `k`, `m`, `g` or `t` (of 1024) behind it, or nothing.
@@ -86,6 +88,14 @@ pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
 /// One sentence.
 pub(crate) fn egress(text: &str) -> Result<Egress, String> {
     Egress::parse(text).map_err(|error| error.to_string())
+}
+
+/// `new` or `none`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn ssh_key(text: &str) -> Result<KeyChoice, String> {
+    KeyChoice::parse(text).map_err(|error| error.to_string())
 }
 
 /// `default`, `all` or an address.

@@ -13,6 +13,7 @@
 //!     └ identification                          └ channels   windows, requests
 //! leaves: names wire cipher kex keys config event refusal
 //! apart: limiter, which a listener asks before there is a connection
+//!        key_agent, the protocol of ssh-agent: what signs for somebody who does not have the key
 //! ```
 
 pub mod admit;
@@ -29,6 +30,7 @@ mod exchange;
 pub mod identification;
 pub mod kex;
 pub mod kexinit;
+pub(crate) mod key_agent;
 pub mod keys;
 pub mod limiter;
 pub mod names;

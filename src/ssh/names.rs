@@ -74,6 +74,19 @@ pub const SSH_MSG_CHANNEL_SUCCESS: u8 = 99;
 /// RFC 4254 §5.4
 pub const SSH_MSG_CHANNEL_FAILURE: u8 = 100;
 
+// --- messages of ssh-agent (draft-ietf-sshm-ssh-agent §6.1) ---
+
+/// §3.1
+pub(crate) const SSH_AGENT_FAILURE: u8 = 5;
+/// §3.5
+pub(crate) const SSH_AGENTC_REQUEST_IDENTITIES: u8 = 11;
+/// §3.5
+pub(crate) const SSH_AGENT_IDENTITIES_ANSWER: u8 = 12;
+/// §3.6
+pub(crate) const SSH_AGENTC_SIGN_REQUEST: u8 = 13;
+/// §3.6
+pub(crate) const SSH_AGENT_SIGN_RESPONSE: u8 = 14;
+
 // --- reasons of a disconnect (RFC 4253 §11.1, RFC 4250 §4.2.2) ---
 
 /// A message that the state, the format or a limit does not admit.
@@ -148,6 +161,18 @@ pub const SSH_USERAUTH: &str = "ssh-userauth";
 pub const SSH_CONNECTION: &str = "ssh-connection";
 /// RFC 4252 §7
 pub const PUBLICKEY: &str = "publickey";
+
+/// OpenSSH PROTOCOL §3.1: a `publickey` whose signature is for one host key.
+pub(crate) const PUBLICKEY_HOSTBOUND: &str = "publickey-hostbound-v00@openssh.com";
+
+// --- signatures of files (OpenSSH PROTOCOL.sshsig) ---
+
+/// What every text begins with that is signed.
+pub(crate) const SSHSIG: &[u8] = b"SSHSIG";
+/// The namespace of git's commits and tags.
+pub(crate) const SSHSIG_GIT: &str = "git";
+/// Hashes of what is signed, and their bytes.
+pub(crate) const SSHSIG_HASHES: [(&str, usize); 2] = [("sha256", 32), ("sha512", 64)];
 
 // --- channels and requests ---
 

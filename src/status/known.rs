@@ -194,7 +194,8 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             EventType::AgentStarted
             | EventType::AgentHeartbeat
             | EventType::AgentShutdown
-            | EventType::AgentGap,
+            | EventType::AgentGap
+            | EventType::Signed,
         )
         | Kind::Forgotten
         | Kind::Other => UNCHANGED,
@@ -224,11 +225,11 @@ pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
 }
 
 fn session_bytes(session: &Session) -> usize {
-    let Session { name, dns_name, image, command, broken, stale, .. } = session;
+    let Session { name, dns_name, image, command, broken, stale, ssh_key, .. } = session;
     let texts = [Some(name), Some(dns_name), Some(image), Some(command)];
     let texts = texts.into_iter().chain([broken.as_ref()]);
-    let stale = stale.as_ref().map_or(0, |text| text.len());
-    size_of::<(Uuid, Session)>() + stale + texts.flatten().map(String::capacity).sum::<usize>()
+    let short = [stale, ssh_key].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+    size_of::<(Uuid, Session)>() + short + texts.flatten().map(String::capacity).sum::<usize>()
 }
 
 /// An older agent only tells whether any terminal is attached, and not how many.

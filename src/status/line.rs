@@ -10,12 +10,14 @@ use serde_json::value::RawValue;
 use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::IMAGE_TAG_BYTES_MAX;
+use crate::limits::{IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
 /// An event's type, or an epoch, at most.
 const WORD_BYTES_MAX: usize = 64;
+/// A text of what was signed at most: a user's characters may all be escaped.
+const SIGNED_TEXT_BYTES_MAX: usize = 12 * KEY_USER_CHARS_MAX;
 /// The number of an event at most: what JSON's readers can count to.
 const SEQ_MAX: u64 = 1 << 53;
 
@@ -114,6 +116,13 @@ impl<'a> EventLine<'a> {
                     false => Err("its version or image is too long or has control characters"),
                 }
             }
+            Kind::Event(EventType::Signed) => {
+                let signed: SignedData = self.data().ok_or("what was signed cannot be read")?;
+                match signed.is_plain() {
+                    true => Ok(()),
+                    false => Err("what was signed is too long or has control characters"),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -150,6 +159,7 @@ impl<'a> EventLine<'a> {
             "container.deleted" => Kind::Event(EventType::Deleted),
             "session.attached" => Kind::Event(EventType::Attached),
             "session.detached" => Kind::Event(EventType::Detached),
+            "session.signed" => Kind::Event(EventType::Signed),
             HUB_SESSION => Kind::Session,
             HUB_REMOVED => Kind::Removed,
             HUB_FORGOTTEN => Kind::Forgotten,
@@ -183,6 +193,28 @@ pub(crate) struct AttachedData {
     pub(crate) attached_count: u32,
 }
 
+/// Data of `session.signed`. Unknown fields would be shown.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignedData {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    host_key: String,
+    #[serde(default, rename = "refused")]
+    _refused: u64,
+}
+
+impl SignedData {
+    fn is_plain(&self) -> bool {
+        [&self.kind, &self.user, &self.host_key]
+            .iter()
+            .all(|text| is_plain(text, SIGNED_TEXT_BYTES_MAX))
+    }
+}
+
 /// Data of `agent.started`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StartedData<'a> {
@@ -213,6 +245,7 @@ mod tests {
             EventType::Deleted,
             EventType::Attached,
             EventType::Detached,
+            EventType::Signed,
         ] {
             let event = Event {
                 kind,

@@ -354,6 +354,7 @@ impl Form {
             pids: given(FieldName::Pids).map(|text| values::pids(&text)).transpose()?,
             egress: None,
             publish: None,
+            ssh_key: None,
         })
     }
 
@@ -371,6 +372,7 @@ impl Form {
             pids: self.changed(FieldName::Pids, values::pids)?,
             egress: None,
             publish: None,
+            ssh_key: None,
         })
     }
 

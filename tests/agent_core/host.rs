@@ -47,6 +47,10 @@ pub struct Host {
     pub replies: BTreeMap<Caller, Vec<Answer>>,
     pub screens: BTreeMap<TerminalId, Vec<Screen>>,
     pub events: Vec<Event>,
+    /// Sessions that are lent their keys, and as whom they run.
+    pub lent: BTreeMap<Uuid, Option<u32>>,
+    /// Sessions that come from another host, without their keys.
+    pub keyless: BTreeSet<Uuid>,
     pub used_bytes: u64,
     /// What sessions use.
     pub memory: SortedMap<Uuid, u64>,
@@ -91,6 +95,8 @@ impl Host {
             replies: BTreeMap::new(),
             screens: BTreeMap::new(),
             events: Vec::new(),
+            lent: BTreeMap::new(),
+            keyless: BTreeSet::new(),
             used_bytes: 10 * GIB,
             memory: SortedMap::new(),
             starts: 0,
@@ -111,6 +117,7 @@ impl Host {
     pub fn crash_into(&mut self, config: Config) {
         self.work.clear();
         self.screens.clear();
+        self.lent.clear();
         self.generation += 1;
         let ids: BTreeSet<Uuid> = self.homes.keys().chain(self.locks.keys()).copied().collect();
         let found = ids.into_iter().map(|id| FoundSession {
@@ -118,6 +125,7 @@ impl Host {
             metadata: FoundMetadata::Record(
                 self.homes.get(&id).cloned().ok_or_else(|| "no record".to_owned()),
             ),
+            has_key: !self.keyless.contains(&id),
             lock: self.locks.get(&id).cloned(),
         });
         self.agent = Agent::new(config, [self.generation; 32], found.collect(), self.now);
@@ -237,7 +245,7 @@ impl Host {
             DiskWork::Create { id, metadata, .. } => {
                 assert!(self.homes.insert(*id, metadata.clone()).is_none(), "a home twice");
             }
-            DiskWork::Save { id, metadata } => {
+            DiskWork::Save { id, metadata, .. } => {
                 self.homes.insert(*id, metadata.clone());
             }
             DiskWork::Clone { source, target, metadata, .. } => {
@@ -253,8 +261,8 @@ impl Host {
             DiskWork::Erase { id } => {
                 self.remains.remove(id);
             }
-            DiskWork::Lock { id, content, home } => {
-                if let Some(metadata) = home.as_ref().and_then(|home| home.metadata.clone()) {
+            DiskWork::Lock { id, content, start } => {
+                if let Some(metadata) = start.as_ref().and_then(|files| files.metadata.clone()) {
                     self.homes.insert(*id, metadata);
                 }
                 self.locks.insert(*id, content.clone());
@@ -322,6 +330,12 @@ impl Host {
                     terminals.into_iter().for_each(|it| self.show(it, Screen::Closing));
                 }
                 Action::Emit(event) => self.events.push(event),
+                Action::LendKey { session, uid } => {
+                    self.lent.insert(session, uid);
+                }
+                Action::EndLending { session } => {
+                    self.lent.remove(&session);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 mod crash;
 mod deleted_homes;
 mod host;
+mod keys;
 mod life;
 mod queue;
 mod random;

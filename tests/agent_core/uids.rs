@@ -1,7 +1,7 @@
 //! Each session has a user number of its own, in its record and in its container.
 
 use convocate::agent::config::{Config, RuntimeKind};
-use convocate::agent::work::{DiskWork, HomeOwner, RuntimeWork, Work};
+use convocate::agent::work::{DiskWork, RuntimeWork, StartFiles, Work};
 use convocate::base::uuid::Uuid;
 use serde_json::{Value, json};
 
@@ -19,17 +19,17 @@ fn change(host: &mut Host, id: Uuid, change: impl FnOnce(&mut Value)) {
     host.homes.insert(id, value.to_string().into_bytes());
 }
 
-/// Starts a session: what its home has to be then, and as whom it runs.
-fn start(host: &mut Host, id: Uuid) -> (Option<HomeOwner>, Option<u32>) {
+/// Starts a session: what has to be on disk then, and as whom it runs.
+fn start(host: &mut Host, id: Uuid) -> (StartFiles, Option<u32>) {
     let caller = host.op("restart", id);
     let is_lock = |work: &Work| matches!(work, Work::Disk(DiskWork::Lock { .. }));
     while !host.work.iter().any(|(_, work)| is_lock(work)) {
         assert!(host.step(), "no lock comes");
     }
     let (_, work) = host.work.front().unwrap();
-    let Work::Disk(DiskWork::Lock { home, .. }) = work.clone() else { panic!("{work:?}") };
+    let Work::Disk(DiskWork::Lock { start, .. }) = work.clone() else { panic!("{work:?}") };
     host.settled(caller);
-    (home, host.running[&id].uid)
+    (*start.unwrap(), host.running[&id].uid)
 }
 
 #[test]
@@ -38,11 +38,12 @@ fn each_has_its_own_and_keeps_it() {
     let [first, second] = ["first", "second"].map(|name| host.create(name));
     for (id, uid) in [(first, FIRST), (second, FIRST + 1)] {
         assert_eq!(record(&host, id)["uid"], json!(uid));
-        let home = HomeOwner { uid, metadata: None };
-        assert_eq!(start(&mut host, id), (Some(home.clone()), Some(uid)));
+        let owner = Some(uid);
+        let files = StartFiles { owner, metadata: None, key: None, has_socket: true };
+        assert_eq!(start(&mut host, id), (files.clone(), owner));
         let kill = host.op("kill", id);
         host.settled(kill);
-        assert_eq!(start(&mut host, id), (Some(home), Some(uid)));
+        assert_eq!(start(&mut host, id), (files, owner));
     }
     host.running.clear();
     host.crash();
@@ -99,10 +100,9 @@ fn one_without_gets_it_at_its_next_start_and_not_before() {
     }
     host.fail(docker_error());
     host.error(restart);
-    let (home, uid) = start(&mut host, id);
-    let home = home.unwrap();
-    assert_eq!((home.uid, uid), (FIRST, Some(FIRST)));
-    assert_eq!(serde_json::from_slice::<Value>(&home.metadata.unwrap()).unwrap()["uid"], FIRST);
+    let (files, uid) = start(&mut host, id);
+    assert_eq!((files.owner, uid), (Some(FIRST), Some(FIRST)));
+    assert_eq!(serde_json::from_slice::<Value>(&files.metadata.unwrap()).unwrap()["uid"], FIRST);
     assert_eq!(record(&host, id)["uid"], json!(FIRST));
 }
 
@@ -115,9 +115,9 @@ fn of_two_that_have_the_same_one_gets_another() {
     host.crash();
     host.settle();
     assert_eq!(start(&mut host, ids[0]).1, Some(FIRST + 9));
-    let (home, uid) = start(&mut host, ids[1]);
+    let (files, uid) = start(&mut host, ids[1]);
     assert_eq!(uid, Some(FIRST + 10));
-    assert!(home.unwrap().metadata.is_some(), "it is written down");
+    assert!(files.metadata.is_some(), "it is written down");
 }
 
 #[test]
@@ -125,5 +125,6 @@ fn there_are_none_where_the_agent_cannot_give_files() {
     let mut host = Host::with(Config { runtime: RuntimeKind::Host, has_uids: false, ..config() });
     let id = host.create("here");
     assert!(record(&host, id)["uid"].is_null());
-    assert_eq!(start(&mut host, id), (None, None));
+    let (files, uid) = start(&mut host, id);
+    assert_eq!((files.owner, uid), (None, None));
 }

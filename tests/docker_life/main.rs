@@ -10,6 +10,7 @@ mod faults;
 mod full;
 mod homes;
 mod house;
+mod keys;
 mod life;
 #[path = "../support/mod.rs"]
 mod support;

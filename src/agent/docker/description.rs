@@ -18,7 +18,7 @@ use crate::limits::{
     SESSION_MESSAGE_QUEUE_BYTES_MAX, SESSION_OOM_SCORE_ADJUST, SESSION_OPEN_FILES_MAX,
     SESSION_RUN_BYTES, SESSION_RUN_FILES, SESSION_SHM_BYTES, SESSION_STOP_GRACE,
 };
-use crate::paths::{DOCKER_SOCKET, Paths};
+use crate::paths::{DOCKER_SOCKET, Paths, SESSION_SOCKET};
 use crate::rpc::field::{Caps, Cpus};
 use crate::rpc::network::{Egress, Publish};
 
@@ -36,6 +36,8 @@ const LABEL_UID: &str = "convocate.uid";
 const RUN: &str = "/run/convocate";
 /// A session's home, inside.
 const HOME: &str = "/home/claude";
+/// The directory of its socket, inside.
+const SOCKET_DIR: &str = "/run/convocate/agent";
 
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +124,9 @@ fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
         format!("CONVOCATE_SCROLLBACK={}", scrollback(plan.caps)),
     ];
+    if plan.has_socket {
+        variables.push(format!("SSH_AUTH_SOCK={SOCKET_DIR}/{SESSION_SOCKET}"));
+    }
     variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
     variables
 }
@@ -208,6 +213,10 @@ fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
         json!({ "Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only })
     };
     let mut mounts = vec![bind(host.paths.session(plan.id), HOME, false)];
+    if plan.has_socket {
+        // A socket that is made anew in it is found: the directory is what is mounted.
+        mounts.push(bind(host.paths.session_socket_dir(plan.id), SOCKET_DIR, true));
+    }
     mounts.extend(host.binds.iter().map(|shared| bind(shared.source.clone(), shared.target, true)));
     if plan.docker {
         mounts.push(bind(PathBuf::from(DOCKER_SOCKET), DOCKER_SOCKET, false));
@@ -312,6 +321,7 @@ pub mod tests {
             memory_reservation: 1 << 29,
             image: "convocate:1.2.3".to_owned(),
             uid: Some(2_000_007),
+            has_socket: true,
             size: TerminalSize::clamped(120, 40),
         }
     }
@@ -347,8 +357,21 @@ pub mod tests {
         let home = format!("/r/home/claude/{ID}");
         assert_eq!(
             config["Mounts"],
-            json!([{"Type": "bind", "Source": home, "Target": HOME, "ReadOnly": false}])
+            json!([
+                {"Type": "bind", "Source": home, "Target": HOME, "ReadOnly": false},
+                {
+                    "Type": "bind",
+                    "Source": format!("/r/var/lib/convocate-agent/sockets/{ID}"),
+                    "Target": "/run/convocate/agent",
+                    "ReadOnly": true,
+                },
+            ])
         );
+        let socket = json!("SSH_AUTH_SOCK=/run/convocate/agent/session.sock");
+        assert!(environment.contains(&socket), "{environment:?}");
+        let without = container(&StartPlan { has_socket: false, ..plan() }, &host());
+        assert_eq!(without["HostConfig"]["Mounts"].as_array().map(Vec::len), Some(1));
+        assert!(!without["Env"].to_string().contains("SSH_AUTH_SOCK"), "{without}");
         for absent in ["Dns", "CgroupParent", "NetworkMode", "Privileged"] {
             assert_eq!(config.get(absent), None, "{absent}");
         }
@@ -387,7 +410,8 @@ pub mod tests {
             .filter(|mount| mount["ReadOnly"] == true)
             .map(|mount| mount["Source"].as_str().unwrap())
             .collect();
-        assert_eq!(read_only, ["/r/usr/local/bin/claude"]);
+        let sockets = format!("/r/var/lib/convocate-agent/sockets/{ID}");
+        assert_eq!(read_only, [&sockets, "/r/usr/local/bin/claude"]);
     }
 
     #[test]

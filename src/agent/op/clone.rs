@@ -5,12 +5,13 @@
 
 use super::{Flow, SessionOp, Stage, create, gate, not_found};
 use crate::agent::record::Record;
+use crate::agent::session_key::SessionKey;
 use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call::CloneSession;
-use crate::rpc::field::DnsName;
+use crate::rpc::field::{DnsName, KeyChoice};
 use crate::rpc::network::Publish;
 
 /// The home is being copied.
@@ -32,6 +33,11 @@ pub(in crate::agent) fn begin(
     gate(session, &SessionOp::Restart)?;
     let from = session.record()?.clone();
     let owner = state.reserve_uid(target).inspect_err(|_| state.reservations.release(target))?;
+    let choice = match from.ssh_key {
+        SessionKey::None => KeyChoice::None,
+        SessionKey::NotMade | SessionKey::Made(_) => KeyChoice::New,
+    };
+    let (ssh_key, key) = SessionKey::choose(choice, &mut state.rng, target);
     let record = Record {
         uuid: target,
         name: clone.name,
@@ -43,13 +49,14 @@ pub(in crate::agent) fn begin(
         publish: Publish::Default,
         ended: None,
         uid: owner,
+        ssh_key,
         ..from
     };
     if let Some(session) = state.session_mut(source) {
         session.copies += 1;
     }
     let metadata = record.to_bytes();
-    let work = Work::Disk(DiskWork::Clone { source, target, metadata, owner });
+    let work = Work::Disk(DiskWork::Clone { source, target, metadata, owner, key });
     Ok((target, Flow::Run(Stage::Clone(Clone { source, record: Box::new(record) }), work)))
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Flow, Stage};
 use crate::agent::record::Record;
+use crate::agent::session_key::SessionKey;
 use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Done, Outcome, Work};
 use crate::base::time::Now;
@@ -36,6 +37,8 @@ pub(in crate::agent) fn begin(
         .reserve(id, create.port, create.protocol, &create.dns_name)
         .map_err(|error| state.reservation_refusal(&error))?;
     let owner = state.reserve_uid(id).inspect_err(|_| state.reservations.release(id))?;
+    let choice = create.ssh_key.unwrap_or_default();
+    let (ssh_key, key) = SessionKey::choose(choice, &mut state.rng, id);
     let record = Record {
         uuid: id,
         name: create.name,
@@ -53,9 +56,10 @@ pub(in crate::agent) fn begin(
         publish: create.publish.unwrap_or_default(),
         ended: None,
         uid: owner,
+        ssh_key,
         unknown: serde_json::Map::new(),
     };
-    let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes(), owner });
+    let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes(), owner, key });
     Ok((id, Flow::Run(Stage::Create(Create(Box::new(record))), work)))
 }
 
@@ -85,5 +89,6 @@ pub(super) fn arrive(state: &mut AgentState, now: Now, record: Record, outcome: 
         data["left_out"] = json!(left_out);
     }
     state.emit(now, EventType::Created, id, data.clone());
+    state.tell_key(id, &mut data);
     Flow::Done(Ok(data))
 }

@@ -3,6 +3,7 @@
 use super::{Flow, Stage, session_answer};
 use crate::agent::record::Record;
 use crate::agent::session::Body;
+use crate::agent::session_key::{KeyChange, SessionKey};
 use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
 use crate::base::time::Now;
@@ -17,16 +18,20 @@ pub(in crate::agent) struct Edit(Box<Record>);
 
 pub(super) fn begin(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Flow {
     match edited(state, id, edit) {
-        Ok(record) => {
-            let work = Work::Disk(DiskWork::Save { id, metadata: record.to_bytes() });
+        Ok((record, key)) => {
+            let work = Work::Disk(DiskWork::Save { id, metadata: record.to_bytes(), key });
             Flow::Run(Stage::Edit(Edit(Box::new(record))), work)
         }
         Err(text) => Flow::Done(Err(text)),
     }
 }
 
-/// The metadata after the edit, with its port and DNS name reserved.
-fn edited(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Result<Record, String> {
+/// The metadata after the edit, with its port and DNS name reserved, and what becomes of its key.
+fn edited(
+    state: &mut AgentState,
+    id: Uuid,
+    edit: &call::Edit,
+) -> Result<(Record, Option<KeyChange>), String> {
     let session = state.session(id).ok_or_else(|| super::not_found(id))?;
     let mut record = session.record()?.clone();
     replace(&mut record.name, edit.name.as_ref());
@@ -43,7 +48,10 @@ fn edited(state: &mut AgentState, id: Uuid, edit: &call::Edit) -> Result<Record,
     record.memory = memory.or(record.memory);
     record.pids = pids.or(record.pids);
     reserve(state, &mut record, edit)?;
-    Ok(record)
+    let chosen = edit.ssh_key.map(|choice| SessionKey::choose(choice, &mut state.rng, id));
+    let (ssh_key, change) = chosen.unzip();
+    replace(&mut record.ssh_key, ssh_key.as_ref());
+    Ok((record, change))
 }
 
 /// Reserves what the edit changes, and nothing else: what a session has is never taken from it.
@@ -93,8 +101,12 @@ impl Edit {
         }
         session.stored_access = record.last_accessed;
         record.last_accessed = old.last_accessed.max(record.last_accessed);
+        let has_other_key = old.ssh_key != record.ssh_key;
         *old = record;
         state.reservations.keep_only(old);
+        if has_other_key {
+            state.lend_key(id);
+        }
         let data = state.wire_value(id, None);
         state.emit(now, EventType::Edited, id, data);
         Flow::Done(session_answer(state, id))

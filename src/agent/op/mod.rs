@@ -190,7 +190,7 @@ impl Stage {
 /// The lock of operation `op` on a session.
 fn lock_work(now: Now, id: Uuid, op: &str) -> Work {
     let content = LockFile::new(op, now.wall).to_bytes();
-    Work::Disk(DiskWork::Lock { id, content, home: None })
+    Work::Disk(DiskWork::Lock { id, content, start: None })
 }
 
 fn unlock_work(id: Uuid) -> Work {
@@ -206,9 +206,11 @@ fn unlocked(state: &mut AgentState, now: Now, id: Uuid, op: &str, outcome: Outco
     }
 }
 
-/// A session as an answer.
+/// A session as an answer: with its key.
 fn session_answer(state: &AgentState, id: Uuid) -> Answer {
-    Ok(state.wire_value(id, None))
+    let mut value = state.wire_value(id, None);
+    state.tell_key(id, &mut value);
+    Ok(value)
 }
 
 /// The answer of an operation that has nothing to tell.

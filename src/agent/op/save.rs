@@ -14,7 +14,7 @@ pub(in crate::agent) struct Save(Wall);
 pub(super) fn begin(session: &Session) -> Flow {
     match session.record() {
         Ok(record) => {
-            let save = DiskWork::Save { id: session.id, metadata: record.to_bytes() };
+            let save = DiskWork::Save { id: session.id, metadata: record.to_bytes(), key: None };
             Flow::Run(Stage::Save(Save(record.last_accessed)), Work::Disk(save))
         }
         Err(text) => Flow::Done(Err(text)),

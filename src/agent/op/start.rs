@@ -5,17 +5,20 @@
 //! session started, the lock removed.
 
 use super::{Flow, NOTHING, START, Stage, unlock_work, unlocked};
+use crate::agent::action::Action;
 use crate::agent::capacity::{self, CapacityRefusal, Disk};
 use crate::agent::lock::LockFile;
 use crate::agent::record::Record;
 use crate::agent::session::{Body, RunState, Session, Transition};
+use crate::agent::session_key::{KeyChange, SessionKey};
 use crate::agent::state::AgentState;
 use crate::agent::work::{
-    DiskWork, Done, HomeOwner, Outcome, RuntimeWork, StartPlan, Work, WorkError,
+    DiskWork, Done, Outcome, RuntimeWork, StartFiles, StartPlan, Work, WorkError,
 };
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
+use crate::rpc::field::KeyChoice;
 use crate::rpc::response::Answer;
 
 /// Where a start is.
@@ -33,7 +36,7 @@ pub(in crate::agent) enum Start {
     /// The disk has no room: who takes it is counted, for the answer.
     Counting(CapacityRefusal),
     /// It is counted in.
-    Locking(Box<StartPlan>),
+    Locking(Box<StartPlan>, SessionKey),
     Starting,
     Unlocking(Answer),
 }
@@ -83,7 +86,7 @@ impl Start {
                 };
                 Flow::Done(Err(refused(state, id, refusal, &homes)))
             }
-            Start::Locking(plan) => locked(state, id, plan, outcome),
+            Start::Locking(plan, key) => locked(state, id, plan, key, outcome),
             Start::Starting => started(state, now, id, outcome),
             Start::Unlocking(answer) => {
                 unlocked(state, now, id, START, outcome);
@@ -139,9 +142,10 @@ fn measured(
         Ok(plan) => {
             set_transition(state, id, Transition::Starting(plan.caps));
             let content = LockFile::new(START, now.wall).to_bytes();
-            let home = plan.uid.map(|uid| home_of(state, id, uid));
-            let stage = Stage::Start(Start::Locking(Box::new(plan)));
-            Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, home }))
+            let (key, files) = files_of(state, id, &plan);
+            let stage = Stage::Start(Start::Locking(Box::new(plan), key));
+            let start = Some(Box::new(files));
+            Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, start }))
         }
         Err(Refused::Capacity(refusal @ CapacityRefusal::Disk(_))) => {
             Flow::Run(Stage::Start(Start::Counting(refusal)), Work::Disk(DiskWork::CountHomes))
@@ -173,12 +177,25 @@ fn refused(
     format!("cannot start {}: {sentence}", state.label(id))
 }
 
-/// What the home of a session that starts has to be, and its record if that does not say so yet.
-fn home_of(state: &AgentState, id: Uuid, uid: u32) -> HomeOwner {
-    let record = state.session(id).and_then(|session| session.record().ok());
-    let unsaved = record.filter(|record| record.uid != Some(uid));
-    let metadata = unsaved.map(|record| Record { uid: Some(uid), ..record.clone() }.to_bytes());
-    HomeOwner { uid, metadata }
+/// What of a session that starts has to be on disk, and its key, which an earlier version did not
+/// give it.
+fn files_of(state: &mut AgentState, id: Uuid, plan: &StartPlan) -> (SessionKey, StartFiles) {
+    let record = state.session(id).and_then(|session| session.record().ok()).cloned();
+    let had = record.as_ref().map_or(SessionKey::None, |record| record.ssh_key);
+    let (ssh_key, change) = match had {
+        SessionKey::NotMade => SessionKey::choose(KeyChoice::New, &mut state.rng, id),
+        had => (had, KeyChange::Remove),
+    };
+    let key = match change {
+        KeyChange::Write(file) => Some(file),
+        KeyChange::Remove => None,
+    };
+    let is_unsaved =
+        |it: &Record| it.ssh_key != ssh_key || plan.uid.is_some_and(|uid| it.uid != Some(uid));
+    let unsaved = record.filter(is_unsaved);
+    let metadata = unsaved.map(|it| Record { uid: plan.uid.or(it.uid), ssh_key, ..it }.to_bytes());
+    let files = StartFiles { owner: plan.uid, metadata, key, has_socket: plan.has_socket };
+    (ssh_key, files)
 }
 
 /// The plan of a start for which the host has room.
@@ -216,6 +233,7 @@ fn admitted(
         memory_reservation,
         image: config.image.clone(),
         uid: None,
+        has_socket: record.ssh_key != SessionKey::None,
         size: match purpose {
             Purpose::Attach(size) => size,
             Purpose::Restart => TerminalSize::clamped(0, 0),
@@ -223,7 +241,13 @@ fn admitted(
     })
 }
 
-fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outcome) -> Flow {
+fn locked(
+    state: &mut AgentState,
+    id: Uuid,
+    plan: Box<StartPlan>,
+    key: SessionKey,
+    outcome: Outcome,
+) -> Flow {
     if let Err(error) = outcome {
         set_transition(state, id, Transition::Nothing);
         return Flow::Done(Err(error.to_string()));
@@ -233,8 +257,11 @@ fn locked(state: &mut AgentState, id: Uuid, plan: Box<StartPlan>, outcome: Outco
         if let Body::Good(record) = &mut session.body {
             // It stands on disk by now.
             record.uid = plan.uid.or(record.uid);
+            record.ssh_key = key;
         }
     }
+    // Before the command can ask.
+    state.lend_key(id);
     Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
 }
 
@@ -250,6 +277,7 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow
             if let WorkError::EndedAtOnce(words) = &error {
                 state.ended_at_once(now, id, words);
             }
+            state.actions.push(Action::EndLending { session: id });
             Err(error.to_string())
         }
     };

@@ -10,7 +10,8 @@ use std::io;
 use std::path::Path;
 
 use crate::agent::action::WorkId;
-use crate::agent::work::{DiskWork, Done, HomeOwner, Outcome, WorkError};
+use crate::agent::session_key::{KeyChange, KeyFile};
+use crate::agent::work::{DiskWork, Done, Outcome, StartFiles, WorkError};
 use crate::base::uuid::Uuid;
 use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, CopyOptions, DiskError, Ids};
@@ -19,7 +20,7 @@ use crate::io::worker::{Crew, Worker};
 use crate::limits::{
     DISK_JOBS_MAX, DISK_LONG_THREADS, HOMES_COUNT_MAX, LARGEST_HOMES_TOLD, SESSIONS_MAX,
 };
-use crate::paths::{Paths, SESSION_DIR, SESSION_FILE};
+use crate::paths::{Paths, SESSION_DIR, SESSION_FILE, SESSION_SOCKET_DIR};
 
 type Job = (WorkId, DiskWork);
 type Report = (WorkId, Outcome);
@@ -62,8 +63,8 @@ fn is_long(work: &DiskWork) -> bool {
         | DiskWork::Clone { .. }
         | DiskWork::Erase { .. }
         | DiskWork::CountHomes => true,
-        // The whole home changes hands.
-        DiskWork::Lock { home: Some(HomeOwner { metadata: Some(_), .. }), .. } => true,
+        // The whole home may change hands.
+        DiskWork::Lock { start: Some(files), .. } if files.metadata.is_some() => true,
         DiskWork::Save { .. }
         | DiskWork::SetAside { .. }
         | DiskWork::Lock { .. }
@@ -75,26 +76,27 @@ fn is_long(work: &DiskWork) -> bool {
 fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
     let (_, mode) = SESSION_FILE;
     let done = match work {
-        DiskWork::Create { id, metadata, owner } => {
-            return made(make_home(paths, &paths.skeleton(), id, &metadata, owner));
+        DiskWork::Create { id, metadata, owner, key } => {
+            let new = NewHome { id, metadata, owner, key };
+            return made(make_home(paths, &paths.skeleton(), &new));
         }
-        DiskWork::Clone { source, target, metadata, owner } => {
-            return made(clone_home(paths, source, target, &metadata, owner));
+        DiskWork::Clone { source, target, metadata, owner, key } => {
+            return made(clone_home(paths, source, &NewHome { id: target, metadata, owner, key }));
         }
-        DiskWork::Save { id, metadata } => {
-            disk::write_atomic(&paths.session_record(id), &metadata, mode)
-        }
+        DiskWork::Save { id, metadata, key } => save(paths, id, &metadata, key.as_ref()),
         DiskWork::SetAside { id } => {
             // In this order: what is left after a crash is listed, and can be deleted.
             set_aside(paths, id)
+                .and_then(|()| disk::remove_file(&paths.session_key(id)))
+                .and_then(|()| disk::remove_tree(&paths.session_socket_dir(id)))
                 .and_then(|()| disk::remove_tree(&paths.session_record(id)))
                 .and_then(|()| disk::remove_tree(&paths.session_lock(id)))
         }
         DiskWork::Erase { id } => disk::remove_tree(&paths.session_remains(id)),
         // In this order: of a record and a home that do not go together, the next start is told by
         // the home.
-        DiskWork::Lock { id, content, home } => home
-            .map_or(Ok(()), |home| give_home(paths, id, &home))
+        DiskWork::Lock { id, content, start } => start
+            .map_or(Ok(()), |files| make_ready(paths, id, &files))
             .and_then(|()| disk::write_atomic(&paths.session_lock(id), &content, mode)),
         DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
         DiskWork::CountHomes => return count_homes(paths),
@@ -103,11 +105,44 @@ fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
     done.map(|()| Done::Done).map_err(failed)
 }
 
-fn give_home(paths: &Paths, id: Uuid, home: &HomeOwner) -> Result<(), DiskError> {
-    if let Some(metadata) = &home.metadata {
+/// A key stands on disk before the record that names it. One that no record names is replaced.
+fn make_ready(paths: &Paths, id: Uuid, files: &StartFiles) -> Result<(), DiskError> {
+    files.key.as_ref().map_or(Ok(()), |key| write_key(paths, id, key))?;
+    if let Some(metadata) = &files.metadata {
         disk::write_atomic(&paths.session_record(id), metadata, SESSION_FILE.1)?;
     }
-    disk::give_tree(&paths.session(id), home.uid)
+    if files.has_socket {
+        disk::make_directories(&paths.session_socket_dir(id), SESSION_SOCKET_DIR.1)?;
+    }
+    files.owner.map_or(Ok(()), |owner| disk::give_tree(&paths.session(id), owner))
+}
+
+fn save(
+    paths: &Paths,
+    id: Uuid,
+    metadata: &[u8],
+    key: Option<&KeyChange>,
+) -> Result<(), DiskError> {
+    if let Some(KeyChange::Write(key)) = key {
+        write_key(paths, id, key)?;
+    }
+    disk::write_atomic(&paths.session_record(id), metadata, SESSION_FILE.1)?;
+    match key {
+        Some(KeyChange::Remove) => disk::remove_file(&paths.session_key(id)),
+        Some(KeyChange::Write(_)) | None => Ok(()),
+    }
+}
+
+fn write_key(paths: &Paths, id: Uuid, key: &KeyFile) -> Result<(), DiskError> {
+    disk::write_atomic(&paths.session_key(id), key.as_bytes(), SESSION_FILE.1)
+}
+
+/// A home in the making.
+struct NewHome {
+    id: Uuid,
+    metadata: Vec<u8>,
+    owner: Option<u32>,
+    key: KeyChange,
 }
 
 fn made(copied: Result<u64, DiskError>) -> Outcome {
@@ -122,38 +157,28 @@ fn set_aside(paths: &Paths, id: Uuid) -> Result<(), DiskError> {
 }
 
 /// A clone of what is not there is an error, unlike a home from no skeleton.
-fn clone_home(
-    paths: &Paths,
-    source: Uuid,
-    target: Uuid,
-    metadata: &[u8],
-    owner: Option<u32>,
-) -> Result<u64, DiskError> {
+fn clone_home(paths: &Paths, source: Uuid, new: &NewHome) -> Result<u64, DiskError> {
     let source = paths.session(source);
     disk::measure(&source)?;
-    make_home(paths, &source, target, metadata, owner)
+    make_home(paths, &source, new)
 }
 
 /// Makes a home under a name that is not listed, and moves it to its own when it is whole and has a
 /// record: a crash leaves nothing, a session, or the record of one, which lists and can be deleted.
 /// Gives the number of files and directories that could not be read.
-fn make_home(
-    paths: &Paths,
-    source: &Path,
-    target: Uuid,
-    metadata: &[u8],
-    owner: Option<u32>,
-) -> Result<u64, DiskError> {
-    let (draft, record) = (paths.session_draft(target), paths.session_record(target));
+fn make_home(paths: &Paths, source: &Path, new: &NewHome) -> Result<u64, DiskError> {
+    let (draft, record) = (paths.session_draft(new.id), paths.session_record(new.id));
     disk::remove_tree(&draft)?;
-    let made = fill_draft(&draft, source, owner).and_then(|left_out| {
-        disk::write_atomic(&record, metadata, SESSION_FILE.1)?;
-        disk::rename_new(&draft, &paths.session(target))?;
+    let made = fill_draft(&draft, source, new.owner).and_then(|left_out| {
+        save(paths, new.id, &new.metadata, Some(&new.key))?;
+        disk::rename_new(&draft, &paths.session(new.id))?;
         Ok(left_out)
     });
     if made.is_err() {
         // The first error is the one to tell; the next start removes what is left.
-        let _ = disk::remove_tree(&record).and_then(|()| disk::remove_tree(&draft));
+        let _ = disk::remove_tree(&record)
+            .and_then(|()| disk::remove_file(&paths.session_key(new.id)))
+            .and_then(|()| disk::remove_tree(&draft));
     }
     made
 }

@@ -12,6 +12,7 @@
 //! | [`event_uplink`] | events, on disk and on their way to the shell host |
 //! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
+//! | [`key_sockets`] | where sessions are lent their keys |
 //! | [`disk`] | work on homes |
 //! | [`probe`] | a question to Docker before there is an agent |
 
@@ -21,6 +22,7 @@ mod engine;
 mod event_uplink;
 mod exec_terminal;
 mod gauge;
+mod key_sockets;
 mod peers;
 mod probe;
 mod registry;
@@ -42,6 +44,7 @@ use self::disk::Disk;
 use self::engine::DockerRuntime;
 use self::event_uplink::{EventUplink, PendingReplies};
 use self::gauge::Gauge;
+use self::key_sockets::KeySockets;
 use self::peers::Peers;
 use self::registry::Owner;
 use self::runtime::Runtime;
@@ -127,6 +130,7 @@ struct Server<W> {
     /// Answers whose events are not on disk yet.
     pending_replies: PendingReplies,
     terminals: Terminals,
+    key_sockets: KeySockets,
     runtime: Runtime,
     disk: Disk,
     /// Runtime connections that asked for another turn.
@@ -221,6 +225,7 @@ impl<W: io::Write> Server<W> {
             gauge,
             pending_replies: PendingReplies::default(),
             terminals: Terminals::default(),
+            key_sockets: KeySockets::new(paths),
             runtime,
             disk,
             again: Vec::new(),
@@ -304,6 +309,16 @@ impl<W: io::Write> Server<W> {
                 self.with_terminals(|terminals, context| terminals.refuse(context, terminal, text));
             }
             Action::CloseTerminals { terminals, .. } => self.terminals.close(&terminals),
+            Action::LendKey { session, uid } => {
+                let lent = self.key_sockets.lend(&mut self.event_loop.registry, session, uid);
+                if let Err(why) = lent {
+                    let log = &mut self.event_loop.log;
+                    log.warning(format_args!("session {session} is not lent its key: {why}"));
+                }
+            }
+            Action::EndLending { session } => {
+                self.key_sockets.end(&mut self.event_loop.registry, session);
+            }
             Action::Warn(text) => self.event_loop.log.warning(text),
             Action::Emit(event) => {
                 self.event_loop.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
@@ -418,6 +433,7 @@ impl<W: io::Write> Server<W> {
             self.agent.deadline(),
             self.peers.deadline(),
             self.terminals.deadline(),
+            self.key_sockets.deadline(),
             self.runtime.deadline(),
             self.uplink.as_ref().and_then(EventUplink::deadline),
             ending,
@@ -497,6 +513,7 @@ impl<W: io::Write> Daemon for Server<W> {
                 }
             }
             Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
+            Some(Owner::KeySocket) => self.key_sockets.ready(now.mono, ready),
             Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
             Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
             None => {}
@@ -508,6 +525,7 @@ impl<W: io::Write> Daemon for Server<W> {
         self.peers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
         self.terminals.tick(&mut self.event_loop.registry, now.mono);
         self.runtime.tick(&mut self.event_loop.registry, now.mono);
+        self.key_sockets.tick(now.mono);
         if let Some(uplink) = &mut self.uplink {
             uplink.tick(now);
         }
@@ -532,9 +550,13 @@ impl<W: io::Write> Daemon for Server<W> {
         for peer in gone {
             self.forget_peer(now, peer);
         }
+        let keys_busy = self.key_sockets.turn(&mut self.event_loop.registry, now.mono);
+        while let Some((session, data)) = self.key_sockets.next_told() {
+            self.agent.signed(now, session, data);
+        }
         self.settle(now);
         let uplink_busy = self.turn_uplink(now);
-        terminals_busy || peers_busy || uplink_busy || !self.again.is_empty()
+        terminals_busy || peers_busy || keys_busy || uplink_busy || !self.again.is_empty()
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) enum Owner {
     Peer,
     /// A terminal's stream or process.
     Terminal,
+    /// A socket on which a session is lent its key, or a connection to it.
+    KeySocket,
     /// Docker's socket, or tmux.
     Runtime,
     /// Our connection to the shell host.

@@ -11,7 +11,7 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, Links};
 use crate::limits::{LOCK_FILE_BYTES_MAX, SESSION_FILE_BYTES_MAX, SESSIONS_MAX};
-use crate::paths::{DRAFT_PREFIX, LOCK_SUFFIX, Paths, RECORD_SUFFIX, REMAINS_PREFIX};
+use crate::paths::{DRAFT_PREFIX, KEY_SUFFIX, LOCK_SUFFIX, Paths, RECORD_SUFFIX, REMAINS_PREFIX};
 
 /// What one look at the directories of records and of homes gave.
 #[derive(Debug, Default)]
@@ -39,13 +39,16 @@ struct Seen {
 pub(super) fn scan(paths: &Paths) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut seen: SortedMap<Uuid, Seen> = SortedMap::new();
+    let mut keys = BTreeSet::new();
     for entry in fs::read_dir(paths.session_records())? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
-        if is_torn(name, RECORD_SUFFIX) {
+        if is_torn(name, RECORD_SUFFIX) || is_torn(name, KEY_SUFFIX) {
             scan.note(disk::remove_file(&paths.session_records().join(name)));
         } else if let Some(Ok(id)) = name.strip_suffix(RECORD_SUFFIX).map(Uuid::parse) {
             seen.or_insert_with(id, Default::default).record = true;
+        } else if let Some(Ok(id)) = name.strip_suffix(KEY_SUFFIX).map(Uuid::parse) {
+            keys.insert(id);
         }
     }
     for entry in fs::read_dir(paths.sessions())? {
@@ -66,6 +69,16 @@ pub(super) fn scan(paths: &Paths) -> io::Result<Scan> {
             seen.or_insert_with(id, Default::default).home = true;
         }
     }
+    // Of sessions that were being made, or deleted.
+    for id in keys.iter().filter(|id| !seen.contains_key(id)) {
+        scan.note(disk::remove_file(&paths.session_key(*id)));
+    }
+    for entry in fs::read_dir(paths.session_socket_dirs())? {
+        let id = entry?.file_name().to_str().map(Uuid::parse);
+        if let Some(Ok(id)) = id.filter(|id| id.as_ref().is_ok_and(|id| !seen.contains_key(id))) {
+            scan.note(disk::remove_tree(&paths.session_socket_dir(id)));
+        }
+    }
     if seen.len() > SESSIONS_MAX {
         let left = seen.len() - SESSIONS_MAX;
         scan.notes.push(format!("{left} sessions beyond the first {SESSIONS_MAX} are left alone"));
@@ -78,7 +91,8 @@ pub(super) fn scan(paths: &Paths) -> io::Result<Scan> {
             _ => FoundMetadata::Record(read(&paths.session_record(id), SESSION_FILE_BYTES_MAX)),
         };
         let content = || read(&paths.session_lock(id), LOCK_FILE_BYTES_MAX).unwrap_or_default();
-        scan.found.push(FoundSession { id, metadata, lock: there.lock.then(content) });
+        let (has_key, lock) = (keys.contains(&id), there.lock.then(content));
+        scan.found.push(FoundSession { id, metadata, has_key, lock });
     }
     Ok(scan)
 }

@@ -38,8 +38,9 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
     for path in [paths.agent_state(), paths.sessions()] {
         disk::make_directories(&path, STATE_DIR.1)?;
     }
-    disk::make_directories(&paths.session_records(), PRIVATE_STATE_DIR.1)?;
-    disk::make_directories(&paths.last_words(), PRIVATE_STATE_DIR.1)?;
+    for path in [paths.session_records(), paths.session_socket_dirs(), paths.last_words()] {
+        disk::make_directories(&path, PRIVATE_STATE_DIR.1)?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use crate::base::uuid::Uuid;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{
     AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT, PROTO, PUBLISH, SESSION,
+    SSH_KEY,
 };
 use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
 use crate::cli::output::{Failure, Out};
@@ -18,18 +19,18 @@ pub(crate) const EDIT: Command = Command {
     summary: "change a session's settings",
     operands: &[SESSION],
     flags: &[
-        NAME, PORT, PROTO, PUBLISH, DNS, EGRESS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, AGENT, JSON,
-        ROOT,
+        NAME, PORT, PROTO, PUBLISH, DNS, EGRESS, SSH_KEY, COMMAND, DOCKER, MEMORY, CPUS, PIDS,
+        AGENT, JSON, ROOT,
     ],
     help: "\
 Settings without an option keep their value; --dns '' removes the DNS name. A running
-session keeps its old settings until it is restarted.
+session keeps its old settings until it is restarted; its old key it loses at once.
 ",
     run: edit,
 };
 
 fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &COMMAND, &DOCKER];
+    let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &SSH_KEY, &COMMAND, &DOCKER];
     let caps = [&MEMORY, &CPUS, &PIDS];
     if !flags.iter().chain(&caps).any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
@@ -57,6 +58,7 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let pids = read_flag(parsed, &PIDS, values::pids)?;
     let egress = read_flag(parsed, &EGRESS, values::egress)?;
     let publish = read_flag(parsed, &PUBLISH, values::publish)?;
+    let ssh_key = read_flag(parsed, &SSH_KEY, values::ssh_key)?;
     Ok(move |id| Edit {
         id,
         name,
@@ -70,5 +72,6 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
         pids,
         egress,
         publish,
+        ssh_key,
     })
 }

@@ -4,6 +4,7 @@ use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
 use crate::cli::convocate::session_flags::{
     AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NEW_NAME, PIDS, PORT, PROTO, PUBLISH,
+    SSH_KEY,
 };
 use crate::cli::convocate::sessions::{
     NO_AGENT, asked_agents, open_fleet, parse_session, print_session,
@@ -24,8 +25,8 @@ pub(crate) const NEW: Command = Command {
     summary: "create a session",
     operands: &[NEW_NAME],
     flags: &[
-        AGENT, PORT, PROTO, PUBLISH, DNS, EGRESS, COMMAND, DOCKER, MEMORY, CPUS, PIDS, ATTACH,
-        JSON, ROOT,
+        AGENT, PORT, PROTO, PUBLISH, DNS, EGRESS, SSH_KEY, COMMAND, DOCKER, MEMORY, CPUS, PIDS,
+        ATTACH, JSON, ROOT,
     ],
     help: "\
 Creates the session's home; nothing runs until you attach or restart it. --agent may be
@@ -34,6 +35,9 @@ left out when there is one agent. Prints the new session's id.
 A port is published on 127.0.0.1 of the agent's host and on the address from which that
 reaches the shell host, unless --publish names another or all. --egress none gives the
 session no network at all, and no port; open is the internet.
+
+Each session has an ssh key of its own for git, which its agent keeps and signs with for
+it; show prints the public half. --ssh-key none makes none.
 ",
     run: new,
 };
@@ -70,6 +74,7 @@ fn read(parsed: &Parsed) -> Result<Create, Failure> {
         pids: read_flag(parsed, &PIDS, values::pids)?,
         egress: read_flag(parsed, &EGRESS, values::egress)?,
         publish: read_flag(parsed, &PUBLISH, values::publish)?,
+        ssh_key: read_flag(parsed, &SSH_KEY, values::ssh_key)?,
     })
 }
 

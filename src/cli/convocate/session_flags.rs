@@ -17,6 +17,8 @@ pub(crate) const PUBLISH: Flag = Flag::choice(
 );
 pub(crate) const EGRESS: Flag =
     Flag::choice("egress", "E", "what it reaches: open or none", &["open", "none"]);
+pub(crate) const SSH_KEY: Flag =
+    Flag::choice("ssh-key", "WHICH", "its git key: new or none", &["new", "none"]);
 pub(crate) const DNS: Flag =
     Flag::value("dns", "LABEL", "name in the DNS of the cluster, one host label");
 pub(crate) const COMMAND: Flag = Flag::value("command", "TEXT", "command that runs in it");

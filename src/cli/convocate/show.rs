@@ -1,6 +1,6 @@
 //! `convocate show`: every field of a session, as its agent has it now.
 
-use crate::base::text::age;
+use crate::base::text::{age, printable};
 use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{AGENT, SESSION, SESSION_HELP};
@@ -55,6 +55,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
         ("published on", published_on(session)),
         ("egress", session.egress.as_str().to_owned()),
         ("dns name", or_none(&session.dns_name)),
+        ("ssh key", printable(session.ssh_key.as_deref().unwrap_or_default()).into_owned()),
         ("command", session.command.clone()),
         ("image", session.image.clone()),
         ("memory", size(session.memory)),

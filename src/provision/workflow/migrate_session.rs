@@ -403,6 +403,7 @@ impl Migration<'_, '_> {
             disk::rename_new(&home, &aside).map_err(failed)?;
             self.tell(id, SessionPhase::SetAside)?;
         }
+        disk::remove_file(&self.paths.session_key(id)).map_err(failed)?;
         disk::remove_file(&self.paths.session_record(id)).map_err(failed)?;
         disk::remove_tree(&aside).map_err(failed)?;
         self.tell(id, SessionPhase::Erased)

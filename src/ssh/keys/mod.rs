@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use authorized::{AuthorizedKey, AuthorizedKeys};
 pub use public::PublicKey;
+pub(crate) use public::fingerprint;
 
 use super::wire::WireError;
 use crate::limits::{SSH_KEY_OPTIONS_MAX, SSH_NAME_BYTES_MAX};

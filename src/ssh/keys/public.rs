@@ -63,7 +63,7 @@ impl PublicKey {
 
     /// `SHA256:` and the hash of the blob, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", Base64Unpadded::encode_string(&Sha256::digest(self.blob())))
+        fingerprint(&self.blob())
     }
 
     /// This key as it stands in messages: the algorithm's name and 32 bytes.
@@ -89,6 +89,11 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "PublicKey({})", self.fingerprint())
     }
+}
+
+/// `SHA256:` and the hash of the blob of a key, of whatever algorithm.
+pub(crate) fn fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", Base64Unpadded::encode_string(&Sha256::digest(blob)))
 }
 
 /// A key or a signature with its algorithm's name before it.

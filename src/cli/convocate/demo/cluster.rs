@@ -213,6 +213,7 @@ impl Cluster {
             pids: None,
             egress: None,
             publish: None,
+            ssh_key: None,
         }
     }
 

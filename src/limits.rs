@@ -185,7 +185,11 @@ const _: () = assert!(RPC_ANSWER_TIMEOUT.as_secs() > 2 * SESSION_STOP_GRACE.as_s
 // --- agent ---
 
 /// Descriptors beside those that a daemon watches: files being read and written, pipes, the log.
+/// Connections that wait leave them free; where a process may have few, a quarter of these.
 pub(crate) const DESCRIPTORS_RESERVED: usize = 256;
+/// A process that may have up to so many counts those that are open at each turn of a listener; of
+/// more than that, connections of strangers are a small part.
+pub(crate) const DESCRIPTORS_COUNTED_MAX: usize = 4096;
 /// Descriptors that one agent watches: connections, terminals with their processes, Docker's.
 pub(crate) const AGENT_DESCRIPTORS_MAX: usize = 16 * 1024;
 /// Calls that wait for their answers.

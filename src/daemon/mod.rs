@@ -5,9 +5,11 @@
 //! | [`event_loop`] | waits for descriptors and deadlines; signals and the parent's pipe |
 //! | [`ssh_server`] | accepts, admits and authenticates connections, and moves their bytes |
 //! | [`authorized_keys`] | which keys may log in, read again when the file has changed |
+//! | [`scarcity`] | says once a minute that descriptors run out |
 //! | [`error`] | why a daemon does not serve |
 
 pub(crate) mod authorized_keys;
 pub(crate) mod error;
 pub(crate) mod event_loop;
+pub(crate) mod scarcity;
 pub(crate) mod ssh_server;

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::authorized_keys::{KeyFile, Refreshed};
+use super::scarcity::Scarcity;
 use crate::base::deadlines::{Deadlines, Noted};
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
@@ -23,11 +24,13 @@ use crate::base::time::Mono;
 use crate::io::disk::DiskError;
 use crate::io::entropy;
 use crate::io::link::{Link, Next};
-use crate::io::listener::{self, Accepted, Entrance, Listener};
+use crate::io::listener::{self, Accepted, Entrance, Listener, Room};
 use crate::io::reactor::Ready;
 use crate::io::registry::Registry;
 use crate::io::stream::Stream;
-use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_INBOX_FIRST_BYTES, STRANGERS_PER_TURN};
+use crate::limits::{
+    LINK_LINGER, LINK_TURN_BYTES, SSH_FULL_WAIT, SSH_INBOX_FIRST_BYTES, STRANGERS_PER_TURN,
+};
 use crate::log::Log;
 use crate::ssh::keys::PublicKey;
 use crate::ssh::limiter::{Admitted, ConnectionLimiter, Outcome, PlaceId};
@@ -54,6 +57,7 @@ pub(crate) trait ServerPeer: Endpoint {
 pub(crate) struct SshServer<P, I> {
     entrance: Entrance,
     limiter: ConnectionLimiter,
+    scarcity: Scarcity,
     config: Arc<ServerConfig>,
     keys: KeyFile<I>,
     /// In boxes: a new one moves the entries behind it.
@@ -102,6 +106,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         SshServer {
             entrance: Entrance::new(listener),
             limiter: ConnectionLimiter::new(connections_max),
+            scarcity: Scarcity::default(),
             config: Arc::new(config),
             keys,
             connections: SortedMap::new(),
@@ -133,12 +138,22 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         owner: O,
     ) {
         let mut accepted = Vec::new();
-        if let Err(error) = self.entrance.accept(now, &mut accepted) {
+        if let Err(error) = self.entrance.accept(now, &mut accepted)
+            && self.scarcity.is_news(now)
+        {
             log.error(format_args!("cannot accept connections: {error}"));
         }
-        for Accepted { stream, peer } in accepted {
+        for Accepted { stream, peer, room } in accepted {
             let listener::Peer::Tcp(address) = peer else { continue };
-            match self.limiter.admit(now, address.ip()) {
+            if room != Room::Free && self.scarcity.is_news(now) {
+                log.warning(Scarcity::TEXT);
+            }
+            self.limiter.set_scarce(room != Room::Free);
+            let admitted = match room {
+                Room::None => Err(self.limiter.refuse(now, address.ip(), SSH_FULL_WAIT)),
+                Room::Free | Room::Scarce => self.limiter.admit(now, address.ip()),
+            };
+            match admitted {
                 Ok(admitted) => {
                     if let Some(displaced) = admitted.displaced {
                         self.end_stranger(registry, now, displaced, Error::Displaced);

@@ -222,7 +222,7 @@ impl Connection {
                 true => self.backoff.brief(&mut self.rng),
                 false => self.backoff.delay(&mut self.rng),
             };
-            self.lose(now + wait, self.no_stream(why.to_string()));
+            self.lose(now + wait, self.no_stream(format!("{why}{}", what_to_do(why))));
         }
     }
 
@@ -383,7 +383,7 @@ impl Connection {
             }
         }
         let seconds = DIAL_TIMEOUT.as_secs();
-        self.tell(self.no_stream(format!("no answer within {seconds} s")));
+        self.tell(self.no_stream(format!("no answer within {seconds} s{IS_IT_UP}")));
     }
 
     fn no_stream(&self, text: String) -> Lost {
@@ -403,7 +403,19 @@ impl Connection {
                 path: self.agent.entry.host_key(),
                 repair: self.agent.repair(),
             },
-            error => Lost::Ssh { address: self.agent.address.to_string(), text: error.to_string() },
+            error => {
+                let advice = match error {
+                    ssh::Error::StreamEnd | ssh::Error::LoginGrace if self.ready().is_none() => {
+                        "; its log there says why: journalctl -u convocate-agent"
+                    }
+                    ssh::Error::ByPeer { .. } if error.retry_after().is_some() => {
+                        "; try again in a moment"
+                    }
+                    _ => "",
+                };
+                let text = format!("{error}{advice}");
+                Lost::Ssh { address: self.agent.address.to_string(), text }
+            }
         }
     }
 
@@ -425,6 +437,20 @@ impl Connection {
             | ConnectionStage::Over { .. }
             | ConnectionStage::Dialling { .. } => None,
         }
+    }
+}
+
+const IS_IT_UP: &str = "; see whether the host is up, and its firewall lets this port through";
+
+/// What a person can do where no stream came about, to follow the reason.
+fn what_to_do(why: &Unreached) -> &'static str {
+    match why {
+        Unreached::Silent(_) => IS_IT_UP,
+        // The system's words; a name that is not found has others.
+        Unreached::Refused(text) if text.to_lowercase().contains("connection refused") => {
+            "; nothing listens there: run on that host: systemctl status convocate-agent"
+        }
+        Unreached::Refused(_) => "",
     }
 }
 

@@ -4,12 +4,15 @@
 //! refused, and an edge-triggered listener would never tell of it again. So one spare descriptor
 //! is kept: it is given up to take the connection, which is closed at once, and got back. If even
 //! that fails, accepting stops and the owner tries again after a while.
+//!
+//! It hardly comes to that: each connection is told how much [`Room`] is left, for the owner to keep
+//! a reserve for what must work.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,10 +21,13 @@ use rustix::net::{
     AddressFamily, SocketAddrAny, SocketFlags, SocketType, accept_with, acceptfrom_with, sockopt,
 };
 
+use super::machine;
 use super::stream::{Stream, UnixAddress};
 use crate::base::address::{Address, Host};
 use crate::base::time::Mono;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, LISTENER_BACKLOG};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_COUNTED_MAX, DESCRIPTORS_RESERVED, LISTENER_BACKLOG,
+};
 
 /// A bound socket. Dropping closes it, and removes a Unix socket's path.
 #[derive(Debug)]
@@ -42,6 +48,18 @@ enum Name {
 pub struct Accepted {
     pub stream: Stream,
     pub(crate) peer: Peer,
+    pub(crate) room: Room,
+}
+
+/// How many descriptors are left behind a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Room {
+    /// The reserve and more.
+    Free,
+    /// Some of the reserve.
+    Scarce,
+    /// Half of the reserve, which is for files and no connection: this one is to be closed.
+    None,
 }
 
 /// The other side of a connection.
@@ -175,11 +193,26 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Takes up to `budget` connections that wait and appends them to `accepted`.
+    /// Takes up to `budget` connections that wait and appends them to `accepted`; none behind one
+    /// for which there is no room.
     pub fn accept(&mut self, budget: usize, accepted: &mut Vec<Accepted>) -> Next {
+        let limit = machine::descriptor_limit();
+        // With the connections that were taken here.
+        let mut open: Option<usize> = None;
         for _ in 0..budget {
             match self.accept_one() {
-                Ok(connection) => accepted.push(connection),
+                Ok((fd, peer)) => {
+                    let now_open = match open {
+                        Some(before) => before.saturating_add(1),
+                        None => open_descriptors(&fd, limit),
+                    };
+                    open = Some(now_open);
+                    let room = Room::beside(now_open, limit);
+                    accepted.push(Accepted { stream: Stream::from_socket(fd), peer, room });
+                    if room == Room::None {
+                        break;
+                    }
+                }
                 Err(Errno::AGAIN) => return Next::Wait,
                 Err(Errno::MFILE | Errno::NFILE) => match self.shed_one() {
                     Ok(()) => {}
@@ -202,7 +235,7 @@ impl Listener {
         }
     }
 
-    fn accept_one(&self) -> Result<Accepted, Errno> {
+    fn accept_one(&self) -> Result<(OwnedFd, Peer), Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (fd, address) = rustix::io::retry_on_intr(|| acceptfrom_with(&self.fd, flags))?;
         let peer = match self.name {
@@ -212,7 +245,7 @@ impl Listener {
                 Peer::Tcp(tcp_peer(address)?)
             }
         };
-        Ok(Accepted { stream: Stream::from_socket(fd), peer })
+        Ok((fd, peer))
     }
 
     /// Takes a connection with the spare descriptor and closes it. Fails if there is no spare, if
@@ -240,6 +273,18 @@ impl Drop for Listener {
         if let Name::Unix(path) = &self.name {
             // Gone already, or not ours to remove: the next one to bind deals with it.
             let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Room {
+    /// Where so many descriptors are open, and a process may have `limit`.
+    fn beside(open: usize, limit: usize) -> Room {
+        let reserve = DESCRIPTORS_RESERVED.min(limit / 4);
+        match limit.saturating_sub(open) {
+            left if left >= reserve => Room::Free,
+            left if left >= reserve / 2 => Room::Scarce,
+            _ => Room::None,
         }
     }
 }
@@ -275,6 +320,15 @@ impl std::error::Error for BindError {
 
 fn open_spare() -> io::Result<File> {
     File::open("/dev/null")
+}
+
+/// How many are open, the newest included. Where a process may have many, its number stands for
+/// that: the kernel gives the lowest that is free.
+fn open_descriptors(newest: &OwnedFd, limit: usize) -> usize {
+    match limit <= DESCRIPTORS_COUNTED_MAX {
+        true => machine::open_descriptors().unwrap_or(usize::MAX),
+        false => usize::try_from(newest.as_raw_fd()).map_or(usize::MAX, |number| number + 1),
+    }
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
@@ -339,6 +393,26 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_is_a_quarter_of_few_and_a_number_of_many() {
+        for (open, limit, room) in [
+            (6, 1024, Room::Free),
+            (768, 1024, Room::Free),
+            (769, 1024, Room::Scarce),
+            (896, 1024, Room::Scarce),
+            (897, 1024, Room::None),
+            (48, 64, Room::Free),
+            (49, 64, Room::Scarce),
+            (57, 64, Room::None),
+            (16 * 1024 - 256, 16 * 1024, Room::Free),
+            (16 * 1024 - 255, 16 * 1024, Room::Scarce),
+            (usize::MAX, 64, Room::None),
+            (6, usize::MAX, Room::Free),
+        ] {
+            assert_eq!(Room::beside(open, limit), room, "{open} of {limit}");
+        }
+    }
+
+    #[test]
     fn any_address_takes_ipv4_and_calls_it_so() {
         let mut listener = Listener::bind_tcp(&Address::parse(":0").unwrap()).unwrap();
         let port = listener.tcp_address().unwrap().port();
@@ -400,6 +474,9 @@ mod tests {
         hoard.pop();
         let mut accepted = Vec::new();
         // One descriptor is free: one connection is taken, and the others are closed.
+        assert!(matches!(listener.accept(100, &mut accepted), Next::Again));
+        assert_eq!(accepted.len(), 1);
+        assert_eq!(accepted[0].room, Room::None);
         assert!(matches!(listener.accept(100, &mut accepted), Next::Wait));
         assert_eq!(accepted.len(), 1);
         for mut client in &clients[1..] {

@@ -61,6 +61,21 @@ pub(crate) fn host_name() -> String {
     name.trim().to_owned()
 }
 
+/// How many descriptors this process may have.
+pub(crate) fn descriptor_limit() -> usize {
+    let soft = getrlimit(Resource::Nofile).current;
+    soft.map_or(usize::MAX, |soft| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
+/// How many descriptors of this process are open.
+///
+/// # Errors
+/// Mostly that it has none left to look with.
+pub(crate) fn open_descriptors() -> std::io::Result<usize> {
+    // The one to look with is among them.
+    Ok(std::fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
+}
+
 /// Lets this process have up to `wanted` descriptors, as far as its hard limit goes: a service
 /// begins with a soft limit of 1024. If it fails, the old limit stands.
 pub(crate) fn raise_descriptor_limit(wanted: usize) {

@@ -45,6 +45,7 @@ pub struct ConnectionLimiter {
     /// When each source's penalty has decayed to nothing.
     penalties: Vec<(Source, Mono)>,
     tally: Tally,
+    is_scarce: bool,
 }
 
 /// What a newcomer got.
@@ -97,7 +98,14 @@ impl ConnectionLimiter {
             known: Vec::new(),
             penalties: Vec::new(),
             tally: Tally::default(),
+            is_scarce: false,
         }
+    }
+
+    /// Whether descriptors are scarce: then places do not become more, and a newcomer takes one that
+    /// is taken, as it does where all are.
+    pub fn set_scarce(&mut self, is_scarce: bool) {
+        self.is_scarce = is_scarce;
     }
 
     /// A new connection from `address`. What follows is one of [`ConnectionLimiter::closed`] and
@@ -114,17 +122,23 @@ impl ConnectionLimiter {
             false => self.penalty(now, source).saturating_sub(SSH_PENALTY_THRESHOLD),
         };
         if wait > Duration::ZERO {
-            let is_news = self.tally.count(now, source, Fate::Refused);
-            return Err(ConnectionRefused { refusal: Refusal::new(address, wait), is_news });
+            return Err(self.refuse(now, address, wait));
         }
         let place = PlaceId(self.next_place);
         self.next_place += 1;
         let places = if is_known { &mut self.known_places } else { &mut self.strangers };
-        let displaced = places.take(now, place, source);
+        let places_max = if self.is_scarce { 1 } else { SSH_PLACES_MAX };
+        let displaced = places.take(now, place, source, places_max);
         if let Some((_, loser)) = displaced {
             self.tally.count(now, loser, Fate::Displaced);
         }
         Ok(Admitted { place, is_known, displaced: displaced.map(|(place, _)| place) })
+    }
+
+    /// A connection from `address` is closed at once.
+    pub fn refuse(&mut self, now: Mono, address: IpAddr, wait: Duration) -> ConnectionRefused {
+        let is_news = self.tally.count(now, Source::of(address), Fate::Refused);
+        ConnectionRefused { refusal: Refusal::new(address, wait), is_news }
     }
 
     /// A connection has come further in its key exchange or authentication.
@@ -274,13 +288,19 @@ impl Places {
     /// Gives a place to a newcomer, and says who loses one for it: of the source that has the most,
     /// the newcomer's counted, the connection that came least far lately. Among sources with as
     /// many it is the same.
-    fn take(&mut self, now: Mono, id: PlaceId, source: Source) -> Option<(PlaceId, Source)> {
+    fn take(
+        &mut self,
+        now: Mono,
+        id: PlaceId,
+        source: Source,
+        places_max: usize,
+    ) -> Option<(PlaceId, Source)> {
         let mut crowd = 1;
         for place in self.0.iter_mut().filter(|place| place.source == source) {
             place.crowd += 1;
             crowd = place.crowd;
         }
-        let loser = match self.0.len() < SSH_PLACES_MAX {
+        let loser = match self.0.len() < places_max {
             true => None,
             false => {
                 let ranks = self.0.iter().map(|it| (Reverse(it.crowd), it.progressed, it.id));

@@ -114,7 +114,11 @@ fn note_line(note: &ListingNote, now: Wall) -> String {
         (false, _) => format!("agent {id} ({host}): {what}"),
         (true, None) => format!("? agent {id} ({host}): {what}"),
         (true, Some(then)) => {
-            format!("? agent {id} ({host}): {what}; last news {} ago", age(now.since(*then)))
+            let age = age(now.since(*then));
+            format!(
+                "? agent {id} ({host}): {what}; what is shown is the status listener's last news, \
+                 {age} old"
+            )
         }
     }
 }
@@ -220,7 +224,7 @@ R     a-name-of-sixty-four-characters-that-g…  89ab0000  web-2  53/udp    2h
         assert_eq!(
             note_line(&listing().notes[0], NOW),
             "? agent abcdefghjkm4 (web-4): cannot connect to web-4:222: connection refused; \
-             last news 1m ago"
+             what is shown is the status listener's last news, 1m old"
         );
     }
 

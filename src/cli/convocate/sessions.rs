@@ -75,7 +75,7 @@ pub(super) fn agent_list(
     let silent = |error| match hub.and_then(|hub| hub.agent(reply.agent.id.as_str())) {
         None => AgentSessions::Silent { error, last_news: None, sessions: Vec::new() },
         Some(known) => AgentSessions::Silent {
-            error: known.error.clone().unwrap_or(error),
+            error,
             last_news: known.last_news(),
             sessions: known.sessions.clone(),
         },

@@ -144,7 +144,11 @@ fn once_means_once() {
     let found = answers(&mut member, 1);
     assert!(matches!(found[..], [(key, Err(RequestError::Unreachable(_)))] if key == early));
     let error = member.request(&Call::Ping, at(60)).expect_err("over").to_string();
-    assert_eq!(error, "cannot connect to web-1:222: connection refused");
+    assert_eq!(
+        error,
+        "cannot connect to web-1:222: connection refused; nothing listens there: run on that \
+         host: systemctl status convocate-agent"
+    );
     member.tick(at(100));
     assert_eq!((member.status(), member.deadline()), (ConnectionStatus::Over, None));
 }
@@ -259,7 +263,11 @@ fn a_dial_without_an_end_is_hung_up() {
     member.tick(at(10));
     assert_eq!(member.poll_action(), Some(StreamAction::HangUp));
     let Some(MemberEvent::Lost(lost)) = member.poll_event(at(10)) else { panic!("not lost") };
-    assert_eq!(lost.to_string(), "cannot connect to web-1:222: no answer within 10 s");
+    assert_eq!(
+        lost.to_string(),
+        "cannot connect to web-1:222: no answer within 10 s; see whether the host is up, and its \
+         firewall lets this port through"
+    );
 }
 
 #[test]

@@ -85,6 +85,25 @@ fn an_ipv6_network_is_one_source() {
 }
 
 #[test]
+fn where_descriptors_are_scarce_places_change_hands_and_do_not_become_more() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    prove(&mut limiter, at(0), 1);
+    let crowd: Vec<PlaceId> =
+        (0..10).map(|time| admit(&mut limiter, millis(time), 2).place).collect();
+    limiter.set_scarce(true);
+    assert_eq!(admit(&mut limiter, millis(10), 3).displaced, Some(crowd[0]));
+    assert_eq!(limiter.places_taken(), 10);
+    let known = admit(&mut limiter, millis(10), 1);
+    assert_eq!(known.displaced, None, "strangers' places are not the last ones");
+    for from in 100..200 {
+        let displaced = admit(&mut limiter, millis(11), from).displaced;
+        assert!(displaced.is_some_and(|it| it != known.place));
+    }
+    limiter.set_scarce(false);
+    assert_eq!(admit(&mut limiter, millis(12), 4).displaced, None);
+}
+
+#[test]
 fn silence_and_age_end_a_place() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let silent = admit(&mut limiter, at(0), 1).place;

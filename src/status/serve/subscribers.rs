@@ -10,7 +10,7 @@ use super::{Owner, Registry};
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
-use crate::io::listener::{Entrance, Listener};
+use crate::io::listener::{Entrance, Listener, Room};
 use crate::io::reactor::Ready;
 use crate::io::stream::{Moved, Stream};
 use crate::limits::{SUBSCRIBER_REQUEST_BYTES_MAX, SUBSCRIBER_TURN_BYTES, SUBSCRIBERS_MAX};
@@ -63,6 +63,12 @@ impl Subscribers {
         for connection in accepted {
             if self.connections.len() >= SUBSCRIBERS_MAX {
                 log.warning(format_args!("{SUBSCRIBERS_MAX} programs listen, no more are taken"));
+                return;
+            }
+            if connection.room == Room::None {
+                log.warning(
+                    "few descriptors are left: a program that wants to listen is not taken",
+                );
                 return;
             }
             let stream = connection.stream;

@@ -102,8 +102,8 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Whether descriptors are scarce: then places do not become more, and a newcomer takes one that
-    /// is taken, as it does where all are.
+    /// Whether descriptors are scarce: then places do not become more, and a newcomer takes one
+    /// that is taken, as it does where all are.
     pub fn set_scarce(&mut self, is_scarce: bool) {
         self.is_scarce = is_scarce;
     }

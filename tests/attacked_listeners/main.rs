@@ -1,9 +1,9 @@
 //! Strangers with hundreds of sockets at the listeners of a running agent and a running status
-//! listener, from many addresses of loopback, an IPv6 network, and containers, while an operator and
-//! an agent dial anew and one connection is open: all are let in.
+//! listener, from many addresses of loopback, an IPv6 network, and containers, while an operator
+//! and an agent dial anew and one connection is open: all are let in.
 //!
-//! What it took is printed, with `--nocapture`; only that it ends is held. `scripts/bench listeners`
-//! plays it for longer, with optimised programs.
+//! What it took is printed, with `--nocapture`; only that it ends is held. `scripts/bench
+//! listeners` plays it for longer, with optimised programs.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,13 +17,11 @@ mod visit;
 use std::net::Ipv4Addr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
 
 use self::attack::{Act, KINDS};
 use self::support::Need;
 use self::support::agent::{Agent, AgentFiles};
 use self::support::hub::Hub;
-use self::support::wire::Wire;
 use self::visit::{Asked, Way, round};
 
 /// Where the operator is whose address has proven a key.
@@ -53,8 +51,8 @@ fn the_agents_listener_lets_the_operator_in() {
     }
     let agent = Agent::start();
     let way = Way::to_agent(&agent);
-    let mut wire = Wire::to(&agent);
-    let mut ping = || _ = wire.call("ping", &json!({})).expect("it answers");
+    let mut guest = way.enter(HOME.into()).expect("it is let in");
+    let mut ping = || guest.ping().expect("it answers");
     attack_all(&way, "222", &mut Asked::often("ping on an open connection", &mut ping));
     check_log(&agent.log());
 }

@@ -1,5 +1,5 @@
-//! Attackers that are not on this machine's loopback: an IPv6 network with an address for each dial,
-//! and containers.
+//! Attackers that are not on this machine's loopback: an IPv6 network with an address for each
+//! dial, and containers.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::process::{self, Command, Stdio};

@@ -8,6 +8,9 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use convocate::rpc::STATUS_SUBSYSTEM;
+use convocate::ssh::keys::KeyPair;
+
 use crate::HOME;
 use crate::attack::{Attack, Ends, byte, is_closed};
 use crate::support::agent::{AGENT_ID, Agent, AgentFiles};
@@ -16,7 +19,8 @@ use crate::support::keys::KeyFile;
 use crate::support::process::{CONVOCATE_AGENT, command};
 use crate::support::pusher;
 use crate::support::wait::{PATIENCE, wait_until};
-use crate::visit::Way;
+use crate::support::wire::Wire;
+use crate::visit::{Guest, Way};
 
 /// What a pipe of Linux holds (pipe(7)).
 const PIPE_BYTES: usize = 64 * 1024;
@@ -208,5 +212,66 @@ fn what_the_hub_knows_is_listed_where_an_agent_lets_nobody_in() {
     }
     let address = format!("{}\n", agent.address);
     agent.files.root.write(&agent.files.entry().host(), &address, 0o644);
+    agent.client(&["rm", "--force", "one"]);
+}
+
+#[test]
+fn more_agents_than_a_listener_once_had_places_are_served() {
+    const AGENTS: u16 = 300;
+    if !crate::can("more_agents_than_a_listener_once_had_places_are_served") {
+        return;
+    }
+    let agent = |number: u16| {
+        const DIGITS: &[u8] = b"abcdefghjk";
+        let digit = |value: u16| char::from(DIGITS[usize::from(value % 10)]);
+        let id = format!("agentmany{}{}{}", digit(number / 100), digit(number / 10), digit(number));
+        let [high, low] = number.to_be_bytes();
+        let mut seed = [7; 32];
+        (seed[0], seed[1]) = (high, low);
+        (id, KeyPair::from_seed(seed))
+    };
+    let files = AgentFiles::write();
+    let line = |number| {
+        let (id, key) = agent(number);
+        format!("agent-id=\"{id}\" {}\n", key.public().to_line("many").trim_end())
+    };
+    let keys: String = (0..AGENTS).map(line).collect();
+    files.root.write(&files.root.paths().status_authorized_keys(), &keys, 0o644);
+    let hub = Hub::start(&files);
+    let start = Instant::now();
+    let guests: Vec<Guest> = (0..AGENTS)
+        .map(|number| {
+            let way = Way::by(hub.address, "claude", agent(number).1, &files.status);
+            let [high, low] = number.to_be_bytes();
+            let mut guest = way.enter([127, 65, 1 + high, low.max(1)].into()).expect("let in");
+            guest.open(STATUS_SUBSYSTEM).expect("it is served");
+            guest
+        })
+        .collect();
+    let connected = || {
+        let (_, snapshot) = hub.listen();
+        let known = snapshot["agents"].as_array().expect("a list");
+        known.iter().filter(|agent| agent["state"] == "connected").count()
+    };
+    wait_until(PATIENCE, "all to be connected", || connected() == guests.len());
+    eprintln!("{AGENTS} agents are connected after {:.1?}", start.elapsed());
+}
+
+#[test]
+fn a_terminal_of_a_hundred_million_cells_is_cut() {
+    if !crate::can("a_terminal_of_a_hundred_million_cells_is_cut") {
+        return;
+    }
+    let agent = Agent::start();
+    let made = agent.client(&["new", "one", "--command", "sh", "--json"]).expect_done().out();
+    let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    let id = made["uuid"].as_str().expect("an id");
+    let mut wire = Wire::to(&agent);
+    let channel = wire.attach(id, 10_000, 10_000);
+    wire.send(channel, b"echo cols $(stty size | cut -d ' ' -f 2)\r");
+    wire.sees(channel, "cols 1000");
+    wire.resize(channel, 60_000, 60_000);
+    wire.send(channel, b"echo again $(stty size | cut -d ' ' -f 2)\r");
+    wire.sees(channel, "again 1000");
     agent.client(&["rm", "--force", "one"]);
 }

@@ -12,7 +12,7 @@ use convocate::base::endpoint::Endpoint;
 use convocate::base::time::Mono;
 use convocate::rpc::RPC_SUBSYSTEM;
 use convocate::ssh::keys::{KeyPair, PublicKey};
-use convocate::ssh::{ClientConfig, Conn, Error, Event, Tuning};
+use convocate::ssh::{ChannelId, ClientConfig, Conn, Error, Event, Tuning};
 use rustix::net::SocketFlags;
 
 use crate::HOME;
@@ -98,24 +98,7 @@ impl Way {
     /// One dial: connect, key exchange, authentication, and the call.
     pub fn try_once(&self, from: IpAddr) -> Result<(), Error> {
         let mut guest = self.enter(from)?;
-        if !self.has_calls {
-            return Ok(());
-        }
-        guest.conn.open_subsystem(RPC_SUBSYSTEM).expect("there is room");
-        loop {
-            match guest.next_event() {
-                Event::Opened { channel } => {
-                    let call = b"{\"op\":\"ping\",\"params\":{}}\n";
-                    assert_eq!(guest.conn.send(channel, call), call.len());
-                }
-                Event::ExitStatus { code, .. } => {
-                    assert_eq!(code, 0, "a ping is answered");
-                    return Ok(());
-                }
-                Event::Disconnected(error) => return Err(error),
-                _ => {}
-            }
-        }
+        if self.has_calls { guest.ping() } else { Ok(()) }
     }
 
     /// Connect, key exchange, authentication.
@@ -182,22 +165,62 @@ pub struct Guest {
 }
 
 impl Guest {
-    fn next_event(&mut self) -> Event {
-        let Guest { stream, conn } = self;
+    /// Asks an agent for a sign of life.
+    pub fn ping(&mut self) -> Result<(), Error> {
+        let channel = self.open(RPC_SUBSYSTEM)?;
+        let call = b"{\"op\":\"ping\",\"params\":{}}\n";
+        assert_eq!(self.conn.send(channel, call), call.len());
         loop {
-            if let Some(event) = conn.poll_event() {
+            match self.next_event() {
+                Event::ExitStatus { code, .. } => {
+                    assert_eq!(code, 0, "a ping is answered");
+                    let count = self.conn.received(channel).len();
+                    self.conn.consume(channel, count);
+                }
+                Event::Closed { .. } => return Ok(()),
+                Event::Disconnected(error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    /// Opens a channel with a subsystem.
+    pub fn open(&mut self, subsystem: &'static str) -> Result<ChannelId, Error> {
+        let channel = self.conn.open_subsystem(subsystem).expect("there is room");
+        loop {
+            match self.next_event() {
+                Event::Opened { .. } => {
+                    // The request for the subsystem.
+                    self.flush();
+                    return Ok(channel);
+                }
+                Event::Disconnected(error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.conn.poll_event() {
                 return event;
             }
+            self.flush();
+            let Guest { stream, conn } = self;
+            match stream.read(conn.input_space()) {
+                Ok(0) | Err(_) => conn.input_end(Mono::ZERO),
+                Ok(count) => conn.input(Mono::ZERO, count),
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let Guest { stream, conn } = self;
+        while !conn.output().is_empty() {
             match stream.write(conn.output()) {
                 Ok(sent) => conn.output_sent(sent),
                 // What came before may be a line that says why.
                 Err(_) => conn.output_sent(conn.output().len()),
-            }
-            if conn.output().is_empty() {
-                match stream.read(conn.input_space()) {
-                    Ok(0) | Err(_) => conn.input_end(Mono::ZERO),
-                    Ok(count) => conn.input(Mono::ZERO, count),
-                }
             }
         }
     }

@@ -203,10 +203,14 @@ impl AgentConnections {
     /// Acts on what connections tell, and moves events between this one and the hub.
     fn work(&mut self, log: &mut Log<impl Write>, now: Now, key: Key, hub: &mut Hub) {
         self.act(log, now, hub);
+        let address = self.server.address(key);
         let Some(peer) = self.server.peer_work(key) else { return };
         peer.work(now, hub);
         while let Some(note) = peer.poll_note() {
-            log.warning(note);
+            match address {
+                Some(address) => log.warning(format_args!("{address}: {note}")),
+                None => log.warning(note),
+            }
         }
         // A line that is too long has ended the connection just now.
         self.act(log, now, hub);
@@ -246,18 +250,26 @@ impl AgentConnections {
         let Some((agent, address)) = self.server.authenticated(now, key, proved) else { return };
         let agent = agent.clone();
         log.info(format_args!("agent {agent} connected from {address}"));
-        self.end_surplus(log, key, &agent);
+        self.end_surplus(log, key, &agent, address);
         self.addresses.insert(agent, address);
     }
 
     /// An agent has the connection that speaks for it and, while that is being replaced, a new one.
     /// All others end, so that a single agent cannot take the places of many.
-    fn end_surplus(&mut self, log: &mut Log<impl Write>, new: Key, agent: &AgentId) {
+    fn end_surplus(
+        &mut self,
+        log: &mut Log<impl Write>,
+        new: Key,
+        agent: &AgentId,
+        address: IpAddr,
+    ) {
         let speaker = self.speakers.get(agent).copied();
         let others = self.server.connections_of(agent);
         let surplus: Vec<Key> = others.filter(|key| *key != new && Some(*key) != speaker).collect();
         for key in surplus {
-            log.warning(format_args!("agent {agent}: a connection that tells nothing ends"));
+            log.warning(format_args!(
+                "agent {agent}: a connection that tells nothing ends for a new one from {address}"
+            ));
             if let Some(peer) = self.server.peer_mut(key) {
                 peer.conn_mut().disconnect("a newer connection takes its place");
             }

@@ -143,7 +143,9 @@ fn a_session_reaches_the_internet_and_nothing_else() {
     takes_no_datagram(&place, &one);
     asks_names(&place, &one);
     is_published(&place);
+    is_closed_towards_the_shell_host(&place, &one);
     has_none(&place);
+    needs_its_rules(&place);
     picks_a_free_port(&place);
     outlives_a_reboot(&place, &one);
 }
@@ -231,6 +233,35 @@ fn is_published(place: &Place) {
     let expected = format!("8081/tcp -> 127.0.0.1:8081\n8081/tcp -> {OWN}:8081");
     assert_eq!(published, expected);
     assert!(place.refused("new bad --publish everywhere").contains("must be an address"));
+}
+
+/// Whose address is public: the rules have followed the file that names it.
+fn is_closed_towards_the_shell_host(place: &Place, one: &str) {
+    wait_until(PATIENCE, "the rules to follow shell-host", || {
+        place.session_connects(one, INTERNET, 80) == "closed"
+    });
+    assert_eq!(place.connect("", INTERNET, 80), "open");
+    let set = |name: &str| place.host.done(&format!("nft list set inet convocate {name}"));
+    assert!(set("shell").contains(INTERNET));
+    for line in ["[2001:db8::9]:223", "2001:db8::9"] {
+        place.host.done(&format!(
+            "systemctl restart convocate-network; echo {line} >/etc/convocate-agent/shell-host"
+        ));
+        wait_until(PATIENCE, "the address of IPv6", || set("shell6").contains("2001:db8::9"));
+    }
+    place.host.done(&format!("echo {INTERNET} >/etc/convocate-agent/shell-host"));
+}
+
+/// Somebody has flushed the rules.
+fn needs_its_rules(place: &Place) {
+    place.host.done("nft delete table inet convocate");
+    place.client("kill one");
+    let told = place.refused("restart one");
+    assert!(told.contains("sudo systemctl restart convocate-network"), "{told}");
+    place.client("kill four");
+    place.client("restart four");
+    place.host.done("systemctl restart convocate-network");
+    place.client("restart one");
 }
 
 fn has_none(place: &Place) {

@@ -9,6 +9,7 @@ mod engine;
 mod faults;
 mod full;
 mod homes;
+mod hostile;
 mod house;
 mod keys;
 mod life;

@@ -43,7 +43,7 @@ pub fn are_locked_up(host: &Host) {
         let security = host.done(&security);
         let score = security.split(": ").nth(1).and_then(|rest| rest.split(' ').next());
         let score: f64 = score.and_then(|score| score.parse().ok()).expect("a score");
-        assert!(score < 3.0, "{security}");
+        assert!(score < 2.5, "{security}");
 
         let pid = host.done(&format!("systemctl show -p MainPID --value {service}"));
         assert_eq!(host.done(&format!("ps -o user= -p {pid}")), "claude");

@@ -160,7 +160,8 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "MemoryReservation": plan.memory_reservation,
         "OomScoreAdj": SESSION_OOM_SCORE_ADJUST,
         "PidsLimit": plan.caps.pids,
-        // Where the host has no AppArmor, the Engine passes over its profile.
+        // Where the host has no AppArmor, the Engine passes over its profile. Engines before version
+        // 23 know no name for their seccomp profile: the installation looks that there is one.
         "SecurityOpt": ["no-new-privileges", "apparmor=docker-default"],
         "Ulimits": ulimits(),
         "ShmSize": SESSION_SHM_BYTES,

@@ -72,7 +72,7 @@ pub(crate) fn preparation(facts: &AgentHostFacts, rng: &mut Rng) -> Vec<Step> {
         let steps = [directories(facts), identity(paths, rng)];
         return steps.into_iter().flatten().collect();
     }
-    let mut steps = vec![systemd(), docker(), cgroup_driver(), users_of_host()];
+    let mut steps = vec![systemd(), docker(), cgroup_driver(), users_of_host(), system_calls()];
     steps.extend(account(Shell::AtFirst("/usr/sbin/nologin".to_owned()), true));
     steps.extend(directories(facts));
     steps.extend(identity(paths, rng));
@@ -173,6 +173,21 @@ pub(crate) fn users_of_host() -> Step {
     let advice = "take \"userns-remap\" out of /etc/docker/daemon.json, then: systemctl restart \
                   docker; a rootless engine is none for sessions";
     condition("docker leaves users as they are", check, advice)
+}
+
+/// The Engine filters what sessions may call of the kernel. Its own profile cannot be asked for by
+/// name before version 23 (`seccomp=builtin`), so it is looked at that it is not switched off.
+fn system_calls() -> Step {
+    let check = Check::Docker(call::info(), |response| {
+        let options = response.info().ok()?.security_options;
+        let is_filter =
+            |it: &String| it.starts_with("name=seccomp") && !it.ends_with("profile=unconfined");
+        let told = "docker filters no system calls: sessions could call all of the kernel";
+        (!options.iter().any(is_filter)).then(|| told.to_owned())
+    });
+    let advice = "take \"seccomp-profile\" out of /etc/docker/daemon.json, then: systemctl restart \
+                  docker; a kernel without seccomp is none for sessions";
+    condition("docker filters system calls", check, advice)
 }
 
 fn directories(facts: &AgentHostFacts) -> Vec<Step> {

@@ -12,6 +12,7 @@ mod docker;
 mod listener;
 mod session_key;
 mod ship;
+mod terminal;
 mod tree;
 mod vm;
 mod x509;
@@ -22,6 +23,7 @@ pub(crate) use self::docker::*;
 pub use self::listener::*;
 pub(crate) use self::session_key::*;
 pub(crate) use self::ship::*;
+pub use self::terminal::*;
 pub(crate) use self::tree::*;
 pub(crate) use self::vm::*;
 pub(crate) use self::x509::*;
@@ -145,7 +147,7 @@ pub const RPC_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// An attach header line.
 pub(crate) const ATTACH_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// An event line without its newline.
-pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024;
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 
 // --- sessions ---
 
@@ -161,8 +163,17 @@ pub(crate) const IMAGE_TAG_BYTES_MAX: usize = 512;
 pub(crate) const SESSION_COMMAND_BYTES_MAX: usize = 4 * 1024;
 /// Sessions of one agent.
 pub(crate) const SESSIONS_MAX: usize = 4096;
-/// What the hub keeps of one agent's sessions; with its last heartbeat, a line, it is 2 MiB.
-pub(crate) const AGENT_SESSIONS_BYTES_MAX: usize = 2 * 1024 * 1024 - EVENT_BYTES_MAX;
+/// What the hub keeps of one agent: its sessions, its last heartbeat, and some words.
+pub const AGENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What the hub keeps of one agent's sessions.
+pub(crate) const AGENT_SESSIONS_BYTES_MAX: usize =
+    AGENT_BYTES_MAX - HEARTBEAT_BYTES_MAX - AGENT_WORDS_BYTES_MAX;
+/// The data of a heartbeat: some 1,000 sessions that run, of which each has 62 bytes.
+pub const HEARTBEAT_BYTES_MAX: usize = 64 * 1024;
+/// An agent's version, image, epoch, and why its connection is gone.
+const AGENT_WORDS_BYTES_MAX: usize = 4 * 1024;
+/// Why a connection is gone, as it is kept.
+pub(crate) const LOST_WORDS_BYTES_MAX: usize = 1024;
 /// A session's record that is read; ours are below 8 KiB.
 pub(crate) const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
 /// What is read of one of the kernel's tables of sockets.
@@ -390,17 +401,26 @@ pub(crate) const DNS_RETRY: Duration = Duration::from_secs(5);
 pub(crate) const HUB_PATIENCE: Duration = Duration::from_millis(100);
 /// How long `ls` waits for an agent that the hub has lost.
 pub(crate) const LOST_AGENT_PATIENCE: Duration = Duration::from_millis(200);
+/// A line for a person about an event.
+pub(crate) const EVENT_LINE_CELLS_MAX: usize = 1000;
 /// From losing the hub to looking for it again, while a person or a script reads events.
 pub(crate) const EVENTS_REDIAL: Duration = Duration::from_millis(200);
 /// Lines about gaps and silences in the hub's log in one span; more are counted.
 pub(crate) const HUB_NOTICES_PER_SPAN: usize = 32;
+/// And about one agent, so that it hides no other.
+pub(crate) const HUB_NOTICES_PER_AGENT: usize = 8;
 pub(crate) const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
+/// Names that are refused and told of at one writing of the hosts file; the rest at the next one.
+pub(crate) const REFUSED_NAMES_TOLD_MAX: usize = 32;
 /// Complaints about an agent's lines that wait to be logged.
 pub(crate) const LISTENER_NOTES_MAX: usize = 16;
 
 const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
 const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());
 const _: () = assert!(EVENT_BYTES_MAX + 1024 <= JOURNAL_PENDING_BYTES_MAX);
+const _: () =
+    assert!(2 * IMAGE_TAG_BYTES_MAX + LOST_WORDS_BYTES_MAX + 1024 <= AGENT_WORDS_BYTES_MAX);
+const _: () = assert!(HEARTBEAT_BYTES_MAX < EVENT_BYTES_MAX);
 const _: () = assert!(2 * JOURNAL_PENDING_BYTES_MAX as u64 <= JOURNAL_FILE_BYTES);
 const _: () = assert!(4 * HISTORY_CHUNK_BYTES <= HISTORY_BYTES_MAX);
 
@@ -444,22 +464,6 @@ pub(crate) const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(PROVISION_LAST_WORDS.as_secs() > PROVISION_STOP_GRACE.as_secs());
 const _: () = assert!(PROVISION_APT_TIMEOUT.as_secs() > 2 * PROVISION_APT_LOCK_WAIT.as_secs());
-
-// --- terminal ---
-
-/// Parameters and intermediate bytes of one sequence: a dozen colours fit.
-pub(crate) const TERMINAL_SEQUENCE_BYTES_MAX: usize = 256;
-/// The digits of one of its numbers: no screen has more rows or columns.
-pub(crate) const TERMINAL_PARAMETER_DIGITS_MAX: usize = 5;
-/// One operating system command: what is copied to the clipboard, in base64.
-pub(crate) const TERMINAL_COMMAND_BYTES_MAX: usize = 1024 * 1024;
-/// One that is no copy: a title, a link, colours.
-pub(crate) const TERMINAL_TEXT_BYTES_MAX: usize = 4 * 1024;
-/// A session's output that is filtered at once.
-pub(crate) const TERMINAL_FILTER_BYTES: usize = 32 * 1024;
-/// How long a terminal that was left may take to show the rest and to say so. Answers over bad
-/// networks take a second or two; a terminal that never answers is waited for every time.
-pub(crate) const FENCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 // --- tui ---
 

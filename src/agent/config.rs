@@ -3,6 +3,7 @@
 use super::capacity::Totals;
 use crate::base::uuid::Uuid;
 use crate::rpc::field::Caps;
+use crate::rpc::reserved::HostNames;
 
 /// The agent's own facts. The driver reads them; the core never asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub memory_reservation: u64,
     /// What the host has.
     pub totals: Totals,
+    /// Hosts that this one knows by name: itself and the shell host.
+    pub host_names: HostNames,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again
     /// are told as started.
     pub rebooted: bool,

@@ -507,7 +507,7 @@ fn take_over(state: &mut AgentState, now: Now, found: FoundSession) {
     let (FoundMetadata::Record(proposal) | FoundMetadata::Proposal(proposal)) = found.metadata;
     let (mut record, unread) = Record::propose(found.id, &proposal, now.wall);
     let mut refused: Vec<String> = unread.into_iter().collect();
-    if let Err(error) = record.dns_name.check_reserved() {
+    if let Err(error) = record.dns_name.check_reserved(&state.config.host_names) {
         record.dns_name = DnsName::default();
         refused.push(error.0);
     }

@@ -87,17 +87,6 @@ fn is_in_names(sign: char) -> bool {
     " _-.".contains(sign) || (sign.is_alphanumeric() && !BLANK_LETTERS.contains(&sign))
 }
 
-/// DNS names that no session gets, and why.
-const RESERVED_NAMES: &[(&str, &str)] = &[
-    ("localhost", "it means the machine that asks"),
-    ("ip6-localhost", "it means the machine that asks"),
-    ("ip6-loopback", "it means the machine that asks"),
-    ("broadcasthost", "it means all machines"),
-    ("wpad", "browsers take their proxy from it"),
-    ("isatap", "machines take their IPv6 router from it"),
-    ("gateway", "it means the router"),
-];
-
 /// No DNS name, or one lowercase RFC 1123 host label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DnsName(String);
@@ -123,23 +112,6 @@ impl DnsName {
             )));
         }
         Ok(DnsName(text.to_owned()))
-    }
-
-    /// Why no session may have this name: a host or the network's own conventions use it.
-    pub(crate) fn reserved(&self) -> Option<&'static str> {
-        let is_here = |(name, _): &&(&str, &str)| *name == self.0;
-        RESERVED_NAMES.iter().find(is_here).map(|(_, why)| *why).or_else(|| {
-            self.0.starts_with("convocate-").then_some("it is a name of convocate's own")
-        })
-    }
-
-    /// # Errors
-    /// If the name is reserved.
-    pub(crate) fn check_reserved(&self) -> Result<(), FieldError> {
-        match self.reserved() {
-            Some(why) => Err(FieldError(format!("dns name {self} is reserved: {why}"))),
-            None => Ok(()),
-        }
     }
 
     /// Whether there is none.

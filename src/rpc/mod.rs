@@ -9,6 +9,7 @@ pub mod call;
 pub mod event;
 pub mod field;
 pub mod network;
+pub mod reserved;
 pub mod response;
 pub mod session;
 pub mod values;

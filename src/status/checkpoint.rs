@@ -45,6 +45,9 @@ pub(super) struct AgentNote<'a> {
 pub(super) struct SessionNote<'a> {
     pub(super) agent_id: &'a str,
     pub(super) session: Cow<'a, Session>,
+    /// The number of the event that gave it its DNS name; 0 if it has none, or nobody knows.
+    #[serde(default)]
+    pub(super) named: u64,
 }
 
 /// The first record of a file.
@@ -63,8 +66,8 @@ pub(super) fn write_piece(
     while out.len() - start < bytes {
         match walk(agents, cursor) {
             Some(Visited::Agent(id, agent)) => write_note(out, &agent_note(id, agent)),
-            Some(Visited::Session(agent_id, session)) => {
-                let note = SessionNote { agent_id, session: Cow::Borrowed(session) };
+            Some(Visited::Session(agent_id, session, named)) => {
+                let note = SessionNote { agent_id, session: Cow::Borrowed(session), named };
                 write_note(out, &Note::Session(Box::new(note)));
             }
             None => return true,

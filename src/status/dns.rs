@@ -1,85 +1,159 @@
 //! The file that dnsmasq reads: a line per name, and nothing that somebody else wrote there.
+//!
+//! A name leads to the session that has had it for longest, by the hub's own numbers: neither what
+//! an agent says of a session's age nor a restart of the hub gives it to another one.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::base::time::Wall;
+use super::hub::Hub;
+use super::known::Claim;
+use super::notices::{Refusal, RefusedName};
+use crate::limits::REFUSED_NAMES_TOLD_MAX;
 use crate::rpc::field::DnsName;
+use crate::rpc::reserved::HostNames;
 
 const BEGIN: &str = "# convocate: names of sessions, written by convocate status-serve\n";
 const END: &str = "# convocate: end\n";
 
-/// A session's DNS name and where it leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name<'a> {
-    pub(crate) name: &'a str,
-    /// Whose session it is.
-    pub(crate) agent_id: &'a str,
-    /// Whether it has the name already: that goes before age, which an agent may lie about.
-    pub(crate) is_holder: bool,
-    /// When that session was created: the older one has the name, should two agents use it.
-    pub(crate) created_at: Wall,
-    pub(crate) address: IpAddr,
+/// Makes the file's text, and knows which refusals have been told.
+#[derive(Debug, Default)]
+pub struct HostsFile {
+    told: BTreeSet<RefusedName>,
 }
 
-/// The names that lead somewhere, each once and in their order. Not those that are reserved.
-pub(crate) fn chosen(mut names: Vec<Name<'_>>) -> Vec<Name<'_>> {
-    names.retain(|name| {
-        DnsName::parse(name.name).is_ok_and(|it| !it.is_empty() && it.reserved().is_none())
-    });
-    names.sort_unstable_by_key(|name| (name.name, !name.is_holder, name.created_at, name.agent_id));
-    names.dedup_by_key(|name| name.name);
-    names
+/// What came of the names once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The whole text of the file.
+    pub text: String,
+    /// To be told ([`Hub::name_refused`]).
+    pub(crate) refused: Vec<RefusedName>,
+    /// Whether there are more of those.
+    pub(crate) is_more: bool,
 }
 
-/// Their lines.
-pub(crate) fn records(names: &[Name<'_>]) -> String {
-    let mut text = String::new();
-    for Name { name, address, .. } in names {
-        writeln!(text, "{address} {name}").expect("memory takes every write");
+impl HostsFile {
+    /// The file for all that the hub knows. `hosts` have their names already; `place` is where an
+    /// agent's sessions are, if that is known.
+    pub fn write(
+        &mut self,
+        hub: &Hub,
+        hosts: &HostNames,
+        place: impl Fn(&str) -> Option<IpAddr>,
+    ) -> Written {
+        self.choose(hub.names().collect(), hosts, place)
     }
-    text
-}
 
-/// The whole text of the file; `records` are its lines ([`records`]).
-pub(crate) fn hosts(records: &str) -> String {
-    format!("{BEGIN}{records}{END}")
+    fn choose(
+        &mut self,
+        mut claims: Vec<Claim<'_>>,
+        hosts: &HostNames,
+        place: impl Fn(&str) -> Option<IpAddr>,
+    ) -> Written {
+        claims.sort_unstable();
+        let mut text = String::from(BEGIN);
+        let mut refused = BTreeSet::new();
+        let mut refuse = |claim: &Claim<'_>, why| {
+            let (name, agent_id) = (claim.name.into(), claim.agent_id.into());
+            refused.insert(RefusedName { name, agent_id, why });
+        };
+        for group in claims.chunk_by(|one, next| one.name == next.name) {
+            let [first, others @ ..] = group else { continue };
+            let Ok(name) = DnsName::parse(first.name) else { continue };
+            if let Some(why) = name.reserved(hosts) {
+                group.iter().for_each(|claim| refuse(claim, Refusal::Reserved(why)));
+                continue;
+            }
+            for other in others.iter().filter(|other| other.agent_id != first.agent_id) {
+                refuse(other, Refusal::Held(first.agent_id.into()));
+            }
+            if let Some(address) = place(first.agent_id).filter(|_| !name.is_empty()) {
+                writeln!(text, "{address} {name}").expect("memory takes every write");
+            }
+        }
+        text.push_str(END);
+        self.told.retain(|told| refused.contains(told));
+        let mut news = refused.difference(&self.told).cloned();
+        let refused: Vec<RefusedName> = news.by_ref().take(REFUSED_NAMES_TOLD_MAX).collect();
+        let is_more = news.next().is_some();
+        self.told.extend(refused.iter().cloned());
+        Written { text, refused, is_more }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Wall;
 
-    fn name<'a>(name: &'a str, agent_id: &'a str, age: i64, is_holder: bool) -> Name<'a> {
-        let address = if agent_id == "a" { [10, 0, 0, 2] } else { [10, 0, 0, 3] };
-        let created_at = Wall::new(age, 0);
-        Name { name, agent_id, is_holder, created_at, address: address.into() }
+    fn claim<'a>(name: &'a str, agent_id: &'a str, seq: u64) -> Claim<'a> {
+        // Whoever comes later says that it is older.
+        Claim { name, since: (seq, Wall::new(-i64::try_from(seq).unwrap(), 0)), agent_id }
     }
 
-    fn lines(names: &[Name<'_>]) -> String {
-        records(&chosen(names.to_vec()))
+    fn written(file: &mut HostsFile, claims: &[Claim<'_>]) -> Written {
+        let mut hosts = HostNames::default();
+        hosts.insert("web-1.example.com");
+        file.choose(claims.to_vec(), &hosts, |id| match id {
+            "a" => Some([10, 0, 0, 2].into()),
+            "b" => Some([10, 0, 0, 3].into()),
+            _ => None,
+        })
+    }
+
+    fn lines(claims: &[Claim<'_>]) -> String {
+        let text = written(&mut HostsFile::default(), claims).text;
+        text.strip_prefix(BEGIN).unwrap().strip_suffix(END).unwrap().to_owned()
     }
 
     #[test]
-    fn each_name_is_a_line_and_the_rest_is_ours() {
-        let names = [name("web", "a", 1, false), name("db", "b", 1, false)];
-        assert_eq!(lines(&names), "10.0.0.3 db\n10.0.0.2 web\n");
-        assert_eq!(hosts("x\n"), format!("{BEGIN}x\n{END}"));
-    }
-
-    #[test]
-    fn the_holder_has_the_name_and_then_the_older_session() {
-        let (young, old) = (name("web", "a", 2, false), name("web", "b", 1, false));
-        for names in [[young, old], [old, young]] {
-            assert_eq!(lines(&names), "10.0.0.3 web\n");
+    fn each_name_is_a_line_and_the_first_has_it() {
+        assert_eq!(
+            lines(&[claim("web", "a", 1), claim("db", "b", 2)]),
+            "10.0.0.3 db\n10.0.0.2 web\n"
+        );
+        let (first, second) = (claim("web", "b", 1), claim("web", "a", 2));
+        for claims in [[first, second], [second, first]] {
+            assert_eq!(lines(&claims), "10.0.0.3 web\n");
         }
-        assert_eq!(lines(&[name("web", "a", 2, true), old]), "10.0.0.2 web\n");
+        // Also while nobody knows where it is.
+        assert_eq!(lines(&[claim("web", "c", 1), second]), "");
     }
 
     #[test]
     fn what_is_no_label_or_reserved_is_no_line() {
-        for text in ["x\n10.9.9.9 github.com", "a.b", "", "A", "localhost", "wpad", "-a"] {
-            assert_eq!(lines(&[name(text, "a", 1, true)]), "", "{text:?}");
+        for text in ["x\n10.9.9.9 github.com", "a.b", "", "A", "localhost", "wpad", "-a", "web-1"] {
+            assert_eq!(lines(&[claim(text, "a", 1)]), "", "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_the_name_is_free() {
+        let (first, second) = (claim("web", "b", 1), claim("web", "a", 2));
+        let mut file = HostsFile::default();
+        let told = |file: &mut HostsFile, claims: &[Claim<'_>]| {
+            let told = written(file, claims).refused;
+            told.iter().map(|it| format!("{}: {it}", it.agent_id)).collect::<Vec<_>>()
+        };
+        let held = "a: dns name web is held by a session of agent b";
+        assert_eq!(told(&mut file, &[first, second]), [held]);
+        assert_eq!(told(&mut file, &[first, second]), [""; 0]);
+        assert_eq!(told(&mut file, &[second]), [""; 0]);
+        assert_eq!(told(&mut file, &[first, second]), [held]);
+        let names: Vec<String> = (0..100).map(|number| format!("n{number}")).collect();
+        let both = names.iter().flat_map(|name| [claim(name, "a", 1), claim(name, "b", 2)]);
+        let both: Vec<Claim<'_>> = both.collect();
+        let mut count = 0;
+        loop {
+            let Written { refused, is_more, .. } = written(&mut file, &both);
+            assert!(refused.len() <= REFUSED_NAMES_TOLD_MAX);
+            count += refused.len();
+            if !is_more {
+                break;
+            }
+        }
+        assert_eq!(count, 100);
     }
 }

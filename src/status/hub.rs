@@ -12,17 +12,17 @@ use super::checkpoint;
 use super::history::{self, History};
 use super::journal::Journal;
 use super::known::{
-    Agent, Agents, Changes, Cursor, Position, Presence, Visited, has_room, learn, walk,
+    Agent, Agents, Changes, Claim, Cursor, Position, Presence, Visited, has_room, learn, walk,
 };
 use super::line::{
-    EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_REMOVED, HUB_SESSION,
-    HUB_SILENT, Kind,
+    EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_NAME_REFUSED, HUB_REMOVED,
+    HUB_SESSION, HUB_SILENT, Kind,
 };
-use super::notices::{Finder, Notice, Notices};
+use super::notices::{Finder, Notice, Notices, RefusedName};
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
-use crate::base::time::{Mono, Now, Wall};
+use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
-use crate::limits::{AGENTS_MAX, STATUS_SILENCE};
+use crate::limits::{AGENTS_MAX, LOST_WORDS_BYTES_MAX, STATUS_SILENCE};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -106,6 +106,7 @@ impl Hub {
     /// An agent's connection is gone.
     pub fn lost(&mut self, now: Now, id: &str, why: &str) {
         let Some(agent) = self.agents.get_mut(id) else { return };
+        let why = &why[..why.floor_char_boundary(LOST_WORDS_BYTES_MAX)];
         agent.presence = match agent.presence {
             Presence::Leaving => Presence::Down,
             _ => Presence::Lost(why.into()),
@@ -134,17 +135,22 @@ impl Hub {
         self.notices.put(now.mono, Notice::Refused { agent_id: id.into(), why });
         // Its number is taken all the same: the agent would send it for ever.
         let gap = event.as_gap(now.wall).unwrap_or_default();
-        if let Ok(event) = EventLine::parse(gap.as_bytes()) {
-            self.checked_event(now, id, gap.as_bytes(), &event);
+        match EventLine::parse(gap.as_bytes()) {
+            Ok(event) => self.checked_event(now, id, gap.as_bytes(), &event),
+            Err(_) => self.note_news(now, id),
+        }
+    }
+
+    /// An agent has sent something.
+    fn note_news(&mut self, now: Now, id: &str) {
+        if self.agents.get_mut(id).is_some_and(|agent| note_life(agent, now)) {
+            self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
+            self.own_event(now, id, HUB_CONNECTED, None, &Value::Null);
         }
     }
 
     fn checked_event(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) {
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        if note_life(agent, now) {
-            self.notices.put(now.mono, Notice::Back { agent_id: id.into() });
-            self.own_event(now, id, HUB_CONNECTED, None, &Value::Null);
-        }
+        self.note_news(now, id);
         let Some(agent) = self.agents.get(id) else { return };
         let missing = match Numbered::of(event, agent.position.as_ref()) {
             Numbered::Old => return,
@@ -295,12 +301,22 @@ impl Hub {
         walk(&self.agents, cursor)
     }
 
-    /// All DNS names: the name, whose it is, and when its session was created.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, Wall)> {
+    /// All DNS names of sessions.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Claim<'_>> {
         self.agents.iter().flat_map(|(id, agent)| {
-            let named = agent.sessions.values().filter(|session| !session.dns_name.is_empty());
-            named.map(|session| (&*session.dns_name, &**id, session.created_at))
+            agent.named.iter().filter_map(|(uuid, since)| {
+                let Session { dns_name, created_at, .. } = agent.sessions.get(uuid)?;
+                Some(Claim { name: dns_name, since: (*since, *created_at), agent_id: id })
+            })
         })
+    }
+
+    /// A name of an agent's session leads nowhere: tells why.
+    pub(crate) fn name_refused(&mut self, now: Now, refused: &RefusedName) {
+        let RefusedName { name, agent_id, .. } = refused;
+        let data = json!({ "error": refused.to_string(), "dns_name": name });
+        self.own_event(now, agent_id, HUB_NAME_REFUSED, None, &data);
+        self.notices.put(now.mono, Notice::Name(refused.clone()));
     }
 
     /// What the disk said last, if it did not do what it was asked.
@@ -323,11 +339,11 @@ impl Hub {
             let batch = self.journal.append(self.seq, &self.line);
             self.mark(id, batch);
         }
-        let Changes { names, doubtful, full } = learn(&mut self.agents, id, event);
+        let Changes { named, doubtful, full } = learn(&mut self.agents, self.seq, id, event);
         if full {
             self.tell_full(now, id);
         }
-        self.names_changed |= names;
+        self.names_changed |= named.is_some();
         if doubtful && !self.asks.contains(id) {
             self.asks.insert(id.into());
         }

@@ -9,7 +9,8 @@ use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
 use crate::rpc::event::EventType;
-use crate::rpc::session::Session;
+use crate::rpc::network::Publish;
+use crate::rpc::session::{Ended, Session};
 
 /// All agents, by id.
 pub(crate) type Agents = BTreeMap<Box<str>, Agent>;
@@ -36,8 +37,33 @@ pub struct Agent {
     /// The commit that its newest event goes with.
     pub(crate) batch: u64,
     pub sessions: Sessions,
+    /// The number of the event that gave a session the DNS name that it has.
+    pub(crate) named: BTreeMap<Uuid, u64>,
     /// Whether it has been told that there are more sessions than are kept.
     pub(crate) is_full: bool,
+}
+
+impl Agent {
+    /// Notes which event gave a session the name that it has, or that it has none any more.
+    pub(crate) fn note_name(&mut self, uuid: Uuid, seq: u64) {
+        match self.sessions.get(&uuid) {
+            Some(session) if !session.dns_name.is_empty() => self.named.insert(uuid, seq),
+            _ => self.named.remove(&uuid),
+        };
+    }
+
+    /// Bytes that its sessions, its last heartbeat and its words take.
+    pub fn kept_bytes(&self) -> usize {
+        let sessions: usize = self.sessions.values().map(session_bytes).sum();
+        let words = [&self.version, &self.image].into_iter().map(String::capacity).sum::<usize>();
+        let lost = match &self.presence {
+            Presence::Lost(why) => why.len(),
+            _ => 0,
+        };
+        let load = self.load.as_ref().map_or(0, |load| load.len());
+        let position = |it: &Option<Position>| it.as_ref().map_or(0, |it| it.epoch.len());
+        sessions + words + lost + load + position(&self.position) + position(&self.durable)
+    }
 }
 
 /// Whether an agent is there.
@@ -89,8 +115,8 @@ pub(crate) struct Cursor(Option<(Box<str>, Option<Uuid>)>);
 pub(crate) enum Visited<'a> {
     /// Its sessions follow.
     Agent(&'a str, &'a Agent),
-    /// A session of the last agent.
-    Session(&'a str, &'a Session),
+    /// A session of the last agent, and which event gave it its DNS name; 0 if it has none.
+    Session(&'a str, &'a Session, u64),
 }
 
 /// Goes one step on a walk over all agents and their sessions.
@@ -100,11 +126,12 @@ pub(crate) fn walk<'a>(agents: &'a Agents, cursor: &mut Cursor) -> Option<Visite
         Some((id, last)) => {
             let after = last.map_or(Bound::Unbounded, Bound::Excluded);
             let next = agents.get_key_value(id).and_then(|(id, agent)| {
-                Some((id, agent.sessions.range((after, Bound::Unbounded)).next()?))
+                Some((id, agent, agent.sessions.range((after, Bound::Unbounded)).next()?))
             });
-            if let Some((id, (uuid, session))) = next {
+            if let Some((id, agent, (uuid, session))) = next {
                 *last = Some(*uuid);
-                return Some(Visited::Session(id, session));
+                let named = agent.named.get(uuid).copied().unwrap_or_default();
+                return Some(Visited::Session(id, session, named));
             }
             Bound::Excluded(&**id)
         }
@@ -114,24 +141,35 @@ pub(crate) fn walk<'a>(agents: &'a Agents, cursor: &mut Cursor) -> Option<Visite
     Some(Visited::Agent(id, agent))
 }
 
+/// A DNS name that a session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim<'a> {
+    pub(crate) name: &'a str,
+    /// The number of the event that gave it the name, which an agent cannot lie about, and when it
+    /// was created.
+    pub(crate) since: (u64, Wall),
+    /// Whose session it is.
+    pub(crate) agent_id: &'a str,
+}
+
 /// What an event has changed beside the state itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// The DNS names of the agent's sessions.
-    pub(crate) names: bool,
+    /// The session whose DNS name is another one.
+    pub(crate) named: Option<Uuid>,
     /// What is known may be wrong; the agent should be asked.
     pub(crate) doubtful: bool,
     /// A session is not kept: the agent has too many.
     pub(crate) full: bool,
 }
 
-const UNCHANGED: Changes = Changes { names: false, doubtful: false, full: false };
-const DOUBTFUL: Changes = Changes { names: false, doubtful: true, full: false };
-const FULL: Changes = Changes { names: false, doubtful: false, full: true };
+const UNCHANGED: Changes = Changes { named: None, doubtful: false, full: false };
+const DOUBTFUL: Changes = Changes { doubtful: true, ..UNCHANGED };
+const FULL: Changes = Changes { full: true, ..UNCHANGED };
 
-/// Applies an event that is new to what is known of its agent. The same for an event as it comes
-/// and as it is read again from the journal.
-pub(crate) fn learn(agents: &mut Agents, id: &str, event: &EventLine<'_>) -> Changes {
+/// Applies the event `seq` of the hub, which is new, to what is known of its agent. The same for an
+/// event as it comes and as it is read again from the journal.
+pub(crate) fn learn(agents: &mut Agents, seq: u64, id: &str, event: &EventLine<'_>) -> Changes {
     if event.kind() == Kind::Forgotten {
         agents.remove(id);
         return UNCHANGED;
@@ -159,7 +197,13 @@ pub(crate) fn learn(agents: &mut Agents, id: &str, event: &EventLine<'_>) -> Cha
             UNCHANGED
         }
         Kind::Event(EventType::AgentGap) => DOUBTFUL,
-        _ => apply_to_sessions(&mut agent.sessions, event),
+        _ => {
+            let changes = apply_to_sessions(&mut agent.sessions, event);
+            if let Some(uuid) = changes.named {
+                agent.note_name(uuid, seq);
+            }
+            changes
+        }
     }
 }
 
@@ -171,8 +215,8 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
         | Kind::Session => put_session(sessions, event),
         Kind::Event(EventType::Deleted) | Kind::Removed => {
             let gone = id.and_then(|id| sessions.remove(&id));
-            let names = gone.is_some_and(|session| !session.dns_name.is_empty());
-            Changes { names, ..UNCHANGED }
+            let named = gone.filter(|session| !session.dns_name.is_empty());
+            Changes { named: named.map(|session| session.uuid), ..UNCHANGED }
         }
         Kind::Event(EventType::Stopped) => {
             let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
@@ -212,9 +256,9 @@ fn put_session(sessions: &mut Sessions, event: &EventLine<'_>) -> Changes {
         return FULL;
     }
     let had = sessions.get(&session.uuid).map_or("", |had| &had.dns_name);
-    let names = had != session.dns_name;
+    let named = (had != session.dns_name).then_some(session.uuid);
     sessions.insert(session.uuid, session);
-    Changes { names, ..UNCHANGED }
+    Changes { named, ..UNCHANGED }
 }
 
 /// Whether the session may be kept beside the others of its agent.
@@ -225,11 +269,15 @@ pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
 }
 
 fn session_bytes(session: &Session) -> usize {
-    let Session { name, dns_name, image, command, broken, stale, ssh_key, .. } = session;
-    let texts = [Some(name), Some(dns_name), Some(image), Some(command)];
-    let texts = texts.into_iter().chain([broken.as_ref()]);
-    let short = [stale, ssh_key].into_iter().flatten().map(|text| text.len()).sum::<usize>();
-    size_of::<(Uuid, Session)>() + short + texts.flatten().map(String::capacity).sum::<usize>()
+    let Session { name, dns_name, image, command, broken, stale, ended, publish, .. } = session;
+    let short = [stale, &session.ssh_key].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+    let texts = [Some(name), Some(dns_name), Some(image), Some(command), broken.as_ref()];
+    let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.screen]);
+    let texts = texts.into_iter().flatten().chain(ended).map(String::capacity).sum::<usize>();
+    let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
+        + publish.as_ref().map_or(0, |_| size_of::<Publish>())
+        + short;
+    size_of::<(Uuid, Session, Uuid, u64)>() + texts + boxed
 }
 
 /// An older agent only tells whether any terminal is attached, and not how many.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
+use crate::limits::{HEARTBEAT_BYTES_MAX, IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -69,6 +69,9 @@ pub(crate) const HUB_FORGOTTEN: &str = "hub.forgotten";
 pub(crate) const HUB_CONNECTED: &str = "hub.connected";
 /// The connection is gone. Data: `error`.
 pub(crate) const HUB_LOST: &str = "hub.lost";
+/// A session has no line in the hosts file, whose name another agent's has, or nobody may have.
+/// Data: `error`, `dns_name`.
+pub(crate) const HUB_NAME_REFUSED: &str = "hub.name_refused";
 /// The connection is there, but nothing comes.
 pub(crate) const HUB_SILENT: &str = "hub.silent";
 
@@ -91,7 +94,7 @@ impl<'a> EventLine<'a> {
         if self.kind.len() > WORD_BYTES_MAX || !self.kind.bytes().all(is_word) {
             return Err("its type is no word");
         }
-        if self.kind.starts_with("hub.") {
+        if self.is_own() {
             return Err("its type is one of the hub's own");
         }
         if self.session_id.is_some_and(|id| Uuid::parse(id).is_err()) {
@@ -123,8 +126,19 @@ impl<'a> EventLine<'a> {
                     false => Err("what was signed is too long or has control characters"),
                 }
             }
+            Kind::Event(EventType::AgentHeartbeat) => {
+                match self.data.is_none_or(|data| data.get().len() <= HEARTBEAT_BYTES_MAX) {
+                    true => Ok(()),
+                    false => Err("its heartbeat is larger than what is kept"),
+                }
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it has one of the hub's own types.
+    pub(crate) fn is_own(&self) -> bool {
+        self.kind.starts_with("hub.")
     }
 
     fn has_sane_number(&self) -> bool {

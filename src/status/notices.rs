@@ -3,11 +3,13 @@
 //! A flapping agent, or two hundred of them, must not fill the journal of the host. What found no
 //! room is counted, and the count is said when the span is over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use crate::base::time::Mono;
-use crate::limits::{HUB_NOTICES_PER_SPAN, HUB_NOTICES_SPAN, STATUS_SILENCE};
+use crate::limits::{
+    HUB_NOTICES_PER_AGENT, HUB_NOTICES_PER_SPAN, HUB_NOTICES_SPAN, STATUS_SILENCE,
+};
 use crate::paths::AGENT_UNIT;
 
 /// Something that the operator of the shell host may want to look at.
@@ -30,8 +32,39 @@ pub enum Notice {
     Refused { agent_id: Box<str>, why: &'static str },
     /// It has more sessions than are kept.
     TooMany { agent_id: Box<str> },
+    /// A name of its session leads nowhere.
+    Name(RefusedName),
     /// So many more of these.
     Unsaid(u64),
+}
+
+/// A DNS name of an agent's session that is not in the hosts file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefusedName {
+    pub(crate) why: Refusal,
+    pub(crate) name: Box<str>,
+    /// Whose session it is.
+    pub(crate) agent_id: Box<str>,
+}
+
+/// Why a name is refused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// A session of this agent has had it for longer.
+    Held(Box<str>),
+    /// Nobody may have it.
+    Reserved(&'static str),
+}
+
+impl fmt::Display for RefusedName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Refusal::Held(holder) => {
+                write!(out, "dns name {} is held by a session of agent {holder}", self.name)
+            }
+            Refusal::Reserved(why) => write!(out, "dns name {} is reserved: {why}", self.name),
+        }
+    }
 }
 
 /// Who noticed that events are missing.
@@ -44,6 +77,19 @@ pub enum Finder {
 }
 
 impl Notice {
+    /// Whom it is about.
+    fn agent_id(&self) -> &str {
+        match self {
+            Notice::Gap { agent_id, .. }
+            | Notice::Silent { agent_id }
+            | Notice::Back { agent_id }
+            | Notice::Refused { agent_id, .. }
+            | Notice::TooMany { agent_id }
+            | Notice::Name(RefusedName { agent_id, .. }) => agent_id,
+            Notice::Unsaid(_) => "",
+        }
+    }
+
     /// Whether it is good news.
     pub(crate) const fn is_good(&self) -> bool {
         matches!(self, Notice::Back { .. })
@@ -84,6 +130,12 @@ impl fmt::Display for Notice {
                 "agent {agent_id} has more sessions than are kept here: the others are not shown \
                  and have no names; look on its host: journalctl -u {AGENT_UNIT}"
             ),
+            Notice::Name(refused) => write!(
+                out,
+                "agent {}: {refused}; it leads nowhere; give the session another one: convocate \
+                 edit SESSION --dns NAME",
+                refused.agent_id
+            ),
             Notice::Unsaid(count) => write!(
                 out,
                 "{count} more of these within {} s; all of them: convocate events --json",
@@ -99,8 +151,11 @@ pub(crate) struct Notices {
     waiting: VecDeque<Notice>,
     /// When the span that is under way ends; `None` before the first notice of one.
     ends: Option<Mono>,
-    /// How many of this span were taken.
+    /// How many of this span were taken, and of each agent.
     taken: usize,
+    taken_of: BTreeMap<Box<str>, usize>,
+    /// What an agent was last told of, in this span.
+    last: BTreeMap<Box<str>, Notice>,
     /// How many were only counted.
     unsaid: u64,
 }
@@ -110,8 +165,15 @@ impl Notices {
     pub(crate) fn put(&mut self, now: Mono, notice: Notice) {
         self.tick(now);
         self.ends.get_or_insert(now + HUB_NOTICES_SPAN);
-        if self.taken < HUB_NOTICES_PER_SPAN && self.waiting.len() < HUB_NOTICES_PER_SPAN {
+        let agent_id = notice.agent_id();
+        let is_repeated = self.last.get(agent_id) == Some(&notice);
+        let of_agent = self.taken_of.get(agent_id).copied().unwrap_or_default();
+        let has_room =
+            self.taken < HUB_NOTICES_PER_SPAN && self.waiting.len() < HUB_NOTICES_PER_SPAN;
+        if has_room && of_agent < HUB_NOTICES_PER_AGENT && !is_repeated {
             self.taken += 1;
+            self.taken_of.insert(agent_id.into(), of_agent + 1);
+            self.last.insert(agent_id.into(), notice.clone());
             self.waiting.push_back(notice);
         } else {
             self.unsaid += 1;
@@ -134,6 +196,8 @@ impl Notices {
             return;
         }
         (self.ends, self.taken) = (None, 0);
+        self.taken_of.clear();
+        self.last.clear();
         if self.unsaid > 0 && self.waiting.len() < HUB_NOTICES_PER_SPAN {
             self.waiting.push_back(Notice::Unsaid(std::mem::take(&mut self.unsaid)));
         }
@@ -151,9 +215,12 @@ mod tests {
     #[test]
     fn what_is_too_much_is_counted_and_the_count_is_said() {
         let (mut notices, start) = (Notices::default(), Mono::from_nanos(1));
-        for _ in 0..HUB_NOTICES_PER_SPAN + 5 {
-            notices.put(start, silent());
+        for number in 0..HUB_NOTICES_PER_SPAN + 3 {
+            notices.put(start, Notice::Silent { agent_id: format!("agent{number}").into() });
         }
+        // The same again.
+        notices.put(start, Notice::Silent { agent_id: "agent1".into() });
+        notices.put(start, Notice::Silent { agent_id: "agent1".into() });
         let said = std::iter::from_fn(|| notices.poll()).count();
         assert_eq!(said, HUB_NOTICES_PER_SPAN);
         assert_eq!(notices.deadline(), Some(start + HUB_NOTICES_SPAN));
@@ -165,17 +232,38 @@ mod tests {
     }
 
     #[test]
+    fn one_agent_hides_no_other() {
+        let (mut notices, now) = (Notices::default(), Mono::from_nanos(1));
+        for from in 0..1000 {
+            let agent_id = "bcdefghjkmnp".into();
+            notices.put(now, Notice::Gap { agent_id, from, to: from, by: Finder::Hub });
+        }
+        notices.put(now, silent());
+        let said: Vec<Notice> = std::iter::from_fn(|| notices.poll()).collect();
+        assert_eq!(said.len(), HUB_NOTICES_PER_AGENT + 1);
+        assert_eq!(said.last(), Some(&silent()));
+    }
+
+    #[test]
     fn every_notice_is_one_line_that_says_what_to_do() {
         let agent_id: Box<str> = "abcdefghjkmn".into();
         let gap = |by| Notice::Gap { agent_id: agent_id.clone(), from: 1, to: 2, by };
         let back = Notice::Back { agent_id: agent_id.clone() };
         let full = Notice::TooMany { agent_id: agent_id.clone() };
         let refused = Notice::Refused { agent_id: agent_id.clone(), why: "no" };
+        let why = Refusal::Held("bcdefghjkmnp".into());
+        let name = Notice::Name(RefusedName {
+            name: "x".repeat(63).into(),
+            agent_id: agent_id.clone(),
+            why,
+        });
         let gaps = [gap(Finder::Agent), gap(Finder::Hub)];
-        for notice in gaps.into_iter().chain([silent(), back, full, refused, Notice::Unsaid(1)]) {
+        for notice in
+            gaps.into_iter().chain([silent(), back, full, refused, name, Notice::Unsaid(1)])
+        {
             let text = notice.to_string();
             assert!(!text.contains('\n') && text.len() < 300, "{text}");
-            let is_advice = ["journalctl", "systemctl", "convocate events", "nothing is to do"];
+            let is_advice = ["journalctl", "systemctl", "convocate e", "nothing is to do"];
             assert!(is_advice.iter().any(|words| text.contains(words)), "{text}");
         }
     }

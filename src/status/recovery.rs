@@ -6,6 +6,7 @@
 //! a damaged one would make the hub drop the damaged one when its agent sends it again. Numbers
 //! that may have been in it are not given again.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::Deserialize;
@@ -19,8 +20,9 @@ use super::known::{Agent, Agents, Position, Presence, has_room, learn, with_coun
 use super::line::EventLine;
 use crate::base::disk::{DiskDone, DiskOp, FileNo};
 use crate::base::record::{Found, Newest, RECORD_OVERHEAD_BYTES, Scan};
+use crate::base::text::is_plain;
 use crate::base::time::Wall;
-use crate::limits::AGENTS_MAX;
+use crate::limits::{AGENTS_MAX, IMAGE_TAG_BYTES_MAX};
 
 /// A journal that is being read.
 #[derive(Debug)]
@@ -120,18 +122,24 @@ impl RecoveredState {
             }
             Ok(Note::Agent(AgentNote { id, version, image, last_news, epoch, seq })) => {
                 let Some(agent) = self.agent(&id) else { return };
-                (agent.version, agent.image) = (version.into_owned(), image.into_owned());
+                let kept = |text: Cow<'_, str>| match is_plain(&text, IMAGE_TAG_BYTES_MAX) {
+                    true => text.into_owned(),
+                    false => String::new(),
+                };
+                (agent.version, agent.image) = (kept(version), kept(image));
                 agent.last_news = last_news;
                 agent.position = epoch.map(|epoch| Position { epoch: (*epoch).into(), seq });
             }
             Ok(Note::Session(note)) => {
-                let SessionNote { agent_id, session } = *note;
+                let SessionNote { agent_id, session, named } = *note;
                 let session = with_count(session.into_owned());
                 if session.check().is_ok()
                     && let Some(agent) = self.agent(agent_id)
                     && has_room(&agent.sessions, &session)
                 {
-                    agent.sessions.insert(session.uuid, session);
+                    let uuid = session.uuid;
+                    agent.sessions.insert(uuid, session);
+                    agent.note_name(uuid, named);
                 }
             }
             Err(_) => {}
@@ -143,10 +151,18 @@ impl RecoveredState {
         self.history.push(seq, line);
         let Ok(Line { event }) = serde_json::from_slice(line) else { return };
         let Ok(event) = EventLine::parse(event.get().as_bytes()) else { return };
+        // An earlier version may have taken what this one does not.
+        let gap = (!event.is_own() && event.check().is_err())
+            .then(|| event.as_gap(Wall::default()).unwrap_or_default());
+        let event = match &gap {
+            Some(gap) => EventLine::parse(gap.as_bytes()),
+            None => Ok(event),
+        };
+        let Ok(event) = event else { return };
         if let Some(agent) = self.agent(event.agent_id) {
             agent.last_news = Wall::parse_rfc3339(event.timestamp).unwrap_or(agent.last_news);
         }
-        learn(&mut self.agents, event.agent_id, &event);
+        learn(&mut self.agents, seq, event.agent_id, &event);
     }
 
     /// The agent, new if there is none yet and there is room.

@@ -214,7 +214,7 @@ impl Walk {
                     write_agent(out, id, agent);
                     *open = Open::Agent;
                 }
-                Some(Visited::Session(_, session)) => {
+                Some(Visited::Session(_, session, _)) => {
                     out.extend_from_slice(if *open == Open::Sessions { b"," } else { b"" });
                     serde_json::to_writer(&mut *out, session)
                         .expect("a session has only string keys");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::dns::HostsFile;
 use super::hub::{Hub, HubAction};
 use super::journal::Tuning;
 use super::known::Presence;
@@ -13,7 +14,8 @@ use super::recovery::Recovery;
 use super::subscribe::Subscriber;
 use crate::base::disk::memory::Disk;
 use crate::base::time::{Mono, Now, Wall};
-use crate::limits::{EVENT_BYTES_MAX, STATUS_SILENCE};
+use crate::limits::{AGENT_BYTES_MAX, EVENT_BYTES_MAX, HEARTBEAT_BYTES_MAX, STATUS_SILENCE};
+use crate::rpc::reserved::HostNames;
 
 const AGENT: &str = "abcdefghjkmn";
 const SESSION: &str = "01234567-89ab-4def-8123-456789abcdef";
@@ -176,7 +178,7 @@ fn a_restart_remembers_positions_sessions_and_numbers() {
     bench.send(&mut listener, &line("container.deleted", 3, &Value::Null));
     let mut bench = Bench::recover(bench.disk, Tuning::default());
     assert_eq!(bench.hub.told(), told);
-    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(bench.hub.names().map(|claim| claim.name).collect::<Vec<_>>(), ["web"]);
     let mut listener = bench.connect();
     let hello = "{\"hello\":{\"ack\":true,\"epoch\":\"e1\",\"seq\":2}}\n";
     assert_eq!(output(&mut listener, &bench.hub), hello);
@@ -409,13 +411,13 @@ fn what_an_agent_may_not_say_is_refused_and_its_number_taken() {
     assert_eq!(told, expected);
     let snapshot = bench.snapshot().to_string();
     assert!(!snapshot.contains("github") && !snapshot.contains("u001b"), "{snapshot}");
-    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(bench.hub.names().map(|claim| claim.name).collect::<Vec<_>>(), ["web"]);
     assert_eq!(bench.hub.durable(AGENT).unwrap().seq, 10);
     assert!(matches!(bench.hub.poll_notice(), Some(Notice::Refused { .. })));
     // The same after a restart.
     let bench = Bench::recover(bench.disk, Tuning::default());
     assert_eq!(bench.hub.durable(AGENT).unwrap().seq, 10);
-    assert_eq!(bench.hub.names().map(|(name, ..)| name).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(bench.hub.names().map(|claim| claim.name).collect::<Vec<_>>(), ["web"]);
 }
 
 #[test]
@@ -428,12 +430,16 @@ fn an_agent_with_too_many_sessions_is_bounded_and_told_of_once() {
         let mut data = session("");
         data["uuid"] = json!(format!("01234567-89ab-4def-8123-{seq:012x}"));
         data["command"] = json!(command);
+        if seq % 2 == 0 {
+            let at = "2026-01-02T03:04:05Z";
+            data["ended"] = json!({ "at": at, "cause": "exit", "screen": command });
+        }
         bench.send(&mut listener, &line("container.created", seq, &data));
         bench.sync();
     }
-    let kept = &bench.hub.agent(AGENT).unwrap().sessions;
-    let bytes = size_of::<crate::rpc::session::Session>() + command.len();
-    assert!(kept.len() > 300 && kept.len() * bytes <= 2 * 1024 * 1024, "{}", kept.len());
+    let agent = bench.hub.agent(AGENT).unwrap();
+    assert!(agent.sessions.len() > 200, "{}", agent.sessions.len());
+    assert!(agent.kept_bytes() <= AGENT_BYTES_MAX, "{}", agent.kept_bytes());
     let is_full = |notice: &Notice| matches!(notice, Notice::TooMany { .. });
     let notices: Vec<Notice> = std::iter::from_fn(|| bench.hub.poll_notice()).collect();
     assert_eq!(notices.iter().filter(|notice| is_full(notice)).count(), 1);
@@ -446,9 +452,63 @@ fn an_agent_with_too_many_sessions_is_bounded_and_told_of_once() {
             serde_json::from_value(data).unwrap()
         })
         .collect();
-    let before = bench.hub.agent(AGENT).unwrap().sessions.len();
     bench.hub.listed(bench.now, AGENT, all);
-    assert_eq!(bench.hub.agent(AGENT).unwrap().sessions.len(), before);
+    let agent = bench.hub.agent(AGENT).unwrap();
+    assert!(agent.sessions.len() < 600 && agent.kept_bytes() <= AGENT_BYTES_MAX);
+}
+
+#[test]
+fn the_first_keeps_a_name_whatever_the_second_says_and_over_restarts() {
+    let (mut bench, place) = (Bench::new(), |_: &str| Some([10, 0, 0, 2].into()));
+    let mut first = bench.connect();
+    assert!(bench.hub.connected(bench.now, "bcdefghjkmnp"));
+    let mut second = Listener::new("bcdefghjkmnp", &bench.hub);
+    bench.send(&mut first, &line("container.created", 1, &session("web")));
+    let mut older = session("web");
+    older["created_at"] = json!("1970-01-02T03:04:05Z");
+    let text = String::from_utf8(line("container.created", 1, &older)).unwrap();
+    bench.send(&mut second, text.replace(AGENT, "bcdefghjkmnp").as_bytes());
+    for _ in 0..2 {
+        bench.sync();
+        let written = HostsFile::default().write(&bench.hub, &HostNames::default(), place);
+        assert!(written.text.contains("10.0.0.2 web\n"), "{}", written.text);
+        let [refused] = &written.refused[..] else { panic!("{:?}", written.refused) };
+        assert_eq!(&*refused.agent_id, "bcdefghjkmnp");
+        bench.hub.name_refused(bench.now, refused);
+        bench.sync();
+        assert_eq!(bench.told(0).last().map(String::as_str), Some("hub.name_refused"));
+        // A small journal begins anew with a checkpoint.
+        let tuning = Tuning { file_bytes: 4096, ..Tuning::default() };
+        bench = Bench::recover(bench.disk, tuning);
+    }
+    bench.hub.forget(bench.now, AGENT);
+    let written = HostsFile::default().write(&bench.hub, &HostNames::default(), place);
+    assert!(written.text.contains("10.0.0.2 web\n") && written.refused.is_empty());
+}
+
+#[test]
+fn a_heartbeat_that_is_too_large_is_not_kept_and_yet_one() {
+    let mut bench = Bench::new();
+    let mut listener = bench.connect();
+    let beat = |bytes: usize| {
+        let event = json!({
+            "type": "agent.heartbeat", "agent_id": AGENT, "timestamp": "2026-01-02T03:04:05Z",
+            "data": { "usage": "x".repeat(bytes) },
+        });
+        format!("{event}\n").into_bytes()
+    };
+    bench.send(&mut listener, &beat(HEARTBEAT_BYTES_MAX - 100));
+    bench.now.mono = bench.now.mono + STATUS_SILENCE;
+    bench.hub.tick(bench.now);
+    bench.send(&mut listener, &beat(HEARTBEAT_BYTES_MAX));
+    let agent = bench.hub.agent(AGENT).unwrap();
+    assert_eq!(agent.presence, Presence::Connected);
+    assert!(agent.kept_bytes() <= HEARTBEAT_BYTES_MAX, "{}", agent.kept_bytes());
+    let notices: Vec<Notice> = std::iter::from_fn(|| bench.hub.poll_notice()).collect();
+    assert!(
+        matches!(notices[..], [.., Notice::Refused { .. }, Notice::Back { .. }]),
+        "{notices:?}"
+    );
 }
 
 #[test]
@@ -483,7 +543,7 @@ fn arbitrary_fields_never_reach_names_or_break_the_hub() {
         let _ = output(&mut listener, &bench.hub);
     }
     let is_label = |name: &str| crate::rpc::field::DnsName::parse(name).is_ok();
-    assert!(bench.hub.names().all(|(name, ..)| is_label(name)));
+    assert!(bench.hub.names().all(|claim| is_label(claim.name)));
     assert!(!bench.hub.agent(AGENT).unwrap().sessions.is_empty());
     let snapshot = bench.snapshot().to_string();
     assert!(!snapshot.contains("\\u001b"), "{snapshot}");

@@ -19,6 +19,7 @@ use convocate::rpc::attach::AttachHeader;
 use convocate::rpc::call::Call;
 use convocate::rpc::event::{Event, EventType};
 use convocate::rpc::field::{Caps, Cpus};
+use convocate::rpc::reserved::HostNames;
 use convocate::rpc::response::{self, Answer};
 use serde_json::Value;
 
@@ -63,6 +64,8 @@ pub struct Host {
 }
 
 pub fn config() -> Config {
+    let mut hosts = HostNames::default();
+    hosts.insert("yard.example.com");
     Config {
         agent_id: "abcdefghjkmn".to_owned(),
         version: "1.2.3".to_owned(),
@@ -72,6 +75,7 @@ pub fn config() -> Config {
         caps: Caps { memory: GIB, cpus: Cpus::from_millis(1000).unwrap(), pids: 100 },
         memory_reservation: GIB / 2,
         totals: Totals { cpu_millis: 1_000_000, memory_bytes: 1000 * GIB },
+        host_names: hosts,
         rebooted: false,
     }
 }

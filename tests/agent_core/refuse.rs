@@ -32,7 +32,7 @@ fn an_unknown_session_is_not_found_by_any_op() {
 #[test]
 fn taken_ports_and_names_are_refused_by_their_owners_name() {
     let mut host = Host::new();
-    host.create_with(r#"{"name":"alpha","port":53,"protocol":"udp","dns_name":"ns"}"#);
+    let id = host.create_with(r#"{"name":"alpha","port":53,"protocol":"udp","dns_name":"ns"}"#);
     host.create_with(r#"{"name":"beta","port":53,"protocol":"tcp"}"#);
     for (params, sentence) in [
         (
@@ -43,11 +43,19 @@ fn taken_ports_and_names_are_refused_by_their_owners_name() {
         (r#"{"name":"x","dns_name":"ns"}"#, r#"dns name "ns" already in use by session "alpha""#),
         (r#"{"name":"x","memory":1}"#, "memory 1 must be at least 16777216 bytes"),
         (r#"{"name":"x","pids":1}"#, "pids 1 must be 8 to 4194304"),
+        (
+            r#"{"name":"x","dns_name":"yard"}"#,
+            "dns name yard is reserved: a host of this cluster has it",
+        ),
+        (r#"{"name":"x","dns_name":"router"}"#, "dns name router is reserved: it means the router"),
     ] {
         let caller = host.line(&format!(r#"{{"op":"create","params":{params}}}"#));
         assert_eq!(host.error(caller), sentence);
     }
     assert_eq!(host.list().len(), 2);
+    let edit = format!(r#"{{"op":"edit","params":{{"id":"{id}","dns_name":"yard"}}}}"#);
+    let caller = host.line(&edit);
+    assert_eq!(host.error(caller), "dns name yard is reserved: a host of this cluster has it");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Names of sessions, through a real dnsmasq.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::house::{House, can};
@@ -10,12 +13,14 @@ use crate::support::wait::{PATIENCE, wait_until};
 use crate::support::{self, Need};
 
 /// The address of a name, by asking the server on loopback (RFC 1035 §4.1).
-fn lookup(port: u16, name: &str) -> Option<Ipv4Addr> {
+pub fn lookup(port: u16, name: &str) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket has a timeout");
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    query.push(u8::try_from(name.len()).expect("a label"));
-    query.extend_from_slice(name.as_bytes());
+    for label in name.split('.') {
+        query.push(u8::try_from(label.len()).expect("a label"));
+        query.extend_from_slice(label.as_bytes());
+    }
     query.extend_from_slice(&[0, 0, 1, 0, 1]);
     socket.send_to(&query, ("127.0.0.1", port)).ok()?;
     let mut answer = [0; 512];
@@ -26,13 +31,25 @@ fn lookup(port: u16, name: &str) -> Option<Ipv4Addr> {
 }
 
 fn dnsmasq(root: &Root) -> (Running, u16) {
-    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = free.expect("a free port").port();
+    let hosts = format!("--hostsdir={}", root.paths().shell_state().display());
+    dnsmasq_with(root, &hosts)
+}
+
+/// A server with this argument beside those that keep it from the machine's own settings, and its
+/// port.
+pub fn dnsmasq_with(root: &Root, argument: &str) -> (Running, u16) {
+    // It takes both, and ends if it cannot.
+    let port = std::iter::repeat_with(|| {
+        let stream = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = stream.local_addr().expect("it is bound").port();
+        UdpSocket::bind(("127.0.0.1", port)).ok().map(|_both| port)
+    });
+    let port = port.flatten().next().expect("one of them is free");
     let mut call = command(root, support::process::find("dnsmasq").expect("it was asked for"));
     call.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
         .args(["--listen-address=127.0.0.1", "--bind-interfaces", "--user=root"])
         .arg(format!("--port={port}"))
-        .arg(format!("--hostsdir={}", root.paths().shell_state().display()));
+        .args(argument.split(' '));
     (Running::start(&mut call), port)
 }
 
@@ -57,6 +74,10 @@ fn names_resolve_and_go_and_survive_an_agent_that_is_away() {
     house.hub.start_again(&house.agent.files.root);
     house.hub.waits_for_agent(support::agent::AGENT_ID, "unseen");
     assert_eq!(lookup(port, "db"), here, "{}", house.hosts());
+}
+
+fn mode_of(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0, |found| found.permissions().mode() & 0o7777)
 }
 
 #[test]
@@ -90,11 +111,32 @@ fn whatever_stands_in_place_of_the_hosts_file_is_replaced() {
         assert!(hosts.lines().all(is_ours), "{hosts}");
     }
     assert_eq!(std::fs::read_to_string(&target).expect("it is there"), "theirs");
-    // A directory is told of, and the file is there again when it is gone.
-    std::fs::remove_file(&path).expect("the root is ours");
-    std::fs::create_dir(&path).expect("the root is ours");
-    house.create(&["last", "--dns", "last"]);
-    std::fs::remove_dir(&path).expect("the listener leaves it alone");
-    wait_until(PATIENCE, "the file again", || path.is_file());
-    assert!(house.hosts().contains("127.0.0.1 last\n"), "{}", house.hosts());
+    // By itself: a directory is set aside, and rights, a pipe and nothing are mended as well.
+    let whole = house.hosts();
+    let found = path.with_added_extension("found");
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let spoil: [&dyn Fn(); 5] = [
+        &|| std::fs::write(&path, "192.0.2.9 printer\n").expect("the root is ours"),
+        &|| set_mode(&path, 0o600),
+        &|| std::fs::remove_file(&path).expect("the root is ours"),
+        &|| {
+            std::fs::remove_file(&path).expect("the root is ours");
+            std::fs::create_dir(&path).expect("the root is ours");
+            std::fs::write(path.join("kept"), "theirs").expect("the root is ours");
+        },
+        &|| {
+            std::fs::remove_file(&path).expect("the root is ours");
+            let made = Command::new("mkfifo").arg(&path).status().expect("coreutils");
+            assert!(made.success());
+        },
+    ];
+    for (number, spoil) in spoil.iter().enumerate() {
+        spoil();
+        let is_file = || std::fs::symlink_metadata(&path).is_ok_and(|it| it.is_file());
+        let is_mended = || is_file() && house.hosts() == whole && mode_of(&path) == 0o644;
+        wait_until(PATIENCE, &format!("the file to be mended, {number}"), is_mended);
+    }
+    assert_eq!(std::fs::read_to_string(found.join("kept")).expect("it is there"), "theirs");
 }

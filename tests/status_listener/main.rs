@@ -5,6 +5,7 @@ mod support;
 
 mod delivery;
 mod dns;
+mod hostile;
 mod house;
 mod identity;
 mod liveness;

@@ -24,7 +24,7 @@ pub(in crate::agent) fn begin(
     create: call::Create,
 ) -> Result<(Uuid, Flow), String> {
     let check = || -> Result<(), crate::rpc::field::FieldError> {
-        create.dns_name.check_reserved()?;
+        create.dns_name.check_reserved(&state.config.host_names)?;
         create.memory.map(Caps::check_memory).transpose()?;
         create.pids.map(Caps::check_pids).transpose()?;
         create.egress.unwrap_or_default().check_port(create.port != PortChoice::None)?;

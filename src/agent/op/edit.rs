@@ -66,7 +66,7 @@ fn reserve(state: &mut AgentState, record: &mut Record, edit: &call::Edit) -> Re
     let name = edit.dns_name.as_ref().unwrap_or(&no_name);
     // A session of an earlier version keeps what it has.
     if *name != record.dns_name {
-        name.check_reserved().map_err(|error| error.0)?;
+        name.check_reserved(&state.config.host_names).map_err(|error| error.0)?;
     }
     let port = state
         .reservations

@@ -11,7 +11,7 @@ use crate::agent::defaults::Defaults;
 use crate::agent::docker::description::{Bind, Host, read_only_binds};
 use crate::agent::ports_in_use::{self, TABLES};
 use crate::agent::uplink::Shell;
-use crate::base::address::Address;
+use crate::base::address::{Address, Host as AddressHost};
 use crate::base::rng::Rng;
 use crate::base::uuid::Uuid;
 use crate::daemon::error::{ServeError, private_key};
@@ -27,6 +27,7 @@ use crate::paths::{
 use crate::rpc::SSH_USER;
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::field::Protocol;
+use crate::rpc::reserved::HostNames;
 use crate::ssh::keys::PublicKey;
 use crate::ssh::{ClientConfig, Tuning};
 
@@ -62,6 +63,7 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
         caps,
         memory_reservation: reservation,
         totals: totals(),
+        host_names: host_names(shell_address(options)?.as_ref()),
         rebooted,
     })
 }
@@ -71,15 +73,8 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
 /// # Errors
 /// When it was said, and cannot be done.
 pub(super) fn shell(options: &Options) -> Result<Option<Shell>, ServeError> {
-    let ShellOptions { host, port, key: key_path, known_host } = &options.shell;
-    let file = options.paths.agent_shell_host();
-    let mut address = match (host, one_line(&file)) {
-        (Some(host), _) => host.clone(),
-        (None, Ok(line)) => Address::parse_or_port(&line, STATUS_PORT)
-            .map_err(|error| ServeError::content(&file, error))?,
-        (None, Err(error)) if error.is_missing() => return Ok(None),
-        (None, Err(error)) => return Err(error.into()),
-    };
+    let ShellOptions { port, key: key_path, known_host, .. } = &options.shell;
+    let Some(mut address) = shell_address(options)? else { return Ok(None) };
     address.port = port.unwrap_or(address.port);
     let pinned = PublicKey::parse_line(&one_line(known_host)?)
         .map_err(|error| ServeError::content(known_host, error))?;
@@ -91,6 +86,33 @@ pub(super) fn shell(options: &Options) -> Result<Option<Shell>, ServeError> {
     };
     let (config, key) = (Arc::new(config), key_path.clone());
     Ok(Some(Shell { address, config, key, known_host: known_host.clone() }))
+}
+
+/// Where the shell host is, if anybody has said so.
+///
+/// # Errors
+/// When what was said cannot be read.
+fn shell_address(options: &Options) -> Result<Option<Address>, ServeError> {
+    let file = options.paths.agent_shell_host();
+    match (&options.shell.host, one_line(&file)) {
+        (Some(host), _) => Ok(Some(host.clone())),
+        (None, Ok(line)) => {
+            let address = Address::parse_or_port(&line, STATUS_PORT);
+            address.map(Some).map_err(|error| ServeError::content(&file, error))
+        }
+        (None, Err(error)) if error.is_missing() => Ok(None),
+        (None, Err(error)) => Err(error.into()),
+    }
+}
+
+/// The names of this host and the shell host, if that has one.
+fn host_names(shell: Option<&Address>) -> HostNames {
+    let mut names = HostNames::default();
+    names.insert(&machine::host_name());
+    if let Some(Address { host: AddressHost::Name(name), .. }) = shell {
+        names.insert(name);
+    }
+    names
 }
 
 /// What containers on this host are like.

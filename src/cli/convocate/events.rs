@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::sorted_map::SortedMap;
+use crate::base::text::{cut, printable};
 use crate::base::time::Wall;
 use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::output::{Failure, Out};
@@ -11,6 +12,7 @@ use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::exit::Exit;
 use crate::fleet::run::load;
 use crate::io::clock::Clock;
+use crate::limits::{EVENT_LINE_CELLS_MAX, SESSION_NAME_BYTES_MAX};
 use crate::paths::Paths;
 use crate::status::run::Feed;
 use crate::status::snapshot::Snapshot;
@@ -86,8 +88,8 @@ struct Reader<'a, 'b> {
 struct Names {
     /// By the agent's id.
     hosts: SortedMap<String, String>,
-    /// By the session's id.
-    sessions: SortedMap<String, String>,
+    /// By the agent's id and the session's.
+    sessions: SortedMap<(String, String), String>,
 }
 
 fn events(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
@@ -186,7 +188,7 @@ impl Reader<'_, '_> {
         match self.is_json {
             true => self.out.json(&serde_json::json!({ "seq": seq, "event": event })),
             false if is_heartbeat => Ok(()),
-            false => self.out.text(&self.names.sentence(&event)),
+            false => self.out.text(&self.names.line(&event)),
         }
     }
 }
@@ -255,30 +257,41 @@ impl Names {
     }
 
     fn learn(&mut self, snapshot: &Snapshot) {
-        for session in snapshot.agents.iter().flat_map(|agent| &agent.sessions) {
-            self.sessions.insert(session.uuid.to_string(), session.name.clone());
+        for agent in &snapshot.agents {
+            for session in &agent.sessions {
+                let key = (agent.id.clone(), session.uuid.to_string());
+                self.sessions.insert(key, session.name.clone());
+            }
         }
     }
 
     /// Created, started and edited sessions say their names; a deleted one keeps its last one.
     fn learn_from(&mut self, event: &Value) {
-        if let (Some(id), Some(name)) =
-            (event["session_id"].as_str(), event["data"]["name"].as_str())
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        if let (Some(agent), Some(id)) = (text(&event["agent_id"]), text(&event["session_id"]))
+            && let Some(name) = text(&event["data"]["name"])
+            && name.len() <= SESSION_NAME_BYTES_MAX
         {
-            self.sessions.insert(id.to_owned(), name.to_owned());
+            self.sessions.insert((agent, id), name);
         }
+    }
+
+    /// One line, whatever stands in the event.
+    fn line(&self, event: &Value) -> String {
+        cut(&printable(&self.sentence(event)), EVENT_LINE_CELLS_MAX).into_owned()
     }
 
     fn sentence(&self, event: &Value) -> String {
         let text = |name: &str| event[name].as_str().unwrap_or("-");
+        let agent = text("agent_id");
         let session = event["session_id"].as_str().map_or_else(String::new, |id| {
             let short = id.get(..8).unwrap_or(id);
-            match self.sessions.get(id).filter(|name| !name.is_empty()) {
+            let key = (agent.to_owned(), id.to_owned());
+            match self.sessions.get(&key).filter(|name| !name.is_empty()) {
                 Some(name) => format!("{name:?} ({short})"),
                 None => short.to_owned(),
             }
         });
-        let agent = text("agent_id");
         let host = self.hosts.get(agent).map_or(agent, String::as_str);
         let time = moment(text("timestamp"));
         let detail = detail(&event["data"]);
@@ -350,10 +363,23 @@ mod tests {
         // Whoever told the session's name told it for the events that do not.
         let created = json!({
             "type": "container.created", "session_id": "01234567-89ab-4def-8123-456789abcdef",
+            "agent_id": "abcdefghjkmn",
             "data": { "uuid": "01234567-89ab-4def-8123-456789abcdef", "name": "a\u{1b}b" },
         });
         names.learn_from(&created);
         let named = names.sentence(&event);
         assert!(named.contains("\"a\\u{1b}b\" (01234567)  exit"), "{named}");
+        // Another agent's words make no second line and name no session of this one.
+        let forged = json!({
+            "type": "x.note", "session_id": "01234567-89ab-4def-8123-456789abcdef",
+            "agent_id": "bcdefghjkmnp",
+            "data": { "cause": "x\n2026-01-02 03:04:05  web-1", "name": "evil", "y": "\u{9b}2J" },
+        });
+        names.learn_from(&forged);
+        assert_eq!(names.sentence(&event), named);
+        let line = names.line(&forged);
+        assert!(line.contains("x\\u{a}2026") && line.contains("y \\u{9b}2J"), "{line}");
+        let long = json!({ "type": "x.note", "data": { "cause": "x".repeat(100_000) } });
+        assert!(names.line(&long).len() < 2 * EVENT_LINE_CELLS_MAX);
     }
 }

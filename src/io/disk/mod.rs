@@ -47,7 +47,7 @@ pub(crate) use remove::remove_tree;
 pub(crate) use secret::{SecretPolicy, read_secret};
 pub(crate) use size::tree_bytes;
 pub(crate) use tree::{Contents, TreeRead, TreeWriter, read_tree};
-pub(crate) use watched::{Look, WatchedDirectory, WatchedFile};
+pub(crate) use watched::{Look, WatchedFile, WatchedPath};
 
 /// What went wrong on the disk. Each names the path.
 #[derive(Debug)]

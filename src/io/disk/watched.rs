@@ -78,20 +78,21 @@ impl WatchedFile {
     }
 }
 
-/// A directory, to see whether something came into it or left it; what its files hold is not seen.
+/// A path, to see whether something came into a directory or left it, what its files hold not being
+/// seen; or whether a file was written, replaced or given other rights.
 #[derive(Debug)]
-pub(crate) struct WatchedDirectory {
+pub(crate) struct WatchedPath {
     path: PathBuf,
     seen: Option<Stamp>,
 }
 
-impl WatchedDirectory {
-    /// The directory as it is now, if there is one.
-    pub(crate) fn new(path: PathBuf) -> WatchedDirectory {
-        WatchedDirectory { seen: stamp(&path), path }
+impl WatchedPath {
+    /// What stands there now, if anything does.
+    pub(crate) fn new(path: PathBuf) -> WatchedPath {
+        WatchedPath { seen: stamp(&path), path }
     }
 
-    /// Whether something came or left since it was last looked at.
+    /// Whether that is so since it was last looked at.
     pub(crate) fn has_changed(&mut self) -> bool {
         let stamp = stamp(&self.path);
         std::mem::replace(&mut self.seen, stamp) != stamp
@@ -156,7 +157,7 @@ mod tests {
     fn a_directory_tells_who_came_and_left() {
         let scratch = Scratch::new();
         let path = scratch.join("entries");
-        let mut directory = WatchedDirectory::new(path.clone());
+        let mut directory = WatchedPath::new(path.clone());
         assert!(!directory.has_changed());
         fs::create_dir(&path).unwrap();
         assert!(directory.has_changed(), "it is there");

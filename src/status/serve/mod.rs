@@ -33,7 +33,7 @@ use crate::base::time::{Mono, Now};
 use crate::daemon::error::{ServeError, private_key};
 use crate::daemon::event_loop::{self, Control, Daemon, EventLoop};
 use crate::fleet::registry::{Problem, Registry as Known};
-use crate::io::disk::{LockFile, LogWorker, WatchedDirectory};
+use crate::io::disk::{LockFile, LogWorker, WatchedPath};
 use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
 use crate::io::signals::Signals;
@@ -117,7 +117,7 @@ struct Server<W> {
     shown: u64,
     look_at_agents: Mono,
     /// The registry's directory: an entry that comes or leaves is seen at the next look at keys.
-    entries: WatchedDirectory,
+    entries: WatchedPath,
     /// What was wrong with entries of agents when they were last looked at.
     problems: Vec<Problem>,
     /// What was logged about the journal's disk.
@@ -169,7 +169,7 @@ impl<W: io::Write> Server<W> {
             names,
             shown: 0,
             look_at_agents: now,
-            entries: WatchedDirectory::new(paths.agent_keys()),
+            entries: WatchedPath::new(paths.agent_keys()),
             problems: Vec::new(),
             disk_trouble: None,
             is_over: false,
@@ -288,6 +288,7 @@ impl<W: io::Write> Daemon for Server<W> {
         self.surveys.tick(now.mono);
         if self.event_loop.keys_are_due(now.mono) {
             let keys_changed = self.look_at_keys();
+            self.names.look(now.mono);
             if self.entries.has_changed() || keys_changed {
                 self.look_at_agents = now.mono;
             }
@@ -320,6 +321,7 @@ impl<W: io::Write> Daemon for Server<W> {
                 HubAction::List(_) => self.look_at_agents = now.mono,
             }
         }
+        self.names.turn(now, hub, self.agents.addresses());
         while let Some(notice) = hub.poll_notice() {
             match notice.is_good() {
                 true => log.info(notice),
@@ -331,7 +333,6 @@ impl<W: io::Write> Daemon for Server<W> {
         if !had_room && hub.has_room() {
             self.agents.wake();
         }
-        self.names.turn(now.mono, hub, self.agents.addresses());
         if hub.history().visible() != self.shown {
             self.shown = hub.history().visible();
             self.subscribers.wake();

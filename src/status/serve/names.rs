@@ -3,16 +3,16 @@
 //! An agent's number is that of its `agent-host` file, looked up by a thread if it is a name; until
 //! one is known, the address from which the agent has connected.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::{Address, Host};
 use crate::base::sorted_map::SortedMap;
-use crate::base::time::Mono;
+use crate::base::time::{Mono, Now};
 use crate::fleet::registry::Registry as Known;
-use crate::io::disk::{self, DiskError, Links};
+use crate::io::disk::{self, DiskError, FileStatus, Kind, Links, WatchedPath};
+use crate::io::machine;
 use crate::io::reactor::Waker;
 use crate::io::resolve::resolve;
 use crate::io::worker::{Crew, Worker};
@@ -20,7 +20,8 @@ use crate::limits::{AGENTS_MAX, DNS_HOSTS_BYTES_MAX, DNS_RETRY};
 use crate::log::Log;
 use crate::paths::PUBLIC_FILE;
 use crate::rpc::agent_id::AgentId;
-use crate::status::dns::{self, Name};
+use crate::rpc::reserved::HostNames;
+use crate::status::dns::{HostsFile, Written};
 use crate::status::hub::Hub;
 
 type Looked = (AgentId, Option<IpAddr>);
@@ -30,8 +31,11 @@ pub(super) struct Names {
     writer: Worker<String, Result<(), DiskError>>,
     resolver: Worker<(AgentId, Address), Looked>,
     places: SortedMap<AgentId, Place>,
-    /// Which agent has each name that was written last.
-    holders: BTreeMap<Box<str>, Box<str>>,
+    file: HostsFile,
+    /// What stands on the disk, which others may change, too.
+    watched: WatchedPath,
+    /// This host and those of the registry.
+    hosts: HostNames,
     /// When the file is to be written.
     due: Option<Mono>,
     /// What was logged about a file that cannot be written.
@@ -47,11 +51,14 @@ impl Names {
     pub(super) fn start(path: PathBuf, waker: &Waker) -> io::Result<Names> {
         let writer = Crew { name: "dns", threads: 1, jobs_max: 1 };
         let resolver = Crew { name: "resolver", threads: 1, jobs_max: AGENTS_MAX };
+        let watched = WatchedPath::new(path.clone());
         Ok(Names {
-            writer: Worker::start(writer, waker, move |records: String| write(&path, &records))?,
+            writer: Worker::start(writer, waker, move |text: String| write(&path, &text))?,
             resolver: Worker::start(resolver, waker, look_up)?,
             places: SortedMap::new(),
-            holders: BTreeMap::new(),
+            file: HostsFile::default(),
+            watched,
+            hosts: HostNames::default(),
             due: None,
             logged: None,
         })
@@ -59,6 +66,16 @@ impl Names {
 
     /// Where the agents of the registry are from now on. An agent that has left it keeps its place.
     pub(super) fn enrol(&mut self, known: &Known, now: Mono) {
+        let mut hosts = HostNames::default();
+        hosts.insert(&machine::host_name());
+        for agent in &known.agents {
+            if let Host::Name(name) = &agent.address.host {
+                hosts.insert(name);
+            }
+        }
+        if self.hosts != hosts {
+            (self.hosts, self.due) = (hosts, Some(now));
+        }
         for agent in &known.agents {
             let had = self.places.remove(&agent.id);
             let number = match &agent.address.host {
@@ -78,6 +95,13 @@ impl Names {
 
     pub(super) fn want(&mut self, now: Mono) {
         self.due = Some(now);
+    }
+
+    /// Looks whether somebody has changed the file. It may have been us: then it stays as it is.
+    pub(super) fn look(&mut self, now: Mono) {
+        if self.watched.has_changed() {
+            self.want(now);
+        }
     }
 
     /// The threads have results.
@@ -102,8 +126,8 @@ impl Names {
     }
 
     /// Has the file written if that is due.
-    pub(super) fn turn(&mut self, now: Mono, hub: &Hub, seen: &SortedMap<AgentId, IpAddr>) {
-        if self.due.is_none_or(|at| at > now) || self.writer.is_full() {
+    pub(super) fn turn(&mut self, now: Now, hub: &mut Hub, seen: &SortedMap<AgentId, IpAddr>) {
+        if self.due.is_none_or(|at| at > now.mono) || self.writer.is_full() {
             return;
         }
         self.due = None;
@@ -112,22 +136,15 @@ impl Names {
             let number = self.places.get(&id).and_then(|place| place.number);
             number.or_else(|| seen.get(&id).copied())
         };
-        let is_host = |name: &str| {
-            self.places.values().any(|place| match &place.address.host {
-                Host::Name(host) => host.split('.').next() == Some(name),
-                Host::Ip(_) | Host::Any => false,
-            })
-        };
-        let names = hub.names().filter(|(name, ..)| !is_host(name));
-        let names = names.filter_map(|(name, agent_id, created_at)| {
-            let is_holder = self.holders.get(name).is_some_and(|holder| **holder == *agent_id);
-            Some(Name { name, agent_id, is_holder, created_at, address: place(agent_id)? })
-        });
-        let names = dns::chosen(names.collect());
-        let records = dns::records(&names);
-        self.holders = names.iter().map(|it| (it.name.into(), it.agent_id.into())).collect();
+        let Written { text, refused, is_more } = self.file.write(hub, &self.hosts, place);
+        for refused in &refused {
+            hub.name_refused(now, refused);
+        }
+        if is_more {
+            self.due = Some(now.mono + DNS_RETRY);
+        }
         // The writer is idle: it was just looked at.
-        let _ = self.writer.submit(records);
+        let _ = self.writer.submit(text);
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -135,13 +152,23 @@ impl Names {
     }
 }
 
-fn write(path: &Path, records: &str) -> Result<(), DiskError> {
-    let text = dns::hosts(records);
+fn write(path: &Path, text: &str) -> Result<(), DiskError> {
+    let found = disk::look(path)?;
     // Whatever else is there is replaced, also what cannot be read.
-    match disk::read_bounded(path, DNS_HOSTS_BYTES_MAX, Links::Refuse) {
-        Ok(bytes) if bytes == text.as_bytes() => Ok(()),
-        _ => disk::write_atomic(path, text.as_bytes(), PUBLIC_FILE.1),
+    match found {
+        Some(FileStatus { kind: Kind::File, mode, .. }) if mode == PUBLIC_FILE.1 => {
+            let bytes = disk::read_bounded(path, DNS_HOSTS_BYTES_MAX, Links::Refuse);
+            if bytes.is_ok_and(|bytes| bytes == text.as_bytes()) {
+                return Ok(());
+            }
+        }
+        // No file can take a directory's place, and what is in it is not ours to remove.
+        Some(FileStatus { kind: Kind::Directory, .. }) => {
+            disk::rename_new(path, &path.with_added_extension("found"))?;
+        }
+        _ => {}
     }
+    disk::write_atomic(path, text.as_bytes(), PUBLIC_FILE.1)
 }
 
 fn look_up((agent, address): (AgentId, Address)) -> Looked {

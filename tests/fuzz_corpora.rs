@@ -82,6 +82,11 @@ fn client() {
 }
 
 #[test]
+fn hub() {
+    play("hub");
+}
+
+#[test]
 fn identification() {
     play("identification");
 }
@@ -97,26 +102,154 @@ fn key_file() {
 }
 
 #[test]
+fn keys() {
+    play("keys");
+}
+
+#[test]
 fn limiter() {
     play("limiter");
 }
 
-/// More schedules than a corpus holds, each from its number alone.
-#[test]
-fn the_limiter_in_two_hundred_schedules() {
-    let target = targets::find("limiter").expect("a target of this name");
-    for seed in 1..=200_u64 {
+/// More inputs than a corpus holds, each from its number alone.
+fn play_by_number(name: &str, count: u64, input: impl Fn(&mut dyn FnMut() -> u8) -> Vec<u8>) {
+    let target = targets::find(name).expect("a target of this name");
+    for seed in 1..=count {
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 56) as u8
         };
-        let length = 2 + 3 * (usize::from(next()) + 1);
-        let input: Vec<u8> = (0..length).map(|_| next()).collect();
+        let input = input(&mut next);
         if std::panic::catch_unwind(|| target(&input)).is_err() {
-            panic!("schedule {seed}");
+            panic!("{name}: input {seed}: {}", input.escape_ascii());
         }
     }
+}
+
+#[test]
+fn the_limiter_in_two_hundred_schedules() {
+    play_by_number("limiter", 200, |next| {
+        let length = 2 + 3 * (usize::from(next()) + 1);
+        (0..length).map(|_| next()).collect()
+    });
+}
+
+/// Pieces of which sequences are made, and any bytes between them.
+#[test]
+fn terminal_and_keys_in_thousands_of_streams() {
+    const PIECES: &[&[u8]] = &[
+        b"\x1b",
+        b"\x1b[",
+        b"\x1b]",
+        b"\x1bP",
+        b"\x1b_",
+        b"\x1b^",
+        b"\x1bX",
+        b"\x1bk",
+        b"\x1b\\",
+        b"\x07",
+        b"\x18",
+        b"?",
+        b">",
+        b"=",
+        b"<",
+        b"$",
+        b" ",
+        b";",
+        b":",
+        b"0",
+        b"1049",
+        b"4",
+        b"52;c;",
+        b"52;c;?",
+        b"11;?",
+        b"8;;",
+        b"104",
+        b"3",
+        b"6",
+        b"2004",
+        b"h",
+        b"l",
+        b"m",
+        b"c",
+        b"n",
+        b"q",
+        b"p",
+        b"t",
+        b"u",
+        b"r",
+        b"J",
+        b"~",
+        b"200~",
+        b"201~",
+        b"O",
+        b"M",
+        b"[",
+        b"\x9b",
+        b"\xc2\x9b",
+        b"\xe6\x97\xa5",
+        b"\xf0\x9f",
+        b"\r\n",
+        b"\t",
+        b"\x7f",
+        b"text",
+        b"[exited]\r\n",
+        b"\x1b[?1049l",
+        b"\x1b[?1049h",
+    ];
+    for name in ["terminal", "keys"] {
+        play_by_number(name, 4000, |next| {
+            let mut input = vec![next()];
+            for _ in 0..next() % 40 {
+                match next() {
+                    byte @ 0..=29 => input.push(byte.wrapping_mul(9)),
+                    byte => input.extend_from_slice(PIECES[usize::from(byte) % PIECES.len()]),
+                }
+            }
+            input
+        });
+    }
+}
+
+#[test]
+fn the_hub_with_hundreds_of_agents() {
+    const PIECES: &[&str] = &[
+        "web",
+        "x",
+        "localhost",
+        "host-1",
+        "10.9.9.9 github.com",
+        "\\n",
+        "\u{1b}[2J",
+        "\u{85}",
+        "{}",
+        "[]",
+        "null",
+        "0",
+        "-1",
+        "1e400",
+        "18446744073709551615",
+        "\"",
+        "\\u0000",
+        "01234567-89ab-4def-8123-456789abcdef",
+        "bcdefghjkmnp",
+        "2026-01-02T03:04:05Z",
+        "{\"from\":0}",
+        "hub.removed",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    ];
+    play_by_number("hub", 300, |next| {
+        let mut input = Vec::new();
+        for _ in 0..next() % 50 {
+            input.extend([next(), next(), next()]);
+            for _ in 0..next() % 4 {
+                input.extend_from_slice(PIECES[usize::from(next()) % PIECES.len()].as_bytes());
+            }
+            input.push(b'\n');
+        }
+        input
+    });
 }
 
 #[test]
@@ -132,4 +265,9 @@ fn pair() {
 #[test]
 fn server() {
     play("server");
+}
+
+#[test]
+fn terminal() {
+    play("terminal");
 }

@@ -1,17 +1,20 @@
-//! The targets: one part of the SSH transport or its listeners each, with what must hold whatever
-//! comes.
+//! The targets: one part each that strangers, sessions or agents speak to, with what must hold
+//! whatever comes.
 
 mod authentication;
 mod authorized_keys;
 mod channels;
 mod client;
+mod hub;
 mod identification;
 mod kex;
 mod key_file;
+mod keys;
 mod limiter;
 mod packets;
 mod pair;
 mod server;
+mod terminal;
 
 /// Plays one input. It panics if something does not hold.
 pub type Target = fn(&[u8]);
@@ -29,6 +32,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("key_file", key_file::run),
     ("authorized_keys", authorized_keys::run),
     ("limiter", limiter::run),
+    ("terminal", terminal::run),
+    ("keys", keys::run),
+    ("hub", hub::run),
 ];
 
 /// The target of this name.

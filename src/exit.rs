@@ -17,6 +17,10 @@ pub enum Exit {
     /// `send-image` of older versions: the Engine's own files do not have the image; `docker save`
     /// may.
     FilesUnusable,
+    /// `exec`: the command ended with this status.
+    Status(u8),
+    /// `exec`: the command could not be run.
+    NotRun,
     /// `attach`: the connection was lost, and `convocate` could not reconnect.
     ConnectionLost,
     /// `attach`: the terminal was never attached.
@@ -31,6 +35,8 @@ impl Exit {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::FilesUnusable => 3,
+            Exit::Status(status) => status,
+            Exit::NotRun => 125,
             Exit::ConnectionLost => 254,
             Exit::NotAttached => 255,
         }
@@ -49,9 +55,12 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_manual() {
-        use Exit::{ConnectionLost, Done, Failed, FilesUnusable, NotAttached, Usage};
-        let all = [Done, Failed, Usage, FilesUnusable, ConnectionLost, NotAttached];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 254, 255]);
+        use Exit::{
+            ConnectionLost, Done, Failed, FilesUnusable, NotAttached, NotRun, Status, Usage,
+        };
+        let all =
+            [Done, Failed, Usage, FilesUnusable, Status(9), NotRun, ConnectionLost, NotAttached];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 9, 125, 254, 255]);
         assert_eq!(format!("{:?}", Usage.report()), format!("{:?}", ExitCode::from(2)));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 mod capacity;
 mod disk;
 mod docker;
+mod drive;
 mod listener;
 mod session_key;
 mod ship;
@@ -20,6 +21,7 @@ mod x509;
 pub(crate) use self::capacity::*;
 pub(crate) use self::disk::*;
 pub(crate) use self::docker::*;
+pub(crate) use self::drive::*;
 pub use self::listener::*;
 pub(crate) use self::session_key::*;
 pub(crate) use self::ship::*;
@@ -134,10 +136,10 @@ const _: () = assert!(
 
 // --- rpc: the wire of the subsystems ---
 
-/// A request line without its newline.
-pub(crate) const RPC_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// A request line without its newline: a text that is pasted fits.
+pub(crate) const RPC_REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Incomplete request lines of one connection in sum: of all that there may be, 64 MiB.
-pub(crate) const RPC_INCOMPLETE_BYTES_MAX: usize = 4 * RPC_REQUEST_BYTES_MAX;
+pub(crate) const RPC_INCOMPLETE_BYTES_MAX: usize = RPC_REQUEST_BYTES_MAX;
 /// A response line without its newline: several thousand sessions.
 pub(crate) const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From the subsystem's start to a complete request.

@@ -103,10 +103,10 @@ fn ask(request: &DockerRequest) -> Reply {
 
 fn finish((mut procedure, mut request): (Procedure, DockerRequest)) -> Outcome {
     loop {
-        match procedure.step(ask(&request)) {
-            Step::Call(next, call) => (procedure, request) = (next, call),
+        (procedure, request) = match procedure.step(ask(&request)) {
+            Step::Call(next, call) | Step::Stream(next, call) => (next, call),
             Step::Done(outcome) => return outcome,
-        }
+        };
     }
 }
 

@@ -342,7 +342,7 @@ fn endless_input_is_refused(agent: &Agent) {
     let before = memory_peak_kib(agent);
     let mut wire = Wire::to(agent);
     for (subsystem, sentence) in [
-        (RPC_SUBSYSTEM, "request line longer than 65536 bytes"),
+        (RPC_SUBSYSTEM, "request line longer than 262144 bytes"),
         (ATTACH_SUBSYSTEM, "header line longer than 4096 bytes"),
     ] {
         let channel = wire.open(subsystem);

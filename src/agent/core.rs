@@ -16,6 +16,7 @@
 //!
 //! [`SESSION_WAITING_OPS_MAX`]: crate::limits::SESSION_WAITING_OPS_MAX
 
+mod drive;
 mod queries;
 mod runtime_events;
 
@@ -25,6 +26,8 @@ use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
 use super::config::{Config, FoundMetadata, FoundSession};
+use super::drive::Drive;
+use super::drives::Drives;
 use super::listing::{Listing, ListingReader};
 use super::load::Load;
 use super::lock::{Lock, LockFile};
@@ -54,6 +57,7 @@ pub struct Agent {
     /// Whose work is whose. A job has one piece of work at a time, or waits for the listing.
     works: SortedMap<WorkId, Uuid>,
     listing: Listing,
+    drives: Drives,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
     mode: Mode,
@@ -82,8 +86,9 @@ impl Agent {
         proposals.into_iter().for_each(|found| take_over(&mut state, now, found));
         let mut listing = Listing::default();
         listing.want(&mut state.actions, now.mono, None);
-        let (jobs, works) = (SortedMap::new(), SortedMap::new());
-        let mut agent = Agent { state, jobs, works, listing, gone: None, mode: Mode::Serving };
+        let (jobs, works, drives) = (SortedMap::new(), SortedMap::new(), Drives::default());
+        let mode = Mode::Serving;
+        let mut agent = Agent { state, jobs, works, listing, drives, gone: None, mode };
         // Their records are written.
         proposed.into_iter().for_each(|id| agent.go_on(now, id));
         agent
@@ -115,6 +120,10 @@ impl Agent {
                 self.answer(caller, Err(not_found(get.id)));
             }
             Call::Get(get) => self.read(now, ListingReader::Get(caller, get.id)),
+            Call::Screen(call) => self.drive(now, caller, call.id, Drive::Screen(call.lines)),
+            Call::Send(call) => self.drive(now, caller, call.id, Drive::Send(call)),
+            Call::Exec(call) => self.drive(now, caller, call.id, Drive::Exec(call)),
+            Call::Wait(call) => self.wait(now, caller, &call),
             _ if self.mode == Mode::Closing => self.answer(caller, Err(CLOSING.to_owned())),
             Call::Create(create) => self.create(now, caller, create),
             Call::Clone(clone) => self.clone_session(now, caller, clone),
@@ -130,6 +139,7 @@ impl Agent {
     /// Nobody waits for this answer any more. What was asked for goes on.
     pub fn caller_gone(&mut self, caller: Caller) {
         self.listing.forget(caller);
+        self.drives.forget(caller);
         self.jobs.values_mut().for_each(|(job, _)| job.forget(caller));
     }
 
@@ -192,7 +202,9 @@ impl Agent {
         if let Some(readers) = self.listing.finish(&mut self.state.actions, work) {
             self.listed(now, work, readers, outcome);
             self.save_ends(now);
-        } else if self.state.deleted_homes_done(now.mono, work, &outcome) {
+        } else if self.state.deleted_homes_done(now.mono, work, &outcome)
+            || self.drive_done(now, work, &outcome)
+        {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
             self.step(now, id, outcome);
@@ -200,12 +212,14 @@ impl Agent {
                 self.listing.want(&mut self.state.actions, now.mono, None);
             }
         }
+        self.tell_waits(now);
     }
 
     /// The runtime reports something without being asked.
     pub fn runtime_event(&mut self, now: Now, event: RuntimeEvent) {
         self.take_event(now, event);
         self.save_ends(now);
+        self.tell_waits(now);
     }
 
     fn take_event(&mut self, now: Now, event: RuntimeEvent) {
@@ -236,6 +250,7 @@ impl Agent {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
         self.save_ends(now);
+        self.tell_waits(now);
         let readers = self.listing.take_impatient(now.mono);
         if !readers.is_empty() {
             let runtime = self.state.config.runtime.as_str();
@@ -246,7 +261,8 @@ impl Agent {
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
         let homes = self.state.deleted_homes.deadline();
-        [self.state.deadline(), homes, self.listing.deadline()].into_iter().flatten().min()
+        let others = [homes, self.listing.deadline(), self.drives.deadline()];
+        others.into_iter().chain([self.state.deadline()]).flatten().min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver

@@ -235,7 +235,7 @@ mod tests {
             exchange.output().is_empty()
         });
         assert_eq!(fed.count(), RPC_REQUEST_BYTES_MAX / chunk.len());
-        let sentence = "request line longer than 65536 bytes";
+        let sentence = "request line longer than 262144 bytes";
         assert_eq!(answer(&mut exchange), Err(sentence.to_owned()));
     }
 

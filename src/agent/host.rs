@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use super::environment::{SESSION_ENV, WITH_KNOWN_TERM};
 use super::image::PANE;
-use super::work::{Running, StartPlan, WorkError};
+use super::work::{ExecPlan, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::paths::Paths;
@@ -126,14 +126,27 @@ impl Tmux {
             // tmux takes a last character `;` of an argument for its own.
             &format!("{}\n", plan.command.as_str()),
         ]);
-        let variables = SESSION_ENV.map(|(name, value)| (name, value.to_owned()));
-        let socket =
-            plan.has_socket.then(|| ("SSH_AUTH_SOCK", self.key_socket.display().to_string()));
         CommandLine {
             argv: line.argv,
-            env: line.env.into_iter().chain(variables).chain(socket).collect(),
+            env: self.session_env(plan.has_socket).collect(),
             cwd: self.home.clone(),
         }
+    }
+
+    /// A program beside the session's command, as that was started.
+    pub(crate) fn exec(&self, plan: &ExecPlan) -> CommandLine {
+        CommandLine {
+            argv: plan.argv.clone(),
+            env: self.session_env(self.key_socket.exists()).chain(plan.env.iter().cloned()).collect(),
+            cwd: self.home.clone(),
+        }
+    }
+
+    fn session_env(&self, has_socket: bool) -> impl Iterator<Item = (&'static str, String)> {
+        let variables = SESSION_ENV.map(|(name, value)| (name, value.to_owned()));
+        let socket = has_socket.then(|| ("SSH_AUTH_SOCK", self.key_socket.display().to_string()));
+        let home = [("HOME", self.home.display().to_string())];
+        home.into_iter().chain(variables).chain(socket)
     }
 
     /// Asks for the server's process and start. Understood by [`Tmux::server`].

@@ -22,7 +22,8 @@ impl LastWords {
     pub(crate) fn parse(bytes: &[u8]) -> LastWords {
         let text = String::from_utf8_lossy(bytes);
         let (status, screen) = text.split_once('\n').unwrap_or((&text, ""));
-        LastWords { exit_code: status.parse().ok(), screen: bounded(screen) }
+        let screen = last_of(screen, LAST_SCREEN_LINES_MAX, LAST_SCREEN_BYTES_MAX);
+        LastWords { exit_code: status.parse().ok(), screen }
     }
 
     /// Reads the archive in which the Engine gives the file.
@@ -31,11 +32,11 @@ impl LastWords {
     }
 }
 
-/// The last of it, without blank lines at its end.
-fn bounded(screen: &str) -> String {
+/// The last of what a screen shows, without blank lines at its end.
+pub(crate) fn last_of(screen: &str, lines_max: usize, bytes_max: usize) -> String {
     let lines: Vec<&str> = screen.trim_end().lines().collect();
-    let first = lines.len().saturating_sub(LAST_SCREEN_LINES_MAX);
-    let mut left = LAST_SCREEN_BYTES_MAX;
+    let first = lines.len().saturating_sub(lines_max);
+    let mut left = bytes_max;
     let mut kept: Vec<String> = Vec::new();
     for line in lines[first..].iter().rev() {
         let line = printable(&line.replace('\t', " ")).trim_end().to_owned();

@@ -13,6 +13,7 @@
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
 //! | `record`, `lock` | what is believed of a session, and the lock file |
 //! | `session_key`, `signer` | the git key of each session, and who signs with it for the session |
+//! | `drive`, `drives` | screens, texts, keys and commands: what runs in a session for them |
 //! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
@@ -29,6 +30,8 @@ pub mod core;
 pub(crate) mod defaults;
 mod deleted_homes;
 pub mod docker;
+mod drive;
+mod drives;
 pub mod emitter;
 mod environment;
 pub mod exchange;

@@ -234,7 +234,7 @@ impl AgentState {
             Body::Good(record) => describe(record, &mut wire),
             Body::Broken(why) | Body::Stray(why) => wire.broken = Some(why.clone()),
         }
-        if session.is_running() || self.unexplained.contains_key(&session.id) {
+        if session.is_running() || self.is_unexplained(session.id) {
             wire.ended = None;
         }
         if let RunState::Running { running, .. } = &session.run_state {
@@ -375,6 +375,11 @@ impl AgentState {
         for id in late {
             self.explain(now, id, LOST);
         }
+    }
+
+    /// Whether its end waits for news of how it ended.
+    pub(super) fn is_unexplained(&self, id: Uuid) -> bool {
+        self.unexplained.contains_key(&id)
     }
 
     /// When [`AgentState::tick`] is wanted next.

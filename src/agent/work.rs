@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::last_words::LastWords;
 use super::session_key::{KeyChange, KeyFile};
+use crate::base::collected::Collected;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -110,6 +111,34 @@ pub enum RuntimeWork {
         /// As whom it runs, as in [`Running::uid`].
         uid: Option<u32>,
     },
+    /// Runs a program beside the session's command: as its user, in its home, with nothing on
+    /// standard input.
+    Exec(Box<ExecPlan>),
+}
+
+/// A program that is to run in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecPlan {
+    pub(crate) id: Uuid,
+    /// As whom it runs, as in [`Running::uid`].
+    pub(crate) uid: Option<u32>,
+    /// The program and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// What is added to its environment.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// What is kept of each of its outputs, in bytes.
+    pub(crate) output_bytes_max: usize,
+    /// How long its end is waited for.
+    pub(crate) patience: Duration,
+}
+
+/// How a program in a session ended, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exited {
+    /// Its status, or 128 and the signal that ended it.
+    pub(crate) status: i32,
+    pub(crate) output: Collected,
+    pub(crate) errors: Collected,
 }
 
 /// All that a runtime must know to start a session.
@@ -177,6 +206,8 @@ pub enum Done {
     Started(Running),
     /// Of [`DiskWork::CountHomes`]: the largest first, a few of them, in bytes.
     HomesCounted(Vec<(Uuid, u64)>),
+    /// Of [`RuntimeWork::Exec`].
+    Exited(Exited),
     /// Of [`DiskWork::Measure`].
     Measured {
         /// Size of the file system.
@@ -204,6 +235,8 @@ pub enum WorkError {
     NoImage(String),
     /// The rules that keep sessions from this host and its networks are not loaded.
     NoRules,
+    /// A program in a session did not end in time.
+    NotEnded,
     /// The outcome is not one of this work: a fault of ours.
     Mismatch,
 }
@@ -228,6 +261,7 @@ impl fmt::Display for WorkError {
                  not loaded; load them: sudo systemctl restart convocate-network; a session with \
                  --egress none starts without them",
             ),
+            WorkError::NotEnded => out.write_str("the program in the session did not end in time"),
             WorkError::Mismatch => out.write_str("internal error: the outcome is of other work"),
             WorkError::NoImage(image) => {
                 write!(

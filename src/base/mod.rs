@@ -6,6 +6,7 @@
 pub mod address;
 pub mod backoff;
 pub mod buffer;
+pub mod collected;
 pub mod deadlines;
 pub mod disk;
 pub mod endpoint;

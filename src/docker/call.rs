@@ -86,14 +86,15 @@ pub(crate) fn exec_create(container: &str, exec: &ExecConfig<'_>) -> DockerReque
         "AttachStdin": exec.stdin,
         "AttachStdout": true,
         "AttachStderr": true,
-        "Tty": true,
+        "Tty": exec.directory.is_none(),
+        "WorkingDir": exec.directory.unwrap_or_default(),
         "User": exec.user,
         "Env": exec.env,
         "Cmd": exec.command,
     }))
 }
 
-/// A process in a container, with a terminal of its own.
+/// A process in a container, with a terminal of its own or with two pipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExecConfig<'a> {
     pub(crate) user: &'a str,
@@ -103,6 +104,8 @@ pub(crate) struct ExecConfig<'a> {
     pub(crate) env: &'a [String],
     /// Whether it can be written to.
     pub(crate) stdin: bool,
+    /// Where it starts, if it has pipes; one with a terminal starts where the container does.
+    pub(crate) directory: Option<&'a str>,
 }
 
 /// Starts a prepared process. Its terminal is the answer's body until the stream ends, or the
@@ -110,6 +113,13 @@ pub(crate) struct ExecConfig<'a> {
 pub(crate) fn exec_start(exec: &str) -> DockerRequest {
     post(RequestTarget::path(&["exec", exec, "start"]))
         .with_json(&json!({"Detach": false, "Tty": true}))
+}
+
+/// Starts a prepared process with pipes. The answer is a stream for
+/// [`super::outputs::Outputs`].
+pub(crate) fn exec_start_piped(exec: &str) -> DockerRequest {
+    post(RequestTarget::path(&["exec", exec, "start"]))
+        .with_json(&json!({"Detach": false, "Tty": false}))
 }
 
 /// Tells a started process the size of its terminal, in cells.

@@ -10,6 +10,7 @@
 //! | [`conn`] | one connection: calls one after the other, streamed bodies, streams taken over |
 //! | [`call`] | the calls that the agent makes, and what it reads in their answers |
 //! | `error` | why a call or a connection failed |
+//! | [`outputs`] | the two outputs of a process, taken apart |
 //! | [`events`] | the stream of `/events` cut into its objects |
 //!
 //! Paths carry no version: an Engine then speaks its own newest one. A fixed version would be too
@@ -21,6 +22,7 @@ pub mod conn;
 mod error;
 pub mod events;
 pub mod http;
+pub mod outputs;
 
 pub use error::{DockerError, HttpError};
 pub use http::{DockerRequest, DockerResponse, Method};

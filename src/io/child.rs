@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use super::process::{Exit, Process, Program, SpawnError};
 use super::reactor::{Interests, Reactor, Watch};
+use crate::base::collected::Collected;
 use crate::base::slots::Key;
 
 /// Read at once from a pipe, and the capacity that a pipe has.
@@ -41,15 +42,6 @@ struct Pipe {
     fd: Option<OwnedFd>,
     collected: Collected,
     limit: usize,
-}
-
-/// What a program said on one of its outputs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Collected {
-    /// The beginning, up to the bound.
-    pub(crate) bytes: Vec<u8>,
-    /// Whether it said more.
-    pub(crate) is_cut: bool,
 }
 
 /// A program that has ended.
@@ -208,19 +200,13 @@ impl Pipe {
             };
             match rustix::io::read(fd, &mut chunk) {
                 Ok(0) => self.fd = None,
-                Ok(count) => self.keep(&chunk[..count]),
+                Ok(count) => self.collected.keep(&chunk[..count], self.limit),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(self.fd.is_some())
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let kept = bytes.len().min(self.limit - self.collected.bytes.len());
-        self.collected.bytes.extend_from_slice(&bytes[..kept]);
-        self.collected.is_cut |= kept < bytes.len();
     }
 }
 

@@ -271,6 +271,14 @@ impl Exit {
     pub(crate) fn is_success(self) -> bool {
         self == Exit::Code(0)
     }
+
+    /// As a shell tells it: 128 and the signal's number for a signal.
+    pub(crate) fn status(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
 }
 
 impl From<std::process::ExitStatus> for Exit {

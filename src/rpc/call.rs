@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::drive::{Exec, Screen, Send, Wait};
 use super::field::{
     self, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
 };
@@ -37,6 +38,14 @@ pub enum Call {
     Restart(Id),
     /// Clear a stale lock.
     Override(Id),
+    /// What stands on a session's screen, as text.
+    Screen(Screen),
+    /// Paste a text and press keys.
+    Send(Send),
+    /// Run a command beside the session's own.
+    Exec(Exec),
+    /// Answer when one of some sessions has ended.
+    Wait(Wait),
     /// The certificate with which the agent's host sends its logs.
     Certificate,
     /// Another one in its place.
@@ -48,13 +57,14 @@ pub enum Call {
 }
 
 /// Every op's name, sorted.
-pub const OP_NAMES: [&str; 15] = [
+pub const OP_NAMES: [&str; 19] = [
     "background",
     "certificate",
     "clone",
     "create",
     "delete",
     "edit",
+    "exec",
     "get",
     "kill",
     "list",
@@ -62,8 +72,11 @@ pub const OP_NAMES: [&str; 15] = [
     "ping",
     "renew-certificate",
     "restart",
+    "screen",
+    "send",
     "settings-get",
     "settings-set",
+    "wait",
 ];
 
 /// Parameters of an op on one session.
@@ -199,13 +212,17 @@ struct Envelope {
 }
 
 impl Call {
-    /// Whether it changes nothing and so tells no event.
+    /// Whether it changes nothing that an event would tell.
     pub(crate) const fn only_reads(&self) -> bool {
         matches!(
             self,
             Call::Ping
                 | Call::List
                 | Call::Get(_)
+                | Call::Screen(_)
+                | Call::Send(_)
+                | Call::Exec(_)
+                | Call::Wait(_)
                 | Call::Certificate
                 | Call::SettingsGet
                 | Call::SettingsSet
@@ -245,6 +262,10 @@ impl Call {
             "background" => Call::Background(decode(params)?),
             "restart" => Call::Restart(decode(params)?),
             "override" => Call::Override(decode(params)?),
+            "screen" => Call::Screen(decode(params)?),
+            "send" => Call::Send(decode(params)?),
+            "exec" => Call::Exec(decode(params)?),
+            "wait" => Call::Wait(decode(params)?),
             "certificate" => Call::Certificate,
             "renew-certificate" => Call::RenewCertificate(decode(params)?),
             "settings-get" => Call::SettingsGet,
@@ -267,6 +288,10 @@ impl Call {
             Call::Background(_) => "background",
             Call::Restart(_) => "restart",
             Call::Override(_) => "override",
+            Call::Screen(_) => "screen",
+            Call::Send(_) => "send",
+            Call::Exec(_) => "exec",
+            Call::Wait(_) => "wait",
             Call::Certificate => "certificate",
             Call::RenewCertificate(_) => "renew-certificate",
             Call::SettingsGet => "settings-get",
@@ -286,6 +311,10 @@ impl Call {
             Call::Create(create) => serde_json::to_value(create),
             Call::Edit(edit) => serde_json::to_value(edit),
             Call::Clone(clone) => serde_json::to_value(clone),
+            Call::Screen(screen) => serde_json::to_value(screen),
+            Call::Send(send) => serde_json::to_value(send),
+            Call::Exec(exec) => serde_json::to_value(exec),
+            Call::Wait(wait) => serde_json::to_value(wait),
             Call::RenewCertificate(renewal) => serde_json::to_value(renewal),
             Call::Ping | Call::List | Call::Certificate | Call::SettingsGet | Call::SettingsSet => {
                 Ok(Value::Null)
@@ -326,6 +355,7 @@ fn one_line(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::drive::{ExecCommand, ExecSeconds, HistoryLines, Keys, PastedText};
 
     fn parse(line: &str) -> Result<Call, String> {
         Call::parse(line.as_bytes()).map_err(|error| error.to_string())
@@ -374,6 +404,18 @@ mod tests {
             Call::Background(id),
             Call::Restart(id),
             Call::Override(id),
+            Call::Screen(Screen { id: id.id, lines: HistoryLines::new(7).unwrap() }),
+            Call::Send(Send {
+                id: id.id,
+                text: Some(PastedText::new("a\n\tb".to_owned()).unwrap()),
+                keys: Keys::parse("Enter").unwrap(),
+            }),
+            Call::Exec(Exec {
+                id: id.id,
+                command: ExecCommand::new(vec!["ls".to_owned(), "-l".to_owned()]).unwrap(),
+                seconds: ExecSeconds::default(),
+            }),
+            Call::Wait(Wait::new(vec![id.id], 60).unwrap()),
             Call::Certificate,
             Call::RenewCertificate(RenewCertificate { certificate: "PEM\n".to_owned() }),
             Call::SettingsGet,
@@ -398,6 +440,11 @@ mod tests {
             (r#"{"op":"create","params":{"name":"x","port":70000}}"#, "port 70000 must be"),
             (r#"{"op":"ping","extra":1}"#, "unknown field `extra`"),
             ("{\"op\":\"pi\\u001b[2Jng\"}", "unknown op \"pi\\u{1b}[2Jng\""),
+            (
+                r#"{"op":"send","params":{"id":"01234567-89ab-4def-8123-456789abcdef",
+                    "text":"\u0003"}}"#,
+                "has the control character Ctrl-C (U+0003)",
+            ),
             ("[\"ping\",null]", "decode request: an object is expected"),
             ("not json", "decode request: "),
             ("", "decode request: "),

@@ -6,6 +6,7 @@
 pub mod agent_id;
 pub mod attach;
 pub mod call;
+pub mod drive;
 pub mod event;
 pub mod field;
 pub mod network;

@@ -142,6 +142,23 @@ pub(crate) fn command(text: &str) -> Result<SessionCommand, String> {
     SessionCommand::parse(text).map_err(|error| error.to_string())
 }
 
+/// A span in seconds: a number with `s`, `m`, `h` or `d` behind it, or nothing.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
+    let bad = || format!("{} must be a time like 90, 90s, 10m or 2h", shown(text));
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        _ => (text, 1),
+    };
+    let number = whole_number(digits).and_then(|number| number.checked_mul(factor));
+    number.and_then(|number| u32::try_from(number).ok()).ok_or_else(bad)
+}
+
 /// Digits only: the standard parser takes a plus sign, too.
 fn whole_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -178,6 +195,16 @@ mod tests {
             assert_eq!(memory(&size(bytes)), Ok(bytes));
         }
         assert_eq!((size(0), size(3_085_512 << 10)), (String::new(), "3013m".to_owned()));
+    }
+
+    #[test]
+    fn spans() {
+        for (text, span) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86_400)] {
+            assert_eq!(seconds(text), Ok(span), "{text}");
+        }
+        for bad in ["", "s", "-1", "1.5h", "10w", "99999999999d", "+1"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

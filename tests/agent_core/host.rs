@@ -311,6 +311,7 @@ impl Host {
             }
             RuntimeWork::EraseAsRoot { .. } => {}
             RuntimeWork::Detach { .. } => self.detaches += 1,
+            RuntimeWork::Exec(_) => return Err(WorkError::NotEnded),
         }
         Ok(Done::Done)
     }

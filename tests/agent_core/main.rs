@@ -4,6 +4,7 @@
 
 mod crash;
 mod deleted_homes;
+mod drive;
 mod host;
 mod keys;
 mod life;

@@ -145,7 +145,7 @@ impl Attach {
             command.push("-r");
         }
         let env = [format!("TERM={term}")];
-        let exec = ExecConfig { user, command: &command, env: &env, stdin: true };
+        let exec = ExecConfig { user, command: &command, env: &env, stdin: true, directory: None };
         let request = call::exec_create(&container_name(id), &exec);
         (Attach::Preparing { id, prepared: size, wanted: size }, request)
     }

@@ -35,7 +35,7 @@ const LABEL_UID: &str = "convocate.uid";
 /// A directory that everybody writes to, inside.
 const RUN: &str = "/run/convocate";
 /// A session's home, inside.
-const HOME: &str = "/home/claude";
+pub(super) const HOME: &str = "/home/claude";
 /// The directory of its socket, inside.
 const SOCKET_DIR: &str = "/run/convocate/agent";
 

@@ -37,7 +37,7 @@ impl Detach {
     }
 
     fn begin(id: Uuid, user: &str, command: &[&str]) -> (Detach, DockerRequest) {
-        let exec = ExecConfig { user, command, env: &[], stdin: false };
+        let exec = ExecConfig { user, command, env: &[], stdin: false, directory: None };
         (Detach::Creating, call::exec_create(&container_name(id), &exec))
     }
 

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`description`] | a session's container, from plan to JSON and back from its labels |
 //! | [`list`], [`start`], [`end`], [`detach`] | the procedures |
+//! | [`exec`] | a program beside the session's command |
 //! | [`erase_as_root`] | the home of a deleted session, erased as root |
 //! | [`attach`] | a terminal inside a container |
 //! | [`runtime_events`] | events to news |
@@ -18,6 +19,7 @@ pub mod description;
 pub mod detach;
 pub mod end;
 pub mod erase_as_root;
+pub mod exec;
 pub mod list;
 pub mod runtime_events;
 pub mod start;
@@ -29,6 +31,7 @@ use description::Host;
 use detach::Detach;
 use end::{Remove, Stop};
 use erase_as_root::EraseAsRoot;
+use exec::Exec;
 use list::List;
 use start::Start;
 
@@ -50,6 +53,8 @@ pub enum Procedure {
     EraseAsRoot(EraseAsRoot),
     /// [`RuntimeWork::Detach`], and the end of one terminal
     Detach(Detach),
+    /// [`RuntimeWork::Exec`]
+    Exec(Exec),
 }
 
 #[derive(Debug)]
@@ -57,6 +62,9 @@ pub enum Step<P = Procedure> {
     /// Make this call ([`crate::docker::conn::ResponseMode::Whole`]), and hand the answer to
     /// [`Procedure::step`].
     Call(P, DockerRequest),
+    /// Make this call on a connection of its own ([`crate::docker::conn::ResponseMode::Stream`]),
+    /// hand what comes to [`Exec::read`], and go on with [`Exec::look`] after its end.
+    Stream(P, DockerRequest),
     /// The work is done.
     Done(Outcome),
 }
@@ -72,6 +80,7 @@ impl Procedure {
             RuntimeWork::EraseAsRoot { id, image } => {
                 wrap(EraseAsRoot::begin(id, image, host), Procedure::EraseAsRoot)
             }
+            RuntimeWork::Exec(plan) => wrap(Exec::begin(&plan, host), Procedure::Exec),
             RuntimeWork::Detach { id, uid } => {
                 wrap(Detach::all_of(id, &host.user(uid)), Procedure::Detach)
             }
@@ -88,6 +97,7 @@ impl Procedure {
             Procedure::Remove(remove) => remove.step(reply).map(Procedure::Remove),
             Procedure::EraseAsRoot(erase) => erase.step(reply).map(Procedure::EraseAsRoot),
             Procedure::Detach(detach) => detach.step(reply).map(Procedure::Detach),
+            Procedure::Exec(exec) => exec.step(reply).map(Procedure::Exec),
         }
     }
 }
@@ -100,9 +110,10 @@ fn wrap<P>(
 }
 
 impl<P> Step<P> {
-    fn map<Q>(self, kind: fn(P) -> Q) -> Step<Q> {
+    pub(crate) fn map<Q>(self, kind: fn(P) -> Q) -> Step<Q> {
         match self {
             Step::Call(procedure, request) => Step::Call(kind(procedure), request),
+            Step::Stream(procedure, request) => Step::Stream(kind(procedure), request),
             Step::Done(outcome) => Step::Done(outcome),
         }
     }
@@ -148,6 +159,7 @@ pub mod script {
             let reply = replies.next().unwrap_or_else(|| panic!("no answer left for {calls:?}"));
             match procedure.step(reply) {
                 Step::Call(next, call) => (procedure, request) = (next, call),
+                Step::Stream(..) => panic!("no stream is scripted"),
                 Step::Done(outcome) => {
                     assert_eq!(replies.next(), None, "answers left after {calls:?}");
                     return (calls, outcome);

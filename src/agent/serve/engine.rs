@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::exec_streams::ExecStreams;
 use super::registry::{Owner, Registry};
 use super::runtime_report::RuntimeReport;
 use super::setup::{has_rules, present_binds};
@@ -42,6 +43,7 @@ pub(super) struct DockerRuntime {
     socket: PathBuf,
     host: Host,
     links: SortedMap<Key, (Link<DockerConn>, Purpose)>,
+    exec_streams: ExecStreams,
     /// Calls that wait for a connection, because there are [`DOCKER_CONNECTIONS_MAX`].
     waiting: VecDeque<(DockerRequest, Purpose)>,
     runtime_events: RuntimeEvents,
@@ -74,6 +76,7 @@ impl DockerRuntime {
             socket,
             host,
             links: SortedMap::new(),
+            exec_streams: ExecStreams::default(),
             waiting: VecDeque::new(),
             runtime_events: RuntimeEvents::new(),
             events: EventStream::new(),
@@ -135,7 +138,7 @@ impl DockerRuntime {
         &self.host
     }
 
-    /// A connection of its own, for a terminal.
+    /// A connection of its own, for a terminal or a stream.
     pub(super) fn dial(&self) -> Result<Link<DockerConn>, WorkError> {
         let gone = |error: std::io::Error| {
             WorkError::DockerGone(format!("{}: {error}", self.socket.display()))
@@ -152,6 +155,13 @@ impl DockerRuntime {
         key: Key,
         ready: Option<Ready>,
     ) -> bool {
+        if self.exec_streams.has(key) {
+            let (ended, is_again) = self.exec_streams.ready(registry, now, key, ready);
+            if let Some((work, step)) = ended {
+                self.go_on(registry, now, None, work, step);
+            }
+            return is_again;
+        }
         let Some((link, _)) = self.links.get_mut(&key) else { return false };
         if let Some(ready) = ready {
             link.ready(now, ready);
@@ -162,13 +172,16 @@ impl DockerRuntime {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let links = self.links.values().filter_map(|(link, _)| link.deadline());
-        links.chain(self.redial_at).min()
+        links.chain(self.redial_at).chain(self.exec_streams.deadline()).min()
     }
 
     pub(super) fn tick(&mut self, registry: &mut Registry, now: Mono) {
         if self.redial_at.is_some_and(|at| at <= now) {
             self.redial_at = None;
             self.follow(registry, now);
+        }
+        for (work, step) in self.exec_streams.tick(registry, now) {
+            self.go_on(registry, now, None, work, step);
         }
         let due = |link: &Link<DockerConn>| link.deadline().is_some_and(|at| at <= now);
         let keys: Vec<Key> =
@@ -269,12 +282,10 @@ impl DockerRuntime {
         let Some((_, purpose)) = self.links.get_mut(&key) else { return };
         match std::mem::replace(purpose, Purpose::Idle) {
             Purpose::Idle | Purpose::Aside(None) => {}
-            Purpose::Work(id, procedure) => match procedure.step(reply) {
-                Step::Call(next, request) => {
-                    self.next_call(registry, now, key, request, Purpose::Work(id, next));
-                }
-                Step::Done(outcome) => self.reports.push_back(RuntimeReport::Outcome(id, outcome)),
-            },
+            Purpose::Work(id, procedure) => {
+                let step = procedure.step(reply);
+                self.go_on(registry, now, Some(key), id, step);
+            }
             Purpose::Aside(Some(procedure)) => {
                 if let Step::Call(next, request) = procedure.step(reply) {
                     self.next_call(registry, now, key, request, Purpose::Aside(Some(next)));
@@ -303,6 +314,40 @@ impl DockerRuntime {
             }
         }
         self.serve_waiting(registry, now);
+    }
+
+    /// Goes on with a piece of work: with its next call on connection `key`, if it stands.
+    fn go_on(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        key: Option<Key>,
+        id: WorkId,
+        step: Step,
+    ) {
+        match (step, key) {
+            (Step::Call(next, request), Some(key)) => {
+                self.next_call(registry, now, key, request, Purpose::Work(id, next));
+            }
+            (Step::Call(next, request), None) => {
+                self.call(registry, now, request, Purpose::Work(id, next));
+            }
+            (Step::Stream(Procedure::Exec(exec), request), _) => {
+                let begun = self.dial().and_then(|link| {
+                    Ok(self.exec_streams.begin(registry, now, link, (id, exec), &request)?)
+                });
+                if let Err(error) = begun {
+                    self.reports.push_back(RuntimeReport::Outcome(id, Err(error)));
+                }
+            }
+            (Step::Stream(..), _) => {
+                let outcome = Err(WorkError::Mismatch);
+                self.reports.push_back(RuntimeReport::Outcome(id, outcome));
+            }
+            (Step::Done(outcome), _) => {
+                self.reports.push_back(RuntimeReport::Outcome(id, outcome));
+            }
+        }
     }
 
     /// The next call of a procedure: on the same connection if it stands.

@@ -13,6 +13,7 @@
 //! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`key_sockets`] | where sessions are lent their keys |
+//! | [`exec_streams`] | what programs in containers say |
 //! | [`disk`] | work on homes |
 //! | [`probe`] | a question to Docker before there is an agent |
 
@@ -20,6 +21,7 @@ mod certificate;
 mod disk;
 mod engine;
 mod event_uplink;
+mod exec_streams;
 mod exec_terminal;
 mod gauge;
 mod key_sockets;

@@ -27,7 +27,7 @@ impl Runtime {
         work: RuntimeWork,
     ) {
         match self {
-            Runtime::Host(tmux) => tmux.run(registry, id, work),
+            Runtime::Host(tmux) => tmux.run(registry, now, id, work),
             Runtime::Docker(docker) => docker.run(registry, now, id, work),
         }
     }

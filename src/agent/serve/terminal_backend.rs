@@ -197,10 +197,6 @@ impl TerminalBackend {
     }
 }
 
-/// A shell's way to tell a signal: 128 and its number.
 fn status(exit: Exit) -> u32 {
-    match exit {
-        Exit::Code(code) => u32::try_from(code).unwrap_or(1),
-        Exit::Signal(signal) => 128 + u32::try_from(signal).unwrap_or(0),
-    }
+    u32::try_from(exit.status()).unwrap_or(1)
 }

@@ -13,7 +13,7 @@ use super::runtime_report::RuntimeReport;
 use crate::agent::action::{TerminalPlan, WorkId};
 use crate::agent::host::{CommandLine, Finished, REMOVED_ENV, Server, Target, Tmux, start_error};
 use crate::agent::last_words::LastWords;
-use crate::agent::work::{Done, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
+use crate::agent::work::{Done, Exited, Outcome, Running, RuntimeEvent, RuntimeWork, WorkError};
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
@@ -60,6 +60,8 @@ enum Task {
     Kill(WorkId, Uuid, Vec<u32>, Duration),
     /// The detaching of all its terminals.
     Detach(WorkId, Uuid),
+    /// A program in the session, which is killed at this time.
+    Exec(WorkId, Mono),
 }
 
 /// A session whose processes were asked to end.
@@ -92,7 +94,13 @@ impl TmuxRuntime {
         runtime
     }
 
-    pub(super) fn run(&mut self, registry: &mut Registry, id: WorkId, work: RuntimeWork) {
+    pub(super) fn run(
+        &mut self,
+        registry: &mut Registry,
+        now: Mono,
+        id: WorkId,
+        work: RuntimeWork,
+    ) {
         match work {
             RuntimeWork::List => self.listings.push(id),
             RuntimeWork::Start(plan) => {
@@ -113,6 +121,14 @@ impl TmuxRuntime {
             RuntimeWork::Detach { id: session, .. } => {
                 let line = self.tmux(session).detach(&self.target(session));
                 self.begin(registry, &line, id, Task::Detach(id, session));
+            }
+            RuntimeWork::Exec(plan) => {
+                let line = self.tmux(plan.id).exec(&plan);
+                let task = Task::Exec(id, now + plan.patience);
+                let spawned = self.spawn_up_to(registry, &line, plan.output_bytes_max, task);
+                if let Err(error) = spawned {
+                    self.report(id, Err(error));
+                }
             }
         }
         self.answer_listings();
@@ -137,7 +153,7 @@ impl TmuxRuntime {
                 }
                 Ok(Next::Ended(report)) => {
                     registry.release(key);
-                    self.finished(registry, now, task, &report);
+                    self.finished(registry, now, task, report);
                 }
                 Err(error) => {
                     registry.release(key);
@@ -153,7 +169,12 @@ impl TmuxRuntime {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.endings.values().filter_map(|ending| ending.until).min()
+        let endings = self.endings.values().filter_map(|ending| ending.until);
+        let programs = self.children.values().filter_map(|(_, task)| match task {
+            Task::Exec(_, until) => Some(*until),
+            _ => None,
+        });
+        endings.chain(programs).min()
     }
 
     /// Kills what did not end in time.
@@ -168,6 +189,16 @@ impl TmuxRuntime {
                 let _ = ending.processes.iter().try_for_each(ProcessWatch::kill_group);
             }
             self.look_at_ending(registry, key);
+        }
+        let late = |task: &Task| matches!(task, Task::Exec(_, until) if *until <= now);
+        let programs = self.children.iter().filter(|(_, (_, task))| late(task));
+        let keys: Vec<Key> = programs.map(|(key, _)| *key).collect();
+        for key in keys {
+            // With the child its process group goes.
+            if let Some((_, task)) = self.children.remove(&key) {
+                registry.release(key);
+                self.fail(&task, WorkError::NotEnded);
+            }
         }
     }
 
@@ -201,8 +232,19 @@ impl TmuxRuntime {
         line: &CommandLine,
         task: Task,
     ) -> Result<(), WorkError> {
+        self.spawn_up_to(registry, line, CHILD_OUTPUT_BYTES_MAX, task)
+    }
+
+    /// Keeps so many bytes of each of its outputs.
+    fn spawn_up_to(
+        &mut self,
+        registry: &mut Registry,
+        line: &CommandLine,
+        bytes_max: usize,
+        task: Task,
+    ) -> Result<(), WorkError> {
         let failed = |error: io::Error| WorkError::Tmux(error.to_string());
-        let child = Child::spawn(&program(line), Vec::new(), CHILD_OUTPUT_BYTES_MAX)
+        let child = Child::spawn(&program(line), Vec::new(), bytes_max)
             .map_err(|error| WorkError::Tmux(error.to_string()))?;
         let key = registry.reserve(Owner::Runtime).map_err(failed)?;
         child.watch(&registry.reactor, key).map_err(failed)?;
@@ -210,7 +252,12 @@ impl TmuxRuntime {
         Ok(())
     }
 
-    fn finished(&mut self, registry: &mut Registry, now: Mono, task: Task, report: &Report) {
+    fn finished(&mut self, registry: &mut Registry, now: Mono, task: Task, report: Report) {
+        if let Task::Exec(work, _) = task {
+            let Report { exit, output, errors } = report;
+            let exited = Exited { status: exit.status(), output, errors };
+            return self.report(work, Ok(Done::Exited(exited)));
+        }
         let finished = Finished {
             is_success: report.exit.is_success(),
             stdout: &report.output.bytes,
@@ -254,6 +301,7 @@ impl TmuxRuntime {
                 let outcome = self.tmux(id).detached(finished).map(|()| Done::Done);
                 self.report(work, outcome);
             }
+            Task::Exec(..) => {}
         }
     }
 
@@ -264,6 +312,7 @@ impl TmuxRuntime {
             | Task::Identify(work, _)
             | Task::ListPanes(work, ..)
             | Task::Kill(work, ..)
+            | Task::Exec(work, _)
             | Task::Detach(work, _) => self.report(*work, Err(error)),
         }
     }

@@ -1,0 +1,115 @@
+//! Calls that drive a session without a terminal, or wait for its end. They take no turn: a session
+//! can be stopped, deleted and attached to while a command runs in it.
+
+use serde_json::json;
+
+use super::{Agent, CLOSING, Mode};
+use crate::agent::action::{Caller, WorkId};
+use crate::agent::drive::{Drive, Place};
+use crate::agent::drives::{Running, Waiting};
+use crate::agent::op::{Stage, not_found};
+use crate::agent::session::{RunState, Session, Transition};
+use crate::agent::work::{Outcome, RuntimeWork, Work};
+use crate::base::time::Now;
+use crate::base::uuid::Uuid;
+use crate::limits::WAITS_MAX;
+use crate::rpc::drive::{ScreenText, Wait, Waited};
+use crate::rpc::session::Ended;
+
+impl Agent {
+    /// Runs something in a session that runs.
+    pub(super) fn drive(&mut self, now: Now, caller: Caller, id: Uuid, drive: Drive) {
+        let refusal = match self.state.session(id) {
+            None => not_found(id),
+            Some(_) if self.mode == Mode::Closing => CLOSING.to_owned(),
+            Some(session) => match &session.run_state {
+                RunState::Unknown => {
+                    let label = session.label();
+                    format!("whether {label} runs is not known yet; try again")
+                }
+                RunState::Stopped if matches!(drive, Drive::Screen(_)) => {
+                    let answer = last_screen(session);
+                    return self.answer(caller, Ok(answer));
+                }
+                RunState::Stopped => {
+                    format!("{} does not run; start it first: convocate start", session.label())
+                }
+                RunState::Running { .. } if !self.drives.has_room(&drive) => {
+                    "too many commands run in the sessions of this agent; try again later"
+                        .to_owned()
+                }
+                RunState::Running { running, .. } => {
+                    let runtime = self.state.config.runtime;
+                    let place = Place { id, uid: running.uid, runtime };
+                    let plan = drive.plan(place, self.state.actions.last_work().0);
+                    let work = Work::Runtime(RuntimeWork::Exec(Box::new(plan)));
+                    let work = self.state.actions.run(work);
+                    let running = Running { caller: Some(caller), drive, began: now.mono };
+                    self.drives.running.insert(work, running);
+                    return;
+                }
+            },
+        };
+        self.answer(caller, Err(refusal));
+    }
+
+    /// Answers the call whose work this was, if it was one's.
+    pub(super) fn drive_done(&mut self, now: Now, work: WorkId, outcome: &Outcome) -> bool {
+        let Some(Running { caller, drive, began }) = self.drives.running.remove(&work) else {
+            return false;
+        };
+        let answer = drive.answer(began, now.mono, outcome.clone());
+        self.state.reply(caller, &answer);
+        true
+    }
+
+    pub(super) fn wait(&mut self, now: Now, caller: Caller, wait: &Wait) {
+        if self.drives.waits.len() >= WAITS_MAX {
+            let text = format!("{WAITS_MAX} calls wait on this agent, and it holds no more");
+            return self.answer(caller, Err(text));
+        }
+        let until = now.mono + std::time::Duration::from_secs(wait.seconds.into());
+        self.drives.waits.push(Waiting { caller, ids: wait.ids.ids().to_vec(), until });
+        self.tell_waits(now);
+    }
+
+    /// Answers the waits of which a session has ended, and those whose time is over. To be called
+    /// whenever that may have changed.
+    pub(super) fn tell_waits(&mut self, now: Now) {
+        for Waiting { caller, ids, until } in std::mem::take(&mut self.drives.waits) {
+            let mut waited = Waited::default();
+            for id in &ids {
+                match self.state.session(*id) {
+                    None => waited.missing.push(*id),
+                    Some(session) if self.has_ended(session) => {
+                        waited.sessions.push(self.state.wire_value(*id, None));
+                    }
+                    Some(_) => {}
+                }
+            }
+            if waited == Waited::default() && until > now.mono {
+                self.drives.waits.push(Waiting { caller, ids, until });
+            } else {
+                let answer = serde_json::to_value(waited);
+                self.answer(caller, Ok(answer.expect("string keys and finite numbers only")));
+            }
+        }
+    }
+
+    /// Whether it does not run, nothing starts it, and how it ended is known.
+    fn has_ended(&self, session: &Session) -> bool {
+        let starts = |(_, stage): &(_, Stage)| stage.is_start();
+        session.run_state == RunState::Stopped
+            && session.transition == Transition::Nothing
+            && !self.jobs.get(&session.id).is_some_and(starts)
+            && !self.state.is_unexplained(session.id)
+    }
+}
+
+/// What stood on the screen of one that does not run.
+fn last_screen(session: &Session) -> serde_json::Value {
+    let ended = session.record().ok().and_then(|record| record.ended.clone());
+    let screen = ended.as_ref().map(|ended| ended.screen.clone()).unwrap_or_default();
+    let ended = ended.map(|ended| Ended { screen: String::new(), ..ended });
+    json!(ScreenText { running: false, screen, ended })
+}

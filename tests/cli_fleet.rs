@@ -255,6 +255,11 @@ fn verbs_say_what_they_did_or_why_not() {
         (&["show", WEB], 0, "R running, nobody attached", ""),
         (&["new", "fresh", "--port", "auto"], 0, "created session \"fresh\"", ""),
         (&["attach", "nope"], 255, "", ""),
+        // It is of a version that has none of these.
+        (&["screen", "web"], 1, "", "has version 0.1.0, which has no screen; update it: convocate"),
+        (&["send", "web", "x"], 1, "", "has version 0.1.0, which has no send; update it"),
+        (&["exec", "web", "ls"], 125, "", "has version 0.1.0, which has no exec; update it"),
+        (&["wait", "web"], 1, "", "has version 0.1.0, which has no wait; update it"),
     ] {
         let found = root.run(words);
         assert_eq!(found.0, code, "{words:?} {found:?}");

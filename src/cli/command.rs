@@ -150,6 +150,7 @@ impl Command {
     pub(crate) fn synopsis(&self) -> String {
         let mut words = vec![self.name.to_owned()];
         words.extend(self.operands.iter().map(|operand| match operand.is_optional {
+            true if operand.is_many => format!("[{}…]", operand.name),
             true => format!("[{}]", operand.name),
             false if operand.is_many => format!("{}…", operand.name),
             false => operand.name.to_owned(),

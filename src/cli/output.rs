@@ -92,6 +92,16 @@ impl<'a> Out<'a> {
         Ok(())
     }
 
+    /// Writes bytes of a session: as they are, or so that a terminal obeys none of them.
+    pub(crate) fn bytes(&mut self, bytes: &[u8], is_raw: bool) -> Result<(), Failure> {
+        Ok(write_bytes(self.output, bytes, is_raw)?)
+    }
+
+    /// The same to standard error.
+    pub(crate) fn error_bytes(&mut self, bytes: &[u8], is_raw: bool) {
+        let _ = write_bytes(self.errors, bytes, is_raw);
+    }
+
     /// Writes something that is not the result to standard error, and ignores errors of that.
     pub(crate) fn note(&mut self, text: &str) {
         for line in text.lines() {
@@ -102,6 +112,21 @@ impl<'a> Out<'a> {
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.output.flush()?)
     }
+}
+
+fn write_bytes(to: &mut dyn Write, bytes: &[u8], is_raw: bool) -> io::Result<()> {
+    if is_raw {
+        return to.write_all(bytes);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    for part in text.split_inclusive(['\n', '\t']) {
+        let (shown, end) = match part.strip_suffix(['\n', '\t']) {
+            Some(shown) => (shown, &part[shown.len()..]),
+            None => (part, ""),
+        };
+        write!(to, "{}{end}", printable(shown))?;
+    }
+    Ok(())
 }
 
 /// JSON lets C1 control characters and DEL stand in strings as they are; terminals obey them.
@@ -152,6 +177,20 @@ mod tests {
             }
             let json = std::str::from_utf8(&output).expect("text").lines().last().expect("a line");
             assert_eq!(serde_json::from_str::<String>(json).ok(), Some(hostile));
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_session_are_raw_only_if_that_is_asked_for() {
+        let bytes = b"a\tb\n\x1b[2J\xff";
+        for (is_raw, written) in
+            [(true, &bytes[..]), (false, "a\tb\n\\u{1b}[2J\u{fffd}".as_bytes())]
+        {
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let mut out = Out::new(&mut output, &mut errors, None);
+            out.bytes(bytes, is_raw).expect("memory takes all");
+            out.error_bytes(bytes, is_raw);
+            assert_eq!((&output[..], &errors[..]), (written, written));
         }
     }
 

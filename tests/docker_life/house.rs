@@ -218,7 +218,7 @@ pub fn wait_for_clients(house: &House, session: &str, count: usize) {
 }
 
 #[track_caller]
-fn json(text: &str) -> Value {
+pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 

@@ -85,7 +85,7 @@ struct Reader<'a, 'b> {
 
 /// What people call the agents and sessions of the events.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     /// By the agent's id.
     hosts: SortedMap<String, String>,
     /// By the agent's id and the session's.
@@ -250,13 +250,13 @@ impl Since {
 
 impl Names {
     /// The hosts that the registry knows. Events are shown without it, too.
-    fn of_registry(paths: &Paths) -> Names {
+    pub(super) fn of_registry(paths: &Paths) -> Names {
         let agents = load(paths).map(|registry| registry.agents).unwrap_or_default();
         let hosts = agents.iter().map(|agent| (agent.id.to_string(), agent.host())).collect();
         Names { hosts, sessions: SortedMap::new() }
     }
 
-    fn learn(&mut self, snapshot: &Snapshot) {
+    pub(super) fn learn(&mut self, snapshot: &Snapshot) {
         for agent in &snapshot.agents {
             for session in &agent.sessions {
                 let key = (agent.id.clone(), session.uuid.to_string());
@@ -266,7 +266,7 @@ impl Names {
     }
 
     /// Created, started and edited sessions say their names; a deleted one keeps its last one.
-    fn learn_from(&mut self, event: &Value) {
+    pub(super) fn learn_from(&mut self, event: &Value) {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         if let (Some(agent), Some(id)) = (text(&event["agent_id"]), text(&event["session_id"]))
             && let Some(name) = text(&event["data"]["name"])
@@ -277,7 +277,7 @@ impl Names {
     }
 
     /// One line, whatever stands in the event.
-    fn line(&self, event: &Value) -> String {
+    pub(super) fn line(&self, event: &Value) -> String {
         cut(&printable(&self.sentence(event)), EVENT_LINE_CELLS_MAX).into_owned()
     }
 

@@ -17,8 +17,10 @@ pub mod demo;
 pub mod edit;
 pub mod enrol;
 pub mod events;
+pub mod exec;
 pub mod install;
 pub mod kill;
+pub mod logs;
 pub mod ls;
 pub mod new;
 pub mod override_lock;
@@ -27,10 +29,12 @@ pub mod renew_certificates;
 pub mod restart;
 pub mod rm;
 pub mod screen;
+pub mod send;
 pub mod session_flags;
 pub mod sessions;
 pub mod show;
 pub mod status_serve;
+pub mod wait;
 
 use std::ffi::OsString;
 
@@ -43,8 +47,10 @@ use crate::cli::convocate::demo::{AGENT_WORD, DEMO};
 use crate::cli::convocate::edit::EDIT;
 use crate::cli::convocate::enrol::ENROL;
 use crate::cli::convocate::events::EVENTS;
+use crate::cli::convocate::exec::EXEC;
 use crate::cli::convocate::install::INSTALL_SHELL;
 use crate::cli::convocate::kill::{KILL, STOP};
+use crate::cli::convocate::logs::LOGS;
 use crate::cli::convocate::ls::{LIST, LS};
 use crate::cli::convocate::new::NEW;
 use crate::cli::convocate::override_lock::OVERRIDE;
@@ -53,8 +59,10 @@ use crate::cli::convocate::renew_certificates::RENEW_CERTIFICATES;
 use crate::cli::convocate::restart::{RESTART, START};
 use crate::cli::convocate::rm::{DELETE, RM};
 use crate::cli::convocate::screen::SCREEN;
+use crate::cli::convocate::send::SEND;
 use crate::cli::convocate::show::SHOW;
 use crate::cli::convocate::status_serve::STATUS_SERVE;
+use crate::cli::convocate::wait::WAIT;
 use crate::cli::host::ship_image::SEND_IMAGE;
 use crate::cli::start::{VERSION, run_with_streams};
 use crate::cli::{agent, shell_words};
@@ -81,6 +89,10 @@ pub(crate) static PROGRAM: Program = Program {
         OVERRIDE,
         RM,
         DELETE,
+        SEND,
+        EXEC,
+        WAIT,
+        LOGS,
         EVENTS,
         STATUS_SERVE,
         DEMO,
@@ -94,7 +106,7 @@ pub(crate) static PROGRAM: Program = Program {
     ],
     fallback: Some("screen"),
     groups: &[
-        ("See", &["screen", "ls", "show", "agents", "events"]),
+        ("See", &["screen", "ls", "show", "logs", "agents", "events"]),
         (
             "Sessions",
             &[
@@ -110,6 +122,7 @@ pub(crate) static PROGRAM: Program = Program {
                 "override",
             ],
         ),
+        ("Drive sessions without a terminal", &["send", "exec", "wait"]),
         ("Try it", &["demo", "completions", "version"]),
         ("Set it up and serve it", &["install", "renew-certificates", "status-serve"]),
     ],
@@ -119,6 +132,7 @@ Examples:
   convocate kill web \"parser rewrite\"
   convocate ls --json
   convocate attach web --read-only
+  convocate send web \"run the tests\"
 
 SESSION is an id, the start of one, or a name. Every command takes --help; most take
 --json. $CONVOCATE_ROOT stands for --root where that is not given. The exit status is 0
@@ -244,6 +258,15 @@ mod tests {
             (&["edit", "x"], "nothing to change is named"),
             (&["clone", "x", ""], "name must not be empty"),
             (&["completions", "tcsh"], "is none of bash, zsh, fish"),
+            (&["screen", "--json"], "--json needs a SESSION"),
+            (&["screen", "x", "--lines", "many"], "--lines: \"many\" must be a number"),
+            (&["send", "x"], "nothing to send"),
+            (&["send", "x", "a\u{1b}b"], "has the control character escape (U+001B)"),
+            (&["send", "x", "--keys", "Retrun"], "key \"Retrun\" is none of"),
+            (&["send", "x", "a", "--file", "b"], "TEXT or --file"),
+            (&["exec", "x", "--timeout", "0", "--", "ls"], "seconds 0 must be"),
+            (&["exec", "x"], "COMMAND is missing"),
+            (&["wait", "x", "--for", "lunch"], "--for: \"lunch\" must be ended"),
             (&["ls", "--root", ""], "--root needs a directory"),
         ] {
             let (exit, output, errors) = run(all);

@@ -37,6 +37,8 @@ pub(crate) const SESSION: Operand =
 /// One session or several.
 pub(crate) const SESSIONS: Operand =
     Operand { name: "SESSION", is_optional: false, is_many: true, choices: &[] };
+pub(crate) const TIMEOUT: Flag =
+    Flag::value("timeout", "TIME", "how long at most, as 90, 90s, 10m or 2h");
 pub(crate) const NEW_NAME: Operand =
     Operand { name: "NAME", is_optional: false, is_many: false, choices: &[] };
 pub(crate) const SESSION_HELP: &str = "\

@@ -23,7 +23,7 @@ use crate::limits::{
     END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
 };
 use crate::rpc::call::{Call, Id};
-use crate::rpc::session::{Ended, Session};
+use crate::rpc::session::{Ended, Pong, Session};
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
@@ -156,11 +156,25 @@ pub(super) fn change_sessions(
     out: &mut Out<'_>,
     change: &Change,
 ) -> Result<Exit, Failure> {
+    for_each_session(parsed, out, &mut |text, runner, out| {
+        change_session(parsed, text, runner, out, change)
+    })
+}
+
+/// What is done to the session that an operand means.
+type Act<'a> = dyn FnMut(&str, &mut Runner, &mut Out<'_>) -> Result<(), Failure> + 'a;
+
+/// Does something for every operand. What fails is said, and stops no other.
+pub(super) fn for_each_session(
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+    act: &mut Act<'_>,
+) -> Result<Exit, Failure> {
     let mut runner = open_fleet(parsed, out)?;
     let [only] = parsed.operands() else {
         let mut exit = Exit::Done;
         for text in parsed.operands() {
-            match change_session(parsed, text, &mut runner, out, change) {
+            match act(text, &mut runner, out) {
                 Err(Failure::Failed(why)) => {
                     out.flush()?;
                     out.note(&why);
@@ -171,8 +185,50 @@ pub(super) fn change_sessions(
         }
         return Ok(exit);
     };
-    change_session(parsed, only, &mut runner, out, change)?;
+    act(only, &mut runner, out)?;
     Ok(Exit::Done)
+}
+
+/// Asks the agent of a session for something that agents of earlier versions do not know.
+pub(super) fn ask_newer(
+    runner: &mut Runner,
+    found: &Selected,
+    call: &Call,
+    patience: Duration,
+) -> Result<Value, Failure> {
+    let answer = runner.ask_within(&found.agent, call, patience).map_err(Failure::Failed)?;
+    answer.map_err(|error| Failure::Failed(told_older(runner, found, call, &error)))
+}
+
+/// Why a call has failed: in the agent's words, or that it does not know the call.
+pub(super) fn told_older(
+    runner: &mut Runner,
+    found: &Selected,
+    call: &Call,
+    error: &RequestError,
+) -> String {
+    let pong = match error {
+        RequestError::Refused(_) => runner.ask(&found.agent, &Call::Ping).ok(),
+        _ => None,
+    };
+    let pong = pong.and_then(|pong| serde_json::from_value::<Pong>(pong).ok());
+    match pong.filter(|pong| pong.ops.iter().all(|op| op != call.op())) {
+        None => error.to_string(),
+        Some(pong) => format!(
+            "the agent on {} has version {}, which has no {}; update it: convocate-host update",
+            found.host,
+            pong.version,
+            call.op()
+        ),
+    }
+}
+
+/// A session by its names, for scripts; what is told of it stands beside.
+pub(super) fn names_json(found: &Selected) -> Value {
+    json!({
+        "uuid": found.session.uuid, "name": found.session.name,
+        "agent_id": found.agent.as_str(), "agent_host": found.host,
+    })
 }
 
 fn change_session(

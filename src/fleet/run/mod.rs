@@ -141,14 +141,30 @@ impl Runner {
     /// # Errors
     /// The agent's own words, or why there are none.
     pub(crate) fn ask(&mut self, agent: &AgentId, call: &Call) -> Result<Value, String> {
-        let deadline = self.clock.mono() + RPC_ANSWER_TIMEOUT;
+        let answer = self.ask_within(agent, call, RPC_ANSWER_TIMEOUT)?;
+        answer.map_err(|error| error.to_string())
+    }
+
+    /// Asks one agent and waits for its answer, `patience` at most.
+    ///
+    /// # Errors
+    /// Only what makes any asking impossible: one sentence.
+    pub(crate) fn ask_within(
+        &mut self,
+        agent: &AgentId,
+        call: &Call,
+        patience: Duration,
+    ) -> Result<Result<Value, RequestError>, String> {
+        let deadline = self.clock.mono() + patience;
         let member = self.member(agent)?;
-        let asked =
-            self.driver.fleet.request(member, call, deadline).map_err(|error| error.to_string())?;
+        let asked = match self.driver.fleet.request(member, call, deadline) {
+            Ok(asked) => asked,
+            Err(error) => return Ok(Err(error)),
+        };
         loop {
             let (request, answer) = self.next_answer()?;
             if request == asked {
-                return answer.map_err(|error| error.to_string());
+                return Ok(answer);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -61,12 +62,22 @@ impl Runner {
         agent: &AgentId,
         call: &Call,
     ) -> Result<FleetRequestId, String> {
-        // A member that is replaced takes what it has not told along.
-        self.gather();
         let patience = match call {
             Call::List | Call::Ping | Call::Get(_) => SURVEY_TIMEOUT,
             _ => RPC_ANSWER_TIMEOUT,
         };
+        self.submit_within(agent, call, patience)
+    }
+
+    /// The same of a call whose answer may take so long.
+    pub(crate) fn submit_within(
+        &mut self,
+        agent: &AgentId,
+        call: &Call,
+        patience: Duration,
+    ) -> Result<FleetRequestId, String> {
+        // A member that is replaced takes what it has not told along.
+        self.gather();
         let deadline = self.clock.mono() + patience;
         let member = self.member(agent)?;
         self.driver.fleet.request(member, call, deadline).map_err(|error| error.to_string())

@@ -150,8 +150,8 @@ impl Paths {
         self.agent_config().join("sessions.nft")
     }
 
-    /// There while the rules of [`NETWORK_UNITS`] are to be loaded at each boot: not where the kernel
-    /// takes none.
+    /// There while the rules of [`NETWORK_UNITS`] are to be loaded at each boot: not where the
+    /// kernel takes none.
     pub(crate) fn session_rules_wanted(&self) -> PathBuf {
         self.unit("multi-user.target.wants").join(NETWORK_UNITS[0])
     }

@@ -32,10 +32,7 @@ const ATTACKS: [(&str, &str); 14] = [
          last if syscall(254, $all, my $path = \"watched/$one\", 0xfff) < 0 } }",
     ),
     ("fork bomb", "while (1) { fork }"),
-    (
-        "threads",
-        "require threads; while (1) { rest() if !threads->create(sub { sleep 600 }) }",
-    ),
+    ("threads", "require threads; while (1) { rest() if !threads->create(sub { sleep 600 }) }"),
     (
         "files",
         "mkdir 'files'; my $at = 0; while (1) { rest() if !open $held[$at % 20000], '>',
@@ -44,7 +41,8 @@ const ATTACKS: [(&str, &str); 14] = [
     (
         "eventfd, pipes",
         "fork for 1 .. 3; my $much = 'x' x 1048576; while (1) { syscall(290, 0, 0);
-         my ($out, $in); if (!pipe $out, $in) { rest(); next } push @held, $out, $in; fcntl $in, 4, 2048;
+         my ($out, $in); if (!pipe $out, $in) { rest(); next } push @held, $out, $in;
+         fcntl $in, 4, 2048;
          fcntl $in, 1031, 1048576; syswrite $in, $much }",
     ),
     (
@@ -67,8 +65,8 @@ const ATTACKS: [(&str, &str); 14] = [
     ),
     (
         "/run, shm, /tmp",
-        "while (1) { system \"for place in /run/convocate /run /run/lock /dev/shm /dev/mqueue /tmp;
-         do { head -c 300m /dev/zero >\\$place/full; for at in \\$(seq 9999); do : >\\$place/\\$at ||
+        "while (1) { system \"for at in run run/convocate run/lock dev/shm dev/mqueue tmp; do
+         { head -c 300m /dev/zero >/\\$at/full; for one in \\$(seq 9999); do : >/\\$at/\\$one ||
          break; done; } 2>/dev/null & done; wait\" }",
     ),
     ("the home's disk", "while (1) { system 'head -c 512m /dev/zero >big; sync big; rm big' }"),

@@ -160,13 +160,13 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         "MemoryReservation": plan.memory_reservation,
         "OomScoreAdj": SESSION_OOM_SCORE_ADJUST,
         "PidsLimit": plan.caps.pids,
-        // Where the host has no AppArmor, the Engine passes over its profile. Engines before version
-        // 23 know no name for their seccomp profile: the installation looks that there is one.
+        // Where the host has no AppArmor, the Engine passes over its profile. Before version 23 it
+        // knows no name for its seccomp profile: the installation looks that there is one.
         "SecurityOpt": ["no-new-privileges", "apparmor=docker-default"],
         "Ulimits": ulimits(),
         "ShmSize": SESSION_SHM_BYTES,
         // Where its terminals' sockets are. It counts as the session's memory.
-        "Tmpfs": { RUN: format!("size={SESSION_RUN_BYTES},nr_inodes={SESSION_RUN_FILES},mode=1777") },
+        "Tmpfs": { RUN: tmpfs_options() },
         // The entrypoint becomes claude and ends claude's processes. Nobody in there needs more.
         "CapDrop": ["ALL"],
         "CapAdd": ["SETUID", "SETGID", "KILL"],
@@ -194,6 +194,10 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         config["CgroupParent"] = json!(parent);
     }
     config
+}
+
+fn tmpfs_options() -> String {
+    format!("size={SESSION_RUN_BYTES},nr_inodes={SESSION_RUN_FILES},mode=1777")
 }
 
 /// What each process of a session may use of what no control group counts.

@@ -20,6 +20,27 @@ use rustix::time::Timespec;
 use super::pty::Size;
 use super::stream::{Moved, Stream};
 
+/// What a byte is that comes in behind a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Not the answer.
+    Other,
+    /// A part of something: the rest of it belongs to it.
+    Amid,
+    /// The answer's last byte.
+    Answer,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) answer: Duration,
+    /// How long it is silent after the beginning of something that has no end.
+    pub(crate) silence: Duration,
+    /// At most.
+    pub(crate) all: Duration,
+}
+
 /// How long a terminal that takes nothing may hold up its own restoring.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -100,29 +121,31 @@ impl AsFd for Tty {
 
 impl RawMode {
     /// Leaves raw mode behind an answer: writes `reset` in place of the one that it was entered
-    /// with and `question`, and discards what comes in up to the byte at which `is_answer` says so,
-    /// or all that came within `patience`.
+    /// with and `question`, and discards what comes in up to the answer, or all that came within
+    /// `patience`. Without a question nothing is waited for.
     pub(crate) fn leave_behind(
         self,
         reset: &[u8],
         question: &[u8],
-        patience: Duration,
-        mut is_answer: impl FnMut(u8) -> bool,
+        patience: Patience,
+        mut hear: impl FnMut(u8) -> Heard,
     ) {
         // A panic from here on would restore nothing; nothing here panics.
         let Some(raw) = held().take() else { return };
-        let until = Instant::now() + patience;
-        let is_asked = raw.write(reset) && raw.write(question);
+        let start = Instant::now();
+        let mut until = start + patience.answer;
+        let is_asked = raw.write(reset) && raw.write(question) && !question.is_empty();
         // One byte at a time: what was typed behind the answer stays for the next reader.
         let mut byte = [0];
-        if is_asked {
-            loop {
-                match raw.terminal.read(&mut byte) {
-                    Moved::Bytes(_) if is_answer(byte[0]) => return raw.set_back(),
-                    Moved::Bytes(_) if Instant::now() < until => {}
-                    Moved::Blocked if raw.waits(PollFlags::IN, until) => {}
-                    Moved::Bytes(_) | Moved::Blocked | Moved::Closed | Moved::Failed(_) => break,
-                }
+        while is_asked && start.elapsed() < patience.all {
+            match raw.terminal.read(&mut byte) {
+                Moved::Bytes(_) => match hear(byte[0]) {
+                    Heard::Answer => return raw.set_back(),
+                    Heard::Amid => until = until.max(Instant::now() + patience.silence),
+                    Heard::Other => until = start + patience.answer,
+                },
+                Moved::Blocked if raw.waits(PollFlags::IN, until) => {}
+                Moved::Blocked | Moved::Closed | Moved::Failed(_) => break,
             }
         }
         let _ = tcflush(&raw.terminal, QueueSelector::IFlush);

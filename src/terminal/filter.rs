@@ -6,8 +6,11 @@
 //! dropped; so is what [`super::leave::RESET`] could not undo (tab stops, origin mode), what is
 //! not the session's (the scrollback, the size and place of the window), and what asks.
 
+use super::leave::KEYBOARD_BACK;
 use super::parser::{ESC, Parser, Step};
-use crate::limits::{TERMINAL_PARAMETER_DIGITS_MAX, TERMINAL_TEXT_BYTES_MAX};
+use crate::limits::{
+    TERMINAL_PARAMETER_DIGITS_MAX, TERMINAL_SEQUENCE_BYTES_MAX, TERMINAL_TEXT_BYTES_MAX,
+};
 
 /// Private modes (DECSET) that a session may set, each undone at the end.
 const MODES: &[&[u8]] = &[
@@ -30,6 +33,8 @@ pub struct Filter {
     parser: Parser,
     clipboard: Clipboard,
     is_alternate: bool,
+    /// Whether kitty's keyboard was changed on the alternate screen, which has its own.
+    has_keyboard: bool,
     farewell: Farewell,
 }
 
@@ -54,6 +59,7 @@ impl Filter {
             parser: Parser::default(),
             clipboard,
             is_alternate: false,
+            has_keyboard: false,
             farewell: Farewell::None,
         }
     }
@@ -83,7 +89,11 @@ impl Filter {
                 continue;
             }
             if self.parser.is_ground() {
-                let run = plain(input);
+                let run = match self.farewell {
+                    // It begins behind anything that is not text.
+                    Farewell::Begun { .. } => plain(input),
+                    _ => kept(input),
+                };
                 if run > 0 {
                     output.extend_from_slice(&input[..run]);
                     input = &input[run..];
@@ -137,7 +147,17 @@ impl Filter {
             }
             Step::Escape(_) => {}
             Step::Sequence(last) => {
-                if let Some(is_alternate) = sequence(held, last, output) {
+                let start = output.len();
+                let screen = sequence(held, last, output);
+                let is_keyboard =
+                    last == b'u' && held.first().is_some_and(|it| b"<=>".contains(it));
+                self.has_keyboard |= self.is_alternate && is_keyboard;
+                if let Some(is_alternate) = screen {
+                    // Behind it nobody could set that one back.
+                    if self.is_alternate && !is_alternate && std::mem::take(&mut self.has_keyboard)
+                    {
+                        output.splice(start..start, KEYBOARD_BACK.iter().copied());
+                    }
                     self.farewell = match self.is_alternate && !is_alternate {
                         true => Farewell::Begun { text: DETACHED, held: 0 },
                         false => Farewell::None,
@@ -155,15 +175,80 @@ impl Filter {
     }
 }
 
+/// How many bytes at the beginning are let through as they are: whole characters, and whole
+/// sequences of those that most output is made of. What is behind them is to be looked at.
+fn kept(input: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &input[at..];
+        let len = match rest.first() {
+            Some(0x20..=0x7e) => plain(rest),
+            Some(0x07..=0x0f) => 1,
+            Some(&ESC) => common_sequence(rest),
+            Some(0x80..) => character(rest),
+            _ => 0,
+        };
+        if len == 0 {
+            return at;
+        }
+        at += len;
+    }
+}
+
 /// How many printable ASCII characters are at the beginning.
 fn plain(input: &[u8]) -> usize {
-    const STRIDE: usize = 16;
-    let is_plain = |byte: &u8| (0x20..0x7f).contains(byte);
-    // Without a way out of a stride, the compiler looks at all of its bytes at once.
-    let all = |stride: &[u8]| stride.iter().fold(true, |all, byte| all & is_plain(byte));
-    let strides = input.chunks_exact(STRIDE).take_while(|stride| all(stride)).count();
-    let rest = &input[strides * STRIDE..];
-    strides * STRIDE + rest.iter().take_while(|byte| is_plain(byte)).count()
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let mut at = 0;
+    for eight in input.chunks_exact(8) {
+        let eight = u64::from_le_bytes(eight.try_into().unwrap_or_default());
+        // The highest bit of each byte that is below 0x20, DEL, or no ASCII; of the bytes above the
+        // lowest of these it may be wrong.
+        let below = eight.wrapping_sub(0x20 * ONES) & !eight;
+        let others = (below | eight | eight.wrapping_add(ONES)) & (0x80 * ONES);
+        if others != 0 {
+            return at + others.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + input[at..].iter().take_while(|byte| (0x20..0x7f).contains(*byte)).count()
+}
+
+/// The length of the character above ASCII at the beginning (Unicode, table 3-7); 0 if it is none,
+/// is not whole, or is a control of eight bits.
+fn character(input: &[u8]) -> usize {
+    match input {
+        [0xc2, 0xa0..=0xbf, ..] | [0xc3..=0xdf, 0x80..=0xbf, ..] => 2,
+        [0xe0, 0xa0..=0xbf, 0x80..=0xbf, ..]
+        | [0xe1..=0xec | 0xee | 0xef, 0x80..=0xbf, 0x80..=0xbf, ..]
+        | [0xed, 0x80..=0x9f, 0x80..=0xbf, ..] => 3,
+        [0xf0, 0x90..=0xbf, 0x80..=0xbf, 0x80..=0xbf, ..]
+        | [0xf1..=0xf3, 0x80..=0xbf, 0x80..=0xbf, 0x80..=0xbf, ..]
+        | [0xf4, 0x80..=0x8f, 0x80..=0xbf, 0x80..=0xbf, ..] => 4,
+        _ => 0,
+    }
+}
+
+/// The length of the sequence at the beginning if it is one of those that most output is made of,
+/// and that [`sequence`] and [`draws_escape`] let through as they are; 0 if it is to be looked at.
+fn common_sequence(input: &[u8]) -> usize {
+    let rest = match input {
+        [ESC, b'[', b'?', b'2', b'5', b'h' | b'l', ..] => return 6,
+        [ESC, b'(', b'B', ..] => return 3,
+        [ESC, b'[', rest @ ..] => rest,
+        _ => return 0,
+    };
+    let mut digits = 0;
+    for (at, byte) in rest.iter().enumerate().take(TERMINAL_SEQUENCE_BYTES_MAX) {
+        match byte {
+            b'0'..=b'9' if digits < TERMINAL_PARAMETER_DIGITS_MAX => digits += 1,
+            b';' => digits = 0,
+            b'm' | b'A'..=b'D' | b'G' | b'H' | b'K' | b'L' | b'M' | b'P' | b'X' | b'd' | b'r' => {
+                return at + 3;
+            }
+            _ => return 0,
+        }
+    }
+    0
 }
 
 /// Cursor saved and restored, keypad, line feeds; character sets ASCII, British and lines.
@@ -194,17 +279,14 @@ fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) -> Option<bool> {
         (b"", b'h' | b'l') => STANDARD_MODES,
         _ => &[],
     };
-    let modes: Vec<&[u8]> = match known {
-        [] => Vec::new(),
-        _ => fields.clone().filter(|field| known.contains(&plain_number(field))).collect(),
-    };
+    let modes = fields.clone().filter(|field| known.contains(&plain_number(field)));
     let draws = match (prefix, intermediates, last) {
         // The scrollback is the operator's.
         (b"", b"", b'J') => fields.all(|field| plain_number(field) != b"3"),
         // With more parameters, this one tracks the mouse.
         (b"", b"", b'T') => !parameters.contains(&b';'),
         (b"", b"", b'u') => parameters.is_empty(),
-        (b"" | b"?", b"", b'h' | b'l') => !modes.is_empty(),
+        (b"" | b"?", b"", b'h' | b'l') => modes.clone().next().is_some(),
         (b"?", b"", b'J' | b'K') | (b"", b" ", b'q') | (b"<" | b"=" | b">", b"", b'u') => true,
         // modifyOtherKeys alone.
         (b">", b"", b'm') => fields.next().is_some_and(|field| plain_number(field) == b"4"),
@@ -216,13 +298,16 @@ fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) -> Option<bool> {
         output.extend_from_slice(prefix);
         match known {
             [] => output.extend_from_slice(parameters),
-            _ => output.extend_from_slice(&modes.join(&b';')),
+            _ => modes.clone().enumerate().for_each(|(at, mode)| {
+                output.extend_from_slice(if at == 0 { b"" } else { b";" });
+                output.extend_from_slice(mode);
+            }),
         }
         output.extend_from_slice(intermediates);
         output.push(last);
     }
     let is_screen = |mode: &&[u8]| [&b"47"[..], b"1047", b"1049"].contains(&plain_number(mode));
-    (prefix == b"?" && modes.iter().any(is_screen)).then_some(last == b'h')
+    (prefix == b"?" && modes.clone().any(|mode| is_screen(&mode))).then_some(last == b'h')
 }
 
 /// A number without zeros in front.

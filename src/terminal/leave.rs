@@ -8,8 +8,12 @@
 
 use super::parser::{Parser, Step};
 
-/// Before a session's first byte: the cursor and the title are put aside.
-pub const ENTER: &[u8] = b"\x1b7\x1b[22;0;0t";
+/// Before a session's first byte: the cursor, the title, and whether the cursor blinks are put
+/// aside. Terminals that cannot save a mode ignore that; for xterm, a cursor as usual blinks.
+pub const ENTER: &[u8] = b"\x1b7\x1b[22;0;0t\x1b[?12s";
+
+/// Undoes all of kitty's keyboard on the screen that is shown.
+pub(super) const KEYBOARD_BACK: &[u8] = b"\x1b[<99u\x1b[=0u";
 
 /// All that the filter lets through, undone, with what leaves the alternate screen in the midst.
 macro_rules! reset {
@@ -23,7 +27,7 @@ macro_rules! reset {
             "\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b[?66l\x1b>\x1b[>4m\x1b[4l\x1b[?5l\x1b[?7h",
             "\x1b(B\x1b)B\x0f\x1b]8;;\x1b\\\x1b[0m",
             "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]7;\x1b\\",
-            "\x1b[?12l\x1b[0 q\x1b[?25h\x1b[23;0;0t"
+            "\x1b[?12l\x1b[0 q\x1b[?12r\x1b[?25h\x1b[23;0;0t"
         )
         .as_bytes()
     };
@@ -40,6 +44,11 @@ pub const RESET: &[u8] = reset!("\x1b[?1049l");
 /// Asks the terminal what it is (DA1). Terminals answer in order, and all know this one.
 pub const QUESTION: &[u8] = b"\x1b[c";
 
+/// Whether a terminal of this name (`TERM`) knows any sequence at all.
+pub fn takes_sequences(term: &str) -> bool {
+    !matches!(term, "dumb" | "unknown")
+}
+
 /// Reads what comes behind [`QUESTION`] up to its answer.
 #[derive(Debug, Default)]
 pub struct Fence {
@@ -54,6 +63,11 @@ impl Fence {
             step = self.parser.step(byte);
         }
         step == Step::Sequence(b'c') && self.parser.held().starts_with(b"?")
+    }
+
+    /// Whether something has begun that has not ended.
+    pub fn is_amid(&self) -> bool {
+        !self.parser.is_ground()
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod emulator;
 pub mod git_host;
 pub mod hub;
 pub mod keys;

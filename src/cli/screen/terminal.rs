@@ -10,6 +10,7 @@ use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
 use crate::limits::{TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX, TYPED_BYTES_MAX};
+use crate::terminal::leave::takes_sequences;
 
 /// The sequences that show the screen and restore the terminal.
 struct ScreenCodes {
@@ -53,7 +54,7 @@ impl Terminal {
         let tty = Tty::open().map_err(|error| format!("there is no terminal: {error}"))?;
         let term = std::env::var("TERM").unwrap_or_default();
         let codes = match term.as_str() {
-            "" | "dumb" | "unknown" => {
+            name if name.is_empty() || !takes_sequences(name) => {
                 return Err(format!("the terminal cannot show a screen (TERM is {term:?})"));
             }
             _ if term.starts_with("linux") || term.starts_with("vt") => &CONSOLE,

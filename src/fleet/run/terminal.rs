@@ -17,13 +17,14 @@ use crate::io::outbound::{DialEvent, Dialler, Outbound};
 use crate::io::reactor::{Interests, Reactor, Ready, Watch};
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
-use crate::io::tty::{RawMode, Tty};
+use crate::io::tty::{Heard, Patience, RawMode, Tty};
 use crate::limits::{
-    ATTACH_HINT_AFTER, FAREWELL_LINGER, FENCE_TIMEOUT, LINK_TURN_BYTES, TYPED_BYTES_MAX,
+    ATTACH_HINT_AFTER, FAREWELL_LINGER, FENCE_FLOOD_TIMEOUT, FENCE_SEQUENCE_SILENCE, FENCE_TIMEOUT,
+    LINK_TURN_BYTES, TYPED_BYTES_MAX,
 };
 use crate::rpc::attach::{AttachHeader, TerminalSize};
 use crate::terminal::filter::Clipboard;
-use crate::terminal::leave::{ENTER, Fence, QUESTION, RESET, reset};
+use crate::terminal::leave::{ENTER, Fence, QUESTION, RESET, reset, takes_sequences};
 
 const TTY: Key = Key::from_bits(u64::MAX - 1);
 const SIGNALS: Key = Key::from_bits(u64::MAX - 2);
@@ -73,6 +74,7 @@ impl Screen {
         header: AttachHeader,
         clipboard: Clipboard,
     ) -> Result<AttachEnd, String> {
+        let takes_sequences = takes_sequences(&header.term);
         let attach = Attach::new(member, header, clipboard, net.clock.mono());
         let show = Show {
             screen: self,
@@ -80,6 +82,7 @@ impl Screen {
             attach,
             raw: None,
             hint: Hint::Over,
+            takes_sequences,
             typed: Vec::with_capacity(TYPED_BYTES_MAX),
             is_readable: true,
             is_writable: true,
@@ -103,6 +106,8 @@ struct Show {
     attach: Attach,
     raw: Option<RawMode>,
     hint: Hint,
+    /// Whether sequences of ours mean anything to the terminal.
+    takes_sequences: bool,
     /// What was read from the tty and is not taken yet.
     typed: Vec<u8>,
     is_readable: bool,
@@ -142,7 +147,8 @@ impl Show {
         let is_over = self.attach.is_raw() || self.attach.ended().is_some();
         let text = match self.hint {
             Hint::At(_) if is_over => String::new(),
-            Hint::Shown if is_over => "\r\x1b[K".to_owned(),
+            Hint::Shown if is_over && self.takes_sequences => "\r\x1b[K".to_owned(),
+            Hint::Shown if is_over => "\r\n".to_owned(),
             Hint::At(at) if at <= self.net.clock.mono() => {
                 let host = self.attach.agent().host();
                 format!("\rwaiting for a terminal from {host}; Ctrl-C gives up")
@@ -190,10 +196,13 @@ impl Show {
     /// Raw while the terminal belongs to the session, and not a moment longer.
     fn follow_raw(&mut self) -> io::Result<()> {
         if self.attach.is_raw() && self.raw.is_none() {
-            self.raw = Some(self.screen.tty.enter_raw_mode(RESET)?);
+            let reset = if self.takes_sequences { RESET } else { b"" };
+            self.raw = Some(self.screen.tty.enter_raw_mode(reset)?);
             self.follow_hint();
-            // A terminal that takes nothing now keeps its title as it is.
-            let _ = self.screen.tty.stream.write(ENTER);
+            if self.takes_sequences {
+                // A terminal that takes nothing now keeps its title as it is.
+                let _ = self.screen.tty.stream.write(ENTER);
+            }
         }
         Ok(())
     }
@@ -297,9 +306,20 @@ impl Show {
         let now = self.net.clock.mono();
         self.net.outbound.pump(now, &mut self.attach);
         if let Some(raw) = self.raw.take() {
+            let (reset, question): (&[u8], &[u8]) = match self.takes_sequences {
+                true => (reset(self.attach.is_alternate()), QUESTION),
+                false => (b"", b""),
+            };
+            let patience = Patience {
+                answer: FENCE_TIMEOUT,
+                silence: FENCE_SEQUENCE_SILENCE,
+                all: FENCE_FLOOD_TIMEOUT,
+            };
             let mut fence = Fence::default();
-            raw.leave_behind(reset(self.attach.is_alternate()), QUESTION, FENCE_TIMEOUT, |byte| {
-                fence.sees(byte)
+            raw.leave_behind(reset, question, patience, |byte| match fence.sees(byte) {
+                true => Heard::Answer,
+                false if fence.is_amid() => Heard::Amid,
+                false => Heard::Other,
             });
         }
         let until = self.net.clock.mono() + FAREWELL_LINGER;

@@ -59,17 +59,44 @@ const DROPPED: &[(&str, &[&str])] = &[
     ),
     (
         "colours, asked for",
-        &["\x1b]4;1;?\x07", "\x1b]10;?\x07", "\x1b]11;?\x1b\\", "\x1b]10;red;?\x07"],
+        &[
+            "\x1b]4;1;?\x07",
+            "\x1b]4;0;red;1;?\x1b\\",
+            "\x1b]5;0;?\x07",
+            "\x1b]10;?\x07",
+            "\x1b]11;?\x1b\\",
+            "\x1b]12;?\x07",
+            "\x1b]19;?\x07",
+            "\x1b]10;red;?\x07",
+            "\x1b]21;foreground=?\x1b\\",
+        ],
     ),
     ("the clipboard, read", &["\x1b]52;c;?\x07", "\x1b]52;;?\x1b\\", "\x1b]52;c;a?\x07"]),
     ("answerback", &["\x05"]),
+    (
+        "what of the terminal's own protocols asks",
+        &[
+            "\x1b]7501;?\x07",
+            "\x1b]7501;\x1b\\",
+            "\x1b[?1;1;0S",
+            "\x1b]66;w=1;x\x07",
+            "\x1b]5522;?\x07",
+        ],
+    ),
     (
         "modes that report by themselves",
         &["\x1b[?2031h", "\x1b[?2048h", "\x1b[?1001h", "\x1b[1;2;3;4;5T"],
     ),
     (
         "device control: settings, terminfo, sixel",
-        &["\x1bP$qm\x1b\\", "\x1bP+q524742\x1b\\", "\x1bPq#0~\x1b\\"],
+        &[
+            "\x1bP$qm\x1b\\",
+            "\x1bP$q q\x1b\\",
+            "\x1bP+q524742\x1b\\",
+            "\x1bPq#0~\x1b\\",
+            "\x1bP1;1|17/ab\x1b\\",
+            "\x1bP=1s\x1b\\",
+        ],
     ),
     ("what is wrapped for passing", &["\x1bPtmux;\x1b\x1b[c\x1b\\"]),
     ("applications: kitty's images", &["\x1b_Gi=1,a=q;AAAA\x1b\\"]),
@@ -109,6 +136,8 @@ const CHANGED: &[(&[u8], &str)] = &[
     (b"\x1b]0;a\nb\x07", "\x1b]0;ab\x07"),
     (b"\x1b]0;a\x1b[6n", ""),
     (b"\x9b6n\x9d\xff", "\u{fffd}6n\u{fffd}\u{fffd}"),
+    // What begins a string in eight bits is no byte of text.
+    (b"\x90$qm\x9c\x9f\x98\x9e", "\u{fffd}$qm\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
     (b"\xe2\x82x\xe2\x1b[m\xc0\xed\xa0\x80", "\u{fffd}x\u{fffd}\x1b[m\u{fffd}\u{fffd}"),
     (b"\x1b]0;\xc2\x9c\x07\x1b]0;\xff\x07", ""),
     (b"\x1b[38;2;1;2;3mred\x1b[6n\x1b]11;?\x07 on", "\x1b[38;2;1;2;3mred on"),
@@ -209,6 +238,20 @@ fn all_that_is_let_through_is_set_back() {
     }
     // A session cannot do to the title's stack or ask what we do.
     assert_eq!(filtered(&[ENTER, QUESTION], Clipboard::Writable), b"\x1b7");
+    assert_eq!(open(b"\x1b[?12r"), "");
+}
+
+#[test]
+fn the_keyboard_of_a_screen_that_is_left_is_set_back() {
+    let back = "\x1b[<99u\x1b[=0u\x1b[?1049l";
+    assert_eq!(open(b"\x1b[?1049h\x1b[>31u\x1b[?1049l"), format!("\x1b[?1049h\x1b[>31u{back}"));
+    // Not where there is nothing to be done, nor on the screen that is shown in the end.
+    let others = ["\x1b[>31u\x1b[?1049h\x1b[?1049l", "\x1b[?1049h\x1b[u\x1b[?1049l\x1b[<u"];
+    for other in others {
+        assert_eq!(open(other.as_bytes()), other);
+    }
+    let twice = open(b"\x1b[?1049h\x1b[>1u\x1b[?1049l\x1b[?1049h\x1b[?1049l");
+    assert_eq!(twice.matches("\x1b[<99u").count(), 1, "{twice:?}");
 }
 
 #[test]
@@ -227,25 +270,6 @@ fn the_screen_is_known() {
         filter.feed(bytes, &mut Vec::new());
         assert_eq!(filter.is_alternate(), is_alternate, "{}", bytes.escape_ascii());
     }
-}
-
-/// Fast enough that the network is slower. Run alone, in a release build:
-/// `cargo test --release --lib terminal::filter -- --nocapture`.
-#[test]
-fn how_fast_it_is() {
-    let line = b"\x1b[1;32mdrwxr-xr-x\x1b[0m  2 user user 4096 Jan  1 12:00 \
-        \x1b[38;5;33mdirectory\x1b[0m\r\n";
-    let input: Vec<u8> = line.repeat(1 << 12);
-    let (mut filter, mut output) = (Filter::new(Clipboard::Writable), Vec::new());
-    let start = std::time::Instant::now();
-    let rounds = if cfg!(debug_assertions) { 1 } else { 500 };
-    for _ in 0..rounds {
-        output.clear();
-        filter.feed(&input, &mut output);
-    }
-    let megabytes = f64::from(rounds) * f64::from(u32::try_from(input.len()).expect("small")) / 1e6;
-    eprintln!("{:.0} MB/s", megabytes / start.elapsed().as_secs_f64());
-    assert_eq!(output, input);
 }
 
 #[test]

@@ -119,7 +119,13 @@ impl Filter {
             Some(text) if held + 1 < text.len() => Farewell::Begun { text, held: held + 1 },
             Some(EXITED) => Farewell::Exited,
             Some(_) => Farewell::None,
-            None if held == 0 => return false,
+            // Any other text is the end of it, controls and sequences are not.
+            None if held == 0 => {
+                if byte >= 0x20 {
+                    self.farewell = Farewell::None;
+                }
+                return false;
+            }
             None => {
                 output.extend_from_slice(&text[..held]);
                 self.farewell = Farewell::None;

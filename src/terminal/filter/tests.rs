@@ -287,6 +287,8 @@ fn what_tmux_says_when_it_detaches_is_left_out() {
     // In a session, and where another one is told of, it is text as any.
     assert!(shown(farewell.as_bytes()).contains("detached"));
     assert!(shown(format!("\x1b[?1049h{farewell}").as_bytes()).contains("claude)]\r\n"));
+    let late = "\x1b[?1049h\x1b[?1049ltext[exited]\r\n";
+    assert_eq!(shown(late.as_bytes()), late);
     let other = "\x1b[?1049h\x1b[?1049l[detached (from session other)]\r\n";
     assert_eq!(shown(other.as_bytes()), other);
 }

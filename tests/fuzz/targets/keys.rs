@@ -6,6 +6,7 @@ use convocate::tui::keys::{Decoder, Key};
 
 const NOW: Mono = Mono::from_nanos(1);
 const LATER: Mono = Mono::from_nanos(10_000_000_000);
+const LATEST: Mono = Mono::from_nanos(20_000_000_000);
 
 pub fn run(input: &[u8]) {
     let Some((&head, stream)) = input.split_first() else { return };
@@ -31,7 +32,7 @@ pub fn run(input: &[u8]) {
     let (mut decoder, mut keys) = (Decoder::default(), Vec::new());
     decoder.feed(NOW, stream, &mut keys);
     decoder.tick(LATER, &mut keys);
-    decoder.tick(Mono::from_nanos(2 * LATER.since(NOW).as_nanos() as u64), &mut keys);
+    decoder.tick(LATEST, &mut keys);
     let is_pasting = decoder.deadline().is_none() && {
         let before = keys.len();
         decoder.feed(LATER, b"j", &mut keys);

@@ -36,7 +36,7 @@ fn check(output: &[u8], clipboard: Clipboard) {
                 2
             }
             Some('7' | '8' | '=' | '>' | 'D' | 'E' | 'M') => 1,
-            other => panic!("ESC {other:?}"),
+            other => unreachable!("ESC {other:?}"),
         };
         rest = &sequence[len..];
     }
@@ -90,7 +90,7 @@ fn command(text: &str, clipboard: Clipboard) -> usize {
             assert_eq!(clipboard, Clipboard::Writable);
             assert!(!value.contains('?'), "OSC {inner}");
         }
-        _ => panic!("OSC {inner}"),
+        _ => unreachable!("OSC {inner}"),
     }
     end + if text[end..].starts_with("\u{1b}\\") { 2 } else { 1 }
 }

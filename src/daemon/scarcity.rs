@@ -11,8 +11,9 @@ pub(crate) struct Scarcity {
 
 impl Scarcity {
     /// What happens, and what to do.
-    pub(crate) const TEXT: &'static str = "few descriptors are left: a newcomer takes the place of another connection without a \
-         proven key, or is refused; raise LimitNOFILE= of this service, or ulimit -n";
+    pub(crate) const TEXT: &'static str = "few descriptors are left: a newcomer takes the place \
+        of another connection without a proven key, or is refused; raise LimitNOFILE= of this \
+        service, or ulimit -n";
 
     /// Whether it is to be said now, which counts as said.
     pub(crate) fn is_news(&mut self, now: Mono) -> bool {

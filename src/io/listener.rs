@@ -5,8 +5,8 @@
 //! is kept: it is given up to take the connection, which is closed at once, and got back. If even
 //! that fails, accepting stops and the owner tries again after a while.
 //!
-//! It hardly comes to that: each connection is told how much [`Room`] is left, for the owner to keep
-//! a reserve for what must work.
+//! It hardly comes to that: each connection is told how much [`Room`] is left, for the owner to
+//! keep a reserve for what must work.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};

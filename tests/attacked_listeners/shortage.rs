@@ -268,10 +268,10 @@ fn a_terminal_of_a_hundred_million_cells_is_cut() {
     let id = made["uuid"].as_str().expect("an id");
     let mut wire = Wire::to(&agent);
     let channel = wire.attach(id, 10_000, 10_000);
-    wire.send(channel, b"echo cols $(stty size | cut -d ' ' -f 2)\r");
-    wire.sees(channel, "cols 1000");
+    wire.send(channel, b"echo cols $(stty size | cut -d ' ' -f 2).\r");
+    wire.sees(channel, "cols 1000.");
     wire.resize(channel, 60_000, 60_000);
-    wire.send(channel, b"echo again $(stty size | cut -d ' ' -f 2)\r");
-    wire.sees(channel, "again 1000");
+    wire.send(channel, b"echo again $(stty size | cut -d ' ' -f 2).\r");
+    wire.sees(channel, "again 1000.");
     agent.client(&["rm", "--force", "one"]);
 }

@@ -314,7 +314,10 @@ fn sample(side: &str, name: &str, what: &str, value: f64, unit: &str) {
         "222" | "223" => (format!("{side} "), "ours"),
         side => (String::new(), side),
     };
-    let metric = format!("{port}{name}: {what}").replace(' ', "-");
+    if value.is_nan() {
+        return;
+    }
+    let metric = format!("{port}{name}: {what}").replace([',', ':'], "").replace(' ', "-");
     let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the samples");
     writeln!(file, "{metric} {side} {value:.3} {unit}").expect("the samples take a line");
 }

@@ -55,8 +55,7 @@ pub(crate) const CERTIFICATE_UNITS: [&str; 2] =
 pub(crate) const RENEWAL_UNITS: [&str; 2] =
     ["convocate-renewal.timer", "convocate-renewal.service"];
 pub(crate) const STATUS_UNIT: &str = "convocate-status.service";
-/// The unit that bounds all sessions together.
-/// The slice above it.
+/// The slice above that of all sessions.
 pub(crate) const CONVOCATE_SLICE: &str = "convocate.slice";
 pub(crate) const SESSIONS_SLICE: &str = "convocate-sessions.slice";
 /// The units that keep sessions from this host and its networks: the rules; what adds the
@@ -88,10 +87,6 @@ pub(crate) const LOCK_SUFFIX: &str = ".lock";
 pub(crate) const RECORD_SUFFIX: &str = ".json";
 /// How the name of a session's private key ends.
 pub(crate) const KEY_SUFFIX: &str = ".key";
-/// The name of the socket on which a session's key is lent to it.
-pub(crate) const SESSION_SOCKET: &str = "session.sock";
-/// The directory of that socket: the service writes, the session comes through.
-pub(crate) const SESSION_SOCKET_DIR: (Owner, u32) = (Owner::Claude, 0o711);
 
 /// All paths below one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,20 +342,14 @@ impl Paths {
         self.session_records().join(format!("{id}{KEY_SUFFIX}"))
     }
 
-    /// The directories of the sockets of sessions ([`PRIVATE_STATE_DIR`]).
     pub(crate) fn session_socket_dirs(&self) -> PathBuf {
         self.agent_state().join("sockets")
     }
 
-    /// The directory that a session sees ([`SESSION_SOCKET_DIR`]). It stays for as long as the
+    /// The directory that a session sees ([`SHARED_STATE_DIR`]). It stays for as long as the
     /// session is there: a container may be started again before any agent runs.
     pub(crate) fn session_socket_dir(&self, id: Uuid) -> PathBuf {
         self.session_socket_dirs().join(id.to_string())
-    }
-
-    /// Where a session's key is lent to it.
-    pub(crate) fn session_socket(&self, id: Uuid) -> PathBuf {
-        self.session_socket_dir(id).join(SESSION_SOCKET)
     }
 
     /// What an earlier version kept of a session, in its home. The session may write it: it is a

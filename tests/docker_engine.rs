@@ -1,7 +1,6 @@
 //! Sessions on a real Docker engine, through the client and the procedures of the agent.
 //!
-//! Needs an engine on its usual socket and the session image (`tests/testbed/base-image.sh` builds
-//! it); without them each test is skipped. A container's guard removes it by its fresh name.
+//! Skipped without an engine or the session image. A container's guard removes it by its name.
 
 #![expect(clippy::panic, reason = "helpers of tests fail like tests")]
 

@@ -79,7 +79,7 @@ fn a_session_logs_in_with_its_key_through_its_socket() {
     host.admit(&[&key]);
     assert_eq!(with_socket(&agent, &socket, &login).expect_done().out(), "in\n");
     let told = |agent: &Agent| agent.log().matches("session.signed").count();
-    assert_eq!(told(&agent), 2, "{}", agent.log());
+    assert_eq!(told(&agent), 1, "{}", agent.log());
     let line = r#"{"host_key":"SHA256:"#;
     assert!(agent.log().contains(line), "{}", agent.log());
 
@@ -138,7 +138,20 @@ fn a_session_that_asks_without_end_is_held_to_its_pace() {
     let socket = variable(&agent, &id, "SSH_AUTH_SOCK").expect("it has a socket");
     let mut wire = Wire::to(&agent);
     let before = slowest_ping(&mut wire);
-    let (is_over, mut answers) = (AtomicBool::new(false), 0);
+    let mut stream = UnixStream::connect(&socket).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a span");
+    let (start, mut answers) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(3) {
+        stream.write_all(&LIST).expect("it reads");
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).expect("it answers");
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut body).expect("it answers");
+        assert_eq!(body[0], 12);
+        answers += 1;
+    }
+    assert!((200..=5 * 200).contains(&answers), "{answers} answers in 3 s");
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
             // Dials and hangs up.
@@ -148,23 +161,11 @@ fn a_session_that_asks_without_end_is_held_to_its_pace() {
                 }
             });
         }
-        let mut stream = UnixStream::connect(&socket).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a span");
-        let start = Instant::now();
-        let mut answer = [0; 4];
-        while start.elapsed() < Duration::from_secs(3) {
-            stream.write_all(&LIST).expect("it reads");
-            stream.read_exact(&mut answer).expect("it answers");
-            let mut body = vec![0; u32::from_be_bytes(answer) as usize];
-            stream.read_exact(&mut body).expect("it answers");
-            assert_eq!(body[0], 12);
-            answers += 1;
-        }
+        pause(Duration::from_millis(200));
         let meanwhile = slowest_ping(&mut wire);
         println!("slowest ping: {before:?}, under attack {meanwhile:?}; {answers} answers");
         is_over.store(true, Ordering::Relaxed);
     });
-    assert!(answers <= 200 * 5, "{answers} answers in 3 s");
     // Until the last of those that dialled has been let in.
     let mut last = UnixStream::connect(&socket).expect("it listens");
     last.set_read_timeout(Some(PATIENCE)).expect("a span");

@@ -10,6 +10,9 @@ pub(crate) const SESSION_ENV: [(&str, &str); 5] = [
     ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
 ];
 
+/// The name of the socket on which a session's key is lent to it.
+pub(crate) const SESSION_SOCKET: &str = "session.sock";
+
 /// Makes a terminal that this system has no description of, or that has no screen, the one that
 /// nearly all understand; then becomes the program behind it.
 pub(crate) const WITH_KNOWN_TERM: &str =

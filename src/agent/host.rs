@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use super::environment::{SESSION_ENV, WITH_KNOWN_TERM};
+use super::environment::{SESSION_ENV, SESSION_SOCKET, WITH_KNOWN_TERM};
 use super::image::PANE;
 use super::work::{ExecPlan, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
@@ -91,7 +91,8 @@ impl Tmux {
     /// The server of session `id` of the agent below `paths`.
     pub(crate) fn new(id: Uuid, paths: &Paths) -> Tmux {
         let (home, conf) = (paths.session(id), paths.tmux_conf());
-        let (last_words, key_socket) = (paths.session_last_words(id), paths.session_socket(id));
+        let (last_words, key_socket) =
+            (paths.session_last_words(id), paths.session_socket_dir(id).join(SESSION_SOCKET));
         Tmux { id, home, conf, last_words, key_socket }
     }
 

@@ -33,7 +33,7 @@ pub mod docker;
 mod drive;
 mod drives;
 pub mod emitter;
-mod environment;
+pub(crate) mod environment;
 pub mod exchange;
 pub mod host;
 pub mod image;

@@ -232,7 +232,7 @@ impl AgentState {
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),
-            Body::Broken(why) | Body::Stray(why) => wire.broken = Some(why.clone()),
+            Body::Broken(why) | Body::Stray(why) => wire.broken = Some(why.as_str().into()),
         }
         if session.is_running() || self.is_unexplained(session.id) {
             wire.ended = None;

@@ -72,17 +72,22 @@ pub struct Session {
     pub(crate) publish: Option<Box<Publish>>,
     /// The public half of its git key in one line, or `none`; only where one session is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ssh_key: Option<Box<str>>,
+    pub(crate) ssh_key: Option<Box<KeyLine>>,
     /// How its command ended last, if it does not run and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Box<Ended>>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) broken: Option<String>,
+    pub(crate) broken: Option<Box<str>>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<Box<str>>,
 }
+
+/// A session's key in one line, as its agent tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyLine(pub(crate) String);
 
 /// The end of a session's command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +147,7 @@ impl Session {
         if !is_plain(image, IMAGE_TAG_BYTES_MAX) || !is_plain(command, SESSION_COMMAND_BYTES_MAX) {
             return Err("its image or command is too long or has control characters");
         }
-        if !self.ssh_key.as_ref().is_none_or(|line| is_plain(line, KEY_LINE_BYTES_MAX)) {
+        if !self.ssh_key.as_ref().is_none_or(|line| is_plain(&line.0, KEY_LINE_BYTES_MAX)) {
             return Err("its ssh key is too long or has control characters");
         }
         if !self.ended.as_ref().is_none_or(|ended| ended.check()) {

@@ -269,15 +269,16 @@ pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
 }
 
 fn session_bytes(session: &Session) -> usize {
-    let Session { name, dns_name, image, command, broken, stale, ended, publish, .. } = session;
-    let short = [stale, &session.ssh_key].into_iter().flatten().map(|text| text.len()).sum::<usize>();
-    let texts = [Some(name), Some(dns_name), Some(image), Some(command), broken.as_ref()];
+    let Session { name, dns_name, image, command, ended, publish, .. } = session;
+    let texts = [name, dns_name, image, command];
     let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.screen]);
-    let texts = texts.into_iter().flatten().chain(ended).map(String::capacity).sum::<usize>();
+    let texts = texts.into_iter().chain(ended).map(String::capacity).sum::<usize>();
+    let why = [&session.broken, &session.stale].into_iter().flatten();
+    let short = why.map(|text| text.len()).sum::<usize>()
+        + session.ssh_key.as_ref().map_or(0, |line| line.0.len());
     let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
-        + publish.as_ref().map_or(0, |_| size_of::<Publish>())
-        + short;
-    size_of::<(Uuid, Session, Uuid, u64)>() + texts + boxed
+        + publish.as_ref().map_or(0, |_| size_of::<Publish>());
+    size_of::<(Uuid, Session, Uuid, u64)>() + texts + short + boxed
 }
 
 /// An older agent only tells whether any terminal is attached, and not how many.

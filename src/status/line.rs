@@ -207,9 +207,8 @@ pub(crate) struct AttachedData {
     pub(crate) attached_count: u32,
 }
 
-/// Data of `session.signed`. Unknown fields would be shown.
+/// Data of `session.signed`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SignedData {
     #[serde(default)]
     kind: String,
@@ -217,8 +216,6 @@ struct SignedData {
     user: String,
     #[serde(default)]
     host_key: String,
-    #[serde(default, rename = "refused")]
-    _refused: u64,
 }
 
 impl SignedData {
@@ -274,6 +271,26 @@ mod tests {
             let read = EventLine::parse(&line).unwrap();
             assert_eq!(read.kind(), Kind::Event(kind));
             assert_eq!((read.agent_id, read.epoch, read.seq), ("a", Some("e"), Some(7)));
+        }
+    }
+
+    #[test]
+    fn what_a_session_has_signed_is_short_and_plain_or_refused() {
+        let long = format!(r#"{{"user":"{}"}}"#, "x".repeat(1000));
+        for (data, is_fine) in [
+            (r#"{"kind":"login","user":"git","host_key":"SHA256:x","later":1}"#, true),
+            (r#"{"refused":3}"#, true),
+            (r#"{"kind":"login","user":"a\nb"}"#, false),
+            (r#"{"kind":"\u001b[2J"}"#, false),
+            (long.as_str(), false),
+            ("null", false),
+        ] {
+            let line = format!(
+                r#"{{"type":"session.signed","agent_id":"a","timestamp":"2026-11-28T05:00:00Z",
+                "data":{data}}}"#
+            );
+            let event = EventLine::parse(line.as_bytes()).unwrap();
+            assert_eq!(event.check().is_ok(), is_fine, "{line}");
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) fn detail(data: &Value) -> String {
     };
     // Why comes first, however the fields stand.
     let rank = |name: &str| match name {
-        "cause" | "error" => 0,
+        "cause" | "error" | "kind" => 0,
         "exit_code" => 1,
         _ => 2,
     };
@@ -27,7 +27,7 @@ fn part(name: &str, value: &Value) -> Option<String> {
         other => other.to_string(),
     };
     Some(match name {
-        "cause" | "error" => text,
+        "cause" | "error" | "kind" => text,
         "exit_code" => format!("status {text}"),
         _ => format!("{} {text}", name.replace('_', " ")),
     })
@@ -44,6 +44,7 @@ mod tests {
         for (data, words) in [
             (json!({ "exit_code": 137, "cause": "exit", "oom": null }), "exit, status 137"),
             (json!({ "attached_count": 2 }), "attached count 2"),
+            (json!({ "host_key": "SHA256:x", "kind": "login" }), "login, host key SHA256:x"),
             (json!({ "usage": { "a": [1, 2] }, "sessions": 3 }), "sessions 3"),
             (json!({ "uuid": "x", "name": "web" }), ""),
             (json!(null), ""),

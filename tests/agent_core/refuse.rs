@@ -187,7 +187,12 @@ fn proposal(id: Uuid, json: &str) -> FoundSession {
         r#"{{"uuid":"{id}","name":"b","created_at":"1970-01-01T00:00:01Z",
         "last_accessed":"1970-01-01T00:00:01Z",{json}}}"#
     );
-    FoundSession { id, metadata: FoundMetadata::Proposal(Ok(text.into_bytes())), lock: None, has_key: false }
+    FoundSession {
+        id,
+        metadata: FoundMetadata::Proposal(Ok(text.into_bytes())),
+        has_key: false,
+        lock: None,
+    }
 }
 
 #[test]
@@ -195,12 +200,12 @@ fn what_a_home_proposes_takes_nothing_from_others_and_is_recorded_once() {
     let mut host = Host::new();
     let id = host.create_with(r#"{"name":"a","port":8080,"dns_name":"web"}"#);
     let record = FoundMetadata::Record(Ok(host.homes[&id].clone()));
-    let recorded = FoundSession { id, metadata: record, lock: None, has_key: false };
+    let recorded = FoundSession { id, metadata: record, has_key: false, lock: None };
     let [first, second] =
         ["00", "01"].map(|tail| Uuid::parse(&format!("{}{tail}", &NOBODY[..34])).unwrap());
     let greedy = proposal(first, r#""port":8080,"dns_name":"web","docker":true,"memory":33554432"#);
     let metadata = FoundMetadata::Proposal(Err("no such file".to_owned()));
-    let bare = FoundSession { id: second, metadata, lock: None, has_key: false };
+    let bare = FoundSession { id: second, metadata, has_key: false, lock: None };
     let third = Uuid::parse(&format!("{}02", &NOBODY[..34])).unwrap();
     let reserved = proposal(third, r#""dns_name":"wpad""#);
     let found = vec![greedy, bare, recorded, reserved];

@@ -21,12 +21,11 @@ fn can(test: &str) -> bool {
 
 /// The address of this machine for containers.
 fn gateway(house: &House) -> std::net::IpAddr {
-    let script = "printf '%d.%d.%d.%d' $(sed -n 's/^eth0\t00000000\t\\(..\\)\\(..\\)\\(..\\)\\(..\\)\t.*/\
-                  0x\\4 0x\\3 0x\\2 0x\\1/p' /proc/net/route)";
-    let id = house.create("gateway", &["--ssh-key", "none"]);
-    house.done(&["restart", &id]);
-    let found = house.inside(&id, script).expect_done().out();
-    house.done(&["rm", &id]);
+    let found =
+        house.docker(&["network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"]).out();
+    let config: Value = serde_json::from_str(&found).unwrap();
+    let subnet = config[0]["Subnet"].as_str().unwrap().split_once(".0/").unwrap().0.to_owned();
+    let found = config[0]["Gateway"].as_str().map_or(format!("{subnet}.1"), str::to_owned);
     found.parse().unwrap_or_else(|error| panic!("{found:?}: {error}"))
 }
 
@@ -91,10 +90,10 @@ fn git_works_with_a_key_that_is_not_in_the_container() {
     assert!(verified.err().contains("Good \"git\" signature for s@x"), "{}", verified.err());
     let seen = poll(PATIENCE, || {
         let text = told.stdout.text();
-        let has_all = ["kind git", "kind login", "user root", "host key SHA256:"]
+        let has_all = ["  git\n", "  login, host key SHA256:", "user root"]
             .iter()
             .all(|part| text.contains(part));
-        (has_all && text.matches("session.signed").count() >= 4).then_some(())
+        (has_all && text.matches("session.signed").count() >= 3).then_some(())
     });
     assert!(seen.is_some(), "{}", told.stdout.text());
     nothing_of_it_is_elsewhere(&house, id, &told.stdout.text());
@@ -129,7 +128,8 @@ fn nothing_of_it_is_elsewhere(house: &House, id: &str, events: &str) {
         let call = house.docker(&["exec", "-u", "0", &container(id), "sh", "-c", &look]);
         assert_eq!(call.out(), "", "{}", call.err());
     }
-    assert_eq!(house.inside(id, "ls -A /run/convocate/agent").out().trim(), "session.sock");
+    let all = ["exec", "-u", "0", &container(id), "ls", "-A", "/run/convocate/agent"];
+    assert_eq!(house.docker(&all).out().trim(), "session.sock");
 }
 
 #[test]
@@ -146,7 +146,8 @@ fn the_socket_lists_and_signs_and_nothing_else() {
     assert_eq!(listed.trim(), key);
     assert!(house.inside(id, "ssh-add -l").expect_done().out().contains("convocate-"));
     house.inside(id, "ssh-keygen -q -t ed25519 -N '' -f ~/own; echo text >~/text").expect_done();
-    let ask = "SSH_ASKPASS=/bin/echo SSH_ASKPASS_REQUIRE=force";
+    let ask = "printf '#!/bin/sh\necho word\n' >~/ask && chmod +x ~/ask && \
+               SSH_ASKPASS=~/ask SSH_ASKPASS_REQUIRE=force";
     for (script, words) in [
         ("ssh-add ~/own".to_owned(), "agent refused operation"),
         ("ssh-add -D".to_owned(), "Failed to remove all identities"),
@@ -169,7 +170,7 @@ fn the_socket_lists_and_signs_and_nothing_else() {
     assert!(house.docker(&stranger).err().contains("Permission denied"));
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     let hung_up = house.docker(&stranger);
-    assert!(hung_up.err().contains("communication with agent failed"), "{}", hung_up.err());
+    assert!(hung_up.code() != 0 && hung_up.out().is_empty(), "{}", hung_up.out());
 
     // An agent that dies takes the socket with it, and the next one gives it back.
     house.agent.process().signal(Signal::KILL);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::agent::environment::SESSION_ENV;
+use crate::agent::environment::{SESSION_ENV, SESSION_SOCKET};
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::limits::{
     SESSION_MESSAGE_QUEUE_BYTES_MAX, SESSION_OOM_SCORE_ADJUST, SESSION_OPEN_FILES_MAX,
     SESSION_RUN_BYTES, SESSION_RUN_FILES, SESSION_SHM_BYTES, SESSION_STOP_GRACE,
 };
-use crate::paths::{DOCKER_SOCKET, Paths, SESSION_SOCKET};
+use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::rpc::field::{Caps, Cpus};
 use crate::rpc::network::{Egress, Publish};
 

@@ -20,7 +20,7 @@ use crate::io::worker::{Crew, Worker};
 use crate::limits::{
     DISK_JOBS_MAX, DISK_LONG_THREADS, HOMES_COUNT_MAX, LARGEST_HOMES_TOLD, SESSIONS_MAX,
 };
-use crate::paths::{Paths, SESSION_DIR, SESSION_FILE, SESSION_SOCKET_DIR};
+use crate::paths::{Paths, SESSION_DIR, SESSION_FILE, SHARED_STATE_DIR};
 
 type Job = (WorkId, DiskWork);
 type Report = (WorkId, Outcome);
@@ -112,7 +112,7 @@ fn make_ready(paths: &Paths, id: Uuid, files: &StartFiles) -> Result<(), DiskErr
         disk::write_atomic(&paths.session_record(id), metadata, SESSION_FILE.1)?;
     }
     if files.has_socket {
-        disk::make_directories(&paths.session_socket_dir(id), SESSION_SOCKET_DIR.1)?;
+        disk::make_directories(&paths.session_socket_dir(id), SHARED_STATE_DIR.1)?;
     }
     files.owner.map_or(Ok(()), |owner| disk::give_tree(&paths.session(id), owner))
 }

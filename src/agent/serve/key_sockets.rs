@@ -10,6 +10,7 @@ use std::io;
 use serde_json::Value;
 
 use super::registry::{Owner, Registry};
+use crate::agent::environment::SESSION_SOCKET;
 use crate::agent::signer::Signer;
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
@@ -44,7 +45,7 @@ struct Lent {
     uid: Option<u32>,
     connections: SortedMap<Key, Link<KeyAgentConn>>,
     /// Whether somebody may wait to be let in.
-    has_knocks: bool,
+    has_waiting: bool,
     /// When it goes on, if it may not now.
     paused_until: Option<Mono>,
 }
@@ -76,17 +77,18 @@ impl KeySockets {
             return Ok(());
         }
         self.end(registry, id);
-        if !self.paths.session_socket_dir(id).exists() {
+        let directory = self.paths.session_socket_dir(id);
+        if !directory.exists() {
             // It was started by an earlier version, and sees no directory.
             return Ok(());
         }
-        let bound = Listener::bind_unix_for(&self.paths.session_socket(id), uid);
+        let bound = Listener::bind_unix_for(&directory.join(SESSION_SOCKET), uid);
         let listener = bound.map_err(|error| error.to_string())?;
         let key = registry.watch_for(&listener, Owner::KeySocket, Interests::Read);
         let key = key.map_err(|error| error.to_string())?;
         let (signer, connections) = (Signer::new(id, pair), SortedMap::new());
-        let (has_knocks, paused_until) = (false, None);
-        let lent = Lent { listener, key, signer, uid, connections, has_knocks, paused_until };
+        let (has_waiting, paused_until) = (false, None);
+        let lent = Lent { listener, key, signer, uid, connections, has_waiting, paused_until };
         self.lent.insert(id, lent);
         self.owners.insert(key, id);
         Ok(())
@@ -106,7 +108,7 @@ impl KeySockets {
         let Some(lent) = self.lent.get_mut(id) else { return };
         match lent.connections.get_mut(&ready.key) {
             Some(link) => link.ready(now, ready),
-            None => lent.has_knocks = true,
+            None => lent.has_waiting = true,
         }
         self.touched.insert(*id);
     }
@@ -194,7 +196,7 @@ impl Lent {
     /// Takes one connection that waits, if there is room. Gives its key.
     fn let_in(&mut self, registry: &mut Registry, now: Mono) -> Option<Key> {
         let mut accepted = Vec::new();
-        while self.has_knocks
+        while self.has_waiting
             && self.paused_until.is_none()
             && self.connections.len() < KEY_CONNECTIONS_MAX
         {
@@ -203,7 +205,7 @@ impl Lent {
                 return None;
             }
             match self.listener.accept(1, &mut accepted) {
-                listener::Next::Wait => self.has_knocks = false,
+                listener::Next::Wait => self.has_waiting = false,
                 listener::Next::Again => {}
                 listener::Next::Pause(_) => self.paused_until = Some(now + ACCEPT_PAUSE),
             }

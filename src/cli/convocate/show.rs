@@ -55,7 +55,10 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
         ("published on", published_on(session)),
         ("egress", session.egress.as_str().to_owned()),
         ("dns name", or_none(&session.dns_name)),
-        ("ssh key", printable(session.ssh_key.as_deref().unwrap_or_default()).into_owned()),
+        (
+            "ssh key",
+            session.ssh_key.as_ref().map_or_else(String::new, |it| printable(&it.0).into_owned()),
+        ),
         ("command", session.command.clone()),
         ("image", session.image.clone()),
         ("memory", size(session.memory)),
@@ -68,7 +71,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     ]);
     fields
         .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
-    fields.extend(session.broken.clone().map(|why| ("broken", why)));
+    fields.extend(session.broken.clone().map(|why| ("broken", why.into())));
     fields.extend(session.stale.clone().map(|why| ("stale", why.into())));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()

@@ -305,9 +305,10 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-/// A directory that only this user can enter.
+/// A directory that only this user can enter. Its path is short, so that programs that know no way
+/// around the length of a socket's path (108 bytes) reach the sockets of sessions below it.
 fn make_root(rng: &mut Rng) -> io::Result<PathBuf> {
-    let name = format!("convocate-demo-{:016x}", u64::from_le_bytes(rng.bytes()));
+    let name = format!("convocate-{:08x}", u32::from_le_bytes(rng.bytes()));
     let root = std::env::temp_dir().join(name);
     disk::make_directory(&root, 0o700).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(root)

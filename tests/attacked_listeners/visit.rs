@@ -24,8 +24,8 @@ use crate::support::wait::{PATIENCE, pause};
 
 /// From one dial of the operator to the next.
 const DIAL_EVERY: Duration = Duration::from_millis(150);
-/// An operator's program gives up after some tens of seconds.
-const LET_IN_WITHIN: Duration = Duration::from_secs(10);
+/// Whoever is let in later than this is kept out: the attack may be over by then.
+const LET_IN_WITHIN: Duration = Duration::from_secs(4);
 
 /// What one login took, or one answer.
 #[derive(Default)]
@@ -132,6 +132,9 @@ impl Way {
             }
             is_first = false;
             pause(error.retry_after().unwrap_or(Duration::from_millis(100)));
+        }
+        if !is_first && start.elapsed() >= self.patience {
+            return visits.kept_out.push(Error::LoginGrace);
         }
         visits.retried += usize::from(!is_first);
         visits.took.0.push(start.elapsed());

@@ -1,6 +1,8 @@
 //! Keys of sessions of the `host` runtime: the stock `ssh-add` and `ssh` on the session's socket, a
 //! real `sshd` behind it, and a session that asks without end.
 
+#![expect(clippy::print_stdout, reason = "what an attack costs is a measurement")]
+
 mod support;
 
 use std::fs;

@@ -183,7 +183,7 @@ fn a_command_runs_beside_the_session() {
     let late = client(&agent, &late);
     fails(&late, 124, "the command was ended after 1 s");
     assert_eq!(late.out(), "first\n");
-    println!("one left behind and one too late: {:?}", begun.elapsed());
+    eprintln!("one left behind and one too late: {:?}", begun.elapsed());
 
     let told =
         json(&client(&agent, &["exec", "box", "--json", "--", "sh", "-c", "echo é; exit 3"]));

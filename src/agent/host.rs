@@ -138,7 +138,10 @@ impl Tmux {
     pub(crate) fn exec(&self, plan: &ExecPlan) -> CommandLine {
         CommandLine {
             argv: plan.argv.clone(),
-            env: self.session_env(self.key_socket.exists()).chain(plan.env.iter().cloned()).collect(),
+            env: self
+                .session_env(self.key_socket.exists())
+                .chain(plan.env.iter().cloned())
+                .collect(),
             cwd: self.home.clone(),
         }
     }

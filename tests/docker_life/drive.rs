@@ -59,7 +59,7 @@ fn a_container_is_driven_without_a_terminal() {
     assert!(much.err().contains("is cut after 1048576 bytes"), "{}", much.err());
     let begun = Instant::now();
     assert_eq!(exec(&["sh", "-c", "sleep 1000 & echo left"]).expect_done().out(), "left\n");
-    println!("with one left behind: {:?}", begun.elapsed());
+    eprintln!("with one left behind: {:?}", begun.elapsed());
     let late = house.call(&["exec", "box", "sleep", "1000", "--timeout", "1s"]);
     assert_eq!(late.code(), 124, "{late:?}");
 

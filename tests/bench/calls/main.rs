@@ -6,7 +6,7 @@
 //! slept. Words after the program's name choose among the parts.
 
 #![expect(clippy::print_stdout, reason = "samples go to standard output")]
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends with its reason")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a measurement that fails ends here")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -3,8 +3,12 @@
 //! The root is `/` on an installed host. `--root DIR` puts everything below DIR, so that an
 //! ordinary user, a test or the demo has a whole cluster in one directory.
 
+mod agent_entry;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+
+pub use self::agent_entry::AgentEntry;
 
 use crate::base::uuid::Uuid;
 
@@ -538,54 +542,6 @@ impl LogAuthority {
     /// The collector's key ([`PRIVATE_KEY`]).
     pub fn server_key(&self) -> PathBuf {
         self.dir.join("server.key")
-    }
-}
-
-/// What the shell host keeps about one agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentEntry {
-    dir: PathBuf,
-}
-
-impl AgentEntry {
-    /// The directory ([`CONFIG_DIR`]).
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Where the agent is dialled, one line: `host` or `host:port` ([`PUBLIC_FILE`]).
-    pub fn host(&self) -> PathBuf {
-        self.dir.join("agent-host")
-    }
-
-    /// The agent's pinned host key ([`PUBLIC_FILE`]).
-    pub fn host_key(&self) -> PathBuf {
-        self.dir.join("host_key.pub")
-    }
-
-    /// The key that the shell host dials the agent with ([`SERVICE_KEY`]).
-    pub fn shell_to_agent_key(&self) -> PathBuf {
-        self.dir.join("shell_to_agent_ed25519_key")
-    }
-
-    /// Its public half ([`PUBLIC_FILE`]).
-    pub fn shell_to_agent_public_key(&self) -> PathBuf {
-        self.dir.join("shell_to_agent_ed25519_key.pub")
-    }
-
-    /// The key that the agent dials the shell host with ([`PUBLIC_FILE`]).
-    pub fn agent_to_shell_public_key(&self) -> PathBuf {
-        self.dir.join("agent_to_shell_ed25519_key.pub")
-    }
-
-    /// The certificate that was issued to it last ([`PUBLIC_FILE`]).
-    pub fn log_certificate(&self) -> PathBuf {
-        self.dir.join("client.crt")
-    }
-
-    /// The secret that its log messages carry ([`PRIVATE_KEY`]).
-    pub fn log_token(&self) -> PathBuf {
-        self.dir.join("log-token")
     }
 }
 

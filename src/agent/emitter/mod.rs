@@ -24,8 +24,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::agent::spool::Spool;
 use crate::agent::spool::reader::Peek;
+use crate::agent::spool::{Epoch, Spool};
 use crate::base::backoff::Backoff;
 use crate::base::buffer::Buffer;
 use crate::base::disk::{DiskDone, DiskOp};
@@ -74,6 +74,12 @@ pub struct Emitter {
     output: Buffer,
     actions: VecDeque<EmitterAction>,
     last_error: Option<EmitterError>,
+    /// The last number that the spool had when this process began, until something is sent.
+    recovered: Option<u64>,
+    /// Numbers of epochs before this one, so that what is waited for stays what it was.
+    numbers_before: u64,
+    /// How many events were lost because the spool had gone back in time; not told yet.
+    went_back: Option<u64>,
     /// The calendar as it was told last, for what is sent without being told it.
     wall: Wall,
 }
@@ -204,8 +210,12 @@ impl Emitter {
             output: Buffer::new(EMITTER_OUTPUT_BYTES),
             actions: VecDeque::new(),
             last_error: None,
+            recovered: None,
+            numbers_before: 0,
+            went_back: None,
             wall: now.wall,
         };
+        emitter.recovered = Some(emitter.spool.last_seq());
         emitter.tick(now);
         emitter
     }
@@ -393,6 +403,16 @@ impl Emitter {
         &self.spool
     }
 
+    /// The newest event, by a number that goes on when an epoch begins.
+    pub(crate) fn newest(&self) -> u64 {
+        self.numbers_before + self.spool.last_seq()
+    }
+
+    /// Whether the event that was [`Emitter::newest`] then is durable, or lost.
+    pub(crate) fn covers(&self, newest: u64) -> bool {
+        self.numbers_before + self.spool.synced() >= newest
+    }
+
     /// All events up to this one are durable here.
     pub const fn synced(&self) -> u64 {
         self.spool.synced()
@@ -457,12 +477,32 @@ impl Emitter {
         };
         self.proven();
         if let Some(Hello { ack: true, epoch, seq }) = answer.hello {
+            self.compare(&epoch, seq);
             self.spool.acknowledge(&epoch, seq);
             self.go_live(now, ListenerKind::Acknowledging);
         }
         if let Some(Ack { epoch, seq }) = answer.ack {
             self.spool.acknowledge(&epoch, seq);
         }
+    }
+
+    /// A listener has numbers that this process has not sent and did not find either: the spool's
+    /// disk was put back to an earlier time, and what it had is there. Numbers of the same epoch
+    /// would be dropped there as known, so another begins; what came since this process began is
+    /// lost, which is told.
+    fn compare(&mut self, epoch: &str, seq: u64) {
+        let is_ours = epoch == self.spool.epoch().as_str();
+        let Some(recovered) = self.recovered.filter(|it| is_ours && *it < seq) else { return };
+        let lost = self.spool.last_seq() - recovered;
+        self.numbers_before += recovered;
+        self.spool.begin_epoch(Epoch::random(&mut self.rng), lost);
+        self.went_back = Some(lost);
+    }
+
+    /// How many events were lost because the spool was older than what the listener has, if that
+    /// has just been found.
+    pub(crate) fn take_went_back(&mut self) -> Option<u64> {
+        self.went_back.take()
     }
 
     /// The peer has answered something: it is worth dialling soon if it goes.
@@ -473,6 +513,7 @@ impl Emitter {
 
     /// Starts sending, or learns late that the listener acknowledges.
     fn go_live(&mut self, now: Now, kind: ListenerKind) {
+        self.recovered = None;
         match &mut self.link {
             EmitterLink::Live { listener, .. } => *listener = kind,
             EmitterLink::AwaitingHello { input, .. } => {

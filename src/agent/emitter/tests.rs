@@ -14,16 +14,47 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::on(Disk::default())
+    }
+
+    /// One that finds this on its disk.
+    fn on(mut disk: Disk) -> Bench {
         let now = Now { mono: Mono::from_nanos(1), wall: Wall::new(1_800_000_000, 0) };
-        let recovery =
-            Recovery::new(Vec::new(), SpoolTuning::default(), &mut Rng::from_seed([1; 32]));
+        let mut rng = Rng::from_seed([1; 32]);
+        let mut recovery = Recovery::new(disk.lengths(), SpoolTuning::default(), &mut rng);
+        while let Some(op) = recovery.poll_disk() {
+            recovery.disk_done(disk.execute(op));
+        }
         let identity = Identity {
             agent_id: "abcdefghjkmn".to_owned(),
             version: "0.1.0".to_owned(),
             image_tag: "convocate:1".to_owned(),
         };
         let emitter = Emitter::new(identity, recovery.finish(), [2; 32], now);
-        Bench { emitter, disk: Disk::default(), now }
+        Bench { emitter, disk, now }
+    }
+
+    /// The process ends, and another begins.
+    fn restart(&mut self) {
+        *self = Bench::on(std::mem::take(&mut self.disk));
+    }
+
+    /// The connection breaks, and there is another.
+    fn reopen(&mut self) {
+        self.emitter.closed(self.now.mono, "reset".to_owned());
+        self.pass(REDIAL_FIRST);
+        assert_eq!(self.emitter.poll_action(), Some(EmitterAction::Dial));
+        self.emitter.opened(self.now.mono);
+    }
+
+    fn epoch(&self) -> String {
+        self.emitter.spool().epoch().as_str().to_owned()
+    }
+
+    /// The listener says what it has of the spool's epoch.
+    fn hello(&mut self, seq: u64) {
+        let epoch = self.epoch();
+        self.say(&format!("{{\"hello\":{{\"ack\":true,\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}\n"));
     }
 
     /// One whose channel is open.
@@ -49,7 +80,7 @@ impl Bench {
     }
 
     fn acknowledge(&mut self, seq: u64) {
-        let epoch = self.emitter.spool().epoch().as_str().to_owned();
+        let epoch = self.epoch();
         self.say(&format!("{{\"ack\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}\n"));
     }
 
@@ -115,10 +146,7 @@ fn what_was_not_acknowledged_is_sent_again() {
     }
     assert_eq!(bench.sent().len(), 4);
     bench.acknowledge(1);
-    bench.emitter.closed(bench.now.mono, "reset".to_owned());
-    bench.pass(REDIAL_FIRST);
-    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
-    bench.emitter.opened(bench.now.mono);
+    bench.reopen();
     bench.say(HELLO);
     assert_eq!(bench.sent(), [STARTED, deleted(2), deleted(3)]);
 }
@@ -126,13 +154,69 @@ fn what_was_not_acknowledged_is_sent_again() {
 #[test]
 fn a_hello_with_a_position_spares_what_the_listener_has() {
     let mut bench = Bench::open();
+    bench.say(HELLO);
     for _ in 0..3 {
         bench.emit();
     }
-    assert_eq!(bench.sent(), []);
-    let epoch = bench.emitter.spool().epoch().as_str().to_owned();
-    bench.say(&format!("{{\"hello\":{{\"ack\":true,\"epoch\":\"{epoch}\",\"seq\":2}}}}\n"));
+    assert_eq!(bench.sent().len(), 4);
+    bench.reopen();
+    bench.hello(2);
     assert_eq!(bench.sent(), [STARTED, deleted(3)]);
+}
+
+#[test]
+fn a_spool_that_went_back_in_time_begins_another_epoch_and_tells_what_is_lost() {
+    for (found, since) in [(0, 3), (2, 3), (2, 0)] {
+        let mut bench = Bench::new();
+        let now = bench.now.mono;
+        for _ in 0..found {
+            bench.emit();
+        }
+        bench.sent();
+        bench.restart();
+        let epoch = bench.epoch();
+        assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
+        for _ in 0..since {
+            bench.emit();
+        }
+        // One commit is under way, and its epoch ends meanwhile.
+        let commit = bench.emitter.poll_disk();
+        bench.emitter.opened(now);
+        let newest = bench.emitter.newest();
+        bench.hello(found + 1);
+        if let Some(op) = commit {
+            let done = bench.disk.execute(op);
+            bench.emitter.disk_done(bench.now, done);
+        }
+        assert_ne!(bench.epoch(), epoch);
+        assert_eq!(bench.emitter.take_went_back(), Some(since));
+        assert!(bench.emitter.covers(newest), "who waits for a lost event waits for ever");
+        let gap = (EventType::AgentGap, Some(since));
+        assert_eq!(bench.sent()[1..], [gap][..usize::from(since > 0)]);
+        bench.emit();
+        assert!(!bench.emitter.covers(bench.emitter.newest()));
+        assert_eq!(bench.sent(), [deleted(since + 1)]);
+        // What is on disk is of the new epoch alone.
+        let epoch = bench.epoch();
+        bench.restart();
+        assert_eq!((bench.epoch(), bench.emitter.spool().last_seq()), (epoch, since + 1));
+    }
+}
+
+#[test]
+fn a_listener_that_has_what_is_here_changes_no_epoch() {
+    let mut bench = Bench::new();
+    bench.emit();
+    bench.emit();
+    bench.sent();
+    bench.restart();
+    let epoch = bench.epoch();
+    assert_eq!(bench.emitter.poll_action(), Some(EmitterAction::Dial));
+    bench.emitter.opened(bench.now.mono);
+    bench.emit();
+    bench.hello(2);
+    assert_eq!(bench.sent(), [STARTED, deleted(3)]);
+    assert_eq!((bench.epoch(), bench.emitter.take_went_back()), (epoch, None));
 }
 
 #[test]

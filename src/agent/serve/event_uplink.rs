@@ -111,13 +111,13 @@ impl EventUplink {
 
     /// The number of the newest event.
     pub(super) fn newest(&self) -> u64 {
-        self.emitter.spool().last_seq()
+        self.emitter.newest()
     }
 
     /// Whether what this event tells of may be answered: the event is on disk, or the disk takes
     /// nothing, which fails no operation.
     pub(super) fn covers(&self, seq: u64) -> bool {
-        self.emitter.synced() >= seq || self.emitter.spool().disk_error().is_some()
+        self.emitter.covers(seq) || self.emitter.spool().disk_error().is_some()
     }
 
     /// The last event of this process.
@@ -198,6 +198,12 @@ impl EventUplink {
                 log.info(format_args!("status: events go to {address}"));
             }
             None => {}
+        }
+        if let Some(lost) = self.emitter.take_went_back() {
+            log.warning(format_args!(
+                "event spool: {address} has events that are not here any more, as after a restored \
+                 disk; numbers start anew, and {lost} events since this start are lost"
+            ));
         }
         let trouble = self.emitter.spool().disk_error().map(ToString::to_string);
         if trouble != self.logged_of_disk {

@@ -123,6 +123,8 @@ struct Tail {
 enum CommitState {
     Idle,
     InFlight(CommitTarget),
+    /// What is under way belongs to an epoch that is over. The file, if only this commit opens it.
+    Abandoned(Option<FileNo>),
     /// The disk took nothing; not again before this.
     RetryAt(Mono),
 }
@@ -189,6 +191,19 @@ impl Spool {
         self.reader.pass(self.acked);
     }
 
+    /// Everything is forgotten, and numbers start anew. The shell host is told that the first `lost`
+    /// of them are lost.
+    pub(super) fn begin_epoch(&mut self, epoch: Epoch, lost: u64) {
+        if let CommitState::InFlight(target) = self.commit {
+            self.commit = CommitState::Abandoned((target.offset == 0).then_some(target.file));
+        }
+        self.removals.extend(self.segments.drain(..).map(|segment| segment.file));
+        self.tail.clear();
+        (self.epoch, self.next_seq, self.acked, self.synced) = (epoch, lost + 1, 0, lost);
+        self.lost_from = (lost > 0).then_some(1);
+        self.reader.rewind(1);
+    }
+
     /// What the disk is to do next. Call until it says `None`, after every other call.
     pub(crate) fn poll_disk(&mut self) -> Option<DiskOp> {
         if let Some(file) = self.removals.pop_front() {
@@ -213,7 +228,7 @@ impl Spool {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let commit = match self.commit {
             CommitState::RetryAt(until) => Some(until),
-            CommitState::Idle | CommitState::InFlight(_) => None,
+            CommitState::Idle | CommitState::InFlight(_) | CommitState::Abandoned(_) => None,
         };
         commit.into_iter().chain(self.reader.deadline()).min()
     }
@@ -313,6 +328,11 @@ impl Spool {
     }
 
     fn committed(&mut self, now: Mono, bytes: Vec<u8>, result: Result<(), DiskError>) {
+        if let CommitState::Abandoned(file) = self.commit {
+            self.commit = CommitState::Idle;
+            self.next_file = file.map_or(self.next_file, FileNo::next);
+            self.removals.extend(file);
+        }
         let CommitState::InFlight(target) = self.commit else { return };
         self.disk_error = result.err();
         if self.disk_error.is_some() {

@@ -310,7 +310,8 @@ impl AgentConnections {
     fn silence(&mut self, log: &mut Log<impl Write>, now: Now, key: Key, why: &str, hub: &mut Hub) {
         let Some(agent) = self.server.identity(key) else { return };
         if self.speakers.get(agent) == Some(&key) {
-            log.info(format_args!("agent {agent} is gone: {why}"));
+            let from = self.server.address(key).map_or_else(String::new, |it| format!(" at {it}"));
+            log.info(format_args!("agent {agent}{from} is gone: {why}"));
             hub.lost(now, agent.as_str(), why);
             self.speakers.remove(&agent.clone());
         }

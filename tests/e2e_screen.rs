@@ -214,7 +214,8 @@ fn an_agent_that_is_gone_and_comes_back() {
         screen.wait_for("agents 0/1");
         screen.type_text("2");
         screen.wait_for("Connection refused");
-        screen.wait_for("convocate-host init-agent --host 127.0.0.1");
+        // The sentence is wrapped.
+        screen.wait_for("init-agent --host 127.0.0.1");
         screen.type_text("q");
         is_given_back(root, &screen, 0);
     }

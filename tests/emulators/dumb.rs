@@ -22,7 +22,7 @@ fn a_dumb_terminal_is_sent_no_sequence_of_ours() {
     emulator.until_text("go>");
     emulator.types(b"echo sum=$((6*7))\r");
     emulator.until_text("sum=42");
-    emulator.types(b"\x02d");
+    emulator.detaches();
     emulator.until_end();
     let written = String::from_utf8_lossy(&emulator.written).into_owned();
     // The session's tmux draws as it does; what is ours is the title's stack, and the question.

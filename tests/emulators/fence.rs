@@ -43,10 +43,10 @@ fn left(emulator: &mut Emulator) {
     emulator.answers = false;
     emulator.until_text("3 sessions");
     emulator.types(b"\r");
-    emulator.until_text("C-b d detaches");
+    emulator.until_text("go>");
     emulator.written.clear();
     let asked = emulator.screen.questions;
-    emulator.types(b"\x02d");
+    emulator.detaches();
     emulator.until("question", |screen| screen.questions > asked);
 }
 
@@ -177,7 +177,7 @@ fn a_shell_reads_what_is_typed_behind_the_answer() {
         let mut emulator = person(&agent.files.root, &["attach", "alpha"]);
         emulator.answers = false;
         emulator.until_text("go>");
-        emulator.types(b"\x02d");
+        emulator.detaches();
         emulator.until("question", |screen| screen.questions == 1);
         emulator.types(b"rm -rf /\r");
         emulator.types(REPLY);

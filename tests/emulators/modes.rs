@@ -13,7 +13,7 @@ const AWAY: &str = "reconnecting, Ctrl-C gives up";
 type WayOut = (&'static str, fn(&mut Agent, &mut Emulator));
 
 const WAYS_OUT: &[WayOut] = &[
-    ("detached by keys", |_, emulator| emulator.types(b"\x02d")),
+    ("detached by keys", |_, emulator| emulator.detaches()),
     ("detached by another one", |agent, _| {
         agent.client(&["background", "web"]).expect_done();
     }),

@@ -109,6 +109,15 @@ impl Emulator {
         Emulator { pty, screen, written, has_ended: false, answers: true, answered: 0 }
     }
 
+    /// Presses C-b and d. tmux takes keys within a millisecond of each other, or of an attaching,
+    /// for pasted text, and obeys none of them.
+    pub fn detaches(&mut self) {
+        for key in [b"\x02", b"d"] {
+            self.shows(Duration::from_millis(50));
+            self.types(key);
+        }
+    }
+
     /// Types, however long that takes.
     pub fn types(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.has_ended {

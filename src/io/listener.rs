@@ -121,9 +121,9 @@ impl Entrance {
         self.again_at
     }
 
-    /// Whether that time has come.
+    /// Whether that time has come; not in the turn that has just taken its share.
     pub(crate) fn is_due(&self, now: Mono) -> bool {
-        self.again_at.is_some_and(|at| at <= now)
+        self.again_at.is_some_and(|at| at < now)
     }
 }
 

@@ -149,14 +149,20 @@ impl Core {
         matches!(self.stage, ConnStage::Ended)
     }
 
-    /// Whether it is over without authentication for what the peer did: it broke the protocol, or
-    /// tried to authenticate in vain.
+    /// Whether it is over without authentication for what the peer did: it broke the protocol,
+    /// tried to authenticate in vain, or left after a key exchange.
     pub(crate) fn is_failure(&self) -> bool {
         self.is_failure
     }
 
     fn has_tried(&self) -> bool {
         matches!(&self.auth, Auth::Server(ServerAuth::Waiting(attempts)) if attempts.is_any())
+    }
+
+    /// Server: whether the peer has had us make a key exchange and has not authenticated.
+    fn has_cost_an_exchange(&self) -> bool {
+        let is_made = self.state() as u8 > AdmitState::FirstKex as u8;
+        matches!(self.auth, Auth::Server(_)) && is_made && !self.is_authenticated()
     }
 
     /// How far a connection has come before it is authenticated: a number that grows.
@@ -198,7 +204,9 @@ impl Core {
                 put_string(out, b"");
             });
         }
-        self.is_failure = error.is_failure() || self.has_tried();
+        let has_left = matches!(error, Error::StreamEnd | Error::ByPeer { .. });
+        self.is_failure =
+            error.is_failure() || self.has_tried() || has_left && self.has_cost_an_exchange();
         self.sender.shut(); // nothing follows that word
         self.stage = ConnStage::Ended;
         self.timers = Timers::new();

@@ -103,6 +103,17 @@ impl Way {
 
     /// Connect, key exchange, authentication.
     pub fn enter(&self, from: IpAddr) -> Result<Guest, Error> {
+        let mut guest = self.reach(from)?;
+        loop {
+            match guest.next_event() {
+                Event::Authenticated { .. } => return Ok(guest),
+                Event::Disconnected(error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    fn reach(&self, from: IpAddr) -> Result<Guest, Error> {
         let stream = dial(from, self.to, SocketFlags::empty()).map_err(|_| Error::StreamEnd)?;
         stream.set_nodelay(true).expect("a socket");
         let patience = if self.patience.is_zero() { Duration::from_secs(3) } else { PATIENCE };
@@ -112,14 +123,20 @@ impl Way {
         let mut seed = [0; 32];
         seed[..4].copy_from_slice(&SEEDS.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let conn = Conn::client(Arc::clone(&self.config), seed, Mono::ZERO);
-        let mut guest = Guest { stream, conn };
-        loop {
-            match guest.next_event() {
-                Event::Authenticated { .. } => return Ok(guest),
-                Event::Disconnected(error) => return Err(error),
-                _ => {}
+        Ok(Guest { stream, conn })
+    }
+
+    /// Has the listener make a key exchange, and leaves.
+    pub fn leave_after_exchange(&self, from: IpAddr) -> Result<(), Error> {
+        let mut guest = self.reach(from)?;
+        while guest.conn.exchanges() == 0 {
+            match guest.conn.poll_event() {
+                Some(Event::Disconnected(error)) => return Err(error),
+                Some(_) => {}
+                None => guest.turn(),
             }
         }
+        Ok(())
     }
 
     /// As our client does: a listener that has too many connections is dialled again.
@@ -208,12 +225,16 @@ impl Guest {
             if let Some(event) = self.conn.poll_event() {
                 return event;
             }
-            self.flush();
-            let Guest { stream, conn } = self;
-            match stream.read(conn.input_space()) {
-                Ok(0) | Err(_) => conn.input_end(Mono::ZERO),
-                Ok(count) => conn.input(Mono::ZERO, count),
-            }
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.flush();
+        let Guest { stream, conn } = self;
+        match stream.read(conn.input_space()) {
+            Ok(0) | Err(_) => conn.input_end(Mono::ZERO),
+            Ok(count) => conn.input(Mono::ZERO, count),
         }
     }
 

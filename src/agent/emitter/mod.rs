@@ -17,13 +17,15 @@
 //! `agent.started` and heartbeats tell of the connection and of now: they are not in the spool,
 //! have no number and are not repeated. Every other event is in the spool first.
 
+mod listener;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::listener::{Ack, Hello, ListenerLine, Written};
 use crate::agent::spool::reader::Peek;
 use crate::agent::spool::{Epoch, Spool};
 use crate::base::backoff::Backoff;
@@ -124,19 +126,6 @@ enum ListenerKind {
     },
 }
 
-/// How far the bytes of a connection have left. One mark at a time: when the bytes up to it have
-/// left, the events up to it are delivered, and the next mark is the newest event.
-#[derive(Debug, Default)]
-struct Written {
-    pushed: u64,
-    sent: u64,
-    /// Where an event ends, and its number.
-    mark: Option<(u64, u64)>,
-    newest: Option<(u64, u64)>,
-    /// Everything up to this number has left.
-    delivered: u64,
-}
-
 /// Why the last connection ended, or none came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmitterError {
@@ -171,32 +160,6 @@ impl fmt::Display for EmitterError {
 }
 
 impl std::error::Error for EmitterError {}
-
-/// What a listener says: fields that it does not know are ignored.
-#[derive(Deserialize)]
-struct ListenerLine {
-    #[serde(default)]
-    hello: Option<Hello>,
-    #[serde(default)]
-    ack: Option<Ack>,
-}
-
-/// `epoch` and `seq` are an addition: what the listener already has.
-#[derive(Deserialize)]
-struct Hello {
-    #[serde(default)]
-    ack: bool,
-    #[serde(default)]
-    epoch: String,
-    #[serde(default)]
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-struct Ack {
-    epoch: String,
-    seq: u64,
-}
 
 impl Emitter {
     /// An emitter that dials at once.
@@ -610,28 +573,6 @@ impl Emitter {
         self.output.trim();
         self.actions.retain(|action| *action == EmitterAction::HangUp);
         self.link = EmitterLink::Waiting { until };
-    }
-}
-
-impl Written {
-    fn pushed(&mut self, bytes: usize, seq: Option<u64>) {
-        self.pushed += bytes as u64;
-        if let Some(seq) = seq {
-            self.newest = Some((self.pushed, seq));
-            self.mark = self.mark.or(self.newest);
-        }
-    }
-
-    fn left(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
-        for (end, seq) in [self.mark, self.newest].into_iter().flatten() {
-            if end <= self.sent {
-                self.delivered = seq;
-            }
-        }
-        if self.mark.is_some_and(|(end, _)| end <= self.sent) {
-            self.mark = self.newest.filter(|(end, _)| *end > self.sent);
-        }
     }
 }
 

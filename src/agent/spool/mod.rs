@@ -191,8 +191,8 @@ impl Spool {
         self.reader.pass(self.acked);
     }
 
-    /// Everything is forgotten, and numbers start anew. The shell host is told that the first `lost`
-    /// of them are lost.
+    /// Everything is forgotten, and numbers start anew. The shell host is told that the first
+    /// `lost` of them are lost.
     pub(super) fn begin_epoch(&mut self, epoch: Epoch, lost: u64) {
         if let CommitState::InFlight(target) = self.commit {
             self.commit = CommitState::Abandoned((target.offset == 0).then_some(target.file));

@@ -118,7 +118,6 @@ pub const SSH_KEY_PROBLEMS_MAX: usize = 32;
 
 const _: () = assert!(SSH_KEEPALIVE_INTERVAL.as_secs() * SSH_KEEPALIVE_MISSES_MAX as u64 <= 45);
 const _: () = assert!(SSH_CHANNEL_DATA_BYTES_MAX as usize + 64 < SSH_PACKET_BYTES_MAX);
-const _: () = assert!(STRANGERS_PER_TURN > ACCEPTS_PER_TURN);
 const _: () = assert!(SSH_PREAUTH_PACKET_BYTES_MAX as u64 <= SSH_PREAUTH_BYTES_MAX);
 const _: () = assert!(2 * SSH_WINDOW_BYTES as usize <= SSH_CONNECTION_BYTES_MAX);
 const _: () = assert!(SSH_WINDOW_POOL_BYTES >= SSH_WINDOW_BYTES);
@@ -144,6 +143,10 @@ pub(crate) const RPC_REQUEST_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const RPC_INCOMPLETE_BYTES_MAX: usize = RPC_REQUEST_BYTES_MAX;
 /// A response line without its newline: several thousand sessions.
 pub(crate) const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Answers of one connection that its peer has not taken, in sum; a single one may be as long.
+pub(crate) const RPC_UNREAD_BYTES_MAX: usize = RPC_RESPONSE_BYTES_MAX;
+/// A peer that takes nothing of an answer for so long is given up.
+pub(crate) const RPC_UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the subsystem's start to a complete request.
 pub(crate) const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request to its answer, as the client waits for it.
@@ -554,12 +557,12 @@ pub const LINK_LINGER: Duration = Duration::from_secs(5);
 pub const LINK_DRAIN_BYTES_MAX: usize = 256 * 1024;
 /// Events taken from the kernel at once; what is left over comes with the next wait.
 pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
-/// Connections that a listener takes in one turn, at some 50 µs each.
-pub const ACCEPTS_PER_TURN: usize = 8;
-/// Connections without a proven key that have their turn at once, with a key exchange of half a
-/// millisecond each: 6 ms that another's keystroke may wait. More than are taken, so that each has
-/// its turn before it loses its place.
-pub(crate) const STRANGERS_PER_TURN: usize = 12;
+/// Connections that a listener takes in one turn, at some 50 µs each: more than 5,000 a second.
+pub const ACCEPTS_PER_TURN: usize = 48;
+/// Key exchanges with strangers of one class in one turn, half a millisecond each.
+pub(crate) const EXCHANGES_PER_TURN_MAX: usize = 12;
+/// A turn that is longer makes the next one have fewer: so long another's keystroke may wait.
+pub(crate) const EXCHANGE_TURN: Duration = Duration::from_millis(6);
 /// From being out of descriptors to the next try to accept: there is no event for it.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections that the kernel holds until we accept them; more wait at the peer's.

@@ -286,6 +286,11 @@ impl Paths {
         self.agent_state().join("address")
     }
 
+    /// From where keys were proven to the agent.
+    pub(crate) fn agent_known_sources(&self) -> PathBuf {
+        self.agent_state().join("known-sources")
+    }
+
     /// Held while an agent runs under this root, so that there is never a second one.
     pub(crate) fn agent_lock(&self) -> PathBuf {
         self.agent_state().join("agent.lock")
@@ -451,6 +456,11 @@ impl Paths {
     /// What the hub knows, as a log ([`PRIVATE_STATE_DIR`]).
     pub(crate) fn status_journal(&self) -> PathBuf {
         self.shell_state().join("journal")
+    }
+
+    /// From where keys were proven to the status listener.
+    pub(crate) fn status_known_sources(&self) -> PathBuf {
+        self.status_journal().join("known-sources")
     }
 
     /// Held while a status listener runs under this root, so that there is never a second one.

@@ -117,8 +117,9 @@ impl Peer {
 
     /// Answers [`PeerEvent::Call`] with a response line. On a channel that is gone it is dropped.
     pub fn answer(&mut self, channel: ChannelId, line: Vec<u8>) {
+        let unread = self.channels.values().map(Channel::unread_bytes).sum();
         if let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&channel) {
-            exchange.answer(line);
+            exchange.answer(self.now, line, unread);
             self.flush(channel);
         }
     }
@@ -229,7 +230,7 @@ impl Peer {
         let bytes = self.conn.received(id);
         let taken = match self.channels.get_mut(&id) {
             Some(Channel::Exchange(exchange)) => {
-                let call = exchange.input(bytes);
+                let call = exchange.input(self.now, bytes);
                 self.events.extend(call.map(|call| PeerEvent::Call { channel: id, call }));
                 bytes.len()
             }
@@ -258,7 +259,7 @@ impl Peer {
             && self.channels.values().map(held).sum::<usize>() > RPC_INCOMPLETE_BYTES_MAX
             && let Some(Channel::Exchange(exchange)) = self.channels.get_mut(&id)
         {
-            exchange.crowd_out();
+            exchange.crowd_out(self.now);
         }
     }
 
@@ -279,7 +280,7 @@ impl Peer {
     fn input_ended(&mut self, id: ChannelId) {
         match self.channels.get_mut(&id) {
             Some(Channel::Exchange(exchange)) => {
-                let call = exchange.input_end();
+                let call = exchange.input_end(self.now);
                 self.events.extend(call.map(|call| PeerEvent::Call { channel: id, call }));
             }
             Some(Channel::Relay(relay)) => relay.input_end(),
@@ -302,7 +303,7 @@ impl Peer {
         let exit_status = match self.channels.get_mut(&id) {
             Some(Channel::Exchange(exchange)) => {
                 let sent = self.conn.send(id, exchange.output());
-                exchange.output_sent(sent);
+                exchange.output_sent(self.now, sent);
                 exchange.is_done().then_some(EXIT_ANSWERED)
             }
             Some(Channel::Relay(relay)) => {
@@ -333,7 +334,12 @@ impl Peer {
             self.channels.iter().filter(|(_, it)| is_due(it)).map(|(id, _)| *id).collect();
         for id in due {
             match self.channels.get_mut(&id) {
-                Some(Channel::Exchange(exchange)) => exchange.tick(now),
+                Some(Channel::Exchange(exchange)) => {
+                    if exchange.tick(now) {
+                        self.conn.disconnect("an answer is not read");
+                        return;
+                    }
+                }
                 Some(Channel::Relay(relay)) => relay.tick(now),
                 Some(Channel::Closing) | None => {}
             }
@@ -343,6 +349,13 @@ impl Peer {
 }
 
 impl Channel {
+    fn unread_bytes(&self) -> usize {
+        match self {
+            Channel::Exchange(exchange) => exchange.unread_bytes(),
+            Channel::Relay(_) | Channel::Closing => 0,
+        }
+    }
+
     fn deadline(&self) -> Option<Mono> {
         match self {
             Channel::Exchange(exchange) => exchange.deadline(),

@@ -6,21 +6,24 @@
 //!
 //! The daemon's turn: [`SshServer::ready`] for what the reactor reported,
 //! [`SshServer::begin_turn`], then for those of [`SshServer::take_touched`] receive, act on the
-//! events, and send; and [`SshServer::end_turn`]. Of strangers only some have a turn at once, for a
-//! key exchange costs more than anything that the others may want.
+//! events, and send; and [`SshServer::end_turn`]. Only some strangers have a key exchange at once, for
+//! it costs more than anything that the others may want.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::authorized_keys::{KeyFile, Refreshed};
+use super::exchange_budget::ExchangeBudget;
+use super::known_sources::KnownSourcesFile;
 use super::scarcity::Scarcity;
 use crate::base::deadlines::{Deadlines, Noted};
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
-use crate::base::time::Mono;
+use crate::base::time::{Mono, Now};
 use crate::io::disk::DiskError;
 use crate::io::entropy;
 use crate::io::link::{Link, Next};
@@ -28,12 +31,10 @@ use crate::io::listener::{self, Accepted, Entrance, Listener, Room};
 use crate::io::reactor::Ready;
 use crate::io::registry::Registry;
 use crate::io::stream::Stream;
-use crate::limits::{
-    LINK_LINGER, LINK_TURN_BYTES, SSH_FULL_WAIT, SSH_INBOX_FIRST_BYTES, STRANGERS_PER_TURN,
-};
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_FULL_WAIT, SSH_INBOX_FIRST_BYTES};
 use crate::log::Log;
 use crate::ssh::keys::PublicKey;
-use crate::ssh::limiter::{Admitted, ConnectionLimiter, Outcome, PlaceId};
+use crate::ssh::limiter::{Admitted, Class, ConnectionLimiter, Outcome, PlaceId};
 use crate::ssh::refusal::Refusal;
 use crate::ssh::{Conn, Error, ServerConfig};
 
@@ -57,6 +58,7 @@ pub(crate) trait ServerPeer: Endpoint {
 pub(crate) struct SshServer<P, I> {
     entrance: Entrance,
     limiter: ConnectionLimiter,
+    known_sources: KnownSourcesFile,
     scarcity: Scarcity,
     config: Arc<ServerConfig>,
     keys: KeyFile<I>,
@@ -70,8 +72,7 @@ pub(crate) struct SshServer<P, I> {
     touched: BTreeSet<Key>,
     /// Strangers that have something to do and wait for the next turn.
     held_back: BTreeSet<Key>,
-    /// The last strangers that had a turn, of sources that are known and of others.
-    last_strangers: [Option<Key>; 2],
+    exchanges: ExchangeBudget,
     /// Those that may have events: bytes have come, or they were acted on.
     eventful: BTreeSet<Key>,
 }
@@ -80,8 +81,8 @@ pub(crate) struct SshServer<P, I> {
 struct Connection<P, I> {
     link: Link<P>,
     address: IpAddr,
-    /// Whether it came from a source that had proven a key lately.
-    is_known: bool,
+    /// What was known of its source when it came.
+    class: Class,
     auth: AuthState<I>,
     noted: Noted,
 }
@@ -97,15 +98,25 @@ enum AuthState<I> {
 }
 
 impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
+    /// `known_sources` is the file in which they are kept.
     pub(crate) fn new(
         listener: Listener,
         config: ServerConfig,
         keys: KeyFile<I>,
         connections_max: usize,
+        known_sources: PathBuf,
+        log: &mut Log<impl Write>,
+        now: Now,
     ) -> SshServer<P, I> {
+        let mut limiter = ConnectionLimiter::new(connections_max);
+        let (known_sources, error) = KnownSourcesFile::read(known_sources, &mut limiter, now);
+        if let Some(error) = error {
+            log.warning(format_args!("who has proven a key before is not known: {error}"));
+        }
         SshServer {
             entrance: Entrance::new(listener),
-            limiter: ConnectionLimiter::new(connections_max),
+            limiter,
+            known_sources,
             scarcity: Scarcity::default(),
             config: Arc::new(config),
             keys,
@@ -114,7 +125,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             deadlines: Deadlines::new(),
             touched: BTreeSet::new(),
             held_back: BTreeSet::new(),
-            last_strangers: [None; 2],
+            exchanges: ExchangeBudget::default(),
             eventful: BTreeSet::new(),
         }
     }
@@ -154,6 +165,9 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
                 Room::Free | Room::Scarce => self.limiter.admit(now, address.ip()),
             };
             match admitted {
+                Ok(admitted) if admitted.displaced == Some(admitted.place) => {
+                    self.tell_displaced(now, stream);
+                }
                 Ok(admitted) => {
                     if let Some(displaced) = admitted.displaced {
                         self.end_stranger(registry, now, displaced, Error::Displaced);
@@ -171,6 +185,15 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
     }
 
+    /// Tells a newcomer that others are served first.
+    #[cold]
+    fn tell_displaced(&self, now: Mono, stream: Stream) {
+        let peer = P::new(Arc::clone(&self.config), entropy::seed(), now);
+        let mut link = Link::open(stream, peer, LINK_LINGER);
+        link.endpoint_mut().conn_mut().end(Error::Displaced);
+        let _last_words = link.send(now, LINK_TURN_BYTES);
+    }
+
     fn open<O: Copy>(
         &mut self,
         registry: &mut Registry<O>,
@@ -178,7 +201,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         now: Mono,
         owner: O,
         (stream, address): (Stream, IpAddr),
-        Admitted { place, is_known, .. }: Admitted,
+        Admitted { place, class, .. }: Admitted,
     ) {
         let peer = P::new(Arc::clone(&self.config), entropy::seed(), now);
         let mut link = Link::open(stream, peer, LINK_LINGER);
@@ -190,7 +213,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
                 let mut noted = Noted::default();
                 self.deadlines.note(key, &mut noted, link.deadline());
                 let auth = AuthState::Stranger { place, progress: 0 };
-                let connection = Connection { link, address, is_known, auth, noted };
+                let connection = Connection { link, address, class, auth, noted };
                 self.connections.insert(key, Box::new(connection));
                 self.strangers.insert(place, key);
             }
@@ -227,12 +250,18 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.link.ready(now, ready);
             self.touched.insert(key);
+            if let AuthState::Stranger { place, .. } = connection.auth {
+                self.limiter.set_unread(place, ready.readable);
+            }
         }
     }
 
-    /// Those that have something to do, each once.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.touched)
+    /// Those that have something to do, each once: of those with whom keys are still to be exchanged
+    /// the oldest first, behind all others.
+    pub(crate) fn take_touched(&mut self) -> Vec<Key> {
+        let mut keys: Vec<Key> = std::mem::take(&mut self.touched).into_iter().collect();
+        keys.sort_by_cached_key(|key| self.connections.get(key).and_then(|it| it.waits_since()));
+        keys
     }
 
     /// These have something to do.
@@ -240,37 +269,33 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         self.touched.extend(keys);
     }
 
-    /// Strangers beyond [`STRANGERS_PER_TURN`] wait for the next turn: those of known sources and
-    /// the others each have that many, in rotation.
-    pub(crate) fn begin_turn(&mut self) {
-        for is_known in [false, true] {
-            let has_turn = |key: &&Key| {
-                let connection = self.connections.get(*key);
-                connection.is_some_and(|it| it.is_stranger() && it.is_known == is_known)
-            };
-            let mut strangers: Vec<Key> = self.touched.iter().filter(has_turn).copied().collect();
-            let Some(surplus) = strangers.len().checked_sub(STRANGERS_PER_TURN) else { continue };
-            let last = &mut self.last_strangers[usize::from(is_known)];
-            let next = strangers.partition_point(|key| Some(*key) <= *last);
-            let next = next % strangers.len();
-            strangers.rotate_left(next);
-            let rest = strangers.split_off(strangers.len() - surplus);
-            *last = strangers.last().copied();
-            rest.iter().for_each(|key| _ = self.touched.remove(key));
-            self.held_back.extend(rest);
-        }
+    /// A turn may cost some key exchanges with strangers of each class. Who comes behind them waits
+    /// for the next turn.
+    pub(crate) fn begin_turn(&mut self, now: Mono) {
+        self.exchanges.begin_turn(now);
     }
 
     /// Whether there is more to do at once.
     pub(crate) fn end_turn(&mut self) -> bool {
         self.touched.append(&mut self.held_back);
-        !self.touched.is_empty()
+        let is_busy = !self.touched.is_empty();
+        self.exchanges.end_turn(is_busy);
+        is_busy
     }
 
     pub(crate) fn receive(&mut self, now: Mono, key: Key) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
+        let wants_exchange = connection.waits_since().is_some();
+        if wants_exchange && !self.exchanges.has_room(connection.class) {
+            self.held_back.insert(key);
+            return;
+        }
         connection.link.receive(now, LINK_TURN_BYTES);
+        if wants_exchange && connection.link.endpoint().conn().has_cost_an_exchange() {
+            self.exchanges.count(connection.class);
+        }
         if let AuthState::Stranger { place, progress } = &mut connection.auth {
+            self.limiter.set_unread(*place, false);
             let reached = connection.link.endpoint().conn().progress();
             if reached > *progress {
                 *progress = reached;
@@ -282,7 +307,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
 
     /// Reads from all that were touched.
     pub(crate) fn receive_all(&mut self, now: Mono) {
-        let touched = std::mem::take(&mut self.touched);
+        let touched = self.take_touched();
         touched.iter().for_each(|key| self.receive(now, *key));
         self.touched.extend(touched);
     }
@@ -336,16 +361,21 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let others = self.entrance.deadline().into_iter().chain(self.limiter.deadline());
-        others.chain(self.deadlines.next()).min()
+        let known = self.known_sources.deadline(&self.limiter);
+        others.chain(self.deadlines.next()).chain([known]).min()
     }
 
     pub(crate) fn tick<O: Copy>(
         &mut self,
         registry: &mut Registry<O>,
         log: &mut Log<impl Write>,
-        now: Mono,
+        now: Now,
         owner: O,
     ) {
+        if self.known_sources.deadline(&self.limiter) <= now.mono {
+            self.keep_known_sources(log, now);
+        }
+        let now = now.mono;
         if self.entrance.is_due(now) {
             self.accept(registry, log, now, owner);
         }
@@ -371,6 +401,14 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
         while let Some(summary) = self.limiter.poll_summary(now) {
             log.warning(summary);
+        }
+    }
+
+    /// At the end of the daemon, too.
+    #[cold]
+    pub(crate) fn keep_known_sources(&mut self, log: &mut Log<impl Write>, now: Now) {
+        if let Err(error) = self.known_sources.write(&self.limiter, now) {
+            log.warning(format_args!("who has proven a key is forgotten at a restart: {error}"));
         }
     }
 
@@ -458,7 +496,7 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             return None;
         };
         let place = self.place(key)?;
-        if !self.limiter.authenticated(now, place) {
+        if !self.limiter.authenticated(now, place, proved) {
             self.peer_mut(key)?.conn_mut().end(Error::Displaced);
             return None;
         }
@@ -506,6 +544,18 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
             }
         }
         true
+    }
+}
+
+impl<P: ServerPeer, I> Connection<P, I> {
+    /// Where it has come in, if a key exchange is still to be made before a key is proven.
+    fn waits_since(&self) -> Option<PlaceId> {
+        match self.auth {
+            AuthState::Stranger { place, .. } => {
+                Some(place).filter(|_| !self.link.endpoint().conn().has_cost_an_exchange())
+            }
+            AuthState::Authenticated(..) => None,
+        }
     }
 }
 

@@ -161,8 +161,8 @@ pub(crate) struct Connection {
     rng: Rng,
     stage: ConnectionStage,
     action: Option<StreamAction>,
-    /// In one-shot mode: whether it was told to come again.
-    has_retried: bool,
+    /// In one-shot mode: until when it comes again if it is told to, once it was.
+    retries_until: Option<Mono>,
     /// A loss that [`Connection::poll`] has not told yet.
     untold: Option<Lost>,
     last_error: Option<Lost>,
@@ -178,7 +178,7 @@ impl Connection {
             rng: Rng::from_seed(seed),
             stage: dialling(now),
             action: Some(StreamAction::Dial),
-            has_retried: false,
+            retries_until: None,
             untold: None,
             last_error: None,
         }
@@ -271,7 +271,7 @@ impl Connection {
                 let lost = self.why(error);
                 let wait = self.backoff.delay(&mut self.rng).max(told.unwrap_or_default());
                 match told {
-                    Some(told) if self.retries_after(told) => self.come_again(now + told, lost),
+                    Some(told) if self.retries_at(now, told) => self.come_again(now + told, lost),
                     _ => self.lose(now + wait, lost),
                 }
                 self.untold.take().map(ConnectionEvent::Lost)
@@ -334,14 +334,15 @@ impl Connection {
             };
     }
 
-    /// Whether it is dialled once more, although it is made once.
-    fn retries_after(&self, wait: Duration) -> bool {
-        self.mode == Mode::Once && !self.has_retried && wait <= SSH_RETRY_WAIT_MAX
+    /// Whether it is dialled once more after `wait`, although it is made once: under an attack a
+    /// listener may have to turn it away more than once.
+    fn retries_at(&mut self, now: Mono, wait: Duration) -> bool {
+        let until = *self.retries_until.get_or_insert(now + SSH_RETRY_WAIT_MAX);
+        self.mode == Mode::Once && now + wait <= until
     }
 
     /// Nothing is told of this loss unless it is the last.
     fn come_again(&mut self, until: Mono, lost: Lost) {
-        self.has_retried = true;
         let over = ConnectionStage::Over { leaving: None };
         if let ConnectionStage::Handshake(conn) = std::mem::replace(&mut self.stage, over) {
             self.stage = ConnectionStage::Waiting { until, leaving: Some(conn) };

@@ -106,10 +106,17 @@ impl Program {
 }
 
 impl Process {
-    /// Starts a command in a process group of its own. The caller drops the command soon after: it
-    /// keeps the descriptors that it gave away.
+    /// Starts a command in a session of its own, so that it has no terminal to ask anybody on. The
+    /// caller drops the command soon after: it keeps the descriptors that it gave away.
     pub(super) fn spawn(command: &mut Command) -> io::Result<Process> {
-        command.process_group(0);
+        #[expect(unsafe_code, reason = "a child can leave our session only by itself")]
+        // SAFETY: between fork and exec, and setsid is async-signal-safe and allocates nothing.
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::setsid()?;
+                Ok(())
+            });
+        }
         Process::spawn_leader(command)
     }
 
@@ -358,6 +365,16 @@ mod tests {
         drop(process);
         // The pipe ends only when every process of the group is gone.
         assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0));
+    }
+
+    /// Else a program that asks for a passphrase would stop until its time is over.
+    #[test]
+    fn a_child_has_no_terminal() {
+        let script = "read -r pid name state parent group session rest </proc/$$/stat
+            test $session = $$ && ! (: </dev/tty) 2>/dev/null";
+        let mut process = shell(script);
+        wait(&process);
+        assert_eq!(process.try_exit().unwrap(), Some(Exit::Code(0)));
     }
 
     #[test]

@@ -180,6 +180,11 @@ impl Conn {
         self.core.progress()
     }
 
+    /// Server: whether the peer has had us make a key exchange and has not authenticated.
+    pub(crate) fn has_cost_an_exchange(&self) -> bool {
+        self.core.has_cost_an_exchange()
+    }
+
     /// Server: whether it is over without authentication for what the peer did.
     pub(crate) fn is_failure(&self) -> bool {
         self.core.is_failure()
@@ -295,5 +300,54 @@ impl Endpoint for Conn {
 impl fmt::Debug for Conn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Conn({:?}, {:?})", self.core.side.role(), self.core.state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::keys::KeyPair;
+    use crate::ssh::{ClientConfig, ServerConfig, Tuning};
+
+    fn pair() -> (Conn, Conn) {
+        let (host_key, key) = (KeyPair::from_seed([1; 32]), KeyPair::from_seed([2; 32]));
+        let (user, tuning) = ("claude".to_owned(), Tuning::default());
+        let client =
+            ClientConfig { user, key, host_key: *host_key.public(), tuning: tuning.clone() };
+        let server = ServerConfig { host_key, subsystems: &[], tuning };
+        let client = Conn::client(Arc::new(client), [3; 32], Mono::ZERO);
+        (client, Conn::server(Arc::new(server), [4; 32], Mono::ZERO))
+    }
+
+    fn carry(from: &mut Conn, to: &mut Conn) {
+        while !from.output().is_empty() {
+            let count = from.output().len().min(to.input_space().len());
+            to.input_space()[..count].copy_from_slice(&from.output()[..count]);
+            from.output_sent(count);
+            to.input(Mono::ZERO, count);
+            while let Some(event) = to.poll_event() {
+                if let Event::KeyOffered { .. } = event {
+                    to.authorize(true);
+                }
+            }
+        }
+    }
+
+    /// A key exchange costs the listener more than its peer.
+    #[test]
+    fn who_leaves_after_the_exchange_and_without_a_key_has_failed() {
+        for (is_far_enough, has_failed) in [
+            ((|_| true) as fn(&Conn) -> bool, false),
+            (|server| server.has_cost_an_exchange(), true),
+            (|server| server.core.is_authenticated(), false),
+        ] {
+            let (mut client, mut server) = pair();
+            while !is_far_enough(&server) {
+                carry(&mut server, &mut client);
+                carry(&mut client, &mut server);
+            }
+            server.input_end(Mono::ZERO);
+            assert_eq!(server.is_failure(), has_failed);
+        }
     }
 }

@@ -160,7 +160,7 @@ impl Core {
     }
 
     /// Server: whether the peer has had us make a key exchange and has not authenticated.
-    fn has_cost_an_exchange(&self) -> bool {
+    pub(crate) fn has_cost_an_exchange(&self) -> bool {
         let is_made = self.state() as u8 > AdmitState::FirstKex as u8;
         matches!(self.auth, Auth::Server(_)) && is_made && !self.is_authenticated()
     }

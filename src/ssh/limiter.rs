@@ -6,32 +6,31 @@
 //! loses the one that has been silent for longest. Silence alone ends a place, too, and so does
 //! its age.
 //!
-//! A source that has proven a key, within hours or on a connection that is open, has places of its
-//! own, which strangers never take, and no penalty. Any other source that fails at the protocol or
-//! with its key gathers a penalty, which decays; above a threshold it is refused and told for how
-//! long.
+//! Sources are of three classes, and none takes a place or a turn of another ([`Class`]). Who has
+//! proven a key comes first. Whoever fails at the protocol or with its key gathers a penalty, which
+//! decays; above a threshold its source has few places, which it shares with its like, and a pace.
+//! So an operator who shares an address with somebody hostile is slower, and not locked out.
 
-use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::keys::PublicKey;
 use super::refusal::Refusal;
 use crate::base::time::Mono;
-use crate::limits::{
-    SSH_FULL_WAIT, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX, SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE,
-    SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX, SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD,
-    SSH_PLACES_MAX,
-};
+use crate::limits::{SSH_FULL_WAIT, SSH_PENALIZED_PLACES_MAX, SSH_PLACES_MAX};
 
+mod known;
+mod penalties;
+mod places;
 mod source;
 mod tally;
 
+use self::known::KnownSources;
+use self::penalties::Penalties;
+pub use self::places::PlaceId;
+use self::places::Places;
 pub use self::source::Source;
 pub use self::tally::{Fate, Summary, Tally};
-
-/// A place of one connection that has not proven a key; never the same twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PlaceId(u64);
 
 #[derive(Debug)]
 pub struct ConnectionLimiter {
@@ -39,22 +38,39 @@ pub struct ConnectionLimiter {
     authenticated: usize,
     authenticated_max: usize,
     next_place: u64,
-    strangers: Places,
-    known_places: Places,
-    known: Vec<Known>,
-    /// When each source's penalty has decayed to nothing.
-    penalties: Vec<(Source, Mono)>,
+    /// Those of each class.
+    places: [Places; CLASSES],
+    known: KnownSources,
+    penalties: Penalties,
     tally: Tally,
     is_scarce: bool,
+}
+
+/// With whom a connection without a proven key competes for places and turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Its source has proven a key lately, and has no penalty whatever fails.
+    Known,
+    /// Nothing is held against its source.
+    Stranger,
+    /// Many connections of its source have failed lately.
+    Penalized,
+}
+
+/// How many classes there are.
+pub const CLASSES: usize = 3;
+
+impl Class {
+    pub const ALL: [Class; CLASSES] = [Class::Known, Class::Stranger, Class::Penalized];
 }
 
 /// What a newcomer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admitted {
     pub place: PlaceId,
-    /// Whether its source has proven a key lately.
-    pub is_known: bool,
-    /// Whose place it has taken: this connection is over, and is not told to the limiter again.
+    pub class: Class,
+    /// Whose place it has taken: this connection is over, and is not told to the limiter again. It
+    /// is the newcomer's own where all others wait for the listener.
     pub displaced: Option<PlaceId>,
 }
 
@@ -77,15 +93,6 @@ pub enum Outcome {
     Silent,
 }
 
-/// A source that has proven a key.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    source: Source,
-    /// Its connections that are open and have proven one.
-    live: usize,
-    last: Mono,
-}
-
 impl ConnectionLimiter {
     /// For a listener on which so many connections may have proven a key.
     pub fn new(authenticated_max: usize) -> ConnectionLimiter {
@@ -93,10 +100,9 @@ impl ConnectionLimiter {
             authenticated: 0,
             authenticated_max,
             next_place: 0,
-            strangers: Places::default(),
-            known_places: Places::default(),
-            known: Vec::new(),
-            penalties: Vec::new(),
+            places: [SSH_PLACES_MAX, SSH_PLACES_MAX, SSH_PENALIZED_PLACES_MAX].map(Places::new),
+            known: KnownSources::default(),
+            penalties: Penalties::default(),
             tally: Tally::default(),
             is_scarce: false,
         }
@@ -109,30 +115,29 @@ impl ConnectionLimiter {
     }
 
     /// A new connection from `address`. What follows is one of [`ConnectionLimiter::closed`] and
-    /// [`ConnectionLimiter::authenticated`], unless another newcomer displaces it.
+    /// [`ConnectionLimiter::authenticated`], unless it is displaced.
     ///
     /// # Errors
     /// [`ConnectionRefused`]; then it has no place.
     pub fn admit(&mut self, now: Mono, address: IpAddr) -> Result<Admitted, ConnectionRefused> {
+        if self.authenticated >= self.authenticated_max {
+            return Err(self.refuse(now, address, SSH_FULL_WAIT));
+        }
         let source = Source::of(address);
-        let is_known = self.is_known(now, source);
-        let wait = match self.authenticated >= self.authenticated_max {
-            true => SSH_FULL_WAIT,
-            false if is_known => Duration::ZERO,
-            false => self.penalty(now, source).saturating_sub(SSH_PENALTY_THRESHOLD),
-        };
-        if wait > Duration::ZERO {
+        let class = self.class(now, source);
+        if class == Class::Penalized
+            && let Err(wait) = self.penalties.take(now, source)
+        {
             return Err(self.refuse(now, address, wait));
         }
         let place = PlaceId(self.next_place);
         self.next_place += 1;
-        let places = if is_known { &mut self.known_places } else { &mut self.strangers };
-        let places_max = if self.is_scarce { 1 } else { SSH_PLACES_MAX };
-        let displaced = places.take(now, place, source, places_max);
+        let places = &mut self.places[class as usize];
+        let displaced = places.take(now, place, source, self.is_scarce);
         if let Some((_, loser)) = displaced {
             self.tally.count(now, loser, Fate::Displaced);
         }
-        Ok(Admitted { place, is_known, displaced: displaced.map(|(place, _)| place) })
+        Ok(Admitted { place, class, displaced: displaced.map(|(place, _)| place) })
     }
 
     /// A connection from `address` is closed at once.
@@ -143,41 +148,39 @@ impl ConnectionLimiter {
 
     /// A connection has come further in its key exchange or authentication.
     pub fn progressed(&mut self, now: Mono, place: PlaceId) {
-        let all = self.known_places.0.iter_mut().chain(&mut self.strangers.0);
-        all.filter(|it| it.id == place).for_each(|it| it.progressed = now);
+        self.places.iter_mut().for_each(|places| places.progressed(now, place));
     }
 
-    /// A connection has proven a key. If there is room for it, [`ConnectionLimiter::ended`] follows
-    /// with its address; else it is over.
+    /// Whether a connection has sent something that the listener has not come to yet.
+    pub fn set_unread(&mut self, place: PlaceId, is_unread: bool) {
+        self.places.iter_mut().for_each(|places| places.set_unread(place, is_unread));
+    }
+
+    /// A connection has proven this key. If there is room for it, [`ConnectionLimiter::ended`]
+    /// follows with its address; else it is over.
     #[must_use = "a connection without room is to be ended"]
-    pub fn authenticated(&mut self, now: Mono, place: PlaceId) -> bool {
+    pub fn authenticated(&mut self, now: Mono, place: PlaceId, key: PublicKey) -> bool {
         let Some(source) = self.leave(place) else { return false };
-        self.penalties.retain(|(penalized, _)| *penalized != source);
+        self.penalties.forgive(source);
         if self.authenticated >= self.authenticated_max {
             return false;
         }
         self.authenticated += 1;
-        let known = self.known_mut(source);
-        known.live += 1;
-        known.last = now;
+        self.known.proven(now, source, key);
         true
     }
 
     /// A connection that had proven a key is closed.
     pub fn ended(&mut self, now: Mono, address: IpAddr) {
         self.authenticated = self.authenticated.saturating_sub(1);
-        let source = Source::of(address);
-        if let Some(known) = self.known.iter_mut().find(|known| known.source == source) {
-            known.live = known.live.saturating_sub(1);
-            known.last = now;
-        }
+        self.known.ended(now, Source::of(address));
     }
 
     /// A connection that has proven no key is closed.
     pub fn closed(&mut self, now: Mono, place: PlaceId, outcome: Outcome) {
         let Some(source) = self.leave(place) else { return };
-        if outcome == Outcome::Failed && !self.is_known(now, source) {
-            self.penalize(now, source);
+        if outcome == Outcome::Failed && !self.known.has(now, source) {
+            self.penalties.add(now, source);
         }
         let fate = match outcome {
             Outcome::Left => return,
@@ -201,14 +204,13 @@ impl ConnectionLimiter {
     /// Connections that were silent for too long or are too old without a key, which are to be
     /// closed with [`Outcome::Silent`].
     pub fn overdue(&self, now: Mono) -> Vec<PlaceId> {
-        let all = self.strangers.0.iter().chain(&self.known_places.0);
-        all.filter(|place| place.deadline() <= now).map(|place| place.id).collect()
+        self.places.iter().flat_map(|places| places.overdue(now)).collect()
     }
 
     /// When [`ConnectionLimiter::overdue`] or [`ConnectionLimiter::poll_summary`] has something.
     pub fn deadline(&self) -> Option<Mono> {
-        let all = self.strangers.0.iter().chain(&self.known_places.0).map(Place::deadline);
-        all.chain(self.tally.deadline()).min()
+        let places = self.places.iter().filter_map(Places::deadline);
+        places.chain(self.tally.deadline()).min()
     }
 
     /// A line for the log that is due: one a source and minute.
@@ -218,107 +220,33 @@ impl ConnectionLimiter {
 
     /// Connections that have proven no key.
     pub fn places_taken(&self) -> usize {
-        self.strangers.0.len() + self.known_places.0.len()
+        self.places.iter().map(Places::len).sum()
+    }
+
+    /// A source that was known to a listener before this one, for so long.
+    pub fn remember(&mut self, now: Mono, source: Source, rest: Duration) {
+        self.known.remember(now, source, rest);
+    }
+
+    /// The sources that are known, and for how long. It is worth keeping anew when
+    /// [`ConnectionLimiter::known_changes`] is another number.
+    pub fn remembered(&self, now: Mono) -> impl Iterator<Item = (Source, Duration)> {
+        self.known.remembered(now)
+    }
+
+    pub fn known_changes(&self) -> u64 {
+        self.known.changes()
     }
 
     fn leave(&mut self, place: PlaceId) -> Option<Source> {
-        self.strangers.leave(place).or_else(|| self.known_places.leave(place))
+        self.places.iter_mut().find_map(|places| places.leave(place))
     }
 
-    fn is_known(&self, now: Mono, source: Source) -> bool {
-        let known = self.known.iter().find(|known| known.source == source);
-        known.is_some_and(|it| it.live > 0 || now.since(it.last) < SSH_KNOWN_SOURCE_AGE)
-    }
-
-    /// The entry of a source; where there is no room, the one that proved a key longest ago goes.
-    fn known_mut(&mut self, source: Source) -> &mut Known {
-        let index = self.known.iter().position(|known| known.source == source);
-        let index = index.unwrap_or_else(|| {
-            if self.known.len() >= SSH_KNOWN_SOURCES_MAX {
-                let ages = self.known.iter().enumerate();
-                let least = ages.min_by_key(|(_, known)| (known.live > 0, known.last));
-                let least = least.map_or(0, |(index, _)| index);
-                self.known.swap_remove(least);
-            }
-            self.known.push(Known { source, live: 0, last: Mono::ZERO });
-            self.known.len() - 1
-        });
-        &mut self.known[index]
-    }
-
-    fn penalty(&self, now: Mono, source: Source) -> Duration {
-        let penalty = self.penalties.iter().find(|(penalized, _)| *penalized == source);
-        penalty.map_or(Duration::ZERO, |(_, until)| until.since(now))
-    }
-
-    /// Where there is no room, the penalty that ends first is forgiven.
-    fn penalize(&mut self, now: Mono, source: Source) {
-        let penalty = (self.penalty(now, source) + SSH_PENALTY_STEP).min(SSH_PENALTY_MAX);
-        self.penalties.retain(|(other, until)| *other != source && *until > now);
-        if self.penalties.len() >= SSH_PENALIZED_SOURCES_MAX {
-            let ends = self.penalties.iter().enumerate();
-            let first = ends.min_by_key(|(_, (_, until))| *until).map_or(0, |(index, _)| index);
-            self.penalties.swap_remove(first);
+    fn class(&self, now: Mono, source: Source) -> Class {
+        if self.known.has(now, source) {
+            return Class::Known;
         }
-        self.penalties.push((source, now + penalty));
-    }
-}
-
-/// Places that are taken, at most [`SSH_PLACES_MAX`].
-#[derive(Debug, Default)]
-struct Places(Vec<Place>);
-
-#[derive(Debug)]
-struct Place {
-    id: PlaceId,
-    source: Source,
-    /// How many places its source has.
-    crowd: usize,
-    opened: Mono,
-    progressed: Mono,
-}
-
-impl Place {
-    fn deadline(&self) -> Mono {
-        (self.progressed + SSH_LOGIN_SILENCE).min(self.opened + SSH_LOGIN_GRACE)
-    }
-}
-
-impl Places {
-    /// Gives a place to a newcomer, and says who loses one for it: of the source that has the most,
-    /// the newcomer's counted, the connection that came least far lately. Among sources with as
-    /// many it is the same.
-    fn take(
-        &mut self,
-        now: Mono,
-        id: PlaceId,
-        source: Source,
-        places_max: usize,
-    ) -> Option<(PlaceId, Source)> {
-        let mut crowd = 1;
-        for place in self.0.iter_mut().filter(|place| place.source == source) {
-            place.crowd += 1;
-            crowd = place.crowd;
-        }
-        let loser = match self.0.len() < places_max {
-            true => None,
-            false => {
-                let ranks = self.0.iter().map(|it| (Reverse(it.crowd), it.progressed, it.id));
-                ranks.min().map(|(.., id)| id)
-            }
-        };
-        let loser = loser.and_then(|loser| Some((loser, self.leave(loser)?)));
-        crowd -= usize::from(loser.is_some_and(|(_, of)| of == source));
-        self.0.push(Place { id, source, crowd, opened: now, progressed: now });
-        loser
-    }
-
-    fn leave(&mut self, id: PlaceId) -> Option<Source> {
-        let index = self.0.iter().position(|place| place.id == id)?;
-        let source = self.0.swap_remove(index).source;
-        let others = self.0.iter_mut().filter(|place| place.source == source);
-        others.for_each(|place| place.crowd -= 1);
-        Some(source)
+        if self.penalties.has(now, source) { Class::Penalized } else { Class::Stranger }
     }
 }
 

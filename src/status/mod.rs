@@ -19,6 +19,7 @@ pub mod journal;
 pub mod known;
 pub mod line;
 pub mod listener;
+pub(crate) mod login_pace;
 pub mod notices;
 pub mod peer;
 pub mod recovery;

@@ -5,8 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use convocate::base::endpoint::Endpoint;
+use convocate::base::time::Mono;
+use convocate::ssh::keys::KeyPair;
+use convocate::ssh::{ClientConfig, Conn, ServerConfig, Tuning};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -58,7 +63,9 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "garbage from 200 sources", threads: 2, act: garbage },
     Kind { name: "dials from the operator's own address", threads: 2, act: neighbours },
     Kind { name: "8 sources pour into closing connections", threads: 8, act: pour },
-    Kind { name: "dials from 16 sources that are refused", threads: 2, act: refused },
+    Kind { name: "dials from 16 sources that have failed", threads: 2, act: penalized },
+    Kind { name: "key exchanges that are left, 200 sources", threads: 2, act: few_exchanges },
+    Kind { name: "key exchanges that are left, 60,000 sources", threads: 2, act: exchanges },
 ];
 
 pub const TWO_SOURCES: Kind =
@@ -134,13 +141,20 @@ impl Attack {
     }
 
     /// Dials again and again and keeps the last of the connections.
-    pub fn dial_on<A: Into<IpAddr>>(&self, from: impl Fn(u32) -> A) {
+    pub fn dial_on<A: Into<IpAddr>>(
+        &self,
+        from: impl Fn(u32) -> A,
+        begin: impl Fn(&mut TcpStream),
+    ) {
         let mut held = VecDeque::new();
         for number in 0_u32.. {
             if !self.goes_on() {
                 return;
             }
-            held.extend(self.dial(from(number)));
+            held.extend(self.dial(from(number)).map(|mut stream| {
+                begin(&mut stream);
+                stream
+            }));
             if held.len() > 300 {
                 held.pop_front();
             }
@@ -169,10 +183,13 @@ fn two_hundred_sources(attack: &Attack, _: u32) {
 }
 
 fn dials(attack: &Attack, thread: u32) {
-    attack.dial_on(|number| {
-        let [.., high, low] = number.to_be_bytes();
-        Ipv4Addr::new(127, byte(10 + thread), high % 120, low.max(1))
-    });
+    attack.dial_on(|number| fresh(10 + thread, number), |_| {});
+}
+
+/// One of 30,000 addresses.
+fn fresh(network: u32, number: u32) -> Ipv4Addr {
+    let [.., high, low] = number.to_be_bytes();
+    Ipv4Addr::new(127, byte(network), high % 120, low.max(1))
 }
 
 fn garbage(attack: &Attack, thread: u32) {
@@ -188,7 +205,7 @@ fn garbage(attack: &Attack, thread: u32) {
 }
 
 fn neighbours(attack: &Attack, _: u32) {
-    attack.dial_on(|_| HOME);
+    attack.dial_on(|_| HOME, |_| {});
 }
 
 fn pour(attack: &Attack, thread: u32) {
@@ -203,8 +220,53 @@ fn pour(attack: &Attack, thread: u32) {
     }
 }
 
+/// What a client says up to a whole key exchange, whoever answers: it is made once, and costs those
+/// who send it nothing.
+fn whole_exchange() -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let host_key = KeyPair::from_seed([1; 32]);
+        let (user, key) = ("claude".to_owned(), KeyPair::from_seed([2; 32]));
+        let (host, tuning) = (*host_key.public(), Tuning::default());
+        let client = ClientConfig { user, key, host_key: host, tuning: tuning.clone() };
+        let server = ServerConfig { host_key, subsystems: &[], tuning };
+        let mut client = Conn::client(Arc::new(client), [3; 32], Mono::ZERO);
+        let mut server = Conn::server(Arc::new(server), [4; 32], Mono::ZERO);
+        let mut said = Vec::new();
+        // It begins with the answer to the server's own beginning.
+        while server.exchanges() == 0 {
+            carry(&mut server, &mut client);
+            said.extend_from_slice(client.output());
+            carry(&mut client, &mut server);
+        }
+        said
+    });
+    &BYTES
+}
+
+fn carry(from: &mut Conn, to: &mut Conn) {
+    while !from.output().is_empty() {
+        let count = from.output().len().min(to.input_space().len());
+        to.input_space()[..count].copy_from_slice(&from.output()[..count]);
+        from.output_sent(count);
+        to.input(Mono::ZERO, count);
+        while to.poll_event().is_some() {}
+    }
+}
+
+fn exchange_on(attack: &Attack, from: impl Fn(u32) -> Ipv4Addr) {
+    attack.dial_on(from, |stream| _ = stream.write(whole_exchange()));
+}
+
+fn few_exchanges(attack: &Attack, thread: u32) {
+    exchange_on(attack, |number| Ipv4Addr::new(127, byte(50 + thread), 0, byte(1 + number % 100)));
+}
+
+fn exchanges(attack: &Attack, thread: u32) {
+    exchange_on(attack, |number| fresh(60 + thread, number));
+}
+
 /// Each of them fails first, until the listener has had enough of it.
-fn refused(attack: &Attack, thread: u32) {
+fn penalized(attack: &Attack, thread: u32) {
     let from = |number: u32| Ipv4Addr::new(127, byte(40 + thread), 0, byte(1 + number % 8));
     for number in 0..8 * 20 {
         if let Some(mut stream) = attack.dial(from(number)) {
@@ -212,5 +274,5 @@ fn refused(attack: &Attack, thread: u32) {
             pause(Duration::from_millis(2));
         }
     }
-    attack.dial_on(from);
+    attack.dial_on(from, |_| {});
 }

@@ -70,25 +70,6 @@ fn the_status_listener_lets_the_agent_in() {
     check_log(&hub.log());
 }
 
-/// A key exchange costs the listener more than its peer, so who leaves after it has failed.
-#[test]
-fn who_leaves_after_the_exchange_is_refused_in_the_end() {
-    if !can("who_leaves_after_the_exchange_is_refused_in_the_end") {
-        return;
-    }
-    let agent = Agent::start();
-    let way = Way::to_agent(&agent);
-    let (stranger, operator) = (Ipv4Addr::new(127, 80, 0, 1).into(), HOME.into());
-    way.try_once(operator).expect("it is let in");
-    let outcomes: Vec<_> = (0..20).map(|_| way.leave_after_exchange(stranger)).collect();
-    let made = outcomes.iter().flatten().count();
-    assert!((5..15).contains(&made), "{outcomes:?}");
-    for _ in 0..20 {
-        way.leave_after_exchange(operator).expect("its key was proven lately");
-    }
-    way.try_once(operator).expect("it is let in");
-}
-
 /// The log does not grow with the attack: 65 rows, two lines of each within a minute, and for each
 /// login that was let in one when it came and at most two when it went.
 fn check_log(log: &str) {

@@ -135,7 +135,7 @@ fn within_a_namespace() {
     let attack = Attack::new(to);
     std::thread::scope(|scope| {
         scope.spawn(|| attack.hold(300, stranger));
-        scope.spawn(|| attack.dial_on(|number| stranger(number + 1_000_000)));
+        scope.spawn(|| attack.dial_on(|number| stranger(number + 1_000_000), |_| {}));
         pause(Duration::from_secs(seconds() + 60));
         attack.end();
     });

@@ -56,7 +56,9 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let attack = Attack::new(address);
     thread::scope(|scope| {
         let ends = Ends(&attack);
-        scope.spawn(|| attack.dial_on(|number| Ipv4Addr::new(127, 60, 0, byte(1 + number % 200))));
+        scope.spawn(|| {
+            attack.dial_on(|number| Ipv4Addr::new(127, 60, 0, byte(1 + number % 200)), |_| {})
+        });
         for number in 0..20 {
             way.must_let_in(Ipv4Addr::new(127, 61, 0, 1 + number));
         }

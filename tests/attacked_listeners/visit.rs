@@ -126,19 +126,6 @@ impl Way {
         Ok(Guest { stream, conn })
     }
 
-    /// Has the listener make a key exchange, and leaves.
-    pub fn leave_after_exchange(&self, from: IpAddr) -> Result<(), Error> {
-        let mut guest = self.reach(from)?;
-        while guest.conn.exchanges() == 0 {
-            match guest.conn.poll_event() {
-                Some(Event::Disconnected(error)) => return Err(error),
-                Some(_) => {}
-                None => guest.turn(),
-            }
-        }
-        Ok(())
-    }
-
     /// As our client does: a listener that has too many connections is dialled again.
     pub fn visit(&self, from: IpAddr, visits: &mut Visits) {
         let start = Instant::now();

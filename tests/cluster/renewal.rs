@@ -79,6 +79,7 @@ pub fn old_certificates_are_renewed(authority: &Authority, cluster: &Cluster) {
     foreign_ones_are_not_taken(cluster);
 
     shell.done("systemctl is-active convocate-renewal.timer");
+    are_confined(cluster);
     shell.done("systemctl start convocate-renewal.service");
     assert!(days_of(&read(shell, &server)) > 360);
     for (_, host) in cluster.named() {
@@ -180,6 +181,16 @@ fn who_was_cut_short_has_not_followed(operator: &Operator, cluster: &Cluster, fa
 /// What is started by a timer and by a path, and what starts it is as it is now.
 fn triggered(cluster: &Cluster) -> [(&Host, &'static str); 2] {
     [(&cluster.shell, "convocate-renewal.service"), (&cluster.far, "convocate-certificate.service")]
+}
+
+/// They are root's, and may do little else.
+fn are_confined(cluster: &Cluster) {
+    for (host, unit) in triggered(cluster) {
+        let told = host.done(&format!("systemd-analyze security --no-pager {unit} | tail -n 1"));
+        let score = told.split(": ").nth(1).and_then(|rest| rest.split(' ').next());
+        let score: f64 = score.and_then(|score| score.parse().ok()).expect("a score");
+        assert!(score < 2.5, "{unit}: {told}");
+    }
 }
 
 fn systemd_has_units_of_before(cluster: &Cluster) {

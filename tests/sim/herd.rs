@@ -10,6 +10,7 @@ use convocate::agent::emitter::{Emitter, EmitterAction, Identity};
 use convocate::agent::spool::{SpoolTuning, recovery::Recovery};
 use convocate::base::time::{Mono, Now, Wall};
 use convocate::limits;
+use convocate::ssh::keys::{KeyPair, PublicKey};
 use convocate::ssh::limiter::{ConnectionLimiter, PlaceId};
 use serde_json::Value;
 
@@ -51,6 +52,7 @@ struct Herd {
     calendar: BinaryHeap<Reverse<(Mono, u64, HerdEvent)>>,
     order: u64,
     agents: Vec<(Emitter, Disk)>,
+    keys: Vec<PublicKey>,
     /// How often each has dialled.
     dials: Vec<u64>,
     dice: Dice,
@@ -72,6 +74,12 @@ struct Outcome {
     busiest: usize,
 }
 
+fn key(agent: usize) -> PublicKey {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&agent.to_le_bytes());
+    *KeyPair::from_seed(seed).public()
+}
+
 impl Herd {
     fn new(seed: u64, from: From) -> Herd {
         let mut dice = Dice::new(seed, 7);
@@ -91,6 +99,7 @@ impl Herd {
             calendar: BinaryHeap::new(),
             order: 0,
             agents,
+            keys: (0..AGENTS).map(key).collect(),
             dials: vec![0; AGENTS],
             dice,
             from,
@@ -196,7 +205,7 @@ impl Herd {
             }
             HerdEvent::LoginDone => {
                 let Some((agent, place)) = self.logins.pop_front() else { return };
-                assert!(self.limiter.authenticated(self.now, place));
+                assert!(self.limiter.authenticated(self.now, place, self.keys[agent]));
                 let now = Now { mono: self.now, wall: Wall::default() };
                 self.agents[agent].0.opened(self.now);
                 self.agents[agent].0.input(now, b"{\"hello\":{\"ack\":true}}\n");

@@ -199,8 +199,9 @@ impl<W: io::Write> Server<W> {
         let host_key = private_key(&options.host_key)?;
         let ssh = ServerConfig { host_key, subsystems: SUBSYSTEMS, tuning: Tuning::default() };
         let listener = Listener::bind_tcp(&options.listen)?;
-        let peers = Peers::new(listener, ssh, options.authorized_keys.clone());
         let now = clock.now();
+        let keys = options.authorized_keys.clone();
+        let peers = Peers::new(listener, ssh, keys, paths, log, now);
         let identity = Identity {
             agent_id: config.agent_id.clone(),
             version: config.version.clone(),
@@ -470,6 +471,7 @@ impl<W: io::Write> Server<W> {
             if let Some(uplink) = &mut self.uplink {
                 uplink.say_goodbye(now, reason);
             }
+            self.peers.keep_known_sources(&mut self.event_loop.log, now);
             self.phase = Phase::Parting(now.mono + AGENT_FAREWELL_GRACE);
         }
     }
@@ -524,7 +526,7 @@ impl<W: io::Write> Daemon for Server<W> {
 
     fn tick(&mut self, now: Now) {
         self.agent.tick(now);
-        self.peers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
+        self.peers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now);
         self.terminals.tick(&mut self.event_loop.registry, now.mono);
         self.runtime.tick(&mut self.event_loop.registry, now.mono);
         self.key_sockets.tick(now.mono);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::registry::{Owner, Registry};
 use crate::agent::peer::{Peer, PeerEvent};
 use crate::base::slots::Key;
-use crate::base::time::Mono;
+use crate::base::time::{Mono, Now};
 use crate::daemon::authorized_keys::KeyFile;
 use crate::daemon::ssh_server::{ServerPeer, SshServer};
 use crate::io::disk::DiskError;
@@ -17,6 +17,7 @@ use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
 use crate::limits::SSH_CONNECTIONS_MAX;
 use crate::log::Log;
+use crate::paths::Paths;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
 use crate::ssh::{ChannelId, Conn, Error, ServerConfig};
 
@@ -47,9 +48,17 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> Peers {
+    pub(super) fn new(
+        listener: Listener,
+        config: ServerConfig,
+        keys: PathBuf,
+        paths: &Paths,
+        log: &mut Log<impl Write>,
+        now: Now,
+    ) -> Peers {
         let keys = KeyFile::new(keys, identify);
-        Peers { server: SshServer::new(listener, config, keys, SSH_CONNECTIONS_MAX) }
+        let (most, known) = (SSH_CONNECTIONS_MAX, paths.agent_known_sources());
+        Peers { server: SshServer::new(listener, config, keys, most, known, log, now) }
     }
 
     pub(super) fn listener(&self) -> &Listener {
@@ -66,7 +75,7 @@ impl Peers {
 
     /// Reads from all that were touched.
     pub(super) fn receive(&mut self, now: Mono) {
-        self.server.begin_turn();
+        self.server.begin_turn(now);
         self.server.receive_all(now);
     }
 
@@ -100,8 +109,12 @@ impl Peers {
         self.server.deadline()
     }
 
-    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Now) {
         self.server.tick(registry, log, now, Owner::Peer);
+    }
+
+    pub(super) fn keep_known_sources(&mut self, log: &mut Log<impl Write>, now: Now) {
+        self.server.keep_known_sources(log, now);
     }
 
     // --- who may come in ---

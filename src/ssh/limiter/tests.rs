@@ -1,7 +1,12 @@
 //! Each rule of the limiter.
 
 use super::*;
-use crate::limits::{SSH_CONNECTIONS_MAX, SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN};
+use crate::limits::{
+    SSH_CONNECTIONS_MAX, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX, SSH_KNOWN_SOURCES_OF_KEY_MAX,
+    SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE, SSH_PENALIZED_PACE, SSH_PENALIZED_SOURCES_MAX,
+    SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN,
+};
+use crate::ssh::keys::KeyPair;
 
 fn address(number: u32) -> IpAddr {
     IpAddr::from((0x0a00_0000 + number).to_be_bytes())
@@ -19,11 +24,23 @@ fn admit(limiter: &mut ConnectionLimiter, now: Mono, from: u32) -> Admitted {
     limiter.admit(now, address(from)).expect("it is let in")
 }
 
+fn key(seed: u8) -> PublicKey {
+    *KeyPair::from_seed([seed; 32]).public()
+}
+
 /// A source that has proven a key and gone.
 fn prove(limiter: &mut ConnectionLimiter, now: Mono, from: u32) {
+    prove_with(limiter, now, from, key(1));
+}
+
+fn prove_with(limiter: &mut ConnectionLimiter, now: Mono, from: u32, key: PublicKey) {
     let place = admit(limiter, now, from).place;
-    assert!(limiter.authenticated(now, place));
+    assert!(limiter.authenticated(now, place, key));
     limiter.ended(now, address(from));
+}
+
+fn class(limiter: &ConnectionLimiter, now: Mono, from: u32) -> Class {
+    limiter.class(now, Source::of(address(from)))
 }
 
 fn fail(limiter: &mut ConnectionLimiter, now: Mono, from: u32) {
@@ -118,7 +135,7 @@ fn silence_and_age_end_a_place() {
         limiter.progressed(at(second), slow);
     }
     assert_eq!(limiter.overdue(at(SSH_LOGIN_GRACE.as_secs())), [slow]);
-    assert_eq!(limiter.penalty(at(2), Source::of(address(1))), Duration::ZERO, "no fault");
+    assert_eq!(limiter.penalties.of(at(2), Source::of(address(1))), Duration::ZERO, "no fault");
 }
 
 #[test]
@@ -126,7 +143,7 @@ fn who_has_proven_a_key_has_places_that_strangers_do_not_take() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     prove(&mut limiter, at(0), 1);
     let known = admit(&mut limiter, at(1), 1);
-    assert!(known.is_known);
+    assert_eq!(known.class, Class::Known);
     for from in 0..10 * MAX {
         assert_ne!(admit(&mut limiter, at(1), 100 + from).displaced, Some(known.place));
     }
@@ -145,62 +162,187 @@ fn a_source_stays_known_for_hours_and_while_it_is_connected() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     prove(&mut limiter, at(0), 1);
     let place = admit(&mut limiter, at(0), 2).place;
-    assert!(limiter.authenticated(at(0), place));
+    assert!(limiter.authenticated(at(0), place, key(1)));
     let late = SSH_KNOWN_SOURCE_AGE.as_secs();
-    assert!(admit(&mut limiter, at(late - 1), 1).is_known);
-    assert!(!admit(&mut limiter, at(late), 1).is_known);
-    assert!(admit(&mut limiter, at(10 * late), 2).is_known);
+    assert_eq!(admit(&mut limiter, at(late - 1), 1).class, Class::Known);
+    assert_ne!(admit(&mut limiter, at(late), 1).class, Class::Known);
+    assert_eq!(admit(&mut limiter, at(10 * late), 2).class, Class::Known);
     limiter.ended(at(10 * late), address(2));
-    assert!(admit(&mut limiter, at(11 * late - 1), 2).is_known);
-    assert!(!admit(&mut limiter, at(11 * late), 2).is_known);
+    assert_eq!(admit(&mut limiter, at(11 * late - 1), 2).class, Class::Known);
+    assert_ne!(admit(&mut limiter, at(11 * late), 2).class, Class::Known);
 }
 
 #[test]
 fn the_table_of_the_known_is_bounded_and_the_least_recent_goes() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let live = admit(&mut limiter, at(0), 0).place;
-    assert!(limiter.authenticated(at(0), live));
+    assert!(limiter.authenticated(at(0), live, key(99)));
     let max = u32::try_from(SSH_KNOWN_SOURCES_MAX).unwrap();
+    let per_key = u32::try_from(SSH_KNOWN_SOURCES_OF_KEY_MAX).unwrap();
     for from in 1..=max {
-        prove(&mut limiter, at(u64::from(from)), from);
+        let owner = key(u8::try_from(1 + from / per_key).unwrap());
+        prove_with(&mut limiter, at(u64::from(from)), from, owner);
     }
     let now = at(u64::from(max) + 1);
     assert_eq!(limiter.known.len(), SSH_KNOWN_SOURCES_MAX);
-    let is_known = |from| limiter.is_known(now, Source::of(address(from)));
+    let is_known = |from| class(&limiter, now, from) == Class::Known;
     assert_eq!([is_known(0), is_known(1), is_known(2)], [true, false, true]);
+}
+
+/// Whoever has one key and many addresses has the others' forgotten by none of them.
+#[test]
+fn a_key_makes_few_sources_known() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    prove_with(&mut limiter, at(0), 1, key(1));
+    let per_key = u32::try_from(SSH_KNOWN_SOURCES_OF_KEY_MAX).unwrap();
+    for from in 0..10 * per_key {
+        prove_with(&mut limiter, at(u64::from(from)), 100 + from, key(2));
+    }
+    let now = at(10 * u64::from(per_key));
+    assert_eq!(limiter.known.len(), 1 + SSH_KNOWN_SOURCES_OF_KEY_MAX);
+    assert_eq!(class(&limiter, now, 1), Class::Known);
+    assert_eq!(class(&limiter, now, 100 + 9 * per_key), Class::Known, "the latest are");
+    assert_eq!(class(&limiter, now, 100 + 9 * per_key - 1), Class::Stranger);
+}
+
+#[test]
+fn what_was_known_is_remembered_for_as_long() {
+    let mut before = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    prove(&mut before, at(0), 1);
+    let changes = before.known_changes();
+    prove(&mut before, at(60), 1);
+    assert_eq!(before.known_changes(), changes, "nothing new");
+    let place = admit(&mut before, at(100), 2).place;
+    assert!(before.authenticated(at(100), place, key(1)));
+    assert_ne!(before.known_changes(), changes);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let now = Mono::ZERO + hours(4);
+    let kept: Vec<(Source, Duration)> = before.remembered(now).collect();
+    let (first, second) = (Source::of(address(1)), Source::of(address(2)));
+    let age = SSH_KNOWN_SOURCE_AGE;
+    assert_eq!(kept, [(first, age - (hours(4) - Duration::from_secs(60))), (second, age)]);
+    let mut after = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    kept.iter().for_each(|(source, rest)| after.remember(at(0), *source, *rest));
+    after.remember(at(0), Source::of(address(3)), 10 * age);
+    assert_eq!([1, 2, 3].map(|from| class(&after, at(60), from)), [Class::Known; 3]);
+    let late = Mono::ZERO + (age - hours(1));
+    assert_eq!(class(&after, late, 1), Class::Stranger);
+    assert_eq!(class(&after, late, 2), Class::Known);
+    assert_eq!(class(&after, Mono::ZERO + age, 3), Class::Stranger, "no longer than any");
+    assert_eq!(before.remembered(now + 2 * age).count(), 1, "the one that is connected");
+}
+
+/// Where nobody waits for a peer but all for the listener, those who have begun go on.
+#[test]
+fn a_newcomer_is_displaced_where_all_others_wait_for_us() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    let places: Vec<PlaceId> =
+        (0..MAX).map(|from| admit(&mut limiter, at(0), from).place).collect();
+    places.iter().for_each(|place| limiter.set_unread(*place, true));
+    let newcomer = admit(&mut limiter, at(1), MAX);
+    assert_eq!(newcomer.displaced, Some(newcomer.place));
+    limiter.set_unread(places[7], false);
+    assert_eq!(admit(&mut limiter, at(1), MAX).displaced, Some(places[7]));
+    assert_eq!(limiter.places_taken(), SSH_PLACES_MAX);
+}
+
+fn penalize(limiter: &mut ConnectionLimiter, now: Mono, from: u32) -> u32 {
+    let mut failures = 0;
+    while class(limiter, now, from) == Class::Stranger {
+        fail(limiter, now, from);
+        failures += 1;
+        assert!(failures < 100);
+    }
+    failures
 }
 
 #[test]
 fn a_few_failures_are_forgiven_and_many_are_not() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
-    let mut failures = 0;
-    while limiter.admit(at(0), address(1)).is_ok() {
-        fail(&mut limiter, at(0), 1);
-        failures += 1;
-        limiter.strangers.0.clear();
-        assert!(failures < 100);
-    }
+    let failures = penalize(&mut limiter, at(0), 1);
     assert!((5..=20).contains(&failures), "{failures}");
+    assert_eq!(admit(&mut limiter, at(0), 1).class, Class::Penalized);
+    assert_eq!(admit(&mut limiter, at(0), 2).class, Class::Stranger, "others are not punished");
+    assert_eq!(admit(&mut limiter, at(1), 1).class, Class::Stranger, "it decays");
+}
+
+#[test]
+fn a_source_with_a_penalty_has_a_pace() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    penalize(&mut limiter, at(0), 1);
+    let let_in = (0..1000).take_while(|_| limiter.admit(at(0), address(1)).is_ok()).count();
+    assert!((40..=60).contains(&let_in), "{let_in}");
     let refused = limiter.admit(at(0), address(1)).unwrap_err();
     assert_eq!(refused.refusal.wait(), Duration::from_secs(1));
     let told = "too many connections from 10.0.0.1, try again in 1 s";
     assert_eq!(refused.refusal.to_string(), told);
-    assert!(limiter.admit(at(0), address(2)).is_ok(), "others are not punished");
-    assert!(limiter.admit(at(1), address(1)).is_ok(), "as it was told");
+    let next = Mono::ZERO + SSH_PENALIZED_PACE;
+    assert!(limiter.admit(next, address(1)).is_ok(), "one by one");
+    assert!(limiter.admit(next, address(1)).is_err());
+}
+
+/// An operator behind one address with somebody who fails 20 times a second: his login takes
+/// 200 ms, the other's until its failure 10 ms.
+#[test]
+fn a_neighbour_that_fails_locks_nobody_out() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    let mut login: Option<(PlaceId, u64)> = None;
+    let mut logins = 0;
+    for time in (0..120_000).step_by(10) {
+        let now = millis(time);
+        if time % 50 == 0 {
+            let admitted = admit(&mut limiter, now, 1);
+            assert!(login.is_none_or(|(place, _)| admitted.displaced != Some(place)), "{time}");
+            limiter.closed(millis(time + 9), admitted.place, Outcome::Failed);
+        }
+        match login {
+            None if time % 1000 == 0 => {
+                login = Some((admit(&mut limiter, now, 1).place, time + 200));
+            }
+            Some((place, end)) if time >= end => {
+                logins += 1;
+                limiter.closed(now, place, Outcome::Left);
+                login = None;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(class(&limiter, millis(120_000), 1), Class::Penalized);
+    assert_eq!(logins, 120);
 }
 
 #[test]
-fn a_penalty_is_bounded() {
+fn strangers_and_those_with_a_penalty_do_not_compete() {
+    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
+    penalize(&mut limiter, at(0), 1);
+    let stranger = admit(&mut limiter, at(0), 2).place;
+    let penalized = admit(&mut limiter, at(0), 1).place;
+    for from in 100..100 + 2 * MAX {
+        assert_ne!(admit(&mut limiter, at(0), from).displaced, Some(penalized));
+    }
+    let others: Vec<u32> = (1000..1200).collect();
+    for from in &others {
+        penalize(&mut limiter, at(0), *from);
+    }
+    let places: Vec<PlaceId> =
+        others.iter().map(|from| admit(&mut limiter, at(0), *from).place).collect();
+    let taken = limiter.places[Class::Penalized as usize].len();
+    assert_eq!(taken, SSH_PENALIZED_PLACES_MAX);
+    assert!(!places.contains(&stranger));
+}
+
+#[test]
+fn penalties_are_bounded() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
-    let refused = limiter.admit(at(0), address(1)).unwrap_err();
-    assert_eq!(refused.refusal.wait(), SSH_PENALTY_MAX - SSH_PENALTY_THRESHOLD);
+    let source = Source::of(address(1));
+    assert_eq!(limiter.penalties.of(at(0), source), crate::limits::SSH_PENALTY_MAX);
     for from in 0..u32::try_from(SSH_PENALIZED_SOURCES_MAX).unwrap() + 10 {
         fail(&mut limiter, at(1), 100 + from);
     }
     assert_eq!(limiter.penalties.len(), SSH_PENALIZED_SOURCES_MAX);
-    assert!(limiter.admit(at(1), address(1)).is_err(), "the least penalty was forgiven");
+    assert_eq!(class(&limiter, at(1), 1), Class::Penalized, "the least penalty was forgiven");
 }
 
 #[test]
@@ -210,12 +352,12 @@ fn the_known_have_no_penalty_and_a_proof_ends_one() {
     for _ in 0..1000 {
         fail(&mut limiter, at(0), 1);
     }
-    assert!(admit(&mut limiter, at(0), 1).is_known);
+    assert_eq!(admit(&mut limiter, at(0), 1).class, Class::Known);
     let early = admit(&mut limiter, at(0), 2).place;
     (0..7).for_each(|_| fail(&mut limiter, at(0), 2));
-    assert!(limiter.penalty(at(0), Source::of(address(2))) > Duration::ZERO);
-    assert!(limiter.authenticated(at(0), early));
-    assert_eq!(limiter.penalty(at(0), Source::of(address(2))), Duration::ZERO);
+    assert!(limiter.penalties.of(at(0), Source::of(address(2))) > Duration::ZERO);
+    assert!(limiter.authenticated(at(0), early, key(1)));
+    assert_eq!(limiter.penalties.of(at(0), Source::of(address(2))), Duration::ZERO);
 }
 
 #[test]
@@ -226,7 +368,7 @@ fn who_leaves_or_is_displaced_has_no_penalty() {
         limiter.closed(at(0), place, Outcome::Left);
     }
     (0..10 * MAX).for_each(|_| _ = admit(&mut limiter, at(0), 1));
-    assert_eq!(limiter.penalties, []);
+    assert_eq!(limiter.penalties.len(), 0);
 }
 
 #[test]
@@ -235,14 +377,14 @@ fn connections_with_a_key_are_bounded() {
     let waiting = admit(&mut limiter, at(0), 9).place;
     for _ in 0..SSH_CONNECTIONS_MAX {
         let place = admit(&mut limiter, at(0), 1).place;
-        assert!(limiter.authenticated(at(0), place));
+        assert!(limiter.authenticated(at(0), place, key(1)));
     }
     assert_eq!(limiter.admit(at(0), address(1)).unwrap_err().refusal.wait(), SSH_FULL_WAIT);
-    assert!(!limiter.authenticated(at(0), waiting), "no room");
+    assert!(!limiter.authenticated(at(0), waiting, key(1)), "no room");
     assert_eq!(limiter.places_taken(), 0);
     limiter.ended(at(0), address(1));
     let place = admit(&mut limiter, at(0), 2).place;
-    assert!(limiter.authenticated(at(0), place));
+    assert!(limiter.authenticated(at(0), place, key(1)));
 }
 
 #[test]
@@ -284,14 +426,15 @@ fn what_is_refused_displaced_and_silent_is_counted() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
-    let news = (0..5).filter(|_| limiter.admit(at(0), address(1)).unwrap_err().is_news).count();
+    while limiter.admit(at(0), address(1)).is_ok() {}
+    let news = (0..4).filter(|_| limiter.admit(at(0), address(1)).unwrap_err().is_news).count();
     assert_eq!(news, 0, "failures are counted already");
     let first = admit(&mut limiter, at(0), 2).place;
     limiter.closed(at(2), first, Outcome::Silent);
     (0..=MAX).for_each(|_| _ = admit(&mut limiter, at(2), 3));
     let lines = summaries(&mut limiter, at(99));
     let wanted = [
-        "connections from 10.0.0.1: 5 refused, 99 failed within 60 s",
+        "connections from 10.0.0.1: 5 refused, 3 displaced, 99 failed within 60 s",
         "connections from 10.0.0.2: 1 silent within 60 s",
         "connections from 10.0.0.3: 1 displaced within 60 s",
     ];

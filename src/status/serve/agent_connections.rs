@@ -18,11 +18,13 @@ use crate::io::listener::Listener;
 use crate::io::reactor::Ready;
 use crate::limits::{STATUS_CONNECTIONS_MAX, STATUS_UNREAD_MAX, STATUS_WARM_MAX};
 use crate::log::Log;
+use crate::paths::Paths;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{AuthorizedKey, PublicKey};
 use crate::ssh::{ChannelId, Conn, ServerConfig};
 use crate::status::hub::Hub;
 use crate::status::listener::Listener as Channel;
+use crate::status::login_pace::LoginPace;
 use crate::status::peer::{Peer, PeerEvent};
 
 /// The option that names the agent.
@@ -55,6 +57,7 @@ pub(super) struct AgentConnections {
     speakers: SortedMap<AgentId, Key>,
     /// From where each agent has connected last.
     addresses: SortedMap<AgentId, IpAddr>,
+    pace: LoginPace,
     /// Those that have moved bytes last, the oldest first: their buffers are kept.
     warm: VecDeque<Key>,
     capacity: HubCapacity,
@@ -73,12 +76,21 @@ enum HubCapacity {
 }
 
 impl AgentConnections {
-    pub(super) fn new(listener: Listener, config: ServerConfig, keys: PathBuf) -> AgentConnections {
+    pub(super) fn new(
+        listener: Listener,
+        config: ServerConfig,
+        keys: PathBuf,
+        paths: &Paths,
+        log: &mut Log<impl Write>,
+        now: Now,
+    ) -> AgentConnections {
         let keys = KeyFile::new(keys, identify);
+        let (most, known) = (STATUS_CONNECTIONS_MAX, paths.status_known_sources());
         AgentConnections {
-            server: SshServer::new(listener, config, keys, STATUS_CONNECTIONS_MAX),
+            server: SshServer::new(listener, config, keys, most, known, log, now),
             speakers: SortedMap::new(),
             addresses: SortedMap::new(),
+            pace: LoginPace::default(),
             warm: VecDeque::new(),
             capacity: HubCapacity::Free,
             arrivals: Vec::new(),
@@ -141,7 +153,7 @@ impl AgentConnections {
             HubCapacity::Free => HubCapacity::Full { until: now.mono + STATUS_UNREAD_MAX },
             full => full,
         };
-        self.server.begin_turn();
+        self.server.begin_turn(now.mono);
         for key in self.server.take_touched() {
             let Some(peer) = self.server.peer(key) else { continue };
             let is_patient = !matches!(self.capacity, HubCapacity::LongFull) && !hub.has_room();
@@ -185,8 +197,9 @@ impl AgentConnections {
         self.server.deadline().into_iter().chain(impatient).min()
     }
 
-    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Mono) {
+    pub(super) fn tick(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Now) {
         self.server.tick(registry, log, now, Owner::Agent);
+        let now = now.mono;
         if matches!(self.capacity, HubCapacity::Full { until } if until <= now) {
             self.capacity = HubCapacity::LongFull;
             self.wake();
@@ -194,8 +207,9 @@ impl AgentConnections {
     }
 
     /// Ends all connections with a word.
-    pub(super) fn leave(&mut self, now: Mono) {
-        self.server.disconnect_all(now, "status listener ends");
+    pub(super) fn leave(&mut self, log: &mut Log<impl Write>, now: Now) {
+        self.server.keep_known_sources(log, now);
+        self.server.disconnect_all(now.mono, "status listener ends");
     }
 
     // --- events ---
@@ -249,6 +263,15 @@ impl AgentConnections {
     fn authenticated(&mut self, log: &mut Log<impl Write>, now: Mono, key: Key, proved: PublicKey) {
         let Some((agent, address)) = self.server.authenticated(now, key, proved) else { return };
         let agent = agent.clone();
+        if let Err(line) = self.pace.login(now, &agent, address) {
+            if let Some(peer) = self.server.peer_mut(key) {
+                peer.conn_mut().disconnect("this agent logs in too often");
+            }
+            if let Some(line) = line {
+                log.warning(line);
+            }
+            return;
+        }
         log.info(format_args!("agent {agent} connected from {address}"));
         self.end_surplus(log, key, &agent, address);
         self.addresses.insert(agent, address);

@@ -99,7 +99,7 @@ pub(crate) fn serve<W: io::Write>(options: &Options, log: Log<W>) -> Result<(), 
     event_loop::run(&mut server)?;
     let EventLoop { log, clock, .. } = &mut server.event_loop;
     log.info("ending; agents keep their events until a listener is back");
-    server.agents.leave(clock.mono());
+    server.agents.leave(log, clock.now());
     Ok(())
 }
 
@@ -153,9 +153,10 @@ impl<W: io::Write> Server<W> {
         let listener = Listener::bind_tcp(&options.listen)?;
         let socket = Listener::bind_unix(&paths.status_socket(), STATUS_SOCKET_MODE)?;
         let now = clock.mono();
-        event_loop.watch(&listener, Owner::AgentListener)?;
+        let keys = options.authorized_keys.clone();
+        let agents = AgentConnections::new(listener, ssh, keys, paths, log, clock.now());
+        event_loop.watch(agents.listener(), Owner::AgentListener)?;
         event_loop.watch(&socket, Owner::Socket)?;
-        let agents = AgentConnections::new(listener, ssh, options.authorized_keys.clone());
         announce(&mut event_loop, &agents, paths)?;
         Ok(Server {
             paths: paths.clone(),
@@ -283,7 +284,7 @@ impl<W: io::Write> Daemon for Server<W> {
 
     fn tick(&mut self, now: Now) {
         self.hub.tick(now);
-        self.agents.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
+        self.agents.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now);
         self.subscribers.tick(&mut self.event_loop.registry, &mut self.event_loop.log, now.mono);
         self.surveys.tick(now.mono);
         if self.event_loop.keys_are_due(now.mono) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use convocate::base::time::Mono;
 use convocate::limits;
+use convocate::ssh::keys::{KeyPair, PublicKey};
 use convocate::ssh::limiter::{ConnectionLimiter, Outcome, PlaceId, Source};
 
 /// What one dial, one step and one end of an attacker take.
@@ -32,6 +33,7 @@ struct World {
 }
 
 struct Operator {
+    key: PublicKey,
     step: Duration,
     /// Since when he wants in; none while he rests.
     since: Option<Mono>,
@@ -62,7 +64,13 @@ impl World {
             limiter: ConnectionLimiter::new(limits::SSH_CONNECTIONS_MAX),
             places: Vec::new(),
             fresh_addresses: 0,
-            operator: Operator { step, since: None, login: None, next: Mono::from_nanos(1) },
+            operator: Operator {
+                key: *KeyPair::from_seed([7; 32]).public(),
+                step,
+                since: None,
+                login: None,
+                next: Mono::from_nanos(1),
+            },
             lines: BTreeMap::new(),
         }
     }
@@ -115,13 +123,14 @@ impl World {
 
     fn dial(&mut self, from: IpAddr) {
         if let Ok(admitted) = self.limiter.admit(self.now, from) {
-            self.displaced(admitted.displaced);
             self.places.push(admitted.place);
+            self.displaced(admitted.displaced);
         } else {
             assert_ne!(from, OPERATOR, "a source that is known is refused");
         }
         let places = self.limiter.places_taken();
-        assert!(places <= 2 * limits::SSH_PLACES_MAX, "{places} places");
+        let most = 2 * limits::SSH_PLACES_MAX + limits::SSH_PENALIZED_PLACES_MAX;
+        assert!(places <= most, "{places} places");
         let theirs = self.places.len() + usize::from(self.operator.login.is_some());
         assert_eq!(places, theirs, "a place is lost, or kept");
         self.pass(STEP);
@@ -192,7 +201,7 @@ impl World {
                 self.operator.login = Some((place, steps + 1));
             }
             Some((place, _)) => {
-                assert!(self.limiter.authenticated(now, place), "there is room");
+                assert!(self.limiter.authenticated(now, place, self.operator.key), "there is room");
                 self.limiter.ended(now, OPERATOR);
                 (self.operator.login, self.operator.since) = (None, None);
                 self.operator.next = now + Duration::from_secs(1);

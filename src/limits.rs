@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 mod capacity;
+mod claude;
 mod disk;
 mod docker;
 mod drive;
@@ -20,6 +21,7 @@ mod vm;
 mod x509;
 
 pub(crate) use self::capacity::*;
+pub(crate) use self::claude::*;
 pub(crate) use self::disk::*;
 pub(crate) use self::docker::*;
 pub(crate) use self::drive::*;

@@ -41,6 +41,8 @@ pub(crate) const SHARED_STATE_DIR: (Owner, u32) = (Owner::Claude, 0o755);
 pub(crate) const RUN_DIR: (Owner, u32) = (Owner::Claude, 0o750);
 /// The mode of the status socket: the group may listen.
 pub(crate) const STATUS_SOCKET_MODE: u32 = 0o660;
+/// The mode of what a session is given to read; it belongs to the session.
+pub(crate) const GIVEN_FILE_MODE: u32 = 0o400;
 pub(crate) const SESSION_FILE: (Owner, u32) = (Owner::Claude, 0o600);
 /// Where the Docker Engine of a host listens.
 pub(crate) const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -228,6 +230,16 @@ impl Paths {
         self.agent_config().join("shell-host")
     }
 
+    /// How sessions of this host log in to Claude, one line ([`SESSION_FILE`]).
+    pub(crate) fn agent_claude_login(&self) -> PathBuf {
+        self.agent_config().join("claude-token")
+    }
+
+    /// The Claude CLI of this host's sessions, or a link to it.
+    pub(crate) fn claude(&self) -> PathBuf {
+        self.program("claude")
+    }
+
     /// The image that new containers use, one line ([`PUBLIC_FILE`]).
     pub(crate) fn agent_current_image(&self) -> PathBuf {
         self.agent_config().join("current-image")
@@ -359,6 +371,17 @@ impl Paths {
     /// session is there: a container may be started again before any agent runs.
     pub(crate) fn session_socket_dir(&self, id: Uuid) -> PathBuf {
         self.session_socket_dirs().join(id.to_string())
+    }
+
+    /// Files that sessions are given at their start ([`PRIVATE_STATE_DIR`]).
+    pub(crate) fn given_dirs(&self) -> PathBuf {
+        self.agent_state().join("given")
+    }
+
+    /// What a session finds in `/etc/claude-code`: its own, and nobody else's. It stays for as long
+    /// as the session is there, as [`Paths::session_socket_dir`] does.
+    pub(crate) fn session_given_dir(&self, id: Uuid) -> PathBuf {
+        self.given_dirs().join(id.to_string())
     }
 
     /// What an earlier version kept of a session, in its home. The session may write it: it is a

@@ -274,6 +274,7 @@ impl Session {
             docker: false,
             egress: Egress::Open,
             has_socket: false,
+            has_settings: false,
             publish: Publish::Default,
             caps: Caps { memory: 256 << 20, cpus, pids: 100 },
             cpu_quota: None,

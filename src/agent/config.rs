@@ -22,6 +22,8 @@ pub struct Config {
     pub memory_reservation: u64,
     /// What the host has.
     pub totals: Totals,
+    /// Where the model of the Claude CLI is, if not where the CLI looks by itself.
+    pub claude_base_url: Option<String>,
     /// Hosts that this one knows by name: itself and the shell host.
     pub host_names: HostNames,
     /// Whether the host has booted since an agent last ran here: then the sessions that run again

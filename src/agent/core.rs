@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::claude_settings::ClaudeOnHost;
 use super::config::{Config, FoundMetadata, FoundSession};
 use super::drive::Drive;
 use super::drives::Drives;
@@ -102,6 +103,11 @@ impl Agent {
     /// Ports that are in use on this host, as they were just before a call that wants a free one.
     pub fn ports_in_use(&mut self, ports: Vec<(Protocol, u16)>) {
         self.state.reservations.note_in_use(ports);
+    }
+
+    /// What this host has of Claude, as it was just before a ping.
+    pub fn claude_on_host(&mut self, found: ClaudeOnHost) {
+        self.state.claude = Some(found);
     }
 
     // --- calls ---

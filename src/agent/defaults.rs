@@ -6,17 +6,20 @@
 
 use super::capacity::Totals;
 use crate::limits::{
-    DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN, DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
+    CLAUDE_BASE_URL_BYTES_MAX, DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN,
+    DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
 };
 use crate::rpc::field::{Caps, Cpus, shown};
 use crate::rpc::values;
 
 /// The settings of `agent.conf`, as far as they are about sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Defaults {
     pub(crate) caps: Caps,
     /// Memory that admission counts for a session that uses less, in bytes.
     pub(crate) reservation: u64,
+    /// Where the model of the Claude CLI is, if not where the CLI looks by itself.
+    pub(crate) claude_base_url: Option<String>,
 }
 
 impl Defaults {
@@ -28,7 +31,7 @@ impl Defaults {
         let millis = u32::try_from(totals.cpu_millis).unwrap_or(u32::MAX).clamp(1000, 1_024_000);
         let cpus = Cpus::from_millis(millis).expect("1 to 1024 cores are in range");
         let caps = Caps { memory, cpus, pids: DEFAULT_PIDS };
-        Defaults { caps, reservation: DEFAULT_MEMORY_RESERVATION }
+        Defaults { caps, reservation: DEFAULT_MEMORY_RESERVATION, claude_base_url: None }
     }
 
     /// Takes the settings of a file over.
@@ -62,8 +65,9 @@ impl Defaults {
             "memory-reservation" => self.reservation = values::memory(value)?,
             "cpus" => self.caps.cpus = values::cpus(value)?,
             "pids" => self.caps.pids = values::pids(value)?,
+            "claude-base-url" => self.claude_base_url = Some(base_url(value)?),
             _ => {
-                let known = "memory, memory-reservation, cpus or pids";
+                let known = "memory, memory-reservation, cpus, pids or claude-base-url";
                 return Err(format!("{} is no setting; there are {known}", shown(name)));
             }
         }
@@ -72,12 +76,23 @@ impl Defaults {
 
     /// All of them, as the file would have them.
     pub(crate) fn summary(&self) -> String {
-        let Defaults { caps, reservation } = self;
+        let Defaults { caps, reservation, claude_base_url } = self;
         let (memory, reservation) = (values::size(caps.memory), values::size(*reservation));
+        let url = claude_base_url.as_ref();
+        let url = url.map_or_else(String::new, |url| format!(", claude-base-url {url}"));
         format!(
-            "memory {memory}, memory-reservation {reservation}, cpus {}, pids {}",
+            "memory {memory}, memory-reservation {reservation}, cpus {}, pids {}{url}",
             caps.cpus, caps.pids
         )
+    }
+}
+
+/// An address of a gateway. What is wrong with it is found by whoever dials it.
+fn base_url(text: &str) -> Result<String, String> {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    match is_web && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true if text.len() <= CLAUDE_BASE_URL_BYTES_MAX => Ok(text.to_owned()),
+        _ => Err(format!("claude-base-url {} must be an address like https://host", shown(text))),
     }
 }
 
@@ -108,16 +123,29 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_is_shown() {
+        let summary = read("claude-base-url = https://gateway:8443/a\n").unwrap();
+        assert!(
+            summary.ends_with(", pids 1024, claude-base-url https://gateway:8443/a"),
+            "{summary}"
+        );
+    }
+
+    #[test]
     fn a_bad_line_is_named() {
         for (text, why) in [
             ("\nmemory 0", "line 2: memory 0 must be at least 16777216 bytes"),
             ("memory", "line 1: memory \"\" must be a size like 512m or 4g"),
             ("cpus 1e3", "line 1: cpus \"1e3\" must be a number like 1.5"),
+            (
+                "claude-base-url ftp://x",
+                "line 1: claude-base-url \"ftp://x\" must be an address like https://host",
+            ),
             ("pids 9\npids 9", "line 2: pids stands here a second time"),
             (
                 "a\u{1b}b 1",
-                "line 1: \"a\\u{1b}b\" is no setting; there are memory, memory-reservation, cpus \
-                 or pids",
+                "line 1: \"a\\u{1b}b\" is no setting; there are memory, memory-reservation, cpus, \
+                 pids or claude-base-url",
             ),
         ] {
             assert_eq!(read(text), Err(why.to_owned()), "{text:?}");

@@ -327,6 +327,7 @@ mod tests {
             image: String::new(),
             uid: None,
             has_socket: true,
+            has_settings: false,
             size: TerminalSize::clamped(100, 30),
         };
         let line = tmux().start(&plan);

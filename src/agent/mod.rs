@@ -20,11 +20,13 @@
 //! | `uplink` | the connection to the shell host |
 //! | `host` | the command lines of the `host` runtime |
 //! | `environment` | what stands in the environment of every session |
+//! | `claude_settings` | settings and login of the Claude CLI in a session |
 //! | `docker`, `image` | sessions as containers, and the image that they are made from |
 //! | `serve` | the driver |
 
 pub mod action;
 mod capacity;
+pub mod claude_settings;
 pub mod config;
 pub mod core;
 pub(crate) mod defaults;

@@ -18,7 +18,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
-use crate::rpc::session::Ended;
+use crate::rpc::session::{Ended, is_yes, yes};
 
 /// The metadata of one session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub(crate) struct Record {
     /// Its git key.
     #[serde(default, skip_serializing_if = "SessionKey::is_not_made")]
     pub(crate) ssh_key: SessionKey,
+    /// Whether the Claude CLI in it gets the host's login.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub(crate) claude_login: bool,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -174,6 +177,7 @@ impl Record {
             ended: None,
             uid: None,
             ssh_key: SessionKey::NotMade,
+            claude_login: true,
             unknown: Map::new(),
         }
     }
@@ -250,6 +254,7 @@ mod tests {
             ended: None,
             uid: Some(*SESSION_UIDS.start()),
             ssh_key: SessionKey::None,
+            claude_login: false,
             unknown: Map::new(),
         }
     }

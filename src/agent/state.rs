@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::{self, Taken};
+use super::claude_settings::ClaudeOnHost;
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
 use super::last_words::LastWords;
@@ -58,6 +59,8 @@ pub(super) struct AgentState {
     unexplained: SortedMap<Uuid, Mono>,
     /// Sessions whose end is to be saved.
     pub(super) ended: Vec<Uuid>,
+    /// What this host has of Claude, if that was looked at.
+    pub(super) claude: Option<ClaudeOnHost>,
     pub(super) rng: Rng,
     pub(super) actions: ActionQueue,
 }
@@ -89,6 +92,7 @@ impl AgentState {
             listed_at: None,
             unexplained: SortedMap::new(),
             ended: Vec::new(),
+            claude: None,
             rng,
             actions: ActionQueue::default(),
         }
@@ -222,6 +226,7 @@ impl AgentState {
             started_at: None,
             command: String::new(),
             docker: false,
+            claude_login: true,
             egress: Egress::Open,
             publish: None,
             ssh_key: None,
@@ -542,6 +547,7 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.dns_name = record.dns_name.as_str().to_owned();
     wire.command = record.command().as_str().to_owned();
     wire.docker = record.docker;
+    wire.claude_login = record.claude_login;
     wire.egress = record.egress;
     wire.publish = (!record.publish.is_default()).then(|| Box::new(record.publish));
     // Its screen is for whoever asks for this one.

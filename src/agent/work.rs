@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::claude_settings::ClaudeSettings;
 use super::last_words::LastWords;
 use super::session_key::{KeyChange, KeyFile};
 use crate::base::collected::Collected;
@@ -81,6 +82,8 @@ pub struct StartFiles {
     pub key: Option<KeyFile>,
     /// Whether its key is lent to it on a socket.
     pub has_socket: bool,
+    /// What the Claude CLI is given in it; nothing where it would have no place.
+    pub settings: Option<ClaudeSettings>,
 }
 
 /// Work with Docker or tmux.
@@ -168,6 +171,8 @@ pub struct StartPlan {
     pub uid: Option<u32>,
     /// Whether its key is lent to it on a socket.
     pub has_socket: bool,
+    /// Whether the Claude CLI is given settings in it.
+    pub has_settings: bool,
     /// The first size of its terminal, before anyone attaches.
     pub size: TerminalSize,
 }

@@ -122,6 +122,9 @@ pub struct Create {
     /// Its git key; a new one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ssh_key: Option<KeyChoice>,
+    /// Whether the Claude CLI in it gets the host's login; yes if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claude_login: Option<bool>,
 }
 
 /// Parameters of `edit`: an absent field keeps its value.
@@ -161,6 +164,9 @@ pub struct Edit {
     /// Another git key, or none. At once, also for one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ssh_key: Option<KeyChoice>,
+    /// With or without the host's login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claude_login: Option<bool>,
 }
 
 /// Parameters of `clone`.
@@ -382,6 +388,7 @@ mod tests {
                 egress: Some(Egress::Open),
                 publish: Some(Publish::All),
                 ssh_key: Some(KeyChoice::None),
+                claude_login: Some(false),
             }),
             Call::Edit(Edit {
                 id: id.id,
@@ -397,6 +404,7 @@ mod tests {
                 egress: Some(Egress::None),
                 publish: None,
                 ssh_key: Some(KeyChoice::New),
+                claude_login: Some(true),
             }),
             Call::Clone(CloneSession { source_id: id.id, name }),
             Call::Delete(id),

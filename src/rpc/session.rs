@@ -55,6 +55,9 @@ pub struct Session {
     /// Whether it has the host's Docker socket.
     #[serde(default)]
     pub(crate) docker: bool,
+    /// Whether the Claude CLI in it gets the host's login.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub(crate) claude_login: bool,
     /// Its memory cap in bytes; 0 if the agent did not say.
     #[serde(default)]
     pub(crate) memory: u64,
@@ -100,6 +103,16 @@ pub struct Ended {
     /// What stood on its screen, lines; only where one session is asked for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) screen: String,
+}
+
+/// For fields that are true where an earlier version has none.
+pub(crate) const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(crate) const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl Ended {
@@ -172,4 +185,13 @@ pub struct Pong<S: Default = String> {
     /// `docker` or `host`; empty if the agent did not say.
     #[serde(default)]
     pub(crate) runtime: S,
+    /// Whether the Claude CLI is on its host; absent if the agent did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) has_claude: Option<bool>,
+    /// What its sessions log in to Claude with, `token` or `key`, if there is something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claude_login: Option<S>,
+    /// Since when that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claude_token_since: Option<Wall>,
 }

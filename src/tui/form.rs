@@ -355,6 +355,7 @@ impl Form {
             egress: None,
             publish: None,
             ssh_key: None,
+            claude_login: None,
         })
     }
 
@@ -373,6 +374,7 @@ impl Form {
             egress: None,
             publish: None,
             ssh_key: None,
+            claude_login: None,
         })
     }
 

@@ -75,6 +75,7 @@ pub fn config() -> Config {
         caps: Caps { memory: GIB, cpus: Cpus::from_millis(1000).unwrap(), pids: 100 },
         memory_reservation: GIB / 2,
         totals: Totals { cpu_millis: 1_000_000, memory_bytes: 1000 * GIB },
+        claude_base_url: None,
         host_names: hosts,
         rebooted: false,
     }

@@ -1,5 +1,6 @@
 //! Each session has a user number of its own, in its record and in its container.
 
+use convocate::agent::claude_settings::ClaudeSettings;
 use convocate::agent::config::{Config, RuntimeKind};
 use convocate::agent::work::{DiskWork, RuntimeWork, StartFiles, Work};
 use convocate::base::uuid::Uuid;
@@ -39,7 +40,8 @@ fn each_has_its_own_and_keeps_it() {
     for (id, uid) in [(first, FIRST), (second, FIRST + 1)] {
         assert_eq!(record(&host, id)["uid"], json!(uid));
         let owner = Some(uid);
-        let files = StartFiles { owner, metadata: None, key: None, has_socket: true };
+        let settings = Some(ClaudeSettings { has_login: true, base_url: None });
+        let files = StartFiles { owner, metadata: None, key: None, has_socket: true, settings };
         assert_eq!(start(&mut host, id), (files.clone(), owner));
         let kill = host.op("kill", id);
         host.settled(kill);

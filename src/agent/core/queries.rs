@@ -50,12 +50,17 @@ impl Agent {
     /// Clients ask this again and again to see whether the agent lives.
     pub(super) fn pong(&mut self, now: Now, caller: Caller) {
         let config = &self.state.config;
+        let claude = self.state.claude;
+        let login = claude.and_then(|claude| claude.login);
         let line = response::success(&Pong {
             agent_id: config.agent_id.as_str(),
             version: &config.version,
             server_time: now.wall,
             ops: OP_NAMES.to_vec(),
             runtime: config.runtime.as_str(),
+            has_claude: claude.map(|claude| claude.is_there),
+            claude_login: login.map(|(kind, _)| kind),
+            claude_token_since: login.map(|(_, since)| since),
         });
         self.state.actions.push(Action::Reply { caller, line });
     }

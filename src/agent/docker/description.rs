@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::agent::claude_settings::SETTINGS_DIR;
 use crate::agent::environment::{SESSION_ENV, SESSION_SOCKET};
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
@@ -84,8 +85,7 @@ impl Host {
 /// What sessions get to see of the host, as far as it is there: a program, and no key, no login
 /// and no configuration of anybody.
 pub fn read_only_binds(paths: &Paths) -> Vec<Bind> {
-    let claude = "usr/local/bin/claude";
-    vec![Bind { source: paths.root().join(claude), target: "/usr/local/bin/claude" }]
+    vec![Bind { source: paths.claude(), target: "/usr/local/bin/claude" }]
 }
 
 /// The name of a session's container.
@@ -222,6 +222,10 @@ fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
         // A socket that is made anew in it is found: the directory is what is mounted.
         mounts.push(bind(host.paths.session_socket_dir(plan.id), SOCKET_DIR, true));
     }
+    if plan.has_settings {
+        // A directory: a file would leave an empty one in images that are made of the container.
+        mounts.push(bind(host.paths.session_given_dir(plan.id), SETTINGS_DIR, true));
+    }
     mounts.extend(host.binds.iter().map(|shared| bind(shared.source.clone(), shared.target, true)));
     if plan.docker {
         mounts.push(bind(PathBuf::from(DOCKER_SOCKET), DOCKER_SOCKET, false));
@@ -327,6 +331,7 @@ pub mod tests {
             image: "convocate:1.2.3".to_owned(),
             uid: Some(2_000_007),
             has_socket: true,
+            has_settings: true,
             size: TerminalSize::clamped(120, 40),
         }
     }
@@ -370,11 +375,18 @@ pub mod tests {
                     "Target": "/run/convocate/agent",
                     "ReadOnly": true,
                 },
+                {
+                    "Type": "bind",
+                    "Source": format!("/r/var/lib/convocate-agent/given/{ID}"),
+                    "Target": "/etc/claude-code",
+                    "ReadOnly": true,
+                },
             ])
         );
         let socket = json!("SSH_AUTH_SOCK=/run/convocate/agent/session.sock");
         assert!(environment.contains(&socket), "{environment:?}");
-        let without = container(&StartPlan { has_socket: false, ..plan() }, &host());
+        let without = StartPlan { has_socket: false, has_settings: false, ..plan() };
+        let without = container(&without, &host());
         assert_eq!(without["HostConfig"]["Mounts"].as_array().map(Vec::len), Some(1));
         assert!(!without["Env"].to_string().contains("SSH_AUTH_SOCK"), "{without}");
         for absent in ["Dns", "CgroupParent", "NetworkMode", "Privileged"] {
@@ -415,8 +427,9 @@ pub mod tests {
             .filter(|mount| mount["ReadOnly"] == true)
             .map(|mount| mount["Source"].as_str().unwrap())
             .collect();
-        let sockets = format!("/r/var/lib/convocate-agent/sockets/{ID}");
-        assert_eq!(read_only, [&sockets, "/r/usr/local/bin/claude"]);
+        let [sockets, given] =
+            ["sockets", "given"].map(|name| format!("/r/var/lib/convocate-agent/{name}/{ID}"));
+        assert_eq!(read_only, [&sockets, &given, "/r/usr/local/bin/claude"]);
     }
 
     #[test]

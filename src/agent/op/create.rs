@@ -57,6 +57,7 @@ pub(in crate::agent) fn begin(
         ended: None,
         uid: owner,
         ssh_key,
+        claude_login: create.claude_login.unwrap_or(true),
         unknown: serde_json::Map::new(),
     };
     let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes(), owner, key });

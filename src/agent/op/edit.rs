@@ -37,6 +37,7 @@ fn edited(
     replace(&mut record.name, edit.name.as_ref());
     replace(&mut record.protocol, edit.protocol.as_ref());
     replace(&mut record.docker, edit.docker.as_ref());
+    replace(&mut record.claude_login, edit.claude_login.as_ref());
     replace(&mut record.egress, edit.egress.as_ref());
     replace(&mut record.publish, edit.publish.as_ref());
     let has_port = edit.port.map_or(record.port != 0, |choice| choice != PortChoice::None);

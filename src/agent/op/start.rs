@@ -7,6 +7,8 @@
 use super::{Flow, NOTHING, START, Stage, unlock_work, unlocked};
 use crate::agent::action::Action;
 use crate::agent::capacity::{self, CapacityRefusal, Disk};
+use crate::agent::claude_settings::ClaudeSettings;
+use crate::agent::config::RuntimeKind;
 use crate::agent::lock::LockFile;
 use crate::agent::record::Record;
 use crate::agent::session::{Body, RunState, Session, Transition};
@@ -181,6 +183,10 @@ fn refused(
 /// give it.
 fn files_of(state: &mut AgentState, id: Uuid, plan: &StartPlan) -> (SessionKey, StartFiles) {
     let record = state.session(id).and_then(|session| session.record().ok()).cloned();
+    let settings = plan.has_settings.then(|| ClaudeSettings {
+        has_login: record.as_ref().is_some_and(|record| record.claude_login),
+        base_url: state.config.claude_base_url.clone(),
+    });
     let had = record.as_ref().map_or(SessionKey::None, |record| record.ssh_key);
     let (ssh_key, change) = match had {
         SessionKey::NotMade => SessionKey::choose(KeyChoice::New, &mut state.rng, id),
@@ -194,7 +200,8 @@ fn files_of(state: &mut AgentState, id: Uuid, plan: &StartPlan) -> (SessionKey, 
         |it: &Record| it.ssh_key != ssh_key || plan.uid.is_some_and(|uid| it.uid != Some(uid));
     let unsaved = record.filter(is_unsaved);
     let metadata = unsaved.map(|it| Record { uid: plan.uid.or(it.uid), ssh_key, ..it }.to_bytes());
-    let files = StartFiles { owner: plan.uid, metadata, key, has_socket: plan.has_socket };
+    let has_socket = plan.has_socket;
+    let files = StartFiles { owner: plan.uid, metadata, key, has_socket, settings };
     (ssh_key, files)
 }
 
@@ -234,6 +241,8 @@ fn admitted(
         image: config.image.clone(),
         uid: None,
         has_socket: record.ssh_key != SessionKey::None,
+        // The host runtime has no `/etc` of a session's own.
+        has_settings: config.runtime == RuntimeKind::Docker,
         size: match purpose {
             Purpose::Attach(size) => size,
             Purpose::Restart => TerminalSize::clamped(0, 0),

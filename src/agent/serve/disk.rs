@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::given::give_settings;
 use crate::agent::action::WorkId;
 use crate::agent::session_key::{KeyChange, KeyFile};
 use crate::agent::work::{DiskWork, Done, Outcome, StartFiles, WorkError};
@@ -89,6 +90,7 @@ fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
             set_aside(paths, id)
                 .and_then(|()| disk::remove_file(&paths.session_key(id)))
                 .and_then(|()| disk::remove_tree(&paths.session_socket_dir(id)))
+                .and_then(|()| disk::remove_tree(&paths.session_given_dir(id)))
                 .and_then(|()| disk::remove_tree(&paths.session_record(id)))
                 .and_then(|()| disk::remove_tree(&paths.session_lock(id)))
         }
@@ -113,6 +115,9 @@ fn make_ready(paths: &Paths, id: Uuid, files: &StartFiles) -> Result<(), DiskErr
     }
     if files.has_socket {
         disk::make_directories(&paths.session_socket_dir(id), SHARED_STATE_DIR.1)?;
+    }
+    if let Some(settings) = &files.settings {
+        give_settings(paths, id, settings, files.owner)?;
     }
     files.owner.map_or(Ok(()), |owner| disk::give_tree(&paths.session(id), owner))
 }

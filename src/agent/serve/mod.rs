@@ -14,7 +14,7 @@
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`key_sockets`] | where sessions are lent their keys |
 //! | [`exec_streams`] | what programs in containers say |
-//! | [`disk`] | work on homes |
+//! | [`disk`], [`given`] | work on homes, and files that sessions are given |
 //! | [`probe`] | a question to Docker before there is an agent |
 
 mod certificate;
@@ -24,6 +24,7 @@ mod event_uplink;
 mod exec_streams;
 mod exec_terminal;
 mod gauge;
+mod given;
 mod key_sockets;
 mod peers;
 mod probe;
@@ -75,6 +76,7 @@ use crate::limits::{
 };
 use crate::log::Log;
 use crate::paths::Paths;
+use crate::rpc::call::Call;
 use crate::rpc::response;
 use crate::ssh::{ChannelId, ServerConfig, Tuning};
 
@@ -357,6 +359,9 @@ impl<W: io::Write> Server<W> {
             PeerEvent::Call { channel, call } => {
                 if let Some(answer) = certificate::answer(&self.paths, &call) {
                     return self.peers.answer(peer, channel, response::to_line(&answer));
+                }
+                if call == Call::Ping {
+                    self.agent.claude_on_host(given::claude_on_host(&self.paths));
                 }
                 if call.wants_free_port() {
                     self.agent.ports_in_use(setup::ports_in_use());

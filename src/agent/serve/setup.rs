@@ -39,7 +39,12 @@ pub(super) fn prepare(paths: &Paths) -> Result<(), ServeError> {
     for path in [paths.agent_state(), paths.sessions()] {
         disk::make_directories(&path, STATE_DIR.1)?;
     }
-    for path in [paths.session_records(), paths.session_socket_dirs(), paths.last_words()] {
+    for path in [
+        paths.session_records(),
+        paths.session_socket_dirs(),
+        paths.given_dirs(),
+        paths.last_words(),
+    ] {
         disk::make_directories(&path, PRIVATE_STATE_DIR.1)?;
     }
     Ok(())
@@ -53,7 +58,7 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     let paths = &options.paths;
     let boot = boot_id(notify::runtime_directory().as_deref())?;
     let rebooted = note_boot(paths, &boot);
-    let Defaults { caps, reservation } = defaults(paths)?;
+    let Defaults { caps, reservation, claude_base_url } = defaults(paths)?;
     Ok(Config {
         agent_id: agent_id(paths)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,6 +68,7 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
         caps,
         memory_reservation: reservation,
         totals: totals(),
+        claude_base_url,
         host_names: host_names(shell_address(options)?.as_ref()),
         rebooted,
     })

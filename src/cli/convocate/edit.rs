@@ -3,8 +3,8 @@
 use crate::base::uuid::Uuid;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT, PROTO, PUBLISH, SESSION,
-    SSH_KEY,
+    AGENT, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT, PROTO,
+    PUBLISH, SESSION, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
 use crate::cli::output::{Failure, Out};
@@ -19,8 +19,22 @@ pub(crate) const EDIT: Command = Command {
     summary: "change a session's settings",
     operands: &[SESSION],
     flags: &[
-        NAME, PORT, PROTO, PUBLISH, DNS, EGRESS, SSH_KEY, COMMAND, DOCKER, MEMORY, CPUS, PIDS,
-        AGENT, JSON, ROOT,
+        NAME,
+        PORT,
+        PROTO,
+        PUBLISH,
+        DNS,
+        EGRESS,
+        SSH_KEY,
+        CLAUDE_LOGIN,
+        COMMAND,
+        DOCKER,
+        MEMORY,
+        CPUS,
+        PIDS,
+        AGENT,
+        JSON,
+        ROOT,
     ],
     help: "\
 Settings without an option keep their value; --dns '' removes the DNS name. A running
@@ -31,8 +45,8 @@ session keeps its old settings until it is restarted; its old key it loses at on
 
 fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &SSH_KEY, &COMMAND, &DOCKER];
-    let caps = [&MEMORY, &CPUS, &PIDS];
-    if !flags.iter().chain(&caps).any(|flag| parsed.has(flag)) {
+    let others = [&CLAUDE_LOGIN, &MEMORY, &CPUS, &PIDS];
+    if !flags.iter().chain(&others).any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
     let edit = read_edit(parsed)?;
@@ -59,6 +73,7 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let egress = read_flag(parsed, &EGRESS, values::egress)?;
     let publish = read_flag(parsed, &PUBLISH, values::publish)?;
     let ssh_key = read_flag(parsed, &SSH_KEY, values::ssh_key)?;
+    let claude_login = read_flag(parsed, &CLAUDE_LOGIN, values::yes_no)?;
     Ok(move |id| Edit {
         id,
         name,
@@ -73,5 +88,6 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
         egress,
         publish,
         ssh_key,
+        claude_login,
     })
 }

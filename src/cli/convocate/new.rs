@@ -3,8 +3,8 @@
 use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
 use crate::cli::convocate::session_flags::{
-    AGENT, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NEW_NAME, PIDS, PORT, PROTO, PUBLISH,
-    SSH_KEY,
+    AGENT, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NEW_NAME, PIDS, PORT, PROTO,
+    PUBLISH, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{
     NO_AGENT, asked_agents, open_fleet, parse_session, print_session,
@@ -25,8 +25,22 @@ pub(crate) const NEW: Command = Command {
     summary: "create a session",
     operands: &[NEW_NAME],
     flags: &[
-        AGENT, PORT, PROTO, PUBLISH, DNS, EGRESS, SSH_KEY, COMMAND, DOCKER, MEMORY, CPUS, PIDS,
-        ATTACH, JSON, ROOT,
+        AGENT,
+        PORT,
+        PROTO,
+        PUBLISH,
+        DNS,
+        EGRESS,
+        SSH_KEY,
+        CLAUDE_LOGIN,
+        COMMAND,
+        DOCKER,
+        MEMORY,
+        CPUS,
+        PIDS,
+        ATTACH,
+        JSON,
+        ROOT,
     ],
     help: "\
 Creates the session's home; nothing runs until you attach or restart it. --agent may be
@@ -38,6 +52,9 @@ session no network at all, and no port; open is the internet.
 
 Each session has an ssh key of its own for git, which its agent keeps and signs with for
 it; show prints the public half. --ssh-key none makes none.
+
+The Claude CLI in it is logged in, if its host has a token or a key for that (convocate-host
+init-agent --claude-token FILE). --claude-login no keeps it from this session.
 ",
     run: new,
 };
@@ -75,6 +92,7 @@ fn read(parsed: &Parsed) -> Result<Create, Failure> {
         egress: read_flag(parsed, &EGRESS, values::egress)?,
         publish: read_flag(parsed, &PUBLISH, values::publish)?,
         ssh_key: read_flag(parsed, &SSH_KEY, values::ssh_key)?,
+        claude_login: read_flag(parsed, &CLAUDE_LOGIN, values::yes_no)?,
     })
 }
 

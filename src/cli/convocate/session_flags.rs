@@ -19,6 +19,12 @@ pub(crate) const EGRESS: Flag =
     Flag::choice("egress", "E", "what it reaches: open or none", &["open", "none"]);
 pub(crate) const SSH_KEY: Flag =
     Flag::choice("ssh-key", "WHICH", "its git key: new or none", &["new", "none"]);
+pub(crate) const CLAUDE_LOGIN: Flag = Flag::choice(
+    "claude-login",
+    "WHETHER",
+    "no keeps its host's Claude login from it; yes if not given",
+    &["yes", "no"],
+);
 pub(crate) const DNS: Flag =
     Flag::value("dns", "LABEL", "name in the DNS of the cluster, one host label");
 pub(crate) const COMMAND: Flag = Flag::value("command", "TEXT", "command that runs in it");

@@ -69,6 +69,8 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
             if session.docker { "yes: root on the host".to_owned() } else { "no".to_owned() },
         ),
     ]);
+    let login = if session.claude_login { "its host's, if that has one" } else { "none" };
+    fields.push(("claude login", login.to_owned()));
     fields
         .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
     fields.extend(session.broken.clone().map(|why| ("broken", why.into())));

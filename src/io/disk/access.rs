@@ -76,6 +76,12 @@ fn changed_at(found: &std::fs::Metadata) -> Wall {
     Wall::new(found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0))
 }
 
+/// When the content of the file at `path` was last changed; `None` if nobody can say.
+pub(crate) fn modified_at(path: &Path) -> Option<Wall> {
+    let found = std::fs::metadata(path).ok()?;
+    Some(Wall::new(found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or(0)))
+}
+
 /// Gives the file or directory at `path` this owner, if one is named, and this mode.
 ///
 /// # Errors

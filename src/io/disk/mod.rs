@@ -34,7 +34,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use access::{FileStatus, Ids, Kind, look, remove_file, set_access};
+pub(crate) use access::{FileStatus, Ids, Kind, look, modified_at, remove_file, set_access};
 pub(crate) use copy::{CopyOptions, copy_tree};
 pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,

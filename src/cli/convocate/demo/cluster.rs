@@ -214,6 +214,7 @@ impl Cluster {
             egress: None,
             publish: None,
             ssh_key: None,
+            claude_login: None,
         }
     }
 

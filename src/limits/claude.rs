@@ -1,0 +1,15 @@
+//! The Claude CLI of sessions, and how it logs in.
+
+/// A token or a key in its file. Today's have some 110 characters.
+pub(crate) const CLAUDE_LOGIN_BYTES_MAX: usize = 1024;
+/// Less is a beginning of one, or a word.
+pub(crate) const CLAUDE_LOGIN_BYTES_MIN: usize = 24;
+/// Where the model is, in `agent.conf`.
+pub(crate) const CLAUDE_BASE_URL_BYTES_MAX: usize = 512;
+/// How long a token of `claude setup-token` lasts, in days.
+pub(crate) const CLAUDE_TOKEN_DAYS: i64 = 365;
+/// So many days before that the operator is warned.
+pub(crate) const CLAUDE_TOKEN_WARN_DAYS: i64 = 30;
+
+const _: () = assert!(CLAUDE_LOGIN_BYTES_MIN < CLAUDE_LOGIN_BYTES_MAX);
+const _: () = assert!(CLAUDE_TOKEN_WARN_DAYS < CLAUDE_TOKEN_DAYS);

@@ -4,6 +4,12 @@
 pub(crate) const CLAUDE_LOGIN_BYTES_MAX: usize = 1024;
 /// Less is a beginning of one, or a word.
 pub(crate) const CLAUDE_LOGIN_BYTES_MIN: usize = 24;
+/// The program of it. Today's has 402 MB.
+pub(crate) const CLAUDE_PROGRAM_BYTES_MAX: u64 = 2 << 30;
+/// What it says of its version.
+pub(crate) const CLAUDE_VERSION_CHARS_MAX: usize = 80;
+/// How long it may take for that.
+pub(crate) const CLAUDE_VERSION_SECONDS: u64 = 10;
 /// Where the model is, in `agent.conf`.
 pub(crate) const CLAUDE_BASE_URL_BYTES_MAX: usize = 512;
 /// How long a token of `claude setup-token` lasts, in days.

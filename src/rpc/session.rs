@@ -8,8 +8,8 @@ use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{
-    IMAGE_TAG_BYTES_MAX, KEY_LINE_BYTES_MAX, LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX,
-    SESSION_NAME_CHARS_MAX,
+    CLAUDE_TOKEN_DAYS, CLAUDE_TOKEN_WARN_DAYS, IMAGE_TAG_BYTES_MAX, KEY_LINE_BYTES_MAX,
+    LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX,
 };
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
@@ -105,6 +105,30 @@ pub struct Ended {
     pub(crate) screen: String,
 }
 
+/// What to do about a missing CLI, one sentence; `host` is the agent's, as the reader knows it.
+pub(crate) fn claude_missing(host: &str) -> String {
+    format!(
+        "claude is not installed on {host}; run: convocate-host init-agent --host {host} --claude \
+         FILE"
+    )
+}
+
+/// When a token ends that was put there at `since`, if that is soon: what it does, for a sentence.
+pub(crate) fn token_ends(since: Wall, now: Wall) -> Option<String> {
+    let days_old = (now.seconds() - since.seconds()) / 86_400;
+    match CLAUDE_TOKEN_DAYS - days_old {
+        left if left > CLAUDE_TOKEN_WARN_DAYS => None,
+        left if left > 0 => Some(format!("ends in {left} days")),
+        _ => Some("is more than a year old and has ended".to_owned()),
+    }
+}
+
+/// Whether a command is the Claude CLI, and `exit_code` the shell's for a program that is not
+/// there.
+pub(crate) fn lacks_claude(command: &str, exit_code: Option<i32>) -> bool {
+    exit_code == Some(127) && command.split_whitespace().next() == Some("claude")
+}
+
 /// For fields that are true where an earlier version has none.
 pub(crate) const fn yes() -> bool {
     true
@@ -140,6 +164,12 @@ impl Ended {
 }
 
 impl Session {
+    /// Whether it ended because the Claude CLI is not on its host.
+    pub(crate) fn lacks_claude(&self) -> bool {
+        let ended = self.ended.as_ref().filter(|ended| ended.cause == "exit");
+        ended.is_some_and(|ended| lacks_claude(&self.command, ended.exit_code))
+    }
+
     /// Whether a session's fields are what `create` admits. Names of earlier versions had other
     /// letters: any that show are let through.
     ///

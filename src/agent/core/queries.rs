@@ -2,6 +2,7 @@
 
 use super::Agent;
 use crate::agent::action::{Action, Caller};
+use crate::agent::config::RuntimeKind;
 use crate::agent::listing::ListingReader;
 use crate::agent::op::not_found;
 use crate::base::time::Now;
@@ -50,7 +51,8 @@ impl Agent {
     /// Clients ask this again and again to see whether the agent lives.
     pub(super) fn pong(&mut self, now: Now, caller: Caller) {
         let config = &self.state.config;
-        let claude = self.state.claude;
+        // Sessions of the host runtime have the host's own programs.
+        let claude = self.state.claude.filter(|_| config.runtime == RuntimeKind::Docker);
         let login = claude.and_then(|claude| claude.login);
         let line = response::success(&Pong {
             agent_id: config.agent_id.as_str(),

@@ -4,23 +4,29 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
+use crate::agent::claude_settings::ClaudeLogin;
 use crate::agent::serve::setup::defaults;
 use crate::base::rng::Rng;
+use crate::base::text::age;
+use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT};
 use crate::cli::this_host::{agent_facts, current_image, installed_paths};
 use crate::exit::Exit;
 use crate::io::clock::Clock;
-use crate::io::entropy;
-use crate::limits::{X509_PEM_BYTES_MAX, X509_WARN_DAYS};
+use crate::io::disk::{self, Links};
+use crate::io::{entropy, machine};
+use crate::limits::{CLAUDE_LOGIN_BYTES_MAX, X509_PEM_BYTES_MAX, X509_WARN_DAYS};
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::engine::{StepEvent, StepMode};
 use crate::provision::plan::agent_check::conditions;
 use crate::provision::plan::agent_host::plan;
 use crate::provision::report::{ReportLine, StepLine, StepResult};
 use crate::provision::run::{DriverOptions, found, run};
+use crate::rpc::session::token_ends;
 use crate::x509::Certificate;
 use crate::x509::life::days_left;
 
@@ -32,7 +38,7 @@ pub(crate) const CHECK_HOST: Command = Command {
     help: "\
 Checks everything that install makes, and what it cannot make: Docker, the image, the
 limits of the slice, who may drive this agent, the certificate of its logs, clock, disks
-and firewall. Shows what a session may use that was not asked for otherwise: the host's
+and firewall; whether the Claude CLI is there, and with what its sessions log in. Shows what a session may use that was not asked for otherwise: the host's
 share, changed by /etc/convocate-agent/agent.conf. Changes nothing. The exit status is 1
 if a check fails. With --json, each check is one object a line. Needs root.
 
@@ -45,10 +51,13 @@ disk, for the user who runs it.
 /// The check that shows what a session may use that was not asked for otherwise.
 const DEFAULTS: &str = "defaults of sessions";
 
+/// The check that shows what sessions log in to Claude with.
+const LOGIN: &str = "login for claude";
+
 fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let paths = installed_paths(parsed)?;
     let mut steps = plan(&agent_facts(&paths, None)?, &mut Rng::from_seed(entropy::seed()));
-    steps.extend(conditions(&paths, &current_image(&paths)?));
+    steps.extend(conditions(&paths, &current_image(&paths)?, &machine::host_name()));
     let options = DriverOptions {
         mode: StepMode::Check,
         docker_socket: PathBuf::from(DOCKER_SOCKET),
@@ -71,7 +80,7 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(failure) = lost {
         return Err(failure);
     }
-    let mut lines = vec![check_defaults(&paths)];
+    let mut lines = vec![check_defaults(&paths), check_claude_login(&paths)];
     lines.extend(check_certificate(&paths));
     let steps = tally.steps + lines.len();
     let failed = lines.iter().filter(|line| line.result == StepResult::Failed).count();
@@ -108,7 +117,7 @@ fn report_line(line: StepLine, as_json: bool, out: &mut Out<'_>) -> Result<(), F
     }
     let Some(error) = line.error else {
         // What a person may want to know even so.
-        return match line.step.starts_with(DEFAULTS) {
+        return match [DEFAULTS, LOGIN].iter().any(|name| line.step.starts_with(name)) {
             true => out.text(&line.step),
             false => Ok(()),
         };
@@ -130,6 +139,39 @@ fn check_defaults(paths: &Paths) -> StepLine {
     };
     let advice = "correct the line, then: systemctl restart convocate-agent";
     StepLine::shown(&name, fault.as_ref(), advice, begun.elapsed())
+}
+
+/// Checks what sessions log in to Claude with, and shows its kind and age.
+fn check_claude_login(paths: &Paths) -> StepLine {
+    let begun = Instant::now();
+    let (name, fault) = match claude_login(paths, Clock::new().wall()) {
+        Ok(what) => (format!("{LOGIN}: {what}"), None),
+        Err(why) => (LOGIN.to_owned(), Some(why)),
+    };
+    let advice = format!(
+        "on the shell host, run: convocate-host init-agent --host {} --claude-token FILE",
+        machine::host_name()
+    );
+    StepLine::shown(&name, fault.as_ref(), &advice, begun.elapsed())
+}
+
+fn claude_login(paths: &Paths, now: Wall) -> Result<String, String> {
+    let path = paths.agent_claude_login();
+    let Some(found) = disk::look(&path).map_err(|error| error.to_string())? else {
+        return Ok("none; each session logs in by itself".to_owned());
+    };
+    if found.mode & 0o077 != 0 {
+        let path = path.display();
+        return Err(format!("{path} has mode {:04o}, so others could read it", found.mode));
+    }
+    let bytes = disk::read_bounded(&path, CLAUDE_LOGIN_BYTES_MAX, Links::Refuse);
+    let bytes = Zeroizing::new(bytes.map_err(|error| error.to_string())?);
+    let login = ClaudeLogin::parse(&bytes).map_err(|why| format!("{} {why}", path.display()))?;
+    let since = disk::modified_at(&path).unwrap_or(now);
+    match token_ends(since, now).filter(|_| matches!(login, ClaudeLogin::Token(_))) {
+        Some(when) => Err(format!("the token {when}")),
+        None => Ok(format!("{}, put there {} ago", login.kind(), age(now.since(since)))),
+    }
 }
 
 /// Checks the certificate for logs, if this host has been enrolled.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::agent;
+use crate::agent::claude_settings::ClaudeLogin;
 use crate::base::rng::Rng;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::output::{Failure, Out};
@@ -17,8 +18,8 @@ use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::engine::StepMode;
 use crate::provision::enrol::messages::{AgentMade, AgentWanted};
-use crate::provision::plan::agent_host::{plan, preparation};
-use crate::provision::run::found;
+use crate::provision::plan::agent_host::{claude_login, plan, preparation};
+use crate::provision::run::{found, receive_claude};
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys;
 use crate::x509::{CertificateRequest, CommonName, KeyPair};
@@ -90,7 +91,12 @@ pub(crate) fn install_by_request(paths: &Paths, out: &mut Out<'_>) -> Result<Exi
     let options = RunOptions::of_request(wanted.check);
     let _turn = turn(paths, options.mode, out)?;
     let mut rng = Rng::from_seed(entropy::seed());
-    let steps = preparation(&agent_facts(paths, None)?, &mut rng);
+    let mut steps = preparation(&agent_facts(paths, None)?, &mut rng);
+    if let Some(login) = &wanted.claude_login {
+        let login = ClaudeLogin::parse(login.0.as_bytes());
+        let login = login.map_err(|why| Failure::Usage(format!("--request: the login {why}")))?;
+        steps.push(claude_login(paths, &login));
+    }
     take(steps, &options, out)?;
     out.json(&json!(agent_made(paths, wanted.check, &mut rng)?))?;
     Ok(Exit::Done)
@@ -127,5 +133,6 @@ fn agent_made(paths: &Paths, check: bool, rng: &mut Rng) -> Result<AgentMade, Fa
         certificate_request: CertificateRequest::new(&name, &key).to_pem(),
         certificate: certificate.map(|text| text.to_string()),
         image: found::image_layers(&agent::image::tag()),
+        claude: receive_claude::installed(paths),
     })
 }

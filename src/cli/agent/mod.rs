@@ -19,6 +19,7 @@ use crate::cli::agent::install_certificate::INSTALL_CERTIFICATE;
 use crate::cli::agent::prune_images::PRUNE_IMAGES;
 use crate::cli::agent::serve::SERVE;
 use crate::cli::command::Program;
+use crate::cli::host::receive_claude::RECEIVE_CLAUDE;
 use crate::cli::host::ship_image::RECEIVE_IMAGE;
 use crate::cli::start::{VERSION, run_with_streams};
 use crate::exit::Exit;
@@ -34,6 +35,7 @@ pub(crate) static PROGRAM: Program = Program {
         CHECK_HOST,
         PRUNE_IMAGES,
         RECEIVE_IMAGE,
+        RECEIVE_CLAUDE,
         VERSION,
     ],
     fallback: None,

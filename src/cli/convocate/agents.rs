@@ -18,7 +18,7 @@ use crate::fleet::listing::AgentSessions;
 use crate::fleet::registry::{KnownAgent, Problem};
 use crate::fleet::run::Reply;
 use crate::rpc::call::Call;
-use crate::rpc::session::Pong;
+use crate::rpc::session::{Pong, claude_missing, token_ends};
 use crate::status::run::snapshot;
 use crate::status::snapshot::{AgentSnapshot, Snapshot};
 
@@ -30,7 +30,9 @@ pub(crate) const AGENTS: Command = Command {
     help: "\
 EVENTS says whether an agent's events arrive, and if not, the age of the last one; it
 is - where no status hub runs. ANSWER is how long an agent took, or why it did not
-answer. convocate does not wait long for an agent that the hub has lost.
+answer. convocate does not wait long for an agent that the hub has lost. CLAUDE is what
+its sessions log in with and how long ago that was put there; missing means that the Claude
+CLI is not on its host. A token lasts a year; 30 days before, agents says so.
 ",
     run: agents,
 };
@@ -48,6 +50,9 @@ fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         out.json(&agents_json(&lines, &runner.registry().problems))?;
     } else {
         out.text(&agents_table(&lines, runner.wall(), out.width()))?;
+    }
+    for note in lines.iter().flat_map(|line| claude_notes(line, runner.wall())) {
+        out.note(&note);
     }
     if lines.is_empty() {
         out.note(NO_AGENT);
@@ -96,10 +101,11 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
         column("RUNTIME", 3),
         column("SESSIONS", 0),
         column("RUNNING", 2),
+        column("CLAUDE", 4),
         column("EVENTS", 0),
         column("ANSWER", 0),
     ];
-    let mut table = Table::new(&columns, 7);
+    let mut table = Table::new(&columns, 8);
     for line in agents {
         let pong = line.pong.as_ref().ok().map(|(pong, _)| pong);
         let count = |pick: fn((usize, usize)) -> usize| {
@@ -112,6 +118,7 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
             pong.map_or_else(|| "-".to_owned(), |pong| pong.runtime.clone()),
             count(|(all, _)| all),
             count(|(_, running)| running),
+            pong.map_or_else(|| "-".to_owned(), |pong| claude_state(pong, now)),
             line.status.as_ref().map_or_else(|| "-".to_owned(), |news| events_state(news, now)),
             match &line.pong {
                 Ok((_, took)) => format!("{:.1} ms", took.as_secs_f64() * 1000.0),
@@ -120,6 +127,32 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
         ]);
     }
     table.render(width)
+}
+
+/// What an agent's host has of Claude: nothing, no login, or a login of some age.
+fn claude_state(pong: &Pong, now: Wall) -> String {
+    match (pong.has_claude, pong.claude_login.as_deref(), pong.claude_token_since) {
+        (None, ..) => "-".to_owned(),
+        (Some(false), ..) => "missing".to_owned(),
+        (Some(true), Some("token"), Some(since)) => format!("token {}", age(now.since(since))),
+        (Some(true), Some("key"), Some(since)) => format!("key {}", age(now.since(since))),
+        (Some(true), ..) => "no login".to_owned(),
+    }
+}
+
+/// What the operator is to do for Claude on an agent's host.
+fn claude_notes(line: &AgentLine, now: Wall) -> Vec<String> {
+    let Ok((pong, _)) = &line.pong else { return Vec::new() };
+    let host = line.agent.host();
+    let missing = (pong.has_claude == Some(false)).then(|| claude_missing(&host));
+    let since = pong.claude_token_since.filter(|_| pong.claude_login.as_deref() == Some("token"));
+    let ending = since.and_then(|since| token_ends(since, now)).map(|when| {
+        format!(
+            "the Claude token on {host} {when}; renew it: convocate-host init-agent --host {host} \
+             --claude-token FILE"
+        )
+    });
+    missing.into_iter().chain(ending).collect()
 }
 
 /// Whether an agent's events arrive, with the age of the last one where they do not.
@@ -155,6 +188,9 @@ fn agent_json(line: &AgentLine) -> Value {
             value["version"] = json!(pong.version);
             value["runtime"] = json!(pong.runtime);
             value["server_time"] = json!(pong.server_time);
+            value["has_claude"] = json!(pong.has_claude);
+            value["claude_login"] = json!(pong.claude_login);
+            value["claude_token_since"] = json!(pong.claude_token_since);
             value["answer_ms"] = json!(took.as_secs_f64() * 1000.0);
         }
         Err(error) => value["error"] = json!(error),

@@ -1,5 +1,7 @@
 //! `convocate ls`: the sessions of all agents.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::base::text::age;
@@ -17,6 +19,7 @@ use crate::fleet::listing::{AgentSessions, Listing, ListingNote, ListingRow};
 use crate::fleet::registry::Problem;
 use crate::fleet::run::{Reply, local_homes};
 use crate::rpc::call::Call;
+use crate::rpc::session::{Session, claude_missing};
 use crate::status::run::snapshot;
 
 pub(crate) const LS: Command = Command {
@@ -62,6 +65,9 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     for note in &listing.notes {
         out.note(&note_line(note, now));
     }
+    for host in hosts_without_claude(&listing) {
+        out.note(&claude_missing(host));
+    }
     if lists.is_empty() {
         out.note(NO_AGENT);
         return Ok(Exit::Done);
@@ -97,6 +103,13 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
         ]);
     }
     table.render(width)
+}
+
+/// The hosts on which sessions ended because the Claude CLI is not there, each once.
+fn hosts_without_claude(listing: &Listing) -> BTreeSet<&str> {
+    let lacking = |row: &&ListingRow| row.session.as_ref().is_some_and(Session::lacks_claude);
+    let rows = listing.rows.iter().filter(lacking);
+    rows.filter_map(|row| row.agent.as_ref().map(|(_, host)| host.as_str())).collect()
 }
 
 /// The state's character, with the age of the news where they are not fresh.
@@ -154,7 +167,6 @@ mod tests {
     use super::*;
     use crate::fleet::listing::tests::{fresh, session, silent};
     use crate::rpc::field::Protocol;
-    use crate::rpc::session::Session;
 
     const NOW: Wall = Wall::new(1_767_348_000, 0);
 

@@ -23,7 +23,7 @@ use crate::limits::{
     END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
 };
 use crate::rpc::call::{Call, Id};
-use crate::rpc::session::{Ended, Pong, Session};
+use crate::rpc::session::{Ended, Pong, Session, claude_missing, lacks_claude};
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
 
@@ -246,7 +246,8 @@ fn change_session(
         runner.ask(&found.agent, &before(id())).map_err(Failure::Failed)?;
     }
     let call = (change.call)(id());
-    runner.ask(&found.agent, &call).map_err(Failure::Failed)?;
+    let done = runner.ask(&found.agent, &call);
+    done.map_err(|why| Failure::Failed(with_advice(runner, &found, why)))?;
     if change.is_proved {
         runner.pause(START_PROOF);
         if let Some(ended) = how_it_ended(runner, &found) {
@@ -285,13 +286,9 @@ pub(super) fn print_session(
 /// The lines behind a session's name that say how it ended, with its last screen.
 pub(super) fn end_in_words(found: &Selected, ended: &Ended, now: Wall) -> String {
     let mut text = format!("{} ({} ago)", ended.in_words(), age(now.since(ended.at)));
-    // The shell's status for a program that is not there.
-    let is_missing = ended.exit_code == Some(127) && ended.cause == "exit";
-    if is_missing && found.session.command.split_whitespace().next() == Some("claude") {
-        let host = &found.host;
-        text.push_str("; claude is not installed on ");
-        text.push_str(host);
-        text.push_str(": copy it there, to /usr/local/bin/claude, with mode 0755");
+    if ended.cause == "exit" && lacks_claude(&found.session.command, ended.exit_code) {
+        text.push_str("; ");
+        text.push_str(&claude_missing(&found.host));
     }
     if !ended.screen.is_empty() {
         text.push_str("; its last screen:");
@@ -301,6 +298,16 @@ pub(super) fn end_in_words(found: &Selected, ended: &Ended, now: Wall) -> String
         text.push_str(&printable(line));
     }
     text
+}
+
+/// Why a change failed, and what to do if it is that the Claude CLI is not on the session's host.
+fn with_advice(runner: &mut Runner, found: &Selected, why: String) -> String {
+    let call = Call::Get(Id { id: found.session.uuid });
+    let session = runner.ask(&found.agent, &call).ok().and_then(|it| parse_session(it).ok());
+    match session.is_some_and(|session| session.lacks_claude()) {
+        true => format!("{why}; {}", claude_missing(&found.host)),
+        false => why,
+    }
 }
 
 /// Asks how a session has ended. Its agent knows a moment after its terminals do. `None` if it

@@ -26,6 +26,18 @@ pub(crate) const BIN: Flag = Flag {
     summary: "where the programs are that are brought there; beside this one if not given",
     choices: &[],
 };
+pub(crate) const CLAUDE: Flag = Flag {
+    name: "claude",
+    value: Some("FILE"),
+    summary: "the Claude CLI for sessions there; the one on your PATH if not given",
+    choices: &[],
+};
+pub(crate) const CLAUDE_TOKEN: Flag = Flag {
+    name: "claude-token",
+    value: Some("FILE"),
+    summary: "what sessions there log in to Claude with: a file with a token or an API key",
+    choices: &[],
+};
 pub(crate) const ENGINE: Flag = Flag {
     name: "docker-socket",
     value: Some("PATH"),

@@ -1,13 +1,14 @@
 //! `convocate-host init-agent`: a prepared host becomes an agent of a shell host.
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::flags::{BIN, HOST, USER, programs, target};
+use crate::cli::host::flags::{BIN, CLAUDE, CLAUDE_TOKEN, HOST, USER, programs, target};
 use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{CHECK, JSON};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::provision::openssh::Target;
+use crate::provision::remote::claude::{ClaudeChoice, read_login};
 use crate::provision::workflow::init_agent::{InitAgent, ShellHost};
 
 const SHELL_HOST: Flag = Flag {
@@ -39,7 +40,19 @@ pub(crate) const INIT_AGENT: Command = Command {
     name: "init-agent",
     summary: "make a prepared host an agent of a shell host, or mend one",
     operands: &[],
-    flags: &[HOST, USER, SHELL_HOST, ADDRESS, CA_CERT, CA_KEY, CHECK, JSON, BIN],
+    flags: &[
+        HOST,
+        USER,
+        CLAUDE,
+        CLAUDE_TOKEN,
+        SHELL_HOST,
+        ADDRESS,
+        CA_CERT,
+        CA_KEY,
+        CHECK,
+        JSON,
+        BIN,
+    ],
     help: "\
 Run it once for each host that is to have sessions, on the shell host as root; run it
 again at any time to mend what is not as it should be, or after it was cut short. The
@@ -48,7 +61,8 @@ agent keeps its id and its keys. The host was prepared with: convocate-host inst
 What it does:
 
   1. brings convocate-agent there, verified by its hash, and has it make what is the
-     host's own: user, directories, id, keys, unit, slice, daily removal of old images
+     host's own: user, directories, id, keys, unit, slice, daily removal of old images;
+     puts the Claude CLI there as /usr/local/bin/claude, and the login of --claude-token
   2. issues the certificate with which the agent sends its logs
   3. on the shell host: makes the key that drives the agent, writes all that is known
      of it to /etc/convocate/agent-keys/ID, and lets it tell events and send logs
@@ -57,6 +71,12 @@ What it does:
      key, forwards logs over TLS, allows 222/tcp, and starts convocate-agent.service
   6. proves it: a call on tcp/222 from the shell host, its events on tcp/223, and a
      line of its log through tcp/514. What is not proven has failed.
+
+The Claude CLI is the file of --claude, or else the claude on your PATH, if it is a program
+for that host's processor. --claude-token FILE has one line: a token of `claude setup-token`
+or an API key. It goes to /etc/convocate-agent/claude-token, which the agent alone reads,
+and is in no command line and no log. Another file renews it; sessions have it from their
+next start on.
 
 Without --host this machine becomes the agent: a shell host can be one itself.
 
@@ -75,9 +95,12 @@ fn init_agent(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         needs_root()?;
     }
     let address = parsed.value(&ADDRESS).map(str::to_owned);
+    let claude = ClaudeChoice::of(parsed.value(&CLAUDE)).map_err(Failure::Failed)?;
+    let claude_login = parsed.value(&CLAUDE_TOKEN).map(read_login).transpose();
+    let claude_login = claude_login.map_err(Failure::Failed)?;
     let (programs, check) = (programs(parsed), parsed.has(&CHECK));
     let mut output = HostOutput::new(out, parsed.has(&JSON), Detail::Steps);
-    InitAgent { agent, shell, address, programs, check }
+    InitAgent { agent, shell, address, programs, claude, claude_login, check }
         .carry_out(&mut |host, event| output.tell(host, event))?;
     Ok(Exit::Done)
 }

@@ -12,6 +12,7 @@ mod init_shell;
 mod install;
 mod migrate_session;
 mod output;
+pub(crate) mod receive_claude;
 mod remove_agent;
 pub(crate) mod ship_image;
 mod status;
@@ -24,6 +25,7 @@ use crate::cli::host::init_agent::INIT_AGENT;
 use crate::cli::host::init_shell::INIT_SHELL;
 use crate::cli::host::install::INSTALL;
 use crate::cli::host::migrate_session::{MIGRATE_SESSION, RECEIVE_SESSION};
+use crate::cli::host::receive_claude::RECEIVE_CLAUDE;
 use crate::cli::host::remove_agent::REMOVE_AGENT;
 use crate::cli::host::ship_image::{RECEIVE_IMAGE, SHIP_IMAGE};
 use crate::cli::host::status::STATUS;
@@ -47,6 +49,7 @@ pub(crate) static PROGRAM: Program = Program {
         CREATE_VM,
         SHIP_IMAGE,
         RECEIVE_IMAGE,
+        RECEIVE_CLAUDE,
         RECEIVE_SESSION,
         VERSION,
     ],

@@ -11,6 +11,7 @@ use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::cli::table::{Column, Table};
 use crate::exit::Exit;
 use crate::fleet::run::load;
+use crate::provision::enrol::messages::InstalledClaude;
 use crate::provision::workflow::status::{self, HostRole, HostStatus, KnownHost};
 
 pub(crate) const STATUS: Command = Command {
@@ -23,7 +24,8 @@ To be run on the shell host, with convocate-agent beside this program. Every age
 /etc/convocate/agent-keys is asked for its version over tcp/222, its host is looked at
 over your own ssh, and nothing is changed anywhere. DRIFT counts what an update to this
 version would change there; --json names all of it. CERT is the days that the
-certificate for logs has left, as it was issued here.
+certificate for logs has left, as it was issued here. CLAUDE is the version of the Claude
+CLI there; --json has its SHA-256, too.
 
 The first row is the shell host itself: the version of the convocate that is installed,
 what init-shell with the convocate beside this program would change, for which sudo
@@ -96,17 +98,20 @@ fn role(known: &KnownHost) -> &'static str {
 }
 
 fn json_line(known: &KnownHost, status: &HostStatus) -> serde_json::Value {
-    let HostStatus { version, drift } = status;
+    let HostStatus { version, drift, claude } = status;
+    let claude = claude.as_ref();
     json!({
         "line": "host", "role": role(known), "host": known.host, "agent": known.id,
         "ok": status.is_fit(known),
         "version": version.as_ref().ok(), "version_error": version.as_ref().err(),
         "drift": drift.as_ref().ok(), "drift_error": drift.as_ref().err(),
         "certificate_days": known.days,
+        "claude_version": claude.and_then(|claude| claude.version.as_ref()),
+        "claude_sha256": claude.map(|claude| &claude.sha256),
     })
 }
 
-fn row(known: &KnownHost, status: &HostStatus) -> [String; 7] {
+fn row(known: &KnownHost, status: &HostStatus) -> [String; 8] {
     let version = match &status.version {
         Ok(version) => version.clone().unwrap_or_else(|| "?".to_owned()),
         Err(_) => "no answer".to_owned(),
@@ -116,16 +121,23 @@ fn row(known: &KnownHost, status: &HostStatus) -> [String; 7] {
         (Ok(drift), Err(error)) => (drift.len().to_string(), error.clone()),
         (Ok(drift), Ok(_)) => (drift.len().to_string(), drift.join(", ")),
     };
+    let claude = match (&status.claude, known.role, &status.drift) {
+        (Some(InstalledClaude { version: Some(version), .. }), ..) => version.clone(),
+        // It is there and says nothing: told by its content.
+        (Some(claude), ..) => claude.sha256.chars().take(12).collect(),
+        (None, HostRole::Agent, Ok(_)) => "missing".to_owned(),
+        (None, ..) => "-".to_owned(),
+    };
     let days = known.days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"));
     let id = known.id.clone().unwrap_or_else(|| "-".to_owned());
-    [known.host.clone(), role(known).to_owned(), id, version, drift, days, note]
+    [known.host.clone(), role(known).to_owned(), id, version, claude, drift, days, note]
 }
 
 fn table() -> Table {
     let column = |title, goes| Column { title, goes };
     let first = [column("HOST", 0), column("ROLE", 0), column("AGENT", 3), column("VERSION", 0)];
-    let last = [column("DRIFT", 0), column("CERT", 2), column("NOTE", 1)];
-    Table::new(&[&first[..], &last].concat(), 6)
+    let last = [column("CLAUDE", 4), column("DRIFT", 0), column("CERT", 2), column("NOTE", 1)];
+    Table::new(&[&first[..], &last].concat(), 7)
 }
 
 #[cfg(test)]
@@ -138,7 +150,11 @@ mod tests {
 
     #[test]
     fn a_host_with_both_roles_has_a_row_for_each() {
-        let status = HostStatus { version: Ok(Some("0.1.0".to_owned())), drift: Ok(Vec::new()) };
+        let status = HostStatus {
+            version: Ok(Some("0.1.0".to_owned())),
+            drift: Ok(Vec::new()),
+            claude: None,
+        };
         for (role, host, word) in
             [(HostRole::Shell, "desk", "shell"), (HostRole::Agent, "192.0.2.7", "agent")]
         {
@@ -154,7 +170,10 @@ mod tests {
         let hosts = [("old", "web-1", false), ("new", "web-1", true), ("dead", "web-2", false)];
         let hosts = hosts.map(|(id, host, answers)| {
             let version = if answers { Ok(None) } else { Err("refused".to_owned()) };
-            (known(HostRole::Agent, id, host), HostStatus { version, drift: Ok(Vec::new()) })
+            (
+                known(HostRole::Agent, id, host),
+                HostStatus { version, drift: Ok(Vec::new()), claude: None },
+            )
         });
         let pairs = replaced(&hosts);
         let ids: Vec<_> =

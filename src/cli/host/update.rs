@@ -8,10 +8,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agent;
+use crate::agent::claude_settings::ClaudeLogin;
 use crate::base::hex;
 use crate::base::rng::Rng;
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::flags::{USER, docker_socket};
+use crate::cli::host::flags::{CLAUDE, CLAUDE_TOKEN, USER, docker_socket};
 use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
@@ -28,7 +29,10 @@ use crate::io::entropy;
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_HOSTS_MAX};
 use crate::paths::Paths;
 use crate::provision::openssh::Target;
+use crate::provision::plan::agent_host::claude_login;
 use crate::provision::plan::update::{PROGRAM, back, replace, stamp};
+use crate::provision::remote::claude::{ClaudeChoice, read_login};
+use crate::provision::run::receive_claude;
 use crate::provision::workflow::update::{Update, UpdateRequest, UpdateWork, UpdatedHost};
 
 const HOSTS: Flag = Flag {
@@ -54,18 +58,19 @@ pub(crate) const UPDATE: Command = Command {
     name: "update",
     summary: "bring the agents of hosts to this version, with their image",
     operands: &[],
-    flags: &[HOSTS, USER, CHECK, JSON, IMAGE, NO_IMAGE, ROOT, REQUEST],
+    flags: &[HOSTS, USER, CHECK, JSON, IMAGE, NO_IMAGE, CLAUDE, CLAUDE_TOKEN, ROOT, REQUEST],
     help: "\
 To be run on the shell host, with the new convocate-agent beside this program. All
 hosts are worked on at once; one that fails does not stop the others, and is in the
 table at the end and in the exit status. On each, in this order:
 
   1. the session image, without the layers that the host has
-  2. the program, replaced in one step; the one before stays beside it as
+  2. the login of --claude-token, and the Claude CLI, as init-agent brings it
+  3. the program, replaced in one step; the one before stays beside it as
      convocate-agent.previous; everything else that this version installs
-  3. the service is started again and has to answer a ping over tcp/222; if it does
+  4. the service is started again and has to answer a ping over tcp/222; if it does
      not, the program before is put back, and the report says so
-  4. current-image, which new sessions get, and a ping once more
+  5. current-image, which new sessions get, and a ping once more
 
 Sessions run on, and attached terminals come back by themselves. Interrupted anywhere,
 the same call goes on. --check says what would be changed. A host whose keys are not
@@ -79,8 +84,11 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return update_here(out);
     }
     let targets = targets(parsed)?;
+    let claude_login = parsed.value(&CLAUDE_TOKEN).map(read_login).transpose();
     let update = Update {
         check: parsed.has(&CHECK),
+        claude: ClaudeChoice::of(parsed.value(&CLAUDE)).map_err(Failure::Failed)?,
+        claude_login: claude_login.map_err(Failure::Failed)?,
         image: match (parsed.has(&NO_IMAGE), parsed.value(&IMAGE)) {
             (true, _) => None,
             (false, image) => Some(image.map_or_else(agent::image::tag, str::to_owned)),
@@ -156,7 +164,7 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
     let request: UpdateRequest = read_request()?;
     let paths = Paths::default();
     let rng = &mut Rng::from_seed(entropy::seed());
-    let steps = match &request.work {
+    let mut steps = match &request.work {
         UpdateWork::Replace { bytes, sha256 } => {
             let mut facts = agent_facts(&paths, None)?;
             facts.program = read_program(*bytes, sha256)?;
@@ -168,8 +176,21 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
         },
         UpdateWork::Stamp(image) => stamp(&paths, image),
     };
+    if let Some(login) = &request.claude_login {
+        let login = ClaudeLogin::parse(login.0.as_bytes());
+        let login = login.map_err(|why| Failure::Usage(format!("--request: the login {why}")))?;
+        steps.push(claude_login(&paths, &login));
+    }
     if let Some(id) = read(&paths.agent_id())? {
-        out.json(&json!({ "agent": String::from_utf8_lossy(&id).trim() }))?;
+        let id = String::from_utf8_lossy(&id);
+        let mut claude = None;
+        if let UpdateWork::Replace { .. } = request.work {
+            claude = receive_claude::installed(&paths);
+        }
+        if let Some(claude) = claude.as_mut().filter(|_| request.check) {
+            claude.version = receive_claude::version(&paths);
+        }
+        out.json(&json!({ "agent": id.trim(), "claude": claude }))?;
     }
     let options = RunOptions::of_request(request.check);
     let _turn = turn(&paths, options.mode, out)?;

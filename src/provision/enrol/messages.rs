@@ -47,7 +47,36 @@ pub(crate) struct ShellMade {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentWanted {
     pub(crate) check: bool,
+    /// What its sessions are to log in to Claude with; what is there stays if none.
+    #[serde(default)]
+    pub(crate) claude_login: Option<SecretText>,
 }
+
+/// The Claude CLI of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InstalledClaude {
+    /// In hexadecimal.
+    pub(crate) sha256: String,
+    /// Whether owner and mode are right.
+    pub(crate) is_right: bool,
+    /// What it says of itself, if it was asked.
+    #[serde(default)]
+    pub(crate) version: Option<String>,
+}
+
+/// To `receive-claude`: the program that follows, in its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceiveClaude {
+    pub(crate) bytes: u64,
+    /// In hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// What no text for people ever has in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretText(pub(crate) String);
 
 /// Its answer: who the agent is. While nothing is to be changed, who it could be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +93,9 @@ pub(crate) struct AgentMade {
     pub(crate) certificate: Option<String>,
     /// The layers of the session image that it has, if it has it.
     pub(crate) image: Option<String>,
+    /// The Claude CLI that its host has.
+    #[serde(default)]
+    pub(crate) claude: Option<InstalledClaude>,
 }
 
 /// To `convocate enrol`: know this agent.
@@ -135,6 +167,12 @@ pub(crate) struct ProveAgent {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Done {}
 
+impl fmt::Debug for SecretText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SecretText(..)")
+    }
+}
+
 /// There is a secret in it.
 impl fmt::Debug for AgentKnown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,6 +195,9 @@ mod tests {
             image: None,
         };
         assert_eq!(format!("{known:?}"), "AgentKnown(shell, ..)");
+        let claude_login = Some(SecretText("hush".to_owned()));
+        let shown = format!("{:?}", AgentWanted { check: false, claude_login });
+        assert!(!shown.contains("hush"), "{shown}");
         assert!(serde_json::to_string(&known).expect("JSON").contains("hush"));
     }
 }

@@ -9,13 +9,11 @@ use crate::provision::goal::condition::Check;
 use crate::provision::order::{Command, End, Entry};
 use crate::provision::plan::parts::{condition, has_image};
 use crate::provision::step::Step;
+use crate::rpc::session::claude_missing;
 use crate::ssh::keys::{AuthorizedKeys, PublicKey};
 
-/// What is mounted into every session.
-const CLAUDE: &str = "/usr/local/bin/claude";
-
 /// The conditions, in the order in which they are told.
-pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
+pub(crate) fn conditions(paths: &Paths, current_image: &str, host: &str) -> Vec<Step> {
     let homes = disk("disk of the homes", &paths.sessions().display().to_string());
     let own = vec![drivers(paths), shell_host(paths), clock(), homes];
     if !paths.is_system() {
@@ -23,7 +21,7 @@ pub(crate) fn conditions(paths: &Paths, current_image: &str) -> Vec<Step> {
     }
     let of_the_host = [
         image(current_image),
-        claude(),
+        claude(paths, host),
         limits(),
         disk("disk of docker", "/var/lib/docker"),
         firewall(),
@@ -39,11 +37,13 @@ fn image(tag: &str) -> Step {
 }
 
 /// What sessions run unless they were told otherwise.
-fn claude() -> Step {
-    let check = Check::Program(Command::new("test", ["-x", CLAUDE]), |ran| {
-        (!ran.is_success()).then(|| format!("there is no program {CLAUDE}"))
+fn claude(paths: &Paths, host: &str) -> Step {
+    let program = paths.claude().display().to_string();
+    let is_there = Command::new("test", ["-x", program.as_str()]);
+    let check = Check::Program(is_there, |ran| {
+        (!ran.is_success()).then(|| "it is not there, and sessions run it by default".to_owned())
     });
-    condition("claude", check, format!("copy the Claude CLI to {CLAUDE}, with mode 0755"))
+    condition(program, check, claude_missing(host))
 }
 
 /// A drop-in or another program may have taken them away.

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use crate::agent::claude_settings::ClaudeLogin;
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::limits::{INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN};
 use crate::paths::{
     AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths,
-    SESSION_DIR, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
+    SESSION_DIR, SESSION_FILE, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
 };
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
@@ -26,8 +27,8 @@ use crate::provision::goal::unit::Unit;
 use crate::provision::order::Command;
 use crate::provision::plan::log_user::LogUser;
 use crate::provision::plan::parts::{
-    account, authorized_keys, condition, directory, docker, drop_in, file, guarded, key, once,
-    program, read_by_systemd, systemd, unit,
+    access, account, authorized_keys, condition, directory, docker, drop_in, file, guarded, key,
+    once, program, read_by_systemd, secret, systemd, unit,
 };
 use crate::provision::plan::units::{
     self, AGENT_SERVICE, CERTIFICATE_PATH, CERTIFICATE_SERVICE, IMAGE_PRUNE, MARK, NETWORK_FILES,
@@ -232,6 +233,13 @@ fn log_identity(facts: &AgentHostFacts, rng: &mut Rng) -> [Step; 2] {
         directory(&facts.paths, tls.dir(), facts.log_user.config_dir()),
         Step::new("key of its logs", File { path: tls.key(), content, access }),
     ]
+}
+
+/// What its sessions log in to Claude with. The agent reads it at each start of one.
+pub(crate) fn claude_login(paths: &Paths, login: &ClaudeLogin) -> Step {
+    let name = format!("login for claude ({})", login.kind());
+    let access = access(paths, SESSION_FILE);
+    secret(&name, &paths.agent_claude_login(), &login.to_bytes(), access)
 }
 
 /// The image that new containers use.

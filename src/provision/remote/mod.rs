@@ -21,6 +21,7 @@
 //! | [`migrate`] | sends a session's directory from here to the host |
 //! | [`ship`] | sends an image of the Engine here, or of another host's, to the host's |
 
+pub(crate) mod claude;
 pub(crate) mod connection;
 pub(crate) mod event;
 pub(crate) mod interrupts;

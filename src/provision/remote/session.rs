@@ -4,6 +4,7 @@
 //! that belongs to no step is its answer, which is handed on and never shown: it may have secrets.
 
 use std::cell::Cell;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -240,7 +241,18 @@ impl<'a> HostSession<'a> {
         &mut self,
         words: &[String],
         request: &impl Serialize,
-        payload: &[u8],
+        mut payload: &[u8],
+        tell: &mut Tell<'_>,
+    ) -> Result<RunReport, HostError> {
+        self.run_words_from(words, request, &mut payload, tell)
+    }
+
+    /// The same with a payload that is read piece by piece.
+    pub(crate) fn run_words_from(
+        &mut self,
+        words: &[String],
+        request: &impl Serialize,
+        payload: &mut dyn Read,
         tell: &mut Tell<'_>,
     ) -> Result<RunReport, HostError> {
         let request = json!(request).to_string();

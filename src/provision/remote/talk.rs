@@ -4,6 +4,8 @@
 //! process, with the connection, and when the operator presses Ctrl-C. Then it is still listened
 //! to for a while, so that its report says at which step it stopped.
 
+use std::io::Read;
+
 use super::RemoteError;
 use super::interrupts::Interrupts;
 use crate::base::lines::Lines;
@@ -40,7 +42,7 @@ pub(crate) fn talk(
     interrupts: &Interrupts,
     words: &[String],
     request: &str,
-    payload: &[u8],
+    payload: &mut dyn Read,
     mut tell: impl FnMut(&[u8]) -> bool,
 ) -> Result<bool, RemoteError> {
     let (program, arguments) = words.split_first().expect("a command has a program");
@@ -49,7 +51,8 @@ pub(crate) fn talk(
     let mut reactor = interrupts.reactor().map_err(RemoteError::NoSsh)?;
     process.watch(&reactor, PROCESS).map_err(RemoteError::NoSsh)?;
     process.say(format!("{request}\n").as_bytes());
-    let mut pieces = payload.chunks(PAYLOAD_PIECE_BYTES);
+    let mut piece = vec![0; PAYLOAD_PIECE_BYTES];
+    let mut has_more = true;
     let (clock, mut ready) = (Clock::new(), Vec::new());
     let mut lines = Lines::new(PROVISION_OUTPUT_BYTES_MAX);
     let mut space = [0; 8 * 1024];
@@ -61,8 +64,11 @@ pub(crate) fn talk(
             process.hang_up();
             stage = Stage::Ending(clock.mono() + PROVISION_LAST_WORDS);
         }
-        if let (Stage::Running, Some(piece)) = (&stage, pieces.next()) {
-            process.say(piece);
+        if let (Stage::Running, true) = (&stage, has_more) {
+            // One that cannot be read is cut short, and the other end says so.
+            let length = payload.read(&mut piece).unwrap_or(0);
+            has_more = length > 0;
+            process.say(&piece[..length]);
             continue;
         }
         let heard = process.hear(&mut space).map_err(|_| RemoteError::Cut)?;

@@ -21,6 +21,7 @@ mod fetch;
 mod files;
 pub mod found;
 pub mod receive;
+pub(crate) mod receive_claude;
 pub mod receive_session;
 pub mod send;
 mod wait;

@@ -21,10 +21,11 @@ use crate::io::{entropy, machine};
 use crate::limits::{AGENT_PORT, X509_PEM_BYTES_MAX};
 use crate::paths::{DOCKER_SOCKET, Paths};
 use crate::provision::enrol::messages::{
-    AgentKnown, AgentMade, AgentWanted, Done, EnrolAgent, EnrolHere, ProveAgent,
+    AgentKnown, AgentMade, AgentWanted, Done, EnrolAgent, EnrolHere, ProveAgent, SecretText,
 };
 use crate::provision::logs::authority::{LogClient, load};
 use crate::provision::openssh::Target;
+use crate::provision::remote::claude::{ClaudeChoice, bring_claude};
 use crate::provision::remote::event::Tell;
 use crate::provision::remote::interrupts::Interrupts;
 use crate::provision::remote::programs::Programs;
@@ -43,6 +44,10 @@ pub(crate) struct InitAgent {
     /// Where the shell host dials the agent, if that is given.
     pub(crate) address: Option<String>,
     pub(crate) programs: Programs,
+    /// The Claude CLI of its sessions.
+    pub(crate) claude: ClaudeChoice,
+    /// What they log in with, if that is brought now.
+    pub(crate) claude_login: Option<SecretText>,
     pub(crate) check: bool,
 }
 
@@ -64,6 +69,7 @@ struct Issuer {
 struct Enrolment<'a, 'b> {
     agent: HostSession<'a>,
     shell: HostSession<'a>,
+    claude: (&'b ClaudeChoice, Option<SecretText>),
     interrupts: &'a Interrupts,
     check: bool,
     tell: &'a mut Tell<'b>,
@@ -77,7 +83,8 @@ impl InitAgent {
         let agent = self.agent_host(&interrupts)?;
         let (shell, shell_address) = self.shell_host(&interrupts)?;
         let check = self.check;
-        let mut work = Enrolment { agent, shell, interrupts: &interrupts, check, tell };
+        let claude = (&self.claude, self.claude_login.clone());
+        let mut work = Enrolment { agent, shell, claude, interrupts: &interrupts, check, tell };
         work.carry_out(self.address.as_deref(), &issuer, &shell_address)?;
         work.agent.finish(work.tell);
         work.shell.finish(work.tell);
@@ -161,8 +168,14 @@ impl Enrolment<'_, '_> {
         shell_address: &str,
     ) -> Result<(), WorkflowError> {
         let check = self.check;
-        let wanted = AgentWanted { check };
+        let wanted = AgentWanted { check, claude_login: self.claude.1.take() };
         let made: AgentMade = self.agent.carry_out("install --request", &wanted, self.tell)?;
+        let there = made.claude.as_ref();
+        let brought = bring_claude(&mut self.agent, self.claude.0, there, check, self.tell);
+        if let Err(error) = brought {
+            self.agent.finish(self.tell);
+            return Err(error.into());
+        }
         let certificate = issuer.certificate(&made)?.to_pem();
         let wanted = EnrolAgent {
             check,

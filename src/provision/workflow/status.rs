@@ -13,7 +13,7 @@ use crate::io::disk::{self, Links};
 use crate::io::machine;
 use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX, X509_WARN_DAYS};
 use crate::paths::Paths;
-use crate::provision::enrol::messages::ShellWanted;
+use crate::provision::enrol::messages::{InstalledClaude, ShellWanted};
 use crate::provision::openssh::Target;
 use crate::provision::remote::HostError;
 use crate::provision::remote::event::{HostEvent, Tell};
@@ -51,6 +51,8 @@ pub(crate) struct HostStatus {
     pub(crate) version: Result<Option<String>, String>,
     /// What an update would change, or what fails.
     pub(crate) drift: Result<Vec<String>, String>,
+    /// The Claude CLI there.
+    pub(crate) claude: Option<InstalledClaude>,
 }
 
 impl HostStatus {
@@ -82,11 +84,16 @@ pub(crate) fn status(
         HostRole::Shell => HostStatus {
             version: installed_version(&paths.program("convocate")),
             drift: shell_drift(&interrupts, tell),
+            claude: None,
         },
-        HostRole::Agent => HostStatus {
-            version: ping(paths, known.id.as_deref()),
-            drift: agent_drift(&known.host, user, &interrupts, tell),
-        },
+        HostRole::Agent => {
+            let mut claude = None;
+            HostStatus {
+                version: ping(paths, known.id.as_deref()),
+                drift: agent_drift(&known.host, user, &interrupts, (tell, &mut claude)),
+                claude,
+            }
+        }
     })?;
     Ok(known.into_iter().zip(found).collect())
 }
@@ -153,12 +160,15 @@ fn agent_drift(
     host: &str,
     user: Option<&str>,
     interrupts: &Interrupts,
-    tell: &mut Tell<'_>,
+    (tell, claude): (&mut Tell<'_>, &mut Option<InstalledClaude>),
 ) -> Result<Vec<String>, String> {
     let target = Target::new(host, user)?;
     let (mut session, agent) = connect_agent(&target, interrupts)?;
     let request = UpdateRequest::replace(&agent, true);
     let report = session.run("update --request", &request, &agent, &mut quiet);
+    if let Ok(report) = &report {
+        *claude = serde_json::from_value(report.answer["claude"].clone()).ok();
+    }
     drift(host, report, tell)
 }
 

@@ -18,9 +18,11 @@ use crate::base::hex;
 use crate::fleet::run::Runner;
 use crate::limits::SURVEY_TIMEOUT;
 use crate::paths::Paths;
+use crate::provision::enrol::messages::{InstalledClaude, SecretText};
 use crate::provision::openssh::Target;
 use crate::provision::plan::update::PROGRAM;
 use crate::provision::remote::HostError;
+use crate::provision::remote::claude::{ClaudeChoice, bring_claude};
 use crate::provision::remote::event::{HostEvent, Tell};
 use crate::provision::remote::interrupts::Interrupts;
 use crate::provision::remote::programs::Programs;
@@ -35,6 +37,9 @@ use crate::rpc::session::Pong;
 pub(crate) struct UpdateRequest {
     pub(crate) work: UpdateWork,
     pub(crate) check: bool,
+    /// What sessions there are to log in to Claude with; what is there stays if none.
+    #[serde(default)]
+    pub(crate) claude_login: Option<SecretText>,
 }
 
 /// What is to be done there.
@@ -59,13 +64,18 @@ impl UpdateRequest {
     pub(super) fn replace(program: &[u8], check: bool) -> UpdateRequest {
         let bytes = u64::try_from(program.len()).expect("a program is short");
         let sha256 = hex::text(&Sha256::digest(program));
-        UpdateRequest { work: UpdateWork::Replace { bytes, sha256 }, check }
+        let work = UpdateWork::Replace { bytes, sha256 };
+        UpdateRequest { work, check, claude_login: None }
     }
 }
 
 /// What is the same for all hosts.
 pub(crate) struct Update {
     pub(crate) check: bool,
+    /// The Claude CLI of sessions.
+    pub(crate) claude: ClaudeChoice,
+    /// What they log in with, if that is brought now.
+    pub(crate) claude_login: Option<SecretText>,
     /// The image that new sessions get; they keep theirs if none.
     pub(crate) image: Option<String>,
     /// Where the Docker Engine here listens.
@@ -185,10 +195,21 @@ impl HostUpdate<'_> {
         if let Some(image) = image.as_ref().filter(|_| !check) {
             self.ship(image)?;
         }
-        let report = self.run(&UpdateRequest::replace(agent, *check), agent)?;
+        let claude_login = self.update.claude_login.clone();
+        let request = UpdateRequest { claude_login, ..UpdateRequest::replace(agent, *check) };
+        let report = self.run(&request, agent)?;
         let id = agent_id(&report);
         let mut changed = report.changed.clone();
+        let claude = serde_json::from_value::<InstalledClaude>(report.answer["claude"].clone());
         let done = report.check();
+        if done.is_ok() {
+            let HostUpdate { session, tell, .. } = self;
+            let (choice, there) = (&self.update.claude, claude.ok());
+            let brought = bring_claude(session, choice, there.as_ref(), *check, *tell);
+            if brought.map_err(text)? {
+                changed.push("claude".to_owned());
+            }
+        }
         if *check {
             return done.map(|_| match changed.is_empty() {
                 true => UpdateResult::Unchanged,
@@ -205,7 +226,8 @@ impl HostUpdate<'_> {
         }
         if let Some(image) = image {
             let work = UpdateWork::Stamp(image.clone());
-            let report = self.run(&UpdateRequest { work, check: false }, &[])?;
+            let report =
+                self.run(&UpdateRequest { work, check: false, claude_login: None }, &[])?;
             changed.extend(report.check()?.changed);
             self.ping(id.as_deref())?;
         }
@@ -241,7 +263,8 @@ impl HostUpdate<'_> {
     fn back(&mut self, id: Option<&str>, why: String) -> Result<UpdateResult, String> {
         let note = HostEvent::Note(format!("{why}; the program before is put back"));
         let _heard = (self.tell)(&self.session.name, note);
-        let request = UpdateRequest { work: UpdateWork::Back, check: false };
+        let work = UpdateWork::Back;
+        let request = UpdateRequest { work, check: false, claude_login: None };
         let back = self.run(&request, &[]).and_then(|report| report.check());
         match back.and_then(|_| self.ping(id)) {
             Ok(()) => {

@@ -11,6 +11,7 @@ use super::agents::connection;
 use super::{Layout, mark, window};
 use crate::base::text::{printable, wrap};
 use crate::base::time::Wall;
+use crate::rpc::session::claude_missing;
 
 /// A line of a page of text.
 pub(crate) type Line = (Style, String);
@@ -135,6 +136,9 @@ fn session_lines(lines: &mut Vec<Line>, row: &SessionRow<'_>, model: &Model) {
         put("cpus, memory", &caps(session.cpus, session.memory));
         put("processes", &if session.pids > 0 { session.pids.to_string() } else { String::new() });
         put("docker", if session.docker { "yes: root on the host" } else { "no" });
+        if session.lacks_claude() {
+            put("ended", &claude_missing(row.host()));
+        }
         put("broken", session.broken.as_deref().unwrap_or_default());
         put("stale", session.stale.as_deref().unwrap_or_default());
     }

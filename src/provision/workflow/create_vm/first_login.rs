@@ -1,7 +1,7 @@
 //! The first login on a new machine, and what the operator's ssh is to know of it from then on.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -61,7 +61,7 @@ fn dial(
     let words = proof(ssh, &created.machine, &known);
     while begun.elapsed() < VM_BOOT_PATIENCE {
         let mut output = String::new();
-        let done = talk(interrupts, &words, "", &[], |line| {
+        let done = talk(interrupts, &words, "", &mut io::empty(), |line| {
             output.push_str(&String::from_utf8_lossy(line));
             output.push('\n');
             true
@@ -98,11 +98,11 @@ pub(super) fn pin(hypervisor: &Ssh, created: &CreatedVm) -> Result<(), WorkflowE
     })
 }
 
-fn append(path: &Path, line: &str, owner: Option<disk::Ids>) -> std::io::Result<()> {
+fn append(path: &Path, line: &str, owner: Option<disk::Ids>) -> io::Result<()> {
     let is_new = !path.exists();
     if let Some(parent) = path.parent().filter(|parent| is_new && !parent.exists()) {
-        disk::make_directory(parent, 0o700).map_err(std::io::Error::other)?;
-        disk::set_access(parent, owner, 0o700).map_err(std::io::Error::other)?;
+        disk::make_directory(parent, 0o700).map_err(io::Error::other)?;
+        disk::set_access(parent, owner, 0o700).map_err(io::Error::other)?;
     }
     // Somebody's last line may have no end.
     let text = std::fs::read(path).unwrap_or_default();
@@ -110,7 +110,7 @@ fn append(path: &Path, line: &str, owner: Option<disk::Ids>) -> std::io::Result<
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{start}{line}").as_bytes())?;
     if is_new {
-        disk::set_access(path, owner, 0o600).map_err(std::io::Error::other)?;
+        disk::set_access(path, owner, 0o600).map_err(io::Error::other)?;
     }
     Ok(())
 }

@@ -118,8 +118,8 @@ const FAULTS: [Fault; 19] = [
     ),
     fault(
         "claude",
-        "there is no program /usr/local/bin/claude",
-        "copy the Claude CLI",
+        "/usr/local/bin/claude is not there",
+        "claude is not installed on ",
         "rm /usr/local/bin/claude",
         "ln -s /bin/true /usr/local/bin/claude",
     ),

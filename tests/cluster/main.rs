@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod claude;
 mod cost;
 mod faults;
 mod leaving;
@@ -72,6 +73,8 @@ fn vanilla_hosts_become_a_cluster() {
     let authority = operator.fetch_authority(&cluster.shell);
     let mut far = vec!["init-agent", "--host", "far", "--shell-host", "shell"];
     far.extend(["--ca-cert", &authority[0], "--ca-key", &authority[1]]);
+    let [program, token] = claude::files(&operator);
+    far.extend(["--claude", &program, "--claude-token", &token]);
     let untouched = [traces(&cluster.shell), traces(&cluster.far)];
     let told = operator.call(&[&far[..], &["--check"]].concat()).expect_done().out();
     assert!(told.contains("[shell] shell to agent key … would change"), "{told}");
@@ -79,6 +82,7 @@ fn vanilla_hosts_become_a_cluster() {
     assert_eq!([traces(&cluster.shell), traces(&cluster.far)], untouched);
     faults::each_is_told_and_the_same_call_goes_on(&operator, &cluster, &far);
     assert_second_run_changes_nothing(&operator, &far);
+    claude::it_is_there_and_its_login_is_the_agents(&operator, &cluster.far);
     assert!(operator.sessions_of_last_call() <= 6, "{}", operator.calls());
 
     // From the shell host itself: another host, and that one.

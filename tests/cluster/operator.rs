@@ -57,11 +57,11 @@ impl Operator {
         self.write("config", &text, 0o600);
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.root.dir().join(name).display().to_string()
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) {
+    pub fn write(&self, name: &str, text: &str, mode: u32) {
         self.root.write(&self.root.dir().join(name), text, mode);
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a harness has no other way to fail a test")]
 
 mod caps;
+mod claude;
 mod drive;
 mod ends;
 mod engine;

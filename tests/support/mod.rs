@@ -13,6 +13,7 @@ pub mod emulator;
 pub mod git_host;
 pub mod hub;
 pub mod keys;
+pub mod model;
 pub mod openssh;
 pub mod operator;
 pub mod process;

@@ -41,9 +41,11 @@ fn claude(paths: &Paths, host: &str) -> Step {
     let program = paths.claude().display().to_string();
     let is_there = Command::new("test", ["-x", program.as_str()]);
     let check = Check::Program(is_there, |ran| {
-        (!ran.is_success()).then(|| "it is not there, and sessions run it by default".to_owned())
+        (!ran.is_success()).then(|| {
+            "/usr/local/bin/claude is not there, and sessions run it by default".to_owned()
+        })
     });
-    condition(program, check, claude_missing(host))
+    condition("claude", check, claude_missing(host))
 }
 
 /// A drop-in or another program may have taken them away.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod attention;
 mod capacity;
 mod claude;
 mod disk;
@@ -20,6 +21,7 @@ mod tree;
 mod vm;
 mod x509;
 
+pub(crate) use self::attention::*;
 pub(crate) use self::capacity::*;
 pub(crate) use self::claude::*;
 pub(crate) use self::disk::*;

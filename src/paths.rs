@@ -200,6 +200,11 @@ impl Paths {
         self.agent_config().join("agent.conf")
     }
 
+    /// What the operator has chosen for what programs in sessions tell ([`PUBLIC_FILE`]).
+    pub(crate) fn attention_conf(&self) -> PathBuf {
+        self.agent_config().join("attention.conf")
+    }
+
     /// This agent's id, one line ([`PUBLIC_FILE`]).
     pub fn agent_id(&self) -> PathBuf {
         self.agent_config().join("agent-id")

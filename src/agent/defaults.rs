@@ -1,10 +1,8 @@
 //! What a session of this host may use if it was not asked for otherwise: computed from the host,
-//! and changed by the operator in `agent.conf`.
-//!
-//! The file has one setting a line, `name value` or `name = value`. `#` begins a comment. What is
-//! not understood is an error with its line, and never passed over.
+//! and changed by the operator in `agent.conf`, which has [`setting_lines`].
 
 use super::capacity::Totals;
+use super::setting_lines;
 use crate::limits::{
     CLAUDE_BASE_URL_BYTES_MAX, DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN,
     DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
@@ -39,23 +37,7 @@ impl Defaults {
     /// # Errors
     /// One sentence that begins with the number of the line.
     pub(crate) fn read(mut self, text: &str) -> Result<Defaults, String> {
-        let mut seen = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            let setting = line.split('#').next().unwrap_or_default().trim();
-            if setting.is_empty() {
-                continue;
-            }
-            let (name, value) =
-                setting.split_once(|sign: char| sign == '=' || sign.is_whitespace()).unzip();
-            let name = name.unwrap_or(setting);
-            let value = value.unwrap_or_default().trim_start().trim_start_matches('=').trim();
-            let read = match seen.contains(&name) {
-                true => Err(format!("{name} stands here a second time")),
-                false => self.set(name, value),
-            };
-            read.map_err(|why| format!("line {number}: {why}"))?;
-            seen.push(name);
-        }
+        setting_lines::read(text, |name, value| self.set(name, value))?;
         Ok(self)
     }
 

@@ -5,6 +5,7 @@
 
 pub mod agent_id;
 pub mod attach;
+pub mod attention;
 pub mod call;
 pub mod drive;
 pub mod event;

@@ -1,0 +1,43 @@
+//! Bounds of what is known of the programs inside of sessions.
+
+use std::time::Duration;
+
+/// A reason, as it is told. What a program says is cut to a third of it, because an escaped
+/// character takes more.
+pub(crate) const ATTENTION_REASON_BYTES_MAX: usize = 480;
+/// Characters of a reason before it is cut.
+pub(crate) const ATTENTION_REASON_CHARS_MAX: usize = 120;
+pub(crate) const ATTENTION_SOURCE_BYTES_MAX: usize = 32;
+/// A status file of the Claude CLI has some 700 bytes.
+pub(crate) const STATUS_FILE_BYTES_MAX: usize = 16 * 1024;
+/// A word of it that is kept, in bytes.
+pub(crate) const STATUS_WORD_BYTES_MAX: usize = 256;
+/// Status files of one session that are read at a look: those of programs that were killed stay.
+pub(crate) const STATUS_FILES_MAX: usize = 32;
+/// Entries of the directory that are looked at: beside each status file stands a key.
+pub(crate) const STATUS_ENTRIES_MAX: usize = 512;
+/// Processes of one session among which the program is looked for.
+pub(crate) const STATUS_PROCESSES_MAX: usize = 4096;
+/// Programs of one session that tell their state.
+pub(crate) const STATUS_PROGRAMS_MAX: usize = 8;
+/// From a change of the files to the look at them: several changes are one.
+pub(crate) const STATUS_LOOK_DELAY: Duration = Duration::from_millis(15);
+/// Looks at one session that may follow each other without a pause, and a new one every so long.
+pub(crate) const STATUS_LOOKS_BURST: u32 = 20;
+pub(crate) const STATUS_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What a search among all processes of a container counts for, in looks.
+pub(crate) const STATUS_SEARCH_COST: u32 = 4;
+/// The same for all sessions together.
+pub(crate) const STATUS_LOOKS_BURST_ALL: u32 = 64;
+pub(crate) const STATUS_LOOK_EVERY_ALL: Duration = Duration::from_millis(10);
+/// How often a file that is half written is read again before it counts as one that says nothing.
+pub(crate) const STATUS_RETRIES_MAX: u32 = 10;
+/// Events of the file system that are read at a turn, in bytes.
+pub(crate) const STATUS_EVENTS_BYTES: usize = 16 * 1024;
+/// How long a `wait` takes a turn that had ended before a text was sent for the one that ended
+/// after it: a program tells that it works some 200 ms after the text.
+pub(crate) const SENT_PATIENCE: Duration = Duration::from_secs(3);
+/// The file of rules.
+pub(crate) const ATTENTION_CONF_BYTES_MAX: usize = 64 * 1024;
+/// Rules in it.
+pub(crate) const ATTENTION_RULES_MAX: usize = 64;

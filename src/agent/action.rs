@@ -74,6 +74,17 @@ pub enum Action {
     },
     /// Close a session's socket, if it is open.
     EndLending { session: Uuid },
+    /// Look at the status files of a session that runs from now on, and report each look with
+    /// [`Agent::looked`].
+    ///
+    /// [`Agent::looked`]: super::core::Agent::looked
+    Observe {
+        session: Uuid,
+        /// Its container's id; empty where the runtime has none.
+        container: String,
+    },
+    /// Look no more, if it was looked at.
+    EndObserving { session: Uuid },
     /// Tell the operator of this host, in the log.
     Warn(String),
     /// Append this event to the spool, which numbers it.

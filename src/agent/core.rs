@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::attention::{Look, Rules};
 use super::claude_settings::ClaudeOnHost;
 use super::config::{Config, FoundMetadata, FoundSession};
 use super::drive::Drive;
@@ -202,6 +203,12 @@ impl Agent {
         self.state.emit(now, EventType::Signed, session, data);
     }
 
+    /// A look at a session's status files, as [`Action::Observe`] asks for them.
+    pub(crate) fn looked(&mut self, now: Now, session: Uuid, rules: &Rules, look: &Look) {
+        self.state.looked(now, session, rules, look);
+        self.tell_waits(now);
+    }
+
     /// What a piece of work came to. To be called once for each [`Action::Run`]; anything else is
     /// ignored.
     pub fn done(&mut self, now: Now, work: WorkId, outcome: Outcome) {
@@ -268,7 +275,8 @@ impl Agent {
     pub fn deadline(&self) -> Option<Mono> {
         let homes = self.state.deleted_homes.deadline();
         let others = [homes, self.listing.deadline(), self.drives.deadline()];
-        others.into_iter().chain([self.state.deadline()]).flatten().min()
+        let more = [self.state.deadline(), self.unsettled_until()];
+        others.into_iter().chain(more).flatten().min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver

@@ -6,6 +6,7 @@ use super::drive::Drive;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
+use crate::rpc::drive::WaitFor;
 use crate::limits::{EXECS_MAX, SCREENS_MAX};
 
 /// What runs in sessions for callers, and who waits for what.
@@ -27,6 +28,7 @@ pub(super) struct Running {
 pub(super) struct Waiting {
     pub(super) caller: Caller,
     pub(super) ids: Vec<Uuid>,
+    pub(super) what: WaitFor,
     pub(super) until: Mono,
 }
 

@@ -1,6 +1,7 @@
 //! One session as the core knows it.
 
 use super::action::WorkId;
+use super::attention::Known;
 use super::lock::Lock;
 use super::record::Record;
 use super::work::Running;
@@ -19,6 +20,8 @@ pub(super) struct Session {
     pub(super) transition: Transition,
     /// An end that a listing has not confirmed yet.
     pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
+    /// What its program wants of a person.
+    pub(super) attention: Known,
     /// What stood on its screen when it ended, until the end is told.
     pub(super) last_screen: String,
     /// Whether its end does not stand in its record yet.
@@ -117,6 +120,7 @@ impl Session {
             run_state,
             transition: Transition::Nothing,
             unconfirmed_exit: None,
+            attention: Known::default(),
             last_screen: String::new(),
             is_end_unsaved: false,
             lock: None,

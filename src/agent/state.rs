@@ -5,6 +5,7 @@
 //! an operation and the runtime's news may both report the same end, in any order, and it is told
 //! once.
 
+mod attention;
 mod terminals;
 
 use std::cmp::Reverse;
@@ -234,6 +235,7 @@ impl AgentState {
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
             ended: None,
+            attention: session.attention.told().cloned().map(Box::new),
             broken: None,
             stale: stale.map(Box::from),
         };
@@ -301,6 +303,7 @@ impl AgentState {
         }
         if !is_again {
             self.lend_key(id);
+            self.observe(id);
         }
         is_first
     }
@@ -319,6 +322,7 @@ impl AgentState {
         let unconfirmed = session.unconfirmed_exit.take().map(|unconfirmed| unconfirmed.end);
         self.drop_terminals(now, id);
         self.emit_stopped(now, id, unconfirmed.unwrap_or(LOST));
+        self.observe(id);
         self.emit_started(now, id);
     }
 
@@ -344,9 +348,11 @@ impl AgentState {
         let was = std::mem::replace(&mut session.run_state, RunState::Stopped);
         session.unconfirmed_exit = None;
         session.learned = last_work;
+        session.attention.forget();
         self.drop_terminals(now, id);
         if matches!(was, RunState::Running { .. }) {
             self.actions.push(Action::EndLending { session: id });
+            self.actions.push(Action::EndObserving { session: id });
         }
         Some(was)
     }

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod endpoint;
 pub mod hex;
 pub mod lines;
+pub mod pace;
 pub mod pipe;
 pub mod record;
 pub mod rng;

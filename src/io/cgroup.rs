@@ -42,14 +42,29 @@ impl Cgroups {
 
     /// What the container of this id has used. `None` if its group is not found.
     pub fn usage(&self, container: &str) -> Option<Usage> {
+        self.groups(container).find_map(|group| self.usage_of(&group))
+    }
+
+    /// The processes of the container, by their numbers here, at most so many. `None` if its group
+    /// is not found.
+    pub(crate) fn processes(&self, container: &str, count_max: usize) -> Option<Vec<u32>> {
+        let text = self.groups(container).find_map(|group| {
+            let unified = read(&self.root.join(&group).join("cgroup.procs"));
+            unified.or_else(|| read(&self.root.join("cpuacct").join(&group).join("cgroup.procs")))
+        })?;
+        Some(text.lines().filter_map(|line| line.parse().ok()).take(count_max).collect())
+    }
+
+    /// Where the group of a container may be.
+    fn groups(&self, container: &str) -> impl Iterator<Item = PathBuf> {
         // The id goes into a path: it must be no more than a name.
-        if container.is_empty() || !container.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return None;
-        }
-        let names = [format!("docker-{container}.scope"), container.to_owned()];
-        let groups =
-            self.parents.iter().flat_map(|parent| names.each_ref().map(|it| parent.join(it)));
-        groups.into_iter().find_map(|group| self.usage_of(&group))
+        let is_name = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric());
+        let names = Some(container).filter(is_name).map(|container| {
+            [format!("docker-{container}.scope"), container.to_owned()]
+        });
+        names.into_iter().flatten().flat_map(|name| {
+            self.parents.iter().map(move |parent| parent.join(&name))
+        })
     }
 
     fn usage_of(&self, group: &Path) -> Option<Usage> {
@@ -131,6 +146,8 @@ mod tests {
             let two = format!("two/{group}");
             write(&scratch, &format!("{two}/cpu.stat"), "usage_usec 1500000\nuser_usec 1\n");
             write(&scratch, &format!("{two}/memory.current"), "1000\n");
+            write(&scratch, &format!("{two}/cgroup.procs"), "7\n8\n9\n");
+            write(&scratch, &format!("one/cpuacct/{group}/cgroup.procs"), "7\n8\n9\n");
             write(&scratch, &format!("{two}/memory.stat"), "anon 4\ninactive_file 300\n");
             let cpu = format!("one/cpuacct/{group}/cpuacct.usage");
             write(&scratch, &cpu, "1500000000\n");
@@ -141,6 +158,7 @@ mod tests {
             for version in ["one", "two"] {
                 let cgroups = Cgroups::new(scratch.path().join(version), parent);
                 assert_eq!(cgroups.usage(id), usage, "{version} {group}");
+                assert_eq!(cgroups.processes(id, 2), Some(vec![7, 8]), "{version} {group}");
             }
         }
         let cgroups = Cgroups::new(scratch.path().join("one"), None);

@@ -15,6 +15,7 @@
 //! | [`happy_eyeballs`] | one connection to a host that has several numbers |
 //! | [`outbound`] | connections to hosts by name or number, dialled again and again |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
+//! | [`process_table`], [`inotify`] | other people's processes; changes in directories |
 //! | [`child_daemon`], [`line_process`] | a program that ends with us; one that talks in lines |
 //! | [`signals`], [`tty`] | what the operator's terminal tells us, and how it is left |
 //! | [`disk`] | files and trees, durable and bounded |
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod happy_eyeballs;
+pub mod inotify;
 pub mod line_process;
 pub mod link;
 pub mod listener;
@@ -39,6 +41,7 @@ mod memory;
 pub mod notify;
 pub mod outbound;
 pub mod process;
+pub mod process_table;
 pub mod pty;
 pub mod reactor;
 pub mod registry;

@@ -25,6 +25,8 @@ pub(crate) const STATUS_LOOK_DELAY: Duration = Duration::from_millis(15);
 /// Looks at one session that may follow each other without a pause, and a new one every so long.
 pub(crate) const STATUS_LOOKS_BURST: u32 = 20;
 pub(crate) const STATUS_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// From a failure to watch a session's files to the next attempt.
+pub(crate) const STATUS_WATCH_AGAIN: Duration = Duration::from_secs(60);
 /// What a search among all processes of a container counts for, in looks.
 pub(crate) const STATUS_SEARCH_COST: u32 = 4;
 /// The same for all sessions together.

@@ -49,6 +49,9 @@ pub struct Send {
     pub(crate) text: Option<PastedText>,
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
     pub(crate) keys: Keys,
+    /// Whether it may answer what the session waits for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) answer: bool,
 }
 
 /// A text without control characters other than newline and tab.
@@ -99,12 +102,27 @@ pub(crate) struct Executed {
     pub(crate) timed_out: bool,
 }
 
-/// Parameters of `wait`: it is answered when the first of these has ended, or after the time.
+/// Parameters of `wait`: it is answered when the first of these has ended or is what is waited
+/// for, or after the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     pub(crate) ids: WaitIds,
     pub(crate) seconds: u32,
+    #[serde(default, rename = "for", skip_serializing_if = "WaitFor::is_end")]
+    pub(crate) what: WaitFor,
+}
+
+/// What is waited for beside the end of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitFor {
+    /// That it waits for a person.
+    #[serde(default)]
+    pub(crate) waiting: bool,
+    /// That its turn is over.
+    #[serde(default)]
+    pub(crate) done: bool,
 }
 
 /// The sessions of one agent that one call waits for.
@@ -112,10 +130,11 @@ pub struct Wait {
 #[serde(try_from = "Vec<Uuid>", into = "Vec<Uuid>")]
 pub struct WaitIds(Vec<Uuid>);
 
-/// What `wait` answers: those that have ended, which are none if the time was over.
+/// What `wait` answers: those that are what was waited for or have ended, none if the time was
+/// over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Waited {
-    /// Those that do not run.
+    /// Those that are.
     #[serde(default)]
     pub(crate) sessions: Vec<Value>,
     /// Those that are not there (any more).
@@ -334,9 +353,33 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
 
 impl Wait {
     /// A wait of at most so many seconds, or of as many as an agent lets a call wait.
-    pub(crate) fn new(ids: Vec<Uuid>, seconds: u64) -> Result<Wait, FieldError> {
+    pub(crate) fn new(ids: Vec<Uuid>, seconds: u64, what: WaitFor) -> Result<Wait, FieldError> {
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX).min(WAIT_SECONDS_MAX);
-        Ok(Wait { ids: WaitIds::new(ids)?, seconds })
+        Ok(Wait { ids: WaitIds::new(ids)?, seconds, what })
+    }
+}
+
+impl WaitFor {
+    /// The words of a text with commas between: `ended`, `waiting`, `done`.
+    pub(crate) fn parse(text: &str) -> Result<WaitFor, FieldError> {
+        let mut what = WaitFor::default();
+        for word in text.split(',') {
+            match word {
+                "ended" => {}
+                "waiting" => what.waiting = true,
+                "done" => what.done = true,
+                _ => {
+                    let shown = shown(word);
+                    return Err(FieldError(format!("{shown} is none of ended, waiting, done")));
+                }
+            }
+        }
+        Ok(what)
+    }
+
+    /// Whether nothing but the end is waited for.
+    pub(crate) fn is_end(&self) -> bool {
+        *self == WaitFor::default()
     }
 }
 
@@ -446,7 +489,11 @@ mod tests {
         assert!(ExecCommand::new(vec!["ls".to_owned(), String::new()]).is_ok());
         assert!(ExecSeconds::new(0).is_err() && ExecSeconds::new(EXEC_SECONDS_MAX + 1).is_err());
         assert!(HistoryLines::new(SCREEN_HISTORY_LINES_MAX + 1).is_err());
-        assert!(Wait::new(Vec::new(), 1).is_err());
+        assert!(Wait::new(Vec::new(), 1, WaitFor::default()).is_err());
+        let both = WaitFor { waiting: true, done: true };
+        assert_eq!(WaitFor::parse("waiting,done"), Ok(both));
+        assert_eq!(WaitFor::parse("ended"), Ok(WaitFor::default()));
+        assert!(WaitFor::parse("waiting, done").is_err() && WaitFor::parse("").is_err());
     }
 
     #[test]

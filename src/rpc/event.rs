@@ -53,6 +53,10 @@ pub enum EventType {
     /// were too many.
     #[serde(rename = "session.signed")]
     Signed,
+    /// What a session's program wants of a person is another thing than before. Data: its
+    /// attention, or null if no program tells any more.
+    #[serde(rename = "session.attention")]
+    Attention,
 }
 
 /// The name on the wire.
@@ -97,9 +101,11 @@ impl fmt::Display for Summary<'_> {
             write!(out, " {id}")?;
         }
         match event.kind {
-            EventType::Stopped | EventType::Attached | EventType::Detached | EventType::Signed => {
-                write!(out, " {}", event.data)
-            }
+            EventType::Stopped
+            | EventType::Attached
+            | EventType::Detached
+            | EventType::Signed
+            | EventType::Attention => write!(out, " {}", event.data),
             EventType::Edited if !event.data["taken_over"].is_null() => {
                 write!(out, " {}", event.data)
             }

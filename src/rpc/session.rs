@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attention::Attention;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
 use crate::base::text::is_plain;
@@ -79,6 +80,9 @@ pub struct Session {
     /// How its command ended last, if it does not run and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Box<Ended>>,
+    /// What its program wants of a person, if that program tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attention: Option<Box<Attention>>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<Box<str>>,
@@ -195,6 +199,9 @@ impl Session {
         }
         if !self.ended.as_ref().is_none_or(|ended| ended.check()) {
             return Err("how it ended is too long or has control characters");
+        }
+        if !self.attention.as_ref().is_none_or(|attention| attention.check()) {
+            return Err("its attention is too long or has control characters");
         }
         match is_short(broken.as_deref()) && is_short(stale.as_deref()) {
             true => Ok(()),

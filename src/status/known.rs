@@ -8,6 +8,7 @@ use super::line::{AttachedData, EventLine, Kind, StartedData};
 use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
+use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::network::Publish;
 use crate::rpc::session::{Ended, Session};
@@ -222,6 +223,7 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
             (session.running, session.started_at) = (false, None);
             (session.attached, session.attached_count) = (false, 0);
+            session.attention = None;
             UNCHANGED
         }
         Kind::Event(kind @ (EventType::Attached | EventType::Detached)) => {
@@ -232,6 +234,12 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             if let Some(at) = accessed.filter(|_| kind == EventType::Attached) {
                 session.last_accessed = at;
             }
+            UNCHANGED
+        }
+        Kind::Event(EventType::Attention) => {
+            let Some(attention) = event.attention() else { return DOUBTFUL };
+            let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
+            session.attention = attention.filter(Attention::check).map(Box::new);
             UNCHANGED
         }
         Kind::Event(
@@ -277,7 +285,10 @@ fn session_bytes(session: &Session) -> usize {
     let short = why.map(|text| text.len()).sum::<usize>()
         + session.ssh_key.as_ref().map_or(0, |line| line.0.len());
     let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
-        + publish.as_ref().map_or(0, |_| size_of::<Publish>());
+        + publish.as_ref().map_or(0, |_| size_of::<Publish>())
+        + session.attention.as_ref().map_or(0, |it| {
+            size_of::<Attention>() + it.reason.capacity() + it.source.capacity()
+        });
     size_of::<(Uuid, Session, Uuid, u64)>() + texts + short + boxed
 }
 

@@ -11,6 +11,7 @@ use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{HEARTBEAT_BYTES_MAX, IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
+use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -126,6 +127,11 @@ impl<'a> EventLine<'a> {
                     false => Err("what was signed is too long or has control characters"),
                 }
             }
+            Kind::Event(EventType::Attention) => match self.attention() {
+                None => Err("its attention cannot be read"),
+                Some(attention) if attention.as_ref().is_none_or(Attention::check) => Ok(()),
+                Some(_) => Err("its attention is too long or has control characters"),
+            },
             Kind::Event(EventType::AgentHeartbeat) => {
                 match self.data.is_none_or(|data| data.get().len() <= HEARTBEAT_BYTES_MAX) {
                     true => Ok(()),
@@ -174,6 +180,7 @@ impl<'a> EventLine<'a> {
             "session.attached" => Kind::Event(EventType::Attached),
             "session.detached" => Kind::Event(EventType::Detached),
             "session.signed" => Kind::Event(EventType::Signed),
+            "session.attention" => Kind::Event(EventType::Attention),
             HUB_SESSION => Kind::Session,
             HUB_REMOVED => Kind::Removed,
             HUB_FORGOTTEN => Kind::Forgotten,
@@ -184,6 +191,11 @@ impl<'a> EventLine<'a> {
     /// The data, if it is of the expected form.
     pub(crate) fn data<T: Deserialize<'a>>(&self) -> Option<T> {
         serde_json::from_str(self.data?.get()).ok()
+    }
+
+    /// What a `session.attention` says. `None` if that cannot be read.
+    pub(crate) fn attention(&self) -> Option<Option<Attention>> {
+        self.data.map_or(Some(None), |data| serde_json::from_str(data.get()).ok())
     }
 
     /// What an `agent.gap` says; `None` if it is none.
@@ -257,6 +269,7 @@ mod tests {
             EventType::Attached,
             EventType::Detached,
             EventType::Signed,
+            EventType::Attention,
         ] {
             let event = Event {
                 kind,
@@ -288,6 +301,28 @@ mod tests {
             let line = format!(
                 r#"{{"type":"session.signed","agent_id":"a","timestamp":"2026-11-28T05:00:00Z",
                 "data":{data}}}"#
+            );
+            let event = EventLine::parse(line.as_bytes()).unwrap();
+            assert_eq!(event.check().is_ok(), is_fine, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_attention_is_short_and_plain_or_refused() {
+        let long = format!(r#"{{"state":"idle","since":"2026-11-28T05:00:00Z","reason":"{}"}}"#,
+            "x".repeat(1000));
+        for (data, is_fine) in [
+            (r#"{"state":"waiting","since":"2026-11-28T05:00:00Z","reason":"a","later":1}"#, true),
+            (r#"{"state":"dreaming","since":"2026-11-28T05:00:00Z"}"#, true),
+            ("null", true),
+            (r#"{"state":"idle","since":"2026-11-28T05:00:00Z","reason":"\u001b"}"#, false),
+            (r#"{"state":"idle"}"#, false),
+            (long.as_str(), false),
+            ("7", false),
+        ] {
+            let line = format!(
+                r#"{{"type":"session.attention","agent_id":"a",
+                "timestamp":"2026-11-28T05:00:00Z","data":{data}}}"#
             );
             let event = EventLine::parse(line.as_bytes()).unwrap();
             assert_eq!(event.check().is_ok(), is_fine, "{line}");

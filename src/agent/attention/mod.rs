@@ -156,15 +156,16 @@ impl Known {
         *self = Known::default();
     }
 
-    /// Until when a turn that is over may be that of before what was sent.
-    pub(crate) fn is_unsettled_until(&self) -> Option<Mono> {
-        self.sent_at.map(|at| at + SENT_PATIENCE)
+    /// From when on it is certain that a turn is over, unless something changes; `None` if none is.
+    /// One that seems to be over may be that of before what was sent.
+    pub(crate) fn may_have_ended_turn_at(&self) -> Option<Mono> {
+        let is_over = matches!(self.state(), Some(AttentionState::Done | AttentionState::Idle));
+        is_over.then(|| self.sent_at.map_or(Mono::ZERO, |at| at + SENT_PATIENCE))
     }
 
     /// Whether a turn is over, as far as that can be said now.
     pub(crate) fn has_ended_turn(&self, now: Mono) -> bool {
-        let is_settled = self.is_unsettled_until().is_none_or(|until| until <= now);
-        is_settled && matches!(self.state(), Some(AttentionState::Done | AttentionState::Idle))
+        self.may_have_ended_turn_at().is_some_and(|at| at <= now)
     }
 }
 

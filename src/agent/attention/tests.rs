@@ -202,6 +202,6 @@ fn a_turn_that_ended_before_a_text_was_sent_is_not_the_one_that_is_waited_for() 
     assert!(played.known.sent(at(4).mono), "done is idle now");
     assert!(!played.known.has_ended_turn(at(4).mono));
     // What did not begin a turn does not hold up for ever.
-    let until = played.known.is_unsettled_until().unwrap();
+    let until = played.known.may_have_ended_turn_at().unwrap();
     assert!(played.known.has_ended_turn(until));
 }

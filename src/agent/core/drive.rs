@@ -1,4 +1,4 @@
-//! Calls that drive a session without a terminal, or wait for its end. They take no turn: a session
+//! Calls that drive a session without a terminal, or wait for something of it. They take no turn: a session
 //! can be stopped, deleted and attached to while a command runs in it.
 
 use serde_json::json;
@@ -10,10 +10,11 @@ use crate::agent::drives::{Running, Waiting};
 use crate::agent::op::{Stage, not_found};
 use crate::agent::session::{RunState, Session, Transition};
 use crate::agent::work::{Outcome, RuntimeWork, Work};
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
 use crate::limits::WAITS_MAX;
-use crate::rpc::drive::{ScreenText, Wait, Waited};
+use crate::rpc::attention::AttentionState;
+use crate::rpc::drive::{ScreenText, Wait, WaitFor, Waited};
 use crate::rpc::session::Ended;
 
 impl Agent {
@@ -33,6 +34,14 @@ impl Agent {
                 }
                 RunState::Stopped => {
                     format!("{} does not run; start it first: convocate start", session.label())
+                }
+                RunState::Running { .. } if would_answer(session, &drive) => {
+                    let label = session.label();
+                    format!(
+                        "{label} waits for a person{}, and what is sent would answer that; look \
+                         first: convocate screen; then send it with --answer",
+                        why(session)
+                    )
                 }
                 RunState::Running { .. } if !self.drives.has_room(&drive) => {
                     "too many commands run in the sessions of this agent; try again later"
@@ -59,6 +68,9 @@ impl Agent {
             return false;
         };
         let answer = drive.answer(began, now.mono, outcome.clone());
+        if let (Drive::Send(send), Ok(_)) = (&drive, &answer) {
+            self.state.sent(now, send.id);
+        }
         self.state.reply(caller, &answer);
         true
     }
@@ -69,31 +81,47 @@ impl Agent {
             return self.answer(caller, Err(text));
         }
         let until = now.mono + std::time::Duration::from_secs(wait.seconds.into());
-        self.drives.waits.push(Waiting { caller, ids: wait.ids.ids().to_vec(), until });
+        let (ids, what) = (wait.ids.ids().to_vec(), wait.what);
+        self.drives.waits.push(Waiting { caller, ids, what, until });
         self.tell_waits(now);
     }
 
-    /// Answers the waits of which a session has ended, and those whose time is over. To be called
-    /// whenever that may have changed.
+    /// Answers the waits of which a session has ended or is what is waited for, and those whose
+    /// time is over. To be called whenever that may have changed.
     pub(super) fn tell_waits(&mut self, now: Now) {
-        for Waiting { caller, ids, until } in std::mem::take(&mut self.drives.waits) {
+        for Waiting { caller, ids, what, until } in std::mem::take(&mut self.drives.waits) {
             let mut waited = Waited::default();
             for id in &ids {
                 match self.state.session(*id) {
                     None => waited.missing.push(*id),
-                    Some(session) if self.has_ended(session) => {
+                    Some(session) if self.is_waited_for(now, session, what) => {
                         waited.sessions.push(self.state.wire_value(*id, None));
                     }
                     Some(_) => {}
                 }
             }
             if waited == Waited::default() && until > now.mono {
-                self.drives.waits.push(Waiting { caller, ids, until });
+                self.drives.waits.push(Waiting { caller, ids, what, until });
             } else {
                 let answer = serde_json::to_value(waited);
                 self.answer(caller, Ok(answer.expect("string keys and finite numbers only")));
             }
         }
+    }
+
+    /// Whether there is nothing more to wait for: it is so, or never will be.
+    fn is_waited_for(&self, now: Now, session: &Session, what: WaitFor) -> bool {
+        let attention = &session.attention;
+        self.has_ended(session)
+            || what.waiting && attention.state() == Some(AttentionState::Waiting)
+            || what.done && attention.has_ended_turn(now.mono)
+    }
+
+    /// When a session that is waited for is what it seems to be now.
+    pub(super) fn unsettled_until(&self) -> Option<Mono> {
+        let waits = self.drives.waits.iter().filter(|wait| wait.what.done);
+        let sessions = waits.flat_map(|wait| &wait.ids).filter_map(|id| self.state.session(*id));
+        sessions.filter_map(|session| session.attention.may_have_ended_turn_at()).min()
     }
 
     /// Whether it does not run, nothing starts it, and how it ended is known.
@@ -103,6 +131,20 @@ impl Agent {
             && session.transition == Transition::Nothing
             && !self.jobs.get(&session.id).is_some_and(starts)
             && !self.state.is_unexplained(session.id)
+    }
+}
+
+/// Whether a call's keys would choose in a dialog, for which nobody has asked.
+fn would_answer(session: &Session, drive: &Drive) -> bool {
+    let waits = session.attention.state() == Some(AttentionState::Waiting);
+    waits && matches!(drive, Drive::Send(send) if !send.answer)
+}
+
+/// For what it waits, in parentheses.
+fn why(session: &Session) -> String {
+    match session.attention.told() {
+        Some(told) if !told.reason.is_empty() => format!(" ({})", told.reason),
+        _ => String::new(),
     }
 }
 

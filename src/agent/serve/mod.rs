@@ -7,16 +7,20 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`setup`], [`scan`] | what is read before serving: keys, id, host; sessions on disk |
+//! | [`announce`] | the line that says where it listens |
 //! | [`registry`] | which part owns which descriptor |
 //! | [`peers`] | the connections of tcp/222, and who may make one |
 //! | [`event_uplink`] | events, on disk and on their way to the shell host |
 //! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`key_sockets`] | where sessions are lent their keys |
+//! | [`attentions`] | what programs in sessions tell in their status files |
 //! | [`exec_streams`] | what programs in containers say |
 //! | [`disk`], [`given`] | work on homes, and files that sessions are given |
 //! | [`probe`] | a question to Docker before there is an agent |
 
+mod announce;
+mod attentions;
 mod certificate;
 mod disk;
 mod engine;
@@ -43,6 +47,8 @@ use std::path::PathBuf;
 
 pub(crate) use probe::has_image;
 
+use self::announce::announce;
+use self::attentions::Attentions;
 use self::disk::Disk;
 use self::engine::DockerRuntime;
 use self::event_uplink::{EventUplink, PendingReplies};
@@ -135,6 +141,7 @@ struct Server<W> {
     pending_replies: PendingReplies,
     terminals: Terminals,
     key_sockets: KeySockets,
+    attentions: Attentions,
     runtime: Runtime,
     disk: Disk,
     /// Runtime connections that asked for another turn.
@@ -183,6 +190,8 @@ impl<W: io::Write> Server<W> {
         let host = setup::docker_host(paths);
         let cgroups = setup::cgroups(&host);
         let gauge = Gauge::new(paths, cgroups.clone());
+        let rules = setup::attention_rules(paths)?;
+        let attentions = Attentions::new(registry, paths, cgroups.clone(), rules);
         let runtime = match options.runtime {
             RuntimeKind::Host => {
                 files::write_atomic(&paths.tmux_conf(), TMUX_CONF.as_bytes(), 0o644)?;
@@ -231,6 +240,7 @@ impl<W: io::Write> Server<W> {
             pending_replies: PendingReplies::default(),
             terminals: Terminals::default(),
             key_sockets: KeySockets::new(paths),
+            attentions,
             runtime,
             disk,
             again: Vec::new(),
@@ -324,6 +334,13 @@ impl<W: io::Write> Server<W> {
             Action::EndLending { session } => {
                 self.key_sockets.end(&mut self.event_loop.registry, session);
             }
+            Action::Observe { session, container } => {
+                let registry = &mut self.event_loop.registry;
+                self.attentions.observe(registry, now.mono, session, container);
+            }
+            Action::EndObserving { session } => {
+                self.attentions.end(&mut self.event_loop.registry, session);
+            }
             Action::Warn(text) => self.event_loop.log.warning(text),
             Action::Emit(event) => {
                 self.event_loop.log.info(format_args!("{}", crate::rpc::event::Summary(&event)));
@@ -362,6 +379,11 @@ impl<W: io::Write> Server<W> {
                 }
                 if call == Call::Ping {
                     self.agent.claude_on_host(given::claude_on_host(&self.paths));
+                }
+                if let Call::Send(send) = &call {
+                    // What it waits for now, and not a moment ago.
+                    self.attentions.look(&mut self.event_loop.registry, now.mono, send.id);
+                    self.take_looks(now);
                 }
                 if call.wants_free_port() {
                     self.agent.ports_in_use(setup::ports_in_use());
@@ -424,6 +446,12 @@ impl<W: io::Write> Server<W> {
         act(&mut self.terminals, &mut context)
     }
 
+    fn take_looks(&mut self, now: Now) {
+        while let Some((session, look)) = self.attentions.next_look() {
+            self.agent.looked(now, session, &self.attentions.rules, &look);
+        }
+    }
+
     fn turn_runtime(&mut self, now: Mono, key: Key, ready: Option<Ready>) {
         if self.runtime.ready(&mut self.event_loop.registry, now, key, ready) {
             self.again.push(key);
@@ -442,6 +470,7 @@ impl<W: io::Write> Server<W> {
             self.peers.deadline(),
             self.terminals.deadline(),
             self.key_sockets.deadline(),
+            self.attentions.deadline(),
             self.runtime.deadline(),
             self.uplink.as_ref().and_then(EventUplink::deadline),
             ending,
@@ -455,7 +484,13 @@ impl<W: io::Write> Server<W> {
         while let Some(control) = self.event_loop.next_control() {
             match control {
                 Control::End(reason) => self.end(now, reason),
-                Control::Reload => self.peers.refresh(&mut self.event_loop.log),
+                Control::Reload => {
+                    self.peers.refresh(&mut self.event_loop.log);
+                    match setup::attention_rules(&self.paths) {
+                        Ok(rules) => self.attentions.rules = rules,
+                        Err(error) => self.event_loop.log.warning(error),
+                    }
+                }
             }
         }
     }
@@ -522,6 +557,7 @@ impl<W: io::Write> Daemon for Server<W> {
                 }
             }
             Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
+            Some(Owner::Attention) => self.attentions.ready(now.mono, ready.key),
             Some(Owner::KeySocket) => self.key_sockets.ready(now.mono, ready),
             Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
             Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
@@ -563,29 +599,11 @@ impl<W: io::Write> Daemon for Server<W> {
         while let Some((session, data)) = self.key_sockets.next_told() {
             self.agent.signed(now, session, data);
         }
+        let looks_busy = self.attentions.turn(&mut self.event_loop.registry, now.mono);
+        self.take_looks(now);
         self.settle(now);
         let uplink_busy = self.turn_uplink(now);
-        terminals_busy || peers_busy || keys_busy || uplink_busy || !self.again.is_empty()
+        let is_busy = terminals_busy || peers_busy || keys_busy || uplink_busy || looks_busy;
+        is_busy || !self.again.is_empty()
     }
-}
-
-/// Says where it listens. On a full disk, too, the agent has to serve: how else would sessions be
-/// deleted?
-fn announce<W: io::Write>(
-    event_loop: &mut EventLoop<Owner, W>,
-    peers: &Peers,
-    agent_id: &str,
-    options: &Options,
-) {
-    let Some(address) = peers.listener().tcp_address() else { return };
-    let runtime = match options.runtime {
-        RuntimeKind::Docker => "docker",
-        RuntimeKind::Host => "host (sessions without containers, for trying out)",
-    };
-    let log = &mut event_loop.log;
-    log.info(format_args!("agent {agent_id} listening on {address}, runtime {runtime}"));
-    if let Err(error) = event_loop::write_address(&options.paths.agent_address(), address) {
-        event_loop.log.warning(format_args!("the address cannot be written to a file: {error}"));
-    }
-    event_loop.tell_ready();
 }

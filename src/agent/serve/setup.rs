@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Options, ShellOptions};
 use crate::agent::Totals;
+use crate::agent::attention::Rules;
 use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::defaults::Defaults;
 use crate::agent::docker::description::{Bind, Host, read_only_binds};
@@ -19,7 +20,7 @@ use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
 use crate::limits::{
-    AGENT_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX, STATUS_PORT,
+    AGENT_CONF_BYTES_MAX, ATTENTION_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX, STATUS_PORT,
 };
 use crate::paths::{
     PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSION_RULES_SIGN, SESSIONS_SLICE, STATE_DIR,
@@ -242,6 +243,20 @@ pub(crate) fn defaults(paths: &Paths) -> Result<Defaults, ServeError> {
             .read(&String::from_utf8_lossy(&bytes))
             .map_err(|error| ServeError::content(&path, error)),
         Err(error) if error.is_missing() => Ok(defaults),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the words of status files mean.
+///
+/// # Errors
+/// What is wrong with `attention.conf`.
+pub(crate) fn attention_rules(paths: &Paths) -> Result<Rules, ServeError> {
+    let path = paths.attention_conf();
+    match disk::read_bounded(&path, ATTENTION_CONF_BYTES_MAX, Links::Follow) {
+        Ok(bytes) => Rules::read(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| ServeError::content(&path, error)),
+        Err(error) if error.is_missing() => Ok(Rules::default()),
         Err(error) => Err(error.into()),
     }
 }

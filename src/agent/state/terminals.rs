@@ -45,6 +45,7 @@ impl AgentState {
         }
         let (id, count) = (session.id, session.attached);
         self.emit(now, EventType::Attached, id, json!({ "attached_count": count }));
+        self.looked_at(now, id);
     }
 
     /// A terminal is gone, whatever state it was in. Returns it.
@@ -56,6 +57,8 @@ impl AgentState {
             session.attached -= 1;
             let (id, count) = (session.id, session.attached);
             self.emit(now, EventType::Detached, id, json!({ "attached_count": count }));
+            // What happened before it, somebody has seen.
+            self.looked_at(now, id);
         }
         Some(terminal)
     }

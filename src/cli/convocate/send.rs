@@ -24,12 +24,13 @@ const FILE: Flag = Flag::value("file", "FILE", "the text of a file, or of standa
 const NO_ENTER: Flag = Flag::switch("no-enter", "do not press Enter after the text");
 const KEYS: Flag =
     Flag::value("keys", "KEYS", "press these instead of Enter: \"C-c\", \"Escape Up Enter\"");
+const ANSWER: Flag = Flag::switch("answer", "send it also as the answer to a dialog that waits");
 
 pub(crate) const SEND: Command = Command {
     name: "send",
     summary: "paste a text into a session and press Enter, or press keys",
     operands: &[SESSION, TEXT],
-    flags: &[FILE, NO_ENTER, KEYS, AGENT, JSON, ROOT],
+    flags: &[FILE, NO_ENTER, KEYS, ANSWER, AGENT, JSON, ROOT],
     help: "\
 The text is pasted as one, however many lines it has, and then Enter is pressed. It may
 have 120 KiB, and of the control characters only newline and tab. A text that begins
@@ -41,6 +42,10 @@ C- before one is Ctrl, M- is Alt, S- is Shift.
 
 Succeeds when the session's tmux has taken it. What the program makes of it is on its
 screen: see `convocate screen`. A session that does not run takes nothing.
+
+While a session waits for a person - a permission, a question, a menu - nothing is sent
+to it, because the Enter behind a text would choose there. Look at it with
+`convocate screen`, and send the keys that choose with --answer.
 ",
     run,
 };
@@ -65,7 +70,8 @@ fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let found = choose_session(parsed, parsed.required(0), &mut runner, Care::Usual)?;
     let bytes = text.as_ref().map_or(0, |text| text.as_str().len());
     let told = json!({ "taken": true, "bytes": bytes, "keys": keys.names() });
-    let call = Call::Send(Send { id: found.session.uuid, text, keys });
+    let answer = parsed.has(&ANSWER);
+    let call = Call::Send(Send { id: found.session.uuid, text, keys, answer });
     ask_newer(&mut runner, &found, &call, RPC_ANSWER_TIMEOUT)?;
     if !parsed.has(&JSON) {
         print_session(&found, false, "sent to", out)?;

@@ -7,6 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `access` | what stands at a path, and whose it is |
+//! | `beneath` | small files of somebody else's |
 //! | `file` | read within a bound, write atomically |
 //! | `lock` | one process at a time |
 //! | `secret` | private keys: refused when others could read them |
@@ -18,6 +19,7 @@
 //! | `watched` | a file that is read again when it has changed |
 
 mod access;
+mod beneath;
 mod copy;
 mod file;
 mod give;
@@ -35,6 +37,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use access::{FileStatus, Ids, Kind, look, modified_at, remove_file, set_access};
+pub(crate) use beneath::Beneath;
 pub(crate) use copy::{CopyOptions, copy_tree};
 pub(crate) use file::{
     Links, make_directories, make_directory, read_bounded, rename_new, write_atomic,

@@ -6,14 +6,16 @@ use super::drive::Drive;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
-use crate::rpc::drive::WaitFor;
 use crate::limits::{EXECS_MAX, SCREENS_MAX};
+use crate::rpc::drive::WaitFor;
 
 /// What runs in sessions for callers, and who waits for what.
 #[derive(Debug, Default)]
 pub(super) struct Drives {
     pub(super) running: SortedMap<WorkId, Running>,
     pub(super) waits: Vec<Waiting>,
+    /// When the waits were looked at last.
+    pub(super) looked_at: Mono,
 }
 
 #[derive(Debug)]

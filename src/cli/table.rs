@@ -23,6 +23,8 @@ pub(crate) struct Table {
     columns: Vec<Column>,
     /// The column that is cut when nothing more can go.
     flexible: usize,
+    /// Columns that are not shown.
+    left_out: Vec<usize>,
     rows: Vec<Vec<String>>,
 }
 
@@ -36,7 +38,12 @@ const FLEXIBLE_CELLS_FAIR: usize = 20;
 impl Table {
     /// A table without rows, whose column `flexible` is the one to be cut.
     pub(crate) fn new(columns: &[Column], flexible: usize) -> Table {
-        Table { columns: columns.to_vec(), flexible, rows: Vec::new() }
+        Table { columns: columns.to_vec(), flexible, left_out: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Never shows a column.
+    pub(crate) fn leave_out(&mut self, column: usize) {
+        self.left_out.push(column);
     }
 
     pub(crate) fn push<const N: usize>(&mut self, cells: [String; N]) {
@@ -48,6 +55,7 @@ impl Table {
     pub(crate) fn render(&self, width: Option<usize>) -> String {
         let mut widths = self.natural_widths();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        shown.retain(|column| !self.left_out.contains(column));
         if let Some(width) = width {
             self.fit(&mut shown, &mut widths, width);
         }

@@ -192,6 +192,13 @@ impl Listing {
         listing
     }
 
+    /// Puts first who waits for a person, then who is done, and so on; those of one kind by the
+    /// time since when it is so, and last those of whom nothing is told. What is equal keeps its
+    /// order.
+    pub(crate) fn sort_by_attention(&mut self) {
+        self.rows.sort_by_key(|row| row.session.as_ref().map_or(UNTOLD, attention_order));
+    }
+
     fn add(&mut self, agent: &AgentList) {
         let owner = (agent.id.clone(), agent.host.clone());
         let silent_since = match &agent.news {
@@ -211,6 +218,17 @@ impl Listing {
             session: Some(session.clone()),
         }));
         self.notes.extend(note(agent));
+    }
+}
+
+/// Where a session of whom nothing is told stands among others.
+const UNTOLD: (usize, Wall) = (usize::MAX, Wall::new(0, 0));
+
+/// Where a session stands among others when those come first that want something of a person.
+pub(crate) fn attention_order(session: &Session) -> (usize, Wall) {
+    match &session.attention {
+        Some(attention) => (attention.state.rank(), attention.since),
+        None => UNTOLD,
     }
 }
 

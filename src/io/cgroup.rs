@@ -59,12 +59,13 @@ impl Cgroups {
     fn groups(&self, container: &str) -> impl Iterator<Item = PathBuf> {
         // The id goes into a path: it must be no more than a name.
         let is_name = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric());
-        let names = Some(container).filter(is_name).map(|container| {
-            [format!("docker-{container}.scope"), container.to_owned()]
-        });
-        names.into_iter().flatten().flat_map(|name| {
-            self.parents.iter().map(move |parent| parent.join(&name))
-        })
+        let names = Some(container)
+            .filter(is_name)
+            .map(|container| [format!("docker-{container}.scope"), container.to_owned()]);
+        names
+            .into_iter()
+            .flatten()
+            .flat_map(|name| self.parents.iter().map(move |parent| parent.join(&name)))
     }
 
     fn usage_of(&self, group: &Path) -> Option<Usage> {

@@ -39,6 +39,8 @@ pub(crate) const STATUS_EVENTS_BYTES: usize = 16 * 1024;
 /// How long a `wait` takes a turn that had ended before a text was sent for the one that ended
 /// after it: a program tells that it works some 200 ms after the text.
 pub(crate) const SENT_PATIENCE: Duration = Duration::from_secs(3);
+/// What the operator's terminal is told when a session begins to wait, in cells.
+pub(crate) const NOTICE_CELLS_MAX: usize = 200;
 /// The file of rules.
 pub(crate) const ATTENTION_CONF_BYTES_MAX: usize = 64 * 1024;
 /// Rules in it.

@@ -286,9 +286,10 @@ fn session_bytes(session: &Session) -> usize {
         + session.ssh_key.as_ref().map_or(0, |line| line.0.len());
     let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
         + publish.as_ref().map_or(0, |_| size_of::<Publish>())
-        + session.attention.as_ref().map_or(0, |it| {
-            size_of::<Attention>() + it.reason.capacity() + it.source.capacity()
-        });
+        + session
+            .attention
+            .as_ref()
+            .map_or(0, |it| size_of::<Attention>() + it.reason.capacity() + it.source.capacity());
     size_of::<(Uuid, Session, Uuid, u64)>() + texts + short + boxed
 }
 

@@ -309,8 +309,10 @@ mod tests {
 
     #[test]
     fn an_attention_is_short_and_plain_or_refused() {
-        let long = format!(r#"{{"state":"idle","since":"2026-11-28T05:00:00Z","reason":"{}"}}"#,
-            "x".repeat(1000));
+        let long = format!(
+            r#"{{"state":"idle","since":"2026-11-28T05:00:00Z","reason":"{}"}}"#,
+            "x".repeat(1000)
+        );
         for (data, is_fine) in [
             (r#"{"state":"waiting","since":"2026-11-28T05:00:00Z","reason":"a","later":1}"#, true),
             (r#"{"state":"dreaming","since":"2026-11-28T05:00:00Z"}"#, true),

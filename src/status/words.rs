@@ -1,10 +1,19 @@
 //! What an event says beyond its type, for people.
 
+use serde::Deserialize;
 use serde_json::Value;
+
+use crate::rpc::attention::Attention;
 
 /// An event's data in words: `exit, status 137`. A session's own data and what is nested are left
 /// out: rows and pages show them.
-pub(crate) fn detail(data: &Value) -> String {
+pub(crate) fn detail(kind: &str, data: &Value) -> String {
+    if kind == "session.attention" {
+        return match Attention::deserialize(data) {
+            Ok(attention) => attention.in_words(),
+            Err(_) => "no program tells its state any more".to_owned(),
+        };
+    }
     let Some(fields) = data.as_object().filter(|fields| !fields.contains_key("uuid")) else {
         return String::new();
     };
@@ -49,7 +58,22 @@ mod tests {
             (json!({ "uuid": "x", "name": "web" }), ""),
             (json!(null), ""),
         ] {
-            assert_eq!(detail(&data), words);
+            assert_eq!(detail("x", &data), words);
+        }
+    }
+
+    #[test]
+    fn an_attention_is_its_word_and_its_reason() {
+        let since = "2026-11-28T05:00:00Z";
+        for (data, words) in [
+            (
+                json!({ "state": "waiting", "reason": "input needed", "since": since }),
+                "waiting: input needed",
+            ),
+            (json!({ "state": "idle", "source": "status file", "since": since }), "idle"),
+            (json!(null), "no program tells its state any more"),
+        ] {
+            assert_eq!(detail("session.attention", &data), words);
         }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     SortBack,
     /// Turn the order round.
     Invert,
+    /// Sort by who waits for a person, or by access again.
+    SortWaiting,
     /// Group by agent, or not.
     Group,
     /// Show the sessions.
@@ -68,7 +70,8 @@ pub(crate) enum Command {
     Events,
     /// Show what was said.
     Messages,
-    /// Show the next page.
+    /// To the next session that waits for a person, or is done; show the next page if there is
+    /// none.
     NextPage,
     /// Ask every agent that is asked, now.
     Refresh,
@@ -240,6 +243,13 @@ pub(crate) static BINDINGS: &[Binding] = &[
         Command::Invert,
     ),
     binding(
+        (&[Key::Char('w')], "W", "who waits"),
+        "whoever waits for a person first, then what is done; once more: by access",
+        ON_SESSIONS,
+        None,
+        Command::SortWaiting,
+    ),
+    binding(
         (&[Key::Char('g')], "G", "group"),
         "group by agent, or not",
         ON_SESSIONS,
@@ -248,7 +258,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     ),
     binding(
         (&[Key::Tab], "Tab", "next page"),
-        "the next page: sessions, agents, events, messages",
+        "the next session that waits for a person, or is done; if none is, the next page",
         ANYWHERE,
         Some(9),
         Command::NextPage,

@@ -11,8 +11,9 @@ use super::ops::Task;
 use super::row::{SessionKey, SessionRow};
 use crate::base::text::{age, cells, printable};
 use crate::base::time::{Now, Wall};
-use crate::fleet::listing::SessionState;
+use crate::fleet::listing::{SessionState, attention_order};
 use crate::limits::{FILTER_ID_CHARS_MIN, TASK_PATIENCE};
+use crate::rpc::attention::{Attention, AttentionState};
 use crate::rpc::values::size;
 
 pub(crate) struct Column {
@@ -67,6 +68,16 @@ pub(crate) static COLUMNS: &[Column] = &[
             None => Style::Plain,
         },
         order: |one, other| one.name().cmp(other.name()),
+    },
+    Column {
+        title: "ATTENTION",
+        cells: (11, 34),
+        goes: 1,
+        is_searched: true,
+        falls: false,
+        text: |row, now| attention(row).map_or_else(String::new, |it| attention_text(it, now)),
+        style: |row, _| attention(row).map_or(Style::Plain, |it| attention_style(it.state)),
+        order: |one, other| order_by_attention(one).cmp(&order_by_attention(other)),
     },
     Column {
         title: "ID",
@@ -163,6 +174,9 @@ pub(crate) const ACCESS: usize = COLUMNS.len() - 1;
 /// The column of names.
 const NAME: usize = 1;
 
+/// The column of what programs want of a person, which is there if one of them tells it.
+pub(crate) const ATTENTION: usize = 2;
+
 /// Cells between two columns.
 const GAP: usize = 1;
 
@@ -180,6 +194,9 @@ pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
         let Column { title, text, cells: (least, most), .. } = &COLUMNS[at];
         let widths = rows.iter().map(|row| cells(&printable(&text(row, now))));
         let widest = widths.fold(0, usize::max);
+        if at == ATTENTION && widest == 0 {
+            return 0;
+        }
         // A column without text is as wide as its title and the sign of the order.
         let least = if widest == 0 { (cells(title) + 1).min(*least) } else { *least };
         widest.clamp(least, *most)
@@ -189,6 +206,7 @@ pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
 /// Which columns have room in so many cells, and how wide each is.
 pub(crate) fn fit(width: usize, needs: &Needs) -> Vec<(&'static Column, usize)> {
     let mut shown: Vec<usize> = (0..COLUMNS.len()).collect();
+    shown.retain(|at| *at != ATTENTION || needs[ATTENTION] > 0);
     let least = |at: &usize, name: usize| match *at {
         NAME => name,
         at => COLUMNS[at].cells.0.min(needs[at]),
@@ -270,6 +288,34 @@ pub(crate) fn state_style(state: SessionState) -> Style {
         SessionState::Locked => Style::Bad,
         SessionState::Orphan | SessionState::Unknown => Style::Warn,
     }
+}
+
+/// What a session's program wants of a person, if that is known now.
+pub(crate) fn attention<'a>(row: &SessionRow<'a>) -> Option<&'a Attention> {
+    row.session.filter(|_| row.state != SessionState::Unknown)?.attention.as_deref()
+}
+
+/// `waiting 5m permission prompt`
+fn attention_text(attention: &Attention, now: Now) -> String {
+    let Attention { state, reason, since, .. } = attention;
+    let text = format!("{} {} {reason}", state.as_str(), coarse_age(*since, now.wall));
+    text.trim_end().to_owned()
+}
+
+const fn attention_style(state: AttentionState) -> Style {
+    match state {
+        AttentionState::Waiting => Style::Warn,
+        AttentionState::Done => Style::Good,
+        AttentionState::Unknown => Style::Bad,
+        AttentionState::Working => Style::Busy,
+        AttentionState::Idle => Style::Dim,
+    }
+}
+
+/// Who waits first, and of those whoever has waited longest.
+fn order_by_attention(row: &SessionRow<'_>) -> (usize, Wall) {
+    let session = row.session.filter(|_| attention(row).is_some());
+    session.map_or((usize::MAX, Wall::default()), attention_order)
 }
 
 /// An age that does not change every second, so that a quiet screen is quiet.

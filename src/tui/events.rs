@@ -27,6 +27,8 @@ impl Model {
             Message::HubLine(line) => self.hub_line(&line),
             Message::Answered { request, answer } => self.answered(request, answer),
             Message::Returned { text, is_failure } => {
+                // Whatever it waits for, one has seen.
+                self.looked_at = self.selected.clone();
                 self.actions.push(ScreenAction::Repaint);
                 if !text.is_empty() {
                     self.log(text, is_failure);
@@ -76,7 +78,7 @@ impl Model {
             (None, _) => (String::new(), String::new()),
         };
         // The id last: there may not be room for all.
-        let parts = [name, detail(&data), id];
+        let parts = [name, detail(event.kind, &data), id];
         let text = parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ");
         let at = Wall::parse_rfc3339(event.timestamp).unwrap_or(self.now.wall);
         EventRow { at, host, kind: event.kind.to_owned(), text }

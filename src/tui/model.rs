@@ -106,6 +106,14 @@ pub struct Model {
     pub(crate) agent: Option<String>,
     /// How many sessions are in each state, filtered or not.
     pub(crate) counts: SortedMap<SessionState, usize>,
+    /// How many sessions want what of a person, by the rank of the state.
+    pub(crate) wanting: SortedMap<usize, usize>,
+    /// Which sessions are known, and whether they wait for a person.
+    pub(super) waits: SortedMap<SessionKey, bool>,
+    /// The session that one has just come back from.
+    pub(super) looked_at: Option<SessionKey>,
+    /// What the terminal is to tell.
+    pub(super) notice: Option<String>,
     /// How wide the columns of the table want to be.
     pub(crate) needs: Needs,
     /// Directories that no agent owns.
@@ -157,6 +165,10 @@ impl Model {
             selected: None,
             agent: None,
             counts: SortedMap::new(),
+            wanting: SortedMap::new(),
+            waits: SortedMap::new(),
+            looked_at: None,
+            notice: None,
             needs: Needs::default(),
             orphans: SortedMap::new(),
             dialog: None,

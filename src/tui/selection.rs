@@ -1,6 +1,6 @@
 //! Which lines each page has, which of them are in view, and which is selected.
 
-use super::columns::{COLUMNS, fit, is_found, needs};
+use super::columns::{COLUMNS, attention, fit, is_found, needs};
 use super::model::{Model, Order};
 use super::page::Page;
 use super::row::{SessionKey, SessionRow, TableLine};
@@ -8,6 +8,7 @@ use super::view;
 use crate::base::sorted_map::SortedMap;
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::SessionState;
+use crate::rpc::attention::AttentionState;
 
 impl Model {
     /// How many lines a page has.
@@ -42,6 +43,17 @@ impl Model {
         for row in &rows {
             *counts.or_insert_with(row.state, Default::default) += 1;
         }
+        let mut wanting = SortedMap::new();
+        let mut waits = SortedMap::new();
+        for row in &rows {
+            let told = attention(row);
+            if let Some(told) = told {
+                *wanting.or_insert_with(told.state.rank(), Default::default) += 1;
+            }
+            let waiting = told.filter(|told| told.state == AttentionState::Waiting);
+            let text = waiting.map(|told| format!("{:?} {}", row.name(), told.in_words()));
+            waits.insert(row.key.clone(), text);
+        }
         let words = self.filter_words(Page::Sessions);
         let shown: Vec<_> = fit(self.size.0, &needs).into_iter().map(|(it, _)| it).collect();
         rows.retain(|row| is_found(row, &words, &shown, self.now));
@@ -57,7 +69,8 @@ impl Model {
         });
         let keys: Vec<SessionKey> = rows.into_iter().map(|row| row.key).collect();
         self.items = if is_grouped { grouped(keys) } else { plain(keys) };
-        (self.counts, self.needs) = (counts, needs);
+        (self.counts, self.needs, self.wanting) = (counts, needs, wanting);
+        self.note_waiting(waits);
         self.follow_selected();
     }
 
@@ -95,6 +108,51 @@ impl Model {
             TableLine::Session(key) => Some(key.clone()),
             TableLine::Group { .. } => None,
         });
+    }
+
+    /// Goes to the next session that waits for a person, or where none waits is done. False if
+    /// there is none, or another page is shown.
+    pub(super) fn select_next_wanted(&mut self) -> bool {
+        if self.page != Page::Sessions {
+            return false;
+        }
+        let at = self.list(Page::Sessions).at;
+        let behind = (at + 1..self.items.len()).chain(0..self.items.len().min(at + 1));
+        let places: Vec<usize> = behind.collect();
+        let is_in = |at: &usize, wanted| match &self.items[*at] {
+            TableLine::Session(key) => self
+                .row(key)
+                .and_then(|row| attention(&row).map(|attention| attention.state == wanted))
+                .unwrap_or_default(),
+            TableLine::Group { .. } => false,
+        };
+        let next = |wanted| places.iter().find(|at| is_in(at, wanted)).copied();
+        let Some(next) = next(AttentionState::Waiting).or_else(|| next(AttentionState::Done))
+        else {
+            return false;
+        };
+        self.lists.or_insert_with(Page::Sessions, Default::default).at = next;
+        self.select_session(1);
+        true
+    }
+
+    /// Notes who has begun to wait for a person since the last time, but whom one has looked at.
+    fn note_waiting(&mut self, waits: SortedMap<SessionKey, Option<String>>) {
+        for (key, text) in waits.iter() {
+            let had = self.waits.get(key);
+            if let (Some(text), Some(false)) = (text, had)
+                && self.looked_at.as_ref() != Some(key)
+            {
+                self.notice = Some(text.clone());
+            }
+        }
+        self.looked_at = None;
+        self.waits = waits.into_iter().map(|(key, text)| (key, text.is_some())).collect();
+    }
+
+    /// What the terminal is to tell, once: that a session has begun to wait.
+    pub(crate) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 
     /// Brings what is selected into view.

@@ -4,7 +4,7 @@
 //! keys ([`super::bindings`]) to the page.
 
 use super::bindings::{Command, meaning};
-use super::columns::COLUMNS;
+use super::columns::{ACCESS, ATTENTION, COLUMNS};
 use super::dialog::{Answer, Confirm, Dialog, yes_no};
 use super::form::{Form, FormResult, FormStage};
 use super::input::Input;
@@ -199,6 +199,7 @@ impl Model {
             Command::Agents => self.go(Page::Agents),
             Command::Events => self.go(Page::Events),
             Command::Messages => self.go(Page::Messages),
+            Command::NextPage if self.select_next_wanted() => {}
             Command::NextPage => self.next_page(),
             Command::Back => self.back(),
             Command::Filter => {
@@ -217,9 +218,11 @@ impl Model {
             | Command::PageDown
             | Command::First
             | Command::Last => self.move_by(command),
-            Command::SortNext | Command::SortBack | Command::Invert | Command::Group => {
-                self.reorder(command);
-            }
+            Command::SortNext
+            | Command::SortBack
+            | Command::SortWaiting
+            | Command::Invert
+            | Command::Group => self.reorder(command),
             Command::New => self.open_new(),
             Command::Attach
             | Command::Clone
@@ -321,6 +324,10 @@ impl Model {
         match command {
             Command::SortNext => order.column = (order.column + 1) % count,
             Command::SortBack => order.column = (order.column + count - 1) % count,
+            Command::SortWaiting => {
+                let column = if order.column == ATTENTION { ACCESS } else { ATTENTION };
+                (order.column, order.is_inverted) = (column, false);
+            }
             Command::Invert => order.is_inverted = !order.is_inverted,
             _ => order.is_grouped = !order.is_grouped,
         }

@@ -15,9 +15,7 @@ pub(crate) use status_file::{Program, StatusFile};
 
 use crate::base::text::printable;
 use crate::base::time::{Mono, Now, Wall};
-use crate::limits::{
-    ATTENTION_REASON_BYTES_MAX, ATTENTION_REASON_CHARS_MAX, SENT_PATIENCE,
-};
+use crate::limits::{ATTENTION_REASON_BYTES_MAX, ATTENTION_REASON_CHARS_MAX, SENT_PATIENCE};
 use crate::rpc::attention::{Attention, AttentionState};
 
 /// Who says it: the status file.
@@ -156,16 +154,15 @@ impl Known {
         *self = Known::default();
     }
 
-    /// From when on it is certain that a turn is over, unless something changes; `None` if none is.
-    /// One that seems to be over may be that of before what was sent.
-    pub(crate) fn may_have_ended_turn_at(&self) -> Option<Mono> {
-        let is_over = matches!(self.state(), Some(AttentionState::Done | AttentionState::Idle));
-        is_over.then(|| self.sent_at.map_or(Mono::ZERO, |at| at + SENT_PATIENCE))
+    /// From when on its state counts for who waits for it. Until something changes it may be that
+    /// of before what was sent.
+    pub(crate) fn settles_at(&self) -> Mono {
+        self.sent_at.map_or(Mono::ZERO, |at| at + SENT_PATIENCE)
     }
 
-    /// Whether a turn is over, as far as that can be said now.
-    pub(crate) fn has_ended_turn(&self, now: Mono) -> bool {
-        self.may_have_ended_turn_at().is_some_and(|at| at <= now)
+    /// Its state, once that counts.
+    pub(crate) fn settled(&self, now: Mono) -> Option<AttentionState> {
+        self.state().filter(|_| self.settles_at() <= now)
     }
 }
 

@@ -96,7 +96,10 @@ mod tests {
         assert_eq!(rules.of("parked").map(|rule| rule.state), Some(AttentionState::Idle));
         assert_eq!(rules.of("shell").unwrap().reason, "look at it");
         for (text, why) in [
-            ("busy sleeping", "line 1: \"sleeping\" is none of waiting, done, unknown, working, idle"),
+            (
+                "busy sleeping",
+                "line 1: \"sleeping\" is none of waiting, done, unknown, working, idle",
+            ),
             ("\nbusy", "line 2: \"\" is none of waiting, done, unknown, working, idle"),
             ("a idle\na done", "line 2: a stands here a second time"),
         ] {

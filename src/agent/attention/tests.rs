@@ -128,8 +128,9 @@ fn one_that_was_killed_is_unknown_until_another_comes_or_its_file_goes() {
 #[test]
 fn of_several_programs_one_that_waits_comes_first_and_then_the_newest() {
     let of = |words: &[(u32, u64, &str)]| {
-        let claims =
-            words.iter().map(|(pid, began, word)| claim(*pid, *began, &status(word), Process::Alive));
+        let claims = words
+            .iter()
+            .map(|(pid, began, word)| claim(*pid, *began, &status(word), Process::Alive));
         let mut played = Played::new();
         played.look(&Look::Files(claims.collect()));
         played.known.state()
@@ -188,20 +189,27 @@ fn a_wait_for_the_same_is_news_if_it_began_anew() {
 }
 
 #[test]
-fn a_turn_that_ended_before_a_text_was_sent_is_not_the_one_that_is_waited_for() {
+fn what_was_so_before_a_text_was_sent_is_not_what_is_waited_for() {
     let mut played = Played::new();
-    assert!(!played.known.has_ended_turn(Mono::ZERO), "nothing is known");
+    let settled = |played: &Played, seconds| played.known.settled(at(seconds).mono);
+    assert_eq!(settled(&played, 0), None, "nothing is known");
     played.look(&says("idle"));
-    assert!(played.known.has_ended_turn(at(1).mono));
+    assert_eq!(settled(&played, 1), Some(Idle));
     assert!(!played.known.sent(at(2).mono), "nothing to tell");
-    assert!(!played.known.has_ended_turn(at(2).mono));
+    assert_eq!(settled(&played, 2), None);
     played.look(&says("busy"));
-    assert!(!played.known.has_ended_turn(at(3).mono));
+    assert_eq!(settled(&played, 3), Some(Working));
     played.look(&says("idle"));
-    assert!(played.known.has_ended_turn(at(3).mono));
+    assert_eq!(settled(&played, 3), Some(Done));
     assert!(played.known.sent(at(4).mono), "done is idle now");
-    assert!(!played.known.has_ended_turn(at(4).mono));
-    // What did not begin a turn does not hold up for ever.
-    let until = played.known.may_have_ended_turn_at().unwrap();
-    assert!(played.known.has_ended_turn(until));
+    assert_eq!(settled(&played, 4), None);
+    // What did not change anything does not hold up for ever.
+    let until = played.known.settles_at();
+    assert_eq!(played.known.settled(until), Some(Idle));
+    // The same for an answer to a dialog.
+    played.look(&says("waiting/input needed"));
+    assert!(!played.known.sent(at(50).mono));
+    assert_eq!(settled(&played, 50), None);
+    played.look(&says("busy"));
+    assert_eq!(settled(&played, 50), Some(Working));
 }

@@ -89,6 +89,7 @@ impl Agent {
     /// Answers the waits of which a session has ended or is what is waited for, and those whose
     /// time is over. To be called whenever that may have changed.
     pub(super) fn tell_waits(&mut self, now: Now) {
+        self.drives.looked_at = now.mono;
         for Waiting { caller, ids, what, until } in std::mem::take(&mut self.drives.waits) {
             let mut waited = Waited::default();
             for id in &ids {
@@ -111,17 +112,21 @@ impl Agent {
 
     /// Whether there is nothing more to wait for: it is so, or never will be.
     fn is_waited_for(&self, now: Now, session: &Session, what: WaitFor) -> bool {
-        let attention = &session.attention;
-        self.has_ended(session)
-            || what.waiting && attention.state() == Some(AttentionState::Waiting)
-            || what.done && attention.has_ended_turn(now.mono)
+        let is_it = match session.attention.settled(now.mono) {
+            Some(AttentionState::Waiting) => what.waiting,
+            Some(AttentionState::Done | AttentionState::Idle) => what.done,
+            Some(AttentionState::Working | AttentionState::Unknown) | None => false,
+        };
+        is_it || self.has_ended(session)
     }
 
-    /// When a session that is waited for is what it seems to be now.
+    /// When the state of a session that is waited for counts, if it does not yet. Where it is not
+    /// the one that is waited for, that has been seen by then.
     pub(super) fn unsettled_until(&self) -> Option<Mono> {
-        let waits = self.drives.waits.iter().filter(|wait| wait.what.done);
+        let waits = self.drives.waits.iter().filter(|wait| !wait.what.is_end());
         let sessions = waits.flat_map(|wait| &wait.ids).filter_map(|id| self.state.session(*id));
-        sessions.filter_map(|session| session.attention.may_have_ended_turn_at()).min()
+        let times = sessions.map(|session| session.attention.settles_at());
+        times.filter(|at| *at > self.drives.looked_at).min()
     }
 
     /// Whether it does not run, nothing starts it, and how it ended is known.

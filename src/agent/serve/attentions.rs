@@ -236,10 +236,7 @@ impl Attentions {
 
     /// The status files of a session, that began last first, with the numbers that they are named
     /// after. Each directory on the way is watched before anything is read in it.
-    fn watch_and_read(
-        &mut self,
-        id: Uuid,
-    ) -> Result<Vec<(u32, Option<StatusFile>)>, &'static str> {
+    fn watch_and_read(&mut self, id: Uuid) -> Result<Vec<(u32, Option<StatusFile>)>, &'static str> {
         let inotify = self.inotify.as_ref().ok_or("its files cannot be watched")?;
         let mut way = match Beneath::open(&self.paths.session(id)) {
             Ok(home) => vec![home],

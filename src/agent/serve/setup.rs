@@ -20,7 +20,8 @@ use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, DiskError, Links};
 use crate::io::{entropy, machine, notify};
 use crate::limits::{
-    AGENT_CONF_BYTES_MAX, ATTENTION_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX, STATUS_PORT,
+    AGENT_CONF_BYTES_MAX, ATTENTION_CONF_BYTES_MAX, CONFIG_LINE_BYTES_MAX, PORT_TABLE_BYTES_MAX,
+    STATUS_PORT,
 };
 use crate::paths::{
     PRIVATE_STATE_DIR, Paths, SESSION_NETWORK, SESSION_RULES_SIGN, SESSIONS_SLICE, STATE_DIR,

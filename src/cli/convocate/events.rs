@@ -294,7 +294,7 @@ impl Names {
         });
         let host = self.hosts.get(agent).map_or(agent, String::as_str);
         let time = moment(text("timestamp"));
-        let detail = detail(&event["data"]);
+        let detail = detail(text("type"), &event["data"]);
         let line = format!("{time}  {host:14}  {:17}  {session}  {detail}", text("type"));
         line.trim_end().to_owned()
     }

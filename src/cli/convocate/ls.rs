@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::base::text::age;
+use crate::base::text::{age, cut, printable};
 use crate::base::time::Wall;
-use crate::cli::command::{Command, Parsed};
+use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::session_flags::AGENT;
 use crate::cli::convocate::sessions::{
     NO_AGENT, agent_list, asked_agents, open_fleet, problem_json, published_port, reply_timeout,
@@ -22,21 +22,37 @@ use crate::rpc::call::Call;
 use crate::rpc::session::{Session, claude_missing};
 use crate::status::run::snapshot;
 
+const SORT: Flag = Flag::choice(
+    "sort",
+    "ORDER",
+    "what comes first: access, or attention, whoever waits for a person",
+    &["access", "attention"],
+);
+
 pub(crate) const LS: Command = Command {
     name: "ls",
     summary: "list the sessions of all agents, newest access first; also: list",
     operands: &[],
-    flags: &[AGENT, JSON, ROOT],
+    flags: &[SORT, AGENT, JSON, ROOT],
     help: "\
 The first column is the state: - stopped, R running, C running with a terminal attached,
 L locked by an operation that was cut short (LR and LC: it runs all the same), O a
 directory on this host that no agent owns, ? its agent does not answer. Standard error
 names the agents that do not answer; where a status hub runs, ls shows their last known
 state, with its age.
+
+ATTENTION is there if a program in a session tells its state, as the Claude CLI does: what
+it is, since when, and why. waiting: for a person, a permission, a question or a menu;
+done: a turn has ended, and nobody has attached, detached or sent something since;
+working; idle; unknown: what the program tells cannot be believed now. Of other programs
+nothing is said.
 The exit status is 0 if at least one agent has answered.
 ",
     run: ls,
 };
+
+/// Of an attention with its reason, so much is shown.
+const ATTENTION_CELLS_MAX: usize = 40;
 
 /// The same under another name.
 pub(crate) const LIST: Command = Command { name: "list", summary: "", ..LS };
@@ -54,7 +70,10 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let is_all = parsed.value(&AGENT).is_none() && runner.registry().problems.is_empty();
     // Only the answers of all agents tell what is an orphan.
     let local = if is_all { local_homes(&paths) } else { Vec::new() };
-    let listing = Listing::merge(&lists, local);
+    let mut listing = Listing::merge(&lists, local);
+    if parsed.value(&SORT) == Some("attention") {
+        listing.sort_by_attention();
+    }
     let now = runner.wall();
     if parsed.has(&JSON) {
         out.json(&listing_json(&listing, &runner.registry().problems))?;
@@ -81,6 +100,7 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
     let columns = [
         column("S", 0),
         column("NAME", 0),
+        column("ATTENTION", 1),
         column("ID", 0),
         column("AGENT", 0),
         column("PORT", 2),
@@ -89,11 +109,15 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
         column("IMAGE", 4),
     ];
     let mut table = Table::new(&columns, 1);
+    if listing.rows.iter().all(|row| attention(row, now).is_empty()) {
+        table.leave_out(2);
+    }
     for row in &listing.rows {
         let session = row.session.as_ref();
         table.push([
             state(row, now),
             session.map_or_else(|| "-".to_owned(), |session| session.name.clone()),
+            cut(&attention(row, now), ATTENTION_CELLS_MAX).into_owned(),
             if width.is_some() { row.id.short() } else { row.id.to_string() },
             row.agent.as_ref().map_or_else(|| "-".to_owned(), |(_, host)| host.clone()),
             session.map_or_else(String::new, published_port),
@@ -110,6 +134,15 @@ fn hosts_without_claude(listing: &Listing) -> BTreeSet<&str> {
     let lacking = |row: &&ListingRow| row.session.as_ref().is_some_and(Session::lacks_claude);
     let rows = listing.rows.iter().filter(lacking);
     rows.filter_map(|row| row.agent.as_ref().map(|(_, host)| host.as_str())).collect()
+}
+
+/// What its program wants of a person, and since when.
+fn attention(row: &ListingRow, now: Wall) -> String {
+    let attention = row.session.as_ref().and_then(|session| session.attention.as_ref());
+    attention.map_or_else(String::new, |attention| {
+        let (state, age) = (attention.state.as_str(), age(now.since(attention.since)));
+        printable(format!("{state} {age} {}", attention.reason).trim_end()).into_owned()
+    })
 }
 
 /// The state's character, with the age of the news where they are not fresh.
@@ -166,6 +199,7 @@ fn note_json(note: &ListingNote) -> Value {
 mod tests {
     use super::*;
     use crate::fleet::listing::tests::{fresh, session, silent};
+    use crate::rpc::attention::{Attention, AttentionState};
     use crate::rpc::field::Protocol;
 
     const NOW: Wall = Wall::new(1_767_348_000, 0);
@@ -229,6 +263,38 @@ R     a-name-of-sixty-four-characters-that-g…  89ab0000  web-2  53/udp    2h
         assert!(text.contains("01230000-0000-4000-8000-000000000000"));
         assert!(text.contains("until-end") || text.contains("on-until"), "{text}");
         assert!(text.contains("convocate:0.1.0") && text.contains("resolver-of-the-whole-cluster"));
+    }
+
+    #[test]
+    fn who_waits_is_told_if_anybody_tells_it_and_can_come_first() {
+        let with = |id: &str, name: &str, seconds, state, reason: &str| Session {
+            attention: Some(Box::new(Attention {
+                state,
+                reason: reason.to_owned(),
+                source: String::new(),
+                since: Wall::new(NOW.seconds() - 300, 0),
+            })),
+            running: true,
+            ..session(id, name, seconds)
+        };
+        let sessions = vec![
+            session("aaaa", "plain", 5),
+            with("bbbb", "busy", 6, AttentionState::Working, ""),
+            with("cccc", "asks", 7, AttentionState::Waiting, "permission\u{1b} prompt"),
+            with("dddd", "ready", 8, AttentionState::Done, ""),
+        ];
+        let mut listing = Listing::merge(&[fresh(2, sessions)], Vec::new());
+        listing.sort_by_attention();
+        assert_eq!(
+            listing_table(&listing, NOW, Some(80)),
+            "\
+S  NAME   ATTENTION                          ID        AGENT  ACCESS
+R  asks   waiting 5m permission\\u{1b} prompt  cccc0000  web-2  7s
+R  ready  done 5m                            dddd0000  web-2  8s
+R  busy   working 5m                         bbbb0000  web-2  6s
+-  plain                                     aaaa0000  web-2  5s
+"
+        );
     }
 
     #[test]

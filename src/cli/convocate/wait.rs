@@ -29,7 +29,8 @@ use crate::rpc::drive::{Wait, WaitFor, Waited};
 use crate::rpc::session::Session;
 use crate::rpc::values::seconds;
 
-const FOR: Flag = Flag::value("for", "WHAT", "what is waited for: ended, waiting, done, with commas");
+const FOR: Flag =
+    Flag::value("for", "WHAT", "what is waited for: ended, waiting, done, with commas");
 const ANY: Flag = Flag::switch("any", "wait for the first of them, not for all");
 
 pub(crate) const WAIT: Command = Command {

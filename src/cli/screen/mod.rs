@@ -150,7 +150,8 @@ impl<'a> ScreenDriver<'a> {
                 self.model.refresh();
                 let bytes = self.painter.paint(view::draw(&self.model));
                 self.model.painted.note(bytes.len());
-                self.terminal.write(bytes);
+                let notice = self.model.take_notice();
+                self.terminal.write(bytes, notice.as_deref());
             }
             self.terminal.flush();
         }

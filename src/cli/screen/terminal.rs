@@ -5,32 +5,40 @@
 
 use std::io;
 
+use crate::base::text::{cut, printable};
 use crate::io::reactor::Ready;
 use crate::io::signals::{Signal, Signals};
 use crate::io::stream::Moved;
 use crate::io::tty::{RawMode, Tty};
-use crate::limits::{TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX, TYPED_BYTES_MAX};
+use crate::limits::{NOTICE_CELLS_MAX, TERMINAL_COLS_MAX, TERMINAL_ROWS_MAX, TYPED_BYTES_MAX};
 use crate::terminal::leave::takes_sequences;
 
 /// The sequences that show the screen and restore the terminal.
 struct ScreenCodes {
     enter: &'static str,
     leave: &'static str,
+    /// Whether there may be a desktop that shows notifications.
+    has_notices: bool,
 }
 
 /// Alternate screen, bracketed paste, and a title that is pushed and popped.
 const FULL: ScreenCodes = ScreenCodes {
     enter: "\x1b[22;2t\x1b]2;convocate\x07\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l\x1b[23;2t",
+    has_notices: true,
 };
 /// Without a title: not every multiplexer can push one.
 const MULTIPLEXED: ScreenCodes = ScreenCodes {
     enter: "\x1b[?1049h\x1b[?2004h\x1b[?25l",
     leave: "\x1b[?2004l\x1b[r\x1b[0m\x1b[?25h\x1b[?1049l",
+    has_notices: false,
 };
 /// A console has one screen only, which is left empty.
-const CONSOLE: ScreenCodes =
-    ScreenCodes { enter: "\x1b[?25l", leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h" };
+const CONSOLE: ScreenCodes = ScreenCodes {
+    enter: "\x1b[?25l",
+    leave: "\x1b[r\x1b[0m\x1b[H\x1b[2J\x1b[?25h",
+    has_notices: false,
+};
 
 pub(crate) struct Terminal {
     tty: Tty,
@@ -139,9 +147,18 @@ impl Terminal {
         self.written == self.output.len()
     }
 
-    /// Takes bytes to write. All before them must be flushed.
-    pub(crate) fn write(&mut self, bytes: Vec<u8>) {
+    /// Takes a picture to write, and what the person is to be told besides: by the bell, and where
+    /// there may be a desktop by a notification (OSC 9). All before it must be flushed.
+    pub(crate) fn write(&mut self, mut bytes: Vec<u8>, notice: Option<&str>) {
         debug_assert!(self.is_flushed(), "a picture is painted when the last one is there");
+        if let Some(notice) = notice {
+            bytes.push(b'\x07');
+            if self.codes.has_notices {
+                let text = printable(notice);
+                let text = cut(&text, NOTICE_CELLS_MAX);
+                bytes.extend_from_slice(format!("\x1b]9;{text}\x07").as_bytes());
+            }
+        }
         (self.output, self.written) = (bytes, 0);
     }
 

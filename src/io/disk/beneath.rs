@@ -19,8 +19,7 @@ impl Beneath {
     /// # Errors
     /// When there is none, or it may not be read.
     pub(crate) fn open(path: &Path) -> Result<Beneath, Errno> {
-        let flags =
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Beneath(open(path, flags, Mode::empty())?))
     }
 

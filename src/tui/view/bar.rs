@@ -1,13 +1,15 @@
 //! The first and the last row: what is the case, and what can be done.
 
-use super::super::bindings::{BINDINGS, Binding};
+use super::super::bindings::{BINDINGS, Binding, Command};
 use super::super::cluster::Hub;
 use super::super::dialog::Dialog;
 use super::super::form::FormStage;
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
+use super::super::page::Page;
 use crate::base::text::cells;
 use crate::fleet::listing::SessionState;
+use crate::rpc::attention::AttentionState;
 
 /// `convocate  12 sessions: 3 running …  agents 2/3  hub  21:48 UTC`
 pub(crate) fn title(grid: &mut Grid, area: Area, model: &Model) {
@@ -35,6 +37,7 @@ const GAP: &str = "  ";
 fn parts(model: &Model, name: fn(SessionState) -> String, between: &str) -> Vec<String> {
     let parts = [
         " convocate".to_owned(),
+        wanting(model),
         sessions(model, name, between),
         agents(model),
         busy(model),
@@ -52,6 +55,15 @@ fn sessions(model: &Model, name: fn(SessionState) -> String, between: &str) -> S
         1 => format!("1 session: {}", states.join(between)),
         _ => format!("{count} sessions: {}", states.join(between)),
     }
+}
+
+/// `3 wait, 2 done`
+fn wanting(model: &Model) -> String {
+    let count = |state: AttentionState| model.wanting.get(&state.rank()).copied().unwrap_or(0);
+    let parts = [(AttentionState::Waiting, "wait"), (AttentionState::Done, "done")];
+    let parts = parts.map(|(state, word)| (count(state), word));
+    let words = parts.iter().filter(|(count, _)| *count > 0);
+    words.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 fn agents(model: &Model) -> String {
@@ -116,7 +128,13 @@ fn fitting(model: &Model, width: usize) -> Vec<(&'static str, &'static str)> {
         };
         shown.remove(goes);
     }
-    shown.into_iter().map(|binding| (binding.shown, binding.name)).collect()
+    let name = |binding: &Binding| match binding.command {
+        Command::NextPage if model.page == Page::Sessions && !wanting(model).is_empty() => {
+            "who waits"
+        }
+        _ => binding.name,
+    };
+    shown.into_iter().map(|binding| (binding.shown, name(binding))).collect()
 }
 
 fn most(shown: &[&Binding]) -> Option<u8> {

@@ -13,6 +13,7 @@ mod disk;
 mod docker;
 mod drive;
 mod listener;
+mod profile;
 mod provision;
 mod session_key;
 mod ship;
@@ -28,6 +29,7 @@ pub(crate) use self::disk::*;
 pub(crate) use self::docker::*;
 pub(crate) use self::drive::*;
 pub use self::listener::*;
+pub(crate) use self::profile::*;
 pub(crate) use self::provision::*;
 pub(crate) use self::session_key::*;
 pub(crate) use self::ship::*;
@@ -185,8 +187,9 @@ pub const HEARTBEAT_BYTES_MAX: usize = 64 * 1024;
 const AGENT_WORDS_BYTES_MAX: usize = 4 * 1024;
 /// Why a connection is gone, as it is kept.
 pub(crate) const LOST_WORDS_BYTES_MAX: usize = 1024;
-/// A session's record that is read; ours are below 8 KiB.
-pub(crate) const SESSION_FILE_BYTES_MAX: usize = 64 * 1024;
+/// A session's record that is read. Ours are mostly below 8 KiB; with the longest of all that an
+/// operator may choose, and a last screen, some 90.
+pub(crate) const SESSION_FILE_BYTES_MAX: usize = 128 * 1024;
 /// What is read of one of the kernel's tables of sockets.
 pub(crate) const PORT_TABLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The lowest port that `auto` picks.

@@ -412,6 +412,11 @@ impl Paths {
         self.at("etc/convocate")
     }
 
+    /// The operator's profiles, a file each.
+    pub fn profiles(&self) -> PathBuf {
+        self.shell_config().join("profiles")
+    }
+
     /// One directory per known agent ([`CONFIG_DIR`]).
     pub fn agent_keys(&self) -> PathBuf {
         self.shell_config().join("agent-keys")

@@ -1,8 +1,11 @@
 //! What a session of this host may use if it was not asked for otherwise: computed from the host,
-//! and changed by the operator in `agent.conf`, which has [`setting_lines`].
+//! and changed by the operator in `agent.conf`.
+//!
+//! The file has one setting a line ([`settings`]). What is not understood is an error with its line,
+//! and never passed over.
 
 use super::capacity::Totals;
-use super::setting_lines;
+use crate::base::settings::{self, Rule};
 use crate::limits::{
     CLAUDE_BASE_URL_BYTES_MAX, DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN,
     DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
@@ -37,7 +40,7 @@ impl Defaults {
     /// # Errors
     /// One sentence that begins with the number of the line.
     pub(crate) fn read(mut self, text: &str) -> Result<Defaults, String> {
-        setting_lines::read(text, |name, value| self.set(name, value))?;
+        settings::read(text, |_| Rule::default(), |name, value| self.set(name, value))?;
         Ok(self)
     }
 

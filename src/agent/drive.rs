@@ -21,6 +21,7 @@ use crate::limits::{
 };
 use crate::rpc::drive::{Exec, Executed, HistoryLines, ScreenText, Send, encoded};
 use crate::rpc::response::Answer;
+use crate::rpc::startup::SessionEnv;
 
 const TMUX_OF_SESSION: &str = include_str!("drive/tmux_of_session.sh");
 const SCREEN: &str = include_str!("drive/screen.sh");
@@ -42,21 +43,23 @@ pub(super) enum Drive {
 
 /// What of a session its plan needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     pub(super) id: Uuid,
     pub(super) uid: Option<u32>,
     pub(super) runtime: RuntimeKind,
+    pub(super) session_env: &'a SessionEnv,
 }
 
 impl Drive {
     /// What is to run. `number` is another one each time.
-    pub(super) fn plan(&self, place: Place, number: u64) -> ExecPlan {
-        let Place { id, uid, .. } = place;
+    pub(super) fn plan(&self, place: Place<'_>, number: u64) -> ExecPlan {
+        let Place { id, uid, session_env, .. } = place;
         let plan = |argv, env, output_bytes_max, patience| ExecPlan {
             id,
             uid,
             argv,
             env,
+            session_env: SessionEnv::default(),
             output_bytes_max,
             patience,
         };
@@ -80,7 +83,9 @@ impl Drive {
                 let limit = ["timeout", "-k", &kill_after, &seconds.to_string()].map(str::to_owned);
                 let argv = limit.into_iter().chain(exec.command.words().iter().cloned()).collect();
                 let patience = Duration::from_secs((seconds + EXEC_KILL_AFTER_SECONDS).into());
-                plan(argv, Vec::new(), EXEC_OUTPUT_BYTES_MAX, patience + EXEC_MARGIN)
+                let session_env = session_env.clone();
+                let plan = plan(argv, Vec::new(), EXEC_OUTPUT_BYTES_MAX, patience + EXEC_MARGIN);
+                ExecPlan { session_env, ..plan }
             }
         }
     }
@@ -123,7 +128,7 @@ impl Drive {
 
 const _: () = assert!(SCREEN_HISTORY_LINES_MAX as usize + TERMINAL_ROWS_MAX as usize <= 1 << 16);
 
-fn script(place: Place, text: &str, arguments: &[&str]) -> Vec<String> {
+fn script(place: Place<'_>, text: &str, arguments: &[&str]) -> Vec<String> {
     let socket = match place.runtime {
         RuntimeKind::Host => socket_name(place.id),
         RuntimeKind::Docker => String::new(),
@@ -158,8 +163,10 @@ mod tests {
 
     const ID: &str = "01234567-89ab-4def-8123-456789abcdef";
 
-    fn place(runtime: RuntimeKind) -> Place {
-        Place { id: Uuid::parse(ID).unwrap(), uid: Some(7), runtime }
+    fn place(runtime: RuntimeKind) -> Place<'static> {
+        static NONE: std::sync::LazyLock<SessionEnv> =
+            std::sync::LazyLock::new(SessionEnv::default);
+        Place { id: Uuid::parse(ID).unwrap(), uid: Some(7), runtime, session_env: &NONE }
     }
 
     fn exited(status: i32, output: &[u8], errors: &str) -> Outcome {

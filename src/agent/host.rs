@@ -2,8 +2,8 @@
 //!
 //! Command lines and the meaning of their outcomes are data; the driver runs them. The socket's
 //! name carries the session's id, so nothing else on the machine is ever touched. The session's
-//! command is the operator's and is run by bash, as it is in a container; nothing else goes through
-//! a shell as text.
+//! command is the operator's and is run by bash, as it is in a container, and so is its setup
+//! command; nothing else goes through a shell as text.
 //!
 //! Its end is told by the end of the server's process ([`Server::pid`]); its exit status and its
 //! last screen are in a file. A stop asks with SIGHUP ([`Tmux::stop`]) and kills the process groups
@@ -13,11 +13,13 @@ use std::path::PathBuf;
 
 use super::environment::{SESSION_ENV, SESSION_SOCKET, WITH_KNOWN_TERM};
 use super::image::PANE;
+use super::startup;
 use super::work::{ExecPlan, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::paths::Paths;
 use crate::rpc::field::shown;
+use crate::rpc::startup::SessionEnv;
 
 /// What a server is configured with: colours, mouse, clipboard, modified keys and UTF-8 go through
 /// unharmed, and nothing of it is in the way of the command.
@@ -33,6 +35,8 @@ pub(crate) struct CommandLine {
     pub(crate) argv: Vec<String>,
     /// What is set in its environment, besides the driver's own without [`REMOVED_ENV`].
     pub(crate) env: Vec<(&'static str, String)>,
+    /// What the session was given; `env` comes before it.
+    pub(crate) session_env: SessionEnv,
     pub(crate) cwd: PathBuf,
 }
 
@@ -125,11 +129,12 @@ impl Tmux {
             "bash",
             "-c",
             // tmux takes a last character `;` of an argument for its own.
-            &format!("{}\n", plan.command.as_str()),
+            &format!("{}\n", startup::command_text(plan)),
         ]);
         CommandLine {
             argv: line.argv,
-            env: self.session_env(plan.has_socket).collect(),
+            env: self.session_env(plan.has_socket).chain(startup::variables(plan)).collect(),
+            session_env: plan.startup.env.clone(),
             cwd: self.home.clone(),
         }
     }
@@ -142,6 +147,7 @@ impl Tmux {
                 .session_env(self.key_socket.exists())
                 .chain(plan.env.iter().cloned())
                 .collect(),
+            session_env: plan.session_env.clone(),
             cwd: self.home.clone(),
         }
     }
@@ -264,6 +270,7 @@ impl Tmux {
         CommandLine {
             argv: first.into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect(),
             env: vec![("HOME", self.home.display().to_string())],
+            session_env: SessionEnv::default(),
             cwd: PathBuf::from("/"),
         }
     }
@@ -325,6 +332,7 @@ mod tests {
             cpu_quota: None,
             memory_reservation: 0,
             image: String::new(),
+            startup: Box::default(),
             uid: None,
             has_socket: true,
             has_settings: false,

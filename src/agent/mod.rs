@@ -14,7 +14,6 @@
 //! | `record`, `lock` | what is believed of a session, and the lock file |
 //! | `session_key`, `signer` | the git key of each session, and who signs with it for the session |
 //! | `attention` | what the program in a session wants of a person |
-//! | `setting_lines` | the lines of the operator's files |
 //! | `drive`, `drives` | screens, texts, keys and commands: what runs in a session for them |
 //! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
@@ -56,9 +55,9 @@ mod reservations;
 pub mod serve;
 mod session;
 pub(crate) mod session_key;
-mod setting_lines;
 pub(crate) mod signer;
 pub mod spool;
+mod startup;
 mod state;
 pub mod uplink;
 pub mod work;

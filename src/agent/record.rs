@@ -19,6 +19,7 @@ use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
 use crate::rpc::session::{Ended, is_yes, yes};
+use crate::rpc::startup::Startup;
 
 /// The metadata of one session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ pub(crate) struct Record {
     /// Whether the Claude CLI in it gets the host's login.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub(crate) claude_login: bool,
+    /// What it starts with.
+    #[serde(flatten)]
+    pub(crate) startup: Box<Startup>,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
@@ -131,8 +135,8 @@ impl Record {
 
     /// What a home of an earlier version proposes for session `id`, or the defaults if that is
     /// nothing, with the reason. It never asks for the host's Docker socket, nor to be published on
-    /// more than the default, nor for what only a newer version would understand. Whether its port
-    /// and its name are free is not known here.
+    /// more than the default, nor for an image or what else only later versions keep. Whether its
+    /// port and its name are free is not known here.
     pub(crate) fn propose(
         id: Uuid,
         proposal: &Result<Vec<u8>, String>,
@@ -150,7 +154,9 @@ impl Record {
                 let unknown = Map::new();
                 let (docker, publish, ended, uid) = (false, Publish::Default, None, None);
                 let ssh_key = SessionKey::NotMade;
-                let known = Record { created_at, last_accessed, ssh_key, unknown, ..record };
+                let startup = Box::default();
+                let known =
+                    Record { created_at, last_accessed, ssh_key, startup, unknown, ..record };
                 (Record { docker, publish, ended, uid, ..known }, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
@@ -178,6 +184,7 @@ impl Record {
             uid: None,
             ssh_key: SessionKey::NotMade,
             claude_login: true,
+            startup: Box::default(),
             unknown: Map::new(),
         }
     }
@@ -255,6 +262,12 @@ mod tests {
             uid: Some(*SESSION_UIDS.start()),
             ssh_key: SessionKey::None,
             claude_login: false,
+            startup: serde_json::from_value(serde_json::json!({
+                "profile": "team", "image": "convocate:1.2", "env": { "A": "1" },
+                "repo": "https://host.example/web.git", "branch": "main", "setup": "make",
+                "prompt": "fix it",
+            }))
+            .unwrap(),
             unknown: Map::new(),
         }
     }
@@ -313,7 +326,9 @@ mod tests {
         let (record, why) = Record::propose(id(), &Ok(value.to_string().into_bytes()), now);
         let (publish, last_accessed) = (Publish::Default, now);
         let (uid, ssh_key) = (None, SessionKey::NotMade);
-        let expected = Record { docker: false, publish, last_accessed, uid, ssh_key, ..sample() };
+        let startup = Box::default();
+        let chosen = Record { docker: false, publish, startup, ..sample() };
+        let expected = Record { last_accessed, uid, ssh_key, ..chosen };
         assert_eq!((record, why), (expected, None));
         let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();
         for proposal in [Err("no such file".to_owned()), Ok(Vec::new()), Ok(unlimited)] {

@@ -35,6 +35,7 @@ use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Ended;
 use crate::rpc::session::Session as WireSession;
+use crate::rpc::startup::Startup;
 
 /// An end of which nobody says more.
 const LOST: End = End { cause: Cause::Lost, exit_code: None };
@@ -231,6 +232,7 @@ impl AgentState {
             egress: Egress::Open,
             publish: None,
             ssh_key: None,
+            startup: None,
             memory: caps.memory,
             cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
             pids: caps.pids,
@@ -254,11 +256,17 @@ impl AgentState {
         wire
     }
 
-    /// Adds to a session as it is told the public half of its key.
-    pub(super) fn tell_key(&self, id: Uuid, value: &mut Value) {
-        let record = self.session(id).and_then(|session| session.record().ok());
-        if let Some(line) = record.and_then(|record| record.ssh_key.told(id)) {
+    /// Adds to a session as it is told what is for whoever asks for this one: the public half of its
+    /// key, and what it starts with.
+    pub(super) fn tell_more(&self, id: Uuid, value: &mut Value) {
+        let Some(record) = self.session(id).and_then(|session| session.record().ok()) else {
+            return;
+        };
+        if let Some(line) = record.ssh_key.told(id) {
             value["ssh_key"] = json!(line);
+        }
+        if *record.startup != Startup::default() {
+            value["startup"] = json!(record.startup);
         }
     }
 
@@ -482,7 +490,7 @@ impl AgentState {
     /// The answer to `get`: with the last screen, and the key.
     pub(super) fn wire_whole(&self, id: Uuid, stale: Option<&str>) -> Value {
         let mut value = self.wire_value(id, stale);
-        self.tell_key(id, &mut value);
+        self.tell_more(id, &mut value);
         let record = self.session(id).and_then(|session| session.record().ok());
         if let (Some(told), Some(Ended { screen, .. })) =
             (value.get_mut("ended"), record.and_then(|record| record.ended.as_ref()))
@@ -555,6 +563,17 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.docker = record.docker;
     wire.claude_login = record.claude_login;
     wire.egress = record.egress;
+    let Startup { profile, image, repo, branch, .. } = &*record.startup;
+    if let Some(image) = image {
+        image.as_str().clone_into(&mut wire.image);
+    }
+    let told = Startup {
+        profile: profile.clone(),
+        repo: repo.clone(),
+        branch: branch.clone(),
+        ..Startup::default()
+    };
+    wire.startup = (told != Startup::default()).then(|| Box::new(told));
     wire.publish = (!record.publish.is_default()).then(|| Box::new(record.publish));
     // Its screen is for whoever asks for this one.
     wire.ended = record.ended.as_ref().map(|ended| {

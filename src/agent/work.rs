@@ -16,6 +16,7 @@ use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
 use crate::rpc::network::{Egress, Publish};
+use crate::rpc::startup::{SessionEnv, Startup};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +130,8 @@ pub struct ExecPlan {
     pub(crate) argv: Vec<String>,
     /// What is added to its environment.
     pub(crate) env: Vec<(&'static str, String)>,
+    /// What the session was given. A container has it from its start.
+    pub(crate) session_env: SessionEnv,
     /// What is kept of each of its outputs, in bytes.
     pub(crate) output_bytes_max: usize,
     /// How long its end is waited for.
@@ -167,6 +170,8 @@ pub struct StartPlan {
     pub memory_reservation: u64,
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
+    /// Its variables, and what is done before its command.
+    pub(crate) startup: Box<Startup>,
     /// The user and group number of its processes; those of its driver if it has none of its own.
     pub uid: Option<u32>,
     /// Whether its key is lent to it on a socket.

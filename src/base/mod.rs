@@ -16,6 +16,7 @@ pub mod pace;
 pub mod pipe;
 pub mod record;
 pub mod rng;
+pub(crate) mod settings;
 pub mod slots;
 pub mod sorted_map;
 pub mod text;

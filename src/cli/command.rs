@@ -1,8 +1,8 @@
 //! A program as one table of commands, and what the table gives: parsing, help, dispatch.
 //!
 //! Parsing checks flags against the table and makes plain values of them; the command gives a value
-//! its meaning. Long options only (but `-h`), each at most once. An error is one sentence and where
-//! to find the help.
+//! its meaning. Long options only (but `-h`), each at most once unless the table says otherwise. An
+//! error is one sentence and where to find the help.
 
 use std::ffi::OsString;
 
@@ -58,7 +58,8 @@ pub(crate) struct Operand {
 pub(crate) struct Flag {
     /// Its name, without dashes.
     pub(crate) name: &'static str,
-    /// What the help calls its value; `None` if it has none.
+    /// What the help calls its value; `None` if it has none. With `…` at its end it may be given
+    /// more than once.
     pub(crate) value: Option<&'static str>,
     /// What it is for, in one line; empty if only our own programs give it: then it is in no list.
     pub(crate) summary: &'static str,
@@ -84,6 +85,12 @@ impl Parsed {
     pub(crate) fn value(&self, flag: &Flag) -> Option<&str> {
         let found = self.flags.iter().find(|(name, _)| *name == flag.name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a flag that may be given more than once.
+    pub(crate) fn values(&self, flag: &Flag) -> impl Iterator<Item = &str> {
+        let given = self.flags.iter().filter(|(name, _)| *name == flag.name);
+        given.map(|(_, value)| value.as_str())
     }
 
     /// The operand in this place, if it was given.
@@ -118,7 +125,7 @@ impl Command {
                             nearest(name, known).map(|near| format!("; did you mean --{near}?"));
                         format!("unknown option --{name}{}", meant.unwrap_or_default())
                     })?;
-                    if parsed.has(flag) {
+                    if parsed.has(flag) && !flag.is_many() {
                         return Err(format!("--{name} is given twice"));
                     }
                     let value = match flag.value {
@@ -190,7 +197,7 @@ impl Flag {
         value: &'static str,
         summary: &'static str,
     ) -> Flag {
-        Flag { name, value: Some(value), summary, choices: &[] }
+        Flag { value: Some(value), ..Flag::switch(name, summary) }
     }
 
     pub(crate) const fn choice(
@@ -199,7 +206,11 @@ impl Flag {
         summary: &'static str,
         choices: &'static [&'static str],
     ) -> Flag {
-        Flag { name, value: Some(value), summary, choices }
+        Flag { choices, ..Flag::value(name, value, summary) }
+    }
+
+    fn is_many(&self) -> bool {
+        self.value.is_some_and(|value| value.ends_with('…'))
     }
 
     /// The flag as the help writes it: `--agent A`.

@@ -22,6 +22,7 @@ pub(crate) mod driver;
 pub mod fleet;
 pub mod listing;
 pub mod member;
+pub mod profiles;
 pub mod registry;
 pub mod run;
 pub mod select;

@@ -11,9 +11,14 @@ use serde_json::Value;
 
 use super::drive::{Exec, Screen, Send, Wait};
 use super::field::{
-    self, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
+    self, Cpus, DnsName, FieldError, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName,
+    shown,
 };
 use super::network::{Egress, Publish};
+use super::startup::{
+    Branch, EnvChange, ImageName, ProfileName, Prompt, RepoUrl, SessionEnv, SetupCommand,
+};
+use crate::base::text::printable;
 use crate::base::uuid::Uuid;
 
 /// One operation with its parameters.
@@ -125,6 +130,53 @@ pub struct Create {
     /// Whether the Claude CLI in it gets the host's login; yes if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claude_login: Option<bool>,
+    /// Where the operator has its settings from. The agent keeps the name, and knows no profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<ProfileName>,
+    /// The image; the agent's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<ImageName>,
+    #[serde(default, skip_serializing_if = "SessionEnv::is_empty")]
+    pub(crate) env: SessionEnv,
+    /// What it clones at its first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repo: Option<RepoUrl>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) branch: Option<Branch>,
+    /// What it runs once after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) setup: Option<SetupCommand>,
+    /// What its command gets at the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<Prompt>,
+}
+
+impl Create {
+    /// With the agent's defaults.
+    pub(crate) fn new(name: SessionName) -> Create {
+        Create {
+            name,
+            port: PortChoice::None,
+            protocol: Protocol::Tcp,
+            dns_name: DnsName::default(),
+            command: None,
+            docker: None,
+            memory: None,
+            cpus: None,
+            pids: None,
+            egress: None,
+            publish: None,
+            ssh_key: None,
+            claude_login: None,
+            profile: None,
+            image: None,
+            env: SessionEnv::default(),
+            repo: None,
+            branch: None,
+            setup: None,
+            prompt: None,
+        }
+    }
 }
 
 /// Parameters of `edit`: an absent field keeps its value.
@@ -167,6 +219,39 @@ pub struct Edit {
     /// With or without the host's login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claude_login: Option<bool>,
+    /// Variables that are set, or with null removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) env: Option<EnvChange>,
+    /// A text that its command gets at the next start; the empty one removes it.
+    #[serde(
+        default,
+        deserialize_with = "prompt_or_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) prompt: Option<PromptChoice>,
+}
+
+/// What becomes of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PromptChoice(pub(crate) Option<Prompt>);
+
+impl PromptChoice {
+    /// Reads a prompt; the empty text means none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(crate) fn parse(text: &str) -> Result<PromptChoice, FieldError> {
+        match text.is_empty() {
+            true => Ok(PromptChoice(None)),
+            false => Prompt::parse(text).map(|prompt| PromptChoice(Some(prompt))),
+        }
+    }
+}
+
+impl Serialize for PromptChoice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_ref().map_or("", Prompt::as_str))
+    }
 }
 
 /// Parameters of `clone`.
@@ -351,6 +436,26 @@ where
     SessionName::parse(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
+fn prompt_or_empty<'de, D>(deserializer: D) -> Result<Option<PromptChoice>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    PromptChoice::parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The sentence in place of the refusal of an agent whose version does not know a field of a call.
+/// Every version refuses such a call, so that nothing is lost without a word.
+pub(crate) fn refused_by_older(refusal: &str, host: &str) -> Option<String> {
+    let rest = refusal.strip_prefix("decode params: unknown field `")?;
+    let (field, _) = rest.split_once('`')?;
+    Some(format!(
+        "the agent on {host} is too old for {}, and has done nothing; update it: convocate-host \
+         update",
+        printable(field)
+    ))
+}
+
 /// An error's text as it may stand in a one-line answer: it can quote the peer's own bytes.
 fn one_line(error: &serde_json::Error) -> String {
     const TEXT_CHARS_MAX: usize = 400;
@@ -365,6 +470,14 @@ mod tests {
 
     fn parse(line: &str) -> Result<Call, String> {
         Call::parse(line.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_field_that_an_agent_does_not_know_is_found_in_its_refusal() {
+        let line = r#"{"op":"create","params":{"name":"a","later":1}}"#;
+        let told = refused_by_older(&parse(line).unwrap_err(), "host-1").unwrap();
+        assert!(told.starts_with("the agent on host-1 is too old for later, and"), "{told}");
+        assert_eq!(refused_by_older("decode params: missing field `name`", "host-1"), None);
     }
 
     #[test]
@@ -389,6 +502,13 @@ mod tests {
                 publish: Some(Publish::All),
                 ssh_key: Some(KeyChoice::None),
                 claude_login: Some(false),
+                profile: ProfileName::parse("team").ok(),
+                image: ImageName::parse("convocate:1.2").ok(),
+                env: serde_json::from_str(r#"{"A":"1"}"#).unwrap(),
+                repo: RepoUrl::parse("https://host.example/web.git").ok(),
+                branch: Branch::parse("main").ok(),
+                setup: SetupCommand::parse("make").ok(),
+                prompt: Prompt::parse("fix it").ok(),
             }),
             Call::Edit(Edit {
                 id: id.id,
@@ -405,6 +525,8 @@ mod tests {
                 publish: None,
                 ssh_key: Some(KeyChoice::New),
                 claude_login: Some(true),
+                env: serde_json::from_str(r#"{"A":"1","B":null}"#).unwrap(),
+                prompt: Some(PromptChoice(None)),
             }),
             Call::Clone(CloneSession { source_id: id.id, name }),
             Call::Delete(id),

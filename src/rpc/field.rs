@@ -49,6 +49,7 @@ macro_rules! text_field {
         }
     };
 }
+pub(super) use text_field;
 
 /// A session's name: 1–64 of letters and digits of any script, space, `_`, `-`, `.`; not only
 /// blanks. So it has no control characters, none that reorder text, and no blanks but the space.

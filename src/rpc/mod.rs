@@ -11,9 +11,11 @@ pub mod drive;
 pub mod event;
 pub mod field;
 pub mod network;
+pub(crate) mod options;
 pub mod reserved;
 pub mod response;
 pub mod session;
+pub(crate) mod startup;
 pub mod values;
 
 /// One JSON request, one JSON response.

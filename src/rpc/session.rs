@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::Attention;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
+use super::startup::Startup;
 use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -77,6 +78,14 @@ pub struct Session {
     /// The public half of its git key in one line, or `none`; only where one session is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ssh_key: Option<Box<KeyLine>>,
+    /// What it starts with, as far as this version understands it. Variables, setup command and
+    /// prompt only where one session is asked for.
+    #[serde(
+        default,
+        deserialize_with = "startup_if_known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) startup: Option<Box<Startup>>,
     /// How its command ended last, if it does not run and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Box<Ended>>,
@@ -208,6 +217,13 @@ impl Session {
             false => Err("why it is broken or stale is too long or has control characters"),
         }
     }
+}
+
+fn startup_if_known<'de, D>(deserializer: D) -> Result<Option<Box<Startup>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 /// What `ping` answers.

@@ -7,6 +7,7 @@ use super::field::{
     Caps, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
 };
 use super::network::{Egress, Publish};
+use super::startup::{Branch, ImageName, ProfileName, Prompt, RepoUrl, SetupCommand};
 
 /// A size in bytes: a number with `k`, `m`, `g` or `t` (of 1024) behind it, or nothing.
 ///
@@ -140,6 +141,62 @@ pub(crate) fn dns_name(text: &str) -> Result<DnsName, String> {
 /// One sentence.
 pub(crate) fn command(text: &str) -> Result<SessionCommand, String> {
     SessionCommand::parse(text).map_err(|error| error.to_string())
+}
+
+/// A profile's name.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn profile(text: &str) -> Result<ProfileName, String> {
+    ProfileName::parse(text).map_err(|error| error.to_string())
+}
+
+/// An image's name.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn image(text: &str) -> Result<ImageName, String> {
+    ImageName::parse(text).map_err(|error| error.to_string())
+}
+
+/// A repository's address.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn repo(text: &str) -> Result<RepoUrl, String> {
+    RepoUrl::parse(text).map_err(|error| error.to_string())
+}
+
+/// A branch or a tag.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn branch(text: &str) -> Result<Branch, String> {
+    Branch::parse(text).map_err(|error| error.to_string())
+}
+
+/// A setup command.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn setup(text: &str) -> Result<SetupCommand, String> {
+    SetupCommand::parse(text).map_err(|error| error.to_string())
+}
+
+/// The first words to a command.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn prompt(text: &str) -> Result<Prompt, String> {
+    Prompt::parse(text).map_err(|error| error.to_string())
+}
+
+/// The name and the value of `NAME=VALUE`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn env(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=').ok_or_else(|| format!("env {} must be NAME=VALUE", shown(text)))
 }
 
 /// A span in seconds: a number with `s`, `m`, `h` or `d` behind it, or nothing.

@@ -12,6 +12,7 @@ use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::network::Publish;
 use crate::rpc::session::{Ended, Session};
+use crate::rpc::startup::Startup;
 
 /// All agents, by id.
 pub(crate) type Agents = BTreeMap<Box<str>, Agent>;
@@ -289,7 +290,8 @@ fn session_bytes(session: &Session) -> usize {
         + session
             .attention
             .as_ref()
-            .map_or(0, |it| size_of::<Attention>() + it.reason.capacity() + it.source.capacity());
+            .map_or(0, |it| size_of::<Attention>() + it.reason.capacity() + it.source.capacity())
+        + session.startup.as_ref().map_or(0, |it| size_of::<Startup>() + it.text_bytes());
     size_of::<(Uuid, Session, Uuid, u64)>() + texts + short + boxed
 }
 

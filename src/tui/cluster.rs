@@ -14,6 +14,7 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::fleet::listing::{LocalHome, SessionState};
+use crate::fleet::profiles::Profile;
 use crate::fleet::registry::AgentId;
 use crate::limits::{ORPHAN_AGE_MIN, SCREEN_ASK_INTERVAL, SCREEN_ASK_INTERVAL_MAX, SESSIONS_MAX};
 use crate::rpc::event::EventType;
@@ -31,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) agents: SortedMap<String, Agent>,
     /// Session directories on this host that no agent owns, as far as is known.
     pub(crate) homes: Vec<LocalHome>,
+    /// The profiles of this host.
+    pub(crate) profiles: Vec<Profile>,
     /// What is wrong with entries of the registry.
     pub(crate) problems: Vec<String>,
     /// Where news come from.
@@ -149,6 +152,7 @@ impl Cluster {
         }
         self.agents.retain(|_, agent| agent.enrolled.is_some() || agent.is_in_hub);
         (self.homes, self.problems) = (news.homes, news.problems);
+        self.profiles = news.profiles;
     }
 
     /// The hub has come or gone. Without it everybody is asked again, at once.

@@ -11,6 +11,7 @@ use super::ops::{ScreenRequest, Task};
 use super::row::SessionKey;
 use crate::base::time::{Now, Wall};
 use crate::base::uuid::Uuid;
+use crate::rpc::call::refused_by_older;
 use crate::rpc::call::{Call, Id};
 use crate::rpc::session::{Pong, Session};
 use crate::status::line::EventLine;
@@ -118,6 +119,8 @@ impl Model {
                 self.take_result(task, value);
             }
             Err(text) => {
+                let host = self.cluster.agents.get(task.agent.as_str()).map_or("", |it| it.host());
+                let text = refused_by_older(&text, host).unwrap_or(text);
                 self.log(format!("{} {}: {text}", task.op, task.subject), true);
                 if has_form && let Some(Dialog::Form(form)) = &mut self.dialog {
                     form.stage = FormStage::Typing(Some(text));

@@ -8,15 +8,19 @@ use super::input::Input;
 use super::keys::Key;
 use super::messages::{Enrolled, ScreenRequestId};
 use super::ops::Target;
+use crate::fleet::profiles::{Chosen, NONE, Profile, default_name, merged};
 use crate::fleet::registry::AgentId;
 use crate::rpc::call::{Call, CloneSession, Create, Edit};
 use crate::rpc::field::PortChoice;
+use crate::rpc::options::SessionOptions;
 use crate::rpc::session::Session;
 use crate::rpc::values;
 
 #[derive(Debug)]
 pub struct Form {
     pub(crate) kind: FormKind,
+    /// The profiles that there are for a new session.
+    profiles: Vec<Profile>,
     /// Its fields, at least one.
     pub(crate) fields: Vec<Field>,
     /// The field that is typed in.
@@ -49,6 +53,8 @@ pub(crate) enum FormStage {
 pub(crate) enum FieldName {
     /// On which agent.
     Agent,
+    /// What it is made with.
+    Profile,
     Name,
     /// What runs in it.
     Command,
@@ -104,6 +110,7 @@ impl FieldName {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             FieldName::Agent => "agent",
+            FieldName::Profile => "profile",
             FieldName::Name => "name",
             FieldName::Command => "command",
             FieldName::Port => "port",
@@ -119,7 +126,9 @@ impl FieldName {
     /// What stands behind it while nothing is wrong.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
-            FieldName::Agent | FieldName::Protocol => "← → or its first letter",
+            FieldName::Agent | FieldName::Profile | FieldName::Protocol => {
+                "← → or its first letter"
+            }
             FieldName::Name => "letters, digits, spaces, _ - .",
             FieldName::Command => "empty: the agent's default",
             FieldName::Port => "a number or auto; empty: none",
@@ -133,7 +142,7 @@ impl FieldName {
 
     fn check(self, text: &str) -> Result<(), String> {
         match self {
-            FieldName::Agent => Ok(()),
+            FieldName::Agent | FieldName::Profile => Ok(()),
             FieldName::Name => values::name(text).map(drop),
             FieldName::Command => values::command(text).map(drop),
             FieldName::Port => port(text).map(drop),
@@ -143,6 +152,21 @@ impl FieldName {
             FieldName::Cpus => values::cpus(text).map(drop),
             FieldName::Pids => values::pids(text).map(drop),
             FieldName::Docker => values::yes_no(text).map(drop),
+        }
+    }
+
+    /// What it is called as an option and in a profile.
+    const fn setting(self) -> Option<&'static str> {
+        match self {
+            FieldName::Agent | FieldName::Profile | FieldName::Name => None,
+            FieldName::Command => Some("command"),
+            FieldName::Port => Some("port"),
+            FieldName::Protocol => Some("proto"),
+            FieldName::Dns => Some("dns"),
+            FieldName::Memory => Some("memory"),
+            FieldName::Cpus => Some("cpus"),
+            FieldName::Pids => Some("pids"),
+            FieldName::Docker => Some("docker"),
         }
     }
 
@@ -202,14 +226,25 @@ impl Field {
 
 impl Form {
     /// A new session on one of these agents; `on` is the one that is meant until somebody says
-    /// otherwise.
-    pub(crate) fn new_session(agents: Vec<Enrolled>, on: Option<&AgentId>) -> Form {
+    /// otherwise. So is the profile that is called default.
+    pub(crate) fn new_session(
+        agents: Vec<Enrolled>,
+        on: Option<&AgentId>,
+        profiles: Vec<Profile>,
+    ) -> Form {
         let mut fields = Vec::new();
         if agents.len() > 1 {
             let options =
                 agents.iter().map(|agent| format!("{} ({})", agent.host, agent.id)).collect();
             let at = agents.iter().position(|agent| Some(&agent.id) == on).unwrap_or(0);
             fields.push(Field::choice(FieldName::Agent, options, at));
+        }
+        if !profiles.is_empty() {
+            let names = profiles.iter().map(|profile| profile.name.to_string());
+            let options: Vec<_> = [NONE.to_owned()].into_iter().chain(names).collect();
+            let usual = default_name();
+            let at = options.iter().position(|name| name == usual.as_str()).unwrap_or(0);
+            fields.push(Field::choice(FieldName::Profile, options, at));
         }
         for (what, text) in [(FieldName::Name, ""), (FieldName::Command, ""), (FieldName::Port, "")]
         {
@@ -220,8 +255,11 @@ impl Form {
             fields.push(Field::text(what, ""));
         }
         fields.push(Field::choice(FieldName::Docker, no_yes(), 0));
-        let at = usize::from(agents.len() > 1);
-        Form { kind: FormKind::New(agents), fields, at, stage: FormStage::Typing(None) }
+        let at = fields.iter().position(|field| field.what == FieldName::Name).unwrap_or(0);
+        let (kind, stage) = (FormKind::New(agents), FormStage::Typing(None));
+        let mut form = Form { kind, profiles, fields, at, stage };
+        form.follow_profile();
+        form
     }
 
     /// Other settings of a session.
@@ -240,14 +278,19 @@ impl Form {
             Field::text(FieldName::Pids, &number(f64::from(session.pids))),
             Field::choice(FieldName::Docker, no_yes(), usize::from(session.docker)),
         ];
-        Form { kind: FormKind::Edit(target), fields, at: 0, stage: FormStage::Typing(None) }
+        Form::about(FormKind::Edit(target), fields)
     }
 
     /// A copy of a session.
     pub(crate) fn clone_of(target: Target) -> Form {
         let name = format!("{} copy", target.name);
         let fields = vec![Field::text(FieldName::Name, &name)];
-        Form { kind: FormKind::Clone(target), fields, at: 0, stage: FormStage::Typing(None) }
+        Form::about(FormKind::Clone(target), fields)
+    }
+
+    fn about(kind: FormKind, fields: Vec<Field>) -> Form {
+        let (profiles, stage) = (Vec::new(), FormStage::Typing(None));
+        Form { kind, profiles, fields, at: 0, stage }
     }
 
     /// What it is, for its border.
@@ -275,6 +318,9 @@ impl Form {
     fn error(&self, field: &Field) -> Option<String> {
         let text = field.shown();
         let is_default = text.is_empty() && field.what.has_default();
+        if field.what == FieldName::Profile {
+            return self.profile().and_then(|profile| profile.options.clone().err());
+        }
         match &self.kind {
             FormKind::New(_) if is_default => None,
             // What an older agent did not tell stays as it is.
@@ -296,7 +342,12 @@ impl Form {
             Key::Tab | Key::Down => self.at = (self.at + 1) % count,
             Key::BackTab | Key::Up => self.at = (self.at + count - 1) % count,
             Key::Enter => return self.submit(),
-            _ => self.fields[self.at].key(key),
+            _ => {
+                self.fields[self.at].key(key);
+                if self.fields[self.at].what == FieldName::Profile {
+                    self.follow_profile();
+                }
+            }
         }
         FormResult::Nothing
     }
@@ -341,22 +392,56 @@ impl Form {
     }
 
     fn create(&self) -> Result<Create, String> {
-        let given = |what| Some(self.text_of(what)).filter(|text| !text.is_empty());
-        Ok(Create {
-            name: values::name(&self.text_of(FieldName::Name))?,
-            port: port(&self.text_of(FieldName::Port))?,
-            protocol: values::protocol(&self.text_of(FieldName::Protocol))?,
-            dns_name: values::dns_name(&self.text_of(FieldName::Dns))?,
-            command: given(FieldName::Command).map(|text| values::command(&text)).transpose()?,
-            docker: Some(values::yes_no(&self.text_of(FieldName::Docker))?).filter(|yes| *yes),
-            memory: given(FieldName::Memory).map(|text| values::memory(&text)).transpose()?,
-            cpus: given(FieldName::Cpus).map(|text| values::cpus(&text)).transpose()?,
-            pids: given(FieldName::Pids).map(|text| values::pids(&text)).transpose()?,
-            egress: None,
-            publish: None,
-            ssh_key: None,
-            claude_login: None,
-        })
+        let name = values::name(&self.text_of(FieldName::Name))?;
+        let profile = self.profile().map(|profile| {
+            let options = profile.options.clone()?;
+            Ok::<_, String>(Chosen { name: profile.name.clone(), options })
+        });
+        let profile = profile.transpose()?;
+        let mut said = SessionOptions::default();
+        for field in &self.fields {
+            let text = field.shown();
+            if let Some(setting) = field.what.setting().filter(|_| !text.is_empty()) {
+                said.set(setting, &text)?;
+            }
+        }
+        let options = merged(said, profile.as_ref())?;
+        options.create(name, profile.map(|profile| profile.name))
+    }
+
+    /// The profile that is chosen, if one is.
+    fn profile(&self) -> Option<&Profile> {
+        let name = self.text_of(FieldName::Profile);
+        self.profiles.iter().find(|profile| profile.name.as_str() == name)
+    }
+
+    /// What the chosen profile says of a field.
+    fn of_profile(&self, what: FieldName) -> Option<String> {
+        self.profile()?.options.as_ref().ok()?.get(what.setting()?)
+    }
+
+    /// Choices that nobody has changed follow the profile.
+    fn follow_profile(&mut self) {
+        for (what, default) in [(FieldName::Protocol, "tcp"), (FieldName::Docker, "no")] {
+            let wanted = self.of_profile(what).unwrap_or_else(|| default.to_owned());
+            let Some(field) = self.fields.iter_mut().find(|field| field.what == what) else {
+                continue;
+            };
+            if field.shown() == field.before
+                && let FieldValue::Choice { options, at } = &mut field.value
+            {
+                *at = options.iter().position(|option| *option == wanted).unwrap_or(*at);
+                field.before = wanted;
+            }
+        }
+    }
+
+    /// What stands behind a field while nothing is wrong: of a blank one, what it stands for.
+    pub(crate) fn hint(&self, field: &Field) -> String {
+        match self.of_profile(field.what).filter(|_| field.shown().is_empty()) {
+            Some(value) => format!("empty: {value}, as in the profile"),
+            None => field.what.hint().to_owned(),
+        }
     }
 
     fn edited(&self, target: &Target) -> Result<Edit, String> {
@@ -375,6 +460,8 @@ impl Form {
             publish: None,
             ssh_key: None,
             claude_login: None,
+            env: None,
+            prompt: None,
         })
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fleet::listing::LocalHome;
+use crate::fleet::profiles::Profile;
 use crate::fleet::registry::AgentId;
 use crate::status::snapshot::{AgentSnapshot, Snapshot};
 
@@ -48,6 +49,8 @@ pub struct HostFiles {
     pub agents: Vec<Enrolled>,
     /// What is wrong with other entries, a sentence each.
     pub problems: Vec<String>,
+    /// The profiles of this host, by name.
+    pub profiles: Vec<Profile>,
     /// Session directories that lie on this host.
     pub homes: Vec<LocalHome>,
 }

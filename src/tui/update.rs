@@ -258,7 +258,7 @@ impl Model {
         let agents = self.cluster.agents.values();
         let enrolled: Vec<_> = agents.filter_map(|agent| agent.enrolled.clone()).collect();
         let on = self.selected.as_ref().and_then(|key| key.agent.clone());
-        let form = Form::new_session(enrolled, on.as_ref());
+        let form = Form::new_session(enrolled, on.as_ref(), self.cluster.profiles.clone());
         self.dialog = Some(Dialog::Form(Box::new(form)));
     }
 

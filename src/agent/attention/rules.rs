@@ -4,7 +4,7 @@
 //! A line of it has a word and what it means, with a reason behind that: `shell working a command
 //! runs behind it`. `idle done` says that a turn has ended; where none was seen, it is idle.
 
-use crate::agent::setting_lines;
+use crate::base::settings;
 use crate::limits::{ATTENTION_REASON_CHARS_MAX, ATTENTION_RULES_MAX, STATUS_WORD_BYTES_MAX};
 use crate::rpc::attention::AttentionState;
 use crate::rpc::field::shown;
@@ -43,7 +43,7 @@ impl Rules {
     /// One sentence that begins with the number of the line.
     pub(crate) fn read(text: &str) -> Result<Rules, String> {
         let mut rules = Vec::new();
-        setting_lines::read(text, |word, value| {
+        settings::read(text, |_| settings::Rule::default(), |word, value| {
             rules.push(rule(word, value)?);
             match rules.len() <= ATTENTION_RULES_MAX {
                 true => Ok(()),

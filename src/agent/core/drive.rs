@@ -16,10 +16,12 @@ use crate::limits::WAITS_MAX;
 use crate::rpc::attention::AttentionState;
 use crate::rpc::drive::{ScreenText, Wait, WaitFor, Waited};
 use crate::rpc::session::Ended;
+use crate::rpc::startup::SessionEnv;
 
 impl Agent {
     /// Runs something in a session that runs.
     pub(super) fn drive(&mut self, now: Now, caller: Caller, id: Uuid, drive: Drive) {
+        let no_env = SessionEnv::default();
         let refusal = match self.state.session(id) {
             None => not_found(id),
             Some(_) if self.mode == Mode::Closing => CLOSING.to_owned(),
@@ -49,7 +51,9 @@ impl Agent {
                 }
                 RunState::Running { running, .. } => {
                     let runtime = self.state.config.runtime;
-                    let place = Place { id, uid: running.uid, runtime };
+                    let startup = session.record().map(|it| &it.startup.env).ok();
+                    let session_env = startup.unwrap_or(&no_env);
+                    let place = Place { id, uid: running.uid, runtime, session_env };
                     let plan = drive.plan(place, self.state.actions.last_work().0);
                     let work = Work::Runtime(RuntimeWork::Exec(Box::new(plan)));
                     let work = self.state.actions.run(work);

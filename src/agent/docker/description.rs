@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::agent::claude_settings::SETTINGS_DIR;
 use crate::agent::environment::{SESSION_ENV, SESSION_SOCKET};
+use crate::agent::startup;
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -102,7 +103,7 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
     let mut description = json!({
         "Image": plan.image,
         "Hostname": format!("convocate-{}", plan.id.short()),
-        "Cmd": [plan.command.as_str()],
+        "Cmd": [startup::command_text(plan)],
         "Env": environment(plan, host),
         "Labels": labels(plan, host),
         "StopTimeout": SESSION_STOP_GRACE.as_secs(),
@@ -116,18 +117,22 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
 
 fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
     let (uid, gid) = host.ids(plan.uid);
-    let mut variables = vec![
+    let given = plan.startup.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let mut variables: Vec<String> = given.collect();
+    variables.extend([
         format!("CLAUDE_UID={uid}"),
         format!("CLAUDE_GID={gid}"),
         format!("CONVOCATE_SESSION={}", plan.id),
         format!("CONVOCATE_COLS={}", plan.size.cols()),
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
         format!("CONVOCATE_SCROLLBACK={}", scrollback(plan.caps)),
-    ];
+    ]);
     if plan.has_socket {
         variables.push(format!("SSH_AUTH_SOCK={SOCKET_DIR}/{SESSION_SOCKET}"));
     }
     variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
+    let told = startup::variables(plan);
+    variables.extend(told.into_iter().map(|(name, value)| format!("{name}={value}")));
     variables
 }
 
@@ -329,6 +334,7 @@ pub mod tests {
             cpu_quota: Cpus::from_millis(1500),
             memory_reservation: 1 << 29,
             image: "convocate:1.2.3".to_owned(),
+            startup: Box::default(),
             uid: Some(2_000_007),
             has_socket: true,
             has_settings: true,

@@ -110,12 +110,14 @@ mod tests {
     use super::super::script::reply;
     use super::*;
     use crate::agent::work::Outcome;
+    use crate::rpc::startup::SessionEnv;
 
     fn plan() -> ExecPlan {
         let argv = ["ls", "-l"].map(str::to_owned).to_vec();
         let env = vec![("TEXT", "a\nb".to_owned())];
         let patience = Duration::from_secs(9);
-        ExecPlan { id: id(), uid: Some(7), argv, env, output_bytes_max: 4, patience }
+        let session_env = SessionEnv::default();
+        ExecPlan { id: id(), uid: Some(7), argv, env, session_env, output_bytes_max: 4, patience }
     }
 
     fn running() -> Exec {

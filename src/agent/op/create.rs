@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Flow, Stage};
+use crate::agent::config::RuntimeKind;
 use crate::agent::record::Record;
 use crate::agent::session_key::SessionKey;
 use crate::agent::state::AgentState;
@@ -12,6 +13,7 @@ use crate::base::uuid::Uuid;
 use crate::rpc::call;
 use crate::rpc::event::EventType;
 use crate::rpc::field::{Caps, PortChoice};
+use crate::rpc::startup::Startup;
 
 /// The home is being made.
 #[derive(Debug)]
@@ -31,6 +33,17 @@ pub(in crate::agent) fn begin(
         Ok(())
     };
     check().map_err(|error| error.0)?;
+    let startup = Startup {
+        profile: create.profile,
+        image: create.image,
+        env: create.env,
+        repo: create.repo,
+        branch: create.branch,
+        setup: create.setup,
+        prompt: create.prompt,
+    };
+    let has_containers = state.config.runtime == RuntimeKind::Docker;
+    startup.check(has_containers).map_err(|error| error.0)?;
     let id = Uuid::random(&mut state.rng);
     let port = state
         .reservations
@@ -58,6 +71,7 @@ pub(in crate::agent) fn begin(
         uid: owner,
         ssh_key,
         claude_login: create.claude_login.unwrap_or(true),
+        startup: Box::new(startup),
         unknown: serde_json::Map::new(),
     };
     let work = Work::Disk(DiskWork::Create { id, metadata: record.to_bytes(), owner, key });
@@ -90,6 +104,6 @@ pub(super) fn arrive(state: &mut AgentState, now: Now, record: Record, outcome: 
         data["left_out"] = json!(left_out);
     }
     state.emit(now, EventType::Created, id, data.clone());
-    state.tell_key(id, &mut data);
+    state.tell_more(id, &mut data);
     Flow::Done(Ok(data))
 }

@@ -8,7 +8,7 @@ use crate::agent::state::AgentState;
 use crate::agent::work::{DiskWork, Outcome, Work};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
-use crate::rpc::call;
+use crate::rpc::call::{self, PromptChoice};
 use crate::rpc::event::EventType;
 use crate::rpc::field::{Caps, DnsName, PortChoice};
 
@@ -48,6 +48,12 @@ fn edited(
     let pids = edit.pids.map(Caps::check_pids).transpose().map_err(|error| error.0)?;
     record.memory = memory.or(record.memory);
     record.pids = pids.or(record.pids);
+    if let Some(change) = &edit.env {
+        record.startup.env.change(change).map_err(|error| error.0)?;
+    }
+    if let Some(PromptChoice(prompt)) = &edit.prompt {
+        record.startup.prompt.clone_from(prompt);
+    }
     reserve(state, &mut record, edit)?;
     let chosen = edit.ssh_key.map(|choice| SessionKey::choose(choice, &mut state.rng, id));
     let (ssh_key, change) = chosen.unzip();

@@ -206,10 +206,10 @@ fn unlocked(state: &mut AgentState, now: Now, id: Uuid, op: &str, outcome: Outco
     }
 }
 
-/// A session as an answer: with its key.
+/// A session as an answer: with all of it.
 fn session_answer(state: &AgentState, id: Uuid) -> Answer {
     let mut value = state.wire_value(id, None);
-    state.tell_key(id, &mut value);
+    state.tell_more(id, &mut value);
     Ok(value)
 }
 

@@ -227,6 +227,7 @@ fn admitted(
     let taken = state.memory_taken(&used);
     capacity::admit(config.totals, disk, taken, memory_reservation).map_err(Refused::Capacity)?;
     let has_quota = u64::from(caps.cpus.as_millis()) < config.totals.cpu_millis;
+    let image = record.startup.image.as_ref();
     Ok(StartPlan {
         id,
         command: record.command(),
@@ -238,7 +239,8 @@ fn admitted(
         caps,
         cpu_quota: has_quota.then_some(caps.cpus),
         memory_reservation,
-        image: config.image.clone(),
+        image: image.map_or_else(|| config.image.clone(), |image| image.as_str().to_owned()),
+        startup: record.startup.clone(),
         uid: None,
         has_socket: record.ssh_key != SessionKey::None,
         // The host runtime has no `/etc` of a session's own.

@@ -422,8 +422,9 @@ impl TmuxRuntime {
 fn program(line: &CommandLine) -> Program {
     let (file, arguments) = line.argv.split_first().expect("every command line names a program");
     let mut program = Program::new(file, arguments);
-    program.environment =
-        line.env.iter().map(|(name, value)| ((*name).into(), value.into())).collect();
+    let given = line.session_env.iter().map(|(name, value)| (name.into(), value.into()));
+    let own = line.env.iter().map(|(name, value)| ((*name).into(), value.into()));
+    program.environment = given.chain(own).collect();
     program.without = REMOVED_ENV.iter().map(Into::into).collect();
     program.directory = Some(line.cwd.clone());
     program

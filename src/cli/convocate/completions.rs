@@ -11,6 +11,33 @@ const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 const SHELL: Operand =
     Operand { name: "SHELL", is_optional: false, is_many: false, choices: &SHELLS };
 
+/// Options whose values are names of files, too: of those in these directories below the root.
+const FILES: [(&str, &str); 2] =
+    [("profile", "etc/convocate/profiles"), ("check", "etc/convocate/profiles")];
+
+/// The shell command that lists those files: names without any sign that a shell takes for its own.
+fn list_of_files(program: &Program, flag: &Flag) -> Option<String> {
+    let known = FILES.iter().find(|(name, _)| *name == flag.name && program.name == "convocate");
+    known.map(|(_, directory)| {
+        format!(
+            "command ls \"$CONVOCATE_ROOT/{directory}\" 2>/dev/null | \
+             command grep -x \"[A-Za-z0-9][A-Za-z0-9._-]*\""
+        )
+    })
+}
+
+/// The values of an option, as bash and zsh find them.
+fn choices_of(program: &Program, flag: &Flag) -> String {
+    let list = list_of_files(program, flag).map(|list| format!("$({list})"));
+    flag.choices.iter().map(|&it| it.to_owned()).chain(list).collect::<Vec<_>>().join(" ")
+}
+
+/// The same for fish, inside single quotes.
+fn fish_choices_of(program: &Program, flag: &Flag) -> String {
+    let list = list_of_files(program, flag).map(|list| format!("({list})"));
+    flag.choices.iter().map(|&it| it.to_owned()).chain(list).collect::<Vec<_>>().join(" ")
+}
+
 /// The command for a program. `run` calls [`fn@print`] with that program's table, which has this
 /// command in it.
 pub(crate) const fn command(run: fn(&Parsed, &mut Out<'_>) -> Result<Exit, Failure>) -> Command {
@@ -81,7 +108,7 @@ fn bash(program: &Program) -> String {
         text.push_str(&format!(
             "        --{}) words=\"{}\" ;;\n",
             flag.name,
-            flag.choices.join(" ")
+            choices_of(program, flag)
         ));
     }
     text.push_str("        *) case ${COMP_WORDS[1]} in\n");
@@ -111,7 +138,7 @@ fn zsh(program: &Program) -> String {
          _describe command commands\n        return\n    fi\n    case $words[CURRENT-1] in\n",
     );
     for flag in flags_with_choices(program) {
-        let choices = flag.choices.join(" ");
+        let choices = choices_of(program, flag);
         text.push_str(&format!("    --{}) compadd -- {choices}; return ;;\n", flag.name));
     }
     text.push_str("    esac\n    case $words[2] in\n");
@@ -140,7 +167,7 @@ fn fish(program: &Program) -> String {
             let value = match (flag.value, flag.choices) {
                 (None, _) => String::new(),
                 (Some(_), []) => " -r".to_owned(),
-                (Some(_), choices) => format!(" -x -a '{}'", choices.join(" ")),
+                (Some(_), _) => format!(" -x -a '{}'", fish_choices_of(program, flag)),
             };
             text.push_str(&format!(
                 "complete -c {name} {within} -l {}{value} -d '{}'\n",

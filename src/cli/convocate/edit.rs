@@ -3,15 +3,16 @@
 use crate::base::uuid::Uuid;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT, PROTO,
-    PUBLISH, SESSION, SSH_KEY,
+    AGENT, CHANGED_ENV, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT,
+    PROMPT, PROTO, PUBLISH, SESSION, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, read_flag};
 use crate::exit::Exit;
 use crate::fleet::select::{Care, Selected};
-use crate::rpc::call::{Call, Edit};
+use crate::rpc::call::{Call, Edit, PromptChoice};
+use crate::rpc::startup::EnvChange;
 use crate::rpc::values;
 
 pub(crate) const EDIT: Command = Command {
@@ -28,6 +29,8 @@ pub(crate) const EDIT: Command = Command {
         SSH_KEY,
         CLAUDE_LOGIN,
         COMMAND,
+        PROMPT,
+        CHANGED_ENV,
         DOCKER,
         MEMORY,
         CPUS,
@@ -37,16 +40,17 @@ pub(crate) const EDIT: Command = Command {
         ROOT,
     ],
     help: "\
-Settings without an option keep their value; --dns '' removes the DNS name. A running
-session keeps its old settings until it is restarted; its old key it loses at once.
+Settings without an option keep their value; --dns '' removes the DNS name, --prompt ''
+the prompt, --env NAME a variable. A running session keeps its old settings until it is
+restarted; its old key it loses at once. A new prompt is given at the next start.
 ",
     run: edit,
 };
 
 fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &SSH_KEY, &COMMAND, &DOCKER];
-    let others = [&CLAUDE_LOGIN, &MEMORY, &CPUS, &PIDS];
-    if !flags.iter().chain(&others).any(|flag| parsed.has(flag)) {
+    let more = [&CLAUDE_LOGIN, &MEMORY, &CPUS, &PIDS, &CHANGED_ENV, &PROMPT];
+    if !flags.iter().chain(&more).any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
     let edit = read_edit(parsed)?;
@@ -74,6 +78,10 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
     let publish = read_flag(parsed, &PUBLISH, values::publish)?;
     let ssh_key = read_flag(parsed, &SSH_KEY, values::ssh_key)?;
     let claude_login = read_flag(parsed, &CLAUDE_LOGIN, values::yes_no)?;
+    let prompt = read_flag(parsed, &PROMPT, |text| {
+        PromptChoice::parse(text).map_err(|error| error.to_string())
+    })?;
+    let env = env_change(parsed)?;
     Ok(move |id| Edit {
         id,
         name,
@@ -89,5 +97,19 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
         publish,
         ssh_key,
         claude_login,
+        env,
+        prompt,
     })
+}
+
+/// `NAME=VALUE` sets a variable, `NAME` removes it.
+fn env_change(parsed: &Parsed) -> Result<Option<EnvChange>, Failure> {
+    let mut change = EnvChange::default();
+    for text in parsed.values(&CHANGED_ENV) {
+        let (name, value) = values::env(text).map_or((text, None), |(name, it)| (name, Some(it)));
+        change
+            .add(name, value)
+            .map_err(|error| Failure::Usage(format!("--{}: {error}", CHANGED_ENV.name)))?;
+    }
+    Ok(parsed.has(&CHANGED_ENV).then_some(change))
 }

@@ -10,6 +10,7 @@ use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::session_flags::AGENT;
 use crate::cli::convocate::sessions::{
     NO_AGENT, agent_list, asked_agents, open_fleet, problem_json, published_port, reply_timeout,
+    told_json,
 };
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, root_paths};
@@ -178,7 +179,7 @@ fn listing_json(listing: &Listing, problems: &[Problem]) -> Value {
 }
 
 fn row_json(row: &ListingRow) -> Value {
-    let mut value = row.session.as_ref().map_or_else(|| json!({}), |it| json!(it));
+    let mut value = row.session.as_ref().map_or_else(|| json!({}), told_json);
     value["uuid"] = json!(row.id);
     value["state"] = json!(row.state.sign());
     value["state_name"] = json!(row.state.word());

@@ -23,7 +23,9 @@ pub mod kill;
 pub mod logs;
 pub mod ls;
 pub mod new;
+mod new_options;
 pub mod override_lock;
+pub mod profiles;
 pub mod prove;
 pub mod renew_certificates;
 pub mod restart;
@@ -54,6 +56,7 @@ use crate::cli::convocate::logs::LOGS;
 use crate::cli::convocate::ls::{LIST, LS};
 use crate::cli::convocate::new::NEW;
 use crate::cli::convocate::override_lock::OVERRIDE;
+use crate::cli::convocate::profiles::PROFILES;
 use crate::cli::convocate::prove::PROVE;
 use crate::cli::convocate::renew_certificates::RENEW_CERTIFICATES;
 use crate::cli::convocate::restart::{RESTART, START};
@@ -76,6 +79,7 @@ pub(crate) static PROGRAM: Program = Program {
         LS,
         LIST,
         AGENTS,
+        PROFILES,
         NEW,
         ATTACH,
         SHOW,
@@ -106,7 +110,7 @@ pub(crate) static PROGRAM: Program = Program {
     ],
     fallback: Some("screen"),
     groups: &[
-        ("See", &["screen", "ls", "show", "logs", "agents", "events"]),
+        ("See", &["screen", "ls", "show", "logs", "agents", "profiles", "events"]),
         (
             "Sessions",
             &[

@@ -2,20 +2,22 @@
 
 use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
+use crate::cli::convocate::new_options::{chosen_profile, said};
 use crate::cli::convocate::session_flags::{
-    AGENT, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NEW_NAME, PIDS, PORT, PROTO,
-    PUBLISH, SSH_KEY,
+    AGENT, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, ENV, IMAGE, MEMORY, NEW_NAME,
+    PIDS, PORT, PROFILE, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{
-    NO_AGENT, asked_agents, open_fleet, parse_session, print_session,
+    NO_AGENT, ask_with_fields, named_agents, open_fleet, parse_session, print_session,
 };
 use crate::cli::output::{Failure, Out};
-use crate::cli::shared_flags::{JSON, ROOT, read_flag, root_paths};
+use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::exit::Exit;
+use crate::fleet::profiles::merged;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::Runner;
 use crate::fleet::select::Selected;
-use crate::rpc::call::{Call, Create};
+use crate::rpc::call::Call;
 use crate::rpc::values;
 
 const ATTACH: Flag = Flag::switch("attach", "attach the terminal to it at once");
@@ -25,7 +27,14 @@ pub(crate) const NEW: Command = Command {
     summary: "create a session",
     operands: &[NEW_NAME],
     flags: &[
+        PROFILE,
         AGENT,
+        REPO,
+        BRANCH,
+        SETUP,
+        PROMPT,
+        COMMAND,
+        ENV,
         PORT,
         PROTO,
         PUBLISH,
@@ -33,8 +42,8 @@ pub(crate) const NEW: Command = Command {
         EGRESS,
         SSH_KEY,
         CLAUDE_LOGIN,
-        COMMAND,
         DOCKER,
+        IMAGE,
         MEMORY,
         CPUS,
         PIDS,
@@ -45,6 +54,14 @@ pub(crate) const NEW: Command = Command {
     help: "\
 Creates the session's home; nothing runs until you attach or restart it. --agent may be
 left out when there is one agent. Prints the new session's id.
+
+What no option says, the profile of --profile says, or the one called default; see
+`convocate profiles`. An empty value, as in --prompt '', says that there is none.
+
+At its first start the session clones --repo into its home with its own git key, runs
+--setup there, and hands --prompt to the command. If that fails, you find the reason and
+a shell, and a restart tries again. The command always starts in the repository. --env
+may be given more than once; show prints the values.
 
 A port is published on 127.0.0.1 of the agent's host and on the address from which that
 reaches the shell host, unless --publish names another or all. --egress none gives the
@@ -60,14 +77,17 @@ init-agent --claude-token FILE). --claude-login no keeps it from this session.
 };
 
 fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let create = read(parsed)?;
-    root_paths(parsed)?;
+    let name = values::name(parsed.required(0)).map_err(Failure::Usage)?;
+    let said = said(parsed)?;
+    let profile = chosen_profile(parsed.value(&PROFILE), &root_paths(parsed)?)?;
+    let options = merged(said, profile.as_ref()).map_err(Failure::Failed)?;
+    let create = options.create(name, profile.map(|it| it.name)).map_err(Failure::Failed)?;
     // First, so that nothing is created where there is no terminal.
     let screen = parsed.has(&ATTACH).then(take_screen).transpose()?;
     let mut runner = open_fleet(parsed, out)?;
-    let agent = chosen_agent(parsed, &runner)?;
-    let result = runner.ask(&agent, &Call::Create(create)).map_err(Failure::Failed)?;
+    let agent = chosen_agent(options.get(AGENT.name).as_deref(), &runner)?;
     let host = runner.registry().find(agent.as_str()).map_err(Failure::Failed)?.host();
+    let result = ask_with_fields(&mut runner, &agent, &host, &Call::Create(create))?;
     let selected = Selected { agent, host, session: parse_session(result)? };
     print_session(&selected, parsed.has(&JSON), "created", out)?;
     out.flush()?;
@@ -78,26 +98,8 @@ fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     }
 }
 
-fn read(parsed: &Parsed) -> Result<Create, Failure> {
-    Ok(Create {
-        name: values::name(parsed.required(0)).map_err(Failure::Usage)?,
-        port: read_flag(parsed, &PORT, values::port)?.unwrap_or_default(),
-        protocol: read_flag(parsed, &PROTO, values::protocol)?.unwrap_or_default(),
-        dns_name: read_flag(parsed, &DNS, values::dns_name)?.unwrap_or_default(),
-        command: read_flag(parsed, &COMMAND, values::command)?,
-        docker: read_flag(parsed, &DOCKER, values::yes_no)?,
-        memory: read_flag(parsed, &MEMORY, values::memory)?,
-        cpus: read_flag(parsed, &CPUS, values::cpus)?,
-        pids: read_flag(parsed, &PIDS, values::pids)?,
-        egress: read_flag(parsed, &EGRESS, values::egress)?,
-        publish: read_flag(parsed, &PUBLISH, values::publish)?,
-        ssh_key: read_flag(parsed, &SSH_KEY, values::ssh_key)?,
-        claude_login: read_flag(parsed, &CLAUDE_LOGIN, values::yes_no)?,
-    })
-}
-
-fn chosen_agent(parsed: &Parsed, runner: &Runner) -> Result<AgentId, Failure> {
-    let mut agents = asked_agents(parsed, runner)?;
+fn chosen_agent(named: Option<&str>, runner: &Runner) -> Result<AgentId, Failure> {
+    let mut agents = named_agents(named, runner)?;
     match agents.len() {
         0 => Err(Failure::Failed(NO_AGENT.to_owned())),
         1 => Ok(agents.remove(0)),

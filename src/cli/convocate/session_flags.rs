@@ -28,6 +28,22 @@ pub(crate) const CLAUDE_LOGIN: Flag = Flag::choice(
 pub(crate) const DNS: Flag =
     Flag::value("dns", "LABEL", "name in the DNS of the cluster, one host label");
 pub(crate) const COMMAND: Flag = Flag::value("command", "TEXT", "command that runs in it");
+pub(crate) const PROFILE: Flag = Flag::choice(
+    "profile",
+    "P",
+    "the profile that it is made with, or none; default where there is one",
+    &["none"],
+);
+pub(crate) const IMAGE: Flag = Flag::value("image", "IMAGE", "image of its container");
+pub(crate) const REPO: Flag =
+    Flag::value("repo", "URL", "git repository that it clones at its first start");
+pub(crate) const BRANCH: Flag = Flag::value("branch", "B", "branch or tag of the repository");
+pub(crate) const SETUP: Flag =
+    Flag::value("setup", "TEXT", "command that runs once, after the clone");
+pub(crate) const PROMPT: Flag =
+    Flag::value("prompt", "TEXT", "what its command gets as last argument, once");
+pub(crate) const ENV: Flag = Flag::value("env", "NAME=VALUE…", "variable of its environment");
+pub(crate) const CHANGED_ENV: Flag = Flag::value("env", "NAME[=VALUE]…", ENV.summary);
 pub(crate) const DOCKER: Flag = Flag::choice(
     "docker",
     "WHETHER",

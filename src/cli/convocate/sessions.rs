@@ -22,7 +22,7 @@ use crate::fleet::select::{Care, Selected, is_whole_id, select};
 use crate::limits::{
     END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
 };
-use crate::rpc::call::{Call, Id};
+use crate::rpc::call::{Call, Id, refused_by_older};
 use crate::rpc::session::{Ended, Pong, Session, claude_missing, lacks_claude};
 use crate::status::run::snapshot;
 use crate::status::snapshot::Snapshot;
@@ -42,8 +42,13 @@ pub(super) fn open_fleet(parsed: &Parsed, out: &mut Out<'_>) -> Result<Runner, F
 
 /// The agents to ask: the one of `--agent`, or all.
 pub(super) fn asked_agents(parsed: &Parsed, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
+    named_agents(parsed.value(&AGENT), runner)
+}
+
+/// The agent that is named, or all.
+pub(super) fn named_agents(named: Option<&str>, runner: &Runner) -> Result<Vec<AgentId>, Failure> {
     let registry = runner.registry();
-    match parsed.value(&AGENT) {
+    match named {
         Some(text) => {
             let agent = registry.find(text).map_err(Failure::Failed)?;
             Ok(vec![agent.id.clone()])
@@ -127,8 +132,20 @@ pub(super) fn call_on_session(
 ) -> Result<(Selected, Value), Failure> {
     let mut runner = open_fleet(parsed, out)?;
     let found = choose_session(parsed, parsed.required(0), &mut runner, care)?;
-    let result = runner.ask(&found.agent, &call(found.session.uuid)).map_err(Failure::Failed)?;
+    let call = call(found.session.uuid);
+    let result = ask_with_fields(&mut runner, &found.agent, &found.host, &call)?;
     Ok((found, result))
+}
+
+/// Asks an agent for something that may have fields which agents of earlier versions do not know.
+pub(super) fn ask_with_fields(
+    runner: &mut Runner,
+    agent: &AgentId,
+    host: &str,
+    call: &Call,
+) -> Result<Value, Failure> {
+    let told = |refusal: String| refused_by_older(&refusal, host).unwrap_or(refusal);
+    runner.ask(agent, call).map_err(|refusal| Failure::Failed(told(refusal)))
 }
 
 /// What is done to sessions, and what is said of it.
@@ -329,9 +346,22 @@ pub(super) fn parse_session(result: Value) -> Result<Session, Failure> {
         .map_err(|error| Failure::Failed(format!("unexpected answer: {error}")))
 }
 
+/// A session as scripts get it: what it starts with stands beside its other fields, as in its
+/// agent's record.
+pub(super) fn told_json(session: &Session) -> Value {
+    let mut value = json!(session);
+    if let Value::Object(fields) = &mut value
+        && let Some(Value::Object(startup)) = fields.remove("startup")
+    {
+        // The image that it runs is not always the one that was chosen.
+        fields.extend(startup.into_iter().filter(|(name, _)| name != "image"));
+    }
+    value
+}
+
 /// A session with its agent, for scripts.
 pub(super) fn session_json(selected: &Selected) -> Value {
-    let mut value = json!(selected.session);
+    let mut value = told_json(&selected.session);
     let state = SessionState::of(&selected.session);
     value["state"] = json!(state.sign());
     value["state_name"] = json!(state.word());

@@ -16,6 +16,7 @@ use crate::io::clock::Clock;
 use crate::rpc::call::{Call, Id};
 use crate::rpc::network::Publish;
 use crate::rpc::session::Session;
+use crate::rpc::startup::{Branch, ProfileName, Prompt, RepoUrl, SetupCommand};
 use crate::rpc::values::size;
 
 pub(crate) const SHOW: Command = Command {
@@ -60,6 +61,9 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
             session.ssh_key.as_ref().map_or_else(String::new, |it| printable(&it.0).into_owned()),
         ),
         ("command", session.command.clone()),
+    ]);
+    fields.extend(startup_fields(session));
+    fields.extend([
         ("image", session.image.clone()),
         ("memory", size(session.memory)),
         ("cpus", positive(session.cpus, f64::to_string)),
@@ -77,6 +81,22 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields.extend(session.stale.clone().map(|why| ("stale", why.into())));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
+}
+
+/// What it starts with. A prompt of several lines is shown as one.
+fn startup_fields(session: &Session) -> Vec<(&'static str, String)> {
+    let Some(startup) = session.startup.as_deref() else { return Vec::new() };
+    let text = |text: Option<&str>| printable(text.unwrap_or_default()).into_owned();
+    let env =
+        startup.env.iter().map(|(name, value)| ("env", format!("{name}={}", printable(value))));
+    let fields = [
+        ("profile", text(startup.profile.as_ref().map(ProfileName::as_str))),
+        ("repo", text(startup.repo.as_ref().map(RepoUrl::as_str))),
+        ("branch", text(startup.branch.as_ref().map(Branch::as_str))),
+        ("setup", text(startup.setup.as_ref().map(SetupCommand::as_str))),
+        ("prompt", text(startup.prompt.as_ref().map(Prompt::as_str))),
+    ];
+    fields.into_iter().chain(env).collect()
 }
 
 fn published_on(session: &Session) -> String {

@@ -16,7 +16,7 @@ use crate::provision::vm::spec::{
 use crate::provision::workflow::create_vm::{CreateVm, CreatedVm, on_hypervisor};
 
 const fn with_value(name: &'static str, value: &'static str, summary: &'static str) -> Flag {
-    Flag { name, value: Some(value), summary, choices: &[] }
+    Flag::value(name, value, summary)
 }
 
 const HYPERVISOR: Flag = with_value("hypervisor", "H", "the host that is to run it");

@@ -18,10 +18,8 @@ const AGENT: Flag = Flag {
     summary: "the agent that gets it: its id, the start of its id, or its host",
     choices: &[],
 };
-const SESSION: Flag =
-    Flag { name: "session", value: Some("UUID"), summary: "which orphan", choices: &[] };
-const ALL: Flag =
-    Flag { name: "all", value: None, summary: "every orphan of this host", choices: &[] };
+const SESSION: Flag = Flag::value("session", "UUID", "which orphan");
+const ALL: Flag = Flag::switch("all", "every orphan of this host");
 
 pub(crate) const MIGRATE_SESSION: Command = Command {
     name: "migrate-session",

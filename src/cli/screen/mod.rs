@@ -16,7 +16,7 @@ use crate::base::time::Mono;
 use crate::cli::output::{Failure, Out};
 use crate::exit::Exit;
 use crate::fleet::fleet::FleetRequestId;
-use crate::fleet::run::{Runner, local_homes};
+use crate::fleet::run::{Runner, local_homes, profiles};
 use crate::io::child::{self, Child};
 use crate::io::process::{Program, Signal};
 use crate::io::reactor::{Interests, Ready};
@@ -78,7 +78,7 @@ struct ScreenDriver<'a> {
     attach: Option<Child>,
     /// When to look at the registry again, and when it changed last.
     registry_due: Mono,
-    changed: [Option<SystemTime>; 2],
+    changed: [Option<SystemTime>; 3],
     wants_repaint: bool,
     /// When the last picture was painted, and whether the next one is waited for by a person.
     painted_at: Mono,
@@ -103,7 +103,7 @@ impl<'a> ScreenDriver<'a> {
             not_sent: Vec::new(),
             attach: None,
             registry_due: Mono::ZERO,
-            changed: [None; 2],
+            changed: [None; 3],
             wants_repaint: false,
             painted_at: Mono::ZERO,
             is_urgent: true,
@@ -258,7 +258,7 @@ impl<'a> ScreenDriver<'a> {
         Ok(())
     }
 
-    /// Reads the registry and the homes of this host when one of their directories has changed.
+    /// Reads the registry, the homes and the profiles of this host when one of them has changed.
     fn reload_registry(&mut self) -> io::Result<()> {
         let now = self.runner.now().mono;
         if now < self.registry_due {
@@ -266,8 +266,9 @@ impl<'a> ScreenDriver<'a> {
         }
         let is_first = self.registry_due == Mono::ZERO;
         self.registry_due = now + REGISTRY_LOOK_INTERVAL;
-        let changed = [self.paths.agent_keys(), self.paths.sessions()]
+        let [agents, homes] = [self.paths.agent_keys(), self.paths.sessions()]
             .map(|directory| std::fs::metadata(directory).and_then(|it| it.modified()).ok());
+        let changed = [agents, homes, profiles::changed_at(self.paths)];
         if changed == self.changed && !is_first {
             return Ok(());
         }
@@ -290,6 +291,7 @@ impl<'a> ScreenDriver<'a> {
         HostFiles {
             agents: registry.agents.iter().map(enrolled).collect(),
             problems: problems.chain(failed).collect(),
+            profiles: profiles::read_profiles(self.paths).found,
             homes: local_homes(self.paths),
         }
     }

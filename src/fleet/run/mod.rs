@@ -4,6 +4,7 @@
 //! the slowest is in or the time is up. Connections stay for the verb's next question.
 
 mod load;
+pub(crate) mod profiles;
 mod steady;
 mod terminal;
 

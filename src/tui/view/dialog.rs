@@ -90,11 +90,11 @@ fn foot(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
             // Next to the field there may not be room for all of it.
             let field = form.fields.get(form.at);
             let error = field.and_then(|field| form.shown_error(field));
-            let hint = field.map(|field| field.what.hint());
+            let hint = field.map(|field| form.hint(field));
             let room = width.saturating_sub(LABEL_CELLS + FIELD_CELLS + 1);
             match (error, hint.filter(|hint| cells(hint) > room)) {
                 (Some(error), _) => (wrap(&printable(&error), width), Style::Bad),
-                (None, Some(hint)) => (wrap(hint, width), Style::Dim),
+                (None, Some(hint)) => (wrap(&hint, width), Style::Dim),
                 (None, None) => (Vec::new(), Style::Dim),
             }
         }
@@ -125,8 +125,8 @@ fn field_line(grid: &mut Grid, line: Area, form: &Form, field: &Field, is_here: 
         Some(error) => {
             grid.text(behind, &error, Style::Bad);
         }
-        None if is_here && cells(field.what.hint()) <= behind.cols => {
-            grid.text(behind, field.what.hint(), Style::Dim);
+        None if is_here && cells(&form.hint(field)) <= behind.cols => {
+            grid.text(behind, &form.hint(field), Style::Dim);
         }
         None => {}
     }

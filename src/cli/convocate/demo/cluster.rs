@@ -22,7 +22,7 @@ use crate::limits::{AGENT_SHUTDOWN_GRACE, DEMO_START_TIMEOUT};
 use crate::paths::{CONFIG_DIR, DOCKER_SOCKET, PRIVATE_KEY, PUBLIC_FILE, Paths};
 use crate::rpc::agent_id::AgentId;
 use crate::rpc::call::{Call, Create, Id};
-use crate::rpc::field::{DnsName, PortChoice, Protocol, SessionCommand, SessionName};
+use crate::rpc::field::{SessionCommand, SessionName};
 use crate::rpc::session::Session;
 use crate::ssh::keys::KeyPair;
 
@@ -202,19 +202,8 @@ impl Cluster {
     pub(super) fn first_session(&self) -> Create {
         let has_claude = self.runtime == RuntimeKind::Host && on_path("claude");
         Create {
-            name: SessionName::parse("first light").expect("letters and a space"),
-            port: PortChoice::None,
-            protocol: Protocol::Tcp,
-            dns_name: DnsName::default(),
             command: (!has_claude).then(|| SessionCommand::parse("bash").expect("a word")),
-            docker: None,
-            memory: None,
-            cpus: None,
-            pids: None,
-            egress: None,
-            publish: None,
-            ssh_key: None,
-            claude_login: None,
+            ..Create::new(SessionName::parse("first light").expect("letters and a space"))
         }
     }
 

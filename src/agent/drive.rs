@@ -188,6 +188,7 @@ mod tests {
             id: Uuid::parse(ID).unwrap(),
             text: Some(PastedText::new("$(id)\n".to_owned()).unwrap()),
             keys: Keys::parse("C-c Enter").unwrap(),
+            answer: false,
         }
     }
 

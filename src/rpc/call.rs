@@ -466,7 +466,7 @@ fn one_line(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::drive::{ExecCommand, ExecSeconds, HistoryLines, Keys, PastedText};
+    use crate::rpc::drive::{ExecCommand, ExecSeconds, HistoryLines, Keys, PastedText, WaitFor};
 
     fn parse(line: &str) -> Result<Call, String> {
         Call::parse(line.as_bytes()).map_err(|error| error.to_string())
@@ -539,13 +539,14 @@ mod tests {
                 id: id.id,
                 text: Some(PastedText::new("a\n\tb".to_owned()).unwrap()),
                 keys: Keys::parse("Enter").unwrap(),
+                answer: true,
             }),
             Call::Exec(Exec {
                 id: id.id,
                 command: ExecCommand::new(vec!["ls".to_owned(), "-l".to_owned()]).unwrap(),
                 seconds: ExecSeconds::default(),
             }),
-            Call::Wait(Wait::new(vec![id.id], 60).unwrap()),
+            Call::Wait(Wait::new(vec![id.id], 60, WaitFor { waiting: true, done: false }).unwrap()),
             Call::Certificate,
             Call::RenewCertificate(RenewCertificate { certificate: "PEM\n".to_owned() }),
             Call::SettingsGet,

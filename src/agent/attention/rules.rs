@@ -43,13 +43,17 @@ impl Rules {
     /// One sentence that begins with the number of the line.
     pub(crate) fn read(text: &str) -> Result<Rules, String> {
         let mut rules = Vec::new();
-        settings::read(text, |_| settings::Rule::default(), |word, value| {
-            rules.push(rule(word, value)?);
-            match rules.len() <= ATTENTION_RULES_MAX {
-                true => Ok(()),
-                false => Err(format!("there are more than {ATTENTION_RULES_MAX} rules")),
-            }
-        })?;
+        settings::read(
+            text,
+            |_| settings::Rule::default(),
+            |word, value| {
+                rules.push(rule(word, value)?);
+                match rules.len() <= ATTENTION_RULES_MAX {
+                    true => Ok(()),
+                    false => Err(format!("there are more than {ATTENTION_RULES_MAX} rules")),
+                }
+            },
+        )?;
         Ok(Rules(rules))
     }
 

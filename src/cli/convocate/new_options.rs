@@ -2,8 +2,8 @@
 
 use crate::cli::command::{Flag, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, ENV, IMAGE, MEMORY, PIDS, PORT, PROMPT,
-    PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
+    AGENT, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, ENV, IMAGE, MEMORY, PIDS,
+    PORT, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
 };
 use crate::cli::output::Failure;
 use crate::fleet::profiles::{self, Chosen};
@@ -14,8 +14,25 @@ use crate::rpc::values;
 
 /// The options that are settings, too.
 pub(super) const SETTING_FLAGS: [Flag; 19] = [
-    AGENT, IMAGE, COMMAND, REPO, BRANCH, SETUP, PROMPT, ENV, PORT, PROTO, PUBLISH, DNS, EGRESS,
-    SSH_KEY, CLAUDE_LOGIN, DOCKER, MEMORY, CPUS, PIDS,
+    AGENT,
+    IMAGE,
+    COMMAND,
+    REPO,
+    BRANCH,
+    SETUP,
+    PROMPT,
+    ENV,
+    PORT,
+    PROTO,
+    PUBLISH,
+    DNS,
+    EGRESS,
+    SSH_KEY,
+    CLAUDE_LOGIN,
+    DOCKER,
+    MEMORY,
+    CPUS,
+    PIDS,
 ];
 
 /// What the options say.

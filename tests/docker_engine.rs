@@ -264,7 +264,6 @@ impl Session {
     }
 
     fn plan(&self, command: &str) -> StartPlan {
-        let cpus = Cpus::from_millis(1000).expect("in range");
         StartPlan {
             uid: None,
             id: self.id,
@@ -276,7 +275,7 @@ impl Session {
             has_socket: false,
             has_settings: false,
             publish: Publish::Default,
-            caps: Caps { memory: 256 << 20, cpus, pids: 100 },
+            caps: Caps { memory: 256 << 20, cpus: Cpus::from_millis(999).unwrap(), pids: 100 },
             cpu_quota: None,
             memory_reservation: 128 << 20,
             image: image::tag(),

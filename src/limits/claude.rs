@@ -10,6 +10,10 @@ pub(crate) const CLAUDE_PROGRAM_BYTES_MAX: u64 = 2 << 30;
 pub(crate) const CLAUDE_VERSION_CHARS_MAX: usize = 80;
 /// How long it may take for that.
 pub(crate) const CLAUDE_VERSION_SECONDS: u64 = 10;
+/// The publisher's list of one version: some kilobytes.
+pub(crate) const CLAUDE_MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// Its number, as 2.1.332.
+pub(crate) const CLAUDE_RELEASE_CHARS_MAX: usize = 40;
 /// Where the model is, in `agent.conf`.
 pub(crate) const CLAUDE_BASE_URL_BYTES_MAX: usize = 512;
 /// How long a token of `claude setup-token` lasts, in days.

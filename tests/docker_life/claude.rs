@@ -230,9 +230,12 @@ fn a_missing_claude_is_named_and_one_that_comes_later_is_there() {
     house.done(&["new", "early"]);
     let advice = "claude is not installed on 127.0.0.1; run: convocate-host init-agent --host \
                   127.0.0.1 --claude FILE";
-    let refused = house.call(&["restart", "early"]);
-    assert_ne!(refused.code(), 0);
-    assert!(refused.err().contains(advice), "{}", refused.err());
+    let started = house.call(&["restart", "early"]);
+    // On a busy machine it ends behind the second that restart waits for.
+    assert!(started.code() == 0 || started.err().contains(advice), "{}", started.err());
+    let ended =
+        poll(PATIENCE, || house.done(&["show", "early"]).out().contains(advice).then_some(()));
+    assert!(ended.is_some(), "{}", house.done(&["show", "early"]).out());
     for call in [&["ls"][..], &["show", "early"], &["agents"]] {
         let told = house.done(call);
         assert!(format!("{}{}", told.out(), told.err()).contains(advice), "{}", told.err());

@@ -38,9 +38,10 @@ pub(crate) const CHECK_HOST: Command = Command {
     help: "\
 Checks everything that install makes, and what it cannot make: Docker, the image, the
 limits of the slice, who may drive this agent, the certificate of its logs, clock, disks
-and firewall; whether the Claude CLI is there, and with what its sessions log in. Shows what a session may use that was not asked for otherwise: the host's
-share, changed by /etc/convocate-agent/agent.conf. Changes nothing. The exit status is 1
-if a check fails. With --json, each check is one object a line. Needs root.
+and firewall; whether the Claude CLI is there, and with what its sessions log in. Shows
+what a session may use that was not asked for otherwise: the host's share, changed by
+/etc/convocate-agent/agent.conf. Changes nothing. The exit status is 1 if a check fails.
+With --json, each check is one object a line. Needs root.
 
 With --root it checks what install --root makes, who may drive that agent, clock and
 disk, for the user who runs it.

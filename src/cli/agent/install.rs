@@ -18,7 +18,7 @@ use crate::limits::{CONFIG_LINE_BYTES_MAX, X509_PEM_BYTES_MAX};
 use crate::paths::Paths;
 use crate::provision::engine::StepMode;
 use crate::provision::enrol::messages::{AgentMade, AgentWanted};
-use crate::provision::plan::agent_host::{claude_login, plan, preparation};
+use crate::provision::plan::agent_host::{claude_login, claude_release, plan, preparation};
 use crate::provision::run::{found, receive_claude};
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys;
@@ -95,7 +95,11 @@ pub(crate) fn install_by_request(paths: &Paths, out: &mut Out<'_>) -> Result<Exi
     if let Some(login) = &wanted.claude_login {
         let login = ClaudeLogin::parse(login.0.as_bytes());
         let login = login.map_err(|why| Failure::Usage(format!("--request: the login {why}")))?;
-        steps.push(claude_login(paths, &login));
+        steps.push(claude_login(paths, login.kind(), &login.to_bytes()));
+    }
+    if let Some(release) = &wanted.claude_release {
+        let more = claude_release(paths, release);
+        steps.extend(more.map_err(|why| Failure::Usage(format!("--request: {why}")))?);
     }
     take(steps, &options, out)?;
     out.json(&json!(agent_made(paths, wanted.check, &mut rng)?))?;

@@ -6,6 +6,7 @@ use crate::cli::command::{Flag, Parsed};
 use crate::cli::output::Failure;
 use crate::paths::DOCKER_SOCKET;
 use crate::provision::openssh::Target;
+use crate::provision::remote::claude::ClaudeChoice;
 use crate::provision::remote::programs::Programs;
 
 pub(crate) const HOST: Flag = Flag {
@@ -32,6 +33,18 @@ pub(crate) const CLAUDE: Flag = Flag {
     summary: "the Claude CLI for sessions there; the one on your PATH if not given",
     choices: &[],
 };
+pub(crate) const CLAUDE_VERSION: Flag = Flag {
+    name: "claude-version",
+    value: Some("V"),
+    summary: "the released Claude CLI that the host fetches by itself, as 2.1.332",
+    choices: &[],
+};
+pub(crate) const CLAUDE_FROM: Flag = Flag {
+    name: "claude-from",
+    value: Some("URL"),
+    summary: "where it is fetched from, if not from its publisher",
+    choices: &[],
+};
 pub(crate) const CLAUDE_TOKEN: Flag = Flag {
     name: "claude-token",
     value: Some("FILE"),
@@ -56,6 +69,22 @@ pub(crate) fn target(parsed: &Parsed) -> Result<Option<Target>, Failure> {
             Err(Failure::Usage("--user is for another host: give --host too".to_owned()))
         }
         None => Ok(None),
+    }
+}
+
+/// Which Claude CLI is wanted on hosts.
+pub(crate) fn claude_choice(parsed: &Parsed) -> Result<ClaudeChoice, Failure> {
+    match (parsed.value(&CLAUDE), parsed.value(&CLAUDE_VERSION), parsed.value(&CLAUDE_FROM)) {
+        (Some(_), Some(_), _) => {
+            Err(Failure::Usage("give either --claude or --claude-version".to_owned()))
+        }
+        (_, None, Some(_)) => {
+            Err(Failure::Usage("--claude-from is for --claude-version".to_owned()))
+        }
+        (None, Some(version), from) => {
+            ClaudeChoice::released(version, from).map_err(Failure::Usage)
+        }
+        (path, None, None) => ClaudeChoice::of(path).map_err(Failure::Failed),
     }
 }
 

@@ -1,14 +1,17 @@
 //! `convocate-host init-agent`: a prepared host becomes an agent of a shell host.
 
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::flags::{BIN, CLAUDE, CLAUDE_TOKEN, HOST, USER, programs, target};
+use crate::cli::host::flags::{
+    BIN, CLAUDE, CLAUDE_FROM, CLAUDE_TOKEN, CLAUDE_VERSION, HOST, USER, claude_choice, programs,
+    target,
+};
 use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{CHECK, JSON};
 use crate::cli::this_host::needs_root;
 use crate::exit::Exit;
 use crate::provision::openssh::Target;
-use crate::provision::remote::claude::{ClaudeChoice, read_login};
+use crate::provision::remote::claude::read_login;
 use crate::provision::workflow::init_agent::{InitAgent, ShellHost};
 
 const SHELL_HOST: Flag = Flag {
@@ -44,6 +47,8 @@ pub(crate) const INIT_AGENT: Command = Command {
         HOST,
         USER,
         CLAUDE,
+        CLAUDE_VERSION,
+        CLAUDE_FROM,
         CLAUDE_TOKEN,
         SHELL_HOST,
         ADDRESS,
@@ -73,7 +78,8 @@ What it does:
      line of its log through tcp/514. What is not proven has failed.
 
 The Claude CLI is the file of --claude, or else the claude on your PATH, if it is a program
-for that host's processor. --claude-token FILE has one line: a token of `claude setup-token`
+for that host's processor. With --claude-version that host fetches it from its publisher and
+compares it with the published checksum; a line that breaks goes on where it was. --claude-token FILE has one line: a token of `claude setup-token`
 or an API key. It goes to /etc/convocate-agent/claude-token, which the agent alone reads,
 and is in no command line and no log. Another file renews it; sessions have it from their
 next start on.
@@ -95,7 +101,7 @@ fn init_agent(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         needs_root()?;
     }
     let address = parsed.value(&ADDRESS).map(str::to_owned);
-    let claude = ClaudeChoice::of(parsed.value(&CLAUDE)).map_err(Failure::Failed)?;
+    let claude = claude_choice(parsed)?;
     let claude_login = parsed.value(&CLAUDE_TOKEN).map(read_login).transpose();
     let claude_login = claude_login.map_err(Failure::Failed)?;
     let (programs, check) = (programs(parsed), parsed.has(&CHECK));

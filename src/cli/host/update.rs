@@ -12,7 +12,9 @@ use crate::agent::claude_settings::ClaudeLogin;
 use crate::base::hex;
 use crate::base::rng::Rng;
 use crate::cli::command::{Command, Flag, Parsed};
-use crate::cli::host::flags::{CLAUDE, CLAUDE_TOKEN, USER, docker_socket};
+use crate::cli::host::flags::{
+    CLAUDE, CLAUDE_FROM, CLAUDE_TOKEN, CLAUDE_VERSION, USER, claude_choice, docker_socket,
+};
 use crate::cli::host::output::{Detail, HostOutput};
 use crate::cli::output::{Failure, Out};
 use crate::cli::request::read_request;
@@ -29,9 +31,9 @@ use crate::io::entropy;
 use crate::limits::{PROVISION_FILE_BYTES_MAX, PROVISION_HOSTS_MAX};
 use crate::paths::Paths;
 use crate::provision::openssh::Target;
-use crate::provision::plan::agent_host::claude_login;
+use crate::provision::plan::agent_host::{claude_login, claude_release};
 use crate::provision::plan::update::{PROGRAM, back, replace, stamp};
-use crate::provision::remote::claude::{ClaudeChoice, read_login};
+use crate::provision::remote::claude::read_login;
 use crate::provision::run::receive_claude;
 use crate::provision::workflow::update::{Update, UpdateRequest, UpdateWork, UpdatedHost};
 
@@ -58,7 +60,20 @@ pub(crate) const UPDATE: Command = Command {
     name: "update",
     summary: "bring the agents of hosts to this version, with their image",
     operands: &[],
-    flags: &[HOSTS, USER, CHECK, JSON, IMAGE, NO_IMAGE, CLAUDE, CLAUDE_TOKEN, ROOT, REQUEST],
+    flags: &[
+        HOSTS,
+        USER,
+        CHECK,
+        JSON,
+        IMAGE,
+        NO_IMAGE,
+        CLAUDE,
+        CLAUDE_VERSION,
+        CLAUDE_FROM,
+        CLAUDE_TOKEN,
+        ROOT,
+        REQUEST,
+    ],
     help: "\
 To be run on the shell host, with the new convocate-agent beside this program. All
 hosts are worked on at once; one that fails does not stop the others, and is in the
@@ -87,7 +102,7 @@ fn update(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let claude_login = parsed.value(&CLAUDE_TOKEN).map(read_login).transpose();
     let update = Update {
         check: parsed.has(&CHECK),
-        claude: ClaudeChoice::of(parsed.value(&CLAUDE)).map_err(Failure::Failed)?,
+        claude: claude_choice(parsed)?,
         claude_login: claude_login.map_err(Failure::Failed)?,
         image: match (parsed.has(&NO_IMAGE), parsed.value(&IMAGE)) {
             (true, _) => None,
@@ -179,7 +194,11 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
     if let Some(login) = &request.claude_login {
         let login = ClaudeLogin::parse(login.0.as_bytes());
         let login = login.map_err(|why| Failure::Usage(format!("--request: the login {why}")))?;
-        steps.push(claude_login(&paths, &login));
+        steps.push(claude_login(&paths, login.kind(), &login.to_bytes()));
+    }
+    if let Some(release) = &request.claude_release {
+        let more = claude_release(&paths, release);
+        steps.extend(more.map_err(|why| Failure::Usage(format!("--request: {why}")))?);
     }
     if let Some(id) = read(&paths.agent_id())? {
         let id = String::from_utf8_lossy(&id);

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::provision::vm::spec::Sha256Hex;
+
 /// To `convocate install`: become a shell host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +52,9 @@ pub(crate) struct AgentWanted {
     /// What its sessions are to log in to Claude with; what is there stays if none.
     #[serde(default)]
     pub(crate) claude_login: Option<SecretText>,
+    /// Which Claude CLI is to be there; what is there stays if none.
+    #[serde(default)]
+    pub(crate) claude_release: Option<ClaudeRelease>,
 }
 
 /// The Claude CLI of a host.
@@ -62,6 +67,16 @@ pub(crate) struct InstalledClaude {
     /// What it says of itself, if it was asked.
     #[serde(default)]
     pub(crate) version: Option<String>,
+}
+
+/// A released Claude CLI, which a host fetches by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaudeRelease {
+    pub(crate) version: String,
+    pub(crate) url: String,
+    /// What its publisher says of it.
+    pub(crate) sha256: Sha256Hex,
 }
 
 /// To `receive-claude`: the program that follows, in its place.
@@ -196,7 +211,8 @@ mod tests {
         };
         assert_eq!(format!("{known:?}"), "AgentKnown(shell, ..)");
         let claude_login = Some(SecretText("hush".to_owned()));
-        let shown = format!("{:?}", AgentWanted { check: false, claude_login });
+        let shown =
+            format!("{:?}", AgentWanted { check: false, claude_login, claude_release: None });
         assert!(!shown.contains("hush"), "{shown}");
         assert!(serde_json::to_string(&known).expect("JSON").contains("hush"));
     }

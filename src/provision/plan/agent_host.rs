@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::agent::claude_settings::ClaudeLogin;
 use crate::base::rng::Rng;
 use crate::docker::call;
 use crate::limits::{INOTIFY_INSTANCES_MIN, INOTIFY_WATCHES_MIN};
@@ -15,8 +14,10 @@ use crate::paths::{
     AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths,
     SESSION_DIR, SESSION_FILE, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
 };
+use crate::provision::enrol::messages::ClaudeRelease;
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
+use crate::provision::goal::download::Download;
 use crate::provision::goal::file::{Content, File};
 use crate::provision::goal::guarded::Expect;
 use crate::provision::goal::image::Image;
@@ -35,6 +36,7 @@ use crate::provision::plan::units::{
     SCRIPT_MARK, SESSION_RULES, sessions_slice,
 };
 use crate::provision::step::Step;
+use crate::provision::vm::spec::Url;
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{KeyPair, PublicKey};
 use crate::x509;
@@ -236,10 +238,36 @@ fn log_identity(facts: &AgentHostFacts, rng: &mut Rng) -> [Step; 2] {
 }
 
 /// What its sessions log in to Claude with. The agent reads it at each start of one.
-pub(crate) fn claude_login(paths: &Paths, login: &ClaudeLogin) -> Step {
-    let name = format!("login for claude ({})", login.kind());
-    let access = access(paths, SESSION_FILE);
-    secret(&name, &paths.agent_claude_login(), &login.to_bytes(), access)
+pub(crate) fn claude_login(paths: &Paths, kind: &str, login: &[u8]) -> Step {
+    let name = format!("login for claude ({kind})");
+    secret(&name, &paths.agent_claude_login(), login, access(paths, SESSION_FILE))
+}
+
+/// A released Claude CLI in its place.
+///
+/// # Errors
+/// When the address is none.
+pub(crate) fn claude_release(paths: &Paths, release: &ClaudeRelease) -> Result<Vec<Step>, String> {
+    let path = paths.claude();
+    let program = path.display().to_string();
+    let url = Some(Url::parse(&release.url)?);
+    let download = Download { url, sha256: Some(release.sha256.clone()), path: path.clone() };
+    let mut steps = Vec::new();
+    if let Some(above) = path.parent() {
+        steps.push(directory(paths, above, (Owner::Root, 0o755)));
+    }
+    steps.push(Step::new(format!("claude {}", release.version), download));
+    steps.push(guarded(
+        format!("mode of {program}"),
+        Command::new(
+            "find",
+            [program.as_str(), "-maxdepth", "0", "-perm", "0755", "-printf", "ok"],
+        ),
+        Expect::Output("ok".to_owned()),
+        format!("let everybody run {program}"),
+        vec![Command::new("chmod", ["0755", program.as_str()])],
+    ));
+    Ok(steps)
 }
 
 /// The image that new containers use.

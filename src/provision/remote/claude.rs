@@ -8,16 +8,29 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::event::{HostEvent, Tell};
 use super::session::HostSession;
 use super::{HostError, RemoteError};
 use crate::agent::claude_settings::ClaudeLogin;
+use crate::base::text::printable;
 use crate::io::disk::{self, Links};
-use crate::limits::{CLAUDE_LOGIN_BYTES_MAX, CLAUDE_PROGRAM_BYTES_MAX};
-use crate::provision::enrol::messages::{InstalledClaude, ReceiveClaude, SecretText};
+use crate::limits::{
+    CLAUDE_LOGIN_BYTES_MAX, CLAUDE_MANIFEST_BYTES_MAX, CLAUDE_PROGRAM_BYTES_MAX,
+    CLAUDE_RELEASE_CHARS_MAX,
+};
+use crate::provision::enrol::messages::{
+    ClaudeRelease, InstalledClaude, ReceiveClaude, SecretText,
+};
+use crate::provision::goal::download::curl;
 use crate::provision::report::StepLine;
 use crate::provision::run::receive_claude::sha256_of;
+use crate::provision::vm::spec::Sha256Hex;
 use crate::rpc::session::claude_missing;
+
+/// Where its publisher has all versions, each with a list of checksums: `VERSION/manifest.json`.
+const PUBLISHER: &str = "https://downloads.claude.ai/claude-code-releases";
 
 /// The program's file here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +53,11 @@ enum ProgramKind {
 #[derive(Clone, Debug)]
 pub(crate) enum ClaudeChoice {
     Given(ClaudeFile),
+    /// What the host fetches by itself: the version, and where its publisher lists it.
+    Released {
+        version: String,
+        from: String,
+    },
     /// The one on this machine's `PATH`, if it is a program and not a script with parts beside it.
     Own(Option<ClaudeFile>),
 }
@@ -58,6 +76,67 @@ impl ClaudeChoice {
         let own = files.find(|path| path.is_file()).and_then(|path| ClaudeFile::open(&path).ok());
         Ok(ClaudeChoice::Own(own.filter(|file| file.kind != ProgramKind::Script)))
     }
+}
+
+impl ClaudeChoice {
+    /// A version of its publisher's, or of a mirror's.
+    ///
+    /// # Errors
+    /// When that is no version.
+    pub(crate) fn released(version: &str, from: Option<&str>) -> Result<ClaudeChoice, String> {
+        let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        let is_fit =
+            version.bytes().all(is_sign) && version.starts_with(|it: char| it.is_ascii_digit());
+        if !is_fit || version.len() > CLAUDE_RELEASE_CHARS_MAX {
+            return Err(format!("--claude-version: {version:?} is no version as 2.1.332"));
+        }
+        let from = from.unwrap_or(PUBLISHER).trim_end_matches('/').to_owned();
+        Ok(ClaudeChoice::Released { version: version.to_owned(), from })
+    }
+
+    /// What a host with this processor is to fetch, if it is to; asks the publisher.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn release(&self, machine: &str) -> Result<Option<ClaudeRelease>, String> {
+        let ClaudeChoice::Released { version, from } = self else { return Ok(None) };
+        let url = format!("{from}/{version}/manifest.json");
+        let limit = CLAUDE_MANIFEST_BYTES_MAX.to_string();
+        let call = curl();
+        let done = std::process::Command::new(&call.program)
+            .args(&call.arguments)
+            .args(["--max-time", "60", "--max-filesize", &limit, "--", &url])
+            .output()
+            .map_err(|error| format!("curl: {error}"))?;
+        if !done.status.success() {
+            let why = String::from_utf8_lossy(&done.stderr);
+            return Err(printable(why.lines().last().unwrap_or("curl failed")).into_owned());
+        }
+        let listed = listed(&done.stdout, version, machine);
+        let (platform, sha256) = listed.map_err(|why| format!("{url} {why}"))?;
+        let url = format!("{from}/{version}/{platform}/claude");
+        Ok(Some(ClaudeRelease { version: version.clone(), url, sha256 }))
+    }
+}
+
+/// What a list of a version says of the program for a processor: its directory and its checksum.
+fn listed(
+    list: &[u8],
+    version: &str,
+    machine: &str,
+) -> Result<(&'static str, Sha256Hex), &'static str> {
+    let list: Value = serde_json::from_slice(list).map_err(|_| "is no list of a version")?;
+    if list["version"] != version {
+        return Err("is the list of another version");
+    }
+    let platform = match machine {
+        "x86_64" => "linux-x64",
+        "aarch64" => "linux-arm64",
+        _ => return Err("has nothing for that host's processor"),
+    };
+    let sha256 = list["platforms"][platform]["checksum"].as_str();
+    let sha256 = sha256.and_then(|text| Sha256Hex::parse(text).ok());
+    Ok((platform, sha256.ok_or("has no checksum for that host's processor")?))
 }
 
 impl ClaudeFile {
@@ -135,6 +214,8 @@ pub(crate) fn bring_claude(
     let machine = session.probe().map_or(env::consts::ARCH, |probe| &probe.machine).to_owned();
     let file = match choice {
         ClaudeChoice::Given(file) => file,
+        // It has taken care of itself.
+        ClaudeChoice::Released { .. } => return Ok(false),
         ClaudeChoice::Own(Some(file)) if file.fits(&machine) => file,
         ClaudeChoice::Own(_) => {
             let text = match there {
@@ -204,6 +285,29 @@ mod tests {
         assert_eq!((elf(40), ProgramKind::of(b"\x7fELF")), (None, None));
         assert_eq!(ProgramKind::of(b"#!/bin/sh\n"), Some(ProgramKind::Script));
         assert_eq!(ProgramKind::of(b"MZ"), None);
+    }
+
+    #[test]
+    fn a_published_checksum_is_taken_for_the_processor() {
+        let sum = "ab".repeat(32);
+        let list = format!(
+            r#"{{"version":"2.1.3","platforms":{{"linux-x64":{{"checksum":"{sum}","size":1}},
+            "linux-arm64":{{"checksum":"12"}}}}}}"#
+        );
+        let listed = |version, machine| listed(list.as_bytes(), version, machine);
+        let found = listed("2.1.3", "x86_64");
+        assert_eq!(
+            found.map(|(platform, sum)| (platform, sum.as_str().to_owned())),
+            Ok(("linux-x64", sum))
+        );
+        for (version, machine) in [("2.1.4", "x86_64"), ("2.1.3", "aarch64"), ("2.1.3", "riscv64")]
+        {
+            assert!(listed(version, machine).is_err(), "{version} {machine}");
+        }
+        for version in ["", "latest", "../2", "2/1", &"1".repeat(99)] {
+            assert!(ClaudeChoice::released(version, None).is_err(), "{version}");
+        }
+        assert!(ClaudeChoice::released("2.1.332", Some("http://mirror/")).is_ok());
     }
 
     #[test]

@@ -168,7 +168,10 @@ impl Enrolment<'_, '_> {
         shell_address: &str,
     ) -> Result<(), WorkflowError> {
         let check = self.check;
-        let wanted = AgentWanted { check, claude_login: self.claude.1.take() };
+        let machine = self.agent.probe().map_or(std::env::consts::ARCH, |probe| &probe.machine);
+        let claude_release = self.claude.0.release(machine).map_err(WorkflowError::Failed)?;
+        let claude_login = self.claude.1.take();
+        let wanted = AgentWanted { check, claude_login, claude_release };
         let made: AgentMade = self.agent.carry_out("install --request", &wanted, self.tell)?;
         let there = made.claude.as_ref();
         let brought = bring_claude(&mut self.agent, self.claude.0, there, check, self.tell);

@@ -18,7 +18,7 @@ use crate::base::hex;
 use crate::fleet::run::Runner;
 use crate::limits::SURVEY_TIMEOUT;
 use crate::paths::Paths;
-use crate::provision::enrol::messages::{InstalledClaude, SecretText};
+use crate::provision::enrol::messages::{ClaudeRelease, InstalledClaude, SecretText};
 use crate::provision::openssh::Target;
 use crate::provision::plan::update::PROGRAM;
 use crate::provision::remote::HostError;
@@ -40,6 +40,9 @@ pub(crate) struct UpdateRequest {
     /// What sessions there are to log in to Claude with; what is there stays if none.
     #[serde(default)]
     pub(crate) claude_login: Option<SecretText>,
+    /// Which Claude CLI is to be there; what is there stays if none.
+    #[serde(default)]
+    pub(crate) claude_release: Option<ClaudeRelease>,
 }
 
 /// What is to be done there.
@@ -60,12 +63,16 @@ pub(crate) enum UpdateWork {
 }
 
 impl UpdateRequest {
+    fn of(work: UpdateWork) -> UpdateRequest {
+        UpdateRequest { work, check: false, claude_login: None, claude_release: None }
+    }
+
     /// Replaces the program by this one, or looks what that would change.
     pub(super) fn replace(program: &[u8], check: bool) -> UpdateRequest {
         let bytes = u64::try_from(program.len()).expect("a program is short");
         let sha256 = hex::text(&Sha256::digest(program));
         let work = UpdateWork::Replace { bytes, sha256 };
-        UpdateRequest { work, check, claude_login: None }
+        UpdateRequest { check, ..UpdateRequest::of(work) }
     }
 }
 
@@ -196,7 +203,10 @@ impl HostUpdate<'_> {
             self.ship(image)?;
         }
         let claude_login = self.update.claude_login.clone();
-        let request = UpdateRequest { claude_login, ..UpdateRequest::replace(agent, *check) };
+        let machine = self.session.probe().map_or("", |probe| &probe.machine);
+        let claude_release = self.update.claude.release(machine)?;
+        let replace = UpdateRequest::replace(agent, *check);
+        let request = UpdateRequest { claude_login, claude_release, ..replace };
         let report = self.run(&request, agent)?;
         let id = agent_id(&report);
         let mut changed = report.changed.clone();
@@ -226,8 +236,7 @@ impl HostUpdate<'_> {
         }
         if let Some(image) = image {
             let work = UpdateWork::Stamp(image.clone());
-            let report =
-                self.run(&UpdateRequest { work, check: false, claude_login: None }, &[])?;
+            let report = self.run(&UpdateRequest::of(work), &[])?;
             changed.extend(report.check()?.changed);
             self.ping(id.as_deref())?;
         }
@@ -264,7 +273,7 @@ impl HostUpdate<'_> {
         let note = HostEvent::Note(format!("{why}; the program before is put back"));
         let _heard = (self.tell)(&self.session.name, note);
         let work = UpdateWork::Back;
-        let request = UpdateRequest { work, check: false, claude_login: None };
+        let request = UpdateRequest::of(work);
         let back = self.run(&request, &[]).and_then(|report| report.check());
         match back.and_then(|_| self.ping(id)) {
             Ok(()) => {

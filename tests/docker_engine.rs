@@ -275,7 +275,7 @@ impl Session {
             has_socket: false,
             has_settings: false,
             publish: Publish::Default,
-            caps: Caps { memory: 256 << 20, cpus: Cpus::from_millis(999).unwrap(), pids: 100 },
+            caps: Caps { memory: 1 << 28, cpus: Cpus::from_millis(999).expect("fit"), pids: 100 },
             cpu_quota: None,
             memory_reservation: 128 << 20,
             image: image::tag(),

@@ -240,6 +240,11 @@ impl Paths {
         self.agent_config().join("claude-token")
     }
 
+    /// The SHA-256 of the Claude CLI that we have put there, for the removal ([`PUBLIC_FILE`]).
+    pub(crate) fn agent_claude_mark(&self) -> PathBuf {
+        self.agent_config().join("claude-sha256")
+    }
+
     /// The Claude CLI of this host's sessions, or a link to it.
     pub(crate) fn claude(&self) -> PathBuf {
         self.program("claude")

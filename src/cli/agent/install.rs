@@ -98,7 +98,7 @@ pub(crate) fn install_by_request(paths: &Paths, out: &mut Out<'_>) -> Result<Exi
         steps.push(claude_login(paths, login.kind(), &login.to_bytes()));
     }
     if let Some(release) = &wanted.claude_release {
-        let more = claude_release(paths, release);
+        let more = claude_release(paths, (&release.version, &release.sha256), &release.url);
         steps.extend(more.map_err(|why| Failure::Usage(format!("--request: {why}")))?);
     }
     take(steps, &options, out)?;

@@ -79,10 +79,11 @@ What it does:
 
 The Claude CLI is the file of --claude, or else the claude on your PATH, if it is a program
 for that host's processor. With --claude-version that host fetches it from its publisher and
-compares it with the published checksum; a line that breaks goes on where it was. --claude-token FILE has one line: a token of `claude setup-token`
-or an API key. It goes to /etc/convocate-agent/claude-token, which the agent alone reads,
-and is in no command line and no log. Another file renews it; sessions have it from their
-next start on.
+compares it with the published checksum; a transfer that breaks goes on where it was.
+
+--claude-token FILE has one line: a token of `claude setup-token` or an API key. It goes to
+/etc/convocate-agent/claude-token, which the agent alone reads, and is in no command line
+and no log. Another file renews it; sessions have it from their next start on.
 
 Without --host this machine becomes the agent: a shell host can be one itself.
 

@@ -197,7 +197,7 @@ fn update_here(out: &mut Out<'_>) -> Result<Exit, Failure> {
         steps.push(claude_login(&paths, login.kind(), &login.to_bytes()));
     }
     if let Some(release) = &request.claude_release {
-        let more = claude_release(&paths, release);
+        let more = claude_release(&paths, (&release.version, &release.sha256), &release.url);
         steps.extend(more.map_err(|why| Failure::Usage(format!("--request: {why}")))?);
     }
     if let Some(id) = read(&paths.agent_id())? {

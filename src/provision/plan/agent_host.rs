@@ -14,7 +14,6 @@ use crate::paths::{
     AGENT_UNIT, CERTIFICATE_UNITS, CONVOCATE_SLICE, NETWORK_UNITS, Owner, PUBLIC_FILE, Paths,
     SESSION_DIR, SESSION_FILE, SESSION_NETWORK, SESSIONS_SLICE, STATE_DIR,
 };
-use crate::provision::enrol::messages::ClaudeRelease;
 use crate::provision::goal::account::Shell;
 use crate::provision::goal::condition::Check;
 use crate::provision::goal::download::Download;
@@ -36,7 +35,7 @@ use crate::provision::plan::units::{
     SCRIPT_MARK, SESSION_RULES, sessions_slice,
 };
 use crate::provision::step::Step;
-use crate::provision::vm::spec::Url;
+use crate::provision::vm::spec::{Sha256Hex, Url};
 use crate::rpc::agent_id::AgentId;
 use crate::ssh::keys::{KeyPair, PublicKey};
 use crate::x509;
@@ -247,16 +246,20 @@ pub(crate) fn claude_login(paths: &Paths, kind: &str, login: &[u8]) -> Step {
 ///
 /// # Errors
 /// When the address is none.
-pub(crate) fn claude_release(paths: &Paths, release: &ClaudeRelease) -> Result<Vec<Step>, String> {
+pub(crate) fn claude_release(
+    paths: &Paths,
+    (version, sha256): (&str, &Sha256Hex),
+    url: &str,
+) -> Result<Vec<Step>, String> {
     let path = paths.claude();
     let program = path.display().to_string();
-    let url = Some(Url::parse(&release.url)?);
-    let download = Download { url, sha256: Some(release.sha256.clone()), path: path.clone() };
+    let url = Some(Url::parse(url)?);
+    let download = Download { url, sha256: Some(sha256.clone()), path: path.clone() };
     let mut steps = Vec::new();
     if let Some(above) = path.parent() {
         steps.push(directory(paths, above, (Owner::Root, 0o755)));
     }
-    steps.push(Step::new(format!("claude {}", release.version), download));
+    steps.push(Step::new(format!("claude {version}"), download));
     steps.push(guarded(
         format!("mode of {program}"),
         Command::new(
@@ -267,6 +270,8 @@ pub(crate) fn claude_release(paths: &Paths, release: &ClaudeRelease) -> Result<V
         format!("let everybody run {program}"),
         vec![Command::new("chmod", ["0755", program.as_str()])],
     ));
+    let mark = Content::Text { text: format!("{}\n", sha256.as_str()), mark: "" };
+    steps.push(file(paths, "mark of claude", &paths.agent_claude_mark(), mark, PUBLIC_FILE));
     Ok(steps)
 }
 

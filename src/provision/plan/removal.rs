@@ -61,6 +61,7 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
     }
     steps.push(without_rules());
     steps.extend(login_shell(paths));
+    steps.push(without_claude(paths));
     let trees = [paths.agent_config(), paths.shell_config()];
     steps.extend(trees.iter().map(|path| without_tree(path)));
     steps.push(match facts.with_homes {
@@ -78,6 +79,23 @@ pub(crate) fn plan(facts: &RemovalFacts) -> Vec<Step> {
         steps.push(without_file(&paths.program_before(program)));
     }
     steps
+}
+
+/// The Claude CLI, if it is the one that we have put there.
+fn without_claude(paths: &Paths) -> Step {
+    let (program, mark) = (paths.claude(), paths.agent_claude_mark());
+    let (program, mark) = (program.display().to_string(), mark.display().to_string());
+    let ask = format!(
+        "[ -f {mark} ] && [ -f {program} ] && sum=$(sha256sum <{program}) && \
+         [ \"${{sum%% *}}\" = \"$(cat {mark})\" ]"
+    );
+    guarded(
+        format!("no {program} of ours"),
+        Command::new("sh", ["-c", ask.as_str()]),
+        Expect::Nothing,
+        format!("remove {program}"),
+        vec![rm(&program)],
+    )
 }
 
 /// The agent's state but the records, without which the homes that stay are only directories.

@@ -12,7 +12,7 @@ use crate::base::hex;
 use crate::base::text::printable;
 use crate::io::{disk, machine};
 use crate::limits::{CLAUDE_PROGRAM_BYTES_MAX, CLAUDE_VERSION_CHARS_MAX, CLAUDE_VERSION_SECONDS};
-use crate::paths::{Paths, SERVICE_USER};
+use crate::paths::{PUBLIC_FILE, Paths, SERVICE_USER};
 use crate::provision::enrol::messages::{InstalledClaude, ReceiveClaude};
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -84,6 +84,10 @@ pub(crate) fn receive(
     done.and_then(|()| disk::remove_file(&part)).map_err(|error| error.to_string())?;
     let placed = write_part(&part, wanted, input).and_then(|is_right| {
         if is_right {
+            // What is known as ours may be removed with us.
+            let mark = format!("{}\n", wanted.sha256);
+            disk::write_atomic(&paths.agent_claude_mark(), mark.as_bytes(), PUBLIC_FILE.1)
+                .map_err(io::Error::other)?;
             fs::rename(&part, &path)?;
             path.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())?;
         }
@@ -149,6 +153,7 @@ mod tests {
         let scratch = Scratch::new();
         let paths = Paths::below(scratch.path());
         assert_eq!(installed(&paths), None);
+        fs::create_dir_all(paths.agent_config()).unwrap();
         let program = b"#!/bin/sh\necho 1.2.3\n";
         let request = |bytes: &[u8]| ReceiveClaude {
             bytes: bytes.len() as u64,

@@ -80,11 +80,12 @@ fn repository(path: &Path) {
         fs::write(work.join("which"), format!("{branch}-files\n")).expect("the root is ours");
         git(&work, &["add", "which"]);
         git(&work, &["commit", "-q", "-m", branch]);
-        git(&work, &["branch", "-f", "side"]);
-        git(&work, &["checkout", "-q", "side"]);
+        if branch == "main" {
+            git(&work, &["checkout", "-q", "-b", "side"]);
+        }
     }
-    git(&work, &["clone", "-q", "--bare", "-b", "main", ".", path.to_str().expect("text")]);
-    git(path, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    git(&work, &["checkout", "-q", "main"]);
+    git(&work, &["clone", "-q", "--bare", ".", path.to_str().expect("text")]);
 }
 
 #[test]
@@ -173,8 +174,10 @@ fn what_is_wrong_is_refused_with_file_and_line() {
     fails(&client(&agent, &alone), 1, "branch main needs a repo");
     let image = ["new", "x", "--profile", "none", "--image", "a:1"];
     fails(&client(&agent, &image), 1, "image a:1 needs Docker");
+    made(&agent, &["x", "--profile", "none"]);
+    fails(&client(&agent, &["diff", "x"]), 1, "session \"x\" was made without a --repo");
     let list = json(&client(&agent, &["ls", "--json"]).expect_done());
-    assert_eq!(list["sessions"], json!([]));
+    assert_eq!(list["sessions"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
@@ -214,6 +217,10 @@ fn a_repository_is_cloned_and_the_prompt_given_once() {
         assert!(shown.contains("[]") && !shown.contains("cloning"), "{again}: {shown}");
     }
     assert_eq!(fs::read_to_string(home.join("web/log")).expect("it ran"), "set\n");
+    client(&agent, &["exec", "web", "--", "sh", "-c", "echo new >>web/which"]).expect_done();
+    let diff = client(&agent, &["diff", "web"]).expect_done();
+    assert!(diff.out().contains("\n+new\n"), "{diff:?}");
+    assert_eq!(diff.err(), "not followed: log\n");
     client(&agent, &["edit", "web", "--prompt", "go on"]).expect_done();
     client(&agent, &["kill", "web"]).expect_done();
     client(&agent, &["start", "web"]).expect_done();
@@ -238,8 +245,8 @@ fn a_clone_that_fails_leaves_a_shell_and_a_restart_tries_again() {
     let text = address.to_str().expect("text");
     made(&agent, &["web", "--repo", text, "--command", "cat which -", "--prompt", "./which"]);
     client(&agent, &["start", "web"]).expect_done();
-    let shown = shows(&agent, "web", "This is a shell:");
-    assert!(shown.contains("git could not clone"), "{shown}");
+    let shown = shows(&agent, "web", "this is a shell");
+    assert!(shown.contains("git clone ended with status 128"), "{shown}");
     client(&agent, &["send", "web", "echo a-$((1 + 1))"]).expect_done();
     shows(&agent, "web", "\na-2\n");
 

@@ -20,8 +20,8 @@ use crate::limits::{
     SCREEN_TEXT_BYTES_MAX, TERMINAL_ROWS_MAX, TMUX_PATIENCE,
 };
 use crate::rpc::drive::{Exec, Executed, HistoryLines, ScreenText, Send, encoded};
+use crate::rpc::env::SessionEnv;
 use crate::rpc::response::Answer;
-use crate::rpc::startup::SessionEnv;
 
 const TMUX_OF_SESSION: &str = include_str!("drive/tmux_of_session.sh");
 const SCREEN: &str = include_str!("drive/screen.sh");

@@ -18,8 +18,8 @@ use super::work::{ExecPlan, Running, StartPlan, WorkError};
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::paths::Paths;
+use crate::rpc::env::SessionEnv;
 use crate::rpc::field::shown;
-use crate::rpc::startup::SessionEnv;
 
 /// What a server is configured with: colours, mouse, clipboard, modified keys and UTF-8 go through
 /// unharmed, and nothing of it is in the way of the command.

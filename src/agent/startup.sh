@@ -19,7 +19,8 @@ say() {
 # The reason stays on the screen, with a shell to look around in.
 give_up() {
     say "$1"
-    say "the command was not started. Restart the session to try again. This is a shell:"
+    say "the command was not started; a restart of the session tries again"
+    say "this is a shell"
     exec bash
 }
 
@@ -38,7 +39,7 @@ clone() {
     mkdir -p "$notes" && rm -rf "$part" || give_up "there is no room for the repository"
     say "cloning $repo"
     git clone ${branch:+--branch "$branch"} -- "$repo" "$part" ||
-        give_up "git could not clone $repo: it ended with status $?"
+        give_up "git clone ended with status $?"
     # Where the session began, for whoever asks later. An empty repository has no commit.
     git -C "$part" update-ref refs/convocate/begin HEAD 2>/dev/null
     mv "$part" "$place" || give_up "the repository could not be moved to ~/$directory"

@@ -14,9 +14,10 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
+use crate::rpc::env::SessionEnv;
 use crate::rpc::field::{Caps, Cpus, Protocol, SessionCommand};
 use crate::rpc::network::{Egress, Publish};
-use crate::rpc::startup::{SessionEnv, Startup};
+use crate::rpc::startup::Startup;
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq)]

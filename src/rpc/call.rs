@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::drive::{Exec, Screen, Send, Wait};
+use super::env::{EnvChange, SessionEnv};
 use super::field::{
     self, Cpus, DnsName, FieldError, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName,
     shown,
 };
 use super::network::{Egress, Publish};
-use super::startup::{
-    Branch, EnvChange, ImageName, ProfileName, Prompt, RepoUrl, SessionEnv, SetupCommand,
-};
+use super::startup::{Branch, ImageName, ProfileName, Prompt, RepoUrl, SetupCommand};
 use crate::base::text::printable;
 use crate::base::uuid::Uuid;
 

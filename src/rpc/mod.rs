@@ -8,6 +8,7 @@ pub mod attach;
 pub mod attention;
 pub mod call;
 pub mod drive;
+pub(crate) mod env;
 pub mod event;
 pub mod field;
 pub mod network;

@@ -5,8 +5,9 @@
 //! before what the profile says, and that before the agent's default.
 
 use super::call::Create;
+use super::env::SessionEnv;
 use super::field::{FieldError, SessionName, shown};
-use super::startup::{ProfileName, SessionEnv};
+use super::startup::ProfileName;
 use super::values;
 use crate::base::settings::{self, Rule};
 use crate::base::sorted_map::SortedMap;

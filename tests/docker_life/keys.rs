@@ -20,7 +20,7 @@ fn can(test: &str) -> bool {
 }
 
 /// The address of this machine for containers.
-fn gateway(house: &House) -> std::net::IpAddr {
+pub fn gateway(house: &House) -> std::net::IpAddr {
     let found =
         house.docker(&["network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"]).out();
     let config: Value = serde_json::from_str(&found).unwrap();

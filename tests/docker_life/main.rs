@@ -15,6 +15,7 @@ mod hostile;
 mod house;
 mod keys;
 mod life;
+mod profiles;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminals;

@@ -15,8 +15,8 @@ use crate::base::uuid::Uuid;
 use crate::limits::WAITS_MAX;
 use crate::rpc::attention::AttentionState;
 use crate::rpc::drive::{ScreenText, Wait, WaitFor, Waited};
+use crate::rpc::env::SessionEnv;
 use crate::rpc::session::Ended;
-use crate::rpc::startup::SessionEnv;
 
 impl Agent {
     /// Runs something in a session that runs.

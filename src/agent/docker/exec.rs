@@ -110,7 +110,7 @@ mod tests {
     use super::super::script::reply;
     use super::*;
     use crate::agent::work::Outcome;
-    use crate::rpc::startup::SessionEnv;
+    use crate::rpc::env::SessionEnv;
 
     fn plan() -> ExecPlan {
         let argv = ["ls", "-l"].map(str::to_owned).to_vec();

@@ -12,7 +12,7 @@ use crate::cli::shared_flags::{JSON, ROOT, read_flag};
 use crate::exit::Exit;
 use crate::fleet::select::{Care, Selected};
 use crate::rpc::call::{Call, Edit, PromptChoice};
-use crate::rpc::startup::EnvChange;
+use crate::rpc::env::EnvChange;
 use crate::rpc::values;
 
 pub(crate) const EDIT: Command = Command {

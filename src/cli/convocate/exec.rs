@@ -15,11 +15,13 @@ use crate::fleet::select::Care;
 use crate::limits::{EXEC_MARGIN, EXEC_OUTPUT_BYTES_MAX, RPC_ANSWER_TIMEOUT};
 use crate::rpc::call::Call;
 use crate::rpc::drive::{Exec, ExecCommand, ExecSeconds, Executed};
+use crate::rpc::session::Session;
 use crate::rpc::values::seconds;
 
 const COMMAND: Operand =
     Operand { name: "COMMAND", is_optional: false, is_many: true, choices: &[] };
-const RAW: Flag = Flag::switch("raw", "show control characters to a terminal as they are");
+pub(super) const RAW: Flag =
+    Flag::switch("raw", "show control characters to a terminal as they are");
 
 /// The status of timeout(1).
 const STATUS_TIMED_OUT: u8 = 124;
@@ -53,8 +55,19 @@ fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let limit = read_flag(parsed, &TIMEOUT, seconds)?.map(ExecSeconds::new).transpose();
     let limit = limit.map_err(usage)?.unwrap_or_default();
     let command = ExecCommand::new(parsed.operands()[1..].to_vec()).map_err(usage)?;
+    in_session(parsed, out, limit, |_| Ok(command))
+}
+
+/// Runs in the session of the first operand what `command` makes of it, and prints what it says.
+pub(super) fn in_session(
+    parsed: &Parsed,
+    out: &mut Out<'_>,
+    limit: ExecSeconds,
+    command: impl FnOnce(&Session) -> Result<ExecCommand, Failure>,
+) -> Result<Exit, Failure> {
     let mut runner = open_fleet(parsed, out)?;
     let found = choose_session(parsed, parsed.required(0), &mut runner, Care::Usual)?;
+    let command = command(&found.session)?;
     let call = Call::Exec(Exec { id: found.session.uuid, command, seconds: limit });
     let patience = Duration::from_secs(limit.get().into()) + EXEC_MARGIN + RPC_ANSWER_TIMEOUT;
     let result = ask_newer(&mut runner, &found, &call, patience)?;

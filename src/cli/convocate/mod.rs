@@ -14,6 +14,7 @@ pub mod background;
 pub mod clone;
 pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod edit;
 pub mod enrol;
 pub mod events;
@@ -46,6 +47,7 @@ use crate::cli::convocate::attach::ATTACH;
 use crate::cli::convocate::background::BACKGROUND;
 use crate::cli::convocate::clone::CLONE;
 use crate::cli::convocate::demo::{AGENT_WORD, DEMO};
+use crate::cli::convocate::diff::DIFF;
 use crate::cli::convocate::edit::EDIT;
 use crate::cli::convocate::enrol::ENROL;
 use crate::cli::convocate::events::EVENTS;
@@ -95,6 +97,7 @@ pub(crate) static PROGRAM: Program = Program {
         DELETE,
         SEND,
         EXEC,
+        DIFF,
         WAIT,
         LOGS,
         EVENTS,
@@ -110,7 +113,7 @@ pub(crate) static PROGRAM: Program = Program {
     ],
     fallback: Some("screen"),
     groups: &[
-        ("See", &["screen", "ls", "show", "logs", "agents", "profiles", "events"]),
+        ("See", &["screen", "ls", "show", "diff", "logs", "agents", "profiles", "events"]),
         (
             "Sessions",
             &[
@@ -272,6 +275,11 @@ mod tests {
             (&["exec", "x"], "COMMAND is missing"),
             (&["wait", "x", "--for", "lunch"], "--for: \"lunch\" must be ended"),
             (&["ls", "--root", ""], "--root needs a directory"),
+            (&["new", "x", "--repo", "http://h/x"], "repo \"http://h/x\" must be like https://"),
+            (&["new", "x", "--env", "PATH=/x"], "--env: env PATH is not for a profile"),
+            (&["new", "x", "--profile", "a/b"], "profile \"a/b\" must be"),
+            (&["edit", "x", "--env", "A=1", "--env", "A"], "env A is given twice"),
+            (&["profiles", "--memory", "1g"], "--memory needs --check"),
         ] {
             let (exit, output, errors) = run(all);
             assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{all:?}: {errors}");

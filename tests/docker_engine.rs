@@ -279,6 +279,7 @@ impl Session {
             cpu_quota: None,
             memory_reservation: 128 << 20,
             image: image::tag(),
+            startup: Box::default(),
             size: TerminalSize::clamped(80, 24),
         }
     }

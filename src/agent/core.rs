@@ -132,7 +132,7 @@ impl Agent {
             Call::Exec(call) => self.drive(now, caller, call.id, Drive::Exec(call)),
             Call::Wait(call) => self.wait(now, caller, &call),
             _ if self.mode == Mode::Closing => self.answer(caller, Err(CLOSING.to_owned())),
-            Call::Create(create) => self.create(now, caller, create),
+            Call::Create(create) => self.create(now, caller, *create),
             Call::Clone(clone) => self.clone_session(now, caller, clone),
             Call::Override(call) => self.override_lock(now, caller, call.id),
             Call::Edit(edit) => self.order(now, caller, edit.id, SessionOp::Edit(Box::new(edit))),

@@ -1,8 +1,8 @@
 //! What a session of this host may use if it was not asked for otherwise: computed from the host,
 //! and changed by the operator in `agent.conf`.
 //!
-//! The file has one setting a line ([`settings`]). What is not understood is an error with its line,
-//! and never passed over.
+//! The file has one setting a line ([`settings`]). What is not understood is an error with its
+//! line, and never passed over.
 
 use super::capacity::Totals;
 use crate::base::settings::{self, Rule};

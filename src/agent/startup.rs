@@ -47,23 +47,41 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::process::Command;
 
     use super::super::docker::description::tests::plan;
     use super::*;
-    use crate::io::scratch::Scratch;
     use crate::rpc::field::SessionCommand;
     use crate::rpc::startup::{Prompt, SetupCommand, Startup};
 
+    /// A home that is gone with the test.
+    struct Home(PathBuf);
+
+    impl Home {
+        fn new(name: &str) -> Home {
+            let name = format!("convocate-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Home(path)
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
     /// A start in a home: its status and what it said.
-    fn start(home: &Scratch, command: &str, startup: Startup) -> (Option<i32>, String) {
+    fn start(home: &Home, command: &str, startup: Startup) -> (Option<i32>, String) {
         let command = SessionCommand::parse(command).unwrap();
         let plan = StartPlan { command, startup: Box::new(startup), ..plan() };
         let output = Command::new("bash")
             .args(["-c", &command_text(&plan)])
             .envs(variables(&plan))
-            .env("HOME", home.path())
-            .current_dir(home.path())
+            .env("HOME", &home.0)
+            .current_dir(&home.0)
             .output()
             .unwrap();
         let text = [output.stdout, output.stderr].concat();
@@ -79,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_one_argument_and_is_given_once() {
-        let home = Scratch::new();
+        let home = Home::new("prompt");
         let prompt =
             |text: &str| Startup { prompt: Prompt::parse(text).ok(), ..Startup::default() };
         let hostile = "don't $(exit 9) `x` \"y\"\n\\ ; #12";
@@ -98,17 +116,17 @@ mod tests {
 
     #[test]
     fn a_setup_runs_once_and_its_failure_leaves_a_shell() {
-        let home = Scratch::new();
+        let home = Home::new("setup");
         let setup =
             |text: &str| Startup { setup: SetupCommand::parse(text).ok(), ..Startup::default() };
         let (status, said) = start(&home, "echo ran", setup("echo x >>log; test -e ready"));
         assert!(said.contains("the setup command ended with status 1"), "{said}");
         assert!(!said.contains("ran\n") && status == Some(0), "{said}");
-        std::fs::write(home.join("ready"), "").unwrap();
+        std::fs::write(home.0.join("ready"), "").unwrap();
         for expected in ["x\nx\n", "x\nx\n"] {
             let said = start(&home, "echo ran", setup("echo x >>log; test -e ready")).1;
             assert!(said.ends_with("ran\n"), "{said}");
-            assert_eq!(std::fs::read_to_string(home.join("log")).unwrap(), expected);
+            assert_eq!(std::fs::read_to_string(home.0.join("log")).unwrap(), expected);
         }
     }
 }

@@ -256,8 +256,8 @@ impl AgentState {
         wire
     }
 
-    /// Adds to a session as it is told what is for whoever asks for this one: the public half of its
-    /// key, and what it starts with.
+    /// Adds to a session as it is told what is for whoever asks for this one: the public half of
+    /// its key, and what it starts with.
     pub(super) fn tell_more(&self, id: Uuid, value: &mut Value) {
         let Some(record) = self.session(id).and_then(|session| session.record().ok()) else {
             return;

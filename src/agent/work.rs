@@ -172,7 +172,7 @@ pub struct StartPlan {
     /// The image that its container is made from; empty where the runtime has none.
     pub image: String,
     /// Its variables, and what is done before its command.
-    pub(crate) startup: Box<Startup>,
+    pub startup: Box<Startup>,
     /// The user and group number of its processes; those of its driver if it has none of its own.
     pub uid: Option<u32>,
     /// Whether its key is lent to it on a socket.

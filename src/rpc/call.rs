@@ -28,7 +28,7 @@ pub enum Call {
     List,
     Get(Id),
     /// A new session; nothing runs yet.
-    Create(Create),
+    Create(Box<Create>),
     /// Other metadata; a running session keeps its old settings until restart.
     Edit(Edit),
     /// A copy of a session's home under a new id.
@@ -344,7 +344,7 @@ impl Call {
             "ping" => Call::Ping,
             "list" => Call::List,
             "get" => Call::Get(decode(params)?),
-            "create" => Call::Create(decode(params)?),
+            "create" => Call::Create(Box::new(decode(params)?)),
             "edit" => Call::Edit(decode(params)?),
             "clone" => Call::Clone(decode(params)?),
             "delete" => Call::Delete(decode(params)?),
@@ -487,7 +487,7 @@ mod tests {
             Call::Ping,
             Call::List,
             Call::Get(id),
-            Call::Create(Create {
+            Call::Create(Box::new(Create {
                 name: name.clone(),
                 port: PortChoice::Auto,
                 protocol: Protocol::Udp,
@@ -508,7 +508,7 @@ mod tests {
                 branch: Branch::parse("main").ok(),
                 setup: SetupCommand::parse("make").ok(),
                 prompt: Prompt::parse("fix it").ok(),
-            }),
+            })),
             Call::Edit(Edit {
                 id: id.id,
                 name: None,

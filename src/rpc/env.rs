@@ -1,5 +1,5 @@
-//! The variables that an operator gives to a session. They are no secrets: whoever may see the session
-//! sees them.
+//! The variables that an operator gives to a session. They are no secrets: whoever may see the
+//! session sees them.
 
 use std::collections::BTreeMap;
 

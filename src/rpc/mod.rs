@@ -16,7 +16,7 @@ pub(crate) mod options;
 pub mod reserved;
 pub mod response;
 pub mod session;
-pub(crate) mod startup;
+pub mod startup;
 pub mod values;
 
 /// One JSON request, one JSON response.

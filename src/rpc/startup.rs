@@ -252,7 +252,7 @@ fn check_text(
 
 /// What of a session stands there for its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Startup {
+pub struct Startup {
     /// The profile that it was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<ProfileName>,

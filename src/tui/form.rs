@@ -375,7 +375,7 @@ impl Form {
                     _ => 0,
                 };
                 let agent = agents.get(at).ok_or("there is no agent to make a session on")?;
-                Ok((agent.id.clone(), Call::Create(self.create()?)))
+                Ok((agent.id.clone(), Call::Create(Box::new(self.create()?))))
             }
             FormKind::Clone(target) => {
                 let name = values::name(&self.text_of(FieldName::Name))?;
@@ -497,4 +497,76 @@ fn protocols() -> Vec<String> {
 
 fn no_yes() -> Vec<String> {
     vec!["no".to_owned(), "yes".to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn profile(name: &str, text: &str) -> Profile {
+        let name = values::profile(name).expect("a name");
+        Profile { name, options: SessionOptions::of_profile(text) }
+    }
+
+    fn form() -> Form {
+        let agent = Enrolled {
+            id: AgentId::parse("wxyzwxyzwxyz").expect("an id"),
+            host: "host-1".to_owned(),
+            address: String::new(),
+            repair: String::new(),
+        };
+        let profiles = vec![
+            profile("bad", "secret x"),
+            profile("default", "memory 4g\nproto udp\ndocker yes\nrepo https://h/web"),
+        ];
+        Form::new_session(vec![agent], None, profiles)
+    }
+
+    fn types(form: &mut Form, keys: &[Key]) -> FormResult {
+        keys.iter().map(|key| form.key(key)).last().expect("a key")
+    }
+
+    fn asked(result: FormResult) -> serde_json::Value {
+        match result {
+            FormResult::Ask(_, call) => match *call {
+                Call::Create(create) => json!(create),
+                call => json!(call.op()),
+            },
+            other => json!(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_default_profile_fills_what_is_blank_and_a_field_beats_it() {
+        let mut form = form();
+        let memory = form.fields.iter().find(|field| field.what == FieldName::Memory);
+        let hint = form.hint(memory.expect("a field"));
+        assert_eq!(hint, "empty: 4g, as in the profile");
+        let asked_for = asked(types(&mut form, &[Key::Char('a'), Key::Enter]));
+        assert_eq!(
+            asked_for,
+            json!({
+                "name": "a", "port": 0, "protocol": "udp", "dns_name": "", "docker": true,
+                "memory": 4_u64 << 30, "profile": "default", "repo": "https://h/web",
+            })
+        );
+        form.stage = FormStage::Typing(None);
+        let docker = form.fields.iter().position(|field| field.what == FieldName::Docker);
+        form.at = docker.expect("a field");
+        assert_eq!(asked(types(&mut form, &[Key::Right, Key::Enter]))["docker"], json!(false));
+    }
+
+    #[test]
+    fn no_profile_gives_nothing_and_a_bad_one_is_refused() {
+        let mut form = form();
+        let keys = [Key::Char('a'), Key::BackTab, Key::Char('n'), Key::Enter];
+        let asked_for = asked(types(&mut form, &keys));
+        assert_eq!((&asked_for["profile"], &asked_for["repo"]), (&json!(null), &json!(null)));
+        assert_eq!((&asked_for["protocol"], &asked_for["docker"]), (&json!("tcp"), &json!(false)));
+        assert_eq!(types(&mut form, &[Key::Char('b'), Key::Enter]), FormResult::Nothing);
+        let error = form.shown_error(&form.fields[form.at]).expect("it is wrong");
+        assert!(error.starts_with("line 1: \"secret\" is no setting"), "{error}");
+    }
 }

@@ -1,5 +1,5 @@
-//! What a profile gives to a container: variables, and a repository that the session clones with its
-//! own key at its first start, or at a later one.
+//! What a profile gives to a container: variables, and a repository that the session clones with
+//! its own key at its first start, or at a later one.
 
 use std::fs;
 
@@ -55,7 +55,7 @@ fn a_container_has_its_variables_and_its_repository() {
     house.done(&["restart", "work"]);
     let shown = shows(&house, "work", "\ns\n");
     assert!(shown.contains(" []") && !shown.contains("cloning"), "{shown}");
-    let said = house.done(&["exec", "work", "--", "printenv", "COLOUR", "HOME"]).out();
+    let said = house.done(&["exec", "work", "printenv", "COLOUR", "HOME"]).out();
     assert_eq!(said, "deep $(id) blue\n/home/claude\n");
     assert_eq!(house.show("work")["profile"], json!("default"));
 

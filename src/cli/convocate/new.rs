@@ -87,7 +87,7 @@ fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut runner = open_fleet(parsed, out)?;
     let agent = chosen_agent(options.get(AGENT.name).as_deref(), &runner)?;
     let host = runner.registry().find(agent.as_str()).map_err(Failure::Failed)?.host();
-    let result = ask_with_fields(&mut runner, &agent, &host, &Call::Create(create))?;
+    let result = ask_with_fields(&mut runner, &agent, &host, &Call::Create(Box::new(create)))?;
     let selected = Selected { agent, host, session: parse_session(result)? };
     print_session(&selected, parsed.has(&JSON), "created", out)?;
     out.flush()?;

@@ -96,9 +96,8 @@ fn profile_json(profile: &Profile) -> Value {
         }
         settings
     });
-    json!({
-        "profile": profile.name, "settings": settings.as_ref().ok(), "error": settings.as_ref().err(),
-    })
+    let (settings, error) = (settings.as_ref().ok(), settings.as_ref().err());
+    json!({ "profile": profile.name, "settings": settings, "error": error })
 }
 
 /// What decides a setting, and what it comes to.

@@ -81,7 +81,8 @@ fn interactive(cluster: &mut Cluster, out: &mut Out<'_>) -> Result<Exit, Failure
 fn first_session(cluster: &Cluster) -> Result<Selected, Failure> {
     let create = cluster.first_session();
     let mut runner = Runner::open(cluster.paths()).map_err(Failure::Failed)?;
-    let value = runner.ask(cluster.agent_id(), &Call::Create(create)).map_err(Failure::Failed)?;
+    let value =
+        runner.ask(cluster.agent_id(), &Call::Create(Box::new(create))).map_err(Failure::Failed)?;
     let session: Session =
         serde_json::from_value(value).map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Selected { session, agent: cluster.agent_id().clone(), host: cluster.address() })

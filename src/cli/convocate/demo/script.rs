@@ -101,7 +101,7 @@ fn create(cluster: &Cluster) -> Result<Session, String> {
     let mut create = cluster.first_session();
     // A shell that reads nothing of the person's own and has a short prompt.
     create.command = SessionCommand::parse("env PS1='$ ' bash --norc").ok();
-    let value = ask(cluster, &Call::Create(create))?;
+    let value = ask(cluster, &Call::Create(Box::new(create)))?;
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 

@@ -422,6 +422,11 @@ impl Paths {
         self.shell_config().join("profiles")
     }
 
+    /// The operator's command that is run when a session's attention changes.
+    pub(crate) fn on_attention(&self) -> PathBuf {
+        self.shell_config().join("on-attention")
+    }
+
     /// One directory per known agent ([`CONFIG_DIR`]).
     pub fn agent_keys(&self) -> PathBuf {
         self.shell_config().join("agent-keys")

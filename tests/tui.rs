@@ -3,6 +3,8 @@
 //! `CONVOCATE_DRAW=1` writes the pictures of `tests/tui/screens` anew; what has changed is then
 //! seen in the difference.
 
+#[path = "tui/attention.rs"]
+mod attention;
 #[path = "tui/desk.rs"]
 mod desk;
 #[path = "tui/dialogs.rs"]

@@ -33,8 +33,8 @@ use crate::limits::{END_NEWS_PATIENCE, SESSIONS_MAX};
 use crate::rpc::event::{Event, EventType};
 use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
-use crate::rpc::session::Ended;
 use crate::rpc::session::Session as WireSession;
+use crate::rpc::session::{Ended, Sentence};
 use crate::rpc::startup::Startup;
 
 /// An end of which nobody says more.
@@ -243,7 +243,9 @@ impl AgentState {
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),
-            Body::Broken(why) | Body::Stray(why) => wire.broken = Some(why.as_str().into()),
+            Body::Broken(why) | Body::Stray(why) => {
+                wire.broken = Some(Box::new(Sentence(why.clone())));
+            }
         }
         if session.is_running() || self.is_unexplained(session.id) {
             wire.ended = None;

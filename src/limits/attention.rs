@@ -41,6 +41,10 @@ pub(crate) const STATUS_EVENTS_BYTES: usize = 16 * 1024;
 pub(crate) const SENT_PATIENCE: Duration = Duration::from_secs(3);
 /// What the operator's terminal is told when a session begins to wait, in cells.
 pub(crate) const NOTICE_CELLS_MAX: usize = 200;
+/// How long the operator's command for a change of attention may take.
+pub(crate) const ON_ATTENTION_PATIENCE: Duration = Duration::from_secs(10);
+/// Changes that wait for it; each is a line of an event.
+pub(crate) const ON_ATTENTION_WAITING_MAX: usize = 256;
 /// The file of rules.
 pub(crate) const ATTENTION_CONF_BYTES_MAX: usize = 64 * 1024;
 /// Rules in it.

@@ -94,11 +94,16 @@ pub struct Session {
     pub(crate) attention: Option<Box<Attention>>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) broken: Option<Box<str>>,
+    pub(crate) broken: Option<Box<Sentence>>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<Box<str>>,
 }
+
+/// A sentence of an agent's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sentence(pub(crate) String);
 
 /// A session's key in one line, as its agent tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +217,8 @@ impl Session {
         if !self.attention.as_ref().is_none_or(|attention| attention.check()) {
             return Err("its attention is too long or has control characters");
         }
-        match is_short(broken.as_deref()) && is_short(stale.as_deref()) {
+        let broken = broken.as_ref().map(|why| why.0.as_str());
+        match is_short(broken) && is_short(stale.as_deref()) {
             true => Ok(()),
             false => Err("why it is broken or stale is too long or has control characters"),
         }

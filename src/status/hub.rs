@@ -4,7 +4,7 @@
 //! known, and lets the [`super::journal`] make it durable. It never forgets an event that was
 //! acknowledged, never tells one twice, and never grows because somebody does not listen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use super::notices::{Finder, Notice, Notices, RefusedName};
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
-use crate::limits::{AGENTS_MAX, LOST_WORDS_BYTES_MAX, STATUS_SILENCE};
+use crate::limits::{AGENTS_MAX, LOST_WORDS_BYTES_MAX, ON_ATTENTION_WAITING_MAX, STATUS_SILENCE};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
 
@@ -42,6 +42,8 @@ pub struct Hub {
     /// Memory for the line that is being written.
     line: Vec<u8>,
     notices: Notices,
+    /// Events of attention that were not asked for yet.
+    attentions: VecDeque<Vec<u8>>,
     /// The number of the newest event that may be told.
     told_seq: u64,
     /// `seq` as it was when the last commit began, or when the hub did: all before is on disk.
@@ -82,6 +84,7 @@ impl Hub {
             flight: Flight::default(),
             line: Vec::new(),
             notices: Notices::default(),
+            attentions: VecDeque::new(),
             taken_seq: seq,
         }
     }
@@ -203,6 +206,12 @@ impl Hub {
             return Some(HubAction::Names);
         }
         self.asks.pop_first().map(HubAction::List)
+    }
+
+    /// The event of a session whose attention has changed, without its newline: for whoever is to
+    /// be told of each. Call until `None`, after every other call; what nobody takes is forgotten.
+    pub(crate) fn poll_attention(&mut self) -> Option<Vec<u8>> {
+        self.attentions.pop_front()
     }
 
     /// Something for the log. Call until `None`, after every other call.
@@ -338,6 +347,11 @@ impl Hub {
         if kept {
             let batch = self.journal.append(self.seq, &self.line);
             self.mark(id, batch);
+        }
+        if event.kind() == Kind::Event(EventType::Attention)
+            && self.attentions.len() < ON_ATTENTION_WAITING_MAX
+        {
+            self.attentions.push_back(line.to_vec());
         }
         let Changes { named, doubtful, full } = learn(&mut self.agents, self.seq, id, event);
         if full {

@@ -11,7 +11,7 @@ use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
 use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::network::Publish;
-use crate::rpc::session::{Ended, Session};
+use crate::rpc::session::{Ended, Sentence, Session};
 use crate::rpc::startup::Startup;
 
 /// All agents, by id.
@@ -282,8 +282,9 @@ fn session_bytes(session: &Session) -> usize {
     let texts = [name, dns_name, image, command];
     let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.screen]);
     let texts = texts.into_iter().chain(ended).map(String::capacity).sum::<usize>();
-    let why = [&session.broken, &session.stale].into_iter().flatten();
-    let short = why.map(|text| text.len()).sum::<usize>()
+    let broken = session.broken.as_ref();
+    let short = broken.map_or(0, |why| size_of::<Sentence>() + why.0.capacity())
+        + session.stale.as_ref().map_or(0, |why| why.len())
         + session.ssh_key.as_ref().map_or(0, |line| line.0.len());
     let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
         + publish.as_ref().map_or(0, |_| size_of::<Publish>())

@@ -71,8 +71,8 @@ pub(crate) static COLUMNS: &[Column] = &[
     },
     Column {
         title: "ATTENTION",
-        cells: (11, 34),
-        goes: 1,
+        cells: (28, 40),
+        goes: 0,
         is_searched: true,
         falls: false,
         text: |row, now| attention(row).map_or_else(String::new, |it| attention_text(it, now)),
@@ -180,6 +180,9 @@ pub(crate) const ATTENTION: usize = 2;
 /// Cells between two columns.
 const GAP: usize = 1;
 
+/// A screen that is narrower shows the state and no reason.
+const WIDTH_FOR_REASONS: usize = 80;
+const ATTENTION_CELLS_MIN: usize = 11;
 /// How many cells a name has before other columns stand beside it.
 const NAME_CELLS_FAIR: usize = 40;
 /// Columns that go later than this one do not make room for a name.
@@ -198,7 +201,8 @@ pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
             return 0;
         }
         // A column without text is as wide as its title and the sign of the order.
-        let least = if widest == 0 { (cells(title) + 1).min(*least) } else { *least };
+        let least =
+            if widest == 0 || at == ATTENTION { (cells(title) + 1).min(*least) } else { *least };
         widest.clamp(least, *most)
     })
 }
@@ -209,6 +213,7 @@ pub(crate) fn fit(width: usize, needs: &Needs) -> Vec<(&'static Column, usize)> 
     shown.retain(|at| *at != ATTENTION || needs[ATTENTION] > 0);
     let least = |at: &usize, name: usize| match *at {
         NAME => name,
+        ATTENTION if width < WIDTH_FOR_REASONS => needs[ATTENTION].min(ATTENTION_CELLS_MIN),
         at => COLUMNS[at].cells.0.min(needs[at]),
     };
     let total = |shown: &[usize], name| shown.iter().map(|at| least(at, name) + GAP).sum::<usize>();
@@ -227,12 +232,14 @@ pub(crate) fn fit(width: usize, needs: &Needs) -> Vec<(&'static Column, usize)> 
     };
     let mut left = (width + GAP).saturating_sub(total(&shown, name));
     let mut widths: Vec<usize> = shown.iter().map(|at| least(at, name)).collect();
-    // Names first, then the others from the left; a name takes what nobody needs.
+    // What is asked first, then names, then the others from the left; a name takes what nobody
+    // needs.
     let name = shown.iter().position(|at| *at == NAME).unwrap_or(0);
     let rest = (0..shown.len()).filter(|place| *place != name);
     let wanted = |place: usize| needs[shown[place]];
     let last = (name, COLUMNS[NAME].cells.1);
-    let all = std::iter::once(name).chain(rest).map(|place| (place, wanted(place)));
+    let asked = shown.iter().position(|at| *at == ATTENTION);
+    let all = asked.into_iter().chain([name]).chain(rest).map(|place| (place, wanted(place)));
     for (place, most) in all.chain([last]) {
         let more = most.saturating_sub(widths[place]).min(left);
         left -= more;

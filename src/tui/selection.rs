@@ -151,7 +151,7 @@ impl Model {
     }
 
     /// What the terminal is to tell, once: that a session has begun to wait.
-    pub(crate) fn take_notice(&mut self) -> Option<String> {
+    pub fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }
 

@@ -50,6 +50,8 @@ pub struct Host {
     pub events: Vec<Event>,
     /// Sessions that are lent their keys, and as whom they run.
     pub lent: BTreeMap<Uuid, Option<u32>>,
+    /// Sessions whose status files are looked at.
+    pub observed: BTreeSet<Uuid>,
     /// Sessions that come from another host, without their keys.
     pub keyless: BTreeSet<Uuid>,
     pub used_bytes: u64,
@@ -101,6 +103,7 @@ impl Host {
             screens: BTreeMap::new(),
             events: Vec::new(),
             lent: BTreeMap::new(),
+            observed: BTreeSet::new(),
             keyless: BTreeSet::new(),
             used_bytes: 10 * GIB,
             memory: SortedMap::new(),
@@ -123,6 +126,7 @@ impl Host {
         self.work.clear();
         self.screens.clear();
         self.lent.clear();
+        self.observed.clear();
         self.generation += 1;
         let ids: BTreeSet<Uuid> = self.homes.keys().chain(self.locks.keys()).copied().collect();
         let found = ids.into_iter().map(|id| FoundSession {
@@ -341,6 +345,12 @@ impl Host {
                 }
                 Action::EndLending { session } => {
                     self.lent.remove(&session);
+                }
+                Action::Observe { session, .. } => {
+                    self.observed.insert(session);
+                }
+                Action::EndObserving { session } => {
+                    self.observed.remove(&session);
                 }
             }
         }

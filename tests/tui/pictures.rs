@@ -10,6 +10,7 @@ use convocate::tui::keys::Key;
 use convocate::tui::messages::{HostFiles, Message};
 use serde_json::json;
 
+use crate::attention::attention;
 use crate::desk::{Desk, START, enrolled, id};
 
 const SIZES: [(usize, usize); 3] = [(80, 24), (120, 40), (300, 100)];
@@ -50,6 +51,22 @@ fn sessions_by_agent_with_work_under_way() {
         desk.selects("parser rewrite");
         desk.types("Ky");
         desk.tick(12);
+    });
+}
+
+#[test]
+fn sessions_that_wait() {
+    picture("sessions-attention", Desk::furnished, |desk| {
+        for (agent, number, state, reason) in [
+            (1, 1, "working", "a background command runs"),
+            (1, 2, "waiting", "permission prompt"),
+            (1, 5, "done", ""),
+            (2, 7, "waiting", "input needed"),
+        ] {
+            let told = attention(state, reason, 60 * i64::try_from(number).expect("small"));
+            desk.event(agent, "session.attention", Some(number), &told);
+        }
+        desk.types("w");
     });
 }
 

@@ -1,5 +1,5 @@
-//! Calls that drive a session without a terminal, or wait for something of it. They take no turn: a session
-//! can be stopped, deleted and attached to while a command runs in it.
+//! Calls that drive a session without a terminal, or wait for something of it. They take no turn: a
+//! session can be stopped, deleted and attached to while a command runs in it.
 
 use serde_json::json;
 

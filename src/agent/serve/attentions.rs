@@ -7,9 +7,11 @@
 //! a pace of their own, for each session and for all.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io;
 use std::time::Duration;
 
 use super::registry::{Owner, Registry};
+use super::setup;
 use crate::agent::attention::{Claim, Look, Process, Program, Rules, StatusFile};
 use crate::base::pace::Pace;
 use crate::base::slots::Key;
@@ -28,6 +30,7 @@ use crate::limits::{
     STATUS_LOOKS_BURST_ALL, STATUS_PROCESSES_MAX, STATUS_PROGRAMS_MAX, STATUS_RETRIES_MAX,
     STATUS_SEARCH_COST, STATUS_WATCH_AGAIN,
 };
+use crate::log::Log;
 use crate::paths::Paths;
 
 /// The way from a home to the files.
@@ -37,7 +40,7 @@ const STEPS: [&str; 2] = [".claude", "sessions"];
 pub(super) struct Attentions {
     paths: Paths,
     cgroups: Cgroups,
-    pub(super) rules: Rules,
+    rules: Rules,
     /// Our own space of process numbers.
     space: Option<String>,
     /// `None` where the system has none to give.
@@ -90,6 +93,18 @@ impl Attentions {
             due: BTreeSet::new(),
             pace: Pace::new(STATUS_LOOKS_BURST_ALL, STATUS_LOOK_EVERY_ALL),
             looks: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Reads the rules again. They hold from the next look on; wrong ones change nothing.
+    pub(super) fn reload<W: io::Write>(&mut self, log: &mut Log<W>) {
+        match setup::attention_rules(&self.paths) {
+            Ok(rules) => self.rules = rules,
+            Err(error) => log.warning(error),
         }
     }
 
@@ -411,4 +426,15 @@ impl Search {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_number_names_a_process() {
+        assert_eq!(pid_of("7798.json"), Some(7798));
+        for name in ["0.json", "07.json", "+7.json", "7", "7.json.tmp", "x.json", "4294967296.json"]
+        {
+            assert_eq!(pid_of(name), None, "{name}");
+        }
+    }
+}

@@ -448,7 +448,7 @@ impl<W: io::Write> Server<W> {
 
     fn take_looks(&mut self, now: Now) {
         while let Some((session, look)) = self.attentions.next_look() {
-            self.agent.looked(now, session, &self.attentions.rules, &look);
+            self.agent.looked(now, session, self.attentions.rules(), &look);
         }
     }
 
@@ -486,10 +486,7 @@ impl<W: io::Write> Server<W> {
                 Control::End(reason) => self.end(now, reason),
                 Control::Reload => {
                     self.peers.refresh(&mut self.event_loop.log);
-                    match setup::attention_rules(&self.paths) {
-                        Ok(rules) => self.attentions.rules = rules,
-                        Err(error) => self.event_loop.log.warning(error),
-                    }
+                    self.attentions.reload(&mut self.event_loop.log);
                 }
             }
         }

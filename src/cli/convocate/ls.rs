@@ -289,11 +289,11 @@ R     a-name-of-sixty-four-characters-that-g…  89ab0000  web-2  53/udp    2h
         assert_eq!(
             listing_table(&listing, NOW, Some(80)),
             "\
-S  NAME   ATTENTION                          ID        AGENT  ACCESS
-R  asks   waiting 5m permission\\u{1b} prompt  cccc0000  web-2  7s
-R  ready  done 5m                            dddd0000  web-2  8s
-R  busy   working 5m                         bbbb0000  web-2  6s
--  plain                                     aaaa0000  web-2  5s
+S  NAME   ATTENTION                           ID        AGENT  PORT  DNS  ACCESS
+R  asks   waiting 5m permission\\u{1b} prompt  cccc0000  web-2             7s
+R  ready  done 5m                             dddd0000  web-2             8s
+R  busy   working 5m                          bbbb0000  web-2             6s
+-  plain                                      aaaa0000  web-2             5s
 "
         );
     }

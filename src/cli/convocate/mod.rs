@@ -273,7 +273,7 @@ mod tests {
             (&["send", "x", "a", "--file", "b"], "TEXT or --file"),
             (&["exec", "x", "--timeout", "0", "--", "ls"], "seconds 0 must be"),
             (&["exec", "x"], "COMMAND is missing"),
-            (&["wait", "x", "--for", "lunch"], "--for: \"lunch\" must be ended"),
+            (&["wait", "x", "--for", "lunch"], "--for: \"lunch\" is none of ended"),
             (&["ls", "--root", ""], "--root needs a directory"),
             (&["new", "x", "--repo", "http://h/x"], "repo \"http://h/x\" must be like https://"),
             (&["new", "x", "--env", "PATH=/x"], "--env: env PATH is not for a profile"),

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::fleet::listing::SessionState;
 use crate::fleet::select::{Care, Selected};
 use crate::io::clock::Clock;
+use crate::rpc::attention::Attention;
 use crate::rpc::call::{Call, Id};
 use crate::rpc::network::Publish;
 use crate::rpc::session::Session;
@@ -51,6 +52,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
         ("last access", moment(session.last_accessed, now)),
     ];
     fields.extend(session.started_at.map(|at| ("started", moment(at, now))));
+    fields.extend(session.attention.as_ref().map(|it| ("attention", wants_in_words(it, now))));
     fields.extend([
         ("port", or_none(&published_port(session))),
         ("published on", published_on(session)),
@@ -77,7 +79,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields.push(("claude login", login.to_owned()));
     fields
         .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
-    fields.extend(session.broken.clone().map(|why| ("broken", why.into())));
+    fields.extend(session.broken.clone().map(|why| ("broken", why.0)));
     fields.extend(session.stale.clone().map(|why| ("stale", why.into())));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
@@ -121,6 +123,16 @@ fn state_in_words(session: &Session) -> String {
         _ => "unknown".to_owned(),
     };
     format!("{sign} {text}")
+}
+
+/// `waiting: permission prompt, since … (5m ago), by its status file`
+fn wants_in_words(attention: &Attention, now: Wall) -> String {
+    let by = match attention.source.as_str() {
+        "" => String::new(),
+        source => format!(", by its {source}"),
+    };
+    let since = moment(attention.since, now);
+    printable(&format!("{}, since {since}{by}", attention.in_words())).into_owned()
 }
 
 fn moment(at: Wall, now: Wall) -> String {

@@ -26,6 +26,12 @@ for dnsmasq. Files that are not given are in their installed places below
 /etc/convocate, or below DIR with --root. Added and removed keys take effect at once;
 SIGHUP reads them again. Runs until SIGTERM or SIGINT; agents keep their events while
 no listener runs.
+
+A program at /etc/convocate/on-attention is run for each change of what a session wants
+of a person (see `convocate help ls`), as the listener's user and in its sandbox, with
+the event as a line of JSON on its standard input: one after the other, ten seconds each
+at most; what it prints is dropped. It must belong to root or to that user, and nobody
+else may be able to write to it.
 ",
     run: status_serve,
 };

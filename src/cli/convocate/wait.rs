@@ -108,8 +108,8 @@ struct Watch {
 type EndedSession = (Selected, Option<Session>);
 
 impl Watch {
-    /// Those that are waited for no more since the last time, or none if an agent is to be asked again.
-    /// `None` when the time is over.
+    /// Those that are waited for no more since the last time, or none if an agent is to be asked
+    /// again. `None` when the time is over.
     fn next(&mut self, out: &mut Out<'_>) -> Result<Option<Vec<EndedSession>>, Failure> {
         if self.ask_all()? {
             self.pause();

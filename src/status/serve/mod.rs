@@ -11,9 +11,11 @@
 //! | [`surveys`] | the connections on which agents are asked for their sessions |
 //! | [`subscribers`] | the status socket |
 //! | [`names`] | the hosts file of dnsmasq |
+//! | [`on_attention`] | the operator's command for each change of attention |
 
 mod agent_connections;
 mod names;
+mod on_attention;
 mod setup;
 mod subscribers;
 mod surveys;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 
 use self::agent_connections::AgentConnections;
 use self::names::Names;
+use self::on_attention::OnAttention;
 use self::subscribers::Subscribers;
 use self::surveys::Surveys;
 use super::hub::{Hub, HubAction};
@@ -82,6 +85,8 @@ enum Owner {
     Subscriber,
     /// Our connection to an agent.
     Member(Key),
+    /// The operator's command.
+    OnAttention,
 }
 
 type Registry = crate::io::registry::Registry<Owner>;
@@ -113,6 +118,7 @@ struct Server<W> {
     surveys: Surveys,
     subscribers: Subscribers,
     names: Names,
+    on_attention: OnAttention,
     /// How much of the history subscribers have been woken for.
     shown: u64,
     look_at_agents: Mono,
@@ -168,6 +174,7 @@ impl<W: io::Write> Server<W> {
             surveys: Surveys::new(wakes),
             subscribers: Subscribers::new(socket),
             names,
+            on_attention: OnAttention::new(paths.on_attention()),
             shown: 0,
             look_at_agents: now,
             entries: WatchedPath::new(paths.agent_keys()),
@@ -204,6 +211,7 @@ impl<W: io::Write> Server<W> {
             self.surveys.deadline(),
             self.subscribers.deadline(),
             self.names.deadline(),
+            self.on_attention.deadline(),
             Some(self.event_loop.keys_deadline()),
             Some(self.look_at_agents),
         ]
@@ -278,6 +286,7 @@ impl<W: io::Write> Daemon for Server<W> {
             Some(Owner::Agent) => self.agents.ready(now.mono, ready.key, ready),
             Some(Owner::Subscriber) => self.subscribers.ready(ready.key, ready),
             Some(Owner::Member(member)) => self.surveys.ready(registry, now.mono, member, ready),
+            Some(Owner::OnAttention) => self.on_attention.ready(registry, now.mono),
             None => {}
         }
     }
@@ -323,6 +332,13 @@ impl<W: io::Write> Daemon for Server<W> {
             }
         }
         self.names.turn(now, hub, self.agents.addresses());
+        while let Some(line) = hub.poll_attention() {
+            self.on_attention.tell(line);
+        }
+        self.on_attention.turn(registry, now.mono);
+        while let Some(note) = self.on_attention.next_note() {
+            log.warning(note);
+        }
         while let Some(notice) = hub.poll_notice() {
             match notice.is_good() {
                 true => log.info(notice),

@@ -162,7 +162,7 @@ fn explanation(row: &SessionRow<'_>, model: &Model) -> String {
         return progress(task, model.now);
     }
     if let Some(why) = session.and_then(|session| session.broken.as_ref()) {
-        return format!("its metadata cannot be read, it can only be deleted: {why}");
+        return format!("its metadata cannot be read, it can only be deleted: {}", why.0);
     }
     match (&agent.reach, session.and_then(|session| session.stale.as_ref())) {
         (Reach::Away(why), _) => why.clone(),

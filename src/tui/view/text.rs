@@ -2,7 +2,7 @@
 
 use super::super::bindings::{BINDINGS, Place};
 use super::super::cluster::{Agent, Hub};
-use super::super::columns::{caps, coarse_age, progress};
+use super::super::columns::{attention, caps, coarse_age, progress};
 use super::super::grid::{Area, Grid, Style};
 use super::super::model::Model;
 use super::super::page::Page;
@@ -139,7 +139,11 @@ fn session_lines(lines: &mut Vec<Line>, row: &SessionRow<'_>, model: &Model) {
         if session.lacks_claude() {
             put("ended", &claude_missing(row.host()));
         }
-        put("broken", session.broken.as_deref().unwrap_or_default());
+        let attention = attention(row).map(|attention| {
+            format!("{}, since {}", attention.in_words(), moment(attention.since))
+        });
+        put("attention", &attention.unwrap_or_default());
+        put("broken", session.broken.as_ref().map_or("", |why| &why.0));
         put("stale", session.stale.as_deref().unwrap_or_default());
     }
     lines.push((Style::Plain, String::new()));

@@ -1,5 +1,7 @@
 //! The Claude CLI of sessions, and how it logs in.
 
+use std::time::Duration;
+
 /// A token or a key in its file. Today's have some 110 characters.
 pub(crate) const CLAUDE_LOGIN_BYTES_MAX: usize = 1024;
 /// Less is a beginning of one, or a word.
@@ -20,6 +22,9 @@ pub(crate) const CLAUDE_BASE_URL_BYTES_MAX: usize = 512;
 pub(crate) const CLAUDE_TOKEN_DAYS: i64 = 365;
 /// So many days before that the operator is warned.
 pub(crate) const CLAUDE_TOKEN_WARN_DAYS: i64 = 30;
+
+/// How old what is told of the CLI and its login may be.
+pub(crate) const CLAUDE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(CLAUDE_LOGIN_BYTES_MIN < CLAUDE_LOGIN_BYTES_MAX);
 const _: () = assert!(CLAUDE_TOKEN_WARN_DAYS < CLAUDE_TOKEN_DAYS);

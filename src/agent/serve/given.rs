@@ -1,9 +1,10 @@
 //! Files that a session is given at its start, and the login of this host that may be in them.
 
 use crate::agent::claude_settings::{ClaudeLogin, ClaudeOnHost, ClaudeSettings};
+use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
 use crate::io::disk::{self, DiskError, Ids, SecretPolicy};
-use crate::limits::CLAUDE_LOGIN_BYTES_MAX;
+use crate::limits::{CLAUDE_LOGIN_BYTES_MAX, CLAUDE_LOOK_INTERVAL};
 use crate::paths::{GIVEN_FILE_MODE, PRIVATE_STATE_DIR, Paths};
 
 /// Writes what the Claude CLI of a session finds, for nobody but the session.
@@ -43,8 +44,19 @@ fn read_login(paths: &Paths) -> Result<Option<ClaudeLogin>, DiskError> {
     }
 }
 
+/// What this host has of Claude, looked at now and then.
+#[derive(Debug, Default)]
+pub(super) struct ClaudeLook(Option<(Mono, ClaudeOnHost)>);
+
+impl ClaudeLook {
+    pub(super) fn found(&mut self, paths: &Paths, now: Mono) -> ClaudeOnHost {
+        let fresh = self.0.filter(|(looked, _)| now.since(*looked) < CLAUDE_LOOK_INTERVAL);
+        self.0.insert(fresh.unwrap_or_else(|| (now, claude_on_host(paths)))).1
+    }
+}
+
 /// What this host has of Claude now.
-pub(super) fn claude_on_host(paths: &Paths) -> ClaudeOnHost {
+fn claude_on_host(paths: &Paths) -> ClaudeOnHost {
     let kind = read_login(paths).ok().flatten().map(|login| login.wire_kind());
     let since = disk::modified_at(&paths.agent_claude_login());
     ClaudeOnHost { is_there: paths.claude().exists(), login: kind.zip(since) }

@@ -13,6 +13,7 @@
 //! | [`event_uplink`] | events, on disk and on their way to the shell host |
 //! | [`terminals`], [`terminal_backend`], [`exec_terminal`] | terminals, and what is behind each |
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
+//! | [`requests`] | what connections ask for |
 //! | [`key_sockets`] | where sessions are lent their keys |
 //! | [`attentions`] | what programs in sessions tell in their status files |
 //! | [`exec_streams`] | what programs in containers say |
@@ -33,6 +34,7 @@ mod key_sockets;
 mod peers;
 mod probe;
 mod registry;
+mod requests;
 mod runtime;
 mod runtime_report;
 mod scan;
@@ -142,6 +144,7 @@ struct Server<W> {
     terminals: Terminals,
     key_sockets: KeySockets,
     attentions: Attentions,
+    claude: ClaudeLook,
     runtime: Runtime,
     disk: Disk,
     /// Runtime connections that asked for another turn.
@@ -241,6 +244,7 @@ impl<W: io::Write> Server<W> {
             terminals: Terminals::default(),
             key_sockets: KeySockets::new(paths),
             attentions,
+            claude: ClaudeLook::default(),
             runtime,
             disk,
             again: Vec::new(),
@@ -363,77 +367,6 @@ impl<W: io::Write> Server<W> {
             }
             _ => {}
         }
-    }
-
-    fn on_peer_event(&mut self, now: Now, peer: Key, event: PeerEvent) {
-        match event {
-            PeerEvent::KeyOffered { key, .. } => {
-                self.peers.authorize(&mut self.event_loop.log, now.mono, peer, &key);
-            }
-            PeerEvent::Authenticated { key } => {
-                self.peers.authenticated(&mut self.event_loop.log, now.mono, peer, key);
-            }
-            PeerEvent::Call { channel, call } => {
-                if let Some(answer) = certificate::answer(&self.paths, &call) {
-                    return self.peers.answer(peer, channel, response::to_line(&answer));
-                }
-                if call == Call::Ping {
-                    self.agent.claude_on_host(given::claude_on_host(&self.paths));
-                }
-                if let Call::Send(send) = &call {
-                    // What it waits for now, and not a moment ago.
-                    self.attentions.look(&mut self.event_loop.registry, now.mono, send.id);
-                    self.take_looks(now);
-                }
-                if call.wants_free_port() {
-                    self.agent.ports_in_use(setup::ports_in_use());
-                }
-                match self.callers.insert(Waiting { peer, channel, changes: !call.only_reads() }) {
-                    Ok(key) => self.agent.call(now, Caller(key.to_bits()), call),
-                    Err(_) => {
-                        let busy = format!("{CALLERS_MAX} calls are waiting for their answers");
-                        self.peers.answer(peer, channel, response::refusal(&busy));
-                    }
-                }
-            }
-            PeerEvent::Attach { channel, header } => {
-                self.with_terminals(|terminals, context| {
-                    terminals.requested(context, now, peer, channel, header);
-                });
-            }
-            PeerEvent::Resize { channel, size } => self.with_terminals(|terminals, context| {
-                terminals.resize(context, now.mono, peer, channel, size);
-            }),
-            PeerEvent::TerminalInput { channel } | PeerEvent::TerminalSpace { channel } => {
-                self.terminals.touch(peer, channel);
-            }
-            PeerEvent::ChannelGone { channel } => self.forget_channel(now, peer, channel),
-            PeerEvent::Gone(error) => {
-                self.peers.tell_end(&mut self.event_loop.log, peer, &error);
-                self.forget_peer(now, peer);
-            }
-        }
-    }
-
-    /// All channels of a connection are gone with it.
-    fn forget_peer(&mut self, now: Now, peer: Key) {
-        let of_peer = |(_, waiting): &(Key, &Waiting)| waiting.peer == peer;
-        let callers: Vec<Key> = self.callers.iter().filter(of_peer).map(|(key, _)| key).collect();
-        for key in callers {
-            self.callers.remove(key);
-            self.agent.caller_gone(Caller(key.to_bits()));
-        }
-        self.with_terminals(|terminals, context| terminals.hang_up_peer(context, now, peer));
-    }
-
-    fn forget_channel(&mut self, now: Now, peer: Key, channel: ChannelId) {
-        let is_its = |waiting: &Waiting| (waiting.peer, waiting.channel) == (peer, channel);
-        let caller = self.callers.iter().find(|(_, waiting)| is_its(waiting));
-        if let Some(key) = caller.map(|(key, _)| key) {
-            self.callers.remove(key);
-            self.agent.caller_gone(Caller(key.to_bits()));
-        }
-        self.with_terminals(|terminals, context| terminals.hang_up(context, now, peer, channel));
     }
 
     fn with_terminals<T>(&mut self, act: impl FnOnce(&mut Terminals, &mut Context<'_>) -> T) -> T {

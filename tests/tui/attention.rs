@@ -23,7 +23,7 @@ fn tell(desk: &mut Desk, session: usize, state: &str, reason: &str) {
 fn it_is_seen_where_somebody_tells_it_and_counted() {
     let mut desk = Desk::furnished(120, 40);
     desk.hides("ATTENTION");
-    desk.shows("Tab next page");
+    desk.hides("Tab who waits");
     tell(&mut desk, 2, "waiting", "permission prompt");
     desk.shows("ATTENTION");
     desk.shows("waiting 2m permission prompt");

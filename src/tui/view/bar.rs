@@ -115,28 +115,24 @@ pub(crate) fn keys(grid: &mut Grid, area: Area, model: &Model) {
 
 /// Those that have room, by their importance, in the order of the table.
 fn fitting(model: &Model, width: usize) -> Vec<(&'static str, &'static str)> {
+    let leads_on = model.page == Page::Sessions && !wanting(model).is_empty();
+    let is_jump = |binding: &Binding| leads_on && binding.command == Command::NextPage;
+    // What it is called, and when it goes.
+    let shown_as = |binding: &'static Binding| match is_jump(binding) {
+        true => (binding.shown, "who waits", Some(1)),
+        false => (binding.shown, binding.name, binding.bar),
+    };
     let is_shown = |binding: &&Binding| {
         binding.bar.is_some() && binding.is_on(model.page) && model.has(binding.need)
     };
-    let mut shown: Vec<&Binding> = BINDINGS.iter().filter(is_shown).collect();
-    let taken = |shown: &[&Binding]| -> usize {
-        shown.iter().map(|it| cells(it.shown) + cells(it.name) + 3).sum()
+    let mut shown: Vec<_> = BINDINGS.iter().filter(is_shown).map(shown_as).collect();
+    let taken = |shown: &[(&str, &str, Option<u8>)]| -> usize {
+        shown.iter().map(|(key, name, _)| cells(key) + cells(name) + 3).sum()
     };
     while taken(&shown) > width + 2 {
-        let Some(goes) = shown.iter().rposition(|binding| binding.bar == most(&shown)) else {
-            break;
-        };
-        shown.remove(goes);
+        let most = shown.iter().filter_map(|(.., goes)| *goes).max();
+        let Some(place) = shown.iter().rposition(|(.., goes)| *goes == most) else { break };
+        shown.remove(place);
     }
-    let name = |binding: &Binding| match binding.command {
-        Command::NextPage if model.page == Page::Sessions && !wanting(model).is_empty() => {
-            "who waits"
-        }
-        _ => binding.name,
-    };
-    shown.into_iter().map(|binding| (binding.shown, name(binding))).collect()
-}
-
-fn most(shown: &[&Binding]) -> Option<u8> {
-    shown.iter().filter_map(|binding| binding.bar).max()
+    shown.into_iter().map(|(key, name, _)| (key, name)).collect()
 }

@@ -7,7 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`setup`], [`scan`] | what is read before serving: keys, id, host; sessions on disk |
-//! | [`announce`] | the line that says where it listens |
+//! | `announce` | the line that says where it listens |
 //! | [`registry`] | which part owns which descriptor |
 //! | [`peers`] | the connections of tcp/222, and who may make one |
 //! | [`event_uplink`] | events, on disk and on their way to the shell host |

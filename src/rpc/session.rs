@@ -254,3 +254,25 @@ pub struct Pong<S: Default = String> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claude_token_since: Option<Wall>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_warned_of_in_the_last_thirty_days_of_its_year() {
+        let told = |days: i64| token_ends(Wall::new(0, 0), Wall::new(days * 86_400, 0));
+        assert_eq!(told(334), None);
+        assert_eq!(told(335).as_deref(), Some("ends in 30 days"));
+        assert_eq!(told(364).as_deref(), Some("ends in 1 days"));
+        assert_eq!(told(365).as_deref(), Some("is more than a year old and has ended"));
+    }
+
+    #[test]
+    fn only_the_shells_word_for_no_such_program_means_a_missing_claude() {
+        assert!(lacks_claude("claude --dangerously-skip-permissions", Some(127)));
+        for (command, code) in [("claude", Some(1)), ("claude", None), ("bash", Some(127))] {
+            assert!(!lacks_claude(command, code), "{command} {code:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::base::time::{Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::rpc::call::refused_by_older;
 use crate::rpc::call::{Call, Id};
-use crate::rpc::session::{Pong, Session};
+use crate::rpc::session::{Pong, Session, claude_missing};
 use crate::status::line::EventLine;
 use crate::status::words::detail;
 
@@ -98,6 +98,11 @@ impl Model {
             Some(ScreenRequest::Get(agent)) => {
                 let session = answer.ok().and_then(|it| serde_json::from_value::<Session>(it).ok());
                 if let Some(session) = session {
+                    if session.lacks_claude() {
+                        let known = self.cluster.agents.get(agent.as_str());
+                        let text = known.map(|known| claude_missing(known.host()));
+                        self.log(text.unwrap_or_default(), true);
+                    }
                     self.cluster.put(&agent, session);
                 }
             }
@@ -122,6 +127,11 @@ impl Model {
                 let host = self.cluster.agents.get(task.agent.as_str()).map_or("", |it| it.host());
                 let text = refused_by_older(&text, host).unwrap_or(text);
                 self.log(format!("{} {}: {text}", task.op, task.subject), true);
+                // It may have run for a moment, and left why.
+                if let (Some(id), "restart") = (task.id, task.op) {
+                    let request = ScreenRequest::Get(task.agent.clone());
+                    self.ask(request, &task.agent, Call::Get(Id { id }));
+                }
                 if has_form && let Some(Dialog::Form(form)) = &mut self.dialog {
                     form.stage = FormStage::Typing(Some(text));
                 }

@@ -202,7 +202,7 @@ fn fresh_again(cluster: &Cluster) {
         "systemctl disable --quiet --now convocate-agent.service convocate-certificate.path || true
          rm -rf /etc/convocate-agent /var/lib/convocate-agent /etc/systemd/system/convocate-* \
              /etc/rsyslog.d/10-convocate-client.conf /usr/local/bin/convocate-agent \
-             /etc/cron.daily/convocate-image-prune
+             /usr/local/bin/claude /etc/cron.daily/convocate-image-prune
          systemctl daemon-reload
          ufw delete allow 222/tcp",
     );

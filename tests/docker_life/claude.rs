@@ -252,6 +252,8 @@ fn a_missing_claude_is_named_and_one_that_comes_later_is_there() {
     let script = "#!/bin/sh\necho 'a claude is here'\nexec sleep infinity\n";
     fs::write(local.join("claude"), script).unwrap();
     fs::set_permissions(local.join("claude"), fs::Permissions::from_mode(0o755)).unwrap();
+    let told = house.done(&["ls"]).err();
+    assert!(!told.contains(advice), "{told}");
     house.done(&["restart", "early"]);
     let seen = poll(PATIENCE, || {
         let screen = house.done(&["screen", "early"]).out();

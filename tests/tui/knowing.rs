@@ -8,7 +8,7 @@ use convocate::tui::messages::{HostFiles, Message};
 use convocate::tui::model::ScreenAction;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, START, agent_id, enrolled, id, running, session, snapshot};
+use crate::desk::{Desk, START, agent_id, enrolled, id, running, session, snapshot, with};
 
 fn answer_lists(desk: &mut Desk, answer: impl Fn(usize) -> Result<Value, &'static str>) -> usize {
     let mut count = 0;
@@ -218,4 +218,21 @@ fn two_operations_at_once_and_one_that_hangs() {
     desk.types("m");
     desk.shows("restart \"notes\" on host-1: no answer in time");
     desk.shows("detached every terminal");
+}
+
+#[test]
+fn a_host_without_claude_is_named() {
+    let mut desk = Desk::furnished(200, 40);
+    desk.selects("notes");
+    desk.types("r");
+    let (request, _, call) = desk.asked();
+    let Call::Restart(restarted) = call else { panic!("{call:?}") };
+    desk.answers(request, Err("the command ended at once with status 127"));
+    desk.shows("restart \"notes\" on host-1: the command ended at once with status 127");
+    let (request, _, call) = desk.asked();
+    assert!(matches!(call, Call::Get(_)), "{call:?}");
+    let ended = json!({ "at": "2026-01-01T00:00:00Z", "cause": "exit", "exit_code": 127 });
+    let notes = with(session(3, "notes", 5), json!({ "uuid": restarted.id, "ended": ended }));
+    desk.answers(request, Ok(notes));
+    desk.shows("claude is not installed on host-1; run: convocate-host init-agent --host host-1");
 }

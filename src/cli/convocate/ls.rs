@@ -1,6 +1,6 @@
 //! `convocate ls`: the sessions of all agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -18,10 +18,11 @@ use crate::cli::table::{Table, column};
 use crate::exit::Exit;
 use crate::fleet::listing::{AgentSessions, Listing, ListingNote, ListingRow};
 use crate::fleet::registry::Problem;
-use crate::fleet::run::{Reply, local_homes};
+use crate::fleet::run::{Reply, Runner, local_homes};
 use crate::rpc::call::Call;
-use crate::rpc::session::{Session, claude_missing};
+use crate::rpc::session::{Pong, Session, claude_missing};
 use crate::status::run::snapshot;
+use crate::status::snapshot::Snapshot;
 
 const SORT: Flag = Flag::choice(
     "sort",
@@ -85,8 +86,8 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     for note in &listing.notes {
         out.note(&note_line(note, now));
     }
-    for host in hosts_without_claude(&listing) {
-        out.note(&claude_missing(host));
+    for host in hosts_without_claude(&mut runner, &listing, hub.as_ref()) {
+        out.note(&claude_missing(&host));
     }
     if lists.is_empty() {
         out.note(NO_AGENT);
@@ -130,11 +131,30 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
     table.render(width)
 }
 
-/// The hosts on which sessions ended because the Claude CLI is not there, each once.
-fn hosts_without_claude(listing: &Listing) -> BTreeSet<&str> {
+/// The hosts on which sessions ended because the Claude CLI is not there, and which do not say that
+/// they have it by now.
+fn hosts_without_claude(
+    runner: &mut Runner,
+    listing: &Listing,
+    hub: Option<&Snapshot>,
+) -> BTreeSet<String> {
     let lacking = |row: &&ListingRow| row.session.as_ref().is_some_and(Session::lacks_claude);
     let rows = listing.rows.iter().filter(lacking);
-    rows.filter_map(|row| row.agent.as_ref().map(|(_, host)| host.as_str())).collect()
+    let agents: BTreeMap<_, _> = rows.filter_map(|row| row.agent.clone()).collect();
+    let mut hosts: BTreeSet<String> = agents.values().cloned().collect();
+    let ids: Vec<_> = agents.into_keys().collect();
+    if ids.is_empty() {
+        return hosts;
+    }
+    let replies = runner.survey(&ids, &[Call::Ping], |id| reply_timeout(hub, id), |_| false);
+    for reply in replies.unwrap_or_default() {
+        let pong = reply.answers[0].as_ref().ok();
+        let pong = pong.and_then(|pong| serde_json::from_value::<Pong>(pong.clone()).ok());
+        if pong.is_some_and(|pong| pong.has_claude == Some(true)) {
+            hosts.remove(&reply.agent.host());
+        }
+    }
+    hosts
 }
 
 /// What its program wants of a person, and since when.

@@ -281,7 +281,7 @@ dns web
             ("setup a\u{1b}b", "line 1: setup must not have control"),
             ("port 0x1", "line 1: port \"0x1\" must be"),
             ("dns A.B", "line 1: dns name \"A.B\""),
-            ("proto sctp", "line 1: proto: protocol \"sctp\" must be"),
+            ("proto sctp", "line 1: protocol \"sctp\" must be"),
         ] {
             let error = read(text).expect_err(text);
             assert!(error.starts_with(why), "{text:?}: {error}");

@@ -55,6 +55,7 @@ use self::disk::Disk;
 use self::engine::DockerRuntime;
 use self::event_uplink::{EventUplink, PendingReplies};
 use self::gauge::Gauge;
+use self::given::ClaudeLook;
 use self::key_sockets::KeySockets;
 use self::peers::Peers;
 use self::registry::Owner;
@@ -62,12 +63,12 @@ use self::runtime::Runtime;
 use self::runtime_report::RuntimeReport;
 use self::terminals::{Context, Terminals};
 use self::tmux::TmuxRuntime;
-use super::action::{Action, Caller};
+use super::action::Action;
 use super::config::RuntimeKind;
 use super::core::Agent;
 use super::emitter::Identity;
 use super::host::TMUX_CONF;
-use super::peer::{PeerEvent, SUBSYSTEMS};
+use super::peer::SUBSYSTEMS;
 use super::work::{RuntimeEvent, Work};
 use crate::base::address::Address;
 use crate::base::slots::{Key, Slots};
@@ -84,8 +85,6 @@ use crate::limits::{
 };
 use crate::log::Log;
 use crate::paths::Paths;
-use crate::rpc::call::Call;
-use crate::rpc::response;
 use crate::ssh::{ChannelId, ServerConfig, Tuning};
 
 /// How an agent is to serve.

@@ -66,7 +66,7 @@ impl<W: Write> Server<W> {
     }
 
     /// All channels of a connection are gone with it.
-    fn forget_peer(&mut self, now: Now, peer: Key) {
+    pub(super) fn forget_peer(&mut self, now: Now, peer: Key) {
         let of_peer = |(_, waiting): &(Key, &Waiting)| waiting.peer == peer;
         let callers: Vec<Key> = self.callers.iter().filter(of_peer).map(|(key, _)| key).collect();
         for key in callers {

@@ -288,10 +288,9 @@ impl Session {
         finish(Procedure::begin(work, &self.host))
     }
     fn start(&self, plan: StartPlan) -> Result<Running, WorkError> {
-        match self.work(RuntimeWork::Start(Box::new(plan)))? {
-            Done::Started(running) => Ok(running),
-            done => panic!("{done:?} is not what a start comes to"),
-        }
+        let done = self.work(RuntimeWork::Start(Box::new(plan)))?;
+        let Done::Started(running) = done else { panic!("a start comes to {done:?}") };
+        Ok(running)
     }
 
     fn stop(&self) -> Outcome {

@@ -7,7 +7,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::agent::claude_settings::ClaudeLogin;
-use crate::agent::serve::setup::defaults;
+use crate::agent::serve::setup::{attention_rules, defaults};
 use crate::base::rng::Rng;
 use crate::base::text::age;
 use crate::base::time::Wall;
@@ -82,6 +82,7 @@ fn check(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(failure);
     }
     let mut lines = vec![check_defaults(&paths), check_claude_login(&paths)];
+    lines.extend(check_attention(&paths));
     lines.extend(check_certificate(&paths));
     let steps = tally.steps + lines.len();
     let failed = lines.iter().filter(|line| line.result == StepResult::Failed).count();
@@ -173,6 +174,14 @@ fn claude_login(paths: &Paths, now: Wall) -> Result<String, String> {
         Some(when) => Err(format!("the token {when}")),
         None => Ok(format!("{}, put there {} ago", login.kind(), age(now.since(since)))),
     }
+}
+
+/// Says what is wrong with `attention.conf`, if something is.
+fn check_attention(paths: &Paths) -> Option<StepLine> {
+    let begun = Instant::now();
+    let fault = attention_rules(paths).err()?.to_string();
+    let advice = "correct the line, then: systemctl restart convocate-agent";
+    Some(StepLine::shown("meaning of status files", Some(&fault), advice, begun.elapsed()))
 }
 
 /// Checks the certificate for logs, if this host has been enrolled.

@@ -239,7 +239,7 @@ impl AgentState {
             ended: None,
             attention: session.attention.told().cloned().map(Box::new),
             broken: None,
-            stale: stale.map(Box::from),
+            stale: stale.map(|why| Box::new(Sentence(why.to_owned()))),
         };
         match &session.body {
             Body::Good(record) => describe(record, &mut wire),

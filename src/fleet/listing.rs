@@ -258,6 +258,7 @@ fn orphan(home: LocalHome, is_whole: bool) -> ListingRow {
 #[expect(missing_docs, reason = "its helpers serve neighbouring tests")]
 pub mod tests {
     use super::*;
+    use crate::rpc::session::Sentence;
 
     /// A session named `name` whose id starts with `prefix`, accessed `age` seconds before 10:00.
     pub(crate) fn session(prefix: &str, name: &str, age: i64) -> Session {
@@ -299,7 +300,10 @@ pub mod tests {
             (running.clone(), 'R'),
             (Session { attached: true, ..running.clone() }, 'C'),
             (Session { locked: true, ..running.clone() }, 'L'),
-            (Session { stale: Some("docker is gone".into()), ..running }, '?'),
+            (
+                Session { stale: Some(Box::new(Sentence("docker is gone".to_owned()))), ..running },
+                '?',
+            ),
             (Session { attached: true, ..base }, '-'),
         ] {
             assert_eq!(SessionState::of(&session).sign(), sign, "{session:?}");

@@ -97,7 +97,7 @@ pub struct Session {
     pub(crate) broken: Option<Box<Sentence>>,
     /// Why `running` is only what was last known, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stale: Option<Box<str>>,
+    pub(crate) stale: Option<Box<Sentence>>,
 }
 
 /// A sentence of an agent's.
@@ -195,8 +195,9 @@ impl Session {
     /// Which field is wrong.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Session { name, dns_name, image, command, broken, stale, .. } = self;
-        let is_short =
-            |text: Option<&str>| text.is_none_or(|text| is_plain(text, SESSION_COMMAND_BYTES_MAX));
+        let is_short = |text: &Option<Box<Sentence>>| {
+            text.as_ref().is_none_or(|text| is_plain(&text.0, SESSION_COMMAND_BYTES_MAX))
+        };
         if DnsName::parse(dns_name).is_err() {
             return Err("its dns name is no host label");
         }
@@ -217,8 +218,7 @@ impl Session {
         if !self.attention.as_ref().is_none_or(|attention| attention.check()) {
             return Err("its attention is too long or has control characters");
         }
-        let broken = broken.as_ref().map(|why| why.0.as_str());
-        match is_short(broken) && is_short(stale.as_deref()) {
+        match is_short(broken) && is_short(stale) {
             true => Ok(()),
             false => Err("why it is broken or stale is too long or has control characters"),
         }

@@ -282,9 +282,11 @@ fn session_bytes(session: &Session) -> usize {
     let texts = [name, dns_name, image, command];
     let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.screen]);
     let texts = texts.into_iter().chain(ended).map(String::capacity).sum::<usize>();
-    let broken = session.broken.as_ref();
-    let short = broken.map_or(0, |why| size_of::<Sentence>() + why.0.capacity())
-        + session.stale.as_ref().map_or(0, |why| why.len())
+    let sentence = |why: &Option<Box<Sentence>>| {
+        why.as_ref().map_or(0, |why| size_of::<Sentence>() + why.0.capacity())
+    };
+    let short = sentence(&session.broken)
+        + sentence(&session.stale)
         + session.ssh_key.as_ref().map_or(0, |line| line.0.len());
     let boxed = session.ended.as_ref().map_or(0, |_| size_of::<Ended>())
         + publish.as_ref().map_or(0, |_| size_of::<Publish>())

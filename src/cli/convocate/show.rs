@@ -80,7 +80,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields
         .extend(session.ended.as_ref().map(|ended| ("ended", end_in_words(selected, ended, now))));
     fields.extend(session.broken.clone().map(|why| ("broken", why.0)));
-    fields.extend(session.stale.clone().map(|why| ("stale", why.into())));
+    fields.extend(session.stale.clone().map(|why| ("stale", why.0)));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
 }

@@ -167,7 +167,7 @@ fn explanation(row: &SessionRow<'_>, model: &Model) -> String {
     match (&agent.reach, session.and_then(|session| session.stale.as_ref())) {
         (Reach::Away(why), _) => why.clone(),
         (Reach::Awaited, _) => "its agent is being asked".to_owned(),
-        (Reach::Here, Some(why)) => why.to_string(),
+        (Reach::Here, Some(why)) => why.0.clone(),
         (Reach::Here, None) => match session {
             Some(session) if session.locked => {
                 "an operation was in flight when its agent died; O clears the lock".to_owned()

@@ -144,7 +144,7 @@ fn session_lines(lines: &mut Vec<Line>, row: &SessionRow<'_>, model: &Model) {
         });
         put("attention", &attention.unwrap_or_default());
         put("broken", session.broken.as_ref().map_or("", |why| &why.0));
-        put("stale", session.stale.as_deref().unwrap_or_default());
+        put("stale", session.stale.as_ref().map_or("", |why| &why.0));
     }
     lines.push((Style::Plain, String::new()));
 }

@@ -152,7 +152,7 @@ pub(crate) const RPC_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Answers of one connection that its peer has not taken, in sum; a single one may be as long.
 pub(crate) const RPC_UNREAD_BYTES_MAX: usize = RPC_RESPONSE_BYTES_MAX;
 /// A peer that takes nothing of an answer for so long is given up.
-pub(crate) const RPC_UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const RPC_UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// From the subsystem's start to a complete request.
 pub(crate) const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request to its answer, as the client waits for it.
@@ -566,7 +566,9 @@ pub const LINK_DRAIN_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
 /// Connections that a listener takes in one turn, at some 50 µs each: more than 5,000 a second.
 pub const ACCEPTS_PER_TURN: usize = 48;
-/// Key exchanges with strangers of one class in one turn, half a millisecond each.
+/// Key exchanges with strangers of one class in one turn, half a millisecond each: at least, also
+/// where it is other work that makes turns long, and at most.
+pub(crate) const EXCHANGES_PER_TURN_MIN: usize = 3;
 pub(crate) const EXCHANGES_PER_TURN_MAX: usize = 12;
 /// A turn that is longer makes the next one have fewer: so long another's keystroke may wait.
 pub(crate) const EXCHANGE_TURN: Duration = Duration::from_millis(6);

@@ -108,6 +108,21 @@ impl Exchange {
         }
     }
 
+    /// Until when the peer has to take more of an answer, if one is on its way.
+    pub(crate) fn answers_until(&self) -> Option<Mono> {
+        match self.state {
+            ExchangeState::Answering { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The peer has taken something of another answer on the same connection.
+    pub(crate) fn wait_until(&mut self, at: Mono) {
+        if let ExchangeState::Answering { until, .. } = &mut self.state {
+            *until = at.max(*until);
+        }
+    }
+
     /// When [`Exchange::tick`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.state {
@@ -308,18 +323,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_takes_has_half_a_minute_from_the_last_byte() {
+    fn an_answer_that_nobody_takes_has_a_minute_from_the_last_byte() {
         let at = |seconds| Mono::ZERO + Duration::from_secs(seconds);
         let mut exchange = exchange();
         exchange.input(at(1), PING);
         assert_eq!(exchange.deadline(), None, "the agent may take its time");
         exchange.answer(at(5), response::success(&"a long answer"), 0);
-        assert_eq!(exchange.deadline(), Some(at(35)));
+        assert_eq!(exchange.deadline(), Some(at(65)));
         exchange.output_sent(at(20), 0);
-        assert!(!exchange.tick(at(34)));
-        exchange.output_sent(at(34), 3);
-        assert!(!exchange.tick(at(35)) && !exchange.tick(at(63)));
-        assert!(exchange.tick(at(64)));
+        assert!(!exchange.tick(at(64)));
+        exchange.output_sent(at(64), 3);
+        assert!(!exchange.tick(at(65)) && !exchange.tick(at(123)));
+        assert!(exchange.tick(at(124)));
+        exchange.wait_until(at(130));
+        exchange.wait_until(at(10));
+        assert_eq!((exchange.tick(at(129)), exchange.tick(at(130))), (false, true));
     }
 
     #[test]

@@ -332,12 +332,16 @@ impl Peer {
         let is_due = |channel: &Channel| channel.deadline().is_some_and(|at| at <= now);
         let due: Vec<ChannelId> =
             self.channels.iter().filter(|(_, it)| is_due(it)).map(|(id, _)| *id).collect();
+        // The bytes of one answer may hold up the others.
+        let latest = self.channels.values().filter_map(Channel::answers_until).max();
         for id in due {
             match self.channels.get_mut(&id) {
                 Some(Channel::Exchange(exchange)) => {
                     if exchange.tick(now) {
-                        self.conn.disconnect("an answer is not read");
-                        return;
+                        match latest.filter(|latest| *latest > now) {
+                            Some(latest) => exchange.wait_until(latest),
+                            None => return self.conn.disconnect("an answer is not read"),
+                        }
                     }
                 }
                 Some(Channel::Relay(relay)) => relay.tick(now),
@@ -349,6 +353,13 @@ impl Peer {
 }
 
 impl Channel {
+    fn answers_until(&self) -> Option<Mono> {
+        match self {
+            Channel::Exchange(exchange) => exchange.answers_until(),
+            Channel::Relay(_) | Channel::Closing => None,
+        }
+    }
+
     fn unread_bytes(&self) -> usize {
         match self {
             Channel::Exchange(exchange) => exchange.unread_bytes(),

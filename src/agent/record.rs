@@ -18,7 +18,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
-use crate::rpc::session::{Ended, is_yes, yes};
+use crate::rpc::session::Ended;
 use crate::rpc::startup::Startup;
 
 /// The metadata of one session.
@@ -69,8 +69,8 @@ pub(crate) struct Record {
     /// Its git key.
     #[serde(default, skip_serializing_if = "SessionKey::is_not_made")]
     pub(crate) ssh_key: SessionKey,
-    /// Whether the Claude CLI in it gets the host's login.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    /// Whether the Claude CLI in it gets the host's login; not those of which nobody has said so.
+    #[serde(default)]
     pub(crate) claude_login: bool,
     /// What it starts with.
     #[serde(flatten)]
@@ -153,11 +153,12 @@ impl Record {
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
                 let (docker, publish, ended, uid) = (false, Publish::Default, None, None);
+                let claude_login = false;
                 let ssh_key = SessionKey::NotMade;
                 let startup = Box::default();
                 let known =
                     Record { created_at, last_accessed, ssh_key, startup, unknown, ..record };
-                (Record { docker, publish, ended, uid, ..known }, None)
+                (Record { docker, publish, ended, uid, claude_login, ..known }, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
         }
@@ -183,7 +184,7 @@ impl Record {
             ended: None,
             uid: None,
             ssh_key: SessionKey::NotMade,
-            claude_login: true,
+            claude_login: false,
             startup: Box::default(),
             unknown: Map::new(),
         }

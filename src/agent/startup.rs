@@ -108,7 +108,8 @@ mod tests {
         let missing = start(&home, "no-such-command-here", prompt("again"));
         assert_eq!(missing.0, Some(127));
         assert_eq!(
-            start(&home, "printf '<%s>' a; env | grep CONVOCATE;:", prompt("again")).1,
+            start(&home, "printf '<%s>' a; env | grep CONVOCATE_[SRBDP][TERI];:", prompt("again"))
+                .1,
             "<a>"
         );
         assert_eq!(start(&home, "exit 3;:", prompt("status")).0, Some(3));

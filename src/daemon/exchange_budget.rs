@@ -2,7 +2,7 @@
 //! are answered and newcomers are taken meanwhile, on whatever machine this is.
 
 use crate::base::time::Mono;
-use crate::limits::{EXCHANGE_TURN, EXCHANGES_PER_TURN_MAX};
+use crate::limits::{EXCHANGE_TURN, EXCHANGES_PER_TURN_MAX, EXCHANGES_PER_TURN_MIN};
 use crate::ssh::limiter::{CLASSES, Class};
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl ExchangeBudget {
     pub(crate) fn begin_turn(&mut self, now: Mono) {
         if self.was_busy {
             self.per_turn = match now.since(self.began) > EXCHANGE_TURN {
-                true => (self.per_turn / 2).max(1),
+                true => (self.per_turn / 2).max(EXCHANGES_PER_TURN_MIN),
                 false => (self.per_turn + 1).min(EXCHANGES_PER_TURN_MAX),
             };
         }
@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(turn(&mut budget, &mut now, 100), max);
         }
         let made: Vec<u32> = (0..100).map(|_| turn(&mut budget, &mut now, 3000)).collect();
-        assert!(made[20..].iter().all(|made| (1..=3).contains(made)), "{made:?}");
+        assert!(made[20..].iter().all(|made| (3..=4).contains(made)), "{made:?}");
         (0..20).for_each(|_| _ = turn(&mut budget, &mut now, 100));
         assert_eq!(turn(&mut budget, &mut now, 100), max);
     }

@@ -58,9 +58,10 @@ impl KnownSourcesFile {
     /// # Errors
     /// [`DiskError`]; it is tried again when it is due again.
     pub(crate) fn write(&mut self, limiter: &ConnectionLimiter, now: Now) -> Result<(), DiskError> {
-        self.changes = limiter.known_changes();
         self.written = now.mono;
-        write_atomic(&self.path, text(limiter, now).as_bytes(), 0o600)
+        write_atomic(&self.path, text(limiter, now).as_bytes(), 0o600)?;
+        self.changes = limiter.known_changes();
+        Ok(())
     }
 }
 
@@ -124,7 +125,7 @@ mod tests {
         let (_, error) = KnownSourcesFile::read(path.clone(), &mut next, later);
         assert_eq!(error.map(|it| it.to_string()), None);
         assert!(is_known(&next, later, "192.0.2.7") && is_known(&next, later, "2001:db8::9"));
-        let day = Now { mono: Mono::ZERO, wall: now(24 * 3600).wall };
+        let day = Now { mono: Mono::ZERO, wall: now(96 * 3600).wall };
         let mut late = ConnectionLimiter::new(9);
         KnownSourcesFile::read(path, &mut late, day);
         assert!(!is_known(&late, day, "192.0.2.7"));

@@ -191,7 +191,27 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         let peer = P::new(Arc::clone(&self.config), entropy::seed(), now);
         let mut link = Link::open(stream, peer, LINK_LINGER);
         link.endpoint_mut().conn_mut().end(Error::Displaced);
-        let _last_words = link.send(now, LINK_TURN_BYTES);
+        say_last(&mut link, now);
+    }
+
+    /// Ends a connection with a word and waits for nothing: neither that it is read, nor that the
+    /// peer closes.
+    #[cold]
+    pub(crate) fn dismiss<O: Copy>(
+        &mut self,
+        registry: &mut Registry<O>,
+        now: Mono,
+        key: Key,
+        text: &'static str,
+    ) {
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.link.endpoint_mut().conn_mut().disconnect(text);
+            say_last(&mut connection.link, now);
+        }
+        for keys in [&mut self.touched, &mut self.held_back, &mut self.eventful] {
+            keys.remove(&key);
+        }
+        self.forget(registry, now, key);
     }
 
     fn open<O: Copy>(
@@ -240,9 +260,10 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
         let Some(mut connection) = self.take(registry, key) else { return false };
         let conn = connection.link.endpoint_mut().conn_mut();
-        let has_failed = conn.is_failure();
+        // Whoever has us make an exchange and says nothing more has failed, too.
+        let has_failed = conn.is_failure() || conn.has_cost_an_exchange();
         conn.end(error);
-        let _last_words = connection.link.send(now, LINK_TURN_BYTES);
+        say_last(&mut connection.link, now);
         has_failed
     }
 
@@ -256,11 +277,14 @@ impl<P: ServerPeer, I: Clone + PartialEq> SshServer<P, I> {
         }
     }
 
-    /// Those that have something to do, each once: of those with whom keys are still to be exchanged
-    /// the oldest first, behind all others.
+    /// Those that have something to do, each once: those with whom keys are still to be exchanged
+    /// behind all others, and of them first who has the fewest beside it, and then the oldest.
     pub(crate) fn take_touched(&mut self) -> Vec<Key> {
         let mut keys: Vec<Key> = std::mem::take(&mut self.touched).into_iter().collect();
-        keys.sort_by_cached_key(|key| self.connections.get(key).and_then(|it| it.waits_since()));
+        keys.sort_by_cached_key(|key| {
+            let place = self.connections.get(key)?.waits_since()?;
+            Some((self.limiter.crowd(place), place))
+        });
         keys
     }
 
@@ -563,6 +587,14 @@ impl<P, I> Connection<P, I> {
     fn is_stranger(&self) -> bool {
         matches!(self.auth, AuthState::Stranger { .. })
     }
+}
+
+/// Sends what stands there. What the peer has sent is read: a socket that is closed with input
+/// resets, which may take our word away.
+#[cold]
+fn say_last<P: Endpoint>(link: &mut Link<P>, now: Mono) {
+    let _last_words = link.send(now, LINK_TURN_BYTES);
+    let _dropped = link.stream().read(&mut [0; SSH_INBOX_FIRST_BYTES]);
 }
 
 /// Tells a peer, in the line that RFC 4253 §4.2 admits before an identification, why it is refused.

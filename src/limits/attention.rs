@@ -23,8 +23,8 @@ pub(crate) const STATUS_PROGRAMS_MAX: usize = 8;
 /// From a change of the files to the look at them: several changes are one.
 pub(crate) const STATUS_LOOK_DELAY: Duration = Duration::from_millis(15);
 /// Looks at one session that may follow each other without a pause, and a new one every so long.
-pub(crate) const STATUS_LOOKS_BURST: u32 = 20;
-pub(crate) const STATUS_LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const STATUS_LOOKS_BURST: u32 = 60;
+pub(crate) const STATUS_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// From a failure to watch a session's files to the next attempt.
 pub(crate) const STATUS_WATCH_AGAIN: Duration = Duration::from_secs(60);
 /// What a search among all processes of a container counts for, in looks.
@@ -43,8 +43,11 @@ pub(crate) const SENT_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) const NOTICE_CELLS_MAX: usize = 200;
 /// How long the operator's command for a change of attention may take.
 pub(crate) const ON_ATTENTION_PATIENCE: Duration = Duration::from_secs(10);
-/// Changes that wait for it; each is a line of an event.
+/// Sessions of whose changes it is still to be told, of all agents and of one.
 pub(crate) const ON_ATTENTION_WAITING_MAX: usize = 256;
+pub(crate) const ON_ATTENTION_OF_AGENT_MAX: usize = 64;
+/// How often in a row what it says is read and dropped before it counts as endless.
+pub(crate) const ON_ATTENTION_TURNS_MAX: u32 = 64;
 /// The file of rules.
 pub(crate) const ATTENTION_CONF_BYTES_MAX: usize = 64 * 1024;
 /// Rules in it.

@@ -21,9 +21,6 @@ pub const SSH_PLACES_MAX: usize = 256;
 /// The same, from sources with a penalty. At 20 dials a second from one of them each has its place
 /// for two seconds.
 pub const SSH_PENALIZED_PLACES_MAX: usize = 48;
-/// From one connection of a source with a penalty to the next; what it may be ahead of that.
-pub const SSH_PENALIZED_PACE: Duration = Duration::from_millis(20);
-pub const SSH_PENALIZED_BURST: Duration = Duration::from_secs(1);
 /// Silence in a key exchange or authentication, each of whose steps takes milliseconds, that ends a
 /// connection: two lost packets in a row are survived.
 pub const SSH_LOGIN_SILENCE: Duration = Duration::from_secs(2);
@@ -37,8 +34,8 @@ pub(crate) const KNOWN_SOURCES_FILE_BYTES_MAX: usize = 64 * SSH_KNOWN_SOURCES_MA
 pub(crate) const SSH_KNOWN_SOURCES_KEPT_WITHIN: Duration = Duration::from_secs(60);
 /// It is written anew in any case: how long they are known has changed.
 pub(crate) const SSH_KNOWN_SOURCES_KEPT_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How long a source is known after its last connection with a key: over a night.
-pub const SSH_KNOWN_SOURCE_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long a source is known after its last connection with a key: over a weekend.
+pub const SSH_KNOWN_SOURCE_AGE: Duration = Duration::from_secs(72 * 60 * 60);
 /// When all connections are taken by those who have proven a key: how long a newcomer is told to
 /// wait.
 pub const SSH_FULL_WAIT: Duration = Duration::from_secs(5);

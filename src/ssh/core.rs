@@ -95,6 +95,8 @@ pub(crate) struct Core {
     open_keepalives: u32,
     /// Key exchanges that are over.
     exchanges: u64,
+    /// Whether the first one has been made, as far as it costs anything.
+    has_exchanged: bool,
     /// Whether it ended for what the peer did.
     is_failure: bool,
     /// What a listener has said before its identification.
@@ -131,6 +133,7 @@ impl Core {
             silent_keepalives: 0,
             open_keepalives: 0,
             exchanges: 0,
+            has_exchanged: false,
             is_failure: false,
             refusal: None,
         }
@@ -161,8 +164,7 @@ impl Core {
 
     /// Server: whether the peer has had us make a key exchange and has not authenticated.
     pub(crate) fn has_cost_an_exchange(&self) -> bool {
-        let is_made = self.state() as u8 > AdmitState::FirstKex as u8;
-        matches!(self.auth, Auth::Server(_)) && is_made && !self.is_authenticated()
+        matches!(self.auth, Auth::Server(_)) && self.has_exchanged && !self.is_authenticated()
     }
 
     /// How far a connection has come before it is authenticated: a number that grows.
@@ -419,6 +421,7 @@ impl Core {
         }
         self.sender.open();
         if first {
+            self.has_exchanged = true;
             self.ask_for_service();
             return;
         }

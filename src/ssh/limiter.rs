@@ -8,8 +8,8 @@
 //!
 //! Sources are of three classes, and none takes a place or a turn of another ([`Class`]). Who has
 //! proven a key comes first. Whoever fails at the protocol or with its key gathers a penalty, which
-//! decays; above a threshold its source has few places, which it shares with its like, and a pace.
-//! So an operator who shares an address with somebody hostile is slower, and not locked out.
+//! decays; above a threshold its source has few places and turns, which it shares with its like. So
+//! an operator who shares an address with somebody hostile is slower, and not locked out.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -125,11 +125,6 @@ impl ConnectionLimiter {
         }
         let source = Source::of(address);
         let class = self.class(now, source);
-        if class == Class::Penalized
-            && let Err(wait) = self.penalties.take(now, source)
-        {
-            return Err(self.refuse(now, address, wait));
-        }
         let place = PlaceId(self.next_place);
         self.next_place += 1;
         let places = &mut self.places[class as usize];
@@ -149,6 +144,11 @@ impl ConnectionLimiter {
     /// A connection has come further in its key exchange or authentication.
     pub fn progressed(&mut self, now: Mono, place: PlaceId) {
         self.places.iter_mut().for_each(|places| places.progressed(now, place));
+    }
+
+    /// How many places the source of a connection has.
+    pub fn crowd(&self, place: PlaceId) -> usize {
+        self.places.iter().find_map(|places| places.crowd(place)).unwrap_or(0)
     }
 
     /// Whether a connection has sent something that the listener has not come to yet.

@@ -20,11 +20,14 @@ use super::line::{
 };
 use super::notices::{Finder, Notice, Notices, RefusedName};
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
-use crate::base::time::{Mono, Now};
+use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{AGENTS_MAX, LOST_WORDS_BYTES_MAX, ON_ATTENTION_WAITING_MAX, STATUS_SILENCE};
 use crate::rpc::event::EventType;
 use crate::rpc::session::Session;
+
+/// A session, by its agent and its id.
+pub(crate) type SessionOfAgent = (Box<str>, Uuid);
 
 /// The hub. Made by [`super::recovery::Recovery`].
 #[derive(Debug)]
@@ -43,7 +46,7 @@ pub struct Hub {
     line: Vec<u8>,
     notices: Notices,
     /// Events of attention that were not asked for yet.
-    attentions: VecDeque<Vec<u8>>,
+    attentions: VecDeque<(SessionOfAgent, Vec<u8>)>,
     /// The number of the newest event that may be told.
     told_seq: u64,
     /// `seq` as it was when the last commit began, or when the hub did: all before is on disk.
@@ -210,7 +213,7 @@ impl Hub {
 
     /// The event of a session whose attention has changed, without its newline: for whoever is to
     /// be told of each. Call until `None`, after every other call; what nobody takes is forgotten.
-    pub(crate) fn poll_attention(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn poll_attention(&mut self) -> Option<(SessionOfAgent, Vec<u8>)> {
         self.attentions.pop_front()
     }
 
@@ -348,11 +351,6 @@ impl Hub {
             let batch = self.journal.append(self.seq, &self.line);
             self.mark(id, batch);
         }
-        if event.kind() == Kind::Event(EventType::Attention)
-            && self.attentions.len() < ON_ATTENTION_WAITING_MAX
-        {
-            self.attentions.push_back(line.to_vec());
-        }
         let Changes { named, doubtful, full } = learn(&mut self.agents, self.seq, id, event);
         if full {
             self.tell_full(now, id);
@@ -361,7 +359,29 @@ impl Hub {
         if doubtful && !self.asks.contains(id) {
             self.asks.insert(id.into());
         }
+        if event.kind() == Kind::Event(EventType::Attention) {
+            self.note_attention(id, event);
+        }
         self.show_what_is_settled();
+    }
+
+    /// What the operator's command is told: of a session that is known, and nothing but what is
+    /// known of it.
+    fn note_attention(&mut self, id: &str, event: &EventLine<'_>) {
+        let uuid = event.session_id.and_then(|uuid| Uuid::parse(uuid).ok());
+        let session = uuid.and_then(|uuid| self.agents.get(id)?.sessions.get(&uuid));
+        let Some(session) = session else { return };
+        let line = json!({
+            "type": event.kind,
+            "agent_id": id,
+            "session_id": session.uuid,
+            "name": session.name,
+            "timestamp": Wall::parse_rfc3339(event.timestamp),
+            "data": session.attention,
+        });
+        if self.attentions.len() < ON_ATTENTION_WAITING_MAX {
+            self.attentions.push_back(((id.into(), session.uuid), line.to_string().into_bytes()));
+        }
     }
 
     /// Whether a session that was listed may be kept; else that is told.

@@ -239,9 +239,14 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
         }
         Kind::Event(EventType::Attention) => {
             let Some(attention) = event.attention() else { return DOUBTFUL };
-            let Some(session) = id.and_then(|id| sessions.get_mut(&id)) else { return DOUBTFUL };
-            session.attention = attention.filter(Attention::check).map(Box::new);
-            UNCHANGED
+            let Some(session) = id.and_then(|id| sessions.get(&id)) else { return DOUBTFUL };
+            let attention = attention.filter(Attention::check).map(Box::new);
+            let changed = Session { attention, ..session.clone() };
+            let is_full = !has_room(sessions, &changed);
+            // Nothing is better than what held before.
+            let attention = changed.attention.clone().filter(|_| !is_full);
+            sessions.insert(changed.uuid, Session { attention, ..changed });
+            if is_full { FULL } else { UNCHANGED }
         }
         Kind::Event(
             EventType::AgentStarted

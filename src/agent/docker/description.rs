@@ -103,6 +103,9 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
     let mut description = json!({
         "Image": plan.image,
         "Hostname": format!("convocate-{}", plan.id.short()),
+        // Whatever the image says: as root, and with -p no shell code of its environment.
+        "Entrypoint": ["/bin/bash", "-p", "/usr/local/lib/convocate/entrypoint"],
+        "User": "0:0",
         "Cmd": [startup::command_text(plan)],
         "Env": environment(plan, host),
         "Labels": labels(plan, host),
@@ -350,6 +353,12 @@ pub mod tests {
     fn a_plan_becomes_a_container() {
         let description = container(&plan(), &host());
         assert_eq!(description["Cmd"], json!(["echo 'a b'; exit 3"]));
+        // The image's own would be root's, and so would what the image puts into its environment.
+        let entrypoint = json!(["/bin/bash", "-p", "/usr/local/lib/convocate/entrypoint"]);
+        assert_eq!(
+            (&description["Entrypoint"], &description["User"]),
+            (&entrypoint, &json!("0:0"))
+        );
         assert_eq!(description["Hostname"], "convocate-01234567");
         assert_eq!(description["ExposedPorts"], json!({"53/udp": {}}));
         let environment = description["Env"].as_array().unwrap();

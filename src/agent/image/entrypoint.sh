@@ -10,6 +10,10 @@
 # asked to stop. Waiting costs no processor time: nothing here polls while the session lives.
 set -eu
 
+# This part is root's, and a directory of the session's may stand first in the image's own path.
+image_path=$PATH
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
 run=/run/convocate
 last_words=$run/last-words
 # `$run` is memory, which goes with the container. What is to be read afterwards is kept here.
@@ -37,7 +41,7 @@ join_docker() {
 
 exec_as_claude() {
     exec setpriv --reuid "$uid" --regid "$gid" --init-groups -- \
-        env HOME=/home/claude USER=claude LOGNAME=claude SHELL=/bin/bash "$@"
+        env PATH="$image_path" HOME=/home/claude USER=claude LOGNAME=claude SHELL=/bin/bash "$@"
 }
 
 # tmux takes a last character `;` of an argument for its own, hence the newline behind the command.

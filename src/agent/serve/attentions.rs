@@ -240,7 +240,9 @@ impl Attentions {
         }
         self.forget_programs(registry, id, &claims);
         let Some(watched) = self.sessions.get_mut(&id) else { return };
-        watched.pace.take(now, if search.is_done() { STATUS_SEARCH_COST } else { 0 });
+        let cost = if search.is_done() { STATUS_SEARCH_COST } else { 0 };
+        watched.pace.take(now, cost);
+        self.pace.take(now, cost);
         let is_torn = |claim: &Claim| claim.file.is_none() && claim.process != Process::Gone;
         watched.retries = if claims.iter().any(is_torn) { watched.retries + 1 } else { 0 };
         if (1..=STATUS_RETRIES_MAX).contains(&watched.retries) {

@@ -17,14 +17,15 @@ pub(crate) const DIFF: Command = Command {
     help: "\
 Shows, as git diff does, what differs from the commit at which the session began: what is
 committed since, and what is not. Standard error names files that git does not follow.
-The session must run and have a --repo. The first MiB is shown.
+The session must run and have a --repo. The first MiB is shown. It is the session itself
+that answers, with its own git: where you do not trust it, look at what it pushes.
 ",
     run: diff,
 };
 
 /// The session's own git runs with the session's configuration, as its user.
-const SCRIPT: &str = r#"cd "$1" && git --no-pager diff refs/convocate/begin && git ls-files \
-    --others --exclude-standard | sed 's/^/not followed: /' >&2"#;
+const SCRIPT: &str = r#"cd "$1" && git --no-pager diff --no-ext-diff --no-textconv \
+    refs/convocate/begin && git ls-files --others --exclude-standard | sed 's/^/not followed: /' >&2"#;
 
 fn diff(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     in_session(parsed, out, ExecSeconds::default(), |session: &Session| {

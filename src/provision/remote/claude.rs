@@ -78,6 +78,12 @@ impl ClaudeChoice {
     }
 }
 
+/// Whether nobody on the way can change what is fetched from there: also from this machine.
+fn is_sealed(from: &str) -> bool {
+    let host = from.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+    from.starts_with("https://") || host.is_some_and(|host| host == "127.0.0.1")
+}
+
 impl ClaudeChoice {
     /// A version of its publisher's, or of a mirror's.
     ///
@@ -91,6 +97,12 @@ impl ClaudeChoice {
             return Err(format!("--claude-version: {version:?} is no version as 2.1.332"));
         }
         let from = from.unwrap_or(PUBLISHER).trim_end_matches('/').to_owned();
+        if !is_sealed(&from) {
+            return Err(format!(
+                "--claude-from: {from:?} must begin with https://; over http, whoever is on the \
+                 way could change the program and its checksum alike"
+            ));
+        }
         Ok(ClaudeChoice::Released { version: version.to_owned(), from })
     }
 
@@ -307,7 +319,16 @@ mod tests {
         for version in ["", "latest", "../2", "2/1", &"1".repeat(99)] {
             assert!(ClaudeChoice::released(version, None).is_err(), "{version}");
         }
-        assert!(ClaudeChoice::released("2.1.332", Some("http://mirror/")).is_ok());
+        for (from, is_fit) in [
+            ("https://mirror/", true),
+            ("http://127.0.0.1:8080/x", true),
+            ("http://mirror/", false),
+            ("http://127.0.0.1@mirror/", false),
+            ("http://127.0.0.1.mirror/", false),
+            ("file:///x", false),
+        ] {
+            assert_eq!(ClaudeChoice::released("2.1.332", Some(from)).is_ok(), is_fit, "{from}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::base::hex;
 use crate::base::text::printable;
 use crate::io::{disk, machine};
 use crate::limits::{CLAUDE_PROGRAM_BYTES_MAX, CLAUDE_VERSION_CHARS_MAX, CLAUDE_VERSION_SECONDS};
-use crate::paths::{PUBLIC_FILE, Paths, SERVICE_USER};
+use crate::paths::{PUBLIC_FILE, Paths};
 use crate::provision::enrol::messages::{InstalledClaude, ReceiveClaude};
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -38,19 +38,12 @@ pub(crate) fn installed(paths: &Paths) -> Option<InstalledClaude> {
     Some(InstalledClaude { sha256, is_right, version: None })
 }
 
-/// What the program says of its version, as one line; asked as the agent's user, for some seconds.
+/// What the program says of its version, as one line; asked as nobody, for some seconds.
 pub(crate) fn version(paths: &Paths) -> Option<String> {
-    let mut command = Command::new("runuser");
-    command.args([
-        "-u",
-        SERVICE_USER,
-        "--",
-        "env",
-        "-i",
-        "HOME=/nonexistent",
-        "PATH=/usr/bin:/bin",
-    ]);
-    command.args(["timeout", &CLAUDE_VERSION_SECONDS.to_string()]);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]);
+    command.args(["--inh-caps=-all", "env", "-i", "HOME=/nonexistent", "PATH=/usr/bin:/bin"]);
+    command.args(["timeout", "-k", "1", &CLAUDE_VERSION_SECONDS.to_string()]);
     command.arg(paths.claude()).arg("--version").current_dir("/");
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::source::Source;
 use crate::base::time::Mono;
 use crate::limits::{
-    SSH_PENALIZED_BURST, SSH_PENALIZED_PACE, SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX,
-    SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD,
+    SSH_PENALIZED_SOURCES_MAX, SSH_PENALTY_MAX, SSH_PENALTY_STEP, SSH_PENALTY_THRESHOLD,
 };
 
 /// Each failure adds to a source's penalty, which decays with the time.
@@ -18,8 +17,6 @@ struct Penalty {
     source: Source,
     /// When it has decayed to nothing.
     until: Mono,
-    /// When its connections would have come at [`SSH_PENALIZED_PACE`].
-    paced: Mono,
 }
 
 impl Penalties {
@@ -31,17 +28,6 @@ impl Penalties {
     pub(super) fn of(&self, now: Mono, source: Source) -> Duration {
         let penalty = self.0.iter().find(|penalty| penalty.source == source);
         penalty.map_or(Duration::ZERO, |penalty| penalty.until.since(now))
-    }
-
-    /// Takes a connection from there. Beyond the pace, how long the next one is to wait.
-    pub(super) fn take(&mut self, now: Mono, source: Source) -> Result<(), Duration> {
-        let Some(penalty) = self.0.iter_mut().find(|it| it.source == source) else { return Ok(()) };
-        let ahead = penalty.paced.since(now);
-        if ahead > SSH_PENALIZED_BURST {
-            return Err(ahead - SSH_PENALIZED_BURST);
-        }
-        penalty.paced = penalty.paced.max(now) + SSH_PENALIZED_PACE;
-        Ok(())
     }
 
     /// A connection from there has failed. Where there is no room, the penalty that ends first is
@@ -59,7 +45,7 @@ impl Penalties {
             let first = ends.min_by_key(|(_, it)| it.until).map_or(0, |(index, _)| index);
             self.0.swap_remove(first);
         }
-        self.0.push(Penalty { source, until, paced: now });
+        self.0.push(Penalty { source, until });
     }
 
     pub(super) fn forgive(&mut self, source: Source) {

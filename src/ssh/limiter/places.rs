@@ -25,7 +25,7 @@ struct Place {
     crowd: usize,
     opened: Mono,
     progressed: Mono,
-    /// Whether it has sent something that was not read yet: it is we who are silent.
+    /// Whether it may have sent something that was not read yet: then it is we who are silent.
     is_unread: bool,
 }
 
@@ -63,13 +63,14 @@ impl Places {
         }
         let max = if is_scarce { 1 } else { self.max };
         let is_full = self.taken.len() >= max;
-        let is_unread = false;
+        let is_unread = true;
         self.taken.push(Place { id, source, crowd, opened: now, progressed: now, is_unread });
         if !is_full {
             return None;
         }
-        let rank =
-            |it: &Place| (Reverse(it.crowd), it.is_unread, it.id == id, it.progressed, it.id);
+        // A newcomer has had no time to be silent, and may have sent something already.
+        let waits = |it: &Place| it.is_unread && it.id != id;
+        let rank = |it: &Place| (Reverse(it.crowd), waits(it), it.id == id, it.progressed, it.id);
         let loser = self.taken.iter().min_by_key(|it| rank(it))?.id;
         Some((loser, self.leave(loser)?))
     }
@@ -80,6 +81,10 @@ impl Places {
         let others = self.taken.iter_mut().filter(|place| place.source == source);
         others.for_each(|place| place.crowd -= 1);
         Some(source)
+    }
+
+    pub(super) fn crowd(&self, id: PlaceId) -> Option<usize> {
+        self.taken.iter().find(|it| it.id == id).map(|it| it.crowd)
     }
 
     pub(super) fn progressed(&mut self, now: Mono, id: PlaceId) {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::limits::{
     SSH_CONNECTIONS_MAX, SSH_KNOWN_SOURCE_AGE, SSH_KNOWN_SOURCES_MAX, SSH_KNOWN_SOURCES_OF_KEY_MAX,
-    SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE, SSH_PENALIZED_PACE, SSH_PENALIZED_SOURCES_MAX,
-    SSH_TALLIED_SOURCES_MAX, SSH_TALLY_SPAN,
+    SSH_LOGIN_GRACE, SSH_LOGIN_SILENCE, SSH_PENALIZED_SOURCES_MAX, SSH_TALLIED_SOURCES_MAX,
+    SSH_TALLY_SPAN,
 };
 use crate::ssh::keys::KeyPair;
 
@@ -20,8 +20,11 @@ fn millis(millis: u64) -> Mono {
     Mono::ZERO + Duration::from_millis(millis)
 }
 
+/// One that sends nothing at first.
 fn admit(limiter: &mut ConnectionLimiter, now: Mono, from: u32) -> Admitted {
-    limiter.admit(now, address(from)).expect("it is let in")
+    let admitted = limiter.admit(now, address(from)).expect("it is let in");
+    limiter.set_unread(admitted.place, false);
+    admitted
 }
 
 fn key(seed: u8) -> PublicKey {
@@ -266,21 +269,6 @@ fn a_few_failures_are_forgiven_and_many_are_not() {
     assert_eq!(admit(&mut limiter, at(1), 1).class, Class::Stranger, "it decays");
 }
 
-#[test]
-fn a_source_with_a_penalty_has_a_pace() {
-    let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
-    penalize(&mut limiter, at(0), 1);
-    let let_in = (0..1000).take_while(|_| limiter.admit(at(0), address(1)).is_ok()).count();
-    assert!((40..=60).contains(&let_in), "{let_in}");
-    let refused = limiter.admit(at(0), address(1)).unwrap_err();
-    assert_eq!(refused.refusal.wait(), Duration::from_secs(1));
-    let told = "too many connections from 10.0.0.1, try again in 1 s";
-    assert_eq!(refused.refusal.to_string(), told);
-    let next = Mono::ZERO + SSH_PENALIZED_PACE;
-    assert!(limiter.admit(next, address(1)).is_ok(), "one by one");
-    assert!(limiter.admit(next, address(1)).is_err());
-}
-
 /// An operator behind one address with somebody who fails 20 times a second: his login takes
 /// 200 ms, the other's until its failure 10 ms.
 #[test]
@@ -426,15 +414,15 @@ fn what_is_refused_displaced_and_silent_is_counted() {
     let mut limiter = ConnectionLimiter::new(SSH_CONNECTIONS_MAX);
     let places: Vec<PlaceId> = (0..99).map(|_| admit(&mut limiter, at(0), 1).place).collect();
     places.iter().for_each(|place| limiter.closed(at(0), *place, Outcome::Failed));
-    while limiter.admit(at(0), address(1)).is_ok() {}
-    let news = (0..4).filter(|_| limiter.admit(at(0), address(1)).unwrap_err().is_news).count();
+    let refused = (0..5).map(|_| limiter.refuse(at(0), address(1), SSH_FULL_WAIT));
+    let news = refused.filter(|refused| refused.is_news).count();
     assert_eq!(news, 0, "failures are counted already");
     let first = admit(&mut limiter, at(0), 2).place;
     limiter.closed(at(2), first, Outcome::Silent);
     (0..=MAX).for_each(|_| _ = admit(&mut limiter, at(2), 3));
     let lines = summaries(&mut limiter, at(99));
     let wanted = [
-        "connections from 10.0.0.1: 5 refused, 3 displaced, 99 failed within 60 s",
+        "connections from 10.0.0.1: 5 refused, 99 failed within 60 s",
         "connections from 10.0.0.2: 1 silent within 60 s",
         "connections from 10.0.0.3: 1 displaced within 60 s",
     ];

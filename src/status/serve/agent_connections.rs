@@ -161,7 +161,7 @@ impl AgentConnections {
             if !waits {
                 self.server.receive(now.mono, key);
             }
-            self.work(log, now, key, hub);
+            self.work(registry, log, now, key, hub);
             match self.server.send(now.mono, key) {
                 Next::Again if !waits => self.server.touch([&key]),
                 // Whoever waits for room is woken when there is some.
@@ -215,8 +215,15 @@ impl AgentConnections {
     // --- events ---
 
     /// Acts on what connections tell, and moves events between this one and the hub.
-    fn work(&mut self, log: &mut Log<impl Write>, now: Now, key: Key, hub: &mut Hub) {
-        self.act(log, now, hub);
+    fn work(
+        &mut self,
+        registry: &mut Registry,
+        log: &mut Log<impl Write>,
+        now: Now,
+        key: Key,
+        hub: &mut Hub,
+    ) {
+        self.act(registry, log, now, hub);
         let address = self.server.address(key);
         let Some(peer) = self.server.peer_work(key) else { return };
         peer.work(now, hub);
@@ -227,14 +234,16 @@ impl AgentConnections {
             }
         }
         // A line that is too long has ended the connection just now.
-        self.act(log, now, hub);
+        self.act(registry, log, now, hub);
     }
 
-    fn act(&mut self, log: &mut Log<impl Write>, now: Now, hub: &mut Hub) {
+    fn act(&mut self, registry: &mut Registry, log: &mut Log<impl Write>, now: Now, hub: &mut Hub) {
         while let Some((key, event)) = self.server.next_event() {
             match event {
                 PeerEvent::KeyOffered(offered) => self.authorize(log, now.mono, key, &offered),
-                PeerEvent::Authenticated(proved) => self.authenticated(log, now.mono, key, proved),
+                PeerEvent::Authenticated(proved) => {
+                    self.authenticated(registry, log, now.mono, key, proved);
+                }
                 PeerEvent::Subsystem(channel) => self.begin(log, now, key, channel, hub),
                 PeerEvent::Gone(why) => {
                     if let Some(peer) = self.server.peer_work(key) {
@@ -260,20 +269,25 @@ impl AgentConnections {
     }
 
     #[cold]
-    fn authenticated(&mut self, log: &mut Log<impl Write>, now: Mono, key: Key, proved: PublicKey) {
+    fn authenticated(
+        &mut self,
+        registry: &mut Registry,
+        log: &mut Log<impl Write>,
+        now: Mono,
+        key: Key,
+        proved: PublicKey,
+    ) {
         let Some((agent, address)) = self.server.authenticated(now, key, proved) else { return };
         let agent = agent.clone();
         if let Err(line) = self.pace.login(now, &agent, address) {
-            if let Some(peer) = self.server.peer_mut(key) {
-                peer.conn_mut().disconnect("this agent logs in too often");
-            }
+            self.server.dismiss(registry, now, key, "this agent logs in too often");
             if let Some(line) = line {
                 log.warning(line);
             }
             return;
         }
         log.info(format_args!("agent {agent} connected from {address}"));
-        self.end_surplus(log, key, &agent, address);
+        self.end_surplus(registry, log, (now, key), &agent, address);
         self.addresses.insert(agent, address);
     }
 
@@ -281,8 +295,9 @@ impl AgentConnections {
     /// All others end, so that a single agent cannot take the places of many.
     fn end_surplus(
         &mut self,
+        registry: &mut Registry,
         log: &mut Log<impl Write>,
-        new: Key,
+        (now, new): (Mono, Key),
         agent: &AgentId,
         address: IpAddr,
     ) {
@@ -293,9 +308,7 @@ impl AgentConnections {
             log.warning(format_args!(
                 "agent {agent}: a connection that tells nothing ends for a new one from {address}"
             ));
-            if let Some(peer) = self.server.peer_mut(key) {
-                peer.conn_mut().disconnect("a newer connection takes its place");
-            }
+            self.server.dismiss(registry, now, key, "a newer connection takes its place");
         }
     }
 

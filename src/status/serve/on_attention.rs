@@ -1,8 +1,9 @@
 //! The operator's own command, run for each change of a session's attention.
 //!
 //! One at a time, so that they come in order; each has so long and is killed then, and what it says
-//! is dropped. Changes that come faster than it takes them are dropped, too, and counted. It is run
-//! only if nobody but root and ourselves can have written it.
+//! is dropped. Of one session it is told the newest change alone, and where changes of too many
+//! sessions come faster than it takes them, some are dropped and counted: of the agent that has the
+//! most. It is run only if nobody but root and ourselves can have written it.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,16 @@ use crate::io::child::{Child, Next};
 use crate::io::disk::{self, Kind};
 use crate::io::machine;
 use crate::io::process::Program;
-use crate::limits::{ON_ATTENTION_PATIENCE, ON_ATTENTION_WAITING_MAX};
+use crate::limits::{
+    ON_ATTENTION_OF_AGENT_MAX, ON_ATTENTION_PATIENCE, ON_ATTENTION_TURNS_MAX,
+    ON_ATTENTION_WAITING_MAX,
+};
+use crate::status::hub::SessionOfAgent;
 
 /// The command, and what it is still to be told.
 pub(super) struct OnAttention {
     path: PathBuf,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<(SessionOfAgent, Vec<u8>)>,
     running: Option<Running>,
     /// What is to be logged.
     notes: VecDeque<String>,
@@ -42,13 +47,18 @@ impl OnAttention {
     }
 
     /// A session's attention has changed: the event, without newline.
-    pub(super) fn tell(&mut self, mut line: Vec<u8>) {
-        if self.waiting.len() >= ON_ATTENTION_WAITING_MAX {
+    pub(super) fn tell(&mut self, (session, mut line): (SessionOfAgent, Vec<u8>)) {
+        line.push(b'\n');
+        if let Some((_, before)) = self.waiting.iter_mut().find(|(other, _)| *other == session) {
+            *before = line;
+            return;
+        }
+        let of_agent = self.waiting.iter().filter(|((agent, _), _)| *agent == session.0).count();
+        if self.waiting.len() >= ON_ATTENTION_WAITING_MAX || of_agent >= ON_ATTENTION_OF_AGENT_MAX {
             self.dropped += 1;
             return;
         }
-        line.push(b'\n');
-        self.waiting.push_back(line);
+        self.waiting.push_back((session, line));
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -59,12 +69,19 @@ impl OnAttention {
     pub(super) fn ready(&mut self, registry: &mut Registry, now: Mono) {
         let Some(running) = &mut self.running else { return };
         let is_over = running.until <= now;
-        match running.child.turn() {
+        let mut turned = running.child.turn();
+        for _ in 0..ON_ATTENTION_TURNS_MAX {
+            match turned {
+                Ok(Next::Again) => turned = running.child.turn(),
+                _ => break,
+            }
+        }
+        match turned {
             Ok(Next::Wait) if !is_over => return,
-            Ok(Next::Again) if !is_over => return self.ready(registry, now),
+            Ok(Next::Again) => self.note("was killed: it writes without end".to_owned()),
             Ok(Next::Ended(report)) if report.exit.is_success() => {}
             Ok(Next::Ended(report)) => self.note(format!("ended with {:?}", report.exit)),
-            Ok(Next::Wait | Next::Again) => self.note("was killed: it took too long".to_owned()),
+            Ok(Next::Wait) => self.note("was killed: it took too long".to_owned()),
             Err(error) => self.note(error.to_string()),
         }
         if let Some(Running { key, .. }) = self.running.take() {
@@ -80,7 +97,7 @@ impl OnAttention {
         if self.running.is_some() {
             return;
         }
-        let Some(line) = self.waiting.pop_front() else { return };
+        let Some((_, line)) = self.waiting.pop_front() else { return };
         match fitness(&self.path) {
             Fitness::Fit => {}
             Fitness::Missing => return self.waiting.clear(),

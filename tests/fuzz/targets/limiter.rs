@@ -124,6 +124,7 @@ impl World {
     fn dial(&mut self, from: IpAddr) {
         if let Ok(admitted) = self.limiter.admit(self.now, from) {
             self.places.push(admitted.place);
+            self.limiter.set_unread(admitted.place, false);
             self.displaced(admitted.displaced);
         } else {
             assert_ne!(from, OPERATOR, "a source that is known is refused");
@@ -191,6 +192,7 @@ impl World {
             None => {
                 self.operator.since.get_or_insert(now);
                 let admitted = self.limiter.admit(now, OPERATOR).expect("he is not refused");
+                self.limiter.set_unread(admitted.place, false);
                 self.operator.login = Some((admitted.place, 0));
                 if let Some(displaced) = admitted.displaced {
                     self.displaced(Some(displaced));

@@ -140,8 +140,11 @@ fn profiles_are_listed_and_checked() {
     assert_eq!(setting("prompt"), json!({"value": "fix #12", "from": "profile"}));
     assert_eq!(setting("cpus"), json!({"value": null, "from": "default"}));
     let text = client(&agent, &check[..3]).expect_done().out();
-    assert!(text.contains("prompt   profile  fix #12\n"), "{text}");
-    assert!(text.contains("command  default  claude --dangerously-skip-permissions\n"), "{text}");
+    assert!(text.contains("prompt        profile  fix #12\n"), "{text}");
+    assert!(
+        text.contains("command       default  claude --dangerously-skip-permissions\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -53,26 +53,63 @@ pub struct Kind {
     pub name: &'static str,
     pub threads: u32,
     pub act: fn(&Attack, u32),
+    /// Whether operators from addresses that have proven no key must be let in, too: not where as
+    /// many strangers as the processor can bear do just what such an operator does.
+    pub spares_fresh: bool,
 }
 
 pub const KINDS: &[Kind] = &[
-    Kind { name: "nothing", threads: 0, act: |_, _| {} },
+    Kind { name: "nothing", threads: 0, act: |_, _| {}, spares_fresh: true },
     TWO_SOURCES,
     TWO_HUNDRED_SOURCES,
     DIALS,
-    Kind { name: "garbage from 200 sources", threads: 2, act: garbage },
-    Kind { name: "dials from the operator's own address", threads: 2, act: neighbours },
-    Kind { name: "8 sources pour into closing connections", threads: 8, act: pour },
-    Kind { name: "dials from 16 sources that have failed", threads: 2, act: penalized },
-    Kind { name: "key exchanges that are left, 200 sources", threads: 2, act: few_exchanges },
-    Kind { name: "key exchanges that are left, 60,000 sources", threads: 2, act: exchanges },
+    Kind { name: "garbage from 200 sources", threads: 2, act: garbage, spares_fresh: true },
+    Kind {
+        name: "dials from the operator's own address",
+        threads: 2,
+        act: neighbours,
+        spares_fresh: true,
+    },
+    Kind {
+        name: "8 sources pour into closing connections",
+        threads: 8,
+        act: pour,
+        spares_fresh: true,
+    },
+    Kind {
+        name: "dials from 16 sources that have failed",
+        threads: 2,
+        act: penalized,
+        spares_fresh: true,
+    },
+    Kind {
+        name: "key exchanges that are left, 200 sources",
+        threads: 2,
+        act: few_exchanges,
+        spares_fresh: true,
+    },
+    Kind {
+        name: "key exchanges that are left, 60,000 sources",
+        threads: 2,
+        act: exchanges,
+        spares_fresh: false,
+    },
 ];
 
-pub const TWO_SOURCES: Kind =
-    Kind { name: "2 sources hold 8 sockets each, renewed", threads: 1, act: two_sources };
-pub const TWO_HUNDRED_SOURCES: Kind =
-    Kind { name: "200 sources hold 1,000 sockets, renewed", threads: 1, act: two_hundred_sources };
-pub const DIALS: Kind = Kind { name: "dials from 60,000 sources", threads: 2, act: dials };
+pub const TWO_SOURCES: Kind = Kind {
+    name: "2 sources hold 8 sockets each, renewed",
+    threads: 1,
+    act: two_sources,
+    spares_fresh: true,
+};
+pub const TWO_HUNDRED_SOURCES: Kind = Kind {
+    name: "200 sources hold 1,000 sockets, renewed",
+    threads: 1,
+    act: two_hundred_sources,
+    spares_fresh: true,
+};
+pub const DIALS: Kind =
+    Kind { name: "dials from 60,000 sources", threads: 2, act: dials, spares_fresh: true };
 
 /// Of a number that is one.
 pub fn byte(number: u32) -> u8 {

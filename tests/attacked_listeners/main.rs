@@ -40,7 +40,8 @@ fn attack_all(way: &Way, port: &str, asked: &mut Asked<'_>) {
         let acts: Vec<Act> = (0..kind.threads)
             .map(|number| -> Act { Box::new(move |attack| (kind.act)(attack, number)) })
             .collect();
-        round(way, &[port, kind.name], &acts, Some(&mut *asked));
+        let way = way.sparing_fresh(kind.spares_fresh);
+        round(&way, &[port, kind.name], &acts, Some(&mut *asked));
     }
 }
 

@@ -1,7 +1,6 @@
 //! The Claude CLI itself, before a model that plays a script: what it does is told as it is.
 //!
-//! The program is proprietary and 400 MB: `CONVOCATE_CLAUDE` names it, or the test is skipped. It
-//! lies in the wheel of `claude-agent-sdk`, as `claude_agent_sdk/_bundled/claude`.
+//! `CONVOCATE_CLAUDE_ROUNDS` for more than once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +9,10 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::events::Events;
+use super::support::Need;
+use super::support::claude_cli::program;
 use super::support::process::{Running, command};
 use super::support::wait::{PATIENCE, wait_for};
-use super::support::{Need, skip};
 
 /// How long a dialog shows before it takes keys.
 const READING: Duration = Duration::from_millis(900);
@@ -97,9 +97,7 @@ const STEPS: &[Step] = &[
 #[test]
 fn the_claude_cli_is_told_as_it_is() {
     let test = "the_claude_cli_is_told_as_it_is";
-    let Some(program) = std::env::var_os("CONVOCATE_CLAUDE").map(PathBuf::from) else {
-        return skip(test, "program: CONVOCATE_CLAUDE does not name the Claude CLI");
-    };
+    let Some(program) = program(test) else { return };
     let Some(cluster) = Cluster::start(test, &[Need::Program("python3")]) else { return };
     let model = Model::start(&cluster);
     let run = format!("bash {}", script(&cluster, &model, &program).display());

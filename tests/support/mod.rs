@@ -8,6 +8,7 @@
 #![allow(clippy::panic, reason = "a harness has no other way to fail a test")]
 
 pub mod agent;
+pub mod claude_cli;
 pub mod cluster;
 pub mod emulator;
 pub mod git_host;

@@ -4,11 +4,13 @@
 //! ordinary user, a test or the demo has a whole cluster in one directory.
 
 mod agent_entry;
+mod log_authority;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 pub use self::agent_entry::AgentEntry;
+pub use self::log_authority::LogAuthority;
 
 use crate::base::uuid::Uuid;
 
@@ -556,45 +558,6 @@ impl AgentTls {
     /// Its key ([`PRIVATE_KEY`]).
     pub fn key(&self) -> PathBuf {
         self.dir.join("client.key")
-    }
-}
-
-/// The files of the authority that issues the certificates for logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogAuthority {
-    dir: PathBuf,
-}
-
-impl LogAuthority {
-    /// The directory ([`CONFIG_DIR`]).
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The authority's certificate, and during a rotation that of the one before
-    /// ([`PUBLIC_FILE`]).
-    pub fn authorities(&self) -> PathBuf {
-        self.dir.join("ca.crt")
-    }
-
-    /// The authority's key ([`PRIVATE_KEY`]).
-    pub fn key(&self) -> PathBuf {
-        self.dir.join("ca.key")
-    }
-
-    /// The key of the authority before, during a rotation ([`PRIVATE_KEY`]).
-    pub fn previous_key(&self) -> PathBuf {
-        self.dir.join("previous.key")
-    }
-
-    /// The collector's certificate ([`PUBLIC_FILE`]).
-    pub fn server_certificate(&self) -> PathBuf {
-        self.dir.join("server.crt")
-    }
-
-    /// The collector's key ([`PRIVATE_KEY`]).
-    pub fn server_key(&self) -> PathBuf {
-        self.dir.join("server.key")
     }
 }
 

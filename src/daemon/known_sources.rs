@@ -1,5 +1,4 @@
-//! Keeps the sources that have proven a key in a file, so that a listener that is started anew knows
-//! them.
+//! Keeps the sources that have proven a key in a file, so that the next listener knows them.
 //!
 //! One line a source: an address, and the second of the Unix time at which it is forgotten. A line
 //! that cannot be read is passed over: then its source is a stranger until its next login.

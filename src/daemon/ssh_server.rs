@@ -6,8 +6,8 @@
 //!
 //! The daemon's turn: [`SshServer::ready`] for what the reactor reported,
 //! [`SshServer::begin_turn`], then for those of [`SshServer::take_touched`] receive, act on the
-//! events, and send; and [`SshServer::end_turn`]. Only some strangers have a key exchange at once, for
-//! it costs more than anything that the others may want.
+//! events, and send; and [`SshServer::end_turn`]. Only some strangers have a key exchange at once,
+//! for it costs more than anything that the others may want.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::authorized_keys::{KeyFile, Refreshed};
 use super::exchange_budget::ExchangeBudget;
+use super::farewell::{say_last, tell_refused};
 use super::known_sources::KnownSourcesFile;
 use super::scarcity::Scarcity;
 use crate::base::deadlines::{Deadlines, Noted};
@@ -31,11 +32,10 @@ use crate::io::listener::{self, Accepted, Entrance, Listener, Room};
 use crate::io::reactor::Ready;
 use crate::io::registry::Registry;
 use crate::io::stream::Stream;
-use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_FULL_WAIT, SSH_INBOX_FIRST_BYTES};
+use crate::limits::{LINK_LINGER, LINK_TURN_BYTES, SSH_FULL_WAIT};
 use crate::log::Log;
 use crate::ssh::keys::PublicKey;
 use crate::ssh::limiter::{Admitted, Class, ConnectionLimiter, Outcome, PlaceId};
-use crate::ssh::refusal::Refusal;
 use crate::ssh::{Conn, Error, ServerConfig};
 
 /// The core of one connection.
@@ -587,22 +587,4 @@ impl<P, I> Connection<P, I> {
     fn is_stranger(&self) -> bool {
         matches!(self.auth, AuthState::Stranger { .. })
     }
-}
-
-/// Sends what stands there. What the peer has sent is read: a socket that is closed with input
-/// resets, which may take our word away.
-#[cold]
-fn say_last<P: Endpoint>(link: &mut Link<P>, now: Mono) {
-    let _last_words = link.send(now, LINK_TURN_BYTES);
-    let _dropped = link.stream().read(&mut [0; SSH_INBOX_FIRST_BYTES]);
-}
-
-/// Tells a peer, in the line that RFC 4253 §4.2 admits before an identification, why it is refused.
-/// What it has sent already is read: a socket that is closed with input resets, which may take the
-/// line away.
-#[cold]
-fn tell_refused(stream: &Stream, refusal: Refusal) {
-    let _told = stream.write(refusal.to_line().as_bytes());
-    stream.end_output();
-    let _dropped = stream.read(&mut [0; SSH_INBOX_FIRST_BYTES]);
 }

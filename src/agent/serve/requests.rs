@@ -1,4 +1,4 @@
-//! What the connections of tcp/222 ask for, calls and terminals, and the end of what they asked for.
+//! What the connections of tcp/222 ask for, calls and terminals, and the end of it.
 
 use std::io::Write;
 

@@ -25,7 +25,8 @@ that answers, with its own git: where you do not trust it, look at what it pushe
 
 /// The session's own git runs with the session's configuration, as its user.
 const SCRIPT: &str = r#"cd "$1" && git --no-pager diff --no-ext-diff --no-textconv \
-    refs/convocate/begin && git ls-files --others --exclude-standard | sed 's/^/not followed: /' >&2"#;
+    refs/convocate/begin && git ls-files --others --exclude-standard | \
+    sed 's/^/not followed: /' >&2"#;
 
 fn diff(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     in_session(parsed, out, ExecSeconds::default(), |session: &Session| {

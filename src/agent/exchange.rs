@@ -3,8 +3,8 @@
 //! States: Reading → Waiting → Answering → Done. A newline or the end of input completes the
 //! request; what comes after it is dropped. A request that is too long, too late or no request is
 //! answered with one sentence; an answer that is not read is held for a while. It holds bytes and
-//! does no I/O: its owner feeds what the channel received and sends what [`Exchange::output`] gives,
-//! then EOF and close once it [`is_done`].
+//! does no I/O: its owner feeds what the channel received and sends what [`Exchange::output`]
+//! gives, then EOF and close once it [`is_done`].
 //!
 //! [`is_done`]: Exchange::is_done
 

@@ -13,7 +13,7 @@ use support::Need;
 use support::agent::Agent;
 use support::process::{CONVOCATE, Running, command};
 use support::terminal::Terminal;
-use support::wait::{PATIENCE, wait_until};
+use support::wait::{PATIENCE, pause, wait_until};
 use support::wire::Wire;
 
 const SHELL: &str = "env PS1='go> ' sh";
@@ -380,6 +380,8 @@ fn a_command_that_stops_itself_goes_on_and_so_does_a_client() {
         terminal.press("C-z");
         terminal.press("C-b");
         terminal.press("C-z");
+        // Nobody types faster; what is typed while a job stops may be lost.
+        pause(Duration::from_millis(300));
         terminal.type_text(word);
         terminal.press("Enter");
         terminal.wait_for(&format!("got-{word}"));

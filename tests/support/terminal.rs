@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::process::{Finished, command, run};
@@ -32,7 +33,10 @@ impl<'a> Terminal<'a> {
     ) -> Terminal<'a> {
         let dir = root.tmux_dir().join("terminals");
         std::fs::create_dir_all(&dir).expect("the root is ours");
-        let terminal = Terminal { root, socket: dir.join(name) };
+        // A tmux that was told to end still answers at its socket for a moment.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let count = STARTED.fetch_add(1, Ordering::Relaxed);
+        let terminal = Terminal { root, socket: dir.join(format!("{name}-{count}")) };
         let mut call = terminal.tmux(&["new-session", "-d"]);
         call.args(["-x", &cols.to_string(), "-y", &rows.to_string()]);
         call.args(["--", "sh", "-c", KEEP_STATUS]).arg(terminal.status_file());

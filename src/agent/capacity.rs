@@ -6,6 +6,7 @@
 //! and not here.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::base::uuid::Uuid;
 use crate::limits::CAPACITY_PERCENT;
@@ -25,6 +26,23 @@ pub struct Totals {
 pub(super) struct Disk {
     pub(super) total_bytes: u64,
     pub(super) used_bytes: u64,
+}
+
+impl Disk {
+    pub(super) fn used_percent(self) -> u64 {
+        let percent = u128::from(self.used_bytes) * 100 / u128::from(self.total_bytes.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+}
+
+/// The home that grew most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grown {
+    pub(super) id: Uuid,
+    /// Of its home, now.
+    pub(super) bytes: u64,
+    /// By how much it grew, and in which time. Absent before there are two counts.
+    pub(super) by: Option<(u64, Duration)>,
 }
 
 /// The memory of running and starting sessions.
@@ -82,8 +100,12 @@ fn share(total: u64) -> u64 {
 
 impl CapacityRefusal {
     /// What is taken, by whom most, what may be, and the ways out. `label` names a session.
-    /// `homes` are the largest, in bytes.
-    pub(super) fn sentence(&self, homes: &[(Uuid, u64)], label: impl Fn(Uuid) -> String) -> String {
+    /// `homes` are the largest, in bytes, and who grew most.
+    pub(super) fn sentence(
+        &self,
+        (homes, grown): (&[(Uuid, u64)], Option<Grown>),
+        label: impl Fn(Uuid) -> String,
+    ) -> String {
         let cap = |total| {
             let (cap, of) = (Bytes(share(total)), Bytes(total));
             format!("the cap is {cap} ({CAPACITY_PERCENT} % of {of})")
@@ -106,9 +128,16 @@ impl CapacityRefusal {
             CapacityRefusal::Disk(Disk { total_bytes, used_bytes }) => {
                 let name = |(id, bytes): &(Uuid, u64)| format!("{} {}", label(*id), Bytes(*bytes));
                 let homes: Vec<String> = homes.iter().map(name).collect();
+                let grown = match grown {
+                    Some(Grown { id, by: Some((by, time)), .. }) => {
+                        let minutes = time.as_secs() / 60;
+                        format!("; {} grew most, by {} in {minutes} min", label(id), Bytes(by))
+                    }
+                    _ => String::new(),
+                };
                 let most = match homes.is_empty() {
                     true => String::new(),
-                    false => format!(" (most by {})", homes.join(", ")),
+                    false => format!(" (most by {}{grown})", homes.join(", ")),
                 };
                 format!(
                     "no capacity: disk: {} in use where the homes are{most}, {}; delete files or \
@@ -156,7 +185,7 @@ mod tests {
 
     fn sentence(disk: Disk, taken: Taken, request: u64) -> String {
         let refusal = admit(TOTALS, disk, taken, request).unwrap_err();
-        refusal.sentence(&[], |id| format!("session \"{}\"", id.short()))
+        refusal.sentence((&[], None), |id| format!("session \"{}\"", id.short()))
     }
 
     #[test]
@@ -197,8 +226,13 @@ mod tests {
              100.0 GiB); delete files or sessions there, or use another agent"
         );
         let homes = [(id(), 60 * GIB), (id(), 3 << 20)];
-        let told = CapacityRefusal::Disk(full).sentence(&homes, |id| id.short());
+        let told = CapacityRefusal::Disk(full).sentence((&homes, None), |id| id.short());
         let most = "where the homes are (most by 01234567 60.0 GiB, 01234567 3.0 MiB), the cap is";
+        assert!(told.contains(most), "{told}");
+        let by = Some((2 * GIB, Duration::from_secs(45 * 60)));
+        let grown = Some(Grown { id: id(), bytes: 3 * GIB, by });
+        let told = CapacityRefusal::Disk(full).sentence((&homes, grown), |id| id.short());
+        let most = "01234567 3.0 MiB; 01234567 grew most, by 2.0 GiB in 45 min), the cap is";
         assert!(told.contains(most), "{told}");
     }
 

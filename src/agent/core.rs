@@ -101,6 +101,11 @@ impl Agent {
         ids.into_iter().for_each(|id| self.state.deleted_homes.add(&mut self.state.actions, id));
     }
 
+    /// From now on it is looked at who fills the disk.
+    pub fn watch_homes(&mut self, now: Now) {
+        self.state.home_growth.watch(now.mono);
+    }
+
     /// Ports that are in use on this host, as they were just before a call that wants a free one.
     pub fn ports_in_use(&mut self, ports: Vec<(Protocol, u16)>) {
         self.state.reservations.note_in_use(ports);
@@ -216,6 +221,7 @@ impl Agent {
             self.listed(now, work, readers, outcome);
             self.save_ends(now);
         } else if self.state.deleted_homes_done(now.mono, work, &outcome)
+            || self.state.home_growth_done(now, work, &outcome)
             || self.drive_done(now, work, &outcome)
         {
         } else if let Some(id) = self.works.remove(&work) {
@@ -261,6 +267,7 @@ impl Agent {
 
     pub fn tick(&mut self, now: Now) {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
+        self.state.home_growth.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
         self.save_ends(now);
         self.tell_waits(now);
@@ -273,10 +280,10 @@ impl Agent {
 
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
-        let homes = self.state.deleted_homes.deadline();
-        let others = [homes, self.listing.deadline(), self.drives.deadline()];
+        let homes = [self.state.deleted_homes.deadline(), self.state.home_growth.deadline()];
+        let others = [self.listing.deadline(), self.drives.deadline()];
         let more = [self.state.deadline(), self.unsettled_until()];
-        others.into_iter().chain(more).flatten().min()
+        homes.into_iter().chain(others).chain(more).flatten().min()
     }
 
     /// Begins nothing new: what waits for its turn is refused, what runs is finished. The driver

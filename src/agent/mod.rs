@@ -11,6 +11,7 @@
 //! | `state`, `session`, `reservations`, `capacity` | what it knows and the transitions of it |
 //! | `queue`, `op`, `listing` | whose turn it is, the operations, asking what runs |
 //! | `deleted_homes` | homes of deleted sessions that are being erased |
+//! | `home_growth` | who fills the disk, told before anybody is refused for it |
 //! | `record`, `lock` | what is believed of a session, and the lock file |
 //! | `session_key`, `signer` | the git key of each session, and who signs with it for the session |
 //! | `attention` | what the program in a session wants of a person |
@@ -39,6 +40,7 @@ mod drives;
 pub mod emitter;
 pub(crate) mod environment;
 pub mod exchange;
+mod home_growth;
 pub mod host;
 pub mod image;
 pub mod last_words;

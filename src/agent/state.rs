@@ -6,6 +6,7 @@
 //! once.
 
 mod attention;
+mod disk;
 mod terminals;
 
 use std::cmp::Reverse;
@@ -19,6 +20,7 @@ use super::capacity::{self, Taken};
 use super::claude_settings::ClaudeOnHost;
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
+use super::home_growth::HomeGrowth;
 use super::last_words::LastWords;
 use super::record::Record;
 use super::reservations::{ReservationError, Reservations};
@@ -51,6 +53,7 @@ pub(super) struct AgentState {
     pub(super) reservations: Reservations,
     pub(super) terminals: SortedMap<TerminalId, Terminal>,
     pub(super) deleted_homes: DeletedHomes,
+    pub(super) home_growth: HomeGrowth,
     /// The last work that had been handed out when a session was last taken out of the table: an
     /// older listing may still have it.
     removed: WorkId,
@@ -90,6 +93,7 @@ impl AgentState {
             reservations: Reservations::default(),
             terminals: SortedMap::new(),
             deleted_homes: DeletedHomes::default(),
+            home_growth: HomeGrowth::default(),
             removed: WorkId(0),
             listed_at: None,
             unexplained: SortedMap::new(),

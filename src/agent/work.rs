@@ -64,8 +64,8 @@ pub enum DiskWork {
     },
     /// Removes the lock. What is not there is no error.
     Unlock { id: Uuid },
-    /// Counts what each home takes of the disk.
-    CountHomes,
+    /// Counts what each home takes of the disk, in this time: what is not counted then is left out.
+    CountHomes { within: Duration },
     /// Measures the file system of the homes, and the memory that running sessions use.
     Measure {
         /// By session, its container's id.
@@ -215,7 +215,7 @@ pub enum Done {
     Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].
     Started(Running),
-    /// Of [`DiskWork::CountHomes`]: the largest first, a few of them, in bytes.
+    /// Of [`DiskWork::CountHomes`]: the largest first, in bytes.
     HomesCounted(Vec<(Uuid, u64)>),
     /// Of [`RuntimeWork::Exec`].
     Exited(Exited),

@@ -9,6 +9,20 @@ pub(crate) const CAPACITY_PERCENT: u64 = 90;
 /// How long is counted what homes take of a disk that refuses a start, and how many are named.
 pub(crate) const HOMES_COUNT_MAX: Duration = Duration::from_secs(3);
 pub(crate) const LARGEST_HOMES_TOLD: usize = 3;
+/// How often the disk of the homes is looked at.
+pub(crate) const DISK_LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
+/// From this use on, in percent, homes are counted; from that one on it is told who grew, and again
+/// when it is fuller by a step. The last step is the share that sessions may take.
+pub(crate) const DISK_COUNTED_PERCENT: u64 = 60;
+pub(crate) const DISK_TOLD_PERCENT: u64 = 80;
+pub(crate) const DISK_TOLD_STEP_PERCENT: u64 = 5;
+/// How long homes are counted while nobody waits for it.
+pub(crate) const HOMES_COUNT_IN_BACKGROUND_MAX: Duration = Duration::from_secs(30);
+/// Counts that are kept: those of an hour.
+pub(crate) const HOMES_COUNTS_KEPT: usize = 6;
+
+const _: () = assert!(DISK_COUNTED_PERCENT < DISK_TOLD_PERCENT);
+const _: () = assert!(DISK_TOLD_PERCENT < CAPACITY_PERCENT);
 /// Memory that admission counts for a session that uses less: a Claude CLI that waits has 300 MiB.
 pub(crate) const DEFAULT_MEMORY_RESERVATION: u64 = 512 * 1024 * 1024;
 /// A session's cap of memory is half of the host's, within these two: a build takes some GiB.

@@ -57,6 +57,10 @@ pub enum EventType {
     /// attention, or null if no program tells any more.
     #[serde(rename = "session.attention")]
     Attention,
+    /// The disk of the homes fills up, and this session's home grew most. Data: `used_percent` of
+    /// the disk, `home_bytes`; by how much it grew in how many `seconds` as `grown_bytes`, or null.
+    #[serde(rename = "session.disk")]
+    Disk,
 }
 
 /// The name on the wire.
@@ -105,7 +109,8 @@ impl fmt::Display for Summary<'_> {
             | EventType::Attached
             | EventType::Detached
             | EventType::Signed
-            | EventType::Attention => write!(out, " {}", event.data),
+            | EventType::Attention
+            | EventType::Disk => write!(out, " {}", event.data),
             EventType::Edited if !event.data["taken_over"].is_null() => {
                 write!(out, " {}", event.data)
             }

@@ -253,7 +253,8 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             | EventType::AgentHeartbeat
             | EventType::AgentShutdown
             | EventType::AgentGap
-            | EventType::Signed,
+            | EventType::Signed
+            | EventType::Disk,
         )
         | Kind::Forgotten
         | Kind::Other => UNCHANGED,

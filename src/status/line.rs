@@ -127,6 +127,9 @@ impl<'a> EventLine<'a> {
                     false => Err("what was signed is too long or has control characters"),
                 }
             }
+            Kind::Event(EventType::Disk) => {
+                self.data::<DiskData>().map(|_| ()).ok_or("who fills its disk cannot be read")
+            }
             Kind::Event(EventType::Attention) => match self.attention() {
                 None => Err("its attention cannot be read"),
                 Some(attention) if attention.as_ref().is_none_or(Attention::check) => Ok(()),
@@ -180,6 +183,7 @@ impl<'a> EventLine<'a> {
             "session.attached" => Kind::Event(EventType::Attached),
             "session.detached" => Kind::Event(EventType::Detached),
             "session.signed" => Kind::Event(EventType::Signed),
+            "session.disk" => Kind::Event(EventType::Disk),
             "session.attention" => Kind::Event(EventType::Attention),
             HUB_SESSION => Kind::Session,
             HUB_REMOVED => Kind::Removed,
@@ -238,6 +242,16 @@ impl SignedData {
     }
 }
 
+/// Data of `session.disk`.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "it is read to see that these are numbers")]
+struct DiskData {
+    used_percent: u8,
+    home_bytes: u64,
+    grown_bytes: Option<u64>,
+    seconds: Option<u64>,
+}
+
 /// Data of `agent.started`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StartedData<'a> {
@@ -270,6 +284,7 @@ mod tests {
             EventType::Detached,
             EventType::Signed,
             EventType::Attention,
+            EventType::Disk,
         ] {
             let event = Event {
                 kind,

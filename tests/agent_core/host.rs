@@ -279,7 +279,7 @@ impl Host {
             DiskWork::Unlock { id } => {
                 self.locks.remove(id);
             }
-            DiskWork::CountHomes => {
+            DiskWork::CountHomes { .. } => {
                 let homes = self.homes.keys().take(2).map(|id| (*id, 5 * GIB));
                 return Ok(Done::HomesCounted(homes.collect()));
             }

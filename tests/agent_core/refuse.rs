@@ -1,5 +1,7 @@
 //! What is refused, in one clear sentence, and changes nothing.
 
+use std::time::Duration;
+
 use convocate::agent::config::{Config, FoundMetadata, FoundSession};
 use convocate::agent::core::Agent;
 use convocate::agent::work::{RuntimeWork, Work, WorkError};
@@ -179,6 +181,21 @@ fn a_full_disk_refuses_starts_and_neither_kills_nor_deletions() {
     let delete = host.op("delete", runs);
     host.settled(delete);
     assert!(host.homes.is_empty());
+}
+
+#[test]
+fn who_fills_the_disk_is_told_before_anybody_is_refused() {
+    let mut host = Host::new();
+    let id = host.create("a");
+    host.agent.watch_homes(host.now);
+    host.used_bytes = 81 * GIB;
+    host.wait(Duration::ZERO);
+    host.settle();
+    let told = host.last(EventType::Disk);
+    assert_eq!((&told["used_percent"], &told["home_bytes"]), (&81.into(), &(5 * GIB).into()));
+    assert!(told["grown_bytes"].is_null(), "{told}");
+    assert_eq!(host.events.last().and_then(|event| event.session_id), Some(id));
+    assert!(host.warnings.last().is_some_and(|told| told.contains("session \"a\" grew most")));
 }
 
 /// A home of an earlier version proposes: `json` beside the fields that there must be.

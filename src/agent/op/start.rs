@@ -6,7 +6,7 @@
 
 use super::{Flow, NOTHING, START, Stage, unlock_work, unlocked};
 use crate::agent::action::Action;
-use crate::agent::capacity::{self, CapacityRefusal, Disk};
+use crate::agent::capacity::{self, CapacityRefusal, Disk, Grown};
 use crate::agent::claude_settings::ClaudeSettings;
 use crate::agent::config::RuntimeKind;
 use crate::agent::lock::LockFile;
@@ -19,6 +19,7 @@ use crate::agent::work::{
 };
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
+use crate::limits::{HOMES_COUNT_MAX, LARGEST_HOMES_TOLD};
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::field::KeyChoice;
 use crate::rpc::response::Answer;
@@ -86,7 +87,9 @@ impl Start {
                     Ok(Done::HomesCounted(homes)) => homes,
                     _ => Vec::new(),
                 };
-                Flow::Done(Err(refused(state, id, refusal, &homes)))
+                let grown = state.home_growth.grown_most(now.mono, &homes);
+                let largest = &homes[..homes.len().min(LARGEST_HOMES_TOLD)];
+                Flow::Done(Err(refused(state, id, refusal, (largest, grown))))
             }
             Start::Locking(plan, key) => locked(state, id, plan, key, outcome),
             Start::Starting => started(state, now, id, outcome),
@@ -150,9 +153,12 @@ fn measured(
             Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, start }))
         }
         Err(Refused::Capacity(refusal @ CapacityRefusal::Disk(_))) => {
-            Flow::Run(Stage::Start(Start::Counting(refusal)), Work::Disk(DiskWork::CountHomes))
+            let count = DiskWork::CountHomes { within: HOMES_COUNT_MAX };
+            Flow::Run(Stage::Start(Start::Counting(refusal)), Work::Disk(count))
         }
-        Err(Refused::Capacity(refusal)) => Flow::Done(Err(refused(state, id, refusal, &[]))),
+        Err(Refused::Capacity(refusal)) => {
+            Flow::Done(Err(refused(state, id, refusal, (&[], None))))
+        }
         Err(Refused::Otherwise(text)) => Flow::Done(Err(text)),
     }
 }
@@ -173,9 +179,9 @@ fn refused(
     state: &AgentState,
     id: Uuid,
     refusal: CapacityRefusal,
-    homes: &[(Uuid, u64)],
+    (homes, grown): (&[(Uuid, u64)], Option<Grown>),
 ) -> String {
-    let sentence = refusal.sentence(homes, |id| state.label(id));
+    let sentence = refusal.sentence((homes, grown), |id| state.label(id));
     format!("cannot start {}: {sentence}", state.label(id))
 }
 

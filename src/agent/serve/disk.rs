@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::given::give_settings;
 use crate::agent::action::WorkId;
@@ -18,9 +19,7 @@ use crate::io::cgroup::Cgroups;
 use crate::io::disk::{self, CopyOptions, DiskError, Ids};
 use crate::io::reactor::Waker;
 use crate::io::worker::{Crew, Worker};
-use crate::limits::{
-    DISK_JOBS_MAX, DISK_LONG_THREADS, HOMES_COUNT_MAX, LARGEST_HOMES_TOLD, SESSIONS_MAX,
-};
+use crate::limits::{DISK_JOBS_MAX, DISK_LONG_THREADS, SESSIONS_MAX};
 use crate::paths::{Paths, SESSION_DIR, SESSION_FILE, SHARED_STATE_DIR};
 
 type Job = (WorkId, DiskWork);
@@ -63,7 +62,7 @@ fn is_long(work: &DiskWork) -> bool {
         DiskWork::Create { .. }
         | DiskWork::Clone { .. }
         | DiskWork::Erase { .. }
-        | DiskWork::CountHomes => true,
+        | DiskWork::CountHomes { .. } => true,
         // The whole home may change hands.
         DiskWork::Lock { start: Some(files), .. } if files.metadata.is_some() => true,
         DiskWork::Save { .. }
@@ -101,7 +100,7 @@ fn perform(paths: &Paths, cgroups: &Cgroups, work: DiskWork) -> Outcome {
             .map_or(Ok(()), |files| make_ready(paths, id, &files))
             .and_then(|()| disk::write_atomic(&paths.session_lock(id), &content, mode)),
         DiskWork::Unlock { id } => disk::remove_tree(&paths.session_lock(id)),
-        DiskWork::CountHomes => return count_homes(paths),
+        DiskWork::CountHomes { within } => return count_homes(paths, within),
         DiskWork::Measure { containers } => return measure(paths, cgroups, &containers),
     };
     done.map(|()| Done::Done).map_err(failed)
@@ -207,17 +206,16 @@ fn fill_draft(draft: &Path, source: &Path, owner: Option<u32>) -> Result<u64, Di
 }
 
 /// Each home has its share of the time, so that a large one hides no other.
-fn count_homes(paths: &Paths) -> Outcome {
+fn count_homes(paths: &Paths, within: Duration) -> Outcome {
     let homes = fs::read_dir(paths.sessions()).map_err(|error| {
         WorkError::Disk(format!("cannot read {}: {error}", paths.sessions().display()))
     })?;
     let id = |entry: fs::DirEntry| Uuid::parse(entry.file_name().to_str()?).ok();
     let ids: Vec<Uuid> = homes.flatten().filter_map(id).take(SESSIONS_MAX).collect();
-    let time = HOMES_COUNT_MAX / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+    let time = within / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
     let count = |id| (id, disk::tree_bytes(&paths.session(id), time));
     let mut counted: Vec<(Uuid, u64)> = ids.into_iter().map(count).collect();
     counted.sort_by_key(|(_, bytes)| Reverse(*bytes));
-    counted.truncate(LARGEST_HOMES_TOLD);
     Ok(Done::HomesCounted(counted))
 }
 

@@ -231,6 +231,7 @@ impl<W: io::Write> Server<W> {
         announce(&mut event_loop, &peers, &config.agent_id, options);
         let mut agent = Agent::new(config, entropy::seed(), found.found, now);
         agent.found_deleted_homes(found.remains);
+        agent.watch_homes(now);
         let mut server = Server {
             paths: paths.clone(),
             event_loop,

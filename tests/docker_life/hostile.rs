@@ -123,8 +123,13 @@ fn a_session_that_does_its_worst_slows_nobody_and_leaves_nothing() {
         wait_until(PATIENCE, name, || home.join("begun").exists());
 
         let (ping, key) = watch(&mut wire, typist);
-        assert_eq!(house.state(id), "R", "{name} has ended: {}", house.agent.log());
-        bounded(&house, id, name);
+        if house.state(id) == "R" {
+            bounded(&house, id, name);
+        } else {
+            // In a minute some have all the memory that their session may have.
+            let end = format!("container.stopped {id} {{\"cause\":\"oom\"");
+            assert!(house.agent.log().contains(&end), "{name} has ended: {}", house.agent.log());
+        }
         let ((), took) = timed(|| drop(house.done(&["kill", &hog])));
         eprintln!("{name:16} {:>9.1?} {:>9.1?} {:>9.1?}", ping, key, took);
         assert_eq!(house.state(id), "-", "{name}");

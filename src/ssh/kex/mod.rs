@@ -14,8 +14,9 @@ mod secret;
 
 use std::fmt;
 
-use ed25519_compact::x25519;
+use curve25519_dalek::MontgomeryPoint;
 use ml_kem::{Decapsulate, KeyExport, MlKem768};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::names;
@@ -24,12 +25,14 @@ use crate::base::rng::Rng;
 pub use secret::{ExchangeHash, SharedSecret, derive_key, exchange_hash};
 
 /// A public value of X25519.
-const CURVE_BYTES: usize = x25519::PublicKey::BYTES;
+const CURVE_BYTES: usize = 32;
 /// An encapsulation key of ML-KEM-768 (FIPS 203 §8).
 const KEM_KEY_BYTES: usize = 1184;
 /// A ciphertext of ML-KEM-768 (FIPS 203 §8).
 const KEM_CIPHERTEXT_BYTES: usize = 1088;
 
+/// A secret or an agreed value of X25519.
+type CurveSecret = Zeroizing<[u8; CURVE_BYTES]>;
 type DecapsulationKey = ml_kem::DecapsulationKey<MlKem768>;
 type EncapsulationKey = ml_kem::EncapsulationKey<MlKem768>;
 
@@ -101,8 +104,8 @@ pub struct ClientExchange {
 }
 
 enum ClientSecret {
-    Curve25519(x25519::SecretKey),
-    MlKem768X25519(Box<DecapsulationKey>, x25519::SecretKey),
+    Curve25519(CurveSecret),
+    MlKem768X25519(Box<DecapsulationKey>, CurveSecret),
 }
 
 impl ClientExchange {
@@ -190,21 +193,19 @@ fn split<const KEM: usize>(value: &[u8]) -> Result<(&[u8; KEM], &[u8; CURVE_BYTE
 }
 
 /// A new X25519 secret; its public value goes behind what `out` holds.
-fn put_curve(out: &mut Vec<u8>, rng: &mut Rng) -> x25519::SecretKey {
-    let mut secret = x25519::SecretKey::new([0; x25519::SecretKey::BYTES]);
-    rng.fill(&mut *secret);
-    let public = secret.recover_public_key();
-    out.extend_from_slice(&*public.expect("a clamped scalar is no multiple of the base's order"));
+fn put_curve(out: &mut Vec<u8>, rng: &mut Rng) -> CurveSecret {
+    let secret = Zeroizing::new(rng.bytes());
+    out.extend_from_slice(&MontgomeryPoint::mul_base_clamped(*secret).0);
     secret
 }
 
 /// The X25519 secret of `theirs` and `ours`. It is zero if and only if `theirs` has a low order.
-fn agree(
-    theirs: &[u8; CURVE_BYTES],
-    ours: &x25519::SecretKey,
-) -> Result<x25519::DHOutput, KexError> {
-    // `from_slice` would refuse values above the modulus, which RFC 7748 §5 takes.
-    x25519::PublicKey::new(*theirs).dh(ours).map_err(|_| KexError::LowOrder)
+fn agree(theirs: &[u8; CURVE_BYTES], ours: &CurveSecret) -> Result<CurveSecret, KexError> {
+    let agreed = Zeroizing::new(MontgomeryPoint(*theirs).mul_clamped(**ours).0);
+    match agreed.ct_eq(&[0; CURVE_BYTES]).into() {
+        true => Err(KexError::LowOrder),
+        false => Ok(agreed),
+    }
 }
 
 #[cfg(test)]
@@ -375,7 +376,7 @@ mod tests {
                 "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
             ),
         ] {
-            let scalar = x25519::SecretKey::from_slice(&hex::bytes(scalar)).unwrap();
+            let scalar = Zeroizing::new(hex::bytes(scalar).try_into().unwrap());
             let point = hex::bytes(point).try_into().unwrap();
             assert_eq!(hex::text(&*agree(&point, &scalar).unwrap()), output);
         }

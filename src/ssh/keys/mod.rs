@@ -11,8 +11,8 @@ mod public;
 
 use std::fmt;
 
-use ed25519_compact::Seed;
-use zeroize::{Zeroize, Zeroizing};
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::Zeroizing;
 
 pub use authorized::{AuthorizedKey, AuthorizedKeys};
 pub use public::PublicKey;
@@ -23,7 +23,7 @@ use crate::limits::{SSH_KEY_OPTIONS_MAX, SSH_NAME_BYTES_MAX};
 
 /// A secret key and its public half. Wiped when it is dropped.
 pub struct KeyPair {
-    secret: ed25519_compact::SecretKey,
+    secret: SigningKey,
     public: PublicKey,
 }
 
@@ -53,19 +53,22 @@ impl KeyPair {
 
     /// The signature of `message` as RFC 8709 §6 spells it: the algorithm's name and 64 bytes.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        public::tagged(&*self.secret.sign(message, None))
+        public::tagged(&self.secret.sign(message).to_bytes())
     }
 
-    fn try_from_seed(mut seed: [u8; 32]) -> Result<KeyPair, KeyError> {
-        let pair = ed25519_compact::KeyPair::try_from_seed(Seed::new(seed));
-        seed.zeroize();
-        let ed25519_compact::KeyPair { pk, sk } = pair.map_err(|_| KeyError::SeedZero)?;
-        Ok(KeyPair { secret: sk, public: PublicKey::from_bytes(*pk)? })
+    fn try_from_seed(seed: [u8; 32]) -> Result<KeyPair, KeyError> {
+        let seed = Zeroizing::new(seed);
+        if *seed == [0; 32] {
+            return Err(KeyError::SeedZero);
+        }
+        let secret = SigningKey::from_bytes(&seed);
+        let public = PublicKey::from_bytes(secret.verifying_key().to_bytes())?;
+        Ok(KeyPair { secret, public })
     }
 
     /// The seed and the public half behind it, as the private key file has them.
-    fn halves(&self) -> &[u8; 64] {
-        &self.secret
+    fn halves(&self) -> Zeroizing<[u8; 64]> {
+        Zeroizing::new(self.secret.to_keypair_bytes())
     }
 }
 

@@ -124,7 +124,7 @@ fn print_private(pair: &KeyPair, comment: &str, check: u32) -> Zeroizing<Vec<u8>
     put_u32(&mut out, check);
     put_string(&mut out, SSH_ED25519.as_bytes());
     put_string(&mut out, pair.public.as_bytes());
-    put_string(&mut out, pair.halves());
+    put_string(&mut out, &*pair.halves());
     put_string(&mut out, comment.as_bytes());
     let padding = out.len().next_multiple_of(BLOCK_BYTES) - out.len();
     out.extend((1..).take(padding));
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let pair = pair();
-        let (public, halves) = (pair.public.as_bytes(), pair.halves());
+        let (public, halves) = (pair.public.as_bytes(), &*pair.halves());
         let kind = SSH_ED25519;
         let other = KeyPair::from_seed([8; 32]);
         let mut wrong_half = *halves;
@@ -268,7 +268,7 @@ mod tests {
             (private([1, 2], kind, public, halves), KeyError::Check),
             (private([1, 1], "ssh-rsa", public, halves), KeyError::Algorithm("ssh-rsa".to_owned())),
             (private([1, 1], kind, other.public.as_bytes(), halves), KeyError::Halves),
-            (private([1, 1], kind, public, other.halves()), KeyError::Halves),
+            (private([1, 1], kind, public, &*other.halves()), KeyError::Halves),
             (private([1, 1], kind, public, &wrong_half), KeyError::Halves),
             (private([1, 1], kind, public, &halves[..63]), KeyError::Halves),
             (

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
-use ed25519_compact::Signature;
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use super::KeyError;
@@ -18,9 +18,10 @@ pub struct PublicKey([u8; 32]);
 impl PublicKey {
     /// The key of these 32 bytes.
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
-        let key = ed25519_compact::PublicKey::new(bytes);
-        key.validate().map_err(|_| KeyError::Weak)?;
-        Ok(PublicKey(bytes))
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Weak)?;
+        // It takes a number above the field's for the point that it is beside.
+        let is_canonical = key.to_edwards().compress().to_bytes() == bytes;
+        if key.is_weak() || !is_canonical { Err(KeyError::Weak) } else { Ok(PublicKey(bytes)) }
     }
 
     /// The key of a blob, as a peer sends it.
@@ -79,9 +80,9 @@ impl PublicKey {
     /// Whether `signature`, a blob of RFC 8709 §6, is this key's over `message`. A number S that is
     /// not below the order of the base point is refused (RFC 8032 §5.1.7), and so is a small R.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
-        let signature = Signature::new(untagged(signature)?);
-        let key = ed25519_compact::PublicKey::new(self.0);
-        key.verify(message, &signature).map_err(|_| KeyError::Signature)
+        let signature = Signature::from_bytes(&untagged(signature)?);
+        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::Weak)?;
+        key.verify_strict(message, &signature).map_err(|_| KeyError::Signature)
     }
 }
 

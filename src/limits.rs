@@ -23,7 +23,7 @@ mod vm;
 mod x509;
 
 pub(crate) use self::attention::*;
-pub(crate) use self::capacity::*;
+pub use self::capacity::*;
 pub(crate) use self::claude::*;
 pub(crate) use self::disk::*;
 pub(crate) use self::docker::*;

@@ -487,7 +487,12 @@ fn a_command_that_ends_by_itself_has_ended() {
     assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(running)
         if running.caps == Some(session.plan("x").caps)));
     let notice = news.next(session.id);
-    let ended = RuntimeEvent::Ended { id: session.id, exit_code: Some(7), out_of_memory: false };
+    let ended = RuntimeEvent::Ended {
+        id: session.id,
+        exit_code: Some(7),
+        out_of_memory: false,
+        was_asked: false,
+    };
     assert_eq!(notice.event, ended);
     ask(&notice.call_first.expect("a restart to cancel")).expect("it is cancelled");
     let name = description::container_name(session.id);
@@ -508,7 +513,12 @@ fn a_stop_ends_with_the_status_that_lets_it_come_back() {
     assert_eq!(session.stop(), Ok(Done::Done));
     assert!(asked.elapsed() < Duration::from_secs(10), "it had to be killed");
     let notice = news.next(session.id);
-    let ended = RuntimeEvent::Ended { id: session.id, exit_code: Some(143), out_of_memory: false };
+    let ended = RuntimeEvent::Ended {
+        id: session.id,
+        exit_code: Some(143),
+        out_of_memory: false,
+        was_asked: true,
+    };
     assert_eq!(notice.event, ended);
     assert!(notice.call_first.is_some_and(|look| look.target.ends_with("/json")));
 }

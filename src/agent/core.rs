@@ -18,6 +18,7 @@
 
 mod drive;
 mod queries;
+mod recovery;
 mod runtime_events;
 
 use std::collections::VecDeque;
@@ -220,6 +221,7 @@ impl Agent {
         if let Some(readers) = self.listing.finish(&mut self.state.actions, work) {
             self.listed(now, work, readers, outcome);
             self.save_ends(now);
+            self.recover_due(now);
         } else if self.state.deleted_homes_done(now.mono, work, &outcome)
             || self.state.home_growth_done(now, work, &outcome)
             || self.drive_done(now, work, &outcome)
@@ -244,8 +246,12 @@ impl Agent {
     fn take_event(&mut self, now: Now, event: RuntimeEvent) {
         match event {
             RuntimeEvent::Started(running) => self.runtime_started(now, running),
-            RuntimeEvent::Ended { id, exit_code, out_of_memory } => {
-                let cause = if out_of_memory { Cause::Oom } else { Cause::Exit };
+            RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked } => {
+                let cause = match (out_of_memory, was_asked) {
+                    (true, _) => Cause::Oom,
+                    (false, true) => Cause::Asked,
+                    (false, false) => Cause::Exit,
+                };
                 self.runtime_ended(now, id, End { cause, exit_code });
             }
             RuntimeEvent::LastScreen { id, screen } => {
@@ -255,11 +261,13 @@ impl Agent {
             }
             RuntimeEvent::Unreachable(text) => {
                 self.gone = Some(text);
+                self.state.engine_gone();
                 let readers = self.listing.take_callers();
                 self.answer_readers(&readers, self.gone_text().as_deref());
             }
             RuntimeEvent::Reachable => {
                 self.gone = None;
+                self.state.engine_back();
                 self.listing.want(&mut self.state.actions, now.mono, None);
             }
         }
@@ -270,6 +278,7 @@ impl Agent {
         self.state.home_growth.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
         self.save_ends(now);
+        self.recover_due(now);
         self.tell_waits(now);
         let readers = self.listing.take_impatient(now.mono);
         if !readers.is_empty() {
@@ -281,7 +290,7 @@ impl Agent {
     /// When [`Agent::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Mono> {
         let homes = [self.state.deleted_homes.deadline(), self.state.home_growth.deadline()];
-        let others = [self.listing.deadline(), self.drives.deadline()];
+        let others = [self.listing.deadline(), self.drives.deadline(), self.recovery_deadline()];
         let more = [self.state.deadline(), self.unsettled_until()];
         homes.into_iter().chain(others).chain(more).flatten().min()
     }
@@ -481,7 +490,7 @@ impl Agent {
                 }
                 Flow::Done(answer) => {
                     job.waiters.answer(&mut self.state, answer);
-                    let Some(next) = job.behind.pop_front().or_else(|| self.own_op(id)) else {
+                    let Some(next) = job.behind.pop_front().or_else(|| self.own_op(now, id)) else {
                         return;
                     };
                     (job, flow) = self.turn(now, id, next, job.behind);
@@ -502,16 +511,16 @@ impl Agent {
         if self.jobs.contains_key(&id) {
             return;
         }
-        if let Some(request) = self.own_op(id) {
+        if let Some(request) = self.own_op(now, id) {
             self.begin(now, id, request, VecDeque::new());
         }
     }
 
     /// What the core itself wants to do with a session.
-    fn own_op(&self, id: Uuid) -> Option<QueuedOp> {
+    fn own_op(&self, now: Now, id: Uuid) -> Option<QueuedOp> {
         let session = self.state.session(id)?;
         let request = QueuedOp { order: SessionOp::Save, waiters: Waiters::default() };
-        session.is_unsaved().then_some(request)
+        session.is_unsaved().then_some(request).or_else(|| self.recovery(now, id))
     }
 }
 
@@ -524,8 +533,9 @@ fn adopt(state: &mut AgentState, found: FoundSession) {
         Ok(mut record) => {
             state.reservations.adopt(&record);
             if !found.has_key && matches!(record.ssh_key, SessionKey::Made(_)) {
-                // It was made on another host, and has stayed there.
+                // It was made on another host, and has stayed there. So did what ran.
                 record.ssh_key = SessionKey::NotMade;
+                record.runs = false;
             }
             if !state.reservations.adopt_uid(&record) {
                 // It gets another one, and its files with it, when it starts.

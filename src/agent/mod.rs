@@ -16,6 +16,7 @@
 //! | `session_key`, `signer` | the git key of each session, and who signs with it for the session |
 //! | `attention` | what the program in a session wants of a person |
 //! | `drive`, `drives` | screens, texts, keys and commands: what runs in a session for them |
+//! | `recovery` | a session that ended with the engine or the host, and is started again |
 //! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
@@ -23,6 +24,7 @@
 //! | `host` | the command lines of the `host` runtime |
 //! | `environment` | what stands in the environment of every session |
 //! | `claude_settings` | settings and login of the Claude CLI in a session |
+//! | `engine_words` | what to do about what the Engine refuses |
 //! | `docker`, `image` | sessions as containers, and the image that they are made from |
 //! | `serve` | the driver |
 
@@ -38,6 +40,7 @@ pub mod docker;
 mod drive;
 mod drives;
 pub mod emitter;
+mod engine_words;
 pub(crate) mod environment;
 pub mod exchange;
 mod home_growth;
@@ -52,6 +55,7 @@ pub mod peer;
 mod ports_in_use;
 mod queue;
 pub mod record;
+mod recovery;
 pub mod relay;
 mod reservations;
 pub mod serve;

@@ -60,6 +60,10 @@ pub(crate) struct Record {
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Publish::is_default")]
     pub(crate) publish: Publish,
+    /// Whether it was started and nobody has stopped it since: one that does not run then is started
+    /// again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) runs: bool,
     /// How its command ended last; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
@@ -153,12 +157,13 @@ impl Record {
                 let last_accessed = last.clamp(Wall::default(), now);
                 let unknown = Map::new();
                 let (docker, publish, ended, uid) = (false, Publish::Default, None, None);
+                let runs = false;
                 let claude_login = false;
                 let ssh_key = SessionKey::NotMade;
                 let startup = Box::default();
                 let known =
                     Record { created_at, last_accessed, ssh_key, startup, unknown, ..record };
-                (Record { docker, publish, ended, uid, claude_login, ..known }, None)
+                (Record { docker, publish, runs, ended, uid, claude_login, ..known }, None)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
         }
@@ -181,6 +186,7 @@ impl Record {
             pids: None,
             egress: Egress::Open,
             publish: Publish::Default,
+            runs: false,
             ended: None,
             uid: None,
             ssh_key: SessionKey::NotMade,
@@ -226,6 +232,11 @@ impl Record {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn unreadable(error: &serde_json::Error) -> RecordError {
     if error.is_eof() {
         return RecordError::Torn;
@@ -259,6 +270,7 @@ mod tests {
             pids: Some(64),
             egress: Egress::Open,
             publish: Publish::All,
+            runs: true,
             ended: None,
             uid: Some(*SESSION_UIDS.start()),
             ssh_key: SessionKey::None,
@@ -328,7 +340,7 @@ mod tests {
         let (publish, last_accessed) = (Publish::Default, now);
         let (uid, ssh_key) = (None, SessionKey::NotMade);
         let startup = Box::default();
-        let chosen = Record { docker: false, publish, startup, ..sample() };
+        let chosen = Record { docker: false, runs: false, publish, startup, ..sample() };
         let expected = Record { last_accessed, uid, ssh_key, ..chosen };
         assert_eq!((record, why), (expected, None));
         let unlimited = Record { memory: Some(0), ..sample() }.to_bytes();

@@ -4,6 +4,7 @@ use super::action::WorkId;
 use super::attention::Known;
 use super::lock::Lock;
 use super::record::Record;
+use super::recovery::Recovery;
 use super::work::Running;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -24,8 +25,10 @@ pub(super) struct Session {
     pub(super) attention: Known,
     /// What stood on its screen when it ended, until the end is told.
     pub(super) last_screen: String,
-    /// Whether its end does not stand in its record yet.
+    /// Whether its end, or that it runs, does not stand in its record yet.
     pub(super) is_end_unsaved: bool,
+    /// How often it was started again after the engine or the host had ended it.
+    pub(super) recovery: Recovery,
     /// A lock that no operation of this agent holds.
     pub(super) lock: Option<Lock>,
     /// Terminals that are open. Zero unless it runs.
@@ -93,6 +96,10 @@ pub(super) enum Cause {
     Exit,
     /// The kernel killed it for its memory cap.
     Oom,
+    /// Somebody else asked it to end: an engine that goes down, or a person there.
+    Asked,
+    /// It went with the engine or the host.
+    Engine,
     /// It was found not running, and nobody said why.
     Lost,
 }
@@ -103,6 +110,8 @@ impl Cause {
             Cause::Op => "op",
             Cause::Exit => "exit",
             Cause::Oom => "oom",
+            Cause::Asked => "asked",
+            Cause::Engine => "engine",
             Cause::Lost => "lost",
         }
     }
@@ -123,6 +132,7 @@ impl Session {
             attention: Known::default(),
             last_screen: String::new(),
             is_end_unsaved: false,
+            recovery: Recovery::default(),
             lock: None,
             attached: 0,
             copies: 0,

@@ -7,6 +7,7 @@
 
 mod attention;
 mod disk;
+mod recovery;
 mod terminals;
 
 use std::cmp::Reverse;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+
+use recovery::Outage;
 
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::{self, Taken};
@@ -62,8 +65,9 @@ pub(super) struct AgentState {
     /// Sessions that a listing has found ended before the runtime said how, and until when their
     /// events wait for that.
     unexplained: SortedMap<Uuid, Mono>,
-    /// Sessions whose end is to be saved.
+    /// Sessions whose end, or that they run, is to be saved.
     pub(super) ended: Vec<Uuid>,
+    pub(super) outage: Outage,
     /// What this host has of Claude, if that was looked at.
     pub(super) claude: Option<ClaudeOnHost>,
     pub(super) rng: Rng,
@@ -98,6 +102,7 @@ impl AgentState {
             listed_at: None,
             unexplained: SortedMap::new(),
             ended: Vec::new(),
+            outage: Outage::default(),
             claude: None,
             rng,
             actions: ActionQueue::default(),
@@ -309,9 +314,15 @@ impl AgentState {
         let learned = std::mem::replace(&mut session.learned, last_work);
         let is_first = was == RunState::Unknown;
         let is_again = matches!(was, RunState::Running { .. });
+        if !is_again {
+            self.runs_again(id);
+        }
         match was {
             RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
-            RunState::Stopped => self.emit_started(now, id),
+            RunState::Stopped => {
+                self.tell_untold(now, id, "");
+                self.emit_started(now, id);
+            }
             RunState::Unknown if rebooted => self.emit_started(now, id),
             RunState::Unknown => {}
         }
@@ -402,6 +413,7 @@ impl AgentState {
         for id in late {
             self.explain(now, id, LOST);
         }
+        self.tick_asked(now.mono);
     }
 
     /// Whether its end waits for news of how it ended.
@@ -453,6 +465,7 @@ impl AgentState {
             }
         }
         self.listed_at = Some(now.wall);
+        self.compare(now, asked);
         first_seen
     }
 
@@ -526,7 +539,16 @@ impl AgentState {
     }
 
     fn emit_stopped(&mut self, now: Now, id: Uuid, end: End) {
+        self.tell_end(now, id, end, "");
+    }
+
+    /// Tells how a session ended, and why it could not be started again if that is so.
+    fn tell_end(&mut self, now: Now, id: Uuid, end: End, reason: &str) {
         let mut data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
+        if !reason.is_empty() {
+            data["reason"] = json!(reason);
+        }
+        self.note_end(now.mono, id, end.cause);
         if let Some(session) = self.sessions.get_mut(&id) {
             let screen = std::mem::take(&mut session.last_screen);
             if !screen.is_empty() {
@@ -535,7 +557,8 @@ impl AgentState {
             let End { cause, exit_code } = end;
             if let Body::Good(record) = &mut session.body {
                 let cause = cause.as_str().to_owned();
-                record.ended = Some(Ended { at: now.wall, cause, exit_code, screen });
+                let reason = reason.to_owned();
+                record.ended = Some(Ended { at: now.wall, cause, exit_code, reason, screen });
                 session.is_end_unsaved = true;
                 self.ended.push(id);
             }
@@ -582,8 +605,8 @@ fn describe(record: &Record, wire: &mut WireSession) {
     wire.startup = (told != Startup::default()).then(|| Box::new(told));
     wire.publish = (!record.publish.is_default()).then(|| Box::new(record.publish));
     // Its screen is for whoever asks for this one.
-    wire.ended = record.ended.as_ref().map(|ended| {
-        let (cause, screen) = (ended.cause.clone(), String::new());
-        Box::new(Ended { cause, screen, ..*ended })
-    });
+    wire.ended = record
+        .ended
+        .as_ref()
+        .map(|ended| Box::new(Ended { screen: String::new(), ..ended.clone() }));
 }

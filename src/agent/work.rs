@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::claude_settings::ClaudeSettings;
+use super::engine_words;
 use super::last_words::LastWords;
 use super::session_key::{KeyChange, KeyFile};
 use crate::base::collected::Collected;
@@ -116,6 +117,8 @@ pub enum RuntimeWork {
         /// As whom it runs, as in [`Running::uid`].
         uid: Option<u32>,
     },
+    /// Tells what became of a session's container, which need not run.
+    Look { id: Uuid },
     /// Runs a program beside the session's command: as its user, in its home, with nothing on
     /// standard input.
     Exec(Box<ExecPlan>),
@@ -198,6 +201,19 @@ pub struct Running {
     pub uid: Option<u32>,
 }
 
+/// What a runtime knows of a session's last run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Since when it runs, if it does.
+    pub since: Option<Wall>,
+    /// Its exit status, if it does not.
+    pub exit_code: i32,
+    /// Whether the kernel killed it for its memory cap.
+    pub out_of_memory: bool,
+    /// Why the runtime could not start it; empty if it could.
+    pub error: String,
+}
+
 /// What a piece of work came to.
 pub type Outcome = Result<Done, WorkError>;
 
@@ -215,6 +231,8 @@ pub enum Done {
     Listed(Vec<Running>),
     /// Of [`RuntimeWork::Start`].
     Started(Running),
+    /// Of [`RuntimeWork::Look`]; nothing where the runtime has nothing of it.
+    LastRun(Option<LastRun>),
     /// Of [`DiskWork::CountHomes`]: the largest first, in bytes.
     HomesCounted(Vec<(Uuid, u64)>),
     /// Of [`RuntimeWork::Exec`].
@@ -262,7 +280,9 @@ impl WorkError {
 impl fmt::Display for WorkError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WorkError::Docker(text) => write!(out, "docker: {text}"),
+            WorkError::Docker(text) => {
+                write!(out, "docker: {text}{}", engine_words::advice(text))
+            }
             WorkError::DockerGone(text) => write!(out, "docker: not reachable: {text}"),
             WorkError::Tmux(text) => write!(out, "tmux: {text}"),
             WorkError::Disk(text) => out.write_str(text),
@@ -310,6 +330,8 @@ pub enum RuntimeEvent {
         exit_code: Option<i32>,
         /// Whether the kernel killed it for its memory cap.
         out_of_memory: bool,
+        /// Whether it was asked to end before: by an engine that goes down, or by somebody.
+        was_asked: bool,
     },
     /// What a session left; comes before the news that it has ended.
     LastScreen { id: Uuid, screen: String },

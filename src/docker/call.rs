@@ -306,6 +306,12 @@ pub struct ContainerState {
     pub restarting: bool,
     /// Its last exit status.
     pub exit_code: i32,
+    /// Whether the kernel killed it for its memory cap.
+    #[serde(default, rename = "OOMKilled")]
+    pub oom_killed: bool,
+    /// Why it could not be started; empty if it could.
+    #[serde(default)]
+    pub error: String,
     /// Since when, RFC 3339.
     pub started_at: String,
 }

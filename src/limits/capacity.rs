@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{END_NEWS_PATIENCE, SESSION_FILE_BYTES_MAX};
+use super::{END_NEWS_PATIENCE, SESSION_FILE_BYTES_MAX, SESSION_STOP_GRACE};
 
 /// The share of a host that sessions may take together, in percent of each axis.
 pub(crate) const CAPACITY_PERCENT: u64 = 90;
@@ -39,6 +39,17 @@ pub(crate) const LAST_WORDS_BYTES_MAX: usize = 64 * 1024;
 /// agent waits a moment for the runtime to say so ([`END_NEWS_PATIENCE`]).
 pub(crate) const END_ASKS_MAX: u32 = 10;
 pub(crate) const END_ASKS_AFTER: Duration = Duration::from_millis(100);
+/// How often the agent starts a session again that has ended with the engine or the host, until it
+/// has run for [`RECOVERED_AFTER`]; and the wait after the first of them, which doubles.
+pub const RECOVERIES_MAX: u32 = 5;
+pub const RECOVERY_WAIT_FIRST: Duration = Duration::from_secs(2);
+/// A session that runs for so long has come back.
+pub const RECOVERED_AFTER: Duration = Duration::from_secs(10 * 60);
+/// An end that was asked for, and not by us, is that of an engine that goes down if that is gone so
+/// soon: it waits for its slowest container.
+pub const ASKED_END_PATIENCE: Duration = Duration::from_secs(60);
+/// Why a session could not be started again, an engine's words.
+pub(crate) const END_REASON_BYTES_MAX: usize = 1024;
 /// A session that ends sooner was not started.
 pub(crate) const START_PROOF: Duration = Duration::from_secs(1);
 /// The agent's configuration file.
@@ -49,6 +60,11 @@ pub(crate) const SESSION_OOM_SCORE_ADJUST: i32 = 500;
 
 const _: () =
     assert!(END_ASKS_AFTER.as_millis() * (END_ASKS_MAX as u128) > END_NEWS_PATIENCE.as_millis());
-const _: () = assert!(LAST_SCREEN_BYTES_MAX * 2 < SESSION_FILE_BYTES_MAX);
+const _: () =
+    assert!(2 * LAST_SCREEN_BYTES_MAX + 2 * END_REASON_BYTES_MAX < SESSION_FILE_BYTES_MAX);
+const _: () = assert!(
+    RECOVERY_WAIT_FIRST.as_secs() << RECOVERIES_MAX < RECOVERED_AFTER.as_secs()
+        && ASKED_END_PATIENCE.as_secs() > SESSION_STOP_GRACE.as_secs()
+);
 const _: () = assert!(DEFAULT_MEMORY_RESERVATION <= DEFAULT_MEMORY_CAP_MIN);
 const _: () = assert!(SESSION_OOM_SCORE_ADJUST > 0 && SESSION_OOM_SCORE_ADJUST < 1000);

@@ -10,8 +10,8 @@ use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{
-    CLAUDE_TOKEN_DAYS, CLAUDE_TOKEN_WARN_DAYS, IMAGE_TAG_BYTES_MAX, KEY_LINE_BYTES_MAX,
-    LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX,
+    CLAUDE_TOKEN_DAYS, CLAUDE_TOKEN_WARN_DAYS, END_REASON_BYTES_MAX, IMAGE_TAG_BYTES_MAX,
+    KEY_LINE_BYTES_MAX, LAST_SCREEN_BYTES_MAX, SESSION_COMMAND_BYTES_MAX, SESSION_NAME_CHARS_MAX,
 };
 
 /// A session as an agent tells it. Fields that an older agent does not send have their defaults.
@@ -114,10 +114,13 @@ pub struct KeyLine(pub(crate) String);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub(crate) at: Wall,
-    /// `exit`, `op`, `oom` or `lost`.
+    /// `exit`, `op`, `oom`, `asked`, `engine` or `lost`.
     pub(crate) cause: String,
     #[serde(default)]
     pub(crate) exit_code: Option<i32>,
+    /// Why it could not be started again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) reason: String,
     /// What stood on its screen, lines; only where one session is asked for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) screen: String,
@@ -165,6 +168,16 @@ impl Ended {
             ("oom", _) => {
                 "it was ended by the kernel: it wanted more memory than it may use".to_owned()
             }
+            ("asked", _) => "something other than convocate asked it to end: an engine that was \
+                             going down, or docker stop"
+                .to_owned(),
+            ("engine", _) if self.reason.is_empty() => {
+                "it ended with its host or the engine there".to_owned()
+            }
+            ("engine", _) => format!(
+                "it ended with its host or the engine there, and could not be started again: {}",
+                self.reason
+            ),
             ("lost", None) => "it ended, and nobody knows how".to_owned(),
             (_, Some(status)) => format!("it ended with status {status}"),
             (_, None) => "it ended".to_owned(),
@@ -176,6 +189,7 @@ impl Ended {
         let is_line = |text: &str| !text.chars().any(char::is_control);
         self.cause.len() <= 16
             && is_line(&self.cause)
+            && is_plain(&self.reason, END_REASON_BYTES_MAX)
             && self.screen.len() <= LAST_SCREEN_BYTES_MAX
             && self.screen.lines().all(is_line)
     }

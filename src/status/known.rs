@@ -286,7 +286,7 @@ pub(crate) fn has_room(sessions: &Sessions, session: &Session) -> bool {
 fn session_bytes(session: &Session) -> usize {
     let Session { name, dns_name, image, command, ended, publish, .. } = session;
     let texts = [name, dns_name, image, command];
-    let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.screen]);
+    let ended = ended.iter().flat_map(|ended| [&ended.cause, &ended.reason, &ended.screen]);
     let texts = texts.into_iter().chain(ended).map(String::capacity).sum::<usize>();
     let sentence = |why: &Option<Box<Sentence>>| {
         why.as_ref().map_or(0, |why| size_of::<Sentence>() + why.0.capacity())

@@ -124,8 +124,7 @@ fn a_lock_that_cannot_be_removed_shows() {
     let mut host = Host::new();
     let id = host.create_running("a");
     let kill = host.op("kill", id);
-    host.step();
-    host.step();
+    host.steps(3);
     host.fail(convocate::agent::work::WorkError::Disk("unlink: input/output error".to_owned()));
     host.settle();
     assert!(host.answer(kill).is_ok(), "the kill itself is done");

@@ -10,7 +10,7 @@ use convocate::agent::action::{Action, Caller, TerminalId, WorkId};
 use convocate::agent::config::{Config, FoundMetadata, FoundSession, RuntimeKind};
 use convocate::agent::core::Agent;
 use convocate::agent::work::{
-    DiskWork, Done, Outcome, Running, RuntimeEvent, RuntimeWork, Work, WorkError,
+    DiskWork, Done, LastRun, Outcome, Running, RuntimeEvent, RuntimeWork, Work, WorkError,
 };
 use convocate::base::sorted_map::SortedMap;
 use convocate::base::time::{Mono, Now, Wall};
@@ -44,6 +44,12 @@ pub struct Host {
     /// What the log says.
     pub warnings: Vec<String>,
     pub running: BTreeMap<Uuid, Running>,
+    /// What the runtime has of sessions that do not run.
+    pub last_runs: BTreeMap<Uuid, LastRun>,
+    /// Since when a session runs, where a listing does not say.
+    pub since: BTreeMap<Uuid, Wall>,
+    /// What a start fails with.
+    pub start_error: Option<WorkError>,
     pub work: VecDeque<(WorkId, Work)>,
     pub replies: BTreeMap<Caller, Vec<Answer>>,
     pub screens: BTreeMap<TerminalId, Vec<Screen>>,
@@ -98,6 +104,9 @@ impl Host {
             remains: BTreeSet::new(),
             warnings: Vec::new(),
             running: BTreeMap::new(),
+            last_runs: BTreeMap::new(),
+            since: BTreeMap::new(),
+            start_error: None,
             work: VecDeque::new(),
             replies: BTreeMap::new(),
             screens: BTreeMap::new(),
@@ -197,7 +206,12 @@ impl Host {
     /// The command of a session ends by itself, and the runtime tells.
     pub fn ends(&mut self, id: Uuid, exit_code: i32) {
         self.running.remove(&id);
-        self.news(RuntimeEvent::Ended { id, exit_code: Some(exit_code), out_of_memory: false });
+        self.news(RuntimeEvent::Ended {
+            id,
+            exit_code: Some(exit_code),
+            out_of_memory: false,
+            was_asked: false,
+        });
     }
 
     // --- work ---
@@ -299,6 +313,9 @@ impl Host {
             }
             RuntimeWork::Start(plan) => {
                 self.starts += 1;
+                if let Some(error) = self.start_error.clone() {
+                    return Err(error);
+                }
                 let running = Running {
                     id: plan.id,
                     started_at: self.now.wall,
@@ -316,6 +333,15 @@ impl Host {
             }
             RuntimeWork::EraseAsRoot { .. } => {}
             RuntimeWork::Detach { .. } => self.detaches += 1,
+            RuntimeWork::Look { id } => {
+                let runs = self.running.get(id).map(|running| LastRun {
+                    since: Some(self.since.get(id).copied().unwrap_or(running.started_at)),
+                    exit_code: 0,
+                    out_of_memory: false,
+                    error: String::new(),
+                });
+                return Ok(Done::LastRun(runs.or_else(|| self.last_runs.get(id).cloned())));
+            }
             RuntimeWork::Exec(_) => return Err(WorkError::NotEnded),
         }
         Ok(Done::Done)

@@ -10,6 +10,7 @@ mod keys;
 mod life;
 mod queue;
 mod random;
+mod recovery;
 mod refuse;
 mod runtime;
 mod uids;

@@ -80,7 +80,12 @@ impl Run {
     /// A session ends by itself; or an echo of an earlier end comes.
     fn end(&mut self, id: Uuid) {
         if self.rng.below(3) == 0 {
-            self.host.news(RuntimeEvent::Ended { id, exit_code: Some(0), out_of_memory: false });
+            self.host.news(RuntimeEvent::Ended {
+                id,
+                exit_code: Some(0),
+                out_of_memory: false,
+                was_asked: false,
+            });
         } else if self.host.running.contains_key(&id) {
             self.host.ends(id, 1);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convocate::agent::work::{Done, Running, RuntimeEvent, RuntimeWork, Work, WorkError};
+use convocate::agent::work::{Done, LastRun, Running, RuntimeEvent, RuntimeWork, Work, WorkError};
 use convocate::base::time::Wall;
 use convocate::limits::END_NEWS_PATIENCE;
 use convocate::rpc::event::EventType;
@@ -37,7 +37,12 @@ fn out_of_memory_is_told_as_such() {
     let mut host = Host::new();
     let id = host.create_running("a");
     host.running.remove(&id);
-    host.news(RuntimeEvent::Ended { id, exit_code: Some(137), out_of_memory: true });
+    host.news(RuntimeEvent::Ended {
+        id,
+        exit_code: Some(137),
+        out_of_memory: true,
+        was_asked: false,
+    });
     host.settle();
     assert_eq!(host.last(EventType::Stopped), json!({ "cause": "oom", "exit_code": 137 }));
 }
@@ -51,7 +56,12 @@ fn kill_and_its_echo_are_one_stop() {
         let kill = host.op("kill", id);
         for turn in 0..6 {
             if turn == echo_after {
-                host.news(RuntimeEvent::Ended { id, exit_code: Some(137), out_of_memory: false });
+                host.news(RuntimeEvent::Ended {
+                    id,
+                    exit_code: Some(137),
+                    out_of_memory: false,
+                    was_asked: false,
+                });
             }
             host.step();
         }
@@ -75,7 +85,12 @@ fn the_echo_of_an_earlier_run_does_not_stop_a_later_one() {
         host.steps(2);
         for turn in 0..12 {
             if turn == echo_after {
-                host.news(RuntimeEvent::Ended { id, exit_code: Some(0), out_of_memory: false });
+                host.news(RuntimeEvent::Ended {
+                    id,
+                    exit_code: Some(0),
+                    out_of_memory: false,
+                    was_asked: false,
+                });
             }
             host.step();
         }
@@ -90,7 +105,12 @@ fn the_echo_of_an_earlier_run_does_not_stop_a_later_one() {
 fn an_echo_is_forgotten_once_it_is_known_to_be_one() {
     let mut host = Host::new();
     let id = host.create_running("a");
-    host.news(RuntimeEvent::Ended { id, exit_code: Some(5), out_of_memory: false });
+    host.news(RuntimeEvent::Ended {
+        id,
+        exit_code: Some(5),
+        out_of_memory: false,
+        was_asked: false,
+    });
     host.settle();
     assert_eq!(host.listed(id)["running"], true);
     host.running.clear();
@@ -313,10 +333,14 @@ fn a_runtime_that_comes_back_is_asked_what_runs() {
     let (stays, goes) = (host.create_running("stays"), host.create_running("goes"));
     host.news(RuntimeEvent::Unreachable("restarting".to_owned()));
     host.running.remove(&goes);
+    let (since, error) = (None, String::new());
+    let ended = LastRun { since, exit_code: 1, out_of_memory: false, error };
+    host.last_runs.insert(goes, ended);
     host.told();
     host.news(RuntimeEvent::Reachable);
     host.settle();
     host.wait(END_NEWS_PATIENCE);
+    assert_eq!(host.last(EventType::Stopped)["exit_code"], 1);
     assert_eq!(host.told(), [EventType::Stopped]);
     assert!(host.listed(stays)["stale"].is_null());
 }

@@ -42,12 +42,16 @@ fn each_has_its_own_and_keeps_it() {
         let owner = Some(uid);
         let settings = Some(ClaudeSettings { has_login: true, base_url: None });
         let files = StartFiles { owner, metadata: None, key: None, has_socket: true, settings };
-        assert_eq!(start(&mut host, id), (files.clone(), owner));
-        let kill = host.op("kill", id);
-        host.settled(kill);
-        assert_eq!(start(&mut host, id), (files, owner));
+        for _ in 0..2 {
+            let (mut begun, uid) = start(&mut host, id);
+            // It says that the session runs.
+            let metadata = begun.metadata.take().expect("a record");
+            assert!(String::from_utf8(metadata).unwrap().contains("\"runs\": true"));
+            assert_eq!((begun, uid), (files.clone(), owner));
+            let kill = host.op("kill", id);
+            host.settled(kill);
+        }
     }
-    host.running.clear();
     host.crash();
     host.settle();
     assert_eq!(start(&mut host, second).1, Some(FIRST + 1));

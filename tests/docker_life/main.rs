@@ -16,6 +16,7 @@ mod house;
 mod keys;
 mod life;
 mod profiles;
+mod recovery;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminals;

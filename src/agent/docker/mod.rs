@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`description`] | a session's container, from plan to JSON and back from its labels |
 //! | [`list`], [`start`], [`end`], [`detach`] | the procedures |
+//! | [`look`] | what became of a container |
 //! | [`exec`] | a program beside the session's command |
 //! | [`erase_as_root`] | the home of a deleted session, erased as root |
 //! | [`attach`] | a terminal inside a container |
@@ -21,6 +22,7 @@ pub mod end;
 pub mod erase_as_root;
 pub mod exec;
 pub mod list;
+pub mod look;
 pub mod runtime_events;
 pub mod start;
 
@@ -33,6 +35,7 @@ use end::{Remove, Stop};
 use erase_as_root::EraseAsRoot;
 use exec::Exec;
 use list::List;
+use look::Look;
 use start::Start;
 
 /// What a call came to: the Engine's answer, or why there is none.
@@ -53,6 +56,8 @@ pub enum Procedure {
     EraseAsRoot(EraseAsRoot),
     /// [`RuntimeWork::Detach`], and the end of one terminal
     Detach(Detach),
+    /// [`RuntimeWork::Look`]
+    Look(Look),
     /// [`RuntimeWork::Exec`]
     Exec(Exec),
 }
@@ -80,6 +85,7 @@ impl Procedure {
             RuntimeWork::EraseAsRoot { id, image } => {
                 wrap(EraseAsRoot::begin(id, image, host), Procedure::EraseAsRoot)
             }
+            RuntimeWork::Look { id } => wrap(Look::begin(id), Procedure::Look),
             RuntimeWork::Exec(plan) => wrap(Exec::begin(&plan, host), Procedure::Exec),
             RuntimeWork::Detach { id, uid } => {
                 wrap(Detach::all_of(id, &host.user(uid)), Procedure::Detach)
@@ -97,6 +103,7 @@ impl Procedure {
             Procedure::Remove(remove) => remove.step(reply).map(Procedure::Remove),
             Procedure::EraseAsRoot(erase) => erase.step(reply).map(Procedure::EraseAsRoot),
             Procedure::Detach(detach) => detach.step(reply).map(Procedure::Detach),
+            Procedure::Look(look) => look.step(reply).map(Procedure::Look),
             Procedure::Exec(exec) => exec.step(reply).map(Procedure::Exec),
         }
     }

@@ -109,7 +109,7 @@ impl RuntimeEvents {
             self.cancel(id, event);
             call::container_stop(&event.id, Duration::ZERO)
         };
-        let event = RuntimeEvent::Ended { id, exit_code, out_of_memory };
+        let event = RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked };
         PendingEvent { event, call_first: Some(first) }
     }
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn ended(exit_code: Option<i32>, out_of_memory: bool) -> RuntimeEvent {
-        RuntimeEvent::Ended { id: id(), exit_code, out_of_memory }
+        RuntimeEvent::Ended { id: id(), exit_code, out_of_memory, was_asked: false }
     }
 
     #[test]
@@ -172,7 +172,10 @@ mod tests {
             let mut events = RuntimeEvents::new();
             assert_eq!(events.translate(&kill("15")), None);
             let notice = events.translate(&event("die", 9, Some(status))).unwrap();
-            assert_eq!(notice.event, ended(status.parse().ok(), false));
+            let (exit_code, was_asked) = (status.parse().ok(), true);
+            let event =
+                RuntimeEvent::Ended { id: id(), exit_code, out_of_memory: false, was_asked };
+            assert_eq!(notice.event, event);
             assert_eq!(notice.call_first.unwrap().target, "/containers/c0/json");
         }
         let notice = RuntimeEvents::new().translate(&event("die", 9, None)).unwrap();

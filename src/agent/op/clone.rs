@@ -47,6 +47,7 @@ pub(in crate::agent) fn begin(
         dns_name: DnsName::default(),
         docker: false,
         publish: Publish::Default,
+        runs: false,
         ended: None,
         uid: owner,
         ssh_key,

@@ -67,6 +67,7 @@ pub(in crate::agent) fn begin(
         pids: create.pids,
         egress: create.egress.unwrap_or_default(),
         publish: create.publish.unwrap_or_default(),
+        runs: false,
         ended: None,
         uid: owner,
         ssh_key,

@@ -108,6 +108,8 @@ impl Edit {
         }
         session.stored_access = record.last_accessed;
         record.last_accessed = old.last_accessed.max(record.last_accessed);
+        // What became of it meanwhile.
+        (record.runs, record.ended) = (old.runs, old.ended.take());
         let has_other_key = old.ssh_key != record.ssh_key;
         *old = record;
         state.reservations.keep_only(old);

@@ -1,9 +1,9 @@
 //! Kill: stops what runs and keeps the home.
 
 use super::{Flow, KILL, NOTHING, Stage, lock_work, unlock_work, unlocked};
-use crate::agent::session::{Cause, End, Transition};
+use crate::agent::session::{Cause, End, Session, Transition};
 use crate::agent::state::AgentState;
-use crate::agent::work::{Outcome, RuntimeWork, Work};
+use crate::agent::work::{DiskWork, Outcome, RuntimeWork, Work};
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::limits::SESSION_STOP_GRACE;
@@ -14,6 +14,8 @@ use crate::rpc::response::Answer;
 pub(in crate::agent) enum Kill {
     Locking,
     Stopping,
+    /// That it is not to run is written down, so that nobody starts it again.
+    Saving(Answer),
     Unlocking(Answer),
 }
 
@@ -33,6 +35,20 @@ impl Kill {
             }
             Kill::Stopping => {
                 let answer = stopped(state, now, id, outcome);
+                match state.session(id).filter(|it| it.is_unsaved()).map(Session::record) {
+                    Some(Ok(record)) => {
+                        let save = DiskWork::Save { id, metadata: record.to_bytes(), key: None };
+                        Flow::Run(Stage::Kill(Kill::Saving(answer)), Work::Disk(save))
+                    }
+                    _ => Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id)),
+                }
+            }
+            Kill::Saving(answer) => {
+                if outcome.is_ok()
+                    && let Some(session) = state.session_mut(id)
+                {
+                    session.is_end_unsaved = false;
+                }
                 Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id))
             }
             Kill::Unlocking(answer) => {
@@ -58,5 +74,6 @@ pub(super) fn stopped(state: &mut AgentState, now: Now, id: Uuid, outcome: Outco
     outcome.map_err(|error| error.to_string())?;
     let exit_code = state.unconfirmed_end(id).exit_code;
     state.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
+    state.rests(id);
     NOTHING
 }

@@ -18,6 +18,7 @@ mod create;
 mod delete;
 mod edit;
 mod kill;
+mod recover;
 mod save;
 mod start;
 mod unlock;
@@ -52,13 +53,15 @@ pub(super) enum SessionOp {
     Save,
     /// Detach what a predecessor of this agent has left attached.
     Sweep,
+    /// Look what became of it while nobody could, and start it again if it went with the engine.
+    Recover,
 }
 
 impl SessionOp {
     /// Its name in lock files and sentences. Attach and restart both start the session.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            SessionOp::Attach(_) | SessionOp::Restart => START,
+            SessionOp::Attach(_) | SessionOp::Restart | SessionOp::Recover => START,
             SessionOp::Edit(_) => "edit",
             SessionOp::Kill => KILL,
             SessionOp::Delete => DELETE,
@@ -86,6 +89,7 @@ pub(super) enum Stage {
     Background(background::Background),
     Override(unlock::Override),
     Save(save::Save),
+    Recover(recover::Recover),
 }
 
 /// What follows a step.
@@ -101,6 +105,9 @@ pub(super) enum Flow {
 
 /// Begins an operation on session `id`, which is there and has no other operation.
 pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp) -> Flow {
+    if matches!(order, SessionOp::Recover) {
+        state.take_recovery(id);
+    }
     let Some(session) = state.session(id) else {
         return Flow::Done(Err(not_found(id)));
     };
@@ -116,6 +123,7 @@ pub(super) fn begin(state: &mut AgentState, now: Now, id: Uuid, order: SessionOp
         SessionOp::Background => background::begin(session),
         SessionOp::Override => unlock::begin(session),
         SessionOp::Save => save::begin(session),
+        SessionOp::Recover => recover::begin(session),
         SessionOp::Sweep => Flow::Run(
             Stage::Background(background::Background::Sweeping),
             Work::Runtime(RuntimeWork::Detach { id, uid: session.uid() }),
@@ -136,7 +144,8 @@ fn gate(session: &Session, order: &SessionOp) -> Result<(), String> {
         (Some(lock), _) => return Err(locked(session, lock)),
     }
     match order {
-        SessionOp::Attach(_) | SessionOp::Restart | SessionOp::Edit(_) => {
+        SessionOp::Recover if session.lock.is_some() => Err("it is locked".to_owned()),
+        SessionOp::Attach(_) | SessionOp::Restart | SessionOp::Recover | SessionOp::Edit(_) => {
             session.record().map(drop)
         }
         SessionOp::Delete if session.copies > 0 => {
@@ -173,17 +182,22 @@ impl Stage {
             Stage::Background(stage) => stage.step(state, id, outcome),
             Stage::Override(stage) => stage.step(state, id, outcome),
             Stage::Save(stage) => stage.step(state, id),
+            Stage::Recover(stage) => stage.step(state, now, id, outcome),
         }
     }
 
     /// Whether this is a start that others may join instead of waiting behind it.
     pub(super) fn is_start(&self) -> bool {
-        matches!(self, Stage::Start(_))
+        matches!(self, Stage::Start(_) | Stage::Recover(recover::Recover::Starting(_)))
     }
 
     /// Whether it detaches a predecessor's terminals on its own.
     pub(super) fn sweeps(&self) -> bool {
-        matches!(self, Stage::Start(stage) if stage.sweeps())
+        match self {
+            Stage::Start(stage) => stage.sweeps(),
+            Stage::Recover(recover::Recover::Starting(stage)) => stage.sweeps(),
+            _ => false,
+        }
     }
 }
 

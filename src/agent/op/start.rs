@@ -39,8 +39,8 @@ pub(in crate::agent) enum Start {
     /// The disk has no room: who takes it is counted, for the answer.
     Counting(CapacityRefusal),
     /// It is counted in.
-    Locking(Box<StartPlan>, SessionKey),
-    Starting,
+    Locking(Box<StartPlan>, SessionKey, Purpose),
+    Starting(Purpose),
     Unlocking(Answer),
 }
 
@@ -51,6 +51,8 @@ pub(in crate::agent) enum Purpose {
     Attach(TerminalSize),
     /// Nobody. That it runs already is an error.
     Restart,
+    /// Nobody: it ran before, and has ended with the engine or the host.
+    Recover,
 }
 
 pub(super) fn begin(session: &Session, purpose: Purpose) -> Flow {
@@ -91,8 +93,8 @@ impl Start {
                 let largest = &homes[..homes.len().min(LARGEST_HOMES_TOLD)];
                 Flow::Done(Err(refused(state, id, refusal, (largest, grown))))
             }
-            Start::Locking(plan, key) => locked(state, id, plan, key, outcome),
-            Start::Starting => started(state, now, id, outcome),
+            Start::Locking(plan, key, purpose) => locked(state, id, plan, (key, purpose), outcome),
+            Start::Starting(purpose) => started(state, now, id, purpose, outcome),
             Start::Unlocking(answer) => {
                 unlocked(state, now, id, START, outcome);
                 Flow::Done(answer)
@@ -124,7 +126,7 @@ fn listed(
         return Flow::Run(Stage::Start(Start::Measuring(purpose)), work);
     }
     let answer = match purpose {
-        Purpose::Attach(_) => NOTHING,
+        Purpose::Attach(_) | Purpose::Recover => NOTHING,
         Purpose::Restart => Err(format!("{} is already running", session.label())),
     };
     if is_first {
@@ -148,7 +150,7 @@ fn measured(
             set_transition(state, id, Transition::Starting(plan.caps));
             let content = LockFile::new(START, now.wall).to_bytes();
             let (key, files) = files_of(state, id, &plan);
-            let stage = Stage::Start(Start::Locking(Box::new(plan), key));
+            let stage = Stage::Start(Start::Locking(Box::new(plan), key, purpose));
             let start = Some(Box::new(files));
             Flow::Run(stage, Work::Disk(DiskWork::Lock { id, content, start }))
         }
@@ -202,10 +204,13 @@ fn files_of(state: &mut AgentState, id: Uuid, plan: &StartPlan) -> (SessionKey, 
         KeyChange::Write(file) => Some(file),
         KeyChange::Remove => None,
     };
-    let is_unsaved =
-        |it: &Record| it.ssh_key != ssh_key || plan.uid.is_some_and(|uid| it.uid != Some(uid));
+    let is_unsaved = |it: &Record| {
+        !it.runs || it.ssh_key != ssh_key || plan.uid.is_some_and(|uid| it.uid != Some(uid))
+    };
     let unsaved = record.filter(is_unsaved);
-    let metadata = unsaved.map(|it| Record { uid: plan.uid.or(it.uid), ssh_key, ..it }.to_bytes());
+    let (runs, ended) = (true, None);
+    let metadata = unsaved
+        .map(|it| Record { runs, ended, uid: plan.uid.or(it.uid), ssh_key, ..it }.to_bytes());
     let has_socket = plan.has_socket;
     let files = StartFiles { owner: plan.uid, metadata, key, has_socket, settings };
     (ssh_key, files)
@@ -253,7 +258,7 @@ fn admitted(
         has_settings: config.runtime == RuntimeKind::Docker,
         size: match purpose {
             Purpose::Attach(size) => size,
-            Purpose::Restart => TerminalSize::clamped(0, 0),
+            Purpose::Restart | Purpose::Recover => TerminalSize::clamped(0, 0),
         },
     })
 }
@@ -262,7 +267,7 @@ fn locked(
     state: &mut AgentState,
     id: Uuid,
     plan: Box<StartPlan>,
-    key: SessionKey,
+    (key, purpose): (SessionKey, Purpose),
     outcome: Outcome,
 ) -> Flow {
     if let Err(error) = outcome {
@@ -275,17 +280,23 @@ fn locked(
             // It stands on disk by now.
             record.uid = plan.uid.or(record.uid);
             record.ssh_key = key;
+            record.runs = true;
         }
     }
     // Before the command can ask.
     state.lend_key(id);
-    Flow::Run(Stage::Start(Start::Starting), Work::Runtime(RuntimeWork::Start(plan)))
+    Flow::Run(Stage::Start(Start::Starting(purpose)), Work::Runtime(RuntimeWork::Start(plan)))
 }
 
-fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
+fn started(state: &mut AgentState, now: Now, id: Uuid, purpose: Purpose, outcome: Outcome) -> Flow {
     set_transition(state, id, Transition::Nothing);
     let answer = match outcome {
         Ok(Done::Started(running)) if running.id == id => {
+            if !matches!(purpose, Purpose::Recover)
+                && let Some(session) = state.session_mut(id)
+            {
+                session.recovery.begin_anew();
+            }
             state.saw_running(now, running);
             NOTHING
         }
@@ -293,6 +304,9 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow
         Err(error) => {
             if let WorkError::EndedAtOnce(words) = &error {
                 state.ended_at_once(now, id, words);
+            }
+            if !matches!(purpose, Purpose::Recover) {
+                state.rests(id);
             }
             state.actions.push(Action::EndLending { session: id });
             Err(error.to_string())

@@ -1,7 +1,7 @@
 //! Override: clears the lock that a dead agent has left.
 
 use super::{Flow, NOTHING, Stage, unlock_work};
-use crate::agent::session::Session;
+use crate::agent::session::{RunState, Session};
 use crate::agent::state::AgentState;
 use crate::agent::work::Outcome;
 use crate::base::uuid::Uuid;
@@ -25,6 +25,9 @@ impl Override {
         }
         if let Some(session) = state.session_mut(id) {
             session.lock = None;
+        }
+        if state.session(id).is_some_and(|session| session.run_state == RunState::Stopped) {
+            state.rests(id);
         }
         Flow::Done(NOTHING)
     }

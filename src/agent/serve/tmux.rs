@@ -113,6 +113,10 @@ impl TmuxRuntime {
             RuntimeWork::Remove { id: session } => {
                 self.stop(registry, id, session, SESSION_STOP_GRACE);
             }
+            // A server that has ended leaves nothing to look at.
+            RuntimeWork::Look { .. } => {
+                self.reports.push_back(RuntimeReport::Outcome(id, Ok(Done::LastRun(None))));
+            }
             // Only where there are containers does the core ask for this.
             RuntimeWork::EraseAsRoot { .. } => {
                 let outcome = Err(WorkError::Tmux("cannot remove files as root".to_owned()));
@@ -390,7 +394,8 @@ impl TmuxRuntime {
             self.servers.remove(&id);
             registry.release(key);
             let LastWords { exit_code, screen } = self.last_words(id);
-            let news = RuntimeEvent::Ended { id, exit_code, out_of_memory: false };
+            let news =
+                RuntimeEvent::Ended { id, exit_code, out_of_memory: false, was_asked: false };
             let screen = RuntimeEvent::LastScreen { id, screen };
             self.reports.extend([screen, news].map(RuntimeReport::Event));
         }

@@ -40,7 +40,8 @@ pub(crate) const LS: Command = Command {
 The first column is the state: - stopped, R running, C running with a terminal attached,
 L locked by an operation that was cut short (LR and LC: it runs all the same), O a
 directory on this host that no agent owns, ? its agent does not answer. Standard error
-names the agents that do not answer; where a status hub runs, ls shows their last known
+names the agents that do not answer, and sessions that ended with their host or the engine
+there and could not be started again, with the reason; where a status hub runs, ls shows their last known
 state, with its age.
 
 ATTENTION is there if a program in a session tells its state, as the Claude CLI does: what
@@ -86,6 +87,9 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     for note in &listing.notes {
         out.note(&note_line(note, now));
     }
+    for text in listing.rows.iter().filter_map(not_restarted) {
+        out.note(&text);
+    }
     for host in hosts_without_claude(&mut runner, &listing, hub.as_ref()) {
         out.note(&claude_missing(&host));
     }
@@ -129,6 +133,14 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
         ]);
     }
     table.render(width)
+}
+
+/// Why a session that ended with its host or the engine there was not started again.
+fn not_restarted(row: &ListingRow) -> Option<String> {
+    let session = row.session.as_ref().filter(|session| !session.running)?;
+    let ended = session.ended.as_ref().filter(|ended| !ended.reason.is_empty())?;
+    let host = row.agent.as_ref().map_or("its agent", |(_, host)| host);
+    Some(format!("session {:?} on {host}: {}", session.name, ended.in_words()))
 }
 
 /// The hosts on which sessions ended because the Claude CLI is not there, and which do not say that

@@ -241,6 +241,50 @@ fn a_repository_is_cloned_and_the_prompt_given_once() {
 }
 
 #[test]
+fn a_repository_is_told_with_its_branch_and_what_is_not_pushed() {
+    let Some(agent) = start("a_repository_is_told_with_its_branch_and_what_is_not_pushed") else {
+        return;
+    };
+    let address = agent.files.root.dir().join("web.git");
+    repository(&address);
+    let address = address.to_str().expect("text");
+    made(&agent, &["web", "--repo", address, "--branch", "side", "--command", "cat"]);
+    made(&agent, &["plain", "--command", "cat"]);
+    client(&agent, &["start", "web", "plain"]).expect_done();
+    let told = |branch: &str, ahead: u64, dirty: u64| {
+        let mut last = Value::Null;
+        let found = poll(PATIENCE, || {
+            let list = json(&client(&agent, &["ls", "--json"]).expect_done());
+            let rows = list["sessions"].as_array().expect("a list").clone();
+            assert!(rows.iter().all(|row| row["name"] == "web" || row["repository"].is_null()));
+            last = rows.into_iter().find(|row| row["name"] == "web").expect("it is listed");
+            let seen = &last["repository"];
+            let is_it = seen["branch"] == branch && seen["ahead"] == ahead;
+            (is_it && seen["dirty"] == dirty).then_some(())
+        });
+        assert!(found.is_some(), "{branch} {ahead} {dirty}: {last}");
+    };
+    told("side", 0, 0);
+    let work = "cd web && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m one \
+                && echo more >>which && touch new";
+    client(&agent, &["exec", "web", "--", "sh", "-c", work]).expect_done();
+    told("side", 1, 2);
+    let shown = client(&agent, &["show", "web"]).expect_done().out();
+    assert!(
+        shown.contains("repository    side, 1 commit ahead, 2 files changed, seen "),
+        "{shown}"
+    );
+    let listed = client(&agent, &["ls"]).expect_done().out();
+    assert!(listed.contains("BRANCH") && listed.contains("side +1 *2"), "{listed}");
+    // A branch without an upstream, and what runs no more.
+    client(&agent, &["exec", "web", "--", "sh", "-c", "cd web && git checkout -qb 'my/fix'"])
+        .expect_done();
+    told("my/fix", 1, 2);
+    client(&agent, &["kill", "web"]).expect_done();
+    told("my/fix", 1, 2);
+}
+
+#[test]
 fn a_clone_that_fails_leaves_a_shell_and_a_restart_tries_again() {
     let name = "a_clone_that_fails_leaves_a_shell_and_a_restart_tries_again";
     let Some(agent) = start(name) else { return };

@@ -19,6 +19,7 @@
 mod drive;
 mod queries;
 mod recovery;
+mod repositories;
 mod runtime_events;
 
 use std::collections::VecDeque;
@@ -61,6 +62,8 @@ pub struct Agent {
     works: SortedMap<WorkId, Uuid>,
     listing: Listing,
     drives: Drives,
+    /// Looks that are under way, and at whose repository.
+    repository_looks: SortedMap<WorkId, Uuid>,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
     mode: Mode,
@@ -91,7 +94,9 @@ impl Agent {
         listing.want(&mut state.actions, now.mono, None);
         let (jobs, works, drives) = (SortedMap::new(), SortedMap::new(), Drives::default());
         let mode = Mode::Serving;
-        let mut agent = Agent { state, jobs, works, listing, drives, gone: None, mode };
+        let repository_looks = SortedMap::new();
+        let mut agent =
+            Agent { state, jobs, works, listing, drives, repository_looks, gone: None, mode };
         // Their records are written.
         proposed.into_iter().for_each(|id| agent.go_on(now, id));
         agent
@@ -225,6 +230,7 @@ impl Agent {
         } else if self.state.deleted_homes_done(now.mono, work, &outcome)
             || self.state.home_growth_done(now, work, &outcome)
             || self.drive_done(now, work, &outcome)
+            || self.repository_done(now, work, &outcome)
         {
         } else if let Some(id) = self.works.remove(&work) {
             let is_unclear = outcome.as_ref().is_err_and(WorkError::is_of_runtime);
@@ -279,6 +285,7 @@ impl Agent {
         self.state.tick(now);
         self.save_ends(now);
         self.recover_due(now);
+        self.look_at_repositories(now);
         self.tell_waits(now);
         let readers = self.listing.take_impatient(now.mono);
         if !readers.is_empty() {
@@ -291,7 +298,7 @@ impl Agent {
     pub fn deadline(&self) -> Option<Mono> {
         let homes = [self.state.deleted_homes.deadline(), self.state.home_growth.deadline()];
         let others = [self.listing.deadline(), self.drives.deadline(), self.recovery_deadline()];
-        let more = [self.state.deadline(), self.unsettled_until()];
+        let more = [self.state.deadline(), self.unsettled_until(), self.repositories_due()];
         homes.into_iter().chain(others).chain(more).flatten().min()
     }
 

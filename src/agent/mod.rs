@@ -17,6 +17,7 @@
 //! | `attention` | what the program in a session wants of a person |
 //! | `drive`, `drives` | screens, texts, keys and commands: what runs in a session for them |
 //! | `recovery` | a session that ended with the engine or the host, and is started again |
+//! | `repository` | what the repository of a session is like, and when git is asked |
 //! | `last_words` | what a session leaves at its end |
 //! | `exchange`, `relay`, `peer` | one channel of each subsystem, and the connection they are on |
 //! | `spool`, `emitter` | events on disk until the shell host has them, and their way there |
@@ -57,6 +58,7 @@ mod queue;
 pub mod record;
 mod recovery;
 pub mod relay;
+mod repository;
 mod reservations;
 pub mod serve;
 mod session;

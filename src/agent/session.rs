@@ -5,6 +5,7 @@ use super::attention::Known;
 use super::lock::Lock;
 use super::record::Record;
 use super::recovery::Recovery;
+use super::repository;
 use super::work::Running;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
@@ -23,6 +24,8 @@ pub(super) struct Session {
     pub(super) unconfirmed_exit: Option<UnconfirmedExit>,
     /// What its program wants of a person.
     pub(super) attention: Known,
+    /// What its repository is like.
+    pub(super) repository: repository::Known,
     /// What stood on its screen when it ended, until the end is told.
     pub(super) last_screen: String,
     /// Whether its end, or that it runs, does not stand in its record yet.
@@ -130,6 +133,7 @@ impl Session {
             transition: Transition::Nothing,
             unconfirmed_exit: None,
             attention: Known::default(),
+            repository: repository::Known::default(),
             last_screen: String::new(),
             is_end_unsaved: false,
             recovery: Recovery::default(),

@@ -8,6 +8,7 @@
 mod attention;
 mod disk;
 mod recovery;
+mod repository;
 mod terminals;
 
 use std::cmp::Reverse;
@@ -247,6 +248,7 @@ impl AgentState {
             pids: caps.pids,
             ended: None,
             attention: session.attention.told().cloned().map(Box::new),
+            repository: session.repository.told().cloned().map(Box::new),
             broken: None,
             stale: stale.map(|why| Box::new(Sentence(why.to_owned()))),
         };
@@ -328,7 +330,7 @@ impl AgentState {
         }
         if !is_again {
             self.lend_key(id);
-            self.observe(id);
+            self.observe(now.mono, id);
         }
         is_first
     }
@@ -347,7 +349,7 @@ impl AgentState {
         let unconfirmed = session.unconfirmed_exit.take().map(|unconfirmed| unconfirmed.end);
         self.drop_terminals(now, id);
         self.emit_stopped(now, id, unconfirmed.unwrap_or(LOST));
-        self.observe(id);
+        self.observe(now.mono, id);
         self.emit_started(now, id);
     }
 
@@ -374,6 +376,7 @@ impl AgentState {
         session.unconfirmed_exit = None;
         session.learned = last_work;
         session.attention.forget();
+        session.repository.ended();
         self.drop_terminals(now, id);
         if matches!(was, RunState::Running { .. }) {
             self.actions.push(Action::EndLending { session: id });

@@ -61,6 +61,10 @@ pub enum EventType {
     /// the disk, `home_bytes`; by how much it grew in how many `seconds` as `grown_bytes`, or null.
     #[serde(rename = "session.disk")]
     Disk,
+    /// A session's repository is in another state than when it was looked at before. Data: its
+    /// branch, commits `ahead`, files that are `dirty`, and when that was seen.
+    #[serde(rename = "session.repository")]
+    Repository,
 }
 
 /// The name on the wire.

@@ -13,6 +13,7 @@ pub mod event;
 pub mod field;
 pub mod network;
 pub(crate) mod options;
+pub mod repository;
 pub mod reserved;
 pub mod response;
 pub mod session;

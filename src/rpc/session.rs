@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::Attention;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
+use super::repository::Repository;
 use super::startup::Startup;
 use crate::base::text::is_plain;
 use crate::base::time::Wall;
@@ -92,6 +93,9 @@ pub struct Session {
     /// What its program wants of a person, if that program tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attention: Option<Box<Attention>>,
+    /// What the repository that it was made with is like, as far as it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<Box<Repository>>,
     /// Why its metadata cannot be read; such a session can only be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<Box<Sentence>>,
@@ -231,6 +235,9 @@ impl Session {
         }
         if !self.attention.as_ref().is_none_or(|attention| attention.check()) {
             return Err("its attention is too long or has control characters");
+        }
+        if !self.repository.as_ref().is_none_or(|it| it.check()) {
+            return Err("its branch is too long or has control characters");
         }
         match is_short(broken) && is_short(stale) {
             true => Ok(()),

@@ -11,6 +11,7 @@ use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
 use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::network::Publish;
+use crate::rpc::repository::Repository;
 use crate::rpc::session::{Ended, Sentence, Session};
 use crate::rpc::startup::Startup;
 
@@ -248,6 +249,16 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             sessions.insert(changed.uuid, Session { attention, ..changed });
             if is_full { FULL } else { UNCHANGED }
         }
+        Kind::Event(EventType::Repository) => {
+            let Some(seen) = event.data().filter(Repository::check) else { return DOUBTFUL };
+            let Some(session) = id.and_then(|id| sessions.get(&id)) else { return DOUBTFUL };
+            let changed = Session { repository: Some(Box::new(seen)), ..session.clone() };
+            if !has_room(sessions, &changed) {
+                return FULL;
+            }
+            sessions.insert(changed.uuid, changed);
+            UNCHANGED
+        }
         Kind::Event(
             EventType::AgentStarted
             | EventType::AgentHeartbeat
@@ -300,6 +311,10 @@ fn session_bytes(session: &Session) -> usize {
             .attention
             .as_ref()
             .map_or(0, |it| size_of::<Attention>() + it.reason.capacity() + it.source.capacity())
+        + session
+            .repository
+            .as_ref()
+            .map_or(0, |it| size_of::<Repository>() + it.branch.capacity())
         + session.startup.as_ref().map_or(0, |it| size_of::<Startup>() + it.text_bytes());
     size_of::<(Uuid, Session, Uuid, u64)>() + texts + short + boxed
 }

@@ -13,6 +13,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::{HEARTBEAT_BYTES_MAX, IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
 use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
+use crate::rpc::repository::Repository;
 use crate::rpc::session::Session;
 
 /// An event's type, or an epoch, at most.
@@ -135,6 +136,13 @@ impl<'a> EventLine<'a> {
                 Some(attention) if attention.as_ref().is_none_or(Attention::check) => Ok(()),
                 Some(_) => Err("its attention is too long or has control characters"),
             },
+            Kind::Event(EventType::Repository) => {
+                let seen: Repository = self.data().ok_or("its repository cannot be read")?;
+                match seen.check() {
+                    true => Ok(()),
+                    false => Err("its branch is too long or has control characters"),
+                }
+            }
             Kind::Event(EventType::AgentHeartbeat) => {
                 match self.data.is_none_or(|data| data.get().len() <= HEARTBEAT_BYTES_MAX) {
                     true => Ok(()),
@@ -185,6 +193,7 @@ impl<'a> EventLine<'a> {
             "session.signed" => Kind::Event(EventType::Signed),
             "session.disk" => Kind::Event(EventType::Disk),
             "session.attention" => Kind::Event(EventType::Attention),
+            "session.repository" => Kind::Event(EventType::Repository),
             HUB_SESSION => Kind::Session,
             HUB_REMOVED => Kind::Removed,
             HUB_FORGOTTEN => Kind::Forgotten,
@@ -285,6 +294,7 @@ mod tests {
             EventType::Signed,
             EventType::Attention,
             EventType::Disk,
+            EventType::Repository,
         ] {
             let event = Event {
                 kind,

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::rpc::attention::Attention;
+use crate::rpc::repository::Repository;
 
 /// An event's data in words: `exit, status 137`. A session's own data and what is nested are left
 /// out: rows and pages show them.
@@ -13,6 +14,9 @@ pub(crate) fn detail(kind: &str, data: &Value) -> String {
             Ok(attention) => attention.in_words(),
             Err(_) => "no program tells its state any more".to_owned(),
         };
+    }
+    if kind == "session.repository" {
+        return Repository::deserialize(data).map_or_else(|_| String::new(), |it| it.in_words());
     }
     let Some(fields) = data.as_object().filter(|fields| !fields.contains_key("uuid")) else {
         return String::new();
@@ -75,5 +79,8 @@ mod tests {
         ] {
             assert_eq!(detail("session.attention", &data), words);
         }
+        let data = json!({ "branch": "main", "ahead": 1, "dirty": 2, "seen_at": since });
+        let words = "main, 1 commit ahead, 2 files changed";
+        assert_eq!(detail("session.repository", &data), words);
     }
 }

@@ -14,6 +14,7 @@ use crate::base::time::{Now, Wall};
 use crate::fleet::listing::{SessionState, attention_order};
 use crate::limits::{FILTER_ID_CHARS_MIN, TASK_PATIENCE};
 use crate::rpc::attention::{Attention, AttentionState};
+use crate::rpc::repository::Repository;
 use crate::rpc::values::size;
 
 pub(crate) struct Column {
@@ -78,6 +79,19 @@ pub(crate) static COLUMNS: &[Column] = &[
         text: |row, now| attention(row).map_or_else(String::new, |it| attention_text(it, now)),
         style: |row, _| attention(row).map_or(Style::Plain, |it| attention_style(it.state)),
         order: |one, other| order_by_attention(one).cmp(&order_by_attention(other)),
+    },
+    Column {
+        title: "BRANCH",
+        cells: (14, 32),
+        goes: 3,
+        is_searched: true,
+        falls: false,
+        text: |row, _| branch(row).map_or_else(String::new, Repository::in_short),
+        style: |row, _| match branch(row) {
+            Some(seen) if seen.ahead + seen.dirty > 0 => Style::Plain,
+            _ => Style::Dim,
+        },
+        order: |one, other| order_by_branch(one).cmp(&order_by_branch(other)),
     },
     Column {
         title: "ID",
@@ -177,6 +191,9 @@ const NAME: usize = 1;
 /// The column of what programs want of a person, which is there if one of them tells it.
 pub(crate) const ATTENTION: usize = 2;
 
+/// The column of repositories, which is there if a session has one.
+const BRANCH: usize = 3;
+
 /// Cells between two columns.
 const GAP: usize = 1;
 
@@ -197,7 +214,7 @@ pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
         let Column { title, text, cells: (least, most), .. } = &COLUMNS[at];
         let widths = rows.iter().map(|row| cells(&printable(&text(row, now))));
         let widest = widths.fold(0, usize::max);
-        if at == ATTENTION && widest == 0 {
+        if matches!(at, ATTENTION | BRANCH) && widest == 0 {
             return 0;
         }
         // A column without text is as wide as its title and the sign of the order.
@@ -210,7 +227,7 @@ pub(crate) fn needs(rows: &[SessionRow<'_>], now: Now) -> Needs {
 /// Which columns have room in so many cells, and how wide each is.
 pub(crate) fn fit(width: usize, needs: &Needs) -> Vec<(&'static Column, usize)> {
     let mut shown: Vec<usize> = (0..COLUMNS.len()).collect();
-    shown.retain(|at| *at != ATTENTION || needs[ATTENTION] > 0);
+    shown.retain(|at| !matches!(*at, ATTENTION | BRANCH) || needs[*at] > 0);
     let least = |at: &usize, name: usize| match *at {
         NAME => name,
         ATTENTION if width < WIDTH_FOR_REASONS => needs[ATTENTION].min(ATTENTION_CELLS_MIN),
@@ -300,6 +317,17 @@ pub(crate) fn state_style(state: SessionState) -> Style {
 /// What a session's program wants of a person, if that is known now.
 pub(crate) fn attention<'a>(row: &SessionRow<'a>) -> Option<&'a Attention> {
     row.session.filter(|_| row.state != SessionState::Unknown)?.attention.as_deref()
+}
+
+/// What its repository is like, as far as it was looked at.
+fn branch<'a>(row: &SessionRow<'a>) -> Option<&'a Repository> {
+    row.session?.repository.as_deref()
+}
+
+/// Those without one come last.
+fn order_by_branch<'a>(row: &SessionRow<'a>) -> (bool, &'a str) {
+    let branch = branch(row);
+    (branch.is_none(), branch.map_or("", |seen| &seen.branch))
 }
 
 /// `waiting 5m permission prompt`

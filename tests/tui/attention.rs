@@ -46,6 +46,22 @@ fn it_is_seen_where_somebody_tells_it_and_counted() {
 }
 
 #[test]
+fn a_repository_is_shown_where_a_session_has_one() {
+    let mut desk = Desk::furnished(140, 40);
+    desk.hides("BRANCH");
+    let at = Wall::new(START, 0);
+    let seen = |branch: &str| json!({ "branch": branch, "ahead": 2, "dirty": 1, "seen_at": at });
+    desk.event(1, "session.repository", Some(2), &seen("main"));
+    desk.shows("BRANCH");
+    desk.shows("main +2 *1");
+    // What a session says moves no cursor, and changes nothing.
+    desk.event(1, "session.repository", Some(2), &seen("\u{1b}[2J"));
+    desk.shows("main +2 *1");
+    desk.types("/main\r");
+    assert_eq!(desk.selected(), "parser rewrite");
+}
+
+#[test]
 fn whoever_waits_comes_first_on_request_and_is_jumped_to() {
     let mut desk = Desk::furnished(120, 40);
     desk.selects("notes");

@@ -75,6 +75,9 @@ impl Agent {
         if let (Drive::Send(send), Ok(_)) = (&drive, &answer) {
             self.state.sent(now, send.id);
         }
+        if let Drive::Exec(exec) = &drive {
+            self.state.stir_repository(now.mono, exec.id);
+        }
         self.state.reply(caller, &answer);
         true
     }

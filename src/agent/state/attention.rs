@@ -6,17 +6,18 @@ use super::AgentState;
 use crate::agent::action::Action;
 use crate::agent::attention::{Known, Look, Rules};
 use crate::agent::session::{RunState, Session};
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
 use crate::rpc::event::EventType;
 
 impl AgentState {
     /// Has a session that runs looked at from now on. What was known of it was of an earlier run.
-    pub(super) fn observe(&mut self, id: Uuid) {
+    pub(super) fn observe(&mut self, now: Mono, id: Uuid) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let RunState::Running { running, .. } = &session.run_state else { return };
         session.attention.forget();
         self.actions.push(Action::Observe { session: id, container: running.container.clone() });
+        self.started_with_repository(now, id);
     }
 
     /// Takes a look at a session's status files.
@@ -27,11 +28,13 @@ impl AgentState {
     /// A person, or somebody for him, has looked at a session.
     pub(in crate::agent) fn looked_at(&mut self, now: Now, id: Uuid) {
         self.change_attention(now, id, Known::looked_at);
+        self.stir_repository(now.mono, id);
     }
 
     /// Something was typed into a session without a terminal.
     pub(in crate::agent) fn sent(&mut self, now: Now, id: Uuid) {
         self.change_attention(now, id, |known| known.sent(now.mono));
+        self.stir_repository(now.mono, id);
     }
 
     /// Tells what has changed, of one that runs.
@@ -41,6 +44,7 @@ impl AgentState {
         if act(&mut session.attention) {
             let data = json!(session.attention.told());
             self.emit(now, EventType::Attention, id, data);
+            self.stir_repository(now.mono, id);
         }
     }
 }

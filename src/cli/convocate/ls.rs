@@ -49,6 +49,10 @@ it is, since when, and why. waiting: for a person, a permission, a question or a
 done: a turn has ended, and nobody has attached, detached or sent something since;
 working; idle; unknown: what the program tells cannot be believed now. Of other programs
 nothing is said.
+
+BRANCH is there if a session was made with --repo: the branch that it is on, +N commits
+that its upstream lacks (without one: since the session began), *N changed files. It is as
+of the last look, which follows whatever happens in the session; show says when that was.
 The exit status is 0 if at least one agent has answered.
 ",
     run: ls,
@@ -56,6 +60,9 @@ The exit status is 0 if at least one agent has answered.
 
 /// Of an attention with its reason, so much is shown.
 const ATTENTION_CELLS_MAX: usize = 40;
+
+/// And of a branch with its numbers.
+const BRANCH_CELLS_MAX: usize = 32;
 
 /// The same under another name.
 pub(crate) const LIST: Command = Command { name: "list", summary: "", ..LS };
@@ -107,16 +114,20 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
         column("S", 0),
         column("NAME", 0),
         column("ATTENTION", 1),
+        column("BRANCH", 2),
         column("ID", 0),
         column("AGENT", 0),
-        column("PORT", 2),
-        column("DNS", 3),
+        column("PORT", 3),
+        column("DNS", 4),
         column("ACCESS", 0),
-        column("IMAGE", 4),
+        column("IMAGE", 5),
     ];
     let mut table = Table::new(&columns, 1);
     if listing.rows.iter().all(|row| attention(row, now).is_empty()) {
         table.leave_out(2);
+    }
+    if listing.rows.iter().all(|row| branch(row).is_empty()) {
+        table.leave_out(3);
     }
     for row in &listing.rows {
         let session = row.session.as_ref();
@@ -124,6 +135,7 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
             state(row, now),
             session.map_or_else(|| "-".to_owned(), |session| session.name.clone()),
             cut(&attention(row, now), ATTENTION_CELLS_MAX).into_owned(),
+            cut(&branch(row), BRANCH_CELLS_MAX).into_owned(),
             if width.is_some() { row.id.short() } else { row.id.to_string() },
             row.agent.as_ref().map_or_else(|| "-".to_owned(), |(_, host)| host.clone()),
             session.map_or_else(String::new, published_port),
@@ -176,6 +188,12 @@ fn attention(row: &ListingRow, now: Wall) -> String {
         let (state, age) = (attention.state.as_str(), age(now.since(attention.since)));
         printable(format!("{state} {age} {}", attention.reason).trim_end()).into_owned()
     })
+}
+
+/// On what branch its repository is, with what is not pushed and not committed.
+fn branch(row: &ListingRow) -> String {
+    let seen = row.session.as_ref().and_then(|session| session.repository.as_ref());
+    seen.map_or_else(String::new, |seen| printable(&seen.in_short()).into_owned())
 }
 
 /// The state's character, with the age of the news where they are not fresh.

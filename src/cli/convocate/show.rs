@@ -53,6 +53,10 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     ];
     fields.extend(session.started_at.map(|at| ("started", moment(at, now))));
     fields.extend(session.attention.as_ref().map(|it| ("attention", wants_in_words(it, now))));
+    fields.extend(session.repository.as_ref().map(|seen| {
+        let text = format!("{}, seen {}", seen.in_words(), moment(seen.seen_at, now));
+        ("repository", printable(&text).into_owned())
+    }));
     fields.extend([
         ("port", or_none(&published_port(session))),
         ("published on", published_on(session)),

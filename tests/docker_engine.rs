@@ -273,6 +273,7 @@ impl Session {
             docker: false,
             egress: Egress::Open,
             has_socket: false,
+            has_key: false,
             has_settings: false,
             publish: Publish::Default,
             caps: Caps { memory: 1 << 28, cpus: Cpus::from_millis(999).expect("fit"), pids: 100 },

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::work::Work;
 use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
+use crate::rpc::egress::EgressRules;
 use crate::rpc::event::Event;
 
 /// Who waits for one answer: a number of the driver's making (a slot's [`Key::to_bits`]), never
@@ -74,6 +75,20 @@ pub enum Action {
     },
     /// Close a session's socket, if it is open.
     EndLending { session: Uuid },
+    /// Carry the connections of a session that reaches names alone from now on, by these rules,
+    /// which may be other ones than before. What is refused is told by [`Agent::refused`].
+    ///
+    /// [`Agent::refused`]: super::core::Agent::refused
+    Carry {
+        session: Uuid,
+        /// As whom it runs, as in [`Running::uid`].
+        ///
+        /// [`Running::uid`]: super::work::Running::uid
+        uid: Option<u32>,
+        rules: EgressRules,
+    },
+    /// Carry no more, and close what is carried.
+    EndCarrying { session: Uuid },
     /// Look at the status files of a session that runs from now on, and report each look with
     /// [`Agent::looked`].
     ///

@@ -64,6 +64,8 @@ pub struct Agent {
     drives: Drives,
     /// Looks that are under way, and at whose repository.
     repository_looks: SortedMap<WorkId, Uuid>,
+    /// What a session reaches, as it was just before a call that asks for it.
+    egress_now: Option<(Uuid, Value)>,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
     mode: Mode,
@@ -93,10 +95,10 @@ impl Agent {
         let mut listing = Listing::default();
         listing.want(&mut state.actions, now.mono, None);
         let (jobs, works, drives) = (SortedMap::new(), SortedMap::new(), Drives::default());
-        let mode = Mode::Serving;
+        let (mode, gone, egress_now) = (Mode::Serving, None, None);
         let repository_looks = SortedMap::new();
         let mut agent =
-            Agent { state, jobs, works, listing, drives, repository_looks, gone: None, mode };
+            Agent { state, jobs, works, listing, drives, repository_looks, egress_now, gone, mode };
         // Their records are written.
         proposed.into_iter().for_each(|id| agent.go_on(now, id));
         agent
@@ -115,6 +117,11 @@ impl Agent {
     /// Ports that are in use on this host, as they were just before a call that wants a free one.
     pub fn ports_in_use(&mut self, ports: Vec<(Protocol, u16)>) {
         self.state.reservations.note_in_use(ports);
+    }
+
+    /// What a session reaches and was refused, as it was just before a call that asks for it.
+    pub(crate) fn egress_now(&mut self, id: Uuid, found: Option<Value>) {
+        self.egress_now = found.map(|found| (id, found));
     }
 
     /// What this host has of Claude, as it was just before a ping.
@@ -141,6 +148,7 @@ impl Agent {
             Call::Screen(call) => self.drive(now, caller, call.id, Drive::Screen(call.lines)),
             Call::Send(call) => self.drive(now, caller, call.id, Drive::Send(call)),
             Call::Exec(call) => self.drive(now, caller, call.id, Drive::Exec(call)),
+            Call::Egress(call) => self.tell_egress(caller, call.id),
             Call::Wait(call) => self.wait(now, caller, &call),
             _ if self.mode == Mode::Closing => self.answer(caller, Err(CLOSING.to_owned())),
             Call::Create(create) => self.create(now, caller, *create),
@@ -212,6 +220,17 @@ impl Agent {
     /// A session's key has signed, or was asked to too often: what an event tells of it.
     pub(crate) fn signed(&mut self, now: Now, session: Uuid, data: Value) {
         self.state.emit(now, EventType::Signed, session, data);
+    }
+
+    /// Something was refused a session: what an event tells of it.
+    pub(crate) fn refused(&mut self, now: Now, session: Uuid, data: Value) {
+        self.state.emit(now, EventType::Refused, session, data);
+    }
+
+    /// The socket of a session's network has not come, as [`Action::Carry`] needs it: it is made
+    /// and handed over by a program in there.
+    pub(crate) fn open_network(&mut self, now: Now, session: Uuid) {
+        self.drive_by_itself(now, session, Drive::OpenNetwork);
     }
 
     /// A look at a session's status files, as [`Action::Observe`] asks for them.

@@ -5,13 +5,17 @@
 //! line, and never passed over.
 
 use super::capacity::Totals;
+use super::egress::address::Network;
 use crate::base::settings::{self, Rule};
 use crate::limits::{
     CLAUDE_BASE_URL_BYTES_MAX, DEFAULT_MEMORY_CAP_MAX, DEFAULT_MEMORY_CAP_MIN,
-    DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS,
+    DEFAULT_MEMORY_RESERVATION, DEFAULT_PIDS, EGRESS_NETWORKS_MAX,
 };
 use crate::rpc::field::{Caps, Cpus, shown};
 use crate::rpc::values;
+
+/// Of which there may be several.
+const EGRESS_PRIVATE: &str = "egress-private";
 
 /// The settings of `agent.conf`, as far as they are about sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) struct Defaults {
     pub(crate) reservation: u64,
     /// Where the model of the Claude CLI is, if not where the CLI looks by itself.
     pub(crate) claude_base_url: Option<String>,
+    /// Private networks that sessions of `egress list` may reach, where a name leads there.
+    pub(crate) egress_private: Vec<Network>,
 }
 
 impl Defaults {
@@ -32,7 +38,8 @@ impl Defaults {
         let millis = u32::try_from(totals.cpu_millis).unwrap_or(u32::MAX).clamp(1000, 1_024_000);
         let cpus = Cpus::from_millis(millis).expect("1 to 1024 cores are in range");
         let caps = Caps { memory, cpus, pids: DEFAULT_PIDS };
-        Defaults { caps, reservation: DEFAULT_MEMORY_RESERVATION, claude_base_url: None }
+        let (reservation, egress_private) = (DEFAULT_MEMORY_RESERVATION, Vec::new());
+        Defaults { caps, reservation, claude_base_url: None, egress_private }
     }
 
     /// Takes the settings of a file over.
@@ -40,7 +47,8 @@ impl Defaults {
     /// # Errors
     /// One sentence that begins with the number of the line.
     pub(crate) fn read(mut self, text: &str) -> Result<Defaults, String> {
-        settings::read(text, |_| Rule::default(), |name, value| self.set(name, value))?;
+        let rule = |name: &str| Rule { is_text: false, is_many: name == EGRESS_PRIVATE };
+        settings::read(text, rule, |name, value| self.set(name, value))?;
         Ok(self)
     }
 
@@ -51,8 +59,13 @@ impl Defaults {
             "cpus" => self.caps.cpus = values::cpus(value)?,
             "pids" => self.caps.pids = values::pids(value)?,
             "claude-base-url" => self.claude_base_url = Some(base_url(value)?),
+            EGRESS_PRIVATE if self.egress_private.len() >= EGRESS_NETWORKS_MAX => {
+                return Err(format!("there are more than {EGRESS_NETWORKS_MAX} {EGRESS_PRIVATE}"));
+            }
+            EGRESS_PRIVATE => self.egress_private.push(Network::parse(value)?),
             _ => {
-                let known = "memory, memory-reservation, cpus, pids or claude-base-url";
+                let known = "memory, memory-reservation, cpus, pids, claude-base-url or \
+                             egress-private";
                 return Err(format!("{} is no setting; there are {known}", shown(name)));
             }
         }
@@ -61,12 +74,14 @@ impl Defaults {
 
     /// All of them, as the file would have them.
     pub(crate) fn summary(&self) -> String {
-        let Defaults { caps, reservation, claude_base_url } = self;
+        let Defaults { caps, reservation, claude_base_url, egress_private } = self;
         let (memory, reservation) = (values::size(caps.memory), values::size(*reservation));
         let url = claude_base_url.as_ref();
         let url = url.map_or_else(String::new, |url| format!(", claude-base-url {url}"));
+        let private: String =
+            egress_private.iter().map(|it| format!(", {EGRESS_PRIVATE} {it}")).collect();
         format!(
-            "memory {memory}, memory-reservation {reservation}, cpus {}, pids {}{url}",
+            "memory {memory}, memory-reservation {reservation}, cpus {}, pids {}{url}{private}",
             caps.cpus, caps.pids
         )
     }
@@ -108,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn private_networks_are_named_one_by_one() {
+        let summary =
+            read("egress-private 10.1.0.0/16\negress-private = fd12::/48 # lab\n").unwrap();
+        let wanted = ", egress-private 10.1.0.0/16, egress-private fd12::/48";
+        assert!(summary.ends_with(wanted), "{summary}");
+        let error = read("\negress-private 0.0.0.0/0").unwrap_err();
+        assert!(error.starts_with("line 2: egress-private \"0.0.0.0/0\" must lie in"), "{error}");
+    }
+
+    #[test]
     fn a_gateway_is_shown() {
         let summary = read("claude-base-url = https://gateway:8443/a\n").unwrap();
         assert!(
@@ -130,7 +155,7 @@ mod tests {
             (
                 "a\u{1b}b 1",
                 "line 1: \"a\\u{1b}b\" is no setting; there are memory, memory-reservation, cpus, \
-                 pids or claude-base-url",
+                 pids, claude-base-url or egress-private",
             ),
         ] {
             assert_eq!(read(text), Err(why.to_owned()), "{text:?}");

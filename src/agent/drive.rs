@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::config::RuntimeKind;
+use super::docker::description::open_network;
 use super::host::socket_name;
 use super::last_words::last_of;
 use super::work::{Done, ExecPlan, Exited, Outcome, WorkError};
@@ -39,6 +40,8 @@ pub(super) enum Drive {
     Screen(HistoryLines),
     Send(Send),
     Exec(Exec),
+    /// As root, by our own program.
+    OpenNetwork,
 }
 
 /// What of a session its plan needs.
@@ -77,6 +80,10 @@ impl Drive {
                 let text = send.text.as_ref().map_or("", |text| text.as_str());
                 plan(argv, vec![(TEXT, text.to_owned())], SCREEN_TEXT_BYTES_MAX, TMUX_PATIENCE)
             }
+            Drive::OpenNetwork => {
+                let plan = plan(open_network(), Vec::new(), SCREEN_TEXT_BYTES_MAX, TMUX_PATIENCE);
+                ExecPlan { uid: Some(0), ..plan }
+            }
             Drive::Exec(exec) => {
                 let kill_after = EXEC_KILL_AFTER_SECONDS.to_string();
                 let seconds = exec.seconds.get();
@@ -110,6 +117,7 @@ impl Drive {
                 value(&ScreenText { running: true, screen, ended: None })
             }
             Drive::Send(_) => succeeded(&exited).map(|_| json!({ "taken": true })),
+            Drive::OpenNetwork => succeeded(&exited).map(|_| Value::Null),
             Drive::Exec(exec) => {
                 let limit = Duration::from_secs(exec.seconds.get().into());
                 let timed_out = TIMED_OUT.contains(&exited.status) && ended.since(began) >= limit;

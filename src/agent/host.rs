@@ -133,7 +133,7 @@ impl Tmux {
         ]);
         CommandLine {
             argv: line.argv,
-            env: self.session_env(plan.has_socket).chain(startup::variables(plan)).collect(),
+            env: self.session_env(plan.has_key).chain(startup::variables(plan)).collect(),
             session_env: plan.startup.env.clone(),
             cwd: self.home.clone(),
         }
@@ -222,7 +222,15 @@ impl Tmux {
     fn found(&self, pid: u32, seconds: i64, id: &str) -> Server {
         let started_at = Wall::new(seconds, 0);
         let (container, image) = (String::new(), String::new());
-        let running = Running { id: self.id, started_at, container, image, caps: None, uid: None };
+        let running = Running {
+            id: self.id,
+            started_at,
+            container,
+            image,
+            caps: None,
+            uid: None,
+            is_carried: false,
+        };
         Server { pid, running, target: Target(id.to_owned()) }
     }
 
@@ -335,6 +343,7 @@ mod tests {
             startup: Box::default(),
             uid: None,
             has_socket: true,
+            has_key: true,
             has_settings: false,
             size: TerminalSize::clamped(100, 30),
         };

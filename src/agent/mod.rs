@@ -40,6 +40,7 @@ mod deleted_homes;
 pub mod docker;
 mod drive;
 mod drives;
+pub(crate) mod egress;
 pub mod emitter;
 mod engine_words;
 pub(crate) mod environment;

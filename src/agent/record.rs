@@ -16,6 +16,7 @@ use super::session_key::SessionKey;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
 use crate::limits::{SESSION_FILE_BYTES_MAX, SESSION_UIDS};
+use crate::rpc::egress::EgressRules;
 use crate::rpc::field::{Caps, Cpus, DnsName, Protocol, SessionCommand, SessionName};
 use crate::rpc::network::{Egress, Publish};
 use crate::rpc::session::Ended;
@@ -57,6 +58,9 @@ pub(crate) struct Record {
     /// What it reaches.
     #[serde(default, skip_serializing_if = "Egress::is_open")]
     pub(crate) egress: Egress,
+    /// Which names it reaches, where it reaches only names.
+    #[serde(default, skip_serializing_if = "EgressRules::is_empty")]
+    pub(crate) allow: EgressRules,
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Publish::is_default")]
     pub(crate) publish: Publish,
@@ -185,6 +189,7 @@ impl Record {
             cpus: None,
             pids: None,
             egress: Egress::Open,
+            allow: EgressRules::default(),
             publish: Publish::Default,
             runs: false,
             ended: None,
@@ -269,6 +274,7 @@ mod tests {
             cpus: Cpus::from_millis(1500),
             pids: Some(64),
             egress: Egress::Open,
+            allow: EgressRules::default(),
             publish: Publish::All,
             runs: true,
             ended: None,

@@ -22,7 +22,7 @@ use recovery::Outage;
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::{self, Taken};
 use super::claude_settings::ClaudeOnHost;
-use super::config::Config;
+use super::config::{Config, RuntimeKind};
 use super::deleted_homes::DeletedHomes;
 use super::home_growth::HomeGrowth;
 use super::last_words::LastWords;
@@ -36,7 +36,9 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{END_NEWS_PATIENCE, SESSIONS_MAX};
+use crate::rpc::egress::EgressRules;
 use crate::rpc::event::{Event, EventType};
+use crate::rpc::field::FieldError;
 use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Session as WireSession;
@@ -240,6 +242,7 @@ impl AgentState {
             docker: false,
             claude_login: true,
             egress: Egress::Open,
+            allow: None,
             publish: None,
             ssh_key: None,
             startup: None,
@@ -278,6 +281,9 @@ impl AgentState {
         if let Some(line) = record.ssh_key.told(id) {
             value["ssh_key"] = json!(line);
         }
+        if !record.allow.is_empty() {
+            value["allow"] = json!(record.allow);
+        }
         if *record.startup != Startup::default() {
             value["startup"] = json!(record.startup);
         }
@@ -292,6 +298,44 @@ impl AgentState {
             true => Action::LendKey { session: id, uid: session.uid() },
             false => Action::EndLending { session: id },
         });
+    }
+
+    /// Has the connections of a session carried by the rules that it has now, if it reaches names
+    /// alone. One that runs is what it was started as.
+    pub(super) fn carry(&mut self, id: Uuid) {
+        let Some(session) = self.session(id) else { return };
+        let Ok(record) = session.record() else { return };
+        let is_carried = match &session.run_state {
+            RunState::Running { running, .. } => running.is_carried,
+            RunState::Unknown | RunState::Stopped => {
+                record.egress == Egress::List && session.transition != Transition::Nothing
+            }
+        };
+        self.actions.push(match is_carried {
+            true => Action::Carry { session: id, uid: session.uid(), rules: record.allow.clone() },
+            false => Action::EndCarrying { session: id },
+        });
+    }
+
+    /// Whether a session may have these.
+    ///
+    /// # Errors
+    /// Rules are for sessions that reach names alone, and those are containers.
+    pub(super) fn check_egress(
+        &self,
+        egress: Egress,
+        rules: &EgressRules,
+    ) -> Result<(), FieldError> {
+        let why = match egress {
+            Egress::List if self.config.runtime == RuntimeKind::Host => {
+                "egress list needs a container, and this agent's sessions have none"
+            }
+            Egress::Open | Egress::None if !rules.is_empty() => {
+                "what a session reaches by name is chosen with egress list; add it"
+            }
+            _ => return Ok(()),
+        };
+        Err(FieldError(why.to_owned()))
     }
 
     /// [`AgentState::wire`] as JSON; null if there is no such session.
@@ -330,6 +374,7 @@ impl AgentState {
         }
         if !is_again {
             self.lend_key(id);
+            self.carry(id);
             self.observe(now.mono, id);
         }
         is_first
@@ -349,6 +394,7 @@ impl AgentState {
         let unconfirmed = session.unconfirmed_exit.take().map(|unconfirmed| unconfirmed.end);
         self.drop_terminals(now, id);
         self.emit_stopped(now, id, unconfirmed.unwrap_or(LOST));
+        self.carry(id);
         self.observe(now.mono, id);
         self.emit_started(now, id);
     }
@@ -380,6 +426,7 @@ impl AgentState {
         self.drop_terminals(now, id);
         if matches!(was, RunState::Running { .. }) {
             self.actions.push(Action::EndLending { session: id });
+            self.actions.push(Action::EndCarrying { session: id });
             self.actions.push(Action::EndObserving { session: id });
         }
         Some(was)

@@ -83,8 +83,9 @@ pub struct StartFiles {
     pub metadata: Option<Vec<u8>>,
     /// Its key, if it has had none.
     pub key: Option<KeyFile>,
-    /// Whether its key is lent to it on a socket.
+    /// Whether it has a directory for sockets.
     pub has_socket: bool,
+
     /// What the Claude CLI is given in it; nothing where it would have no place.
     pub settings: Option<ClaudeSettings>,
 }
@@ -178,8 +179,10 @@ pub struct StartPlan {
     pub startup: Box<Startup>,
     /// The user and group number of its processes; those of its driver if it has none of its own.
     pub uid: Option<u32>,
-    /// Whether its key is lent to it on a socket.
+    /// Whether it has a directory for sockets.
     pub has_socket: bool,
+    /// Whether its key is lent to it on one.
+    pub has_key: bool,
     /// Whether the Claude CLI is given settings in it.
     pub has_settings: bool,
     /// The first size of its terminal, before anyone attaches.
@@ -199,6 +202,8 @@ pub struct Running {
     pub caps: Option<Caps>,
     /// The user and group number of its processes, if it has its own.
     pub uid: Option<u32>,
+    /// Whether it reaches names alone, as it was started: its agent carries its connections.
+    pub is_carried: bool,
 }
 
 /// What a runtime knows of a session's last run.

@@ -191,6 +191,10 @@ impl Pump {
         &self.stream
     }
 
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     /// Takes note of what the reactor reported, and says whether the stream has just opened.
     ///
     /// # Errors

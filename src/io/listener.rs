@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrAny, SocketFlags, SocketType, accept_with, acceptfrom_with, sockopt,
@@ -191,6 +192,23 @@ impl Listener {
             std::os::unix::fs::lchown(path, owner, owner).map_err(fail)?;
         }
         Ok(listener)
+    }
+
+    /// Around a socket that a container has handed over, and that listens at `address` in there.
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub(super) fn of_container(fd: OwnedFd, address: SocketAddr) -> io::Result<Listener> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Listener { fd, name: Name::Tcp(address), spare: None })
+    }
+
+    /// Whether somebody waits. Of a socket that somebody else may have, too, no connection is taken
+    /// before this says so: whether taking one blocks is for each of those who have it to choose.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|count| count > 0)
     }
 
     /// Takes up to `budget` connections that wait and appends them to `accepted`; none behind one

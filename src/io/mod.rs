@@ -13,6 +13,7 @@
 //! | [`stream`], [`listener`], [`resolve`] | byte streams that never block; who dials us; names |
 //! | [`link`] | pumps bytes between a stream and an endpoint |
 //! | [`happy_eyeballs`] | one connection to a host that has several numbers |
+//! | [`handover`] | sockets of a container's network, handed to the agent |
 //! | [`outbound`] | connections to hosts by name or number, dialled again and again |
 //! | [`process`], [`child`], [`pty`] | programs: alone, with pipes, on a terminal of ours |
 //! | [`process_table`], [`inotify`] | other people's processes; changes in directories |
@@ -30,6 +31,7 @@ pub mod child_daemon;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod handover;
 pub mod happy_eyeballs;
 pub mod inotify;
 pub mod line_process;

@@ -15,6 +15,7 @@ use super::happy_eyeballs::{HappyEyeballs, Step};
 use super::link::{Next, Pump};
 use super::reactor::{Interests, Reactor, Ready};
 use super::resolve::resolve;
+use super::stream::Stream;
 use super::worker::{Crew, Worker};
 use crate::base::address::Address;
 use crate::base::endpoint::Endpoint;
@@ -83,6 +84,23 @@ impl Outbound {
                 DialEvent::None
             }
             Err(why) => DialEvent::Failed(why),
+        }
+    }
+
+    /// Drops what there is and starts to open a stream to one of these numbers.
+    pub(crate) fn dial_numbers(
+        &mut self,
+        reactor: &Reactor,
+        numbers: Vec<SocketAddr>,
+    ) -> DialEvent {
+        self.connect(reactor, numbers)
+    }
+
+    /// The stream, if it is open: who takes it moves its bytes himself. It is watched as before.
+    pub(crate) fn into_stream(self) -> Option<Stream> {
+        match self.state {
+            OutboundState::Open(pump) => Some(pump.into_stream()),
+            _ => None,
         }
     }
 
@@ -208,6 +226,15 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    pub(crate) fn lookup(&self) -> u64 {
+        self.lookup
+    }
+
+    /// All numbers of the name, or why there are none.
+    pub(crate) fn numbers(self) -> Result<Vec<SocketAddr>, Unreached> {
+        self.numbers
+    }
+
     /// The first number of the name.
     pub(crate) fn number(&self) -> Option<SocketAddr> {
         self.numbers.as_ref().ok()?.first().copied()
@@ -225,7 +252,15 @@ impl Dialler {
         self.resolver.as_mut()?.next_result()
     }
 
-    fn look_up(&mut self, reactor: &mut Reactor, address: &Address) -> Result<u64, Unreached> {
+    /// Has a thread look a name up. The number is that of [`Found::lookup`].
+    ///
+    /// # Errors
+    /// Too many are being looked up, or there is no thread.
+    pub(crate) fn look_up(
+        &mut self,
+        reactor: &mut Reactor,
+        address: &Address,
+    ) -> Result<u64, Unreached> {
         self.lookups += 1;
         let job = Lookup { number: self.lookups, address: address.clone() };
         let full = || Unreached::Refused("too many names are being looked up".to_owned());

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect,
-    getpeername, send, shutdown, socket_with, sockopt,
+    getpeername, getsockname, send, shutdown, socket_with, sockopt,
 };
 
 /// What a pipe takes at once without blocking when it says that it takes anything (PIPE_BUF).
@@ -169,6 +169,17 @@ impl Stream {
         let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// Where the other end is, if that is an address.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        SocketAddr::try_from(getpeername(&self.fd).ok().flatten()?).ok()
+    }
+
+    /// Whether the other end is on this machine, by its own address.
+    pub(crate) fn is_to_this_machine(&self) -> bool {
+        let own = getsockname(&self.fd).ok().and_then(|own| SocketAddr::try_from(own).ok());
+        own.zip(self.peer_address()).is_none_or(|(own, peer)| own.ip() == peer.ip())
     }
 
     /// As which user the process ran that connected a Unix socket, as its kernel says.

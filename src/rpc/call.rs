@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::drive::{Exec, Screen, Send, Wait};
+use super::egress::{EgressChange, EgressRules};
 use super::env::{EnvChange, SessionEnv};
 use super::field::{
     self, Cpus, DnsName, FieldError, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName,
@@ -48,6 +49,8 @@ pub enum Call {
     Send(Send),
     /// Run a command beside the session's own.
     Exec(Exec),
+    /// What a session reaches now, and what was refused it.
+    Egress(Id),
     /// Answer when one of some sessions has ended.
     Wait(Wait),
     /// The certificate with which the agent's host sends its logs.
@@ -61,13 +64,14 @@ pub enum Call {
 }
 
 /// Every op's name, sorted.
-pub const OP_NAMES: [&str; 19] = [
+pub const OP_NAMES: [&str; 20] = [
     "background",
     "certificate",
     "clone",
     "create",
     "delete",
     "edit",
+    "egress",
     "exec",
     "get",
     "kill",
@@ -120,6 +124,9 @@ pub struct Create {
     /// What it reaches; open if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) egress: Option<Egress>,
+    /// Which names it reaches, where it reaches only names.
+    #[serde(default, skip_serializing_if = "EgressRules::is_empty")]
+    pub(crate) allow: EgressRules,
     /// On which addresses its port is; the default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Publish>,
@@ -164,6 +171,7 @@ impl Create {
             cpus: None,
             pids: None,
             egress: None,
+            allow: EgressRules::default(),
             publish: None,
             ssh_key: None,
             claude_login: None,
@@ -209,6 +217,9 @@ pub struct Edit {
     /// What it is to reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) egress: Option<Egress>,
+    /// Which names it is to reach, or no more. At once, also for one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allow: Option<EgressChange>,
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Publish>,
@@ -312,6 +323,7 @@ impl Call {
                 | Call::Screen(_)
                 | Call::Send(_)
                 | Call::Exec(_)
+                | Call::Egress(_)
                 | Call::Wait(_)
                 | Call::Certificate
                 | Call::SettingsGet
@@ -355,6 +367,7 @@ impl Call {
             "screen" => Call::Screen(decode(params)?),
             "send" => Call::Send(decode(params)?),
             "exec" => Call::Exec(decode(params)?),
+            "egress" => Call::Egress(decode(params)?),
             "wait" => Call::Wait(decode(params)?),
             "certificate" => Call::Certificate,
             "renew-certificate" => Call::RenewCertificate(decode(params)?),
@@ -381,6 +394,7 @@ impl Call {
             Call::Screen(_) => "screen",
             Call::Send(_) => "send",
             Call::Exec(_) => "exec",
+            Call::Egress(_) => "egress",
             Call::Wait(_) => "wait",
             Call::Certificate => "certificate",
             Call::RenewCertificate(_) => "renew-certificate",
@@ -404,6 +418,7 @@ impl Call {
             Call::Screen(screen) => serde_json::to_value(screen),
             Call::Send(send) => serde_json::to_value(send),
             Call::Exec(exec) => serde_json::to_value(exec),
+            Call::Egress(call) => serde_json::to_value(call),
             Call::Wait(wait) => serde_json::to_value(wait),
             Call::RenewCertificate(renewal) => serde_json::to_value(renewal),
             Call::Ping | Call::List | Call::Certificate | Call::SettingsGet | Call::SettingsSet => {
@@ -497,7 +512,8 @@ mod tests {
                 memory: Some(1 << 30),
                 cpus: Cpus::from_millis(1500),
                 pids: Some(100),
-                egress: Some(Egress::Open),
+                egress: Some(Egress::List),
+                allow: serde_json::from_str(r#"["npm","a.org:22","!b.a.org"]"#).unwrap(),
                 publish: Some(Publish::All),
                 ssh_key: Some(KeyChoice::None),
                 claude_login: Some(false),
@@ -521,6 +537,7 @@ mod tests {
                 cpus: None,
                 pids: None,
                 egress: Some(Egress::None),
+                allow: serde_json::from_str(r#"{"add":["!a.org"],"remove":["npm"]}"#).unwrap(),
                 publish: None,
                 ssh_key: Some(KeyChoice::New),
                 claude_login: Some(true),
@@ -545,6 +562,7 @@ mod tests {
                 command: ExecCommand::new(vec!["ls".to_owned(), "-l".to_owned()]).unwrap(),
                 seconds: ExecSeconds::default(),
             }),
+            Call::Egress(id),
             Call::Wait(Wait::new(vec![id.id], 60, WaitFor { waiting: true, done: false }).unwrap()),
             Call::Certificate,
             Call::RenewCertificate(RenewCertificate { certificate: "PEM\n".to_owned() }),

@@ -53,6 +53,10 @@ pub enum EventType {
     /// were too many.
     #[serde(rename = "session.signed")]
     Signed,
+    /// A session has tried to reach what it may not, for the first time of late. Data: `what`,
+    /// `why`, and the rule that would `allow` it.
+    #[serde(rename = "session.refused")]
+    Refused,
     /// What a session's program wants of a person is another thing than before. Data: its
     /// attention, or null if no program tells any more.
     #[serde(rename = "session.attention")]
@@ -114,6 +118,7 @@ impl fmt::Display for Summary<'_> {
             | EventType::Detached
             | EventType::Signed
             | EventType::Attention
+            | EventType::Refused
             | EventType::Disk => write!(out, " {}", event.data),
             EventType::Edited if !event.data["taken_over"].is_null() => {
                 write!(out, " {}", event.data)

@@ -8,6 +8,8 @@ pub mod attach;
 pub mod attention;
 pub mod call;
 pub mod drive;
+pub mod egress;
+mod egress_sets;
 pub(crate) mod env;
 pub mod event;
 pub mod field;

@@ -13,6 +13,9 @@ pub enum Egress {
     /// The internet.
     #[default]
     Open,
+    /// The names that its rules allow, and nothing else: it has no network, and its agent carries
+    /// its connections.
+    List,
     /// Nothing: it has no network.
     None,
 }
@@ -30,7 +33,7 @@ pub enum Publish {
 }
 
 impl Egress {
-    /// Reads `open` or `none`.
+    /// Reads `open`, `list` or `none`.
     ///
     /// # Errors
     /// A sentence that shows the text.
@@ -38,17 +41,16 @@ impl Egress {
         match text {
             "open" => Ok(Egress::Open),
             "none" => Ok(Egress::None),
-            "list" => Err(FieldError(
-                "egress list is not supported by this version; it must be open or none".to_owned(),
-            )),
-            _ => Err(FieldError(format!("egress {} must be open or none", shown(text)))),
+            "list" => Ok(Egress::List),
+            _ => Err(FieldError(format!("egress {} must be open, list or none", shown(text)))),
         }
     }
 
-    /// `open` or `none`.
+    /// `open`, `list` or `none`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Egress::Open => "open",
+            Egress::List => "list",
             Egress::None => "none",
         }
     }
@@ -62,9 +64,12 @@ impl Egress {
     /// # Errors
     /// A session without a network has none.
     pub(crate) fn check_port(self, has_port: bool) -> Result<(), FieldError> {
-        match self == Egress::None && has_port {
-            false => Ok(()),
-            true => Err(FieldError("a session with egress none cannot have a port".to_owned())),
+        match self {
+            Egress::None | Egress::List if has_port => {
+                let kind = self.as_str();
+                Err(FieldError(format!("a session with egress {kind} cannot have a port")))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -147,10 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn egress_is_open_or_none_and_none_has_no_port() {
+    fn egress_is_one_of_three_and_none_has_no_port() {
         assert_eq!(Egress::parse("open"), Ok(Egress::Open));
-        let told = Egress::parse("list").unwrap_err().0;
-        assert_eq!(told, "egress list is not supported by this version; it must be open or none");
+        assert_eq!(Egress::parse("list"), Ok(Egress::List));
+        let told = Egress::parse("names").unwrap_err().0;
+        assert_eq!(told, "egress \"names\" must be open, list or none");
         assert!(Egress::parse("No").is_err());
         assert!(Egress::None.check_port(true).is_err());
         assert!(Egress::None.check_port(false).and(Egress::Open.check_port(true)).is_ok());

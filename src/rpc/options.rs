@@ -5,8 +5,10 @@
 //! before what the profile says, and that before the agent's default.
 
 use super::call::Create;
+use super::egress::EgressRules;
 use super::env::SessionEnv;
 use super::field::{FieldError, SessionName, shown};
+use super::network::Egress;
 use super::startup::ProfileName;
 use super::values;
 use crate::base::settings::{self, Rule};
@@ -26,12 +28,14 @@ pub(crate) struct Setting {
     check: fn(&str) -> Result<(), String>,
 }
 
-/// The name of the one that may be said more than once.
+/// The names of those that may be said more than once.
 pub(crate) const ENV: &str = "env";
+pub(crate) const ALLOW: &str = "allow";
+pub(crate) const DENY: &str = "deny";
 const AGENTS: &str = "the agent's";
 
 /// In the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 19] = [
+pub(crate) const SETTINGS: [Setting; 21] = [
     word("agent", "the only one", |text| match text.trim() {
         "" => Err("agent must not be empty".to_owned()),
         _ => Ok(()),
@@ -48,6 +52,8 @@ pub(crate) const SETTINGS: [Setting; 19] = [
     word("publish", "default", |text| values::publish(text).map(drop)),
     nullable("dns", "none", |text| values::dns_name(text).map(drop)),
     word("egress", "open", |text| values::egress(text).map(drop)),
+    word(ALLOW, "none", |text| values::egress_rule(text).map(drop)),
+    word(DENY, "none", |text| values::egress_rule(text).map(drop)),
     word("ssh-key", "new", |text| values::ssh_key(text).map(drop)),
     word("claude-login", "yes", |text| values::yes_no(text).map(drop)),
     word("docker", "no", |text| values::yes_no(text).map(drop)),
@@ -75,6 +81,10 @@ fn is_named(name: &str, error: &str) -> bool {
     error.starts_with(name) || setting(name).is_none()
 }
 
+fn is_many(name: &str) -> bool {
+    [ENV, ALLOW, DENY].contains(&name)
+}
+
 fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
@@ -84,6 +94,7 @@ fn setting(name: &str) -> Option<&'static Setting> {
 pub(crate) struct SessionOptions {
     texts: SortedMap<&'static str, String>,
     pub(crate) env: SessionEnv,
+    rules: EgressRules,
 }
 
 impl SessionOptions {
@@ -95,7 +106,7 @@ impl SessionOptions {
         let mut options = SessionOptions::default();
         let rule = |name: &str| Rule {
             is_text: setting(name).is_some_and(|it| it.is_text),
-            is_many: name == ENV,
+            is_many: is_many(name),
         };
         settings::read(text, rule, |name, value| match value {
             "" if setting(name).is_some() => Err(format!("{name} has no value")),
@@ -119,6 +130,11 @@ impl SessionOptions {
         if !(setting.is_nullable && value.is_empty()) {
             (setting.check)(value)?;
         }
+        if name == ALLOW || name == DENY {
+            let rule = values::egress_rule(value)?;
+            let rule = if name == DENY { rule.denial() } else { rule };
+            return self.rules.add(rule).map_err(|error| error.0);
+        }
         if name != ENV {
             self.texts.insert(setting.name, value.to_owned());
             return Ok(());
@@ -130,8 +146,14 @@ impl SessionOptions {
         self.env.set(variable, value).map_err(|error| error.0)
     }
 
-    /// What was said of a setting; of `env`, all variables.
+    /// What was said of a setting; of `env`, all variables, and all rules of `allow` and `deny`.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
+        if name == ALLOW || name == DENY {
+            let said = self.rules.iter().filter(|rule| rule.is_denial() == (name == DENY));
+            let said: Vec<String> =
+                said.map(|rule| rule.to_string().trim_start_matches('!').to_owned()).collect();
+            return (!said.is_empty()).then(|| said.join(" "));
+        }
         match name == ENV {
             false => self.texts.get(&name).cloned(),
             true if self.env.is_empty() => None,
@@ -146,7 +168,7 @@ impl SessionOptions {
     /// These, and of `others` what was not said here. A branch belongs to its repository.
     ///
     /// # Errors
-    /// There are too many variables.
+    /// There are too many variables, or rules.
     pub(crate) fn or(mut self, others: &SessionOptions) -> Result<SessionOptions, FieldError> {
         let has_repo = self.texts.contains_key(&"repo");
         for (name, value) in others.texts.iter() {
@@ -158,7 +180,9 @@ impl SessionOptions {
         for (name, value) in self.env.iter() {
             env.set(name, value)?;
         }
-        Ok(SessionOptions { env, ..self })
+        let mut rules = others.rules.clone();
+        self.rules.iter().try_for_each(|rule| rules.add(rule.clone()))?;
+        Ok(SessionOptions { env, rules, ..self })
     }
 
     /// What an agent is asked for.
@@ -170,6 +194,12 @@ impl SessionOptions {
         name: SessionName,
         profile: Option<ProfileName>,
     ) -> Result<Create, String> {
+        let egress = self.read("egress", values::egress)?;
+        // An option that opens or closes all leaves nothing to the rules of a profile.
+        let allow = match egress {
+            None | Some(Egress::List) => self.rules.clone(),
+            Some(Egress::Open | Egress::None) => EgressRules::default(),
+        };
         Ok(Create {
             port: self.read("port", values::port)?.unwrap_or_default(),
             protocol: self.read("proto", values::protocol)?.unwrap_or_default(),
@@ -179,7 +209,8 @@ impl SessionOptions {
             memory: self.read("memory", values::memory)?,
             cpus: self.read("cpus", values::cpus)?,
             pids: self.read("pids", values::pids)?,
-            egress: self.read("egress", values::egress)?,
+            egress,
+            allow,
             publish: self.read("publish", values::publish)?,
             ssh_key: self.read("ssh-key", values::ssh_key)?,
             claude_login: self.read("claude-login", values::yes_no)?,
@@ -219,7 +250,10 @@ setup npm ci && echo '#'
 prompt fix issue #12
 env A=1
 env B=x y
-egress open
+egress list
+allow github
+allow = a.org:22 # ssh
+deny gist.github.com
 publish 127.0.0.1
 memory 4g
 cpus 1.5
@@ -248,7 +282,8 @@ dns web
             serde_json::json!({
                 "name": "x", "port": -1, "protocol": "udp", "dns_name": "web",
                 "command": "claude --model x # not a comment", "docker": false,
-                "memory": 4_u64 << 30, "cpus": 1.5, "pids": 99, "egress": "open",
+                "memory": 4_u64 << 30, "cpus": 1.5, "pids": 99, "egress": "list",
+                "allow": ["github", "a.org:22", "!gist.github.com"],
                 "publish": "127.0.0.1", "ssh_key": "none", "claude_login": false,
                 "profile": "team",
                 "image": "convocate:1.2", "env": { "A": "1", "B": "x y" },
@@ -273,7 +308,9 @@ dns web
             ("memory", "line 1: memory has no value"),
             ("memory 1x", "line 1: memory \"1x\" must be a size"),
             ("docker maybe", "line 1: docker: \"maybe\" must be yes or no"),
-            ("egress list", "line 1: egress list is not supported"),
+            ("egress lst", "line 1: egress \"lst\" must be open, list or none"),
+            ("allow npm\nallow nmp", "line 2: allow \"nmp\" is neither a host name"),
+            ("deny 1.2.3.4", "line 1: deny: allow \"1.2.3.4\" is an address"),
             ("repo -u", "line 1: repo \"-u\" must be like https://"),
             ("branch a..b", "line 1: branch \"a..b\" must be"),
             ("image -x", "line 1: image \"-x\" must be"),

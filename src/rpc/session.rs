@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attention::Attention;
+use super::egress::EgressRules;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
 use super::repository::Repository;
@@ -73,6 +74,9 @@ pub struct Session {
     /// What it reaches.
     #[serde(default, skip_serializing_if = "Egress::is_open")]
     pub(crate) egress: Egress,
+    /// Which names it reaches, where it reaches only names; only where one session is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allow: Option<Box<EgressRules>>,
     /// On which addresses its port is, if that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Box<Publish>>,

@@ -3,6 +3,7 @@
 //! Every reader takes the operator's text and gives a type that cannot be wrong, or one sentence
 //! that shows the text.
 
+use super::egress::EgressRule;
 use super::field::{
     Caps, Cpus, DnsName, KeyChoice, PortChoice, Protocol, SessionCommand, SessionName, shown,
 };
@@ -83,7 +84,15 @@ pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
     Protocol::parse(text).map_err(|error| error.to_string())
 }
 
-/// `open` or `none`.
+/// A rule of what a session reaches.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn egress_rule(text: &str) -> Result<EgressRule, String> {
+    EgressRule::parse(text).map_err(|error| error.to_string())
+}
+
+/// `open`, `list` or `none`.
 ///
 /// # Errors
 /// One sentence.

@@ -265,7 +265,8 @@ pub(crate) fn apply_to_sessions(sessions: &mut Sessions, event: &EventLine<'_>) 
             | EventType::AgentShutdown
             | EventType::AgentGap
             | EventType::Signed
-            | EventType::Disk,
+            | EventType::Disk
+            | EventType::Refused,
         )
         | Kind::Forgotten
         | Kind::Other => UNCHANGED,

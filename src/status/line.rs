@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use crate::base::text::is_plain;
 use crate::base::time::Wall;
 use crate::base::uuid::Uuid;
-use crate::limits::{HEARTBEAT_BYTES_MAX, IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX};
+use crate::limits::{
+    HEARTBEAT_BYTES_MAX, IMAGE_TAG_BYTES_MAX, KEY_USER_CHARS_MAX, REFUSED_TEXT_BYTES_MAX,
+};
 use crate::rpc::attention::Attention;
 use crate::rpc::event::EventType;
 use crate::rpc::repository::Repository;
@@ -131,6 +133,13 @@ impl<'a> EventLine<'a> {
             Kind::Event(EventType::Disk) => {
                 self.data::<DiskData>().map(|_| ()).ok_or("who fills its disk cannot be read")
             }
+            Kind::Event(EventType::Refused) => {
+                let refused: RefusedData = self.data().ok_or("what was refused cannot be read")?;
+                match refused.is_plain() {
+                    true => Ok(()),
+                    false => Err("what was refused is too long or has control characters"),
+                }
+            }
             Kind::Event(EventType::Attention) => match self.attention() {
                 None => Err("its attention cannot be read"),
                 Some(attention) if attention.as_ref().is_none_or(Attention::check) => Ok(()),
@@ -192,6 +201,7 @@ impl<'a> EventLine<'a> {
             "session.detached" => Kind::Event(EventType::Detached),
             "session.signed" => Kind::Event(EventType::Signed),
             "session.disk" => Kind::Event(EventType::Disk),
+            "session.refused" => Kind::Event(EventType::Refused),
             "session.attention" => Kind::Event(EventType::Attention),
             "session.repository" => Kind::Event(EventType::Repository),
             HUB_SESSION => Kind::Session,
@@ -261,6 +271,25 @@ struct DiskData {
     seconds: Option<u64>,
 }
 
+/// Data of `session.refused`.
+#[derive(Debug, Deserialize)]
+struct RefusedData {
+    #[serde(default)]
+    what: String,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    allow: String,
+}
+
+impl RefusedData {
+    fn is_plain(&self) -> bool {
+        [&self.what, &self.why, &self.allow]
+            .iter()
+            .all(|text| is_plain(text, REFUSED_TEXT_BYTES_MAX))
+    }
+}
+
 /// Data of `agent.started`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StartedData<'a> {
@@ -292,6 +321,7 @@ mod tests {
             EventType::Attached,
             EventType::Detached,
             EventType::Signed,
+            EventType::Refused,
             EventType::Attention,
             EventType::Disk,
             EventType::Repository,

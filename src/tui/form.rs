@@ -457,6 +457,7 @@ impl Form {
             cpus: self.changed(FieldName::Cpus, values::cpus)?,
             pids: self.changed(FieldName::Pids, values::pids)?,
             egress: None,
+            allow: None,
             publish: None,
             ssh_key: None,
             claude_login: None,

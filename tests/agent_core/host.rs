@@ -17,8 +17,10 @@ use convocate::base::time::{Mono, Now, Wall};
 use convocate::base::uuid::Uuid;
 use convocate::rpc::attach::AttachHeader;
 use convocate::rpc::call::Call;
+use convocate::rpc::egress::EgressRules;
 use convocate::rpc::event::{Event, EventType};
 use convocate::rpc::field::{Caps, Cpus};
+use convocate::rpc::network::Egress;
 use convocate::rpc::reserved::HostNames;
 use convocate::rpc::response::{self, Answer};
 use serde_json::Value;
@@ -54,6 +56,8 @@ pub struct Host {
     pub replies: BTreeMap<Caller, Vec<Answer>>,
     pub screens: BTreeMap<TerminalId, Vec<Screen>>,
     pub events: Vec<Event>,
+    /// Sessions whose connections are carried, and by which rules.
+    pub carried: BTreeMap<Uuid, EgressRules>,
     /// Sessions that are lent their keys, and as whom they run.
     pub lent: BTreeMap<Uuid, Option<u32>>,
     /// Sessions whose status files are looked at.
@@ -112,6 +116,7 @@ impl Host {
             screens: BTreeMap::new(),
             events: Vec::new(),
             lent: BTreeMap::new(),
+            carried: BTreeMap::new(),
             observed: BTreeSet::new(),
             keyless: BTreeSet::new(),
             used_bytes: 10 * GIB,
@@ -323,6 +328,7 @@ impl Host {
                     image: plan.image.clone(),
                     caps: Some(plan.caps),
                     uid: plan.uid,
+                    is_carried: plan.egress == Egress::List,
                 };
                 let was = self.running.insert(plan.id, running.clone());
                 assert!(was.is_none(), "started twice");
@@ -371,6 +377,12 @@ impl Host {
                 }
                 Action::EndLending { session } => {
                     self.lent.remove(&session);
+                }
+                Action::Carry { session, rules, .. } => {
+                    self.carried.insert(session, rules);
+                }
+                Action::EndCarrying { session } => {
+                    self.carried.remove(&session);
                 }
                 Action::Observe { session, .. } => {
                     self.observed.insert(session);

@@ -221,6 +221,7 @@ fn a_listing_that_is_older_than_an_operation_says_nothing_about_it() {
         container: String::new(),
         image: String::new(),
         caps: None,
+        is_carried: false,
     };
     host.report(listing, Ok(Done::Listed(vec![old])));
     assert!(host.is_answered(list));
@@ -239,6 +240,7 @@ fn what_somebody_else_starts_is_seen_and_told() {
         container: String::new(),
         image: "convocate:0".to_owned(),
         caps: None,
+        is_carried: false,
     };
     host.running.insert(id, running.clone());
     host.news(RuntimeEvent::Started(running));

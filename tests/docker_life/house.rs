@@ -47,6 +47,24 @@ impl House {
         Some((House { agent, engine }, prepared))
     }
 
+    /// The same with an agent that `call` starts.
+    pub fn open_by<T>(
+        test: &str,
+        prepare: impl FnOnce(&AgentFiles) -> T,
+        call: impl FnOnce(&T, &AgentFiles, &Engine, &str) -> Command,
+    ) -> Option<(House, T)> {
+        if !support::has(test, &NEEDS) {
+            return None;
+        }
+        make_image();
+        let files = AgentFiles::write();
+        let prepared = prepare(&files);
+        let engine = Engine::start(files.root.dir());
+        let mut call = call(&prepared, &files, &engine, "127.0.0.1:0");
+        let agent = Agent::start_by(files, &mut call);
+        Some((House { agent, engine }, prepared))
+    }
+
     /// Kills the agent and starts it again, on the same port.
     pub fn restart_agent(&mut self) {
         self.agent.restart(&arguments(&self.engine));

@@ -6,6 +6,7 @@
 mod caps;
 mod claude;
 mod drive;
+mod egress;
 mod ends;
 mod engine;
 mod faults;
@@ -21,3 +22,4 @@ mod recovery;
 mod support;
 mod terminals;
 mod users;
+mod world;

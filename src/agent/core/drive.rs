@@ -66,12 +66,31 @@ impl Agent {
         self.answer(caller, Err(refusal));
     }
 
+    /// Runs something in a session that runs, for nobody who waits.
+    pub(super) fn drive_by_itself(&mut self, now: Now, id: Uuid, drive: Drive) {
+        let Some(session) = self.state.session(id) else { return };
+        let RunState::Running { running, .. } = &session.run_state else { return };
+        if self.mode == Mode::Closing {
+            return;
+        }
+        let no_env = SessionEnv::default();
+        let runtime = self.state.config.runtime;
+        let place = Place { id, uid: running.uid, runtime, session_env: &no_env };
+        let plan = drive.plan(place, self.state.actions.last_work().0);
+        let work = self.state.actions.run(Work::Runtime(RuntimeWork::Exec(Box::new(plan))));
+        let running = Running { caller: None, drive, began: now.mono };
+        self.drives.running.insert(work, running);
+    }
+
     /// Answers the call whose work this was, if it was one's.
     pub(super) fn drive_done(&mut self, now: Now, work: WorkId, outcome: &Outcome) -> bool {
         let Some(Running { caller, drive, began }) = self.drives.running.remove(&work) else {
             return false;
         };
         let answer = drive.answer(began, now.mono, outcome.clone());
+        if let (Drive::OpenNetwork, Err(why)) = (&drive, &answer) {
+            self.state.actions.warn(format!("a session's network cannot be opened: {why}"));
+        }
         if let (Drive::Send(send), Ok(_)) = (&drive, &answer) {
             self.state.sent(now, send.id);
         }

@@ -1,11 +1,14 @@
 //! Calls that only read: they never wait for an operation, and not for ever for the runtime.
 
+use serde_json::json;
+
 use super::Agent;
 use crate::agent::action::{Action, Caller};
 use crate::agent::config::RuntimeKind;
 use crate::agent::listing::ListingReader;
 use crate::agent::op::not_found;
 use crate::base::time::Now;
+use crate::base::uuid::Uuid;
 use crate::rpc::call::OP_NAMES;
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Pong;
@@ -46,6 +49,18 @@ impl Agent {
                 ListingReader::Job(_) => {}
             }
         }
+    }
+
+    /// The rules of a session, and what the driver has told of it.
+    pub(super) fn tell_egress(&mut self, caller: Caller, id: Uuid) {
+        let found = self.egress_now.take().filter(|(of, _)| *of == id).map(|(_, found)| found);
+        let answer = match self.state.session(id) {
+            None => Err(not_found(id)),
+            Some(session) => session.record().map(
+                |record| json!({ "egress": record.egress, "allow": record.allow, "now": found }),
+            ),
+        };
+        self.answer(caller, answer);
     }
 
     /// Clients ask this again and again to see whether the agent lives.

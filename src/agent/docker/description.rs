@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::agent::claude_settings::SETTINGS_DIR;
-use crate::agent::environment::{SESSION_ENV, SESSION_SOCKET};
+use crate::agent::environment::{HANDOVER_SOCKET, SESSION_ENV, SESSION_SOCKET, proxy_env};
 use crate::agent::startup;
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
@@ -33,13 +33,17 @@ const LABEL_MEMORY: &str = "convocate.memory";
 const LABEL_CPUS: &str = "convocate.cpu-millis";
 const LABEL_PIDS: &str = "convocate.pids";
 const LABEL_UID: &str = "convocate.uid";
+/// What it reaches, where that is neither everything nor nothing.
+const LABEL_EGRESS: &str = "convocate.egress";
 
 /// A directory that everybody writes to, inside.
 const RUN: &str = "/run/convocate";
 /// A session's home, inside.
 pub(super) const HOME: &str = "/home/claude";
-/// The directory of its socket, inside.
+/// The directory of its sockets, inside.
 const SOCKET_DIR: &str = "/run/convocate/agent";
+/// Our own program, inside.
+const PROGRAM: &str = "/run/convocate/convocate-agent";
 
 /// What the driver found on this host that containers depend on.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +63,8 @@ pub struct Host {
     /// The slice of all sessions, if it is there: `convocate-sessions.slice` where the Engine
     /// leaves control groups to systemd.
     pub cgroup_parent: Option<String>,
+    /// This agent's own program, which opens the network of a session that reaches names alone.
+    pub program: Option<PathBuf>,
     /// Whether the host takes messages on `/dev/log`.
     pub has_syslog: bool,
 }
@@ -104,7 +110,7 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
         "Image": plan.image,
         "Hostname": format!("convocate-{}", plan.id.short()),
         // Whatever the image says: as root, and with -p no shell code of its environment.
-        "Entrypoint": ["/bin/bash", "-p", "/usr/local/lib/convocate/entrypoint"],
+        "Entrypoint": entrypoint(plan),
         "User": "0:0",
         "Cmd": [startup::command_text(plan)],
         "Env": environment(plan, host),
@@ -116,6 +122,22 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
         description["ExposedPorts"] = json!({ port: {} });
     }
     description
+}
+
+/// The first program in it. Where it reaches names alone, ours makes the socket for that, hands it
+/// to the agent, and becomes the other: when the session's command begins, it can be used.
+fn entrypoint(plan: &StartPlan) -> Vec<String> {
+    let entrypoint = ["/bin/bash", "-p", "/usr/local/lib/convocate/entrypoint"];
+    let first = match plan.egress {
+        Egress::List => open_network().into_iter().chain(["--".to_owned()]).collect(),
+        Egress::Open | Egress::None => Vec::new(),
+    };
+    first.into_iter().chain(entrypoint.map(str::to_owned)).collect()
+}
+
+/// The command that hands over the socket of a session's network, in its container.
+pub(crate) fn open_network() -> Vec<String> {
+    vec![PROGRAM.to_owned(), "open-network".to_owned(), format!("{SOCKET_DIR}/{HANDOVER_SOCKET}")]
 }
 
 fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
@@ -130,8 +152,11 @@ fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
         format!("CONVOCATE_ROWS={}", plan.size.rows()),
         format!("CONVOCATE_SCROLLBACK={}", scrollback(plan.caps)),
     ]);
-    if plan.has_socket {
+    if plan.has_key {
         variables.push(format!("SSH_AUTH_SOCK={SOCKET_DIR}/{SESSION_SOCKET}"));
+    }
+    if plan.egress == Egress::List {
+        variables.extend(proxy_env().map(|(name, value)| format!("{name}={value}")));
     }
     variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
     let told = startup::variables(plan);
@@ -153,6 +178,9 @@ fn labels(plan: &StartPlan, host: &Host) -> BTreeMap<&'static str, String> {
         (LABEL_CPUS, plan.caps.cpus.as_millis().to_string()),
         (LABEL_PIDS, plan.caps.pids.to_string()),
     ]);
+    if plan.egress == Egress::List {
+        labels.insert(LABEL_EGRESS, plan.egress.as_str().to_owned());
+    }
     labels.extend(plan.uid.map(|uid| (LABEL_UID, uid.to_string())));
     labels
 }
@@ -188,7 +216,7 @@ fn host_config(plan: &StartPlan, host: &Host) -> Value {
         config["PortBindings"] = json!({ port: bindings(plan, host) });
     }
     match plan.egress {
-        Egress::None => config["NetworkMode"] = json!("none"),
+        Egress::None | Egress::List => config["NetworkMode"] = json!("none"),
         Egress::Open => {
             if let Some(network) = host.network {
                 config["NetworkMode"] = json!(network);
@@ -229,6 +257,9 @@ fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
     if plan.has_socket {
         // A socket that is made anew in it is found: the directory is what is mounted.
         mounts.push(bind(host.paths.session_socket_dir(plan.id), SOCKET_DIR, true));
+    }
+    if let (Egress::List, Some(program)) = (plan.egress, &host.program) {
+        mounts.push(bind(program.clone(), PROGRAM, true));
     }
     if plan.has_settings {
         // A directory: a file would leave an empty one in images that are made of the container.
@@ -293,6 +324,7 @@ pub(crate) fn running(
         image: labels.get(LABEL_IMAGE).cloned().unwrap_or_default(),
         caps: caps(labels),
         uid: labels.get(LABEL_UID).and_then(|uid| uid.parse().ok()),
+        is_carried: labels.get(LABEL_EGRESS).is_some_and(|egress| egress == Egress::List.as_str()),
     })
 }
 
@@ -340,6 +372,7 @@ pub mod tests {
             startup: Box::default(),
             uid: Some(2_000_007),
             has_socket: true,
+            has_key: true,
             has_settings: true,
             size: TerminalSize::clamped(120, 40),
         }
@@ -400,7 +433,8 @@ pub mod tests {
         );
         let socket = json!("SSH_AUTH_SOCK=/run/convocate/agent/session.sock");
         assert!(environment.contains(&socket), "{environment:?}");
-        let without = StartPlan { has_socket: false, has_settings: false, ..plan() };
+        let without =
+            StartPlan { has_socket: false, has_key: false, has_settings: false, ..plan() };
         let without = container(&without, &host());
         assert_eq!(without["HostConfig"]["Mounts"].as_array().map(Vec::len), Some(1));
         assert!(!without["Env"].to_string().contains("SSH_AUTH_SOCK"), "{without}");

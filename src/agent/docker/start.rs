@@ -13,6 +13,7 @@ use crate::base::uuid::Uuid;
 use crate::docker::call::{self, ContainerInspect};
 use crate::docker::{DockerError, DockerRequest};
 use crate::rpc::field::Caps;
+use crate::rpc::network::Egress;
 
 /// Waits for an answer.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub struct Plan {
     image: String,
     caps: Caps,
     uid: Option<u32>,
+    is_carried: bool,
     create: DockerRequest,
     /// It has lost its control groups once.
     is_second: bool,
@@ -50,7 +52,8 @@ impl Start {
         let create = call::container_create(&container_name(plan.id), &container(plan, host));
         let request = create.clone();
         let (image, caps, uid) = (plan.image.clone(), plan.caps, plan.uid);
-        let plan = Plan { id: plan.id, image, caps, uid, create, is_second: false };
+        let (id, is_carried) = (plan.id, plan.egress == Egress::List);
+        let plan = Plan { id, image, caps, uid, is_carried, create, is_second: false };
         (Start::Creating(plan), request)
     }
 
@@ -146,7 +149,8 @@ fn looked(plan: Plan, detail: &ContainerInspect) -> Step<Start> {
             let (image, caps) = (plan.image, Some(plan.caps));
             let container = detail.id.clone();
             let (id, uid) = (plan.id, plan.uid);
-            let running = Running { id, started_at, container, image, caps, uid };
+            let is_carried = plan.is_carried;
+            let running = Running { id, started_at, container, image, caps, uid, is_carried };
             Step::Done(Ok(Done::Started(running)))
         }
         None => Step::failed(DockerError::Unexpected(format!("started at {:?}", state.started_at))),

@@ -30,7 +30,7 @@ pub(in crate::agent) fn begin(
         create.memory.map(Caps::check_memory).transpose()?;
         create.pids.map(Caps::check_pids).transpose()?;
         create.egress.unwrap_or_default().check_port(create.port != PortChoice::None)?;
-        Ok(())
+        state.check_egress(create.egress.unwrap_or_default(), &create.allow)
     };
     check().map_err(|error| error.0)?;
     let startup = Startup {
@@ -66,6 +66,7 @@ pub(in crate::agent) fn begin(
         cpus: create.cpus,
         pids: create.pids,
         egress: create.egress.unwrap_or_default(),
+        allow: create.allow,
         publish: create.publish.unwrap_or_default(),
         runs: false,
         ended: None,

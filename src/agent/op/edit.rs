@@ -1,4 +1,5 @@
-//! Edit: other metadata. A running session keeps its old settings until restart.
+//! Edit: other metadata. A running session keeps its old settings until restart; its key and what
+//! it reaches are other ones at once.
 
 use super::{Flow, Stage, session_answer};
 use crate::agent::record::Record;
@@ -39,6 +40,10 @@ fn edited(
     replace(&mut record.docker, edit.docker.as_ref());
     replace(&mut record.claude_login, edit.claude_login.as_ref());
     replace(&mut record.egress, edit.egress.as_ref());
+    if let Some(change) = &edit.allow {
+        record.allow.change(change).map_err(|error| error.0)?;
+    }
+    state.check_egress(record.egress, &record.allow).map_err(|error| error.0)?;
     replace(&mut record.publish, edit.publish.as_ref());
     let has_port = edit.port.map_or(record.port != 0, |choice| choice != PortChoice::None);
     record.egress.check_port(has_port).map_err(|error| error.0)?;
@@ -116,6 +121,7 @@ impl Edit {
         if has_other_key {
             state.lend_key(id);
         }
+        state.carry(id);
         let data = state.wire_value(id, None);
         state.emit(now, EventType::Edited, id, data);
         Flow::Done(session_answer(state, id))

@@ -22,6 +22,7 @@ use crate::base::uuid::Uuid;
 use crate::limits::{HOMES_COUNT_MAX, LARGEST_HOMES_TOLD};
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::field::KeyChoice;
+use crate::rpc::network::Egress;
 use crate::rpc::response::Answer;
 
 /// Where a start is.
@@ -253,7 +254,8 @@ fn admitted(
         image: image.map_or_else(|| config.image.clone(), |image| image.as_str().to_owned()),
         startup: record.startup.clone(),
         uid: None,
-        has_socket: record.ssh_key != SessionKey::None,
+        has_socket: record.ssh_key != SessionKey::None || record.egress == Egress::List,
+        has_key: record.ssh_key != SessionKey::None,
         // The host runtime has no `/etc` of a session's own.
         has_settings: config.runtime == RuntimeKind::Docker,
         size: match purpose {
@@ -285,6 +287,7 @@ fn locked(
     }
     // Before the command can ask.
     state.lend_key(id);
+    state.carry(id);
     Flow::Run(Stage::Start(Start::Starting(purpose)), Work::Runtime(RuntimeWork::Start(plan)))
 }
 
@@ -309,6 +312,7 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, purpose: Purpose, outcome
                 state.rests(id);
             }
             state.actions.push(Action::EndLending { session: id });
+            state.actions.push(Action::EndCarrying { session: id });
             Err(error.to_string())
         }
     };

@@ -15,6 +15,7 @@
 //! | [`runtime`], [`tmux`], [`engine`] | what runs sessions: tmux here, or Docker |
 //! | [`requests`] | what connections ask for |
 //! | [`key_sockets`] | where sessions are lent their keys |
+//! | [`egress`] | the connections of sessions that reach names alone |
 //! | [`attentions`] | what programs in sessions tell in their status files |
 //! | [`exec_streams`] | what programs in containers say |
 //! | [`disk`], [`given`] | work on homes, and files that sessions are given |
@@ -24,6 +25,7 @@ mod announce;
 mod attentions;
 mod certificate;
 mod disk;
+mod egress;
 mod engine;
 mod event_uplink;
 mod exec_streams;
@@ -52,6 +54,7 @@ pub(crate) use probe::has_image;
 use self::announce::announce;
 use self::attentions::Attentions;
 use self::disk::Disk;
+use self::egress::EgressSockets;
 use self::engine::DockerRuntime;
 use self::event_uplink::{EventUplink, PendingReplies};
 use self::gauge::Gauge;
@@ -142,6 +145,7 @@ struct Server<W> {
     pending_replies: PendingReplies,
     terminals: Terminals,
     key_sockets: KeySockets,
+    egress: EgressSockets,
     attentions: Attentions,
     claude: ClaudeLook,
     runtime: Runtime,
@@ -188,6 +192,7 @@ impl<W: io::Write> Server<W> {
                  CAP_DAC_OVERRIDE and CAP_FOWNER",
             );
         }
+        let permitted = setup::defaults(paths)?.egress_private;
         let ids: Vec<_> = found.found.iter().map(|found| found.id).collect();
         let host = setup::docker_host(paths);
         let cgroups = setup::cgroups(&host);
@@ -243,6 +248,7 @@ impl<W: io::Write> Server<W> {
             pending_replies: PendingReplies::default(),
             terminals: Terminals::default(),
             key_sockets: KeySockets::new(paths),
+            egress: EgressSockets::new(paths, permitted, wakes),
             attentions,
             claude: ClaudeLook::default(),
             runtime,
@@ -338,6 +344,17 @@ impl<W: io::Write> Server<W> {
             Action::EndLending { session } => {
                 self.key_sockets.end(&mut self.event_loop.registry, session);
             }
+            Action::Carry { session, uid, rules } => {
+                let registry = &mut self.event_loop.registry;
+                let carried = self.egress.carry(registry, now.mono, (session, uid), rules);
+                if let Err(why) = carried {
+                    let log = &mut self.event_loop.log;
+                    log.warning(format_args!("session {session} reaches nothing: {why}"));
+                }
+            }
+            Action::EndCarrying { session } => {
+                self.egress.end(&mut self.event_loop.registry, session);
+            }
             Action::Observe { session, container } => {
                 let registry = &mut self.event_loop.registry;
                 self.attentions.observe(registry, now.mono, session, container);
@@ -379,6 +396,18 @@ impl<W: io::Write> Server<W> {
         act(&mut self.terminals, &mut context)
     }
 
+    /// Carries connections, a bounded share of each, and tells the core what came of that.
+    fn turn_egress(&mut self, now: Now) -> bool {
+        let is_busy = self.egress.turn(&mut self.event_loop.registry, now);
+        while let Some((session, data)) = self.egress.next_told() {
+            self.agent.refused(now, session, data);
+        }
+        while let Some(session) = self.egress.next_wanted() {
+            self.agent.open_network(now, session);
+        }
+        is_busy
+    }
+
     fn take_looks(&mut self, now: Now) {
         while let Some((session, look)) = self.attentions.next_look() {
             self.agent.looked(now, session, self.attentions.rules(), &look);
@@ -403,6 +432,7 @@ impl<W: io::Write> Server<W> {
             self.peers.deadline(),
             self.terminals.deadline(),
             self.key_sockets.deadline(),
+            self.egress.deadline(),
             self.attentions.deadline(),
             self.runtime.deadline(),
             self.uplink.as_ref().and_then(EventUplink::deadline),
@@ -477,6 +507,7 @@ impl<W: io::Write> Daemon for Server<W> {
                 while let Some((id, outcome)) = self.disk.next_result() {
                     self.agent.done(now, id, outcome);
                 }
+                self.egress.collect(&mut self.event_loop.registry, now);
                 if let Some(uplink) = &mut self.uplink {
                     uplink.collect(&self.event_loop.registry, now);
                 }
@@ -489,6 +520,9 @@ impl<W: io::Write> Daemon for Server<W> {
             Some(Owner::Peer) => self.peers.ready(now.mono, ready.key, ready),
             Some(Owner::Attention) => self.attentions.ready(now.mono, ready.key),
             Some(Owner::KeySocket) => self.key_sockets.ready(now.mono, ready),
+            Some(Owner::Egress) => {
+                self.egress.ready(&mut self.event_loop.registry, now, ready);
+            }
             Some(Owner::Terminal) => self.terminals.ready(now.mono, ready.key, ready),
             Some(Owner::Runtime) => self.turn_runtime(now.mono, ready.key, Some(ready)),
             None => {}
@@ -501,6 +535,7 @@ impl<W: io::Write> Daemon for Server<W> {
         self.terminals.tick(&mut self.event_loop.registry, now.mono);
         self.runtime.tick(&mut self.event_loop.registry, now.mono);
         self.key_sockets.tick(now.mono);
+        self.egress.tick(&mut self.event_loop.registry, now);
         if let Some(uplink) = &mut self.uplink {
             uplink.tick(now);
         }
@@ -529,11 +564,13 @@ impl<W: io::Write> Daemon for Server<W> {
         while let Some((session, data)) = self.key_sockets.next_told() {
             self.agent.signed(now, session, data);
         }
+        let egress_busy = self.turn_egress(now);
         let looks_busy = self.attentions.turn(&mut self.event_loop.registry, now.mono);
         self.take_looks(now);
         self.settle(now);
         let uplink_busy = self.turn_uplink(now);
         let is_busy = terminals_busy || peers_busy || keys_busy || uplink_busy || looks_busy;
+        let is_busy = is_busy || egress_busy;
         is_busy || !self.again.is_empty()
     }
 }

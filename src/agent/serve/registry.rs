@@ -17,6 +17,8 @@ pub(super) enum Owner {
     Terminal,
     /// A socket on which a session is lent its key, or a connection to it.
     KeySocket,
+    /// What belongs to a session that reaches names alone.
+    Egress,
     /// What tells of changes in status files, or a program that one of them names.
     Attention,
     /// Docker's socket, or tmux.

@@ -48,6 +48,9 @@ impl<W: Write> Server<W> {
         if call == Call::Ping {
             self.agent.claude_on_host(self.claude.found(&self.paths, now.mono));
         }
+        if let Call::Egress(egress) = &call {
+            self.agent.egress_now(egress.id, self.egress.now(egress.id));
+        }
         if let Call::Send(send) = &call {
             // What it waits for now, and not a moment ago.
             self.attentions.look(&mut self.event_loop.registry, now.mono, send.id);

@@ -60,7 +60,7 @@ pub(super) fn config(options: &Options) -> Result<Config, ServeError> {
     let paths = &options.paths;
     let boot = boot_id(notify::runtime_directory().as_deref())?;
     let rebooted = note_boot(paths, &boot);
-    let Defaults { caps, reservation, claude_base_url } = defaults(paths)?;
+    let Defaults { caps, reservation, claude_base_url, .. } = defaults(paths)?;
     Ok(Config {
         agent_id: agent_id(paths)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,6 +134,7 @@ pub(super) fn docker_host(paths: &Paths) -> Host {
         binds,
         dns: None,
         cluster_address: None,
+        program: std::env::current_exe().ok(),
         network: paths.is_system().then_some(SESSION_NETWORK),
         cgroup_parent: slice.exists().then(|| SESSIONS_SLICE.to_owned()),
         has_syslog: paths.is_system() && Path::new("/dev/log").exists(),

@@ -9,6 +9,7 @@ pub mod check;
 pub mod enrol;
 pub mod install;
 pub mod install_certificate;
+pub mod open_network;
 pub mod prune_images;
 pub mod serve;
 
@@ -16,6 +17,7 @@ use crate::cli::agent::check::CHECK_HOST;
 use crate::cli::agent::enrol::ENROL;
 use crate::cli::agent::install::INSTALL;
 use crate::cli::agent::install_certificate::INSTALL_CERTIFICATE;
+use crate::cli::agent::open_network::OPEN_NETWORK;
 use crate::cli::agent::prune_images::PRUNE_IMAGES;
 use crate::cli::agent::serve::SERVE;
 use crate::cli::command::Program;
@@ -34,6 +36,7 @@ pub(crate) static PROGRAM: Program = Program {
         INSTALL_CERTIFICATE,
         CHECK_HOST,
         PRUNE_IMAGES,
+        OPEN_NETWORK,
         RECEIVE_IMAGE,
         RECEIVE_CLAUDE,
         VERSION,

@@ -3,8 +3,8 @@
 use crate::base::uuid::Uuid;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, CHANGED_ENV, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, MEMORY, NAME, PIDS, PORT,
-    PROMPT, PROTO, PUBLISH, SESSION, SSH_KEY,
+    AGENT, ALLOW, CHANGED_ENV, CLAUDE_LOGIN, COMMAND, CPUS, DENY, DNS, DOCKER, DROP_RULE, EGRESS,
+    MEMORY, NAME, PIDS, PORT, PROMPT, PROTO, PUBLISH, SESSION, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
 use crate::cli::output::{Failure, Out};
@@ -12,6 +12,7 @@ use crate::cli::shared_flags::{JSON, ROOT, read_flag};
 use crate::exit::Exit;
 use crate::fleet::select::{Care, Selected};
 use crate::rpc::call::{Call, Edit, PromptChoice};
+use crate::rpc::egress::EgressChange;
 use crate::rpc::env::EnvChange;
 use crate::rpc::values;
 
@@ -26,6 +27,9 @@ pub(crate) const EDIT: Command = Command {
         PUBLISH,
         DNS,
         EGRESS,
+        ALLOW,
+        DENY,
+        DROP_RULE,
         SSH_KEY,
         CLAUDE_LOGIN,
         COMMAND,
@@ -43,6 +47,9 @@ pub(crate) const EDIT: Command = Command {
 Settings without an option keep their value; --dns '' removes the DNS name, --prompt ''
 the prompt, --env NAME a variable. A running session keeps its old settings until it is
 restarted; its old key it loses at once. A new prompt is given at the next start.
+
+What a session with egress list reaches changes at once: --allow and --deny add a name or
+a set, --drop-rule takes one away; connections that are no longer allowed are closed.
 ",
     run: edit,
 };
@@ -50,14 +57,16 @@ restarted; its old key it loses at once. A new prompt is given at the next start
 fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let flags = [&NAME, &PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &SSH_KEY, &COMMAND, &DOCKER];
     let more = [&CLAUDE_LOGIN, &MEMORY, &CPUS, &PIDS, &CHANGED_ENV, &PROMPT];
-    if !flags.iter().chain(&more).any(|flag| parsed.has(flag)) {
+    let rules = [&ALLOW, &DENY, &DROP_RULE];
+    if !flags.iter().chain(&more).chain(&rules).any(|flag| parsed.has(flag)) {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
     let edit = read_edit(parsed)?;
     let (found, result) = call_on_session(parsed, out, Care::Usual, |id| Call::Edit(edit(id)))?;
     let selected = Selected { session: parse_session(result)?, ..found };
     print_session(&selected, parsed.has(&JSON), "changed", out)?;
-    if selected.session.running && !parsed.has(&JSON) {
+    let waits = flags.iter().chain(&more).any(|flag| parsed.has(flag));
+    if selected.session.running && waits && !parsed.has(&JSON) {
         out.note("it is running and keeps its old settings until it is restarted");
     }
     Ok(Exit::Done)
@@ -82,6 +91,7 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
         PromptChoice::parse(text).map_err(|error| error.to_string())
     })?;
     let env = env_change(parsed)?;
+    let allow = rules_change(parsed)?;
     Ok(move |id| Edit {
         id,
         name,
@@ -94,12 +104,31 @@ fn read_edit(parsed: &Parsed) -> Result<impl FnOnce(Uuid) -> Edit, Failure> {
         cpus,
         pids,
         egress,
+        allow,
         publish,
         ssh_key,
         claude_login,
         env,
         prompt,
     })
+}
+
+/// The rules that are added, and those that go.
+fn rules_change(parsed: &Parsed) -> Result<Option<EgressChange>, Failure> {
+    let mut change = EgressChange::default();
+    for flag in [&ALLOW, &DENY, &DROP_RULE] {
+        for text in parsed.values(flag) {
+            let rules =
+                if flag.name == DROP_RULE.name { &mut change.remove } else { &mut change.add };
+            let rule = values::egress_rule(text).map(|rule| match flag.name == DENY.name {
+                true => rule.denial(),
+                false => rule,
+            });
+            rule.and_then(|rule| rules.add(rule).map_err(|error| error.0))
+                .map_err(|error| Failure::Usage(format!("--{}: {error}", flag.name)))?;
+        }
+    }
+    Ok((change != EgressChange::default()).then_some(change))
 }
 
 /// `NAME=VALUE` sets a variable, `NAME` removes it.

@@ -16,6 +16,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod edit;
+pub mod egress;
 pub mod enrol;
 pub mod events;
 pub mod exec;
@@ -49,6 +50,7 @@ use crate::cli::convocate::clone::CLONE;
 use crate::cli::convocate::demo::{AGENT_WORD, DEMO};
 use crate::cli::convocate::diff::DIFF;
 use crate::cli::convocate::edit::EDIT;
+use crate::cli::convocate::egress::EGRESS_OF;
 use crate::cli::convocate::enrol::ENROL;
 use crate::cli::convocate::events::EVENTS;
 use crate::cli::convocate::exec::EXEC;
@@ -98,6 +100,7 @@ pub(crate) static PROGRAM: Program = Program {
         SEND,
         EXEC,
         DIFF,
+        EGRESS_OF,
         WAIT,
         LOGS,
         EVENTS,
@@ -113,7 +116,10 @@ pub(crate) static PROGRAM: Program = Program {
     ],
     fallback: Some("screen"),
     groups: &[
-        ("See", &["screen", "ls", "show", "diff", "logs", "agents", "profiles", "events"]),
+        (
+            "See",
+            &["screen", "ls", "show", "diff", "egress", "logs", "agents", "profiles", "events"],
+        ),
         (
             "Sessions",
             &[

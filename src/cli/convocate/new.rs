@@ -4,8 +4,8 @@ use crate::cli::command::{Command, Flag, Parsed};
 use crate::cli::convocate::attach_terminal::{self, not_attached, take_screen};
 use crate::cli::convocate::new_options::{chosen_profile, said};
 use crate::cli::convocate::session_flags::{
-    AGENT, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, ENV, IMAGE, MEMORY, NEW_NAME,
-    PIDS, PORT, PROFILE, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
+    AGENT, ALLOW, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DENY, DNS, DOCKER, EGRESS, ENV, IMAGE,
+    MEMORY, NEW_NAME, PIDS, PORT, PROFILE, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
 };
 use crate::cli::convocate::sessions::{
     NO_AGENT, ask_with_fields, named_agents, open_fleet, parse_session, print_session,
@@ -40,6 +40,8 @@ pub(crate) const NEW: Command = Command {
         PUBLISH,
         DNS,
         EGRESS,
+        ALLOW,
+        DENY,
         SSH_KEY,
         CLAUDE_LOGIN,
         DOCKER,
@@ -66,6 +68,11 @@ may be given more than once; show prints the values.
 A port is published on 127.0.0.1 of the agent's host and on the address from which that
 reaches the shell host, unless --publish names another or all. --egress none gives the
 session no network at all, and no port; open is the internet.
+
+With --egress list it reaches the names of --allow and nothing else, by the proxy that its
+environment names: example.org, *.example.org, example.org:8443, or a set of names: claude,
+crates, debian, github, npm, pypi, ubuntu. A name without a port is for 443 and 80. --deny
+takes a name out again. See `convocate egress`, and edit for changes while it runs.
 
 Each session has an ssh key of its own for git, which its agent keeps and signs with for
 it; show prints the public half. --ssh-key none makes none.

@@ -2,8 +2,8 @@
 
 use crate::cli::command::{Flag, Parsed};
 use crate::cli::convocate::session_flags::{
-    AGENT, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DNS, DOCKER, EGRESS, ENV, IMAGE, MEMORY, PIDS,
-    PORT, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
+    AGENT, ALLOW, BRANCH, CLAUDE_LOGIN, COMMAND, CPUS, DENY, DNS, DOCKER, EGRESS, ENV, IMAGE,
+    MEMORY, PIDS, PORT, PROMPT, PROTO, PUBLISH, REPO, SETUP, SSH_KEY,
 };
 use crate::cli::output::Failure;
 use crate::fleet::profiles::{self, Chosen};
@@ -13,7 +13,7 @@ use crate::rpc::options::SessionOptions;
 use crate::rpc::values;
 
 /// The options that are settings, too.
-pub(super) const SETTING_FLAGS: [Flag; 19] = [
+pub(super) const SETTING_FLAGS: [Flag; 21] = [
     AGENT,
     IMAGE,
     COMMAND,
@@ -27,6 +27,8 @@ pub(super) const SETTING_FLAGS: [Flag; 19] = [
     PUBLISH,
     DNS,
     EGRESS,
+    ALLOW,
+    DENY,
     SSH_KEY,
     CLAUDE_LOGIN,
     DOCKER,

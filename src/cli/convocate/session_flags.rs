@@ -16,7 +16,13 @@ pub(crate) const PUBLISH: Flag = Flag::choice(
     &["default", "all"],
 );
 pub(crate) const EGRESS: Flag =
-    Flag::choice("egress", "E", "what it reaches: open or none", &["open", "none"]);
+    Flag::choice("egress", "E", "what it reaches: open, list or none", &["open", "list", "none"]);
+pub(crate) const ALLOW: Flag =
+    Flag::value("allow", "NAME…", "a name that it reaches with egress list, or a set of names");
+pub(crate) const DENY: Flag =
+    Flag::value("deny", "NAME…", "a name that it does not reach, whatever allows it");
+pub(crate) const DROP_RULE: Flag =
+    Flag::value("drop-rule", "NAME…", "a name of --allow or --deny of which nothing is said more");
 pub(crate) const SSH_KEY: Flag =
     Flag::choice("ssh-key", "WHICH", "its git key: new or none", &["new", "none"]);
 pub(crate) const CLAUDE_LOGIN: Flag = Flag::choice(

@@ -61,6 +61,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
         ("port", or_none(&published_port(session))),
         ("published on", published_on(session)),
         ("egress", session.egress.as_str().to_owned()),
+        ("allow", rules_in_words(session)),
         ("dns name", or_none(&session.dns_name)),
         (
             "ssh key",
@@ -87,6 +88,11 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     fields.extend(session.stale.clone().map(|why| ("stale", why.0)));
     let lines = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
+}
+
+fn rules_in_words(session: &Session) -> String {
+    let rules = session.allow.iter().flat_map(|rules| rules.iter());
+    rules.map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// What it starts with. A prompt of several lines is shown as one.

@@ -21,12 +21,13 @@ mod queries;
 mod recovery;
 mod repositories;
 mod runtime_events;
+mod terminals;
 
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::action::{Action, Caller, TerminalId, TerminalPlan, WorkId};
+use super::action::{Action, Caller, WorkId};
 use super::attention::{Look, Rules};
 use super::claude_settings::ClaudeOnHost;
 use super::config::{Config, FoundMetadata, FoundSession};
@@ -40,14 +41,13 @@ use super::queue::{Job, QueuedOp, Waiters};
 use super::record::Record;
 use super::session::{Body, Cause, End, RunState, Session, Transition};
 use super::session_key::SessionKey;
-use super::state::{AgentState, Terminal, TerminalState};
+use super::state::AgentState;
 use super::work::{Outcome, RuntimeEvent, WorkError};
 use crate::base::rng::Rng;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::{SESSIONS_MAX, TERMINALS_MAX};
-use crate::rpc::attach::AttachHeader;
+use crate::limits::SESSIONS_MAX;
 use crate::rpc::call::{Call, CloneSession, Create};
 use crate::rpc::event::EventType;
 use crate::rpc::field::{DnsName, PortChoice, Protocol};
@@ -167,52 +167,6 @@ impl Agent {
         self.listing.forget(caller);
         self.drives.forget(caller);
         self.jobs.values_mut().for_each(|(job, _)| job.forget(caller));
-    }
-
-    // --- terminals ---
-
-    /// A terminal wants in. It gets [`Action::OpenTerminal`] or [`Action::RefuseTerminal`], after
-    /// the session was started if it does not run.
-    pub fn attach(&mut self, now: Now, terminal: TerminalId, header: AttachHeader) {
-        let id = header.id;
-        let plan = TerminalPlan {
-            session: id,
-            size: header.size(),
-            term: header.term,
-            uid: None,
-            read_only: header.read_only,
-        };
-        if let Err(text) = self.may_attach(id) {
-            self.state.refuse(terminal, text);
-            return;
-        }
-        let order = SessionOp::Attach(plan.size);
-        self.state.terminals.insert(terminal, Terminal { plan, state: TerminalState::Waiting });
-        let waiters = Waiters { caller: None, terminals: vec![terminal] };
-        self.admit(now, id, QueuedOp { order, waiters });
-    }
-
-    /// The terminal of an [`Action::OpenTerminal`] is attached.
-    pub fn terminal_opened(&mut self, now: Now, terminal: TerminalId) {
-        self.state.saw_attached(now, terminal);
-        let session = self.state.terminals.get(&terminal).map(|terminal| terminal.plan.session);
-        session.into_iter().for_each(|id| self.go_on(now, id));
-    }
-
-    /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
-    /// runtime is asked whether the session still runs.
-    pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
-        if self.state.terminals.contains_key(&terminal) {
-            self.state.refuse(terminal, text);
-            self.listing.want(&mut self.state.actions, now.mono, None);
-        }
-    }
-
-    /// A terminal is gone: its peer left, its session ended, it was detached. May be called in any
-    /// state, also for one that the core has forgotten. If its [`Action::OpenTerminal`] is still
-    /// under way, the driver ends what comes of it.
-    pub fn terminal_closed(&mut self, now: Now, terminal: TerminalId) {
-        self.state.saw_detached(now, terminal);
     }
 
     // --- what comes back ---
@@ -447,19 +401,6 @@ impl Agent {
                 Err(format!("{} is being deleted", session.label()))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn may_attach(&self, id: Uuid) -> Result<(), String> {
-        let count = self.state.terminals.len();
-        if self.mode == Mode::Closing {
-            Err(CLOSING.to_owned())
-        } else if count >= TERMINALS_MAX {
-            Err(format!("there are {count} terminals on this agent, and it holds no more"))
-        } else if self.state.session(id).is_none() {
-            Err(not_found(id))
-        } else {
-            Ok(())
         }
     }
 

@@ -7,14 +7,14 @@
 
 mod attention;
 mod disk;
+mod egress;
 mod recovery;
 mod repository;
 mod terminals;
+mod told;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use recovery::Outage;
@@ -22,7 +22,7 @@ use recovery::Outage;
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
 use super::capacity::{self, Taken};
 use super::claude_settings::ClaudeOnHost;
-use super::config::{Config, RuntimeKind};
+use super::config::Config;
 use super::deleted_homes::DeletedHomes;
 use super::home_growth::HomeGrowth;
 use super::last_words::LastWords;
@@ -36,14 +36,9 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{END_NEWS_PATIENCE, SESSIONS_MAX};
-use crate::rpc::egress::EgressRules;
 use crate::rpc::event::{Event, EventType};
-use crate::rpc::field::FieldError;
-use crate::rpc::network::Egress;
 use crate::rpc::response::{self, Answer};
-use crate::rpc::session::Session as WireSession;
-use crate::rpc::session::{Ended, Sentence};
-use crate::rpc::startup::Startup;
+use crate::rpc::session::Ended;
 
 /// An end of which nobody says more.
 const LOST: End = End { cause: Cause::Lost, exit_code: None };
@@ -118,12 +113,6 @@ impl AgentState {
         if let Some(caller) = caller {
             self.actions.push(Action::Reply { caller, line: response::to_line(answer) });
         }
-    }
-
-    /// Answers a call with all sessions, the newest access first.
-    pub(super) fn reply_list(&mut self, caller: Caller, stale: Option<&str>) {
-        let line = response::success(&SessionList { state: self, stale });
-        self.actions.push(Action::Reply { caller, line });
     }
 
     pub(super) fn refuse(&mut self, terminal: TerminalId, text: String) {
@@ -221,74 +210,6 @@ impl AgentState {
         taken
     }
 
-    /// A session as it stands in results and events. `stale` says why its state may be old.
-    pub(super) fn wire(&self, session: &Session, stale: Option<&str>) -> WireSession {
-        let caps = session.caps(self.config.caps);
-        let mut wire = WireSession {
-            uuid: session.id,
-            name: session.id.short(),
-            created_at: Wall::default(),
-            last_accessed: session.last_accessed(),
-            port: 0,
-            protocol: crate::rpc::field::Protocol::Tcp,
-            dns_name: String::new(),
-            running: false,
-            attached: session.attached > 0,
-            attached_count: session.attached,
-            locked: session.lock.is_some(),
-            image: self.config.image.clone(),
-            started_at: None,
-            command: String::new(),
-            docker: false,
-            claude_login: true,
-            egress: Egress::Open,
-            allow: None,
-            publish: None,
-            ssh_key: None,
-            startup: None,
-            memory: caps.memory,
-            cpus: f64::from(caps.cpus.as_millis()) / 1000.0,
-            pids: caps.pids,
-            ended: None,
-            attention: session.attention.told().cloned().map(Box::new),
-            repository: session.repository.told().cloned().map(Box::new),
-            broken: None,
-            stale: stale.map(|why| Box::new(Sentence(why.to_owned()))),
-        };
-        match &session.body {
-            Body::Good(record) => describe(record, &mut wire),
-            Body::Broken(why) | Body::Stray(why) => {
-                wire.broken = Some(Box::new(Sentence(why.clone())));
-            }
-        }
-        if session.is_running() || self.is_unexplained(session.id) {
-            wire.ended = None;
-        }
-        if let RunState::Running { running, .. } = &session.run_state {
-            wire.running = true;
-            wire.started_at = Some(running.started_at);
-            wire.image.clone_from(&running.image);
-        }
-        wire
-    }
-
-    /// Adds to a session as it is told what is for whoever asks for this one: the public half of
-    /// its key, and what it starts with.
-    pub(super) fn tell_more(&self, id: Uuid, value: &mut Value) {
-        let Some(record) = self.session(id).and_then(|session| session.record().ok()) else {
-            return;
-        };
-        if let Some(line) = record.ssh_key.told(id) {
-            value["ssh_key"] = json!(line);
-        }
-        if !record.allow.is_empty() {
-            value["allow"] = json!(record.allow);
-        }
-        if *record.startup != Startup::default() {
-            value["startup"] = json!(record.startup);
-        }
-    }
-
     /// Has the key that a session has now lent to it, or none.
     pub(super) fn lend_key(&mut self, id: Uuid) {
         let Some(session) = self.session(id) else { return };
@@ -298,52 +219,6 @@ impl AgentState {
             true => Action::LendKey { session: id, uid: session.uid() },
             false => Action::EndLending { session: id },
         });
-    }
-
-    /// Has the connections of a session carried by the rules that it has now, if it reaches names
-    /// alone. One that runs is what it was started as.
-    pub(super) fn carry(&mut self, id: Uuid) {
-        let Some(session) = self.session(id) else { return };
-        let Ok(record) = session.record() else { return };
-        let is_carried = match &session.run_state {
-            RunState::Running { running, .. } => running.is_carried,
-            RunState::Unknown | RunState::Stopped => {
-                record.egress == Egress::List && session.transition != Transition::Nothing
-            }
-        };
-        self.actions.push(match is_carried {
-            true => Action::Carry { session: id, uid: session.uid(), rules: record.allow.clone() },
-            false => Action::EndCarrying { session: id },
-        });
-    }
-
-    /// Whether a session may have these.
-    ///
-    /// # Errors
-    /// Rules are for sessions that reach names alone, and those are containers.
-    pub(super) fn check_egress(
-        &self,
-        egress: Egress,
-        rules: &EgressRules,
-    ) -> Result<(), FieldError> {
-        let why = match egress {
-            Egress::List if self.config.runtime == RuntimeKind::Host => {
-                "egress list needs a container, and this agent's sessions have none"
-            }
-            Egress::Open | Egress::None if !rules.is_empty() => {
-                "what a session reaches by name is chosen with egress list; add it"
-            }
-            _ => return Ok(()),
-        };
-        Err(FieldError(why.to_owned()))
-    }
-
-    /// [`AgentState::wire`] as JSON; null if there is no such session.
-    pub(super) fn wire_value(&self, id: Uuid, stale: Option<&str>) -> Value {
-        self.session(id).map_or(Value::Null, |session| {
-            serde_json::to_value(self.wire(session, stale))
-                .expect("a session has only string keys and finite numbers")
-        })
     }
 
     // --- what runs ---
@@ -556,19 +431,6 @@ impl AgentState {
         unconfirmed.map_or(LOST, |unconfirmed| unconfirmed.end)
     }
 
-    /// The answer to `get`: with the last screen, and the key.
-    pub(super) fn wire_whole(&self, id: Uuid, stale: Option<&str>) -> Value {
-        let mut value = self.wire_value(id, stale);
-        self.tell_more(id, &mut value);
-        let record = self.session(id).and_then(|session| session.record().ok());
-        if let (Some(told), Some(Ended { screen, .. })) =
-            (value.get_mut("ended"), record.and_then(|record| record.ended.as_ref()))
-        {
-            told["screen"] = json!(screen);
-        }
-        value
-    }
-
     /// A start has come to an end at once: nobody has told that it ran.
     pub(super) fn ended_at_once(&mut self, now: Now, id: Uuid, words: &LastWords) {
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -615,48 +477,4 @@ impl AgentState {
         }
         self.push_event(now, EventType::Stopped, id, data);
     }
-}
-
-/// All sessions on their way into an answer, one at a time.
-struct SessionList<'a> {
-    state: &'a AgentState,
-    stale: Option<&'a str>,
-}
-
-impl Serialize for SessionList<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sessions: Vec<_> = self.state.sessions.values().collect();
-        sessions.sort_by_key(|session| (Reverse(session.last_accessed()), session.id));
-        let wires = sessions.into_iter().map(|session| self.state.wire(session, self.stale));
-        serializer.collect_seq(wires)
-    }
-}
-
-fn describe(record: &Record, wire: &mut WireSession) {
-    wire.name = record.name.as_str().to_owned();
-    wire.created_at = record.created_at;
-    wire.port = record.port;
-    wire.protocol = record.protocol;
-    wire.dns_name = record.dns_name.as_str().to_owned();
-    wire.command = record.command().as_str().to_owned();
-    wire.docker = record.docker;
-    wire.claude_login = record.claude_login;
-    wire.egress = record.egress;
-    let Startup { profile, image, repo, branch, .. } = &*record.startup;
-    if let Some(image) = image {
-        image.as_str().clone_into(&mut wire.image);
-    }
-    let told = Startup {
-        profile: profile.clone(),
-        repo: repo.clone(),
-        branch: branch.clone(),
-        ..Startup::default()
-    };
-    wire.startup = (told != Startup::default()).then(|| Box::new(told));
-    wire.publish = (!record.publish.is_default()).then(|| Box::new(record.publish));
-    // Its screen is for whoever asks for this one.
-    wire.ended = record
-        .ended
-        .as_ref()
-        .map(|ended| Box::new(Ended { screen: String::new(), ..ended.clone() }));
 }

@@ -430,8 +430,9 @@ pub(crate) const HUB_NOTICES_PER_AGENT: usize = 8;
 pub(crate) const HUB_NOTICES_SPAN: Duration = Duration::from_secs(60);
 /// Names that are refused and told of at one writing of the hosts file; the rest at the next one.
 pub(crate) const REFUSED_NAMES_TOLD_MAX: usize = 32;
-/// Complaints about an agent's lines that wait to be logged.
-pub(crate) const LISTENER_NOTES_MAX: usize = 16;
+/// Complaints about what comes on a connection of an agent: some at once, and then one in this time.
+pub(crate) const LISTENER_NOTES_BURST: u32 = 4;
+pub(crate) const LISTENER_NOTE_EVERY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(2 * STATUS_UNREAD_MAX.as_secs() < SSH_KEEPALIVE_INTERVAL.as_secs());
 const _: () = assert!(STATUS_SILENCE.as_secs() == 3 * HEARTBEAT_INTERVAL.as_secs());

@@ -2,8 +2,9 @@
 //!
 //! The file system of the homes is looked at now and then, which costs one system call. Only while
 //! it fills up are the homes counted, and some counts of the last hour kept. When it is fuller by a
-//! step than was told, the session that grew most since the oldest of them is named. That is a hint
-//! for a person: a count that takes too long is cut off, and nobody is stopped for it.
+//! step than was told, the session that grew most since the oldest of them is named, unless others
+//! have taken more than half of what the disk has lost. That is a hint for a person: a count that
+//! takes too long is cut off, and nobody is stopped for it.
 //!
 //! States: off (until [`HomeGrowth::watch`]), at rest, measuring, counting.
 
@@ -25,9 +26,17 @@ use crate::limits::{
 pub(super) struct HomeGrowth {
     stage: Stage,
     /// The oldest first.
-    counts: VecDeque<(Mono, SortedMap<Uuid, u64>)>,
+    counts: VecDeque<Count>,
     /// How full the disk was when that was last told, or what it has emptied to since, in percent.
     told: Option<u64>,
+}
+
+/// What was counted, and how much of the disk was in use then, by anyone.
+#[derive(Debug)]
+struct Count {
+    at: Mono,
+    used_bytes: u64,
+    homes: SortedMap<Uuid, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -63,14 +72,14 @@ impl HomeGrowth {
     }
 
     /// Takes the outcome of a piece of work; returns whether it was this module's, and what is to
-    /// be told: the disk, and who grew most.
+    /// be told: the disk, and who grew most, if it was a home.
     pub(super) fn done(
         &mut self,
         actions: &mut ActionQueue,
         now: Mono,
         work: WorkId,
         outcome: &Outcome,
-    ) -> (bool, Option<(Disk, Grown)>) {
+    ) -> (bool, Option<(Disk, Option<Grown>)>) {
         let rest = Stage::Rest(now + DISK_LOOK_EVERY);
         let mut told = None;
         match (mem::replace(&mut self.stage, rest), outcome) {
@@ -88,12 +97,13 @@ impl HomeGrowth {
             }
             (Stage::Counting(asked, disk), Ok(Done::HomesCounted(homes))) if asked == work => {
                 if self.is_news(disk) {
-                    told = self.grown_most(now, homes).map(|grown| (disk, grown));
+                    told = Some((disk, self.grown_most(now, disk, homes)));
                 }
                 if self.counts.len() == HOMES_COUNTS_KEPT {
                     self.counts.pop_front();
                 }
-                self.counts.push_back((now, homes.iter().copied().collect()));
+                let homes = homes.iter().copied().collect();
+                self.counts.push_back(Count { at: now, used_bytes: disk.used_bytes, homes });
             }
             // What fails is looked at again in its time.
             (Stage::Measuring(asked) | Stage::Counting(asked, _), _) if asked == work => {}
@@ -106,19 +116,24 @@ impl HomeGrowth {
     }
 
     /// Who grew most since the oldest count that is kept; without any, the largest. `homes` are all
-    /// that there are now.
-    pub(super) fn grown_most(&self, now: Mono, homes: &[(Uuid, u64)]) -> Option<Grown> {
-        let oldest = self.counts.front();
-        let grown = homes.iter().map(|&(id, bytes)| Grown {
+    /// that there are now. None if it is not by homes that the disk has filled.
+    pub(super) fn grown_most(&self, now: Mono, disk: Disk, homes: &[(Uuid, u64)]) -> Option<Grown> {
+        let Some(oldest) = self.counts.front() else {
+            let largest = homes.iter().max_by_key(|(_, bytes)| *bytes);
+            return largest.map(|&(id, bytes)| Grown { id, bytes, by: None });
+        };
+        let by = |id: Uuid, bytes: u64| {
+            bytes.saturating_sub(oldest.homes.get(&id).copied().unwrap_or(0))
+        };
+        let &(id, bytes) = homes.iter().max_by_key(|&&(id, bytes)| by(id, bytes))?;
+        let grown = homes.iter().map(|&(id, bytes)| by(id, bytes)).fold(0, u64::saturating_add);
+        let filled = disk.used_bytes.saturating_sub(oldest.used_bytes);
+        let by = by(id, bytes);
+        (by > 0 && grown >= filled / 2).then(|| Grown {
             id,
             bytes,
-            by: oldest.map(|(then, counted)| {
-                let before = counted.get(&id).copied().unwrap_or(0);
-                (bytes.saturating_sub(before), now.since(*then))
-            }),
-        });
-        let most = grown.max_by_key(|grown| grown.by.map_or(grown.bytes, |(by, _)| by))?;
-        most.by.is_none_or(|(by, _)| by > 0).then_some(most)
+            by: Some((by, now.since(oldest.at))),
+        })
     }
 
     /// Whether the disk is fuller by a step than when that was last told, or than it has emptied to
@@ -170,7 +185,7 @@ mod tests {
         }
 
         /// The next look, which finds this much in use, and these homes if it counts them.
-        fn look(&mut self, used: u64, homes: &[(Uuid, u64)]) -> Option<Grown> {
+        fn look(&mut self, used: u64, homes: &[(Uuid, u64)]) -> Option<Option<Grown>> {
             self.now = self.growth.deadline().expect("it rests");
             self.growth.tick(&mut self.actions, self.now);
             let (work, _) = self.work().expect("it measures");
@@ -202,11 +217,12 @@ mod tests {
         assert!(bench.growth.counts.is_empty(), "nothing is counted while there is room");
         assert_eq!(bench.look(70, &homes(1)), None);
         assert_eq!(bench.look(79, &homes(5)), None);
-        let grown = bench.look(85, &homes(11)).unwrap();
+        let grown = bench.look(85, &homes(11)).flatten().unwrap();
         assert_eq!((grown.id, grown.bytes), (id(2), 11 * GIB));
         assert_eq!(grown.by, Some((10 * GIB, 2 * DISK_LOOK_EVERY)));
         assert_eq!(bench.look(86, &homes(12)), None);
-        assert_eq!(bench.look(90, &homes(16)).map(|grown| grown.bytes), Some(16 * GIB));
+        let grown = bench.look(90, &homes(16)).flatten();
+        assert_eq!(grown.map(|grown| grown.bytes), Some(16 * GIB));
         assert_eq!(bench.look(81, &homes(7)), None, "it has emptied, and begins anew from there");
         assert_eq!(bench.look(85, &homes(11)), None);
         assert!(bench.look(86, &homes(12)).is_some());
@@ -216,9 +232,10 @@ mod tests {
     fn at_the_first_count_the_largest_is_named_and_a_disk_that_others_fill_names_nobody() {
         let mut bench = Bench::new();
         let homes = [(id(1), GIB), (id(2), 3 * GIB)];
-        let grown = bench.look(82, &homes).unwrap();
+        let grown = bench.look(82, &homes).flatten().unwrap();
         assert_eq!((grown.id, grown.by), (id(2), None));
-        assert_eq!(bench.look(89, &homes), None);
+        assert_eq!(bench.look(89, &homes), Some(None));
+        assert_eq!(bench.look(96, &[(id(1), GIB), (id(2), 4 * GIB)]), Some(None), "a small part");
     }
 
     #[test]

@@ -123,14 +123,14 @@ impl AgentState {
     /// Tells something of a session. An end that waits to be explained comes before it.
     pub(super) fn emit(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
         self.explain(now, session, LOST);
-        self.push_event(now, kind, session, data);
+        self.push_event(now, kind, Some(session), data);
     }
 
-    fn push_event(&mut self, now: Now, kind: EventType, session: Uuid, data: Value) {
+    fn push_event(&mut self, now: Now, kind: EventType, session: Option<Uuid>, data: Value) {
         self.actions.push(Action::Emit(Event {
             kind,
             agent_id: self.config.agent_id.clone(),
-            session_id: Some(session),
+            session_id: session,
             timestamp: now.wall,
             data,
             epoch: None,
@@ -475,6 +475,6 @@ impl AgentState {
                 self.ended.push(id);
             }
         }
-        self.push_event(now, EventType::Stopped, id, data);
+        self.push_event(now, EventType::Stopped, Some(id), data);
     }
 }

@@ -27,8 +27,9 @@ pub(crate) const STATUS_LOOKS_BURST: u32 = 60;
 pub(crate) const STATUS_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// From a failure to watch a session's files to the next attempt.
 pub(crate) const STATUS_WATCH_AGAIN: Duration = Duration::from_secs(60);
-/// What a search among all processes of a container counts for, in looks.
-pub(crate) const STATUS_SEARCH_COST: u32 = 4;
+/// Of a search among all processes of a container, so many count as one look more: they take the
+/// loop a millisecond.
+pub(crate) const STATUS_PROCESSES_A_LOOK: u32 = 40;
 /// The same for all sessions together.
 pub(crate) const STATUS_LOOKS_BURST_ALL: u32 = 64;
 pub(crate) const STATUS_LOOK_EVERY_ALL: Duration = Duration::from_millis(10);
@@ -41,11 +42,17 @@ pub(crate) const STATUS_EVENTS_BYTES: usize = 16 * 1024;
 pub(crate) const SENT_PATIENCE: Duration = Duration::from_secs(3);
 /// What the operator's terminal is told when a session begins to wait, in cells.
 pub(crate) const NOTICE_CELLS_MAX: usize = 200;
+/// How often it is told that: some at once, and then one in this time, the newest.
+pub(crate) const NOTICES_BURST: u32 = 4;
+pub(crate) const NOTICE_EVERY: Duration = Duration::from_secs(5);
 /// How long the operator's command for a change of attention may take.
 pub(crate) const ON_ATTENTION_PATIENCE: Duration = Duration::from_secs(10);
 /// Sessions of whose changes it is still to be told, of all agents and of one.
 pub(crate) const ON_ATTENTION_WAITING_MAX: usize = 256;
 pub(crate) const ON_ATTENTION_OF_AGENT_MAX: usize = 64;
+/// Lines of the log about it: some at once, and then one in this time.
+pub(crate) const ON_ATTENTION_NOTES_BURST: u32 = 4;
+pub(crate) const ON_ATTENTION_NOTE_EVERY: Duration = Duration::from_secs(60);
 /// How often in a row what it says is read and dropped before it counts as endless.
 pub(crate) const ON_ATTENTION_TURNS_MAX: u32 = 64;
 /// The file of rules.

@@ -61,9 +61,10 @@ pub enum EventType {
     /// attention, or null if no program tells any more.
     #[serde(rename = "session.attention")]
     Attention,
-    /// The disk of the homes fills up, and this session's home grew most. Data: `used_percent` of
-    /// the disk, `home_bytes`; by how much it grew in how many `seconds` as `grown_bytes`, or null.
-    #[serde(rename = "session.disk")]
+    /// The disk of the homes fills up; of a session if its home grew most. Data: `used_percent` of
+    /// the disk; `home_bytes`, and by how much it grew in how many `seconds` as `grown_bytes`, or
+    /// null.
+    #[serde(rename = "agent.disk")]
     Disk,
     /// A session's repository is in another state than when it was looked at before. Data: its
     /// branch, commits `ahead`, files that are `dirty`, and when that was seen.

@@ -200,7 +200,7 @@ impl<'a> EventLine<'a> {
             "session.attached" => Kind::Event(EventType::Attached),
             "session.detached" => Kind::Event(EventType::Detached),
             "session.signed" => Kind::Event(EventType::Signed),
-            "session.disk" => Kind::Event(EventType::Disk),
+            "agent.disk" => Kind::Event(EventType::Disk),
             "session.refused" => Kind::Event(EventType::Refused),
             "session.attention" => Kind::Event(EventType::Attention),
             "session.repository" => Kind::Event(EventType::Repository),
@@ -261,12 +261,12 @@ impl SignedData {
     }
 }
 
-/// Data of `session.disk`.
+/// Data of `agent.disk`.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "it is read to see that these are numbers")]
 struct DiskData {
     used_percent: u8,
-    home_bytes: u64,
+    home_bytes: Option<u64>,
     grown_bytes: Option<u64>,
     seconds: Option<u64>,
 }

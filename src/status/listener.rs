@@ -15,8 +15,11 @@ use super::hub::Hub;
 use super::known::Position;
 use super::line::EventLine;
 use crate::base::buffer::Buffer;
-use crate::base::time::Now;
-use crate::limits::{EVENT_BYTES_MAX, LISTENER_NOTES_MAX, LISTENER_OUTPUT_BYTES};
+use crate::base::pace::Pace;
+use crate::base::time::{Mono, Now};
+use crate::limits::{
+    EVENT_BYTES_MAX, LISTENER_NOTE_EVERY, LISTENER_NOTES_BURST, LISTENER_OUTPUT_BYTES,
+};
 
 /// The listener's side of one agent's channel.
 #[derive(Debug)]
@@ -26,7 +29,8 @@ pub struct Listener {
     output: Buffer,
     acked: Option<Position>,
     notes: VecDeque<ListenerNote>,
-    /// Notes that found no room.
+    pace: Pace,
+    /// Notes that came too fast.
     unnoted: u64,
 }
 
@@ -92,6 +96,7 @@ impl Listener {
             output: Buffer::new(LISTENER_OUTPUT_BYTES),
             acked: hub.durable(agent_id).cloned(),
             notes: VecDeque::new(),
+            pace: Pace::new(LISTENER_NOTES_BURST, LISTENER_NOTE_EVERY),
             unnoted: 0,
         };
         let hello = match &listener.acked {
@@ -117,7 +122,7 @@ impl Listener {
             let part = &rest[..newline.unwrap_or(rest.len())];
             if partial.len() + part.len() > EVENT_BYTES_MAX {
                 self.state = ListenerState::Failed;
-                self.note(ListenerNote::TooLong { agent_id: self.agent_id.clone() });
+                self.note(now.mono, ListenerNote::TooLong { agent_id: self.agent_id.clone() });
                 return bytes.len();
             }
             taken += part.len() + usize::from(newline.is_some());
@@ -162,11 +167,7 @@ impl Listener {
 
     /// Something for the log.
     pub fn poll_note(&mut self) -> Option<ListenerNote> {
-        let more = std::mem::take(&mut self.unnoted);
-        self.notes
-            .pop_front()
-            .inspect(|_| self.unnoted = more)
-            .or((more > 0).then_some(ListenerNote::More(more)))
+        self.notes.pop_front()
     }
 
     /// Whether the channel is to be closed.
@@ -181,21 +182,31 @@ impl Listener {
             }
             Ok(event) => {
                 let claimed = event.agent_id.chars().take(NOTE_CHARS_MAX).collect();
-                self.note(ListenerNote::Foreign { agent_id: self.agent_id.clone(), claimed });
+                self.note(
+                    now.mono,
+                    ListenerNote::Foreign { agent_id: self.agent_id.clone(), claimed },
+                );
             }
             Err(why) => {
                 let why = why.chars().take(NOTE_CHARS_MAX).collect();
-                self.note(ListenerNote::Undecodable { agent_id: self.agent_id.clone(), why });
+                self.note(
+                    now.mono,
+                    ListenerNote::Undecodable { agent_id: self.agent_id.clone(), why },
+                );
             }
         }
     }
 
-    fn note(&mut self, note: ListenerNote) {
-        if self.notes.len() < LISTENER_NOTES_MAX {
-            self.notes.push_back(note);
-        } else {
+    fn note(&mut self, now: Mono, note: ListenerNote) {
+        if self.pace.next(now) > now {
             self.unnoted += 1;
+            return;
         }
+        self.pace.take(now, 1);
+        if self.unnoted > 0 {
+            self.notes.push_back(ListenerNote::More(std::mem::take(&mut self.unnoted)));
+        }
+        self.notes.push_back(note);
     }
 
     /// Whether there was room.

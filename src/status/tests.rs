@@ -275,11 +275,18 @@ fn foreign_and_undecodable_events_are_noted_and_skipped() {
     assert!(!sentence.contains('\u{1b}'), "{sentence}");
     bench.sync();
     assert_eq!(bench.told(1), ["container.stopped"]);
-    for _ in 0..100 {
+    // A minute of them, one at a time: the log gets few lines, and how many there were.
+    let mut notes = Vec::new();
+    for _ in 0..6000 {
+        bench.now.mono = bench.now.mono + Duration::from_millis(10);
         bench.send(&mut listener, b"{}\n");
+        notes.extend(std::iter::from_fn(|| listener.poll_note()));
     }
-    let notes: Vec<ListenerNote> = std::iter::from_fn(|| listener.poll_note()).collect();
-    assert_eq!(notes.last(), Some(&ListenerNote::More(84)));
+    let more = notes.iter().map(|note| match note {
+        ListenerNote::More(count) => *count,
+        _ => 1,
+    });
+    assert!(notes.len() <= 16 && more.sum::<u64>() > 4900, "{notes:?}");
 }
 
 #[test]
@@ -374,7 +381,7 @@ fn a_subscriber_that_is_too_slow_is_told_a_new_snapshot_and_whole_lines() {
 #[test]
 fn ten_thousand_sessions_are_small() {
     let bytes = size_of::<crate::rpc::session::Session>();
-    assert!(bytes <= 264, "{bytes}");
+    assert!(bytes <= 280, "{bytes}");
 }
 
 #[test]

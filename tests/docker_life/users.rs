@@ -64,6 +64,33 @@ fn a_session_is_its_own_user_without_any_rights() {
     assert!(String::from_utf8_lossy(&looked.stderr).contains("Permission denied"), "{looked:?}");
 }
 
+/// Its server, or what it puts in the place of that, may have any client of tmux run a program: none
+/// of them may have a descriptor of the container's log.
+#[test]
+fn a_session_has_no_descriptor_of_its_log() {
+    let Some(house) = House::open("a_session_has_no_descriptor_of_its_log") else { return };
+    let session = house.create("one", &[]);
+    house.done(&["restart", "one"]);
+    let init = house.docker(&["inspect", "-f", "{{.State.Pid}}", &container(&session)]).out();
+    let log = |pid: &str, number: &str| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok();
+    let logs: Vec<_> = ["1", "2"].iter().filter_map(|number| log(init.trim(), number)).collect();
+    assert_eq!(logs.len(), 2);
+    let uid = house.user(&session);
+    let mut seen = 0;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        if fs::metadata(process.path()).map_or(true, |of| of.uid() != uid) {
+            continue;
+        }
+        seen += 1;
+        for descriptor in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+            let open = fs::read_link(descriptor.path()).unwrap_or_default();
+            let name = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+            assert!(!logs.contains(&open), "{name:?} has {}", open.display());
+        }
+    }
+    assert!(seen >= 3, "its server, its waiter and its command: {seen}");
+}
+
 #[test]
 fn the_user_is_kept_and_a_clone_gets_another() {
     let test = "the_user_is_kept_and_a_clone_gets_another";

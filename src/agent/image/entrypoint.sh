@@ -18,6 +18,7 @@ run=/run/convocate
 last_words=$run/last-words
 # `$run` is memory, which goes with the container. What is to be read afterwards is kept here.
 kept=/var/lib/convocate
+start_words=$kept/start-words
 channel=convocate-end
 
 # --- as root -----------------------------------------------------------------------------------
@@ -44,20 +45,24 @@ exec_as_claude() {
         env PATH="$image_path" HOME=/home/claude USER=claude LOGNAME=claude SHELL=/bin/bash "$@"
 }
 
+# What runs as claude has none of our descriptors: its server, or what took its place, may have a
+# client of tmux run a program. What a start says is kept, and of that a part is told.
+#
 # tmux takes a last character `;` of an argument for its own, hence the newline behind the command.
 start_session() {
     (
+        exec </dev/null >"$start_words" 2>&1
         exec_as_claude tmux -f /etc/convocate/tmux.conf new-session -d -s claude \
             -x "${CONVOCATE_COLS:-80}" -y "${CONVOCATE_ROWS:-24}" -c /home/claude \
             -- /usr/local/lib/convocate/pane "$last_words" bash -lc "$1"$'\n'
-    )
+    ) || head -c 4096 "$start_words" >&2
 }
 
 # The waiter hangs on tmux's socket until tmux.conf's hook or the end of the server wakes it.
 # A signal that comes before the waiter is known is found in `asked`.
 await_end() {
     trap 'asked=yes; [ -z "$waiter" ] || kill "$waiter" 2>/dev/null || :' TERM INT
-    exec_as_claude tmux wait-for "$channel" 2>/dev/null &
+    exec_as_claude tmux wait-for "$channel" </dev/null >/dev/null 2>&1 &
     waiter=$!
     [ -n "$asked" ] || wait "$waiter" || :
     trap '' TERM INT
@@ -69,7 +74,7 @@ await_end() {
 end_processes() {
     local seconds=$1
     kill -HUP -1 2>/dev/null || :
-    (exec_as_claude tmux kill-server) 2>/dev/null || :
+    (exec_as_claude tmux kill-server </dev/null >/dev/null 2>&1) || :
     await_processes "$seconds"
     kill -CONT -1 2>/dev/null || :
     kill -TERM -1 2>/dev/null || :

@@ -90,7 +90,12 @@ impl Start {
                     Ok(Done::HomesCounted(homes)) => homes,
                     _ => Vec::new(),
                 };
-                let grown = state.home_growth.grown_most(now.mono, &homes);
+                let grown = match refusal {
+                    CapacityRefusal::Disk(disk) => {
+                        state.home_growth.grown_most(now.mono, disk, &homes)
+                    }
+                    CapacityRefusal::Memory { .. } => None,
+                };
                 let largest = &homes[..homes.len().min(LARGEST_HOMES_TOLD)];
                 Flow::Done(Err(refused(state, id, refusal, (largest, grown))))
             }

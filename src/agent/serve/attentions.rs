@@ -27,8 +27,8 @@ use crate::io::reactor::Interests;
 use crate::limits::{
     STATUS_ENTRIES_MAX, STATUS_EVENTS_BYTES, STATUS_FILE_BYTES_MAX, STATUS_FILES_MAX,
     STATUS_LOOK_DELAY, STATUS_LOOK_EVERY, STATUS_LOOK_EVERY_ALL, STATUS_LOOKS_BURST,
-    STATUS_LOOKS_BURST_ALL, STATUS_PROCESSES_MAX, STATUS_PROGRAMS_MAX, STATUS_RETRIES_MAX,
-    STATUS_SEARCH_COST, STATUS_WATCH_AGAIN,
+    STATUS_LOOKS_BURST_ALL, STATUS_PROCESSES_A_LOOK, STATUS_PROCESSES_MAX, STATUS_PROGRAMS_MAX,
+    STATUS_RETRIES_MAX, STATUS_WATCH_AGAIN,
 };
 use crate::log::Log;
 use crate::paths::Paths;
@@ -240,7 +240,7 @@ impl Attentions {
         }
         self.forget_programs(registry, id, &claims);
         let Some(watched) = self.sessions.get_mut(&id) else { return };
-        let cost = if search.is_done() { STATUS_SEARCH_COST } else { 0 };
+        let cost = search.processes().div_ceil(STATUS_PROCESSES_A_LOOK);
         watched.pace.take(now, cost);
         self.pace.take(now, cost);
         let is_torn = |claim: &Claim| claim.file.is_none() && claim.process != Process::Gone;
@@ -392,6 +392,7 @@ fn pid_of(name: &str) -> Option<u32> {
 #[derive(Default)]
 struct Search {
     numbers: Option<Option<SortedMap<u32, u32>>>,
+    processes: u32,
 }
 
 enum Found {
@@ -402,13 +403,16 @@ enum Found {
 }
 
 impl Search {
-    fn is_done(&self) -> bool {
-        self.numbers.is_some()
+    /// How many were looked at.
+    fn processes(&self) -> u32 {
+        self.processes
     }
 
     fn find(&mut self, cgroups: &Cgroups, container: &str, pid: u32) -> Found {
+        let processes = &mut self.processes;
         let numbers = self.numbers.get_or_insert_with(|| {
             let here = cgroups.processes(container, STATUS_PROCESSES_MAX)?;
+            *processes = u32::try_from(here.len()).unwrap_or(u32::MAX);
             let mut numbers = SortedMap::new();
             for here in here {
                 // Processes in a space of numbers inside of the session's have more.

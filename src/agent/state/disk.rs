@@ -19,18 +19,20 @@ impl AgentState {
     ) -> bool {
         let AgentState { home_growth, actions, .. } = self;
         let (is_ours, told) = home_growth.done(actions, now.mono, work, outcome);
-        if let Some((disk, Grown { id, bytes, by })) = told {
+        if let Some((disk, grown)) = told {
+            let (percent, by) = (disk.used_percent(), grown.and_then(|grown| grown.by));
             let data = json!({
-                "used_percent": disk.used_percent(),
-                "home_bytes": bytes,
+                "used_percent": percent,
+                "home_bytes": grown.map(|grown| grown.bytes),
                 "grown_bytes": by.map(|(by, _)| by),
                 "seconds": by.map(|(_, time)| time.as_secs()),
             });
-            let (label, percent) = (self.label(id), disk.used_percent());
-            let text =
-                format!("the disk of the homes is {percent} % full: {label} grew most: {data}");
-            self.actions.warn(text);
-            self.emit(now, EventType::Disk, id, data);
+            let whose = match grown {
+                Some(Grown { id, .. }) => format!("{} grew most: {data}", self.label(id)),
+                None => "it is not by a home that it fills up".to_owned(),
+            };
+            self.actions.warn(format!("the disk of the homes is {percent} % full: {whose}"));
+            self.push_event(now, EventType::Disk, grown.map(|grown| grown.id), data);
         }
         is_ours
     }

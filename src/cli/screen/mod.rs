@@ -10,6 +10,7 @@ mod terminal;
 use std::io;
 use std::time::SystemTime;
 
+use crate::base::pace::Pace;
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
@@ -21,7 +22,10 @@ use crate::io::child::{self, Child};
 use crate::io::process::{Program, Signal};
 use crate::io::reactor::{Interests, Ready};
 use crate::io::signals;
-use crate::limits::{FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, REGISTRY_LOOK_INTERVAL};
+use crate::limits::{
+    FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, NOTICE_EVERY, NOTICES_BURST,
+    REGISTRY_LOOK_INTERVAL,
+};
 use crate::paths::Paths;
 use crate::tui::keys::Decoder;
 use crate::tui::messages::{Enrolled, HostFiles, Message, ScreenRequestId};
@@ -83,6 +87,8 @@ struct ScreenDriver<'a> {
     /// When the last picture was painted, and whether the next one is waited for by a person.
     painted_at: Mono,
     is_urgent: bool,
+    /// How often the terminal is told that a session waits: a session can have it told.
+    notice_pace: Pace,
     is_over: bool,
 }
 
@@ -107,6 +113,7 @@ impl<'a> ScreenDriver<'a> {
             wants_repaint: false,
             painted_at: Mono::ZERO,
             is_urgent: true,
+            notice_pace: Pace::new(NOTICES_BURST, NOTICE_EVERY),
             is_over: false,
         }
     }
@@ -150,7 +157,13 @@ impl<'a> ScreenDriver<'a> {
                 self.model.refresh();
                 let bytes = self.painter.paint(view::draw(&self.model));
                 self.model.painted.note(bytes.len());
-                let notice = self.model.take_notice();
+                let notice = match self.notice_pace.next(now.mono) <= now.mono {
+                    true => self.model.take_notice(),
+                    false => None,
+                };
+                if notice.is_some() {
+                    self.notice_pace.take(now.mono, 1);
+                }
                 self.terminal.write(bytes, notice.as_deref());
             }
             self.terminal.flush();

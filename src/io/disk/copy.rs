@@ -161,9 +161,15 @@ impl Copier {
                 self.copied.unreadable += 1;
                 self.skip(name, "not readable").map_err(failed("copy", &self.at(name)))
             }
+            // A session that runs can hold a lease of its file, and take it again and again.
+            Err(Errno::AGAIN) => {
+                self.copied.unreadable += 1;
+                self.skip(name, "held by a lease").map_err(failed("copy", &self.at(name)))
+            }
             Err(Errno::LOOP) => {
-                let why = "is inside of too many directories to be copied";
-                Err(DiskError::Unfit { path: self.at(name), why })
+                self.copied.unreadable += 1;
+                let why = "inside of too many directories to be copied";
+                self.skip(name, why).map_err(failed("copy", &self.at(name)))
             }
             Err(error) => Err(failed("copy", &self.at(name))(error)),
         }

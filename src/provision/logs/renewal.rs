@@ -20,7 +20,7 @@ use crate::base::time::Wall;
 use crate::provision::logs::authority::{AuthorityFiles, Keys};
 use crate::x509::life::{LifeStage, days_left};
 use crate::x509::rotation::Trust;
-use crate::x509::{AltName, Certificate, CertificatePurpose, KeyPair, verify};
+use crate::x509::{AltName, Certificate, CertificatePurpose, CertificateRole, KeyPair, verify};
 
 /// What the shell host does about one agent's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,14 @@ pub(crate) fn due(
     now: Wall,
     rng: &mut Rng,
 ) -> Result<Due, String> {
-    if present.key() != issued.key() || present.subject() != issued.subject() {
+    let name = |of: &Certificate| match of.role() {
+        CertificateRole::Client { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    // Who signed what the agent shows is not looked at, so nothing of it goes into a new one.
+    let is_same = (present.key(), present.subject(), name(present))
+        == (issued.key(), issued.subject(), name(issued));
+    if !is_same {
         return Err("its certificate is not one that was issued here".to_owned());
     }
     if !LifeStage::at(present.validity(), now).wants_renewal() {
@@ -57,7 +64,7 @@ pub(crate) fn due(
     let issuer = issuer.ok_or("its certificate is by an authority that is not trusted any more")?;
     let authority = Keys::found(found).authority(issuer);
     let authority = authority.ok_or("the authority's key is not here")?;
-    let renewed = authority.renew(present, now, rng).map_err(|error| error.to_string())?;
+    let renewed = authority.renew(issued, now, rng).map_err(|error| error.to_string())?;
     Ok(Due::Renew(Box::new(renewed)))
 }
 

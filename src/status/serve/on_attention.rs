@@ -9,15 +9,17 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::{Owner, Registry};
+use crate::base::pace::Pace;
 use crate::base::slots::Key;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::io::child::{Child, Next};
 use crate::io::disk::{self, Kind};
 use crate::io::machine;
 use crate::io::process::Program;
 use crate::limits::{
-    ON_ATTENTION_OF_AGENT_MAX, ON_ATTENTION_PATIENCE, ON_ATTENTION_TURNS_MAX,
-    ON_ATTENTION_WAITING_MAX,
+    ON_ATTENTION_NOTE_EVERY, ON_ATTENTION_NOTES_BURST, ON_ATTENTION_OF_AGENT_MAX,
+    ON_ATTENTION_PATIENCE, ON_ATTENTION_TURNS_MAX, ON_ATTENTION_WAITING_MAX,
 };
 use crate::status::hub::SessionOfAgent;
 
@@ -26,8 +28,14 @@ pub(super) struct OnAttention {
     path: PathBuf,
     waiting: VecDeque<(SessionOfAgent, Vec<u8>)>,
     running: Option<Running>,
+    /// Which turn each agent with something waiting had last; none before its first.
+    turns: SortedMap<Box<str>, u64>,
+    turn: u64,
     /// What is to be logged.
     notes: VecDeque<String>,
+    pace: Pace,
+    /// Notes that came too fast.
+    unnoted: u64,
     /// Why the command was not run the last time.
     unfit: Option<String>,
     /// Changes that nobody was told of since the last one that was.
@@ -42,8 +50,18 @@ struct Running {
 
 impl OnAttention {
     pub(super) fn new(path: PathBuf) -> OnAttention {
-        let (waiting, notes) = (VecDeque::new(), VecDeque::new());
-        OnAttention { path, waiting, running: None, notes, unfit: None, dropped: 0 }
+        OnAttention {
+            path,
+            waiting: VecDeque::new(),
+            running: None,
+            turns: SortedMap::new(),
+            turn: 0,
+            notes: VecDeque::new(),
+            pace: Pace::new(ON_ATTENTION_NOTES_BURST, ON_ATTENTION_NOTE_EVERY),
+            unnoted: 0,
+            unfit: None,
+            dropped: 0,
+        }
     }
 
     /// A session's attention has changed: the event, without newline.
@@ -53,12 +71,34 @@ impl OnAttention {
             *before = line;
             return;
         }
-        let of_agent = self.waiting.iter().filter(|((agent, _), _)| *agent == session.0).count();
-        if self.waiting.len() >= ON_ATTENTION_WAITING_MAX || of_agent >= ON_ATTENTION_OF_AGENT_MAX {
+        if self.of_agent(&session.0) >= ON_ATTENTION_OF_AGENT_MAX {
             self.dropped += 1;
             return;
         }
         self.waiting.push_back((session, line));
+        if self.waiting.len() > ON_ATTENTION_WAITING_MAX {
+            self.dropped += 1;
+            let crowd = |at: &usize| (self.of_agent(&self.waiting[*at].0.0), *at);
+            if let Some(newest) = (0..self.waiting.len()).max_by_key(crowd) {
+                self.waiting.remove(newest);
+            }
+        }
+    }
+
+    fn of_agent(&self, id: &str) -> usize {
+        self.waiting.iter().filter(|((agent, _), _)| **agent == *id).count()
+    }
+
+    /// The next one: the agents have turns, and the changes of each their order.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let last = |at: &usize| (self.turns.get(&self.waiting[*at].0.0).copied(), *at);
+        let next = (0..self.waiting.len()).min_by_key(last)?;
+        let ((agent, _), line) = self.waiting.remove(next)?;
+        self.turn += 1;
+        self.turns.insert(agent, self.turn);
+        let waiting = &self.waiting;
+        self.turns.retain(|agent, _| waiting.iter().any(|((other, _), _)| other == agent));
+        Some(line)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -78,11 +118,11 @@ impl OnAttention {
         }
         match turned {
             Ok(Next::Wait) if !is_over => return,
-            Ok(Next::Again) => self.note("was killed: it writes without end".to_owned()),
+            Ok(Next::Again) => self.note(now, "was killed: it writes without end".to_owned()),
             Ok(Next::Ended(report)) if report.exit.is_success() => {}
-            Ok(Next::Ended(report)) => self.note(format!("ended with {:?}", report.exit)),
-            Ok(Next::Wait) => self.note("was killed: it took too long".to_owned()),
-            Err(error) => self.note(error.to_string()),
+            Ok(Next::Ended(report)) => self.note(now, format!("ended with {:?}", report.exit)),
+            Ok(Next::Wait) => self.note(now, "was killed: it took too long".to_owned()),
+            Err(error) => self.note(now, error.to_string()),
         }
         if let Some(Running { key, .. }) = self.running.take() {
             registry.release(key);
@@ -97,14 +137,14 @@ impl OnAttention {
         if self.running.is_some() {
             return;
         }
-        let Some((_, line)) = self.waiting.pop_front() else { return };
+        let Some(line) = self.next() else { return };
         match fitness(&self.path) {
             Fitness::Fit => {}
             Fitness::Missing => return self.waiting.clear(),
             Fitness::Unfit(why) => {
                 self.waiting.clear();
                 if self.unfit.as_deref() != Some(why) {
-                    self.note(format!("is not run: {why}"));
+                    self.note(now, format!("is not run: {why}"));
                     self.unfit = Some(why.to_owned());
                 }
                 return;
@@ -113,11 +153,11 @@ impl OnAttention {
         self.unfit = None;
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
-            self.note(format!("is too slow: {dropped} changes were not told to it"));
+            self.note(now, format!("is too slow: {dropped} changes were not told to it"));
         }
         match self.start(registry, now, line) {
             Ok(running) => self.running = Some(running),
-            Err(why) => self.note(why),
+            Err(why) => self.note(now, why),
         }
     }
 
@@ -143,8 +183,17 @@ impl OnAttention {
         self.notes.pop_front()
     }
 
-    fn note(&mut self, what: String) {
-        self.notes.push_back(format!("{} {what}", self.path.display()));
+    fn note(&mut self, now: Mono, what: String) {
+        if self.pace.next(now) > now {
+            self.unnoted += 1;
+            return;
+        }
+        self.pace.take(now, 1);
+        let more = match std::mem::take(&mut self.unnoted) {
+            0 => String::new(),
+            more => format!(" ({more} more lines like this were left out before it)"),
+        };
+        self.notes.push_back(format!("{} {what}{more}", self.path.display()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Copying and removing real trees: odd files, odd modes, many files, deep trees, moving targets.
 
 use std::fs::{self, File, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
@@ -141,23 +142,16 @@ fn user_attributes_are_kept() {
 }
 
 #[test]
-fn a_failure_leaves_nothing_and_names_the_path() {
+fn a_failure_names_the_path_and_touches_nothing() {
     let (_scratch, source, target) = scene();
     fs::write(source.join("file"), "x").unwrap();
-    let mut deep = source.clone();
-    for _ in 0..COPY_LEVELS_MAX {
-        deep.push("d");
-    }
-    fs::create_dir_all(&deep).unwrap();
-    let error = copy_tree(&source, &target, ALL).unwrap_err().to_string();
-    assert!(error.starts_with(deep.to_str().unwrap()), "{error}");
-    assert!(!target.exists());
     fs::create_dir(&target).unwrap();
     fs::write(target.join("precious"), "x").unwrap();
-    assert!(copy_tree(&source, &target, ALL).is_err());
+    let error = copy_tree(&source, &target, ALL).unwrap_err().to_string();
+    assert!(error.contains(target.to_str().unwrap()), "{error}");
     assert!(target.join("precious").exists(), "what stood there before is not touched");
     let link = source.join("link");
-    symlink(&deep, &link).unwrap();
+    symlink(&source, &link).unwrap();
     assert!(copy_tree(&link, &source.join("other"), ALL).is_err(), "a link is no source");
     assert!(!source.join("other").exists());
 }
@@ -365,6 +359,33 @@ fn what_cannot_be_read_is_left_out_and_counted() {
     assert!(copied.notes.iter().all(|note| note.ends_with(" is not readable")), "{copied:?}");
     assert!(target.join("open").exists());
     assert!(!target.join("secret").exists() && !target.join("closed").exists());
+}
+
+#[test]
+fn a_session_that_runs_cannot_forbid_its_copy() {
+    let (_scratch, source, target) = scene();
+    let deep: PathBuf = std::iter::repeat_n("d", COPY_LEVELS_MAX + 2).collect();
+    fs::create_dir_all(source.join(&deep)).unwrap();
+    fs::write(source.join("leased"), "x").unwrap();
+    fs::write(source.join("open"), "x").unwrap();
+    let leased = File::options().write(true).open(source.join("leased")).unwrap();
+    let copied = with_lease(&leased, || copy_tree(&source, &target, ALL)).unwrap();
+    assert_eq!((copied.unreadable, copied.skipped), (2, 2), "{copied:?}");
+    assert!(target.join("open").exists() && !target.join("leased").exists());
+}
+
+/// Runs `act` while `file` has a write lease, which whoever opens it without waiting is refused by.
+#[expect(unsafe_code, reason = "rustix knows no leases")]
+fn with_lease<T>(file: &File, act: impl FnOnce() -> T) -> T {
+    const F_SETSIG: libc::c_int = 10;
+    // SAFETY: it takes numbers, and the descriptor is open. The signal that tells of an opener is
+    // one that is ignored unless it is asked for.
+    let leased = unsafe {
+        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
+        libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+    };
+    assert_eq!(leased, 0);
+    act()
 }
 
 #[test]

@@ -488,13 +488,8 @@ fn a_command_that_ends_by_itself_has_ended() {
     assert!(matches!(news.next(session.id).event, RuntimeEvent::Started(running)
         if running.caps == Some(session.plan("x").caps)));
     let notice = news.next(session.id);
-    let ended = RuntimeEvent::Ended {
-        id: session.id,
-        exit_code: Some(7),
-        out_of_memory: false,
-        was_asked: false,
-    };
-    assert_eq!(notice.event, ended);
+    let (id, exit_code, out_of_memory, was_asked) = (session.id, Some(7), false, false);
+    assert_eq!(notice.event, RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked });
     ask(&notice.call_first.expect("a restart to cancel")).expect("it is cancelled");
     let name = description::container_name(session.id);
     let state = ask(&call::container_inspect(&name)).unwrap().container().unwrap().state;
@@ -514,13 +509,8 @@ fn a_stop_ends_with_the_status_that_lets_it_come_back() {
     assert_eq!(session.stop(), Ok(Done::Done));
     assert!(asked.elapsed() < Duration::from_secs(10), "it had to be killed");
     let notice = news.next(session.id);
-    let ended = RuntimeEvent::Ended {
-        id: session.id,
-        exit_code: Some(143),
-        out_of_memory: false,
-        was_asked: true,
-    };
-    assert_eq!(notice.event, ended);
+    let (id, exit_code, out_of_memory, was_asked) = (session.id, Some(143), false, true);
+    assert_eq!(notice.event, RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked });
     assert!(notice.call_first.is_some_and(|look| look.target.ends_with("/json")));
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::session::Cause;
 use crate::base::time::Mono;
 use crate::limits::{RECOVERED_AFTER, RECOVERIES_MAX, RECOVERY_WAIT_FIRST};
 
@@ -14,8 +13,8 @@ pub(super) struct Recovery {
     tries: u32,
     /// Since when it runs again, if it does.
     back_since: Option<Mono>,
-    /// Why it ended, as long as nobody has been told that it did.
-    pub(super) untold: Option<Cause>,
+    /// It ended, and nobody has been told.
+    pub(super) is_untold: bool,
     /// Whether somebody was told that it could not be started.
     pub(super) is_failure_told: bool,
 }
@@ -36,6 +35,11 @@ impl Recovery {
         may
     }
 
+    /// The last time does not count.
+    pub(super) fn take_back(&mut self) {
+        self.tries = self.tries.saturating_sub(1);
+    }
+
     /// It runs again.
     pub(super) fn came_back(&mut self, now: Mono) {
         self.back_since = Some(now);
@@ -50,7 +54,7 @@ impl Recovery {
 
     /// An operator has started it.
     pub(super) fn begin_anew(&mut self) {
-        *self = Recovery { untold: self.untold, ..Recovery::default() };
+        *self = Recovery { is_untold: self.is_untold, ..Recovery::default() };
     }
 
     /// All of it is another story.

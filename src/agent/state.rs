@@ -8,6 +8,7 @@
 mod attention;
 mod disk;
 mod egress;
+mod ends;
 mod recovery;
 mod repository;
 mod terminals;
@@ -15,8 +16,9 @@ mod told;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use ends::LOST;
 use recovery::Outage;
 
 use super::action::{Action, ActionQueue, Caller, TerminalId, TerminalPlan, WorkId};
@@ -25,7 +27,6 @@ use super::claude_settings::ClaudeOnHost;
 use super::config::Config;
 use super::deleted_homes::DeletedHomes;
 use super::home_growth::HomeGrowth;
-use super::last_words::LastWords;
 use super::record::Record;
 use super::reservations::{ReservationError, Reservations};
 use super::session::{Body, Cause, End, RunState, Session, Transition};
@@ -38,10 +39,6 @@ use crate::base::uuid::Uuid;
 use crate::limits::{END_NEWS_PATIENCE, SESSIONS_MAX};
 use crate::rpc::event::{Event, EventType};
 use crate::rpc::response::{self, Answer};
-use crate::rpc::session::Ended;
-
-/// An end of which nobody says more.
-const LOST: End = End { cause: Cause::Lost, exit_code: None };
 
 /// Why a session that runs without anything on disk is broken.
 const NO_RECORD: &str = "it runs, and has neither a record nor a home";
@@ -241,7 +238,7 @@ impl AgentState {
         match was {
             RunState::Running { running, at } => self.saw_running_again(now, running, at, learned),
             RunState::Stopped => {
-                self.tell_untold(now, id, "");
+                self.tell_untold(now, id);
                 self.emit_started(now, id);
             }
             RunState::Unknown if rebooted => self.emit_started(now, id),
@@ -321,36 +318,6 @@ impl AgentState {
         }
     }
 
-    /// The runtime says how a session has ended. Returns whether its event waited for that.
-    pub(super) fn explain(&mut self, now: Now, id: Uuid, end: End) -> bool {
-        let waited = self.unexplained.remove(&id).is_some();
-        if waited {
-            self.emit_stopped(now, id, end);
-        }
-        waited
-    }
-
-    /// Tells the ends that nobody has explained in time.
-    pub(super) fn tick(&mut self, now: Now) {
-        let due = |until: &Mono| *until <= now.mono;
-        let late: Vec<Uuid> =
-            self.unexplained.iter().filter(|(_, until)| due(until)).map(|(id, _)| *id).collect();
-        for id in late {
-            self.explain(now, id, LOST);
-        }
-        self.tick_asked(now.mono);
-    }
-
-    /// Whether its end waits for news of how it ended.
-    pub(super) fn is_unexplained(&self, id: Uuid) -> bool {
-        self.unexplained.contains_key(&id)
-    }
-
-    /// When [`AgentState::tick`] is wanted next.
-    pub(super) fn deadline(&self) -> Option<Mono> {
-        self.unexplained.values().min().copied()
-    }
-
     /// Takes what the runtime told when it was asked with work `asked`. Returns the sessions that
     /// are known to run for the first time: a predecessor of this agent may have left terminals.
     pub(super) fn apply_listing(
@@ -424,57 +391,5 @@ impl AgentState {
             session.unconfirmed_exit =
                 session.unconfirmed_exit.filter(|unconfirmed| unconfirmed.after >= asked);
         }
-    }
-
-    pub(super) fn unconfirmed_end(&self, id: Uuid) -> End {
-        let unconfirmed = self.session(id).and_then(|session| session.unconfirmed_exit);
-        unconfirmed.map_or(LOST, |unconfirmed| unconfirmed.end)
-    }
-
-    /// A start has come to an end at once: nobody has told that it ran.
-    pub(super) fn ended_at_once(&mut self, now: Now, id: Uuid, words: &LastWords) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.last_screen.clone_from(&words.screen);
-            self.emit_stopped(now, id, End { cause: Cause::Exit, exit_code: words.exit_code });
-        }
-    }
-
-    fn emit_started(&mut self, now: Now, id: Uuid) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.last_screen.clear();
-            if let Body::Good(record) = &mut session.body {
-                record.ended = None;
-            }
-        }
-        let data = self.wire_value(id, None);
-        self.emit(now, EventType::Started, id, data);
-    }
-
-    fn emit_stopped(&mut self, now: Now, id: Uuid, end: End) {
-        self.tell_end(now, id, end, "");
-    }
-
-    /// Tells how a session ended, and why it could not be started again if that is so.
-    fn tell_end(&mut self, now: Now, id: Uuid, end: End, reason: &str) {
-        let mut data = json!({ "cause": end.cause.as_str(), "exit_code": end.exit_code });
-        if !reason.is_empty() {
-            data["reason"] = json!(reason);
-        }
-        self.note_end(now.mono, id, end.cause);
-        if let Some(session) = self.sessions.get_mut(&id) {
-            let screen = std::mem::take(&mut session.last_screen);
-            if !screen.is_empty() {
-                data["screen"] = json!(screen);
-            }
-            let End { cause, exit_code } = end;
-            if let Body::Good(record) = &mut session.body {
-                let cause = cause.as_str().to_owned();
-                let reason = reason.to_owned();
-                record.ended = Some(Ended { at: now.wall, cause, exit_code, reason, screen });
-                session.is_end_unsaved = true;
-                self.ended.push(id);
-            }
-        }
-        self.push_event(now, EventType::Stopped, Some(id), data);
     }
 }

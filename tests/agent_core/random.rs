@@ -37,8 +37,22 @@ impl Run {
             (13, Some(id)) => self.end(id),
             (14, _) => self.host.wait(Duration::from_secs(u64::from(self.rng.below(4)))),
             (15, _) if self.crashes && self.rng.below(20) == 0 => self.crash(),
+            (16, _) if self.rng.below(6) == 0 => self.outage(),
             _ => self.work(),
         }
+    }
+
+    /// The engine goes, with some of the sessions, and is back at once or after some time.
+    fn outage(&mut self) {
+        self.host.news(RuntimeEvent::Unreachable("gone".to_owned()));
+        let ids: Vec<Uuid> = self.host.running.keys().copied().collect();
+        for id in ids {
+            if self.rng.below(2) == 0 {
+                self.host.running.remove(&id);
+            }
+        }
+        (0..self.rng.below(4)).for_each(|_| self.work());
+        self.host.news(RuntimeEvent::Reachable);
     }
 
     fn create(&mut self) {
@@ -164,6 +178,10 @@ impl Run {
             match event.kind {
                 EventType::Started => {
                     assert_ne!(running.insert(id, true), Some(true), "seed {seed}: twice started");
+                }
+                // That it could not be started again is another thing.
+                EventType::Stopped if !event.data["reason"].is_null() => {
+                    running.insert(id, false);
                 }
                 EventType::Stopped => {
                     assert_eq!(running.insert(id, false), Some(true), "seed {seed}: not running");

@@ -177,6 +177,25 @@ fn a_session_that_goes_with_the_engine_again_and_again_is_left_stopped() {
 }
 
 #[test]
+fn an_engine_that_goes_again_while_it_is_asked_costs_no_try() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    host.told();
+    for _ in 0..3 * RECOVERIES_MAX {
+        engine_goes(&mut host);
+        host.news(RuntimeEvent::Reachable);
+        // The listing, and then no answer.
+        host.step();
+        host.fail(WorkError::DockerGone("connection refused".to_owned()));
+    }
+    engine_returns(&mut host);
+    host.wait(Duration::from_secs(2));
+    host.settle();
+    assert!(host.running.contains_key(&id));
+    assert_eq!(host.told(), [Stopped, Started]);
+}
+
+#[test]
 fn one_that_runs_for_long_between_is_started_each_time() {
     let mut host = Host::new();
     let id = host.create_running("a");
@@ -258,6 +277,24 @@ fn an_operator_is_quicker() {
         host.settle();
         assert!(host.told().is_empty(), "{op}");
         assert_eq!(host.running.contains_key(&id), op == "restart");
+    }
+}
+
+#[test]
+fn what_is_killed_or_deleted_before_it_is_started_again_is_told_as_ended() {
+    for op in ["kill", "delete"] {
+        let mut host = Host::new();
+        let id = host.create_running("a");
+        host.told();
+        engine_goes(&mut host);
+        host.news(RuntimeEvent::Reachable);
+        // The listing finds it gone; before it is looked at, an operator comes.
+        host.step();
+        let (look, _) = host.take(|_| true);
+        let call = host.op(op, id);
+        host.report(look, Err(WorkError::DockerGone("busy".to_owned())));
+        host.settled(call);
+        assert_eq!(host.told()[0], Stopped, "{op}");
     }
 }
 

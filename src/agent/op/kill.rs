@@ -72,6 +72,8 @@ pub(super) fn stopped(state: &mut AgentState, now: Now, id: Uuid, outcome: Outco
         session.transition = Transition::Nothing;
     }
     outcome.map_err(|error| error.to_string())?;
+    // One that went with the engine has ended before.
+    state.tell_untold(now, id);
     let exit_code = state.unconfirmed_end(id).exit_code;
     state.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
     state.rests(id);

@@ -47,7 +47,7 @@ fn looked(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow 
         Err(error) => {
             let is_running = state.session(id).is_none_or(Session::is_running);
             if !is_running && state.may_recover(now, id) {
-                state.recovered(now, id, Err(error.to_string()));
+                state.recovered(now, id, Err(&error.to_string()));
             }
             return Flow::Done(Err(error.to_string()));
         }
@@ -93,7 +93,7 @@ fn go_on(state: &mut AgentState, now: Now, id: Uuid, flow: Flow) -> Flow {
         }
         Flow::List(Stage::Start(stage)) => Flow::List(Stage::Recover(Recover::Starting(stage))),
         Flow::Done(answer) => {
-            state.recovered(now, id, answer.as_ref().map(drop).map_err(Clone::clone));
+            state.recovered(now, id, answer.as_ref().map(drop).map_err(String::as_str));
             Flow::Done(answer)
         }
         other => other,

@@ -1,4 +1,5 @@
-//! What ran, compared with what runs: once after the agent's start, and whenever the engine is back.
+//! What ran, compared with what runs: once after the agent's start, and whenever the engine is
+//! back.
 //!
 //! The record says whether a session was started and nobody has stopped it since. One that does not
 //! run all the same went with the engine or the host; it is looked at, and started again.
@@ -12,7 +13,12 @@ use crate::base::sorted_map::SortedMap;
 use crate::base::text::printable;
 use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
-use crate::limits::{ASKED_END_PATIENCE, END_REASON_BYTES_MAX, RECOVERIES_MAX};
+use crate::limits::{
+    ASKED_END_PATIENCE, END_REASON_BYTES_MAX, RECOVERIES_MAX, RECOVERY_WAIT_FIRST,
+};
+
+/// How a refusal begins if the engine did not answer at all.
+const UNREACHABLE: &str = "docker: not reachable";
 
 /// What is known of times without the engine.
 #[derive(Debug)]
@@ -61,7 +67,7 @@ impl AgentState {
         }
         for id in std::mem::take(&mut self.unexplained).keys() {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.recovery.untold = Some(Cause::Engine);
+                session.recovery.is_untold = true;
             }
         }
     }
@@ -95,14 +101,15 @@ impl AgentState {
                 _ => {
                     session.recovery.fell(now.mono);
                     if record.ended.is_none() {
-                        session.recovery.untold = Some(Cause::Engine);
+                        session.recovery.is_untold = true;
                     }
                     self.outage.due.insert(session.id, now.mono);
                 }
             }
         }
         for id in lost {
-            self.emit_stopped(now, id, super::LOST);
+            self.emit_stopped(now, id, super::ends::LOST);
+            self.rests(id);
         }
         for id in self.outage.due.keys() {
             self.unexplained.remove(id);
@@ -163,18 +170,25 @@ impl AgentState {
     }
 
     /// It was started again, or not.
-    pub(in crate::agent) fn recovered(&mut self, now: Now, id: Uuid, outcome: Result<(), String>) {
+    pub(in crate::agent) fn recovered(&mut self, now: Now, id: Uuid, outcome: Result<(), &str>) {
         let is_on = self.outage.is_on;
         let Some(session) = self.session_mut(id) else { return };
         let why = match outcome {
             Ok(()) => return session.recovery.came_back(now.mono),
-            Err(why) => printable(&why).into_owned(),
+            Err(why) => printable(why).into_owned(),
         };
         let why = &why[..why.floor_char_boundary(END_REASON_BYTES_MAX / 2)];
+        if is_on || why.starts_with(UNREACHABLE) {
+            // It is not the session's fault.
+            session.recovery.take_back();
+            if !is_on {
+                self.outage.due.insert(id, now.mono + RECOVERY_WAIT_FIRST);
+            }
+            return;
+        }
         match (session.record().is_ok_and(|record| record.runs), session.recovery.wait()) {
-            // Its command ended at once, which was told; or the engine's return decides.
+            // Its command ended at once, which was told.
             (false, _) => {}
-            _ if is_on => {}
             (true, None) => {
                 let text = format!(
                     "{why}; it was tried {RECOVERIES_MAX} times; when that is mended: convocate \
@@ -201,7 +215,7 @@ impl AgentState {
     /// The first failure is told, the next ones stand in the listing.
     fn tell_failure(&mut self, now: Now, id: Uuid, why: &str) {
         let Some(session) = self.session_mut(id) else { return };
-        session.recovery.untold = None;
+        session.recovery.is_untold = false;
         if !std::mem::replace(&mut session.recovery.is_failure_told, true) {
             return self.tell_end(now, id, End { cause: Cause::Engine, exit_code: None }, why);
         }
@@ -212,11 +226,11 @@ impl AgentState {
         }
     }
 
-    /// Tells the end of a session that runs again by now.
-    pub(super) fn tell_untold(&mut self, now: Now, id: Uuid, reason: &str) {
-        let untold = self.session_mut(id).and_then(|session| session.recovery.untold.take());
-        if let Some(cause) = untold {
-            self.tell_end(now, id, End { cause, exit_code: None }, reason);
+    /// Tells the end of a session that is not to wait for its restart any more.
+    pub(in crate::agent) fn tell_untold(&mut self, now: Now, id: Uuid) {
+        let is_untold = self.session(id).is_some_and(|session| session.recovery.is_untold);
+        if is_untold {
+            self.tell_end(now, id, End { cause: Cause::Engine, exit_code: None }, "");
         }
     }
 
@@ -224,7 +238,7 @@ impl AgentState {
     pub(super) fn note_end(&mut self, now: Mono, id: Uuid, cause: Cause) {
         self.outage.asked.remove(&id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.recovery.untold = None;
+        session.recovery.is_untold = false;
         let Body::Good(record) = &mut session.body else { return };
         match cause {
             Cause::Engine => {}

@@ -1,13 +1,14 @@
 //! What an agent of the world does for its operators: the real core of an agent on a disk and a
 //! Docker that are slow, wrong or gone, and the answers that wait for their events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use convocate::agent::action::{Caller, WorkId};
 use convocate::agent::config::Config;
-use convocate::agent::work::{DiskWork, Outcome, RuntimeEvent, Work, WorkError};
+use convocate::agent::work::{DiskWork, LastRun, Outcome, RuntimeEvent, Work, WorkError};
 use convocate::base::time::{Mono, Now};
+use convocate::base::uuid::Uuid;
 use convocate::rpc::response::{self, Answer};
 use convocate::ssh::ChannelId;
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(super) struct Yard {
     pub(super) host: host::Host,
     /// Whether Docker cannot be reached.
     pub(super) is_docker_gone: bool,
+    /// Sessions that have gone with Docker.
+    fell: BTreeSet<Uuid>,
     /// Who waits for an answer: over which link, on which channel.
     pub(super) callers: BTreeMap<Caller, (u64, ChannelId)>,
     /// Answers that may go when this event is durable.
@@ -39,6 +42,7 @@ impl Yard {
         Yard {
             host: host::Host::with(config(id)),
             is_docker_gone: false,
+            fell: BTreeSet::new(),
             callers: BTreeMap::new(),
             held: VecDeque::new(),
             late: Vec::new(),
@@ -192,6 +196,9 @@ impl World {
 
     /// Docker is gone, or back.
     pub(super) fn set_docker(&mut self, agent: usize, is_gone: bool) {
+        if is_gone {
+            self.take_down_some(agent);
+        }
         if let Some(yard) = &mut self.hosts[agent].yard {
             yard.is_docker_gone = is_gone;
         }
@@ -200,6 +207,32 @@ impl World {
             false => RuntimeEvent::Reachable,
         };
         self.in_yard(agent, |yard| yard.host.news(news));
+    }
+
+    /// Sessions go with Docker, which does not bring them back. Of some of them the agent hears it.
+    fn take_down_some(&mut self, agent: usize) {
+        let Some(yard) = &self.hosts[agent].yard else { return };
+        if yard.is_docker_gone {
+            return;
+        }
+        let running: Vec<_> = yard.host.running.keys().copied().collect();
+        for id in running {
+            if self.dice.percent(50) {
+                continue;
+            }
+            let is_told = self.dice.percent(50);
+            let Some(yard) = &mut self.hosts[agent].yard else { return };
+            let (since, exit_code, out_of_memory) = (None, 143, false);
+            let run = LastRun { since, exit_code, out_of_memory, error: String::new() };
+            yard.host.running.remove(&id);
+            yard.host.last_runs.insert(id, run);
+            yard.fell.insert(id);
+            if is_told {
+                let (exit_code, was_asked) = (Some(exit_code), true);
+                let news = RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked };
+                self.in_yard(agent, |yard| yard.host.news(news));
+            }
+        }
     }
 
     /// A session's command ends by itself; Docker tells, unless it is gone.
@@ -229,6 +262,16 @@ impl World {
             .into_iter()
             .map(|session| (session["uuid"].as_str().unwrap().to_owned(), session))
             .collect();
+        for id in &yard.fell {
+            let Some(session) = truth.get(&id.to_string()) else { continue };
+            let ended = &session["ended"];
+            let is_explained = ["op", "exit"].iter().any(|cause| ended["cause"] == *cause)
+                || ended["reason"].as_str().is_some_and(|reason| !reason.is_empty());
+            assert!(
+                session["running"] == true || session["locked"] == true || is_explained,
+                "it went with Docker and was not started again: {session}"
+            );
+        }
         let hub = self.shell.hub.as_ref().unwrap();
         let known: BTreeMap<String, Value> = hub
             .agent(&id)

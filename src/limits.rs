@@ -305,6 +305,9 @@ pub(crate) const STATUS_PROVEN_AFTER: Duration = Duration::from_secs(60);
 /// What is read of one file of a control group. A `memory.stat` has some two thousand bytes.
 pub(crate) const CGROUP_FILE_BYTES_MAX: u64 = 16 * 1024;
 
+/// Clocks of two hosts that are further apart are told of.
+pub(crate) const CLOCK_TOLERANCE_SECONDS: i64 = 30;
+
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 
 const _: () = assert!(STATUS_CONNECT_TIMEOUT.as_secs() > SSH_LOGIN_GRACE.as_secs());

@@ -212,7 +212,10 @@ impl Peer {
                 self.events.push_back(PeerEvent::Gone(error));
             }
             // A server is not told these.
-            Event::Opened { .. } | Event::Refused { .. } | Event::ExitStatus { .. } => {}
+            Event::Opened { .. }
+            | Event::Refused { .. }
+            | Event::ExitStatus { .. }
+            | Event::Probed => {}
         }
     }
 

@@ -79,8 +79,13 @@ impl Uplink {
     /// Tells the emitter what has happened and moves its bytes. To be called after every other
     /// call, and whenever the emitter may have output.
     pub fn work(&mut self, now: Now, emitter: &mut Emitter) {
+        let mut refused = None;
         while let Some(event) = self.conn.poll_event() {
-            self.on_event(now, event, emitter);
+            refused = self.on_event(now, event, emitter).or(refused);
+        }
+        // If the connection has ended, why was told behind this.
+        if let Some(why) = refused {
+            self.end(now.mono, emitter, why);
         }
         let UplinkState::Open(channel) = self.state else { return };
         while !emitter.output().is_empty() {
@@ -98,15 +103,18 @@ impl Uplink {
         self.conn.disconnect("done");
     }
 
-    fn on_event(&mut self, now: Now, event: ssh::Event, emitter: &mut Emitter) {
+    /// Gives why it must end, unless another event says more.
+    fn on_event(&mut self, now: Now, event: ssh::Event, emitter: &mut Emitter) -> Option<String> {
         match event {
             ssh::Event::Authenticated { .. } => match self.conn.open_subsystem(STATUS_SUBSYSTEM) {
                 Ok(_) => self.state = UplinkState::Opening,
-                Err(error) => self.end(now.mono, emitter, error.to_string()),
+                Err(error) => return Some(error.to_string()),
             },
             ssh::Event::Opened { channel } => {
                 self.state = UplinkState::Open(channel);
                 emitter.opened(now.mono);
+                // A hello would come before the answer.
+                self.conn.probe();
             }
             ssh::Event::Readable { channel } => {
                 let bytes = self.conn.received(channel);
@@ -114,6 +122,7 @@ impl Uplink {
                 emitter.input(now, bytes);
                 self.conn.consume(channel, len);
             }
+            ssh::Event::Probed => emitter.has_no_hello(now),
             ssh::Event::Refused { reason, .. } => {
                 let address = &self.shell.address;
                 let text = format!("{address} has no {STATUS_SUBSYSTEM} for us: {reason}");
@@ -130,6 +139,7 @@ impl Uplink {
             // What only a server hears, or what says nothing here: work() sends what there is.
             _ => {}
         }
+        None
     }
 
     fn end(&mut self, now: Mono, emitter: &mut Emitter, why: String) {

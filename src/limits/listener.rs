@@ -15,6 +15,15 @@ pub const STATUS_CONNECTIONS_MAX: usize = AGENTS_MAX + 256;
 /// logins may be ahead of that: 60 of them, after as many cuts of its network.
 pub(crate) const AGENT_LOGIN_PACE: Duration = Duration::from_secs(5);
 pub(crate) const AGENT_LOGIN_BURST: Duration = Duration::from_secs(300);
+/// Processes of an agent that are remembered, to tell a restart from a second host.
+pub(crate) const TWIN_RUNS_KEPT: usize = 8;
+/// Events of an agent whose contents are remembered, for the same.
+pub(crate) const TWIN_EVENTS_KEPT: usize = 32;
+/// Connections from two addresses that take each other's place so often within this are two hosts.
+pub(crate) const TWIN_SWAPS_MIN: usize = 4;
+pub(crate) const TWIN_SWAP_SPAN: Duration = Duration::from_secs(60);
+/// How long after the last sign of it an agent is taken for two hosts.
+pub(crate) const TWIN_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Connections of one listener that have proven no key, from sources that are not known. Some
 /// 10 KB each; at 5,000 dials a second from as many addresses each has its place for 50 ms.
 pub const SSH_PLACES_MAX: usize = 256;

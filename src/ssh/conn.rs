@@ -165,6 +165,17 @@ impl Conn {
         }
     }
 
+    /// Asks the peer for a sign of life now; its answer comes behind all that it says to what was
+    /// sent before. [`Event::Probed`] follows. To be called once.
+    pub(crate) fn probe(&mut self) {
+        let core = &mut self.core;
+        if !core.is_ended() && core.sender.is_open() {
+            core.is_probing = core.open_keepalives == 0;
+            core.open_keepalives += 1;
+            core.sender.post_keepalive();
+        }
+    }
+
     /// Ends the connection and tells the peer why. [`Event::Disconnected`] follows.
     pub fn disconnect(&mut self, text: &'static str) {
         self.core.end(Error::ByUs(text));

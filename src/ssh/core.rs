@@ -23,7 +23,7 @@ use super::names::{
 use super::packet::{Packet, Receiving};
 use super::refusal::Refusal;
 use super::sender::Sender;
-use super::wire::{Reader, put_boolean, put_name_list, put_string, put_u32};
+use super::wire::{Reader, put_name_list, put_string, put_u32};
 use crate::base::rng::Rng;
 use crate::base::time::Mono;
 use crate::base::timers::{Timer, Timers};
@@ -92,7 +92,9 @@ pub(crate) struct Core {
     /// Keepalives since something came.
     silent_keepalives: u32,
     /// Keepalives that still have a right to an answer.
-    open_keepalives: u32,
+    pub(super) open_keepalives: u32,
+    /// Whether the next answer to them is to be told.
+    pub(super) is_probing: bool,
     /// Key exchanges that are over.
     exchanges: u64,
     /// Whether the first one has been made, as far as it costs anything.
@@ -132,6 +134,7 @@ impl Core {
             preauth_packets: 0,
             silent_keepalives: 0,
             open_keepalives: 0,
+            is_probing: false,
             exchanges: 0,
             has_exchanged: false,
             is_failure: false,
@@ -375,6 +378,9 @@ impl Core {
     fn global_reply(&mut self, number: u8) -> Result<(), Error> {
         let left = self.open_keepalives.checked_sub(1);
         self.open_keepalives = left.ok_or(Error::UnaskedReply { number })?;
+        if std::mem::take(&mut self.is_probing) {
+            self.events.push_back(Event::Probed);
+        }
         Ok(())
     }
 
@@ -555,11 +561,7 @@ impl Core {
         // During a key exchange the silence counts, but nothing may be asked.
         if self.sender.is_open() {
             self.open_keepalives += 1;
-            self.sender.post(|out| {
-                out.push(SSH_MSG_GLOBAL_REQUEST);
-                put_string(out, KEEPALIVE.as_bytes());
-                put_boolean(out, true);
-            });
+            self.sender.post_keepalive();
         }
     }
 

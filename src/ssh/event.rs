@@ -47,6 +47,9 @@ pub enum Event {
     WindowChange { channel: ChannelId, cols: u32, rows: u32 },
     /// Client: what the subsystem ended with.
     ExitStatus { channel: ChannelId, code: u32 },
+    /// The peer has answered what [`Conn::probe`](super::conn::Conn::probe) asked: it has read all
+    /// that was sent before that.
+    Probed,
     /// The peer sends no more data.
     Eof { channel: ChannelId },
     /// Both sides have closed it, and everything was consumed. The id is dead.

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use super::cipher::{LENGTH_BYTES, Sealer, TAG_BYTES};
-use super::names::SSH_MSG_CHANNEL_DATA;
+use super::names::{KEEPALIVE, SSH_MSG_CHANNEL_DATA, SSH_MSG_GLOBAL_REQUEST};
 use super::packet::{CLEAR_BLOCK_BYTES, PADDING_BYTES_MIN};
-use super::wire::{put_string, put_u32};
+use super::wire::{put_boolean, put_string, put_u32};
 use crate::base::rng::Rng;
 use crate::limits;
 
@@ -81,6 +81,15 @@ impl Sender {
         let length = deferred.len() - start - LENGTH_BYTES;
         let length = u32::try_from(length).expect("our own messages are far below 4 GiB");
         deferred[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Asks the peer for a sign of life: any answer will do.
+    pub(crate) fn post_keepalive(&mut self) {
+        self.post(|out| {
+            out.push(SSH_MSG_GLOBAL_REQUEST);
+            put_string(out, KEEPALIVE.as_bytes());
+            put_boolean(out, true);
+        });
     }
 
     /// A message of the transport itself, which goes out at once. `write` appends its payload,

@@ -5,6 +5,7 @@
 //! acknowledged, never tells one twice, and never grows because somebody does not listen.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use super::known::{
 };
 use super::line::{
     EventLine, GapData, HUB_CONNECTED, HUB_FORGOTTEN, HUB_LOST, HUB_NAME_REFUSED, HUB_REMOVED,
-    HUB_SESSION, HUB_SILENT, Kind,
+    HUB_SESSION, HUB_SILENT, HUB_TWINS, Kind, StartedData,
 };
 use super::notices::{Finder, Notice, Notices, RefusedName};
 use crate::base::disk::{DiskDone, DiskError, DiskOp};
@@ -109,6 +110,35 @@ impl Hub {
         true
     }
 
+    /// The connection that speaks for an agent comes from here. `stood` is from where the one came
+    /// whose place it takes, if that stood.
+    pub(crate) fn speaks(&mut self, now: Now, id: &str, from: IpAddr, stood: Option<IpAddr>) {
+        let twins = self.agents.get_mut(id).map(|agent| &mut agent.twins);
+        if twins.is_some_and(|twins| twins.speaks(now.mono, from, stood)) {
+            self.tell_twins(now, id);
+        }
+    }
+
+    /// Whether two hosts are known to have this agent's identity: then one that speaks is not
+    /// replaced as long as it stands, and the other, which comes from here, is sent away.
+    pub(crate) fn refuses_twin(&mut self, now: Mono, id: &str, from: IpAddr) -> bool {
+        let Some(agent) = self.agents.get_mut(id) else { return false };
+        let is_proved = agent.twins.pair().is_some();
+        if is_proved {
+            agent.twins.refused(now, from);
+        }
+        is_proved
+    }
+
+    /// Tells that two hosts have this agent's identity.
+    fn tell_twins(&mut self, now: Now, id: &str) {
+        let pair = self.agents.get(id).and_then(|agent| agent.twins.pair()).cloned();
+        let Some(pair) = pair else { return };
+        self.own_event(now, id, HUB_TWINS, None, &json!({ "error": pair.to_string() }));
+        self.notices.put(now.mono, Notice::Twins { agent_id: id.into(), pair });
+        self.asks.insert(id.into());
+    }
+
     /// An agent's connection is gone.
     pub fn lost(&mut self, now: Now, id: &str, why: &str) {
         let Some(agent) = self.agents.get_mut(id) else { return };
@@ -159,7 +189,7 @@ impl Hub {
         self.note_news(now, id);
         let Some(agent) = self.agents.get(id) else { return };
         let missing = match Numbered::of(event, agent.position.as_ref()) {
-            Numbered::Old => return,
+            Numbered::Old => return self.taken_before(now, id, line, event),
             Numbered::No => None,
             Numbered::Next { missing } => missing,
         };
@@ -175,6 +205,34 @@ impl Hub {
             self.asks.insert(id.into());
         }
         self.take(now.mono, id, line, event);
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if let Some(seq) = event.seq.filter(|_| event.gap().is_none()) {
+            agent.twins.took(seq, line);
+        }
+        if event.kind() == Kind::Event(EventType::AgentStarted) {
+            let started: StartedData<'_> = event.data().unwrap_or_default();
+            if agent.twins.began(now.mono, &started.run) {
+                self.tell_twins(now, id);
+            }
+        }
+    }
+
+    /// An event's number was taken: by the same event, which is sent again, or by one of another
+    /// host with this agent's identity.
+    fn taken_before(&mut self, now: Now, id: &str, line: &[u8], event: &EventLine<'_>) {
+        let Some(seq) = event.seq.filter(|_| event.gap().is_none()) else { return };
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if !agent.twins.differs(seq, line) {
+            return;
+        }
+        let is_news = agent.twins.collided(now.mono);
+        let data = json!({ "from": seq, "to": seq, "count": 1, "by": "hub" });
+        self.lost_events(now.mono, id, (seq, seq), Finder::Twins);
+        self.own_event(now, id, "agent.gap", None, &data);
+        self.asks.insert(id.into());
+        if is_news {
+            self.tell_twins(now, id);
+        }
     }
 
     /// The sessions of an agent, as it told them when it was asked. Differences become events.
@@ -267,13 +325,15 @@ impl Hub {
     pub fn deadline(&self) -> Option<Mono> {
         let heard = self.agents.values().filter(|agent| is_heard(agent));
         let silence = heard.map(|agent| agent.news_at + STATUS_SILENCE).min();
-        let others = [self.journal.deadline(), self.notices.deadline()];
+        let twins = self.agents.values().filter_map(|agent| agent.twins.deadline()).min();
+        let others = [self.journal.deadline(), self.notices.deadline(), twins];
         others.into_iter().flatten().chain(silence).min()
     }
 
     pub fn tick(&mut self, now: Now) {
         self.journal.tick(now.mono);
         self.notices.tick(now.mono);
+        self.agents.values_mut().for_each(|agent| agent.twins.tick(now.mono));
         let due = |agent: &Agent| is_heard(agent) && agent.news_at + STATUS_SILENCE <= now.mono;
         let silent: Vec<Box<str>> =
             self.agents.iter().filter(|(_, agent)| due(agent)).map(|(id, _)| id.clone()).collect();

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::line::{AttachedData, EventLine, Kind, StartedData};
+use super::twins::Twins;
 use crate::base::time::{Mono, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::{AGENT_SESSIONS_BYTES_MAX, SESSIONS_MAX};
@@ -42,6 +43,8 @@ pub struct Agent {
     pub sessions: Sessions,
     /// The number of the event that gave a session the DNS name that it has.
     pub(crate) named: BTreeMap<Uuid, u64>,
+    /// Who has spoken for it.
+    pub(crate) twins: Twins,
     /// Whether it has been told that there are more sessions than are kept.
     pub(crate) is_full: bool,
 }

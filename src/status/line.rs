@@ -76,6 +76,8 @@ pub(crate) const HUB_LOST: &str = "hub.lost";
 /// A session has no line in the hosts file, whose name another agent's has, or nobody may have.
 /// Data: `error`, `dns_name`.
 pub(crate) const HUB_NAME_REFUSED: &str = "hub.name_refused";
+/// Two hosts have the identity of this agent. Data: `error`.
+pub(crate) const HUB_TWINS: &str = "hub.twins";
 /// The connection is there, but nothing comes.
 pub(crate) const HUB_SILENT: &str = "hub.silent";
 
@@ -118,9 +120,10 @@ impl<'a> EventLine<'a> {
             Kind::Event(EventType::AgentStarted) => {
                 let started: StartedData<'_> = self.data().unwrap_or_default();
                 let is_kept = |text: &str| is_plain(text, IMAGE_TAG_BYTES_MAX);
-                match is_kept(&started.version) && is_kept(&started.image_tag) {
+                let StartedData { version, image_tag, run } = &started;
+                match is_kept(version) && is_kept(image_tag) && is_kept(run) {
                     true => Ok(()),
-                    false => Err("its version or image is too long or has control characters"),
+                    false => Err("its version, image or run is too long or has control characters"),
                 }
             }
             Kind::Event(EventType::Signed) => {
@@ -298,6 +301,9 @@ pub(crate) struct StartedData<'a> {
     /// The image of its new sessions.
     #[serde(default, borrow)]
     pub(crate) image_tag: std::borrow::Cow<'a, str>,
+    /// Its process; empty if it is of an earlier version.
+    #[serde(default, borrow)]
+    pub(crate) run: std::borrow::Cow<'a, str>,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Sans-IO cores. [`peer`] and [`listener`] speak with one agent, [`hub`] holds what is known,
 //! [`journal`] makes it durable, [`subscribe`] tells one subscriber of the status socket what
 //! [`snapshot`] reads, [`dns`] writes the names. Their drivers: [`serve`] is the hub, [`run`] a
-//! program that asks it.
+//! program that asks it. [`twins`] tells two hosts from one that restarts.
 //!
 //! An event's way: line → [`listener`] (is it this agent's?) → [`hub`] (is it new? is one missing?)
 //! → [`journal`] → durable → acknowledged to the agent and, from [`history`], told to subscribers.
@@ -27,6 +27,7 @@ pub mod run;
 pub mod serve;
 pub mod snapshot;
 pub mod subscribe;
+pub(crate) mod twins;
 pub mod words;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use super::twins::Pair;
 use crate::base::time::Mono;
 use crate::limits::{
     HUB_NOTICES_PER_AGENT, HUB_NOTICES_PER_SPAN, HUB_NOTICES_SPAN, STATUS_SILENCE,
@@ -32,6 +33,8 @@ pub enum Notice {
     Refused { agent_id: Box<str>, why: &'static str },
     /// It has more sessions than are kept.
     TooMany { agent_id: Box<str> },
+    /// Two hosts have its identity.
+    Twins { agent_id: Box<str>, pair: Pair },
     /// A name of its session leads nowhere.
     Name(RefusedName),
     /// So many more of these.
@@ -74,6 +77,8 @@ pub enum Finder {
     Agent,
     /// The hub, from the numbers.
     Hub,
+    /// The hub, from two events with one number.
+    Twins,
 }
 
 impl Notice {
@@ -85,6 +90,7 @@ impl Notice {
             | Notice::Back { agent_id }
             | Notice::Refused { agent_id, .. }
             | Notice::TooMany { agent_id }
+            | Notice::Twins { agent_id, .. }
             | Notice::Name(RefusedName { agent_id, .. }) => agent_id,
             Notice::Unsaid(_) => "",
         }
@@ -111,6 +117,12 @@ impl fmt::Display for Notice {
                  again; if its disk was damaged, this is told on its host: journalctl -u \
                  {AGENT_UNIT}"
             ),
+            Notice::Gap { agent_id, from, by: Finder::Twins, .. } => write!(
+                out,
+                "agent {agent_id}: an event is dropped, because another one had its number {from}: \
+                 two hosts have the identity of this agent"
+            ),
+            Notice::Twins { agent_id, pair } => write!(out, "agent {agent_id}: {pair}"),
             Notice::Silent { agent_id } => write!(
                 out,
                 "agent {agent_id} is silent: its connection stands, but it has said nothing for \

@@ -32,6 +32,9 @@ pub(crate) struct AgentSnapshot {
     /// Why its connection is gone, if it was lost.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// What is said of two hosts that have its identity, if that is so.
+    #[serde(default)]
+    pub(crate) twins: Option<String>,
     /// The data of its last heartbeat.
     #[serde(default)]
     pub(crate) load: Option<serde_json::Value>,

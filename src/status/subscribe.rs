@@ -246,6 +246,9 @@ fn write_agent(out: &mut Vec<u8>, id: &str, agent: &Agent) {
     if let Presence::Lost(why) = &agent.presence {
         object["error"] = json!(why);
     }
+    if let Some(pair) = agent.twins.pair() {
+        object["twins"] = json!(pair.to_string());
+    }
     if let Some(load) = &agent.load {
         object["load"] = serde_json::from_str(load).unwrap_or_default();
     }

@@ -555,3 +555,36 @@ fn arbitrary_fields_never_reach_names_or_break_the_hub() {
     let snapshot = bench.snapshot().to_string();
     assert!(!snapshot.contains("\\u001b"), "{snapshot}");
 }
+
+#[test]
+fn two_hosts_with_one_identity_are_told_and_no_event_goes_without_a_word() {
+    let mut bench = Bench::new();
+    let started = |run: &str| {
+        let event = json!({
+            "type": "agent.started", "agent_id": AGENT, "timestamp": "2027-01-15T08:00:00Z",
+            "data": { "version": "7", "image_tag": "i:7", "run": run },
+        });
+        (event.to_string() + "\n").into_bytes()
+    };
+    let mut one = bench.connect();
+    bench.send(&mut one, &started("a"));
+    bench.send(&mut one, &line("container.created", 1, &session("")));
+    let mut other = bench.connect();
+    bench.send(&mut other, &started("b"));
+    bench.send(&mut other, &line("container.created", 1, &session("")));
+    bench.sync();
+    assert!(bench.snapshot()["agents"][0]["twins"].is_null(), "the same again is a repetition");
+    // Its own event, under a number that was taken.
+    bench.send(&mut other, &line("container.stopped", 1, &json!({ "cause": "exit" })));
+    bench.sync();
+    let told = bench.told(0);
+    assert!(told.ends_with(&["agent.gap".to_owned(), "hub.twins".to_owned()]), "{told:?}");
+    let twins = bench.snapshot()["agents"][0]["twins"].take();
+    assert!(twins.as_str().unwrap().contains("two hosts have the identity"), "{twins}");
+    let notices: Vec<_> = std::iter::from_fn(|| bench.hub.poll_notice()).collect();
+    assert!(notices.iter().any(|it| it.to_string().contains("two hosts")), "{notices:?}");
+    // A process that is back after another: nothing new.
+    bench.send(&mut one, &started("a"));
+    bench.sync();
+    assert_eq!(bench.told(0).iter().filter(|kind| *kind == "hub.twins").count(), 1);
+}

@@ -1,6 +1,8 @@
 //! Who may tell events, and the sentences for those who may not.
 
 use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use convocate::rpc::STATUS_SUBSYSTEM;
 use serde_json::json;
@@ -9,7 +11,8 @@ use crate::house::{House, Shell, can};
 use crate::support::agent::{AGENT_ID, Agent, AgentFiles};
 use crate::support::hub::Hub;
 use crate::support::keys::KeyFile;
-use crate::support::wait::{PATIENCE, wait_until};
+use crate::support::process::{CONVOCATE_AGENT, Running, command};
+use crate::support::wait::{PATIENCE, poll, wait_until};
 
 #[test]
 fn keys_that_come_and_go_count_at_once() {
@@ -99,4 +102,48 @@ fn an_event_of_another_agent_is_refused_and_the_rest_is_taken() {
     let log = house.hub.log();
     assert!(log.contains("event refused: it claims to be from agent \"abcdefghjkmn\""), "{log}");
     assert!(log.contains("event skipped"), "{log}");
+}
+
+/// A copy of an agent's host: the same files, other processes.
+fn copy_of(files: &AgentFiles) -> Running {
+    let root = files.root.dir();
+    let copy = root.join("copy");
+    fs::create_dir(&copy).expect("the root is ours");
+    for part in ["etc", "var"] {
+        let call = Command::new("cp").arg("-a").arg(root.join(part)).arg(&copy).status();
+        assert!(call.expect("cp runs").success());
+    }
+    let mut call = command(&files.root, CONVOCATE_AGENT);
+    call.args(["serve", "--listen", "127.0.0.1:0", "--runtime", "host", "--root"]).arg(&copy);
+    Running::start(&mut call)
+}
+
+#[test]
+fn a_copy_of_an_agents_host_is_named_and_does_not_throw_it_off_again_and_again() {
+    let test = "a_copy_of_an_agents_host_is_named_and_does_not_throw_it_off_again_and_again";
+    if !can(test) {
+        return;
+    }
+    let house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    house.create(&["web"]);
+    let (mut feed, _) = house.hub.listen();
+    let copy = copy_of(&house.agent.files);
+    let told = feed.until("hub.twins")["data"]["error"].as_str().unwrap().to_owned();
+    assert!(told.contains("two hosts have the identity of this agent"), "{told}");
+    let note = house.agent.client(&["agents"]).expect_done().err();
+    assert!(note.contains("one is a copy of the other"), "{note}");
+    // Now one holds its place, and the other waits longer each time.
+    let sent_away = "another host with this agent's identity is connected";
+    let is_told =
+        || house.agent.log().contains(sent_away) || copy.stderr.text().contains(sent_away);
+    let told = poll(PATIENCE, || is_told().then_some(()));
+    let logs = [house.hub.log(), house.agent.log(), copy.stderr.text()];
+    assert!(told.is_some(), "{}", logs.join("\n---\n"));
+    let replaced = |house: &House| house.hub.log().matches("its older connection").count();
+    let before = replaced(&house);
+    let logins = |house: &House| house.hub.log().matches("connected from").count();
+    let (calm, at) = (logins(&house), Instant::now());
+    wait_until(PATIENCE, "some time", || at.elapsed() > Duration::from_secs(4));
+    assert_eq!((replaced(&house), logins(&house)), (before, calm), "{}", house.hub.log());
 }

@@ -17,6 +17,7 @@
 //! `agent.started` and heartbeats tell of the connection and of now: they are not in the spool,
 //! have no number and are not repeated. Every other event is in the spool first.
 
+mod hello;
 mod listener;
 
 use std::collections::VecDeque;
@@ -76,8 +77,11 @@ pub struct Emitter {
     output: Buffer,
     actions: VecDeque<EmitterAction>,
     last_error: Option<EmitterError>,
-    /// The last number that the spool had when this process began, until something is sent.
-    recovered: Option<u64>,
+    /// The last number of this epoch that a listener can have of us: what the spool had when this
+    /// process began, and what was sent since.
+    shown: u64,
+    /// This process among those of this agent.
+    run: String,
     /// Numbers of epochs before this one, so that what is waited for stays what it was.
     numbers_before: u64,
     /// How many events were lost because the spool had gone back in time; not told yet.
@@ -102,6 +106,9 @@ enum EmitterLink {
     AwaitingHello {
         until: Mono,
         input: Lines,
+        /// The listener has answered what was asked after the channel was open: a hello would have
+        /// come before that.
+        is_mute: bool,
     },
     Live {
         input: Lines,
@@ -173,12 +180,14 @@ impl Emitter {
             output: Buffer::new(EMITTER_OUTPUT_BYTES),
             actions: VecDeque::new(),
             last_error: None,
-            recovered: None,
+            shown: 0,
+            run: String::new(),
             numbers_before: 0,
             went_back: None,
             wall: now.wall,
         };
-        emitter.recovered = Some(emitter.spool.last_seq());
+        emitter.shown = emitter.spool.last_seq();
+        emitter.run = Epoch::random(&mut emitter.rng).as_str().to_owned();
         emitter.tick(now);
         emitter
     }
@@ -258,7 +267,8 @@ impl Emitter {
         self.output.clear();
         self.spool.rewind();
         let input = Lines::new(STATUS_ANSWER_BYTES_MAX);
-        self.link = EmitterLink::AwaitingHello { until: now + STATUS_HELLO_TIMEOUT, input };
+        let until = now + STATUS_HELLO_TIMEOUT;
+        self.link = EmitterLink::AwaitingHello { until, input, is_mute: false };
     }
 
     /// The connection is gone, or could not be made, in the words of whoever knows.
@@ -347,10 +357,11 @@ impl Emitter {
             EmitterLink::Connecting { until } if *until <= now.mono => {
                 self.hang_up(now.mono, EmitterError::ConnectTimeout);
             }
-            EmitterLink::AwaitingHello { until, .. } if *until <= now.mono => {
-                let proven_at = now.mono + STATUS_PROVEN_AFTER;
-                let written = Written::default();
+            EmitterLink::AwaitingHello { until, is_mute, .. } if *until <= now.mono => {
+                let wait = if *is_mute { Duration::ZERO } else { STATUS_PROVEN_AFTER };
+                let (proven_at, written) = (now.mono + wait, Written::default());
                 self.go_live(now, ListenerKind::Unknown { proven_at, written });
+                self.tick_live(now.mono);
             }
             EmitterLink::Live { .. } => self.tick_live(now.mono),
             EmitterLink::Waiting { .. }
@@ -449,25 +460,6 @@ impl Emitter {
         }
     }
 
-    /// A listener has numbers that this process has not sent and did not find either: the spool's
-    /// disk was put back to an earlier time, and what it had is there. Numbers of the same epoch
-    /// would be dropped there as known, so another begins; what came since this process began is
-    /// lost, which is told.
-    fn compare(&mut self, epoch: &str, seq: u64) {
-        let is_ours = epoch == self.spool.epoch().as_str();
-        let Some(recovered) = self.recovered.filter(|it| is_ours && *it < seq) else { return };
-        let lost = self.spool.last_seq() - recovered;
-        self.numbers_before += recovered;
-        self.spool.begin_epoch(Epoch::random(&mut self.rng), lost);
-        self.went_back = Some(lost);
-    }
-
-    /// How many events were lost because the spool was older than what the listener has, if that
-    /// has just been found.
-    pub(crate) fn take_went_back(&mut self) -> Option<u64> {
-        self.went_back.take()
-    }
-
     /// The peer has answered something: it is worth dialling soon if it goes.
     fn proven(&mut self) {
         self.backoff.reset();
@@ -476,7 +468,6 @@ impl Emitter {
 
     /// Starts sending, or learns late that the listener acknowledges.
     fn go_live(&mut self, now: Now, kind: ListenerKind) {
-        self.recovered = None;
         match &mut self.link {
             EmitterLink::Live { listener, .. } => *listener = kind,
             EmitterLink::AwaitingHello { input, .. } => {
@@ -484,7 +475,7 @@ impl Emitter {
                 let heartbeat_at = now.mono + HEARTBEAT_INTERVAL;
                 self.link = EmitterLink::Live { input, heartbeat_at, listener: kind };
                 let Identity { version, image_tag, .. } = &self.identity;
-                let data = json!({ "version": version, "image_tag": image_tag });
+                let data = json!({ "version": version, "image_tag": image_tag, "run": self.run });
                 let started = self.event(EventType::AgentStarted, data);
                 self.push_event(&started);
             }
@@ -517,6 +508,7 @@ impl Emitter {
             return false;
         }
         let pushed = self.output.push(line);
+        self.shown = self.shown.max(seq);
         self.mark(pushed, Some(seq));
         true
     }
@@ -528,7 +520,9 @@ impl Emitter {
         let mut gap = self.event(EventType::AgentGap, data);
         gap.epoch = Some(self.spool.epoch().as_str().to_owned());
         gap.seq = Some(to);
-        self.push_event(&gap)
+        let is_pushed = self.push_event(&gap);
+        self.shown = self.shown.max(if is_pushed { to } else { 0 });
+        is_pushed
     }
 
     /// Whether there was room.

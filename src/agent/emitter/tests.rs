@@ -235,6 +235,23 @@ fn a_listener_of_the_old_kind_gets_everything_and_is_believed_once_proven() {
 }
 
 #[test]
+fn a_listener_that_answers_and_says_no_hello_is_believed_after_two_seconds() {
+    for is_late in [false, true] {
+        let mut bench = Bench::open();
+        bench.emit();
+        if !is_late {
+            bench.emitter.has_no_hello(bench.now);
+        }
+        bench.pass(STATUS_HELLO_TIMEOUT);
+        if is_late {
+            bench.emitter.has_no_hello(bench.now);
+        }
+        assert_eq!(bench.sent(), [STARTED, deleted(1)]);
+        assert!(bench.emitter.is_drained(), "it is not sent again");
+    }
+}
+
+#[test]
 fn a_late_hello_ends_the_old_kind() {
     let mut bench = Bench::open();
     bench.emit();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::base::text::age;
+use crate::base::text::{age, printable};
 use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
 use crate::cli::convocate::sessions::{
@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::fleet::listing::AgentSessions;
 use crate::fleet::registry::{KnownAgent, Problem};
 use crate::fleet::run::Reply;
+use crate::limits::CLOCK_TOLERANCE_SECONDS;
 use crate::rpc::call::Call;
 use crate::rpc::session::{Pong, claude_missing, token_ends};
 use crate::status::run::snapshot;
@@ -32,7 +33,9 @@ EVENTS says whether an agent's events arrive, and if not, the age of the last on
 is - where no status hub runs. ANSWER is how long an agent took, or why it did not
 answer. convocate does not wait long for an agent that the hub has lost. CLAUDE is what
 its sessions log in with and how long ago that was put there; missing means that the Claude
-CLI is not on its host. A token lasts a year; 30 days before, agents says so.
+CLI is not on its host. A token lasts a year; 30 days before, agents says so. It also says
+when a host's clock is more than 30 s off, and when two hosts have the identity of one
+agent.
 ",
     run: agents,
 };
@@ -50,6 +53,19 @@ fn agents(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         out.json(&agents_json(&lines, &runner.registry().problems))?;
     } else {
         out.text(&agents_table(&lines, runner.wall(), out.width()))?;
+    }
+    for line in &lines {
+        if let Some(twins) = line.status.as_ref().and_then(|status| status.twins.as_ref()) {
+            out.note(&format!(
+                "agent {} ({}): {}",
+                line.agent.id,
+                line.agent.host(),
+                printable(twins)
+            ));
+        }
+    }
+    for line in lines.iter().filter(|line| line.clock_off_seconds.abs() > CLOCK_TOLERANCE_SECONDS) {
+        out.note(&clock_note(&line.agent.host(), line.clock_off_seconds));
     }
     for note in lines.iter().flat_map(|line| claude_notes(line, runner.wall())) {
         out.note(&note);
@@ -72,7 +88,11 @@ fn agent_line(reply: &Reply, hub: Option<&Snapshot>) -> AgentLine {
     };
     let list = agent_list(reply, &reply.answers[0], None);
     let is_fresh = matches!(list.news, AgentSessions::Fresh { .. });
+    let told = pong
+        .as_ref()
+        .map(|pong| clock_off_seconds(pong.server_time, reply.answered_at, reply.took));
     AgentLine {
+        clock_off_seconds: told.unwrap_or(0),
         agent: (*reply.agent).clone(),
         pong: pong.map(|pong| (pong, reply.took)),
         sessions: is_fresh.then(|| counts(&list.news)),
@@ -86,6 +106,8 @@ struct AgentLine {
     agent: KnownAgent,
     /// Its answer with the time that it took, or the sentence.
     pong: Result<(Pong, Duration), String>,
+    /// So far its host's clock is ahead of this one's, at least; negative if it is behind.
+    clock_off_seconds: i64,
     /// Its sessions, if it has told: all, and those that run.
     sessions: Option<(usize, usize)>,
     /// What the hub knows of its events, if there is one and it knows it.
@@ -140,6 +162,27 @@ fn claude_state(pong: &Pong, now: Wall) -> String {
     }
 }
 
+/// How far a clock is ahead of this host's that showed `told` at some time while an answer took
+/// `took` and until it came: what that leaves no doubt of.
+fn clock_off_seconds(told: Wall, answered_at: Wall, took: Duration) -> i64 {
+    let off = told.seconds() - answered_at.seconds();
+    // It was told before the answer came, by as long as that took at most.
+    let doubt = i64::try_from(took.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+    match off {
+        ahead @ 1.. => ahead,
+        behind => behind.saturating_add(doubt).min(0),
+    }
+}
+
+fn clock_note(host: &str, off: i64) -> String {
+    let (by, how) =
+        (age(Duration::from_secs(off.unsigned_abs())), if off > 0 { "ahead of" } else { "behind" });
+    format!(
+        "the clock of {host} is {by} {how} this host's, so times that are told of its sessions \
+         are wrong; look on both what is right: timedatectl"
+    )
+}
+
 /// What the operator is to do for Claude on an agent's host.
 fn claude_notes(line: &AgentLine, now: Wall) -> Vec<String> {
     let Ok((pong, _)) = &line.pong else { return Vec::new() };
@@ -180,14 +223,17 @@ fn agent_json(line: &AgentLine) -> Value {
         "running": line.sessions.map(|(_, running)| running),
     });
     if let Some(news) = &line.status {
-        value["events"] =
-            json!({ "state": news.state, "last_news": news.last_news(), "error": news.error });
+        value["events"] = json!({
+            "state": news.state, "last_news": news.last_news(), "error": news.error,
+            "twins": news.twins,
+        });
     }
     match &line.pong {
         Ok((pong, took)) => {
             value["version"] = json!(pong.version);
             value["runtime"] = json!(pong.runtime);
             value["server_time"] = json!(pong.server_time);
+            value["clock_off_seconds"] = json!(line.clock_off_seconds);
             value["has_claude"] = json!(pong.has_claude);
             value["claude_login"] = json!(pong.claude_login);
             value["claude_token_since"] = json!(pong.claude_token_since);

@@ -48,6 +48,8 @@ pub(crate) struct Reply {
     pub(crate) answers: Vec<Result<Value, RequestError>>,
     /// How long its last answer took, from when it could be asked.
     pub(crate) took: Duration,
+    /// When that came, by this host's calendar.
+    pub(crate) answered_at: Wall,
 }
 
 /// The fleet of one call of the command line.
@@ -110,7 +112,8 @@ impl Runner {
             let agent = self.agent(member);
             let deadline = start + patience(id);
             let first = survey.replies.len();
-            let mut reply = Reply { agent, answers: Vec::new(), took: Duration::ZERO };
+            let (took, answered_at) = (Duration::ZERO, Wall::default());
+            let mut reply = Reply { agent, answers: Vec::new(), took, answered_at };
             for (place, call) in calls.iter().enumerate() {
                 reply.answers.push(Err(RequestError::TimedOut));
                 match self.driver.fleet.request(member, call, deadline) {
@@ -128,6 +131,7 @@ impl Runner {
             let asked = self.ready_since.get(&request.member).copied();
             let reply = &mut survey.replies[at];
             reply.answers[place] = answer;
+            reply.answered_at = self.clock.wall();
             reply.took = asked.map_or(Duration::ZERO, |since| self.clock.mono().since(since));
             let is_whole = survey.open.values().all(|(open, _)| *open != at);
             if is_whole && is_enough(&survey.replies[at]) {
@@ -156,17 +160,41 @@ impl Runner {
         call: &Call,
         patience: Duration,
     ) -> Result<Result<Value, RequestError>, String> {
-        let deadline = self.clock.mono() + patience;
+        self.ask_slowly(agent, call, patience, (patience, &mut || {}))
+    }
+
+    /// The same of a call that may take long: after `told.0` without an answer, `told.1` says so.
+    ///
+    /// # Errors
+    /// Only what makes any asking impossible: one sentence.
+    pub(crate) fn ask_slowly(
+        &mut self,
+        agent: &AgentId,
+        call: &Call,
+        patience: Duration,
+        told: (Duration, &mut dyn FnMut()),
+    ) -> Result<Result<Value, RequestError>, String> {
+        let begun = self.clock.mono();
         let member = self.member(agent)?;
-        let asked = match self.driver.fleet.request(member, call, deadline) {
+        let asked = match self.driver.fleet.request(member, call, begun + patience) {
             Ok(asked) => asked,
             Err(error) => return Ok(Err(error)),
         };
+        let (span, tell) = told;
+        let mut tell_at = Some(begun + span);
         loop {
-            let (request, answer) = self.next_answer()?;
-            if request == asked {
-                return Ok(answer);
+            if let Some((request, answer)) = self.poll_reply() {
+                if request == asked {
+                    return Ok(answer);
+                }
+                continue;
             }
+            if tell_at.is_some_and(|at| at <= self.clock.mono()) {
+                tell_at = None;
+                tell();
+            }
+            let turned = self.turn_until(tell_at, &mut Vec::new());
+            turned.map_err(|error| format!("cannot wait for events: {error}"))?;
         }
     }
 

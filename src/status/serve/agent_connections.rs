@@ -30,6 +30,10 @@ use crate::status::peer::{Peer, PeerEvent};
 /// The option that names the agent.
 const AGENT_ID: &str = "agent-id";
 
+/// Why the second of two hosts with one identity is sent away.
+const TWIN_SPEAKS: &str = "another host with this agent's identity is connected: one of the two \
+                           is a copy of the other; see convocate agents on the shell host";
+
 impl ServerPeer for Peer {
     type Event = PeerEvent;
 
@@ -242,7 +246,7 @@ impl AgentConnections {
             match event {
                 PeerEvent::KeyOffered(offered) => self.authorize(log, now.mono, key, &offered),
                 PeerEvent::Authenticated(proved) => {
-                    self.authenticated(registry, log, now.mono, key, proved);
+                    self.authenticated(registry, log, now.mono, key, proved, hub);
                 }
                 PeerEvent::Subsystem(channel) => self.begin(log, now, key, channel, hub),
                 PeerEvent::Gone(why) => {
@@ -276,9 +280,19 @@ impl AgentConnections {
         now: Mono,
         key: Key,
         proved: PublicKey,
+        hub: &mut Hub,
     ) {
         let Some((agent, address)) = self.server.authenticated(now, key, proved) else { return };
         let agent = agent.clone();
+        if self.speakers.contains_key(&agent) && hub.refuses_twin(now, agent.as_str(), address) {
+            log.info(format_args!(
+                "agent {agent} from {address} is sent away: another host speaks for it"
+            ));
+            if let Some(peer) = self.server.peer_mut(key) {
+                peer.disconnect(TWIN_SPEAKS);
+            }
+            return;
+        }
         if let Err(line) = self.pace.login(now, &agent, address) {
             self.server.dismiss(registry, now, key, "this agent logs in too often");
             if let Some(line) = line {
@@ -334,6 +348,9 @@ impl AgentConnections {
         self.arrivals.push(agent.clone());
         let older = self.speakers.insert(agent.clone(), key).filter(|older| *older != key);
         let older = older.and_then(|older| Some((older, self.server.address(older)?)));
+        if let Some(from) = self.server.address(key) {
+            hub.speaks(now, agent.as_str(), from, older.map(|(_, address)| address));
+        }
         if let Some((older, address)) = older {
             log.info(format_args!("agent {agent}: its older connection from {address} ends"));
             if let Some(peer) = self.server.peer_mut(older) {

@@ -46,6 +46,7 @@ pub mod process;
 pub mod process_table;
 pub mod pty;
 pub mod reactor;
+pub(crate) mod reader_gone;
 pub mod registry;
 pub mod resolve;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::snapshot::Snapshot;
 use crate::io::clock::Clock;
 use crate::io::reactor::Reactor;
+use crate::io::reader_gone::wait_while_read;
 use crate::limits::{EVENTS_REDIAL, HUB_LINE_BYTES_MAX, HUB_PATIENCE};
 use crate::paths::Paths;
 
@@ -78,6 +79,18 @@ impl Feed {
             // What a hub that was killed has begun will be told by the next one.
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// Waits until something has come, or the hub is gone. Says no if nobody reads this program's
+    /// output any more, which is noticed at once.
+    ///
+    /// # Errors
+    /// When the system cannot wait.
+    pub(crate) fn wait_while_read(&self) -> io::Result<bool> {
+        if !self.stream.buffer().is_empty() {
+            return Ok(true);
+        }
+        wait_while_read(self.stream.get_ref(), io::stdout())
     }
 
     /// Whether the next line has come already, so that nothing need be flushed before it.

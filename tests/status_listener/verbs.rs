@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -25,6 +26,26 @@ fn lines(running: &Running) -> Vec<Value> {
     let text = running.stdout.text();
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn events_end_with_their_reader_though_nothing_happens() {
+    if !can("events_end_with_their_reader_though_nothing_happens") {
+        return;
+    }
+    let house = House::start();
+    house.hub.waits_for_agent(AGENT_ID, "connected");
+    let root = &house.agent.files.root;
+    let mut call = command(root, CONVOCATE);
+    call.args(["events", "--since", "0", "--root"]).arg(root.dir()).stdout(Stdio::piped());
+    let mut reading = call.spawn().expect("it starts");
+    let mut shown = BufReader::new(reading.stdout.take().expect("a pipe"));
+    shown.read_line(&mut String::new()).expect("a line");
+    let is_over = |reading: &mut Child| reading.try_wait().expect("it is ours").is_some();
+    assert!(!is_over(&mut reading), "it waits");
+    drop(shown);
+    // Sooner than the next heartbeat, which would tell it, too.
+    wait_until(Duration::from_secs(10), "its end", || is_over(&mut reading));
 }
 
 #[test]

@@ -124,6 +124,9 @@ impl Reader<'_, '_> {
         loop {
             if !feed.has_line() {
                 self.out.flush()?;
+                if !feed.wait_while_read()? {
+                    return Err(Failure::NobodyReads);
+                }
             }
             let Ok(Some(line)) = feed.next_line() else { return Ok(()) };
             match Snapshot::parse_if_any(line) {

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::session_key::SessionKey;
 use crate::base::time::Wall;
@@ -64,8 +64,8 @@ pub(crate) struct Record {
     /// On which addresses its port is.
     #[serde(default, skip_serializing_if = "Publish::is_default")]
     pub(crate) publish: Publish,
-    /// Whether it was started and nobody has stopped it since: one that does not run then is started
-    /// again.
+    /// Whether it was started and nobody has stopped it since: one that does not run then is
+    /// started again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) runs: bool,
     /// How its command ended last; absent while it runs.
@@ -151,11 +151,14 @@ impl Record {
         now: Wall,
     ) -> (Record, Option<String>) {
         let parsed = match proposal {
-            Ok(bytes) => Record::parse(id, bytes).map_err(|error| error.to_string()),
+            Ok(bytes) => Record::parse(id, bytes).map(|record| (record, None)).or_else(|error| {
+                let mended = without_bad_fields(id, bytes);
+                mended.map(|(record, why)| (record, Some(why))).ok_or(error.to_string())
+            }),
             Err(why) => Err(why.clone()),
         };
         match parsed {
-            Ok(record) => {
+            Ok((record, why)) => {
                 let (first, last) = (record.created_at, record.last_accessed);
                 let created_at = first.clamp(Wall::default(), now);
                 let last_accessed = last.clamp(Wall::default(), now);
@@ -167,7 +170,7 @@ impl Record {
                 let startup = Box::default();
                 let known =
                     Record { created_at, last_accessed, ssh_key, startup, unknown, ..record };
-                (Record { docker, publish, runs, ended, uid, claude_login, ..known }, None)
+                (Record { docker, publish, runs, ended, uid, claude_login, ..known }, why)
             }
             Err(why) => (Record::nameless(id, now), Some(why)),
         }
@@ -240,6 +243,27 @@ impl Record {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// What a record says apart from the fields that our rules refuse, with why they do: names with
+/// other letters, DNS names of several labels.
+fn without_bad_fields(id: Uuid, bytes: &[u8]) -> Option<(Record, String)> {
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    let (mut kept, mut refused) = (fields.clone(), Vec::new());
+    for (field, blank) in [("dns_name", json!("")), ("port", json!(0)), ("name", json!(id.short()))]
+    {
+        let Some(value) = fields.get(field) else { continue };
+        let alone = json!({
+            "uuid": id, "name": id.short(), "created_at": Wall::default(),
+            "last_accessed": Wall::default(), field: value,
+        });
+        if let Err(error) = Record::parse(id, alone.to_string().as_bytes()) {
+            refused.push(format!("{field}: {error}"));
+            kept.insert(field.to_owned(), blank);
+        }
+    }
+    let record = Record::parse(id, Value::Object(kept).to_string().as_bytes()).ok()?;
+    (!refused.is_empty()).then(|| (record, refused.join("; ")))
 }
 
 fn unreadable(error: &serde_json::Error) -> RecordError {
@@ -355,6 +379,25 @@ mod tests {
             assert_eq!((record.name.as_str(), record.port), ("01234567", 0));
             assert!(why.is_some());
         }
+    }
+
+    #[test]
+    fn a_proposal_with_bad_fields_keeps_the_good_ones() {
+        let mut value: Value = serde_json::from_slice(&sample().to_bytes()).unwrap();
+        value["dns_name"] = json!("web.example.com");
+        let proposal = Ok(value.to_string().into_bytes());
+        let (record, why) = Record::propose(id(), &proposal, Wall::new(9, 0));
+        assert_eq!(
+            (record.name.as_str(), record.port, record.dns_name.as_str()),
+            ("web", 1001, "")
+        );
+        let why = why.unwrap();
+        assert!(why.starts_with("dns_name: ") && why.contains("web.example.com"), "{why}");
+        value["name"] = json!("a/b");
+        value["egress"] = json!("everything");
+        let proposal = Ok(value.to_string().into_bytes());
+        let (record, why) = Record::propose(id(), &proposal, Wall::new(9, 0));
+        assert_eq!(record.name.as_str(), "01234567", "{why:?}");
     }
 
     #[test]

@@ -30,11 +30,11 @@ use crate::limits::{
     ATTACH_DOUBT_INTERVAL, ATTACH_DOUBT_TIMEOUT, ATTACH_FAREWELL_TIMEOUT, ATTACH_GIVE_UP,
     ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT, TERMINAL_FILTER_BYTES,
 };
-use crate::rpc::ATTACH_SUBSYSTEM;
 use crate::rpc::attach::{AttachHeader, SESSION_ENDED_STATUS, TerminalSize};
 use crate::rpc::call::{Call, Id};
 use crate::rpc::response;
 use crate::rpc::session::Session;
+use crate::rpc::{ATTACH_SUBSYSTEM, predecessor};
 use crate::ssh::{self, ChannelId};
 use crate::terminal::filter::{Clipboard, Filter};
 
@@ -138,6 +138,8 @@ pub(crate) struct Attach {
     /// What is to be shown, whole sequences, and how much of it was.
     shown: Vec<u8>,
     shown_sent: usize,
+    /// The first of what came, which may be the refusal of a predecessor.
+    first: Vec<u8>,
 }
 
 /// What gives up while the terminal is away, and leaves a read-only one.
@@ -155,7 +157,8 @@ impl Attach {
         member.set_mode(Mode::Once);
         let state = AttachState::Connecting { absence: None };
         let filter = Filter::new(clipboard);
-        let mut attach = Attach { member, header, state, filter, shown: Vec::new(), shown_sent: 0 };
+        let (shown, first) = (Vec::new(), Vec::new());
+        let mut attach = Attach { member, header, state, filter, shown, shown_sent: 0, first };
         if attach.member.ready().is_some() {
             attach.open(now, None);
         }
@@ -273,6 +276,7 @@ impl Attach {
             if len == 0 {
                 return;
             }
+            predecessor::note_first(&mut self.first, &bytes[..len]);
             self.filter.feed(&bytes[..len], &mut self.shown);
             conn.consume(channel, len);
         }
@@ -470,7 +474,7 @@ impl Attach {
         self.end(end);
     }
 
-    /// Whether the terminal has ended but its last output is not written yet.
+    /// Whether the last output of a terminal that ended is not written yet.
     fn is_draining(&self) -> bool {
         matches!(self.state, AttachState::Draining { .. }) && !self.terminal_output().is_empty()
     }
@@ -478,6 +482,10 @@ impl Attach {
     fn closed(&mut self, now: Mono) {
         match &self.state {
             AttachState::Open { status, .. } | AttachState::Draining { status, .. } => {
+                let late = predecessor::late_refusal(&self.first).filter(|_| status.is_none());
+                if let Some(text) = late {
+                    return self.end(AttachEnd::Refused(text));
+                }
                 // Without a status it was not the terminal that ended: the agent took it away.
                 let status = status.unwrap_or(0);
                 let is_doubtful = status != 0 || self.filter.has_exited();

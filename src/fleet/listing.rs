@@ -108,8 +108,11 @@ impl AgentSessions {
     /// # Errors
     /// The result is no list at all.
     pub fn from_result(result: Value) -> Result<AgentSessions, String> {
-        let Value::Array(items) = result else {
-            return Err("the agent's list is not a list".to_owned());
+        let items = match result {
+            Value::Array(items) => items,
+            // So agents of the predecessor say that they have none.
+            Value::Null => Vec::new(),
+            _ => return Err("the agent's list is not a list".to_owned()),
         };
         let count = items.len();
         let sessions: Vec<Session> =
@@ -373,6 +376,6 @@ pub mod tests {
         );
         let listing = Listing::merge(&[AgentList { news, ..fresh(2, vec![]) }], Vec::new());
         assert_eq!(listing.notes[0].what, "2 sessions could not be read");
-        assert!(AgentSessions::from_result(Value::Null).is_err());
+        assert!(AgentSessions::from_result(Value::from(7)).is_err());
     }
 }

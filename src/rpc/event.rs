@@ -36,7 +36,8 @@ pub enum EventType {
     /// A session runs, by whichever cause. Data: the session.
     #[serde(rename = "container.started")]
     Started,
-    /// A session runs no more. Data: `cause`, `exit_code`.
+    /// A session runs no more. Data: `cause`, `exit_code`, and `reason` if it could not be started
+    /// again.
     #[serde(rename = "container.stopped")]
     Stopped,
     /// A session is gone. Data: null.

@@ -15,6 +15,7 @@ pub mod event;
 pub mod field;
 pub mod network;
 pub(crate) mod options;
+pub(crate) mod predecessor;
 pub mod repository;
 pub mod reserved;
 pub mod response;

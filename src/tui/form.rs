@@ -472,7 +472,14 @@ impl Form {
         read: fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         let field = self.fields.iter().find(|field| field.what == what);
-        let changed = field.filter(|field| field.shown() != field.before);
+        // An agent of the system before convocate, which tells no command, takes an absent field
+        // for an empty one.
+        let command = self.fields.iter().find(|field| field.what == FieldName::Command);
+        let is_predecessors = command.is_some_and(|command| command.before.is_empty());
+        let is_told = is_predecessors
+            && [FieldName::Name, FieldName::Port, FieldName::Protocol, FieldName::Dns]
+                .contains(&what);
+        let changed = field.filter(|field| is_told || field.shown() != field.before);
         changed.map(|field| read(&field.shown())).transpose()
     }
 

@@ -8,6 +8,8 @@ use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::ROOT;
 use crate::exit::Exit;
 use crate::fleet::select::Care;
+use crate::rpc::call::{Call, Id};
+use crate::rpc::predecessor;
 
 const READ_ONLY: Flag =
     Flag::switch("read-only", "only watch: no key reaches the session; Ctrl-C leaves");
@@ -23,7 +25,8 @@ reconnects by itself when the connection is lost; the session is not harmed. You
 terminal gets what draws: nothing that asks it for something, and no images. What a
 session copies (OSC 52) goes to the clipboard unless CONVOCATE_CLIPBOARD=off. The exit
 status is 0 after you detach or when the session has ended, 254 if the connection was
-lost and convocate could not reconnect, 255 if the terminal was never attached.
+lost and convocate could not reconnect, or the session ended with its host or the engine
+there, 255 if the terminal was never attached.
 ",
     run: attach,
 };
@@ -33,6 +36,12 @@ fn attach(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut runner = open_fleet(parsed, out).map_err(not_attached)?;
     let found = choose_session(parsed, parsed.required(0), &mut runner, Care::Usual)
         .map_err(not_attached)?;
+    // There, attaching starts nothing.
+    if predecessor::has(&found.session) && !found.session.running {
+        let start = Call::Restart(Id { id: found.session.uuid });
+        let started = runner.ask(&found.agent, &start);
+        started.map_err(|why| not_attached(Failure::Failed(why)))?;
+    }
     let read_only = parsed.has(&READ_ONLY);
     run(parsed, runner, screen, &found, read_only, out).map_err(not_attached)
 }

@@ -6,7 +6,9 @@ use crate::cli::convocate::session_flags::{
     AGENT, ALLOW, CHANGED_ENV, CLAUDE_LOGIN, COMMAND, CPUS, DENY, DNS, DOCKER, DROP_RULE, EGRESS,
     MEMORY, NAME, PIDS, PORT, PROMPT, PROTO, PUBLISH, SESSION, SSH_KEY,
 };
-use crate::cli::convocate::sessions::{call_on_session, parse_session, print_session};
+use crate::cli::convocate::sessions::{
+    ask_with_fields, choose_session, open_fleet, parse_session, print_session,
+};
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, read_flag};
 use crate::exit::Exit;
@@ -14,7 +16,7 @@ use crate::fleet::select::{Care, Selected};
 use crate::rpc::call::{Call, Edit, PromptChoice};
 use crate::rpc::egress::EgressChange;
 use crate::rpc::env::EnvChange;
-use crate::rpc::values;
+use crate::rpc::{predecessor, values};
 
 pub(crate) const EDIT: Command = Command {
     name: "edit",
@@ -62,7 +64,14 @@ fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Usage("nothing to change is named".to_owned()));
     }
     let edit = read_edit(parsed)?;
-    let (found, result) = call_on_session(parsed, out, Care::Usual, |id| Call::Edit(edit(id)))?;
+    let mut runner = open_fleet(parsed, out)?;
+    let found = choose_session(parsed, parsed.required(0), &mut runner, Care::Usual)?;
+    let mut edit = edit(found.session.uuid);
+    if predecessor::has(&found.session) {
+        edit = predecessor::whole_edit(edit, &found.session).map_err(Failure::Failed)?;
+    }
+    let call = Call::Edit(edit);
+    let result = ask_with_fields(&mut runner, &found.agent, &found.host, &call)?;
     let selected = Selected { session: parse_session(result)?, ..found };
     print_session(&selected, parsed.has(&JSON), "changed", out)?;
     let waits = flags.iter().chain(&more).any(|flag| parsed.has(flag));

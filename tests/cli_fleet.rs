@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use convocate::base::endpoint::Endpoint;
-use convocate::base::time::Mono;
+use convocate::base::time::{Mono, Wall};
 use convocate::io::process::Program;
 use convocate::io::pty::{Pty, Size};
 use convocate::io::stream::Moved;
@@ -25,6 +25,9 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const WEB: &str = "01234567-89ab-4def-8123-456789abcdef";
+/// A session whose terminal is refused as agents of the system before convocate do: with a text
+/// before the refusal, and no status.
+const REFUSED: &str = "22222222-89ab-4def-8123-456789abcdef";
 const DB: &str = "fedcba98-89ab-4def-8123-456789abcdef";
 
 static SUBSYSTEMS: [Subsystem; 2] = [
@@ -79,14 +82,27 @@ impl Drop for Root {
 /// Starts an agent with host key `number` and says where it listens. It serves one connection
 /// after the other for as long as the test runs.
 fn agent(number: u8) -> String {
+    scripted(number, answer).0
+}
+
+/// What an agent answers to a call.
+type Script = fn(&Value) -> Result<Value, String>;
+/// The calls that an agent got.
+type Asked = Arc<Mutex<Vec<Value>>>;
+
+/// The same with answers of its own, and what it is asked.
+fn scripted(number: u8, script: Script) -> (String, Asked) {
+    let asked = Asked::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
+    let told = Arc::clone(&asked);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || Served::new(number, stream).run());
+            let asked = Arc::clone(&told);
+            std::thread::spawn(move || Served::new(number, stream, script, asked).run());
         }
     });
-    address
+    (address, asked)
 }
 
 /// One connection of a scripted agent.
@@ -95,10 +111,12 @@ struct Served {
     stream: TcpStream,
     purposes: BTreeMap<ChannelId, &'static str>,
     lines: BTreeMap<ChannelId, Vec<u8>>,
+    script: Script,
+    asked: Asked,
 }
 
 impl Served {
-    fn new(number: u8, stream: TcpStream) -> Served {
+    fn new(number: u8, stream: TcpStream, script: Script, asked: Asked) -> Served {
         stream.set_read_timeout(Some(Duration::from_millis(5))).expect("a socket");
         let config = ServerConfig {
             host_key: KeyPair::from_seed([number; 32]),
@@ -106,7 +124,8 @@ impl Served {
             tuning: Tuning::default(),
         };
         let conn = Conn::server(Arc::new(config), [number; 32], Mono::ZERO);
-        Served { conn, stream, purposes: BTreeMap::new(), lines: BTreeMap::new() }
+        let (purposes, lines) = (BTreeMap::new(), BTreeMap::new());
+        Served { conn, stream, purposes, lines, script, asked }
     }
 
     fn run(mut self) {
@@ -165,13 +184,22 @@ impl Served {
         line.extend(bytes);
         let Some(end) = line.iter().position(|&byte| byte == b'\n') else { return false };
         if *purpose == RPC_SUBSYSTEM {
-            let answer = answer(&serde_json::from_slice(&line[..end]).expect("JSON"));
+            let call: Value = serde_json::from_slice(&line[..end]).expect("JSON");
+            let answer = (self.script)(&call);
+            self.asked.lock().expect("nobody panics").push(call);
             line.clear();
             self.conn.send(channel, &response::to_line(&answer));
             self.end(channel, None);
             return false;
         }
+        let header: Value = serde_json::from_slice(&line[..end]).unwrap_or_default();
         let typed: Vec<u8> = line.drain(end + 1..).collect();
+        if header["id"] == REFUSED {
+            self.conn.send(channel, b"Error response: container is not running\n");
+            self.conn.send(channel, &response::to_line(&Err("tmux: no such session".to_owned())));
+            self.end(channel, None);
+            return false;
+        }
         self.type_into(channel, &typed)
     }
 
@@ -216,6 +244,186 @@ fn answer(call: &Value) -> Result<Value, String> {
         Some("restart") => Err("session \"web\" is running".to_owned()),
         Some("create") => Ok(session(WEB, call["params"]["name"].as_str().unwrap_or(""))),
         _ => Err("unknown op".to_owned()),
+    }
+}
+
+/// An agent of the system before convocate: it tells no ops and no command, has null for no
+/// sessions, and takes an absent field of `edit` for an empty one.
+fn predecessor(call: &Value) -> Result<Value, String> {
+    let told = |id: &str, name: &str, dns_name: &str, running: bool| {
+        json!({
+            "uuid": id, "name": name, "running": running, "attached": false, "port": 8080,
+            "protocol": "udp", "dns_name": dns_name, "created_at": "2026-01-02T03:04:05Z",
+            "last_accessed": "2026-01-02T03:04:05Z",
+        })
+    };
+    match call["op"].as_str() {
+        Some("list") => Ok(json!([
+            told(WEB, "web", "web", true),
+            told(DB, "stopped", "", false),
+            told(REFUSED, "dotted", "a.example", true),
+        ])),
+        Some("get") => Ok(told(WEB, "web", "web", true)),
+        Some("ping") => Ok(json!({
+            "agent_id": "abcdefghjkm2", "version": "0.0.9", "server_time": "2026-01-02T03:04:05Z",
+        })),
+        Some("edit") => {
+            let given = &call["params"];
+            let text = |name: &str| given[name].as_str().unwrap_or_default().to_owned();
+            let mut session = told(WEB, &text("name"), &text("dns_name"), true);
+            session["port"] = json!(given["port"].as_i64().unwrap_or_default());
+            session["protocol"] = json!(given["protocol"].as_str().unwrap_or_default());
+            Ok(session)
+        }
+        Some("restart") => Ok(Value::Null),
+        _ => Err("unknown op".to_owned()),
+    }
+}
+
+/// The same without sessions.
+fn empty_predecessor(call: &Value) -> Result<Value, String> {
+    if call["op"] == "list" { Ok(Value::Null) } else { predecessor(call) }
+}
+
+/// An agent whose clock is an hour behind, and one with the right time.
+fn slow_clock(call: &Value) -> Result<Value, String> {
+    let mut told = answer(call)?;
+    if call["op"] == "ping" {
+        told["server_time"] = json!(seconds_from_now(-3600).to_string());
+    }
+    Ok(told)
+}
+
+fn right_clock(call: &Value) -> Result<Value, String> {
+    let mut told = answer(call)?;
+    if call["op"] == "ping" {
+        told["server_time"] = json!(seconds_from_now(20).to_string());
+    }
+    Ok(told)
+}
+
+fn seconds_from_now(seconds: i64) -> Wall {
+    let now = std::time::UNIX_EPOCH.elapsed().expect("it is later").as_secs();
+    Wall::new(now.cast_signed() + seconds, 0)
+}
+
+#[test]
+fn an_edit_at_a_predecessor_changes_what_was_named_and_nothing_else() {
+    let root = Root::new();
+    let (address, asked) = scripted(2, predecessor);
+    root.enrol(2, &address);
+    let (code, output, errors) = root.run(&["edit", "web", "--name", "other", "--json"]);
+    assert_eq!(code, 0, "{errors}");
+    let changed: Value = serde_json::from_str(&output).expect("JSON");
+    let told = ["name", "port", "protocol", "dns_name"].map(|field| changed[field].clone());
+    assert_eq!(told, [json!("other"), json!(8080), json!("udp"), json!("web")]);
+    // What it does not know is said before it is asked.
+    let before = asked.lock().expect("nobody panics").len();
+    let (code, _, errors) = root.run(&["edit", "web", "--pids", "77"]);
+    assert!(code == 1 && errors.contains("only name, port, protocol and DNS name"), "{errors}");
+    // What our rules refuse is to be given anew, and can be.
+    let (code, _, errors) = root.run(&["edit", "dotted", "--name", "fine"]);
+    assert!(code == 1 && errors.contains("\"a.example\"") && errors.contains("--dns"), "{errors}");
+    let asked_since = asked.lock().expect("nobody panics")[before..].to_vec();
+    assert!(asked_since.iter().all(|call| call["op"] != "edit"), "{asked_since:?}");
+    let (code, _, errors) = root.run(&["edit", "dotted", "--dns", "a"]);
+    assert_eq!(code, 0, "{errors}");
+}
+
+#[test]
+fn a_predecessor_without_sessions_has_none_and_is_reachable() {
+    let root = Root::new();
+    root.enrol(2, &scripted(2, empty_predecessor).0);
+    let (code, output, errors) = root.run(&["ls", "--json"]);
+    let listed: Value = serde_json::from_str(&output).expect("JSON");
+    assert_eq!((code, &listed["sessions"], &listed["incomplete"]), (0, &json!([]), &json!([])));
+    assert_eq!(errors, "");
+    let (_, output, _) = root.run(&["agents", "--json"]);
+    let agents: Value = serde_json::from_str(&output).expect("JSON");
+    assert_eq!(agents["agents"][0]["sessions"], 0, "{output}");
+}
+
+#[test]
+fn attaching_at_a_predecessor_starts_what_is_stopped_and_tells_a_refusal() {
+    let root = Root::new();
+    let (address, asked) = scripted(2, predecessor);
+    root.enrol(2, &address);
+    let mut attached = Attached::start(&root.0, &["stopped"]);
+    attached.wait_for("welcome");
+    let started = |asked: &Asked| {
+        let asked = asked.lock().expect("nobody panics");
+        asked.iter().filter(|call| call["op"] == "restart").count()
+    };
+    assert_eq!(started(&asked), 1);
+    attached.type_keys(b"q");
+    attached.wait_for("come back with");
+    let mut attached = Attached::start(&root.0, &["dotted"]);
+    attached.wait_for("session \"dotted\": tmux: no such session");
+    assert_eq!(started(&asked), 1, "one that runs is not started");
+}
+
+#[test]
+fn clocks_that_are_apart_are_told_once() {
+    let root = Root::new();
+    root.enrol(2, &scripted(2, slow_clock).0);
+    root.enrol(3, &scripted(3, right_clock).0);
+    let (code, _, errors) = root.run(&["agents"]);
+    assert_eq!((code, errors.matches("the clock of").count()), (0, 1), "{errors}");
+    assert!(errors.contains("behind this host's") && errors.contains("timedatectl"), "{errors}");
+    let (_, output, _) = root.run(&["agents", "--json"]);
+    let agents: Value = serde_json::from_str(&output).expect("JSON");
+    let off = agents["agents"][0]["clock_off_seconds"].as_i64().expect("a number");
+    assert!((-3600..-3500).contains(&off), "{off}");
+}
+
+/// Whether the copy that an agent makes is done.
+static IS_COPIED: AtomicBool = AtomicBool::new(false);
+
+fn slow_copier(call: &Value) -> Result<Value, String> {
+    if call["op"] != "clone" {
+        return answer(call);
+    }
+    while !IS_COPIED.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    Ok(session(DB, "copy"))
+}
+
+#[test]
+fn a_copy_that_takes_long_is_told_and_waited_for() {
+    let root = Root::new();
+    root.enrol(2, &scripted(2, slow_copier).0);
+    let mut cloning = Command::new(env!("CARGO_BIN_EXE_convocate"))
+        .args(["clone", "web", "copy", "--root"])
+        .arg(&root.0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut errors = BufReader::new(cloning.stderr.take().expect("a pipe"));
+    let mut told = String::new();
+    errors.read_line(&mut told).expect("a line");
+    assert!(told.contains("being copied") && told.contains("60 minutes"), "{told}");
+    IS_COPIED.store(true, Ordering::Relaxed);
+    let output = cloning.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("created session \"copy\""));
+}
+
+#[test]
+fn a_whole_id_that_two_agents_have_removes_neither() {
+    let root = Root::new();
+    let agents = [2, 3].map(|number| scripted(number, answer));
+    root.enrol(2, &agents[0].0);
+    root.enrol(3, &agents[1].0);
+    let (code, _, errors) = root.run(&["rm", WEB]);
+    assert!(code == 1 && errors.contains("is ambiguous"), "{errors}");
+    let hosts = agents.each_ref().map(|(address, _)| address.split(':').next().expect("a host"));
+    assert!(hosts.iter().all(|host| errors.contains(host)), "{errors}");
+    assert!(errors.contains("--agent"), "{errors}");
+    for (_, asked) in &agents {
+        let asked = asked.lock().expect("nobody panics");
+        assert!(asked.iter().all(|call| call["op"] != "delete"), "{asked:?}");
     }
 }
 

@@ -64,7 +64,17 @@ impl fmt::Display for SelectError {
                 }
             }
             SelectError::Ambiguous(text, candidates) => {
-                write!(out, "session {text:?} is ambiguous; give one of these ids:")?;
+                let is_one_id = candidates.iter().all(|it| it.id == candidates[0].id);
+                match is_one_id {
+                    true => write!(
+                        out,
+                        "session {text:?} is ambiguous: several agents have it, one of which may \
+                         be a copy of another; say which one with --agent:"
+                    )?,
+                    false => {
+                        write!(out, "session {text:?} is ambiguous; give one of these ids:")?;
+                    }
+                }
                 candidates.iter().try_for_each(|candidate| write!(out, "\n  {candidate}"))
             }
             SelectError::Unsure(text, Candidate { id, .. }, silent) => write!(

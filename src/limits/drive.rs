@@ -50,3 +50,8 @@ const _: () = assert!(WAIT_SESSIONS_MAX * 64 < RPC_REQUEST_BYTES_MAX);
 // Both outputs in Base64; a screen of which each byte is escaped twice.
 const _: () = assert!(2 * EXEC_OUTPUT_BYTES_MAX / 3 * 4 + 1024 < RPC_RESPONSE_BYTES_MAX);
 const _: () = assert!(2 * SCREEN_TEXT_BYTES_MAX + 64 * 1024 < RPC_RESPONSE_BYTES_MAX);
+
+/// From a request for a clone to its answer: it takes as long as the home is large.
+pub(crate) const CLONE_ANSWER_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// When its caller is told that it goes on.
+pub(crate) const CLONE_TOLD_AFTER: Duration = Duration::from_secs(5);

@@ -65,6 +65,8 @@ fn background_detaches_three_terminals() {
     }
     house.wait_for_state(&id, "R");
     assert_eq!(house.clients(&id), 0);
+    // And once more, with nobody there.
+    house.done(&["background", "many"]);
 }
 
 #[test]

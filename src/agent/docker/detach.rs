@@ -80,6 +80,8 @@ fn looked(exec: &ExecInspect, output: String) -> Step<Detach> {
             let code = code.unwrap_or(-1);
             Step::Done(Err(WorkError::Tmux(format!("detach-client ended with status {code}"))))
         }
+        // Nobody is attached.
+        _ if output.contains("no current client") => Step::Done(Ok(Done::Done)),
         _ => Step::Done(Err(WorkError::Tmux(output))),
     }
 }
@@ -113,6 +115,13 @@ mod tests {
         for status in [404, 409] {
             assert_eq!(run(begin(), vec![reply(status, "")]).1, Ok(Done::Done));
         }
+    }
+
+    #[test]
+    fn where_nobody_is_attached_all_are_detached() {
+        let created = reply(201, r#"{"Id":"e0"}"#);
+        let replies = vec![created, reply(200, "no current client\r\n"), exec("1")];
+        assert_eq!(run(begin(), replies).1, Ok(Done::Done));
     }
 
     #[test]

@@ -42,12 +42,15 @@ fn clipboard() -> Clipboard {
     }
 }
 
-/// How the session has ended, if that was after `selected` was found.
-fn last_words(parsed: &Parsed, selected: &Selected) -> Option<String> {
+/// How the session has ended, if that was after `selected` was found, and whether something other
+/// than its command or an operator has ended it.
+fn last_words(parsed: &Parsed, selected: &Selected) -> Option<(String, bool)> {
     let mut runner = Runner::open(&root_paths(parsed).ok()?).ok()?;
     let ended = how_it_ended(&mut runner, selected)?;
     let before = selected.session.ended.as_ref().map(|before| before.at);
-    (before != Some(ended.at)).then(|| end_in_words(selected, &ended, runner.wall()))
+    let is_from_outside = matches!(ended.cause.as_str(), "asked" | "engine");
+    let words = || (end_in_words(selected, &ended, runner.wall()), is_from_outside);
+    (before != Some(ended.at)).then(words)
 }
 
 /// Attaches the session and notes how that ended, with [`come_back`] added where it helps.
@@ -71,17 +74,22 @@ pub(crate) fn run(
     let end =
         runner.attach(&selected.agent, header, screen, clipboard()).map_err(Failure::Failed)?;
     let name = &selected.session.name;
-    let text = match &end {
-        AttachEnd::SessionEnded | AttachEnd::Refused(_) => match last_words(parsed, selected) {
-            Some(how) => format!("session {name:?}: {how}"),
-            None => format!("session {name:?}: {end}"),
-        },
-        _ => format!("session {name:?}: {end}"),
+    let words = match &end {
+        AttachEnd::SessionEnded | AttachEnd::Refused(_) => last_words(parsed, selected),
+        _ => None,
+    };
+    let is_from_outside = words.as_ref().is_some_and(|(_, is_from_outside)| *is_from_outside);
+    let text = match words {
+        Some((how, _)) => format!("session {name:?}: {how}"),
+        None => format!("session {name:?}: {end}"),
     };
     match end {
         AttachEnd::Detached => {
             out.note(&format!("{text}{}", come_back(parsed, id)));
             Ok(Exit::Done)
+        }
+        AttachEnd::SessionEnded if is_from_outside => {
+            Err(Failure::Exit(Exit::ConnectionLost, format!("{text}{}", come_back(parsed, id))))
         }
         AttachEnd::SessionEnded => {
             out.note(&text);

@@ -40,9 +40,9 @@ pub(crate) const LS: Command = Command {
 The first column is the state: - stopped, R running, C running with a terminal attached,
 L locked by an operation that was cut short (LR and LC: it runs all the same), O a
 directory on this host that no agent owns, ? its agent does not answer. Standard error
-names the agents that do not answer, and sessions that ended with their host or the engine
-there and could not be started again, with the reason; where a status hub runs, ls shows their last known
-state, with its age.
+names the agents that do not answer; where a status hub runs, ls shows their last known
+state, with its age. It also names sessions that ended with their host or the engine there
+and could not be started again, with the reason.
 
 ATTENTION is there if a program in a session tells its state, as the Claude CLI does: what
 it is, since when, and why. waiting: for a person, a permission, a question or a menu;
@@ -94,7 +94,7 @@ fn ls(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     for note in &listing.notes {
         out.note(&note_line(note, now));
     }
-    for text in listing.rows.iter().filter_map(not_restarted) {
+    for text in listing.rows.iter().filter_map(|row| broken(row).or_else(|| not_restarted(row))) {
         out.note(&text);
     }
     for host in hosts_without_claude(&mut runner, &listing, hub.as_ref()) {
@@ -145,6 +145,14 @@ fn listing_table(listing: &Listing, now: Wall, width: Option<usize>) -> String {
         ]);
     }
     table.render(width)
+}
+
+/// What is wrong with a session whose record cannot be read.
+fn broken(row: &ListingRow) -> Option<String> {
+    let session = row.session.as_ref()?;
+    let why = printable(&session.broken.as_ref()?.0);
+    let host = row.agent.as_ref().map_or("its agent", |(_, host)| host);
+    Some(format!("session {} on {host} is broken ({why}); it can only be deleted", session.uuid))
 }
 
 /// Why a session that ended with its host or the engine there was not started again.
@@ -252,6 +260,7 @@ mod tests {
     use crate::fleet::listing::tests::{fresh, session, silent};
     use crate::rpc::attention::{Attention, AttentionState};
     use crate::rpc::field::Protocol;
+    use crate::rpc::session::{Ended, Sentence};
 
     const NOW: Wall = Wall::new(1_767_348_000, 0);
 
@@ -283,6 +292,25 @@ mod tests {
             ],
             Vec::new(),
         )
+    }
+
+    #[test]
+    fn what_is_broken_or_was_not_started_again_is_told() {
+        let row =
+            |session: Session| ListingRow { session: Some(session), ..listing().rows.remove(0) };
+        let why = Some(Box::new(Sentence("record is torn".to_owned())));
+        let told = broken(&row(Session { broken: why, ..session("0123", "x", 5) })).unwrap();
+        assert!(told.contains("record is torn") && told.contains("deleted"), "{told}");
+        let ended = Ended {
+            cause: "engine".to_owned(),
+            reason: "its port is taken".to_owned(),
+            ..Ended::default()
+        };
+        let stopped = Session { ended: Some(Box::new(ended)), ..session("0123", "web", 5) };
+        let told = not_restarted(&row(stopped.clone())).unwrap();
+        assert!(told.contains("\"web\"") && told.contains("its port is taken"), "{told}");
+        assert_eq!(not_restarted(&row(Session { running: true, ..stopped })), None);
+        assert_eq!(broken(&row(session("0123", "x", 5))), None);
     }
 
     #[test]

@@ -112,7 +112,8 @@ pub(super) fn choose_session(
         let list = agent_list(reply, &reply.answers[0], None);
         expected.remove(&reply.agent.id);
         is_found |= select(text, &[list], Care::Usual).is_ok();
-        is_found && (is_whole_id(text) || expected.is_empty())
+        let is_settled = is_whole_id(text) && care == Care::Usual;
+        is_found && (is_settled || expected.is_empty())
     };
     let replies = runner
         .survey(&agents, &[Call::List], |_| SURVEY_TIMEOUT, is_enough)

@@ -16,7 +16,7 @@ use crate::fleet::fleet::FleetRequestId;
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::AgentId;
 use crate::io::reactor::{Interests, Reactor, Ready, Watch};
-use crate::limits::{RPC_ANSWER_TIMEOUT, SURVEY_TIMEOUT};
+use crate::limits::{CLONE_ANSWER_TIMEOUT, RPC_ANSWER_TIMEOUT, SURVEY_TIMEOUT};
 use crate::paths::Paths;
 use crate::rpc::call::Call;
 
@@ -64,6 +64,7 @@ impl Runner {
     ) -> Result<FleetRequestId, String> {
         let patience = match call {
             Call::List | Call::Ping | Call::Get(_) => SURVEY_TIMEOUT,
+            Call::Clone(_) => CLONE_ANSWER_TIMEOUT,
             _ => RPC_ANSWER_TIMEOUT,
         };
         self.submit_within(agent, call, patience)

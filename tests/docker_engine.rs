@@ -166,8 +166,8 @@ struct Terminal {
 impl Terminal {
     fn open(session: &Session, size: TerminalSize, read_only: bool) -> Terminal {
         let (cols, rows) = (u32::from(size.cols()), u32::from(size.rows()));
-        let term = "xterm-256color".to_owned();
-        let header = AttachHeader { id: session.id, cols, rows, term, read_only };
+        let (term, label) = ("xterm-256color".to_owned(), String::new());
+        let header = AttachHeader { id: session.id, cols, rows, term, read_only, label };
         let (attach, request) = Attach::begin(&header, USER);
         let (mut attach, request) = attach.prepared(ask(&request)).expect("a terminal");
         let mut link = Link::open().expect("the engine listens");
@@ -594,8 +594,8 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     let error = session.start(session.plan("bash")).expect_err("there is no home");
     assert!(matches!(error, WorkError::Docker(_)), "{error}");
     assert!(!session.is_there());
-    let header =
-        AttachHeader { id: session.id, cols: 0, rows: 0, term: String::new(), read_only: false };
+    let (id, term, label) = (session.id, String::new(), String::new());
+    let header = AttachHeader { id, cols: 0, rows: 0, term, read_only: false, label };
     let refused = Attach::begin(&header, USER);
     assert!(refused.0.prepared(ask(&refused.1)).is_err());
 }

@@ -500,3 +500,47 @@ fn neither_a_users_tmux_conf_nor_another_name_changes_what_the_session_is() {
     agent.client(&["kill", "wishes"]).expect_done();
     assert_eq!(get(&mut Wire::to(&agent), &id)["running"], false);
 }
+
+/// What stands on the terminal's last line.
+fn last_line(terminal: &Terminal) -> String {
+    terminal.screen().trim_end().lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_silent_agent_is_said_on_the_last_line_and_can_be_left() {
+    if !needs("a_silent_agent_is_said_on_the_last_line_and_can_be_left") {
+        return;
+    }
+    let agent = Agent::start();
+    shell(&agent, "web");
+    let person_at = |name| {
+        let terminal = person(&agent, name, &["web"], (100, 30));
+        terminal.wait_for("go>");
+        terminal
+    };
+    let first = person_at("first");
+    wait_until(PATIENCE, "the session's name", || last_line(&first).contains("web · 127.0.0.1"));
+    assert_eq!(first.tells("#{pane_title}"), "web · 127.0.0.1");
+    agent.process().signal(Signal::STOP);
+    first.type_text("echo $((40+2))");
+    first.press("Enter");
+    wait_until(PATIENCE, "the notice", || last_line(&first).contains("15 keys not taken"));
+    assert!(last_line(&first).contains("no answer from 127.0.0.1 for"), "{}", first.screen());
+    agent.process().signal(Signal::CONT);
+    first.wait_for("42");
+    wait_until(PATIENCE, "the status line", || last_line(&first).contains("web · "));
+    assert!(!first.screen().contains("no answer"), "{}", first.screen());
+
+    first.press("Enter");
+    first.type_text("~?");
+    wait_until(PATIENCE, "help", || last_line(&first).contains("~. leaves"));
+    first.type_text("~.");
+    assert_eq!(first.exit_status(), 0);
+    let second = person_at("second");
+    agent.process().signal(Signal::STOP);
+    second.press("Enter");
+    second.type_text("~.");
+    assert_eq!(second.exit_status(), 0);
+    agent.process().signal(Signal::CONT);
+    wait_until(PATIENCE, "the sentence", || second.history().contains("\"web\": detached"));
+}

@@ -120,6 +120,8 @@ pub struct TerminalPlan {
     pub uid: Option<u32>,
     /// Whether nothing that is typed may reach the session.
     pub read_only: bool,
+    /// What it is called where the terminal is; empty if the peer did not say.
+    pub label: String,
 }
 
 /// The actions that the driver has not taken yet, oldest first, and the numbers of the work in

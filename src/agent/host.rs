@@ -11,6 +11,7 @@
 
 use std::path::PathBuf;
 
+use super::action::TerminalPlan;
 use super::environment::{SESSION_ENV, SESSION_SOCKET, WITH_KNOWN_TERM};
 use super::image::PANE;
 use super::startup;
@@ -170,15 +171,19 @@ impl Tmux {
     }
 
     /// A terminal's client, to be run on a pty.
-    pub(crate) fn attach(&self, target: &Target, term: &str, is_read_only: bool) -> CommandLine {
-        let mut args = vec!["attach-session", "-t", &target.0];
-        if is_read_only {
+    pub(crate) fn attach(&self, target: &Target, plan: &TerminalPlan) -> CommandLine {
+        let mut args = Vec::new();
+        if !plan.label.is_empty() {
+            args.extend(["set-option", "-sq", "@convocate-label", &plan.label, ";"]);
+        }
+        args.extend(["attach-session", "-t", &target.0]);
+        if plan.read_only {
             args.push("-r");
         }
         let mut line = self.tmux(&args);
         let first = ["sh", "-c", WITH_KNOWN_TERM, "attach"].map(str::to_owned);
         line.argv.splice(0..0, first);
-        let term = if term.is_empty() { "xterm-256color" } else { term };
+        let term = if plan.term.is_empty() { "xterm-256color" } else { &plan.term };
         line.env.push(("TERM", term.to_owned()));
         line
     }
@@ -394,10 +399,21 @@ mod tests {
     #[test]
     fn an_attach_has_a_term_and_may_be_read_only() {
         let target = Target("$3".to_owned());
-        let line = tmux().attach(&target, "", true);
+        let plan = |term: &str, read_only, label: &str| TerminalPlan {
+            session: tmux().id,
+            size: TerminalSize::clamped(80, 24),
+            term: term.to_owned(),
+            uid: None,
+            read_only,
+            label: label.to_owned(),
+        };
+        let line = tmux().attach(&target, &plan("", true, ""));
         assert_eq!(line.argv.last().map(String::as_str), Some("-r"));
         assert!(line.env.contains(&("TERM", "xterm-256color".to_owned())));
-        let line = tmux().attach(&target, "xterm-kitty", false);
+        let labelled = tmux().attach(&target, &plan("", false, "web · host-1"));
+        let first = ["set-option", "-sq", "@convocate-label", "web · host-1", ";"];
+        assert!(labelled.argv.windows(5).any(|words| words == first), "{labelled:?}");
+        let line = tmux().attach(&target, &plan("xterm-kitty", false, ""));
         assert_eq!(line.argv.last().map(String::as_str), Some("$3"));
         assert!(line.env.contains(&("TERM", "xterm-kitty".to_owned())));
     }

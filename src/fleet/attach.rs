@@ -10,16 +10,20 @@
 //! dialled again, with a notice, until [`ATTACH_GIVE_UP`]. On return it is asked first
 //! whether the session still runs, because attaching starts a stopped session, and that was not
 //! wished for. What is typed while the terminal is away goes nowhere, but Ctrl-C gives up.
+//! [`typing`] has what is typed, and the way out that is always open.
 //!
 //! Output goes from the channel's buffer through the filter, a piece at a time, and input into the
 //! transport, so a slow side stops the other through the channel's window. The agent sends EOF
 //! before it closes, so what is left of the output is still delivered in full.
+
+mod typing;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::typing::Typing;
 use crate::base::endpoint::Endpoint;
 use crate::base::slots::Key;
 use crate::base::time::Mono;
@@ -37,6 +41,7 @@ use crate::rpc::session::Session;
 use crate::rpc::{ATTACH_SUBSYSTEM, predecessor};
 use crate::ssh::{self, ChannelId};
 use crate::terminal::filter::{Clipboard, Filter};
+use crate::terminal::leave::takes_sequences;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttachEnd {
@@ -140,6 +145,7 @@ pub(crate) struct Attach {
     shown_sent: usize,
     /// The first of what came, which may be the refusal of a predecessor.
     first: Vec<u8>,
+    typing: Typing,
 }
 
 /// What gives up while the terminal is away, and leaves a read-only one.
@@ -156,9 +162,12 @@ impl Attach {
     ) -> Attach {
         member.set_mode(Mode::Once);
         let state = AttachState::Connecting { absence: None };
-        let filter = Filter::new(clipboard);
-        let (shown, first) = (Vec::new(), Vec::new());
-        let mut attach = Attach { member, header, state, filter, shown, shown_sent: 0, first };
+        let mut filter = Filter::new(clipboard);
+        // They could not be set back.
+        filter.set_titles(takes_sequences(&header.term));
+        let (shown, first, typing) = (Vec::new(), Vec::new(), Typing::new(now));
+        let mut attach =
+            Attach { member, header, state, filter, shown, shown_sent: 0, first, typing };
         if attach.member.ready().is_some() {
             attach.open(now, None);
         }
@@ -180,6 +189,8 @@ impl Attach {
     pub(crate) fn work(&mut self, now: Mono) {
         loop {
             self.look(now);
+            self.send_typed();
+            self.draw_line(now);
             self.filter_output();
             // The rest of an ended terminal's output is delivered before its channel may die.
             if self.is_draining() {
@@ -193,25 +204,6 @@ impl Attach {
                     self.answered(now, request, answer)
                 }
                 Some(MemberEvent::Channel(event)) => self.on_channel(now, &event),
-            }
-        }
-    }
-
-    /// Takes what was typed, and returns how much of it. Zero means: ask again after the next
-    /// [`Attach::work`].
-    pub(crate) fn typed(&mut self, bytes: &[u8]) -> usize {
-        match &mut self.state {
-            AttachState::Open { channel, .. } if !self.header.read_only => {
-                self.member.conn().map_or(0, |conn| conn.send(*channel, bytes))
-            }
-            AttachState::Connecting { absence: None }
-            | AttachState::Opening { wait: Wait { absence: None, .. }, .. }
-            | AttachState::Listening { wait: Wait { absence: None, .. }, .. } => 0,
-            _ => {
-                if bytes.contains(&CTRL_C) {
-                    self.leave();
-                }
-                bytes.len()
             }
         }
     }
@@ -527,7 +519,8 @@ impl Attach {
             return self.end(AttachEnd::GivenUp(why));
         }
         if earlier.is_none() {
-            self.tell(&format!("{why}; reconnecting, Ctrl-C gives up"));
+            let keys = self.typing.lose();
+            self.tell(&format!("{why}; reconnecting, Ctrl-C gives up{keys}"));
         }
         let give_up = earlier.map_or(now + ATTACH_GIVE_UP, |absence| absence.give_up);
         self.state = AttachState::Connecting { absence: Some(Absence { give_up, why }) };
@@ -553,6 +546,7 @@ impl Endpoint for Attach {
     }
 
     fn input(&mut self, now: Mono, len: usize) {
+        self.typing.heard(now);
         self.member.input(now, len);
     }
 
@@ -576,13 +570,14 @@ impl Endpoint for Attach {
                 Some(wait.until)
             }
             AttachState::Doubting { ask_at, .. } => Some(*ask_at),
-            _ => None,
+            _ => self.line_due(),
         };
         self.member.deadline().into_iter().chain(own).min()
     }
 
     fn tick(&mut self, now: Mono) {
         self.member.tick(now);
+        self.ask_alive(now);
     }
 
     fn is_finished(&self) -> bool {

@@ -26,6 +26,7 @@ pub mod profiles;
 pub mod registry;
 pub mod run;
 pub mod select;
+mod silence;
 
 #[cfg(test)]
 mod testing;

@@ -19,5 +19,14 @@ pub(crate) const FENCE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const FENCE_SEQUENCE_SILENCE: Duration = Duration::from_millis(500);
 /// The longest that a terminal which goes on and on is listened to.
 pub(crate) const FENCE_FLOOD_TIMEOUT: Duration = Duration::from_secs(6);
+/// What was typed and the network has not taken; a paste that is larger waits in the terminal.
+pub(crate) const TYPED_WAITING_BYTES_MAX: usize = 64 * 1024;
+/// From a key to which nothing has come to asking the agent whether it is there.
+pub(crate) const SILENCE_ASK_AFTER: Duration = Duration::from_secs(1);
+/// The same where nothing is typed. Each question costs an attached terminal two packets.
+pub(crate) const SILENCE_ASK_EVERY: Duration = Duration::from_secs(3);
+/// From the key or the question to saying that there is no answer.
+pub(crate) const SILENCE_TOLD_AFTER: Duration = Duration::from_secs(3);
 
+const _: () = assert!(SILENCE_TOLD_AFTER.as_secs() > SILENCE_ASK_AFTER.as_secs());
 const _: () = assert!(FENCE_FLOOD_TIMEOUT.as_secs() > FENCE_TIMEOUT.as_secs());

@@ -39,6 +39,9 @@ impl TerminalSize {
     }
 }
 
+/// A name, a host's name, and what stands between.
+const LABEL_CHARS_MAX: usize = 320;
+
 /// Which session, and what the terminal is like. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachHeader {
@@ -55,6 +58,10 @@ pub struct AttachHeader {
     /// Nothing that is typed reaches the session.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// What the session is called where the terminal is, with its host: for the status line and the
+    /// title; checked by [`AttachHeader::parse`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
 }
 
 impl AttachHeader {
@@ -75,6 +82,11 @@ impl AttachHeader {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
         if header.term.len() > 64 || !header.term.bytes().all(allowed) {
             header.term.clear();
+        }
+        // What tmux would take for a format, a style or its end is none of a name.
+        let allowed = |sign: char| sign.is_alphanumeric() || " _-.:·".contains(sign);
+        if header.label.chars().count() > LABEL_CHARS_MAX || !header.label.chars().all(allowed) {
+            header.label.clear();
         }
         Ok(header)
     }
@@ -101,6 +113,13 @@ mod tests {
         let header = AttachHeader::parse(line).unwrap();
         assert_eq!((header.size().cols(), header.size().rows()), (80, 24));
         assert_eq!((header.term.as_str(), header.read_only), ("", false));
+        for (label, kept) in
+            [("日本 · host-1", true), ("a#(id)", false), ("a;", false), ("a\nb", false)]
+        {
+            let line = AttachHeader { label: label.to_owned(), ..header.clone() }.to_line();
+            let read = AttachHeader::parse(&line).unwrap();
+            assert_eq!(read.label, if kept { label } else { "" });
+        }
         let huge = TerminalSize::clamped(u32::MAX, 1);
         assert_eq!((huge.cols(), huge.rows()), (TERMINAL_COLS_MAX, 1));
         let tall = TerminalSize::clamped(1001, 501);

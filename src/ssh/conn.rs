@@ -176,6 +176,13 @@ impl Conn {
         }
     }
 
+    /// Asks the peer for any answer, which comes as input and as nothing else.
+    pub(crate) fn ask_alive(&mut self) {
+        if self.core.is_authenticated() && !self.core.is_ended() {
+            self.core.ask_alive();
+        }
+    }
+
     /// Ends the connection and tells the peer why. [`Event::Disconnected`] follows.
     pub fn disconnect(&mut self, text: &'static str) {
         self.core.end(Error::ByUs(text));

@@ -558,7 +558,11 @@ impl Core {
         }
         self.silent_keepalives += 1;
         self.timers.set(Deadline::Keepalive, now + interval);
-        // During a key exchange the silence counts, but nothing may be asked.
+        self.ask_alive();
+    }
+
+    /// Asks for an answer. During a key exchange silence counts, but nothing may be asked.
+    pub(crate) fn ask_alive(&mut self) {
         if self.sender.is_open() {
             self.open_keepalives += 1;
             self.sender.post_keepalive();

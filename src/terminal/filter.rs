@@ -32,6 +32,7 @@ pub enum Clipboard {
 pub struct Filter {
     parser: Parser,
     clipboard: Clipboard,
+    has_titles: bool,
     is_alternate: bool,
     /// Whether kitty's keyboard was changed on the alternate screen, which has its own.
     has_keyboard: bool,
@@ -58,10 +59,16 @@ impl Filter {
         Filter {
             parser: Parser::default(),
             clipboard,
+            has_titles: true,
             is_alternate: false,
             has_keyboard: false,
             farewell: Farewell::None,
         }
+    }
+
+    /// Whether the session may set the window's title.
+    pub(crate) fn set_titles(&mut self, has_titles: bool) {
+        self.has_titles = has_titles;
     }
 
     /// Whether what was let through leaves the terminal on its alternate screen.
@@ -171,6 +178,7 @@ impl Filter {
                     self.is_alternate = is_alternate;
                 }
             }
+            Step::Command { .. } if !self.has_titles && is_title(held) => {}
             Step::Command { by_bell } if draws_command(held, self.clipboard) => {
                 output.extend_from_slice(b"\x1b]");
                 output.extend_from_slice(held);
@@ -320,6 +328,10 @@ fn sequence(held: &[u8], last: u8, output: &mut Vec<u8>) -> Option<bool> {
 fn plain_number(field: &[u8]) -> &[u8] {
     let zeros = field.iter().take_while(|byte| **byte == b'0').count();
     &field[zeros..]
+}
+
+fn is_title(held: &[u8]) -> bool {
+    matches!(held.split(|byte| *byte == b';').next(), Some(b"0" | b"1" | b"2"))
 }
 
 /// Titles, colours, the directory, links, and the clipboard.

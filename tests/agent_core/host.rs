@@ -186,8 +186,14 @@ impl Host {
     pub fn attach(&mut self, id: Uuid) -> TerminalId {
         self.next += 1;
         let terminal = TerminalId(self.next);
-        let header =
-            AttachHeader { id, cols: 100, rows: 30, term: String::new(), read_only: false };
+        let header = AttachHeader {
+            id,
+            cols: 100,
+            rows: 30,
+            term: String::new(),
+            read_only: false,
+            label: String::new(),
+        };
         self.agent.attach(self.now, terminal, header);
         self.collect();
         terminal

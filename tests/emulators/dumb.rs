@@ -20,11 +20,12 @@ fn a_dumb_terminal_is_sent_no_sequence_of_ours() {
     };
     let mut emulator = Emulator::start((80, 24), &call(&["attach", "web"]));
     emulator.until_text("go>");
-    emulator.types(b"echo sum=$((6*7))\r");
+    emulator.types(b"printf '\\033]2;theirs\\007'; echo sum=$((6*7))\r");
     emulator.until_text("sum=42");
     emulator.detaches();
     emulator.until_end();
     let written = String::from_utf8_lossy(&emulator.written).into_owned();
+    assert!(!written.contains("\x1b]0;") && !written.contains("\x1b]2;"), "{written:?}");
     // The session's tmux draws as it does; what is ours is the title's stack, and the question.
     assert!(!written.contains("\x1b[22;0;0t") && !written.contains("\x1b[23;0;0t"), "{written:?}");
     assert_eq!((emulator.screen.questions, emulator.screen.forbidden.len()), (0, 0), "{written:?}");

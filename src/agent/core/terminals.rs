@@ -21,6 +21,7 @@ impl Agent {
             term: header.term,
             uid: None,
             read_only: header.read_only,
+            label: header.label,
         };
         if let Err(text) = self.may_attach(id) {
             self.state.refuse(terminal, text);

@@ -37,7 +37,8 @@ use crate::rpc::attach::{AttachHeader, TerminalSize};
 /// understand. A container that has just started has no tmux session for a moment; tmux must not
 /// make a server of its own then (`-N`), so this waits, at most five seconds. The session is known
 /// by tmux's id for it, which `tmux.conf` notes: its name is the user's to change. One that an
-/// earlier image has started has no note. The arguments are data: columns, rows, options of tmux.
+/// earlier image has started has no note. The arguments are data: columns, rows, what the session
+/// is called for the status line, options of tmux.
 ///
 /// tmux ends alike whether its client was detached or its session is no more, so it is asked once
 /// more which it was: a container still has some time to live then, and nobody is to be told that
@@ -57,7 +58,8 @@ else
     tty
 fi
 tput clear >/dev/null 2>&1 || export TERM=xterm-256color
-shift 2
+label=$3
+shift 3
 find() {
     session=$(tmux -N show-options -sqv @convocate-session 2>/dev/null)
     [ -z "$session" ] || return 0
@@ -69,7 +71,9 @@ until find || [ $tries -eq 0 ]; do
     tries=$((tries - 1))
     sleep 0.05
 done
-$lead tmux -N -u attach-session -t "$session" "$@" >/dev/null || exit
+set -- attach-session -t "$session" "$@"
+[ -z "$label" ] || set -- set-option -sq @convocate-label "$label" ';' "$@"
+$lead tmux -N -u "$@" >/dev/null || exit
 tmux -N has-session -t "$session" 2>/dev/null || exit 129"#;
 
 /// Stands behind the tty's name if the script can use another pty.
@@ -139,7 +143,7 @@ impl Attach {
         let (id, size) = (header.id, header.size());
         let term = if header.term.is_empty() { TERM_DEFAULT } else { &header.term };
         let (cols, rows) = (size.cols().to_string(), size.rows().to_string());
-        let mut command = vec!["sh", "-c", WRAPPER, "attach", &cols, &rows];
+        let mut command = vec!["sh", "-c", WRAPPER, "attach", &cols, &rows, &header.label];
         if header.read_only {
             // tmux refuses keys and ignores the size of such a client.
             command.push("-r");
@@ -312,7 +316,8 @@ mod tests {
     use super::*;
 
     fn header(read_only: bool) -> AttachHeader {
-        AttachHeader { id: id(), cols: 100, rows: 30, term: "foot".to_owned(), read_only }
+        let (term, label) = ("foot".to_owned(), "web · a".to_owned());
+        AttachHeader { id: id(), cols: 100, rows: 30, term, read_only, label }
     }
 
     fn body(request: &DockerRequest) -> Value {
@@ -329,11 +334,11 @@ mod tests {
         let (_, request) = Attach::begin(&header(false), USER);
         assert_eq!(request.target, format!("/containers/convocate-session-{ID}/exec"));
         let exec = body(&request);
-        let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30"]);
+        let expected = json!(["sh", "-c", WRAPPER, "attach", "100", "30", "web · a"]);
         assert_eq!((&exec["Cmd"], &exec["User"]), (&expected, &json!("1000:1001")));
         assert_eq!((&exec["Env"], &exec["Tty"]), (&json!(["TERM=foot"]), &json!(true)));
         let (_, request) = Attach::begin(&header(true), USER);
-        assert_eq!(body(&request)["Cmd"][6], "-r");
+        assert_eq!(body(&request)["Cmd"][7], "-r");
         let (_, request) =
             Attach::begin(&AttachHeader { term: String::new(), ..header(true) }, USER);
         assert_eq!(body(&request)["Env"], json!(["TERM=xterm-256color"]));

@@ -79,6 +79,7 @@ impl ExecTerminal {
             rows: size.rows().into(),
             term: plan.term.clone(),
             read_only: plan.read_only,
+            label: plan.label.clone(),
         };
         let (attach, request) = Attach::begin(&header, &docker.host().user(plan.uid));
         let mut stream = docker.dial().map_err(|error| error.to_string())?;

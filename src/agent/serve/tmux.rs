@@ -141,7 +141,7 @@ impl TmuxRuntime {
     /// The program of a terminal's client, to be run on a pty.
     pub(super) fn client(&self, plan: &TerminalPlan) -> Program {
         let target = self.target(plan.session);
-        program(&self.tmux(plan.session).attach(&target, &plan.term, plan.read_only))
+        program(&self.tmux(plan.session).attach(&target, plan))
     }
 
     /// Something happened to what is watched under `key`.

@@ -20,8 +20,10 @@ pub(crate) const ATTACH: Command = Command {
     operands: &[SESSION],
     flags: &[READ_ONLY, AGENT, ROOT],
     help: "\
-Detach as in tmux: Ctrl-B d, unless the session's tmux says otherwise. convocate
-reconnects by itself when the connection is lost; the session is not harmed. Your
+Detach as in tmux: Ctrl-B d, unless the session's tmux says otherwise; or with ~. behind
+Enter, which works whatever the network does (~? helps, ~~ types one ~). When nothing has
+come for 3 s to what you type, the last line says so, and how many keys are not taken.
+convocate reconnects by itself when the connection is lost; the session is not harmed. Your
 terminal gets what draws: nothing that asks it for something, and no images. What a
 session copies (OSC 52) goes to the clipboard unless CONVOCATE_CLIPBOARD=off. The exit
 status is 0 after you detach or when the session has ended, 254 if the connection was

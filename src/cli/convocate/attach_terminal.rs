@@ -70,6 +70,7 @@ pub(crate) fn run(
         rows: u32::from(size.rows()),
         term: std::env::var("TERM").unwrap_or_default(),
         read_only,
+        label: format!("{} · {}", selected.session.name, selected.host),
     };
     let end =
         runner.attach(&selected.agent, header, screen, clipboard()).map_err(Failure::Failed)?;

@@ -14,6 +14,7 @@ fn header() -> AttachHeader {
         rows: 40,
         term: "xterm".to_owned(),
         read_only: false,
+        label: "web · web-1".to_owned(),
     }
 }
 
@@ -71,7 +72,7 @@ fn answer_get(now: Mono, attach: &mut Attach, peer: &mut Peer, running: bool) {
 fn bytes_both_ways_and_sizes() {
     let (mut attach, mut peer, _) = open(header());
     assert!(attach.is_raw());
-    assert_eq!(attach.typed(b"ls\r"), 3);
+    assert_eq!(attach.typed(at(1), b"ls\r"), 3);
     attach.resized(TerminalSize::clamped(100, 30));
     settle(at(1), &mut attach, &mut peer);
     let line_end = peer.typed.iter().position(|&byte| byte == b'\n').expect("a header");
@@ -185,14 +186,14 @@ fn without_a_first_connection_there_is_no_second_try() {
     attach.member_mut().dial_failed(at(1), &refused("connection refused"));
     attach.work(at(1));
     assert!(matches!(attach.ended(), Some(AttachEnd::Unreachable(_))));
-    assert_eq!(attach.typed(b"x"), 1);
+    assert_eq!(attach.typed(at(1), b"x"), 1);
 }
 
 #[test]
 fn an_agent_that_gives_no_terminal_is_silent() {
     let mut attach = fresh(header());
     let mut peer = connect(at(0), &mut attach);
-    assert_eq!(attach.typed(b"early"), 0);
+    assert_eq!(attach.typed(at(1), b"early"), 0);
     attach.tick(at(60));
     settle(at(60), &mut attach, &mut peer);
     assert_eq!(attach.ended(), Some(&AttachEnd::Silent));
@@ -218,7 +219,7 @@ fn a_lost_terminal_comes_back_with_a_notice_between() {
     assert!(attach.is_raw());
     let notice = String::from_utf8(take(&mut attach)).expect("text");
     assert!(notice.contains("reconnecting, Ctrl-C gives up"), "{notice}");
-    assert_eq!(attach.typed(b"rm -rf\r"), 7, "what is typed into the void is dropped");
+    assert_eq!(attach.typed(at(1), b"rm -rf\r"), 7, "what is typed into the void is dropped");
     let mut now = redial(&mut attach);
     for _ in 0..4 {
         assert_eq!(attach.poll_action(), Some(StreamAction::Dial));
@@ -234,7 +235,7 @@ fn a_lost_terminal_comes_back_with_a_notice_between() {
     peer.send(channel, b"redrawn");
     settle(now, &mut attach, &mut peer);
     assert_eq!(take(&mut attach), b"redrawn");
-    assert_eq!(attach.typed(b"x"), 1);
+    assert_eq!(attach.typed(at(1), b"x"), 1);
     settle(now, &mut attach, &mut peer);
     assert!(peer.typed.ends_with(b"}\nx"));
 }
@@ -283,7 +284,7 @@ fn it_gives_up_in_time_and_on_ctrl_c() {
     let (mut attach, _, _) = open(header());
     lose(&mut attach, at(5));
     take(&mut attach);
-    assert_eq!(attach.typed(&[CTRL_C]), 1);
+    assert_eq!(attach.typed(at(1), &[CTRL_C]), 1);
     assert!(matches!(attach.ended(), Some(AttachEnd::GivenUp(_))));
 }
 
@@ -303,10 +304,10 @@ fn another_host_key_ends_it_at_once() {
 #[test]
 fn read_only_keeps_the_keys_here() {
     let (mut attach, mut peer, _) = open(AttachHeader { read_only: true, ..header() });
-    assert_eq!(attach.typed(b"rm\r"), 3);
+    assert_eq!(attach.typed(at(1), b"rm\r"), 3);
     settle(at(1), &mut attach, &mut peer);
     assert!(peer.typed.ends_with(b"}\n"));
-    assert_eq!(attach.typed(&[CTRL_C]), 1);
+    assert_eq!(attach.typed(at(1), &[CTRL_C]), 1);
     assert_eq!(attach.ended(), Some(&AttachEnd::Detached));
 }
 
@@ -333,4 +334,85 @@ fn a_slow_terminal_stops_the_session_and_loses_nothing() {
         settle(at(1), &mut attach, &mut peer);
     }
     assert!(got == sent, "{} {}", got.len(), sent.len());
+}
+
+/// Lets time go by without a byte from the other side.
+fn wait_in_silence(attach: &mut Attach, from: u64, to: u64) -> String {
+    for second in from..=to {
+        attach.tick(at(second));
+        attach.work(at(second));
+    }
+    String::from_utf8(take(attach)).expect("text")
+}
+
+fn sizes(peer: &Peer) -> Vec<(u32, u32)> {
+    let size = |event: &ssh::Event| match event {
+        ssh::Event::WindowChange { cols, rows, .. } => Some((*cols, *rows)),
+        _ => None,
+    };
+    peer.events.iter().filter_map(size).collect()
+}
+
+#[test]
+fn a_silent_network_is_said_with_the_keys_and_the_screen_is_as_before() {
+    let (mut attach, mut peer, _) = open(header());
+    assert_eq!(attach.typed(at(1), b"ab"), 2);
+    assert_eq!(wait_in_silence(&mut attach, 2, 3), "");
+    let line = wait_in_silence(&mut attach, 4, 4);
+    assert!(line.contains(" no answer from web-1 for 3 s, 2 keys not taken; "), "{line:?}");
+    assert!(line.starts_with("\x1b7\x1b[40;1H") && line.ends_with("\x1b8"), "{line:?}");
+    assert_eq!(attach.deadline(), Some(at(5)));
+    assert!(wait_in_silence(&mut attach, 5, 5).contains(" 4 s, 2 keys "));
+    assert_eq!(wait_in_silence(&mut attach, 5, 5), "", "once");
+    settle(at(6), &mut attach, &mut peer);
+    assert!(peer.typed.ends_with(b"}\nab"));
+    assert_eq!(sizes(&peer), [(120, 39), (120, 40)]);
+    assert_eq!(take(&mut attach), b"");
+    // What an agent answers to the question alone is enough.
+    for round in 1..4 {
+        wait_in_silence(&mut attach, 6 * round, 6 * round + 3);
+        settle(at(6 * round + 4), &mut attach, &mut peer);
+    }
+    assert_eq!(sizes(&peer).len(), 2);
+}
+
+#[test]
+fn the_way_out_is_open_whatever_the_network_takes() {
+    let (mut attach, _, _) = open(header());
+    let paste = vec![b'x'; 4 << 20];
+    let mut taken = 0;
+    while let count @ 1.. = attach.typed(at(1), &paste[taken..]) {
+        taken += count;
+    }
+    assert!((TERMINAL_FILTER_BYTES..paste.len()).contains(&taken), "{taken}");
+    assert!(wait_in_silence(&mut attach, 2, 4).contains(" keys not taken"));
+    assert_eq!(attach.typed(at(5), b"y\r~."), 4);
+    assert_eq!(attach.ended(), Some(&AttachEnd::Detached));
+
+    let (mut attach, _, _) = open(AttachHeader { read_only: true, ..header() });
+    assert_eq!(attach.typed(at(1), b"~."), 2);
+    assert_eq!(attach.ended(), Some(&AttachEnd::Detached));
+
+    let (mut attach, _, _) = open(header());
+    attach.typed(at(1), b"abc");
+    lose(&mut attach, at(5));
+    let notice = String::from_utf8(take(&mut attach)).expect("text");
+    assert!(notice.contains("Ctrl-C gives up; 3 keys may be lost]"), "{notice}");
+    attach.typed(at(6), b"\r~.");
+    assert!(matches!(attach.ended(), Some(AttachEnd::GivenUp(_))));
+}
+
+#[test]
+fn help_stands_at_the_bottom_until_the_next_key() {
+    let (mut attach, mut peer, _) = open(header());
+    attach.typed(at(1), b"~?");
+    attach.work(at(1));
+    let line = String::from_utf8(take(&mut attach)).expect("text");
+    assert!(line.contains("~. leaves"), "{line:?}");
+    settle(at(1), &mut attach, &mut peer);
+    assert!(sizes(&peer).is_empty() && peer.typed.ends_with(b"}\n"));
+    attach.typed(at(1), b"x");
+    settle(at(1), &mut attach, &mut peer);
+    assert_eq!(sizes(&peer), [(120, 39), (120, 40)]);
+    assert!(peer.typed.ends_with(b"}\nx"));
 }

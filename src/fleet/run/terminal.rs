@@ -213,7 +213,7 @@ impl Show {
         let mut left = LINK_TURN_BYTES;
         loop {
             if !self.typed.is_empty() {
-                let taken = self.attach.typed(&self.typed);
+                let taken = self.attach.typed(self.net.clock.mono(), &self.typed);
                 self.typed.drain(..taken);
                 if !self.typed.is_empty() {
                     return false;

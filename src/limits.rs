@@ -345,6 +345,8 @@ pub(crate) const CONNECT_RETRY_JITTER: Duration = Duration::from_millis(500);
 pub(crate) const MEMBER_REQUESTS_MAX: usize = 256;
 /// How long a verb waits for lists and pings, dialling included; all dead hosts cost it once.
 pub(crate) const SURVEY_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long names for a completion are waited for: somebody has pressed Tab.
+pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait before a redial while a person looks at a lost terminal.
 pub(crate) const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
 /// How long a lost terminal is tried to be had back: a train ride through tunnels.

@@ -208,7 +208,7 @@ fn an_end_is_waited_for() {
         session(&agent, name, SHELL);
     }
     let late = client(&agent, &["wait", "one", "two", "--timeout", "1"]);
-    fails(&late, 1, "not ended after 1 s: [\"one\", \"two\"]");
+    fails(&late, 1, "not ended after 1 s: \"one\", \"two\"");
     let waiting = |words: &[&str]| Running::start(&mut call(&agent, words));
     let mut any = waiting(&["wait", "one", "two", "--any", "--json"]);
     let mut all = waiting(&["wait", "one", "two", "three", "--for", "ended", "--timeout", "1h"]);
@@ -302,4 +302,71 @@ fn the_script_of_the_readme_drives_three_sessions_to_a_result() {
     }
     let listed = json(&client(&agent, &["ls", "--json"]).expect_done());
     assert_eq!(listed["sessions"], json!([]));
+}
+
+#[test]
+fn what_a_person_stumbles_over_is_said() {
+    let test = "what_a_person_stumbles_over_is_said";
+    if !support::has(test, &[Need::Program("ssh-keygen"), Need::Program("tmux")]) {
+        return;
+    }
+    let files = AgentFiles::write();
+    let hub = Hub::start(&files);
+    let mut agent = Agent::start_with(files, &["--runtime", "host"]);
+    let ask = |agent: &Agent, words: &[&str], status: i32, sentence: &str| {
+        let told = client(agent, words);
+        assert_eq!(told.code(), status, "{words:?}: {told:?}");
+        let text = format!("{}{}", told.out(), told.err());
+        assert!(text.contains(sentence), "{words:?}: {text}");
+    };
+    let first = client(&agent, &["new", "web", "--command", "sh", "--json"]).expect_done();
+    let id = json(&first)["uuid"].as_str().expect("an id").to_owned();
+    ask(
+        &agent,
+        &["exec", "web", "ls", "-la"],
+        2,
+        "write -- between SESSION and COMMAND: exec web --",
+    );
+    ask(&agent, &["new", "a", "--publish", "all"], 1, "publish all is for a port");
+    ask(&agent, &["kill", "web"], 0, "nothing ran in: session \"web\"");
+    ask(&agent, &["start", "web"], 0, "started");
+    ask(&agent, &["edit", "web", "--ssh-key", "none"], 0, "its old git key has ended already");
+    ask(&agent, &["edit", "web", "--pids", "99"], 0, "keeps its old settings until");
+    ask(&agent, &["edit", "web", "--name", "site"], 0, "this holds already");
+    ask(&agent, &["wait", "site", "--timeout", "1s"], 1, "not ended after 1 s: \"site\"");
+    ask(
+        &agent,
+        &["new", "site", "--command", "sh"],
+        0,
+        &format!("session {id} is called \"site\", too"),
+    );
+    ask(&agent, &["new", "two words", "--command", "sh"], 0, "created");
+
+    // What a shell completes.
+    wait_until(PATIENCE, "the names that the hub knows", || {
+        let names = client(&agent, &["names", "sessions"]).expect_done().out();
+        assert!(!names.contains(' '), "{names}");
+        names.lines().filter(|name| *name == "site").count() == 2 && names.lines().count() == 3
+    });
+    let path = Path::new(CONVOCATE).parent().expect("a directory").to_str().expect("text");
+    let line = format!(
+        "export PATH=$PATH:{path} CONVOCATE_ROOT={}; source <(convocate completions bash)
+         for words in 'attach si' 'ls --agent 127'; do
+             COMP_WORDS=(convocate $words); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _convocate
+             echo \"${{COMPREPLY[*]}}\"
+         done",
+        agent.files.root.dir().display()
+    );
+    let mut shell = command(&agent.files.root, "bash");
+    let told = run(shell.args(["-c", &line]), b"", PATIENCE).expect_done().out();
+    assert_eq!(told, "site site\n127.0.0.1\n");
+
+    // An agent that is away, of which the hub knows.
+    agent.kill();
+    for verb in ["show", "logs", "wait"] {
+        let text = "session \"two words\" is on 127.0.0.1, which is not reachable";
+        ask(&agent, &[verb, "two words"], 1, text);
+    }
+    ask(&agent, &["show", "nobody"], 1, "\"nobody\" not found");
+    drop(hub);
 }

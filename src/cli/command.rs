@@ -123,7 +123,8 @@ impl Command {
                         let known = self.shown_flags().map(|flag| flag.name);
                         let meant =
                             nearest(name, known).map(|near| format!("; did you mean --{near}?"));
-                        format!("unknown option --{name}{}", meant.unwrap_or_default())
+                        let hint = self.dashes_hint(&parsed).or(meant);
+                        format!("unknown option --{name}{}", hint.unwrap_or_default())
                     })?;
                     if parsed.has(flag) && !flag.is_many() {
                         return Err(format!("--{name} is given twice"));
@@ -134,7 +135,10 @@ impl Command {
                     };
                     parsed.flags.push((flag.name, value));
                 }
-                Arg::Short(name) => return Err(format!("unknown option -{name}")),
+                Arg::Short(name) => {
+                    let hint = self.dashes_hint(&parsed).unwrap_or_default();
+                    return Err(format!("unknown option -{name}{hint}"));
+                }
                 Arg::Value(word) => parsed.operands.push(text(word)?),
             }
         }
@@ -142,6 +146,16 @@ impl Command {
             self.check_operands(&parsed.operands)?;
         }
         Ok(parsed)
+    }
+
+    /// What helps where an option was meant for the command that the operands are.
+    fn dashes_hint(&self, parsed: &Parsed) -> Option<String> {
+        let [first, .., last] = self.operands else { return None };
+        let [one, two, ..] = &parsed.operands[..] else { return None };
+        last.is_many.then(|| {
+            let (name, kind, of) = (self.name, last.name, first.name);
+            format!("; write -- between {of} and {kind}: {name} {one} -- {two} …")
+        })
     }
 
     /// Whether these words, without a command's name, are for it: none, or first an option of its

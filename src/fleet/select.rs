@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::base::time::Wall;
 use crate::base::uuid::{UUID_TEXT_BYTES, Uuid};
 use crate::fleet::listing::{AgentList, AgentSessions};
 use crate::fleet::registry::AgentId;
@@ -131,19 +132,47 @@ pub(crate) fn select(
     Ok(Selected { agent: agent.id.clone(), host: agent.host.clone(), session: session.clone() })
 }
 
+/// A session that is only known from before its agent fell silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastKnown {
+    pub(crate) session: Candidate,
+    /// Why its agent does not answer, and when it was last heard.
+    pub(crate) error: String,
+    pub(crate) last_news: Option<Wall>,
+}
+
+/// Where a session was that no agent that answers has, if that is clear.
+pub(crate) fn last_known(text: &str, agents: &[AgentList]) -> Option<LastKnown> {
+    let found = matches_among(text, agents, |news| !matches!(news, AgentSessions::Fresh { .. }));
+    let [(agent, session)] = found[..] else { return None };
+    let AgentSessions::Silent { error, last_news, .. } = &agent.news else { return None };
+    let (session, error) = (candidate(agent, session), error.clone());
+    Some(LastKnown { session, error, last_news: *last_news })
+}
+
 /// Whether `text` is a whole UUID, so that one answer that has it settles the matter.
 pub(crate) fn is_whole_id(text: &str) -> bool {
     text.len() == UUID_TEXT_BYTES && Uuid::parse(text).is_ok()
 }
 
-fn matches<'a>(text: &str, agents: &'a [AgentList]) -> Vec<(&'a AgentList, &'a Session)> {
+type Match<'a> = (&'a AgentList, &'a Session);
+
+fn matches<'a>(text: &str, agents: &'a [AgentList]) -> Vec<Match<'a>> {
+    matches_among(text, agents, |news| matches!(news, AgentSessions::Fresh { .. }))
+}
+
+fn matches_among<'a>(
+    text: &str,
+    agents: &'a [AgentList],
+    is_meant: fn(&AgentSessions) -> bool,
+) -> Vec<Match<'a>> {
     let prefix = text.to_ascii_lowercase();
     if text.is_empty() {
         return Vec::new();
     }
     let all = || {
-        let fresh = agents.iter().filter(|it| matches!(it.news, AgentSessions::Fresh { .. }));
-        fresh.flat_map(|agent| agent.news.sessions().iter().map(move |session| (agent, session)))
+        let meant = agents.iter().filter(|it| is_meant(&it.news));
+        meant.flat_map(|agent| agent.news.sessions().iter().map(move |session| (agent, session)))
     };
     let whole = all().filter(|(_, it)| it.name == text || it.uuid.to_string() == prefix);
     let whole: Vec<_> = whole.collect();

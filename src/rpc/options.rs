@@ -7,7 +7,7 @@
 use super::call::Create;
 use super::egress::EgressRules;
 use super::env::SessionEnv;
-use super::field::{FieldError, SessionName, shown};
+use super::field::{FieldError, PortChoice, SessionName, shown};
 use super::network::Egress;
 use super::startup::ProfileName;
 use super::values;
@@ -200,8 +200,15 @@ impl SessionOptions {
             None | Some(Egress::List) => self.rules.clone(),
             Some(Egress::Open | Egress::None) => EgressRules::default(),
         };
+        let port = self.read("port", values::port)?.unwrap_or_default();
+        let publish = self.read("publish", values::publish)?;
+        if let Some(publish) =
+            publish.filter(|it| !it.is_default() && port == PortChoice::default())
+        {
+            return Err(format!("publish {publish} is for a port, and no port is given"));
+        }
         Ok(Create {
-            port: self.read("port", values::port)?.unwrap_or_default(),
+            port,
             protocol: self.read("proto", values::protocol)?.unwrap_or_default(),
             dns_name: self.read("dns", values::dns_name)?.unwrap_or_default(),
             command: self.read("command", values::command)?,
@@ -211,7 +218,7 @@ impl SessionOptions {
             pids: self.read("pids", values::pids)?,
             egress,
             allow,
-            publish: self.read("publish", values::publish)?,
+            publish,
             ssh_key: self.read("ssh-key", values::ssh_key)?,
             claude_login: self.read("claude-login", values::yes_no)?,
             profile,
@@ -336,6 +343,10 @@ dns web
         let said = |name| both.get(name).unwrap_or_default();
         assert_eq!((said("memory"), said("cpus")), ("1g".to_owned(), "2".to_owned()));
         assert_eq!((said("env"), said("branch")), ("A=1 B=3".to_owned(), "dev".to_owned()));
+        let mut open = SessionOptions::default();
+        open.set("publish", "all").unwrap();
+        let refused = open.create(SessionName::parse("x").unwrap(), None).unwrap_err();
+        assert_eq!(refused, "publish all is for a port, and no port is given");
         flags.set("repo", "").unwrap();
         let both = flags.or(&profile).unwrap();
         let create = both.create(SessionName::parse("x").unwrap(), None).unwrap();

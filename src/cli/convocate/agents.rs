@@ -117,8 +117,8 @@ struct AgentLine {
 /// The agents as a table.
 fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String {
     let columns = [
-        column("ID", 0),
         column("HOST", 0),
+        column("ID", 0),
         column("VERSION", 1),
         column("RUNTIME", 3),
         column("SESSIONS", 0),
@@ -134,8 +134,8 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
             line.sessions.map_or_else(|| "-".to_owned(), |counts| pick(counts).to_string())
         };
         table.push([
+            line.agent.host(),
             line.agent.id.to_string(),
-            line.agent.address.to_string(),
             pong.map_or_else(|| "-".to_owned(), |pong| pong.version.clone()),
             pong.map_or_else(|| "-".to_owned(), |pong| pong.runtime.clone()),
             count(|(all, _)| all),

@@ -15,8 +15,22 @@ const SHELL: Operand =
 const FILES: [(&str, &str); 2] =
     [("profile", "etc/convocate/profiles"), ("check", "etc/convocate/profiles")];
 
-/// The shell command that lists those files: names without any sign that a shell takes for its own.
-fn list_of_files(program: &Program, flag: &Flag) -> Option<String> {
+/// The shell command that lists what a value or an operand of this name can be.
+fn names_of(program: &Program, name: &str) -> Option<&'static str> {
+    match name {
+        _ if program.name != "convocate" => None,
+        "agent" => Some("convocate names agents 2>/dev/null"),
+        "SESSION" => Some("convocate names sessions 2>/dev/null"),
+        _ => None,
+    }
+}
+
+/// The shell command that lists the values of an option: words without any sign that a shell takes
+/// for its own.
+fn list_of_values(program: &Program, flag: &Flag) -> Option<String> {
+    if let Some(command) = names_of(program, flag.name) {
+        return Some(command.to_owned());
+    }
     let known = FILES.iter().find(|(name, _)| *name == flag.name && program.name == "convocate");
     known.map(|(_, directory)| {
         format!(
@@ -28,13 +42,13 @@ fn list_of_files(program: &Program, flag: &Flag) -> Option<String> {
 
 /// The values of an option, as bash and zsh find them.
 fn choices_of(program: &Program, flag: &Flag) -> String {
-    let list = list_of_files(program, flag).map(|list| format!("$({list})"));
+    let list = list_of_values(program, flag).map(|list| format!("$({list})"));
     flag.choices.iter().map(|&it| it.to_owned()).chain(list).collect::<Vec<_>>().join(" ")
 }
 
 /// The same for fish, inside single quotes.
 fn fish_choices_of(program: &Program, flag: &Flag) -> String {
-    let list = list_of_files(program, flag).map(|list| format!("({list})"));
+    let list = list_of_values(program, flag).map(|list| format!("({list})"));
     flag.choices.iter().map(|&it| it.to_owned()).chain(list).collect::<Vec<_>>().join(" ")
 }
 
@@ -73,10 +87,13 @@ pub(crate) fn print(
 }
 
 /// All words that may follow a command: its options and the choices of its operands.
-fn words_of(command: &Command) -> Vec<String> {
+fn words_of(program: &Program, command: &Command) -> Vec<String> {
     let flags = command.shown_flags().map(|flag| format!("--{}", flag.name));
     let choices = command.operands.iter().flat_map(|operand| operand.choices);
-    flags.chain(["--help".to_owned()]).chain(choices.map(|&it| it.to_owned())).collect()
+    let names = command.operands.iter().filter_map(|operand| names_of(program, operand.name));
+    let names = names.map(|names| format!("$({names})"));
+    let all = flags.chain(["--help".to_owned()]).chain(choices.map(|&it| it.to_owned()));
+    all.chain(names).collect()
 }
 
 fn command_names(program: &Program) -> String {
@@ -85,10 +102,11 @@ fn command_names(program: &Program) -> String {
 }
 
 /// Every option whose values are known, once.
-fn flags_with_choices(program: &Program) -> Vec<&'static Flag> {
+fn flags_with_values(program: &Program) -> Vec<&'static Flag> {
     let mut found: Vec<&Flag> = Vec::new();
     for flag in program.shown_commands().flat_map(Command::shown_flags) {
-        if !flag.choices.is_empty() && found.iter().all(|known| known.name != flag.name) {
+        let has_values = !flag.choices.is_empty() || names_of(program, flag.name).is_some();
+        if has_values && found.iter().all(|known| known.name != flag.name) {
             found.push(flag);
         }
     }
@@ -104,7 +122,7 @@ fn bash(program: &Program) -> String {
          case ${{COMP_WORDS[COMP_CWORD-1]}} in\n",
         command_names(program)
     );
-    for flag in flags_with_choices(program) {
+    for flag in flags_with_values(program) {
         text.push_str(&format!(
             "        --{}) words=\"{}\" ;;\n",
             flag.name,
@@ -113,7 +131,7 @@ fn bash(program: &Program) -> String {
     }
     text.push_str("        *) case ${COMP_WORDS[1]} in\n");
     for command in program.shown_commands() {
-        let words = words_of(command).join(" ");
+        let words = words_of(program, command).join(" ");
         text.push_str(&format!("            {}) words=\"{words}\" ;;\n", command.name));
     }
     text.push_str(&format!(
@@ -137,13 +155,13 @@ fn zsh(program: &Program) -> String {
         "        'help:show help'\n    )\n    if (( CURRENT == 2 )); then\n        \
          _describe command commands\n        return\n    fi\n    case $words[CURRENT-1] in\n",
     );
-    for flag in flags_with_choices(program) {
+    for flag in flags_with_values(program) {
         let choices = choices_of(program, flag);
         text.push_str(&format!("    --{}) compadd -- {choices}; return ;;\n", flag.name));
     }
     text.push_str("    esac\n    case $words[2] in\n");
     for command in program.shown_commands() {
-        let words = words_of(command).join(" ");
+        let words = words_of(program, command).join(" ");
         text.push_str(&format!("    {}) compadd -- {words} ;;\n", command.name));
     }
     text.push_str(&format!(
@@ -164,9 +182,10 @@ fn fish(program: &Program) -> String {
         ));
         let within = format!("-n '__fish_seen_subcommand_from {}'", command.name);
         for flag in command.shown_flags() {
+            let has_names = names_of(program, flag.name).is_some();
             let value = match (flag.value, flag.choices) {
                 (None, _) => String::new(),
-                (Some(_), []) => " -r".to_owned(),
+                (Some(_), []) if !has_names => " -r".to_owned(),
                 (Some(_), _) => format!(" -x -a '{}'", fish_choices_of(program, flag)),
             };
             text.push_str(&format!(
@@ -174,6 +193,9 @@ fn fish(program: &Program) -> String {
                 flag.name,
                 quoted(flag.summary)
             ));
+        }
+        for names in command.operands.iter().filter_map(|it| names_of(program, it.name)) {
+            text.push_str(&format!("complete -c {name} {within} -a '({names})'\n"));
         }
         for operand in command.operands.iter().filter(|operand| !operand.choices.is_empty()) {
             let choices = operand.choices.join(" ");

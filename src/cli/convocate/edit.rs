@@ -74,11 +74,30 @@ fn edit(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let result = ask_with_fields(&mut runner, &found.agent, &found.host, &call)?;
     let selected = Selected { session: parse_session(result)?, ..found };
     print_session(&selected, parsed.has(&JSON), "changed", out)?;
-    let waits = flags.iter().chain(&more).any(|flag| parsed.has(flag));
-    if selected.session.running && waits && !parsed.has(&JSON) {
-        out.note("it is running and keeps its old settings until it is restarted");
+    if selected.session.running && !parsed.has(&JSON) {
+        out.note(running_note(parsed));
     }
     Ok(Exit::Done)
+}
+
+/// What of a change holds already in a session that runs.
+fn running_note(parsed: &Parsed) -> &'static str {
+    let at_once = [&NAME, &SSH_KEY, &ALLOW, &DENY, &DROP_RULE];
+    let flags = [&PORT, &PROTO, &PUBLISH, &DNS, &EGRESS, &COMMAND, &DOCKER, &CLAUDE_LOGIN];
+    let more = [&MEMORY, &CPUS, &PIDS, &CHANGED_ENV, &PROMPT];
+    let has_later = flags.iter().chain(&more).any(|flag| parsed.has(flag));
+    match (has_later, parsed.has(&SSH_KEY)) {
+        (true, true) => {
+            "it is running: its old git key has ended already, its other settings change when it \
+             is restarted"
+        }
+        (true, false) => "it is running and keeps its old settings until it is restarted",
+        (false, true) => "it is running, and its old git key has ended already",
+        (false, false) => {
+            debug_assert!(at_once.iter().any(|flag| parsed.has(flag)), "something is changed");
+            "it is running, and this holds already"
+        }
+    }
 }
 
 /// Checks all values before any agent is asked; only the id is still open.

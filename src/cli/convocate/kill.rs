@@ -20,6 +20,11 @@ pub(crate) const KILL: Command = Command {
 /// The same under another name.
 pub(crate) const STOP: Command = Command { name: "stop", summary: "", ..KILL };
 
+const CHANGE: Change = Change {
+    idle: |session| (!session.running).then_some("nothing ran in"),
+    ..Change::new(Call::Kill, "stopped")
+};
+
 fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    change_sessions(parsed, out, &Change::new(Call::Kill, "stopped"))
+    change_sessions(parsed, out, &CHANGE)
 }

@@ -24,6 +24,7 @@ pub mod install;
 pub mod kill;
 pub mod logs;
 pub mod ls;
+mod names;
 pub mod new;
 mod new_options;
 pub mod override_lock;
@@ -58,6 +59,7 @@ use crate::cli::convocate::install::INSTALL_SHELL;
 use crate::cli::convocate::kill::{KILL, STOP};
 use crate::cli::convocate::logs::LOGS;
 use crate::cli::convocate::ls::{LIST, LS};
+use crate::cli::convocate::names::NAMES;
 use crate::cli::convocate::new::NEW;
 use crate::cli::convocate::override_lock::OVERRIDE;
 use crate::cli::convocate::profiles::PROFILES;
@@ -111,6 +113,7 @@ pub(crate) static PROGRAM: Program = Program {
         PROVE,
         RENEW_CERTIFICATES,
         SEND_IMAGE,
+        NAMES,
         completions::command(|parsed, out| completions::print(&PROGRAM, parsed, out)),
         VERSION,
     ],

@@ -13,12 +13,15 @@ use crate::cli::convocate::sessions::{
 use crate::cli::output::{Failure, Out};
 use crate::cli::shared_flags::{JSON, ROOT, root_paths};
 use crate::exit::Exit;
+use crate::fleet::listing::AgentSessions;
 use crate::fleet::profiles::merged;
 use crate::fleet::registry::AgentId;
 use crate::fleet::run::Runner;
 use crate::fleet::select::Selected;
 use crate::rpc::call::Call;
+use crate::rpc::session::Session;
 use crate::rpc::values;
+use crate::status::run::snapshot;
 
 const ATTACH: Flag = Flag::switch("attach", "attach the terminal to it at once");
 
@@ -98,11 +101,31 @@ fn new(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let selected = Selected { agent, host, session: parse_session(result)? };
     print_session(&selected, parsed.has(&JSON), "created", out)?;
     out.flush()?;
+    if let Some(other) = same_name(parsed, &mut runner, &selected) {
+        out.note(&other);
+    }
     match screen {
         None => Ok(Exit::Done),
         Some(screen) => attach_terminal::run(parsed, runner, screen, &selected, false, out)
             .map_err(not_attached),
     }
+}
+
+/// Says that another session has the name, as far as its own agent and the hub know.
+fn same_name(parsed: &Parsed, runner: &mut Runner, made: &Selected) -> Option<String> {
+    let Session { name, uuid, .. } = &made.session;
+    let is_other = |other: &&Session| other.name == *name && other.uuid != *uuid;
+    let list = runner.ask(&made.agent, &Call::List).ok();
+    let list = list.and_then(|list| AgentSessions::from_result(list).ok());
+    let here = list.as_ref().and_then(|list| list.sessions().iter().find(is_other));
+    let hub = snapshot(&root_paths(parsed).ok()?);
+    let away =
+        hub.as_ref().and_then(|hub| hub.agents.iter().flat_map(|it| &it.sessions).find(is_other));
+    let id = here.or(away)?.uuid;
+    Some(format!(
+        "session {id} is called {name:?}, too: commands take the one or the other by its id, or by \
+         the start of it"
+    ))
 }
 
 fn chosen_agent(named: Option<&str>, runner: &Runner) -> Result<AgentId, Failure> {
@@ -113,7 +136,7 @@ fn chosen_agent(named: Option<&str>, runner: &Runner) -> Result<AgentId, Failure
         _ => {
             let known = runner.registry().agents.iter();
             let lines: Vec<_> = known
-                .map(|agent| format!("\n  --{} {} ({})", AGENT.name, agent.id, agent.host()))
+                .map(|agent| format!("\n  --{} {} ({})", AGENT.name, agent.host(), agent.id))
                 .collect();
             Err(Failure::Usage(format!("there are several agents; choose one:{}", lines.concat())))
         }

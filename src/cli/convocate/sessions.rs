@@ -18,7 +18,9 @@ use crate::fleet::listing::{AgentList, AgentSessions, SessionState};
 use crate::fleet::member::RequestError;
 use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
-use crate::fleet::select::{Care, Selected, is_whole_id, select};
+use crate::fleet::select::{
+    Care, LastKnown, SelectError, Selected, is_whole_id, last_known, select,
+};
 use crate::limits::{
     END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
 };
@@ -120,7 +122,30 @@ pub(super) fn choose_session(
         .map_err(Failure::Failed)?;
     let lists: Vec<_> =
         replies.iter().map(|reply| agent_list(reply, &reply.answers[0], None)).collect();
-    select(text, &lists, care).map_err(|error| Failure::Failed(error.to_string()))
+    select(text, &lists, care).map_err(|error| {
+        let known = match &error {
+            SelectError::NotFound(..) => {
+                let list = |reply: &Reply| agent_list(reply, &reply.answers[0], hub.as_ref());
+                last_known(text, &replies.iter().map(list).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let sentence = known.map(|known| unreachable_in_words(&known, runner.wall()));
+        Failure::Failed(sentence.unwrap_or_else(|| error.to_string()))
+    })
+}
+
+/// Why nothing can be done with a session whose agent does not answer.
+fn unreachable_in_words(known: &LastKnown, now: Wall) -> String {
+    let LastKnown { session, error, last_news } = known;
+    let since = last_news.map_or_else(String::new, |then| {
+        let then_in_words = Wall::new(then.seconds(), 0);
+        format!(" since {then_in_words} ({} ago)", age(now.since(then)))
+    });
+    format!(
+        "session {:?} is on {}, which is not reachable{since}: {error}; ls shows what is known",
+        session.name, session.host
+    )
 }
 
 /// Asks the agent of the session that the first operand means. The session as it was found, and

@@ -73,10 +73,11 @@ fn run(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     while !watch.pending.is_empty() {
         let Some(told) = watch.next(out)? else {
-            let names: Vec<_> = watch.pending.iter().map(|it| &it.session.name).collect();
+            let names = watch.pending.iter().map(|it| format!("{:?}", it.session.name));
+            let names = names.collect::<Vec<_>>().join(", ");
             let seconds = limit.unwrap_or_default();
             let words = parsed.value(&FOR).unwrap_or("ended");
-            return Err(Failure::Failed(format!("not {words} after {seconds} s: {names:?}")));
+            return Err(Failure::Failed(format!("not {words} after {seconds} s: {names}")));
         };
         let is_one = !told.is_empty();
         for (found, session) in told {

@@ -7,6 +7,7 @@ use crate::base::uuid::Uuid;
 use crate::rpc::attach::TerminalSize;
 use crate::rpc::egress::EgressRules;
 use crate::rpc::event::Event;
+use crate::rpc::network::Publish;
 
 /// Who waits for one answer: a number of the driver's making (a slot's [`Key::to_bits`]), never
 /// used twice.
@@ -86,6 +87,8 @@ pub enum Action {
         /// [`Running::uid`]: super::work::Running::uid
         uid: Option<u32>,
         rules: EgressRules,
+        /// Its TCP port, and on which addresses that is; 0 for none.
+        port: (u16, Publish),
     },
     /// Carry no more, and close what is carried.
     EndCarrying { session: Uuid },

@@ -181,10 +181,10 @@ impl Agent {
         self.state.emit(now, EventType::Refused, session, data);
     }
 
-    /// The socket of a session's network has not come, as [`Action::Carry`] needs it: it is made
-    /// and handed over by a program in there.
-    pub(crate) fn open_network(&mut self, now: Now, session: Uuid) {
-        self.drive_by_itself(now, session, Drive::OpenNetwork);
+    /// [`Action::Carry`] needs sockets of a session's network, that of its proxy or a pool of so
+    /// many: they are made and handed over by a program in there.
+    pub(crate) fn open_network(&mut self, now: Now, session: Uuid, pool: Option<usize>) {
+        self.drive_by_itself(now, session, Drive::OpenNetwork(pool));
     }
 
     /// A look at a session's status files, as [`Action::Observe`] asks for them.

@@ -40,8 +40,8 @@ pub(super) enum Drive {
     Screen(HistoryLines),
     Send(Send),
     Exec(Exec),
-    /// As root, by our own program.
-    OpenNetwork,
+    /// As root, by our own program: the socket of its proxy, or so many for what is dialled in it.
+    OpenNetwork(Option<usize>),
 }
 
 /// What of a session its plan needs.
@@ -80,8 +80,9 @@ impl Drive {
                 let text = send.text.as_ref().map_or("", |text| text.as_str());
                 plan(argv, vec![(TEXT, text.to_owned())], SCREEN_TEXT_BYTES_MAX, TMUX_PATIENCE)
             }
-            Drive::OpenNetwork => {
-                let plan = plan(open_network(), Vec::new(), SCREEN_TEXT_BYTES_MAX, TMUX_PATIENCE);
+            Drive::OpenNetwork(pool) => {
+                let plan =
+                    plan(open_network(*pool), Vec::new(), SCREEN_TEXT_BYTES_MAX, TMUX_PATIENCE);
                 ExecPlan { uid: Some(0), ..plan }
             }
             Drive::Exec(exec) => {
@@ -117,7 +118,7 @@ impl Drive {
                 value(&ScreenText { running: true, screen, ended: None })
             }
             Drive::Send(_) => succeeded(&exited).map(|_| json!({ "taken": true })),
-            Drive::OpenNetwork => succeeded(&exited).map(|_| Value::Null),
+            Drive::OpenNetwork(_) => succeeded(&exited).map(|_| Value::Null),
             Drive::Exec(exec) => {
                 let limit = Duration::from_secs(exec.seconds.get().into());
                 let timed_out = TIMED_OUT.contains(&exited.status) && ended.since(began) >= limit;

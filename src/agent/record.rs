@@ -207,7 +207,7 @@ impl Record {
     /// The caps hold, whoever wrote the file: they are never unlimited. Nor is its user one of the
     /// host's.
     fn check(&self) -> Result<(), String> {
-        self.egress.check_port(self.port != 0).map_err(|error| error.0)?;
+        self.egress.check_port(self.port != 0, self.protocol).map_err(|error| error.0)?;
         if let Some(uid) = self.uid.filter(|uid| !SESSION_UIDS.contains(uid)) {
             let (first, last) = (SESSION_UIDS.start(), SESSION_UIDS.end());
             return Err(format!("uid {uid} is not in {first} to {last}"));

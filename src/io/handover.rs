@@ -17,8 +17,8 @@ use std::path::Path;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, getpeername, getsockname,
-    recvmsg, sendmsg, sockopt,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, connect, getpeername,
+    getsockname, recvmsg, sendmsg, sockopt,
 };
 
 use super::listener::Listener;
@@ -116,6 +116,19 @@ pub(crate) fn receive(stream: &Stream) -> io::Result<Option<Handed>> {
     // Who handed it over waits for that.
     let _told = stream.write(&[PROXY]);
     Ok(Some(handed))
+}
+
+/// Opens a connection to a port of the network in which a socket of a pool was made.
+///
+/// # Errors
+/// The system's; that nobody listens there may come later.
+pub(crate) fn dial_inside(socket: OwnedFd, port: u16) -> io::Result<Stream> {
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(Stream::from_socket(socket)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The socket as a listener, if it listens where a proxy is to listen.

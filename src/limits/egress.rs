@@ -58,6 +58,9 @@ pub(crate) const REFUSED_TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// Descriptors that a container hands over in one message: as many as the kernel lets through.
 pub(crate) const HANDED_MAX: usize = 253;
+/// Sockets that a session with a published port keeps ready, and at how many it gets others.
+pub(crate) const POOL_SOCKETS: usize = 48;
+pub(crate) const POOL_SOCKETS_LOW: usize = 24;
 /// How long a program in a container waits until the agent takes what it hands over.
 pub(crate) const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is waited for that a container hands its socket over by itself.
@@ -65,5 +68,6 @@ pub(crate) const HAND_OVER_PATIENCE: Duration = Duration::from_secs(3);
 /// Between attempts to get one that has not come.
 pub(crate) const HAND_OVER_RETRY: Duration = Duration::from_secs(20);
 
+const _: () = assert!(POOL_SOCKETS < HANDED_MAX);
 const _: () = assert!(2 * EGRESS_CONNECTIONS_MAX < AGENT_DESCRIPTORS_MAX / 2);
 const _: () = assert!(EGRESS_HELLO_BYTES_MAX + EGRESS_HEAD_BYTES_MAX <= EGRESS_HELD_BYTES_MAX);

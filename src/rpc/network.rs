@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::field::{FieldError, shown};
+use super::field::{FieldError, Protocol, shown};
 
 /// What a session reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,15 +62,16 @@ impl Egress {
     /// Whether a session with this may have a port.
     ///
     /// # Errors
-    /// A session without a network has none.
-    pub(crate) fn check_port(self, has_port: bool) -> Result<(), FieldError> {
-        match self {
-            Egress::None | Egress::List if has_port => {
-                let kind = self.as_str();
-                Err(FieldError(format!("a session with egress {kind} cannot have a port")))
+    /// A session without a network has none, and what its agent carries is TCP.
+    pub(crate) fn check_port(self, has_port: bool, protocol: Protocol) -> Result<(), FieldError> {
+        let why = match self {
+            Egress::None if has_port => "a session with egress none cannot have a port",
+            Egress::List if has_port && protocol == Protocol::Udp => {
+                "a session with egress list can have a tcp port only"
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        Err(FieldError(why.to_owned()))
     }
 }
 
@@ -158,7 +159,14 @@ mod tests {
         let told = Egress::parse("names").unwrap_err().0;
         assert_eq!(told, "egress \"names\" must be open, list or none");
         assert!(Egress::parse("No").is_err());
-        assert!(Egress::None.check_port(true).is_err());
-        assert!(Egress::None.check_port(false).and(Egress::Open.check_port(true)).is_ok());
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        assert!(Egress::None.check_port(true, tcp).is_err());
+        assert!(
+            Egress::None.check_port(false, tcp).and(Egress::Open.check_port(true, udp)).is_ok()
+        );
+        assert!(
+            Egress::List.check_port(true, tcp).and(Egress::List.check_port(false, udp)).is_ok()
+        );
+        assert!(Egress::List.check_port(true, udp).is_err());
     }
 }

@@ -1,9 +1,14 @@
 //! A session that reaches names and nothing else: what works by its proxy, and every way out that
 //! must not.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::Value;
 
-use crate::house::{House, NEEDS, json};
+use crate::house::{House, NEEDS, json, timed};
+use crate::support::process::{command, run};
+use crate::support::wait::{PATIENCE, wait_for};
 use crate::support::{self, Need};
 use crate::world::World;
 
@@ -78,4 +83,312 @@ fn names_that_are_allowed_are_reached_and_nothing_else_is() {
     );
     house.done(&["edit", id, "--deny", "other.example"]);
     assert_ne!(house.inside(id, &format!("{CURL} https://other.example/who")).code(), 0);
+}
+
+/// What a session tries: a name for it, and a script that prints `REACHED` if it went through.
+fn attempts(world: &World, agent_port: u16) -> Vec<(String, String)> {
+    let address = world.address;
+    let proxy = "http://127.0.0.1:3128";
+    let curl = "curl -sS -k -m 6 -f";
+    let raw = |text: &str| {
+        format!(
+            "exec 3<>/dev/tcp/127.0.0.1/3128 && printf '{text}' >&3 && timeout 4 cat <&3 | \
+             grep -q 'HTTP/1.1 200\\|you asked' && echo REACHED"
+        )
+    };
+    let mut attempts: Vec<(&str, String)> = vec![
+        (
+            "an address past the proxy",
+            format!("{curl} --noproxy '*' http://{address}/who && echo REACHED"),
+        ),
+        ("a raw connection", format!("exec 3<>/dev/tcp/{address}/80 && echo REACHED")),
+        (
+            "a raw connection of IPv6",
+            "exec 3<>/dev/tcp/2606:4700::1111/80 && echo REACHED".to_owned(),
+        ),
+        ("a datagram", format!("echo x >/dev/udp/{address}/53 && echo REACHED")),
+        ("a look-up", "getent hosts good.example && echo REACHED".to_owned()),
+        ("a route", "awk 'NR > 1' /proc/net/route | grep . && echo REACHED".to_owned()),
+        (
+            "a tunnel to an address",
+            format!("{curl} -x {proxy} https://{address}/who && echo REACHED"),
+        ),
+        (
+            "a plain request to an address",
+            format!("{curl} -x {proxy} http://{address}/who && echo REACHED"),
+        ),
+        (
+            "SOCKS with an address",
+            format!("{curl} -x socks5://127.0.0.1:3128 http://{address}/who && echo REACHED"),
+        ),
+        (
+            "the tunnel of one name, the server name of another",
+            format!(
+                "{curl} -x {proxy} --connect-to other.example:443:good.example:443 https://other.example/who && echo REACHED"
+            ),
+        ),
+        (
+            "the same by SOCKS",
+            format!(
+                "{curl} -x socks5h://127.0.0.1:3128 --connect-to other.example:443:good.example:443 \
+             https://other.example/who && echo REACHED"
+            ),
+        ),
+        (
+            "no server name",
+            format!(
+                "{curl} -x {proxy} --connect-to {address}:443:good.example:443 https://{address}/who && echo REACHED"
+            ),
+        ),
+        (
+            "another Host",
+            format!(
+                "{curl} -x {proxy} -H 'Host: other.example' http://good.example/who && echo REACHED"
+            ),
+        ),
+        (
+            "another Host in a tunnel",
+            format!(
+                "{curl} -p -x {proxy} -H 'Host: other.example' http://good.example:80/who && echo REACHED"
+            ),
+        ),
+        (
+            "plain HTTP in a tunnel to 443",
+            format!("{curl} -p -x {proxy} http://good.example:443/who && echo REACHED"),
+        ),
+        (
+            "a port that no rule names",
+            format!("{curl} -x {proxy} https://good.example:8443/who && echo REACHED"),
+        ),
+        ("port 22", raw("CONNECT good.example:22 HTTP/1.1\\r\\n\\r\\n")),
+        ("port 25", raw("CONNECT good.example:25 HTTP/1.1\\r\\n\\r\\n")),
+        (
+            "the agent's own port",
+            raw(&format!("CONNECT localhost:{agent_port} HTTP/1.1\\r\\n\\r\\n")),
+        ),
+        (
+            "the agent's own port by an allowed name",
+            raw(&format!("CONNECT loopback.example:{agent_port} HTTP/1.1\\r\\n\\r\\n")),
+        ),
+        (
+            "two lengths",
+            raw(
+                "POST http://good.example/ HTTP/1.1\\r\\nHost: good.example\\r\\nContent-Length: 3\\r\\n\
+             Transfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n",
+            ),
+        ),
+        (
+            "a folded Host",
+            raw(
+                "GET http://good.example/who HTTP/1.1\\r\\nX: y\\r\\n Host: other.example\\r\\n\\r\\n",
+            ),
+        ),
+        ("bare line feeds", raw("GET http://good.example/who HTTP/1.1\\nHost: good.example\\n\\n")),
+        (
+            "another request behind the first",
+            format!(
+                "exec 3<>/dev/tcp/127.0.0.1/3128 && printf 'GET http://good.example/who HTTP/1.1\\r\\nHost: good.example\\r\\n\
+             \\r\\nGET http://other.example/who HTTP/1.1\\r\\nHost: other.example\\r\\n\\r\\n' >&3 && \
+             timeout 6 cat <&3 | grep -q other.example && echo REACHED"
+            ),
+        ),
+        (
+            "its own proxy by an allowed name",
+            raw("CONNECT loopback.example:3128 HTTP/1.1\\r\\n\\r\\n"),
+        ),
+        (
+            "the socket for handing over",
+            format!(
+                "{curl} --unix-socket /run/convocate/agent/network.sock http://x/ && echo REACHED; \
+             /run/convocate/convocate-agent open-network /run/convocate/agent/network.sock 3 && echo REACHED"
+            ),
+        ),
+        (
+            "the socket of a neighbour",
+            "ls /run/convocate/agent | grep -v '^session.sock$' | grep -v \
+             '^network.sock$' && echo REACHED"
+                .to_owned(),
+        ),
+    ];
+    let long = format!("{}.example", "a.".repeat(150));
+    for host in [
+        "169.254.169.254",
+        "2852039166",
+        "0xA9FEA9FE",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+        "127.1",
+        "0",
+        "good%2eexample",
+        "good.example%00",
+        &long,
+        "g\u{f6}\u{f6}d.example",
+        "other.example.",
+        "OTHER.example",
+        "localhost",
+        "good.example@other.example",
+    ] {
+        let host = host.replace('%', "%%");
+        attempts.push(("a spelling", raw(&format!("CONNECT {host}:443 HTTP/1.1\\r\\n\\r\\n"))));
+        let plain = format!("GET http://{host}/who HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n");
+        attempts.push(("a spelling, plainly", raw(&plain)));
+    }
+    for name in ELSEWHERE {
+        attempts.push((
+            "an allowed name that leads elsewhere",
+            raw(&format!("CONNECT {name}:443 HTTP/1.1\\r\\n\\r\\n")),
+        ));
+        attempts.push((
+            "an allowed name that leads elsewhere",
+            raw(&format!("GET http://{name}/who HTTP/1.1\\r\\nHost: {name}\\r\\n\\r\\n")),
+        ));
+    }
+    attempts.into_iter().map(|(what, script)| (what.to_owned(), script)).collect()
+}
+
+/// Allowed, and the names' owner says that they are there.
+const ELSEWHERE: [&str; 7] = [
+    "loopback.example",
+    "loopback6.example",
+    "mapped.example",
+    "metadata.example",
+    "private.example",
+    "multicast.example",
+    "half.example",
+];
+
+#[test]
+fn every_attempt_to_get_out_is_refused() {
+    let Some((house, world)) = open("every_attempt_to_get_out_is_refused") else { return };
+    let rules: Vec<&str> = [&["good.example"], &ELSEWHERE[..]].concat();
+    let id = &session(&house, &world, "work", &rules);
+    let _neighbour = session(&house, &world, "neighbour", &["other.example"]);
+    let agent_port = house.agent.address.port();
+    house.done(&["edit", id, "--allow", &format!("loopback.example:{agent_port}")]);
+    house.done(&["edit", id, "--allow", "loopback.example:3128"]);
+    for (what, script) in attempts(&world, agent_port) {
+        let script = format!("bash -c '{}'", script.replace('\'', "'\\''"));
+        let call = house.inside(id, &script);
+        assert!(!call.out().contains("REACHED"), "{what}: {script}: {}{}", call.out(), call.err());
+    }
+    for line in world.log().lines() {
+        let fits = line.ends_with(" good.example") || line.ends_with(" good.example:80");
+        assert!(fits, "{line}");
+    }
+    // And what is the same name in another spelling works.
+    for url in ["https://GOOD.example/who", "http://good.example./who"] {
+        assert!(done(&house, id, &format!("{CURL} -k {url}")).contains("you asked"), "{url}");
+    }
+    let told = told(&house, id);
+    let refused = told["now"]["refused"].as_array().unwrap();
+    let is_there = |what: &str, why: &str| {
+        refused.iter().any(|it| it["what"] == what && it["why"].as_str().unwrap().contains(why))
+    };
+    assert!(
+        is_there("good.example:443", "names another server") || is_there("good.example:443", "TLS"),
+        "{told}"
+    );
+    assert!(is_there("metadata.example:443", "metadata"), "{told}");
+    assert!(is_there("private.example:443", "egress-private"), "{told}");
+}
+
+#[test]
+fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
+    let test = "tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent";
+    let Some((mut house, world)) = open(test) else { return };
+    let rules = ["--allow", "good.example", "--deny", "www.good.example"];
+    let id = &house.create("work", &[&["--egress", "list", "--port", "auto"], &rules[..]].concat());
+    world.trusted_by(&house, id);
+    house.done(&["restart", id]);
+    let root = &house.agent.files.root;
+    let git = |arguments: &[&str]| {
+        let mut call = command(root, "git");
+        call.args(["-c", "user.name=w", "-c", "user.email=w@x", "-C"]).arg(&world.directory);
+        run(call.args(arguments), b"", PATIENCE).expect_done();
+    };
+    git(&["init", "-q", "-b", "main", "work"]);
+    git(&["-C", "work", "commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&["clone", "-q", "--bare", "work", "repository.git"]);
+    git(&["-C", "repository.git", "update-server-info"]);
+    let clone = "GIT_SSL_CAINFO=~/world.pem git clone -q https://good.example/repository.git && \
+                 git -C repository log --format=%s";
+    assert_eq!(done(&house, id, clone), "first\n");
+    let post = |more: &str| {
+        format!("head -c 300000 /dev/zero | {CURL} {more} --data-binary @- http://good.example/")
+    };
+    assert_eq!(done(&house, id, &post("")), "300000 bytes\n");
+    assert_eq!(done(&house, id, &post("-H 'Transfer-Encoding: chunked'")), "300000 bytes\n");
+    let events = done(&house, id, &format!("{CURL} https://good.example/events"));
+    assert_eq!(events, "data: 0\n\ndata: 1\n\ndata: 2\n\n");
+    let socket = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf \"GET http://good.example/socket \
+                  HTTP/1.1\\r\\nHost: good.example\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\
+                  Sec-WebSocket-Key: a\\r\\n\\r\\nFRAMES\" >&3; timeout 3 cat <&3; :'";
+    let answer = done(&house, id, socket);
+    assert!(answer.contains("101 Switching") && answer.ends_with("FRAMES"), "{answer}");
+
+    // Into it, more often than there are sockets ready.
+    let port = u16::try_from(house.show(id)["port"].as_u64().unwrap()).unwrap();
+    let serve = format!(
+        "setsid perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, LocalPort => \
+         {port}, ReuseAddr => 1) or die; while (my $c = $s->accept) {{ my $l = <$c>; print $c \
+         \"got $l\"; close $c }}' >/dev/null 2>&1 </dev/null &"
+    );
+    done(&house, id, &serve);
+    let ask = |text: &str| -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(text.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer).filter(|answer| !answer.is_empty())
+    };
+    assert_eq!(wait_for(PATIENCE, "the port", || ask("x\n")), "got x\n");
+    for number in 0..120 {
+        assert_eq!(ask(&format!("{number}\n")), Some(format!("got {number}\n")));
+    }
+
+    // The agent dies, and another one carries on.
+    house.agent.kill();
+    assert_ne!(house.inside(id, &format!("{CURL} https://good.example/who")).code(), 0);
+    assert!(ask("x\n").is_none());
+    house.restart_by(|files, engine, listen| world.agent_call(files, engine, listen));
+    let back = format!("{CURL} https://good.example/who");
+    wait_for(PATIENCE, "the way out", || (house.inside(id, &back).code() == 0).then_some(()));
+    assert_eq!(wait_for(PATIENCE, "the port", || ask("x\n")), "got x\n");
+    assert_ne!(house.inside(id, &format!("{CURL} https://www.good.example/who")).code(), 0);
+    // It starts again, in another network.
+    house.done(&["kill", id]);
+    assert!(ask("x\n").is_none());
+    house.done(&["restart", id]);
+    assert_eq!(done(&house, id, &back), "you asked good.example\n");
+}
+
+#[test]
+fn a_thousand_connections_that_stand_still_cost_little_and_stop_nobody() {
+    let test = "a_thousand_connections_that_stand_still_cost_little_and_stop_nobody";
+    let Some((house, world)) = open(test) else { return };
+    let id = &session(&house, &world, "work", &["good.example"]);
+    let other = &session(&house, &world, "other", &["good.example"]);
+    let fetch = |session: &str| {
+        let script = format!("{CURL} http://good.example/bytes/100000000 | wc -c");
+        let (out, took) = timed(|| done(&house, session, &script));
+        assert_eq!(out.trim(), "100000000");
+        took
+    };
+    let alone = fetch(other);
+    let before = house.resident_kib();
+    let hold = "setsid bash -c 'for n in $(seq 1000); do exec {fd}<>/dev/tcp/127.0.0.1/3128 || exit; \
+                printf \"GET http://good.example/bytes/9000000 HTTP/1.1\\r\\nHost: \
+                good.example\\r\\n\\r\\n\" >&$fd; done; touch ~/held; sleep 600' >/dev/null 2>&1 \
+                </dev/null &";
+    done(&house, id, hold);
+    wait_for(PATIENCE, "a thousand connections", || {
+        let told = told(&house, id);
+        (told["now"]["count"].as_u64() >= Some(1000)).then_some(())
+    });
+    let crowded = fetch(other);
+    let grown = house.resident_kib().saturating_sub(before);
+    eprintln!("100 MB took {alone:?} alone, {crowded:?} beside 1,000; these cost {grown} KiB");
+    assert!(grown <= 40 * 1024, "{grown} KiB");
 }

@@ -70,6 +70,12 @@ impl House {
         self.agent.restart(&arguments(&self.engine));
     }
 
+    /// The same by `call`.
+    pub fn restart_by(&mut self, call: impl FnOnce(&AgentFiles, &Engine, &str) -> Command) {
+        let House { agent, engine } = self;
+        agent.restart_by(|files, listen| call(files, engine, listen));
+    }
+
     /// Calls the client.
     pub fn call(&self, arguments: &[&str]) -> Finished {
         self.agent.client(arguments)

@@ -114,6 +114,13 @@ impl Agent {
         (self.process, self.address) = spawn(&self.files, &mut call);
     }
 
+    /// The same by a call of the caller's, which is to listen on the same address.
+    pub fn restart_by(&mut self, call: impl FnOnce(&AgentFiles, &str) -> Command) {
+        self.kill();
+        let mut call = call(&self.files, &self.address.to_string());
+        (self.process, self.address) = spawn(&self.files, &mut call);
+    }
+
     /// Asks the agent to end, and gives what it left.
     pub fn stop(mut self) -> Finished {
         self.process.signal(Signal::TERM);

@@ -88,7 +88,7 @@ impl Agent {
             return false;
         };
         let answer = drive.answer(began, now.mono, outcome.clone());
-        if let (Drive::OpenNetwork, Err(why)) = (&drive, &answer) {
+        if let (Drive::OpenNetwork(_), Err(why)) = (&drive, &answer) {
             self.state.actions.warn(format!("a session's network cannot be opened: {why}"));
         }
         if let (Drive::Send(send), Ok(_)) = (&drive, &answer) {

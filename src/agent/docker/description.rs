@@ -129,15 +129,18 @@ pub(crate) fn container(plan: &StartPlan, host: &Host) -> Value {
 fn entrypoint(plan: &StartPlan) -> Vec<String> {
     let entrypoint = ["/bin/bash", "-p", "/usr/local/lib/convocate/entrypoint"];
     let first = match plan.egress {
-        Egress::List => open_network().into_iter().chain(["--".to_owned()]).collect(),
+        Egress::List => open_network(None).into_iter().chain(["--".to_owned()]).collect(),
         Egress::Open | Egress::None => Vec::new(),
     };
     first.into_iter().chain(entrypoint.map(str::to_owned)).collect()
 }
 
-/// The command that hands over the socket of a session's network, in its container.
-pub(crate) fn open_network() -> Vec<String> {
-    vec![PROGRAM.to_owned(), "open-network".to_owned(), format!("{SOCKET_DIR}/{HANDOVER_SOCKET}")]
+/// The command that hands over sockets of a session's network, in its container: that of its proxy,
+/// or a pool of so many.
+pub(crate) fn open_network(pool: Option<usize>) -> Vec<String> {
+    let what = pool.map_or_else(|| "proxy".to_owned(), |count| count.to_string());
+    let socket = format!("{SOCKET_DIR}/{HANDOVER_SOCKET}");
+    vec![PROGRAM.to_owned(), "open-network".to_owned(), socket, what]
 }
 
 fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {

@@ -96,6 +96,11 @@ impl Conn {
         }
     }
 
+    /// One that is carried into a session, to its published port: nothing is decided about it.
+    pub(crate) fn passing() -> Conn {
+        Conn { stage: Stage::Open, until: None, ..Conn::new(Mono::ZERO) }
+    }
+
     /// What the client wants to reach, once: to be answered by [`Conn::connected`] or
     /// [`Conn::refuse`].
     pub(crate) fn next_ask(&mut self) -> Option<Target> {

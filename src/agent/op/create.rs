@@ -29,7 +29,10 @@ pub(in crate::agent) fn begin(
         create.dns_name.check_reserved(&state.config.host_names)?;
         create.memory.map(Caps::check_memory).transpose()?;
         create.pids.map(Caps::check_pids).transpose()?;
-        create.egress.unwrap_or_default().check_port(create.port != PortChoice::None)?;
+        create
+            .egress
+            .unwrap_or_default()
+            .check_port(create.port != PortChoice::None, create.protocol)?;
         state.check_egress(create.egress.unwrap_or_default(), &create.allow)
     };
     check().map_err(|error| error.0)?;

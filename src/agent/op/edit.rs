@@ -46,7 +46,7 @@ fn edited(
     state.check_egress(record.egress, &record.allow).map_err(|error| error.0)?;
     replace(&mut record.publish, edit.publish.as_ref());
     let has_port = edit.port.map_or(record.port != 0, |choice| choice != PortChoice::None);
-    record.egress.check_port(has_port).map_err(|error| error.0)?;
+    record.egress.check_port(has_port, record.protocol).map_err(|error| error.0)?;
     record.command = edit.command.clone().or(record.command);
     record.cpus = edit.cpus.or(record.cpus);
     let memory = edit.memory.map(Caps::check_memory).transpose().map_err(|error| error.0)?;

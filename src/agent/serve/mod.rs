@@ -344,9 +344,9 @@ impl<W: io::Write> Server<W> {
             Action::EndLending { session } => {
                 self.key_sockets.end(&mut self.event_loop.registry, session);
             }
-            Action::Carry { session, uid, rules } => {
+            Action::Carry { session, uid, rules, port } => {
                 let registry = &mut self.event_loop.registry;
-                let carried = self.egress.carry(registry, now.mono, (session, uid), rules);
+                let carried = self.egress.carry(registry, now.mono, (session, uid), (rules, port));
                 if let Err(why) = carried {
                     let log = &mut self.event_loop.log;
                     log.warning(format_args!("session {session} reaches nothing: {why}"));
@@ -398,12 +398,17 @@ impl<W: io::Write> Server<W> {
 
     /// Carries connections, a bounded share of each, and tells the core what came of that.
     fn turn_egress(&mut self, now: Now) -> bool {
+        let own_address = self.uplink.as_ref().and_then(EventUplink::own_address);
+        self.egress.set_cluster_address(&mut self.event_loop.registry, own_address);
         let is_busy = self.egress.turn(&mut self.event_loop.registry, now);
         while let Some((session, data)) = self.egress.next_told() {
             self.agent.refused(now, session, data);
         }
-        while let Some(session) = self.egress.next_wanted() {
-            self.agent.open_network(now, session);
+        while let Some((session, pool)) = self.egress.next_wanted() {
+            self.agent.open_network(now, session, pool);
+        }
+        while let Some(text) = self.egress.next_warning() {
+            self.event_loop.log.warning(text);
         }
         is_busy
     }

@@ -22,7 +22,12 @@ impl AgentState {
             }
         };
         self.actions.push(match is_carried {
-            true => Action::Carry { session: id, uid: session.uid(), rules: record.allow.clone() },
+            true => Action::Carry {
+                session: id,
+                uid: session.uid(),
+                rules: record.allow.clone(),
+                port: (record.port, record.publish),
+            },
             false => Action::EndCarrying { session: id },
         });
     }

@@ -3,17 +3,20 @@
 //! Each such session has a Unix socket on which its container hands over the socket that its
 //! clients dial ([`crate::io::handover`]); root alone may come to it. From then on connections are
 //! taken here, decided by [`crate::agent::egress`], dialled from this host, and carried. A client
-//! that stops reading stops being read; nobody waits for it.
+//! that stops reading stops being read; nobody waits for it. What dials a session's published port
+//! is carried the other way ([`published`]).
 
 mod carried;
+mod published;
 mod side;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use self::carried::{Carried, Next};
+use self::published::Published;
 use super::registry::{Owner, Registry};
 use crate::agent::egress::address::{self, Network};
 use crate::agent::egress::conn::Conn;
@@ -37,6 +40,7 @@ use crate::limits::{
 };
 use crate::paths::Paths;
 use crate::rpc::egress::EgressRules;
+use crate::rpc::network::Publish;
 
 /// Who may hand something over: root in a container.
 const ROOT: u32 = 0;
@@ -55,7 +59,10 @@ pub(super) struct EgressSockets {
     connections: usize,
     space: Vec<u8>,
     told: VecDeque<(Uuid, Value)>,
-    wanted: VecDeque<Uuid>,
+    wanted: VecDeque<(Uuid, Option<usize>)>,
+    warnings: VecDeque<String>,
+    /// The address from which this host reaches its shell host, if that is known.
+    cluster_address: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,8 @@ enum Part {
     Handover,
     /// Where the session's clients dial.
     Proxy,
+    /// Where others dial the session.
+    Published,
     Client,
     /// Of the connection with this key.
     Server(Key),
@@ -77,6 +86,7 @@ struct Session {
     uid: Option<u32>,
     handovers: SortedMap<Key, (Stream, Mono)>,
     proxy: Option<(Key, Listener)>,
+    published: Published,
     gate: Gate,
     rules: EgressRules,
     carried: SortedMap<Key, Carried>,
@@ -110,6 +120,8 @@ impl EgressSockets {
             space: Vec::new(),
             told: VecDeque::new(),
             wanted: VecDeque::new(),
+            warnings: VecDeque::new(),
+            cluster_address: None,
         }
     }
 
@@ -123,10 +135,16 @@ impl EgressSockets {
         registry: &mut Registry,
         now: Mono,
         (id, uid): (Uuid, Option<u32>),
-        rules: EgressRules,
+        (rules, port): (EgressRules, (u16, Publish)),
     ) -> Result<(), String> {
         if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.uid == uid) {
             session.ask_at = session.proxy.is_none().then_some(now + HAND_OVER_PATIENCE);
+            let is_other = session.published.port != port;
+            session.published.port = port;
+            if is_other {
+                self.publish(registry, id);
+            }
+            let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
             if session.rules == rules {
                 return Ok(());
             }
@@ -156,6 +174,7 @@ impl EgressSockets {
             uid,
             handovers: SortedMap::new(),
             proxy: None,
+            published: Published::new(port),
             gate: Gate::new(rules.clone()),
             rules,
             carried: SortedMap::new(),
@@ -166,6 +185,7 @@ impl EgressSockets {
             ask_at: Some(now + HAND_OVER_PATIENCE),
         };
         self.sessions.insert(id, session);
+        self.publish(registry, id);
         Ok(())
     }
 
@@ -175,6 +195,7 @@ impl EgressSockets {
         self.connections -= session.carried.len();
         let servers = session.carried.values().filter_map(Carried::server_key);
         let proxy = session.proxy.iter().map(|(key, _)| *key);
+        let proxy = proxy.chain(session.published.listeners.keys().copied());
         let keys = session.carried.keys().chain(session.handovers.keys()).copied();
         for key in keys.chain(servers).chain(proxy).chain([session.entrance_key]) {
             self.owners.remove(&key);
@@ -182,9 +203,14 @@ impl EgressSockets {
         }
     }
 
-    /// A session in which the proxy's socket is to be opened.
-    pub(super) fn next_wanted(&mut self) -> Option<Uuid> {
+    /// A session in which the proxy's socket is to be opened, or a pool of so many.
+    pub(super) fn next_wanted(&mut self) -> Option<(Uuid, Option<usize>)> {
         self.wanted.pop_front()
+    }
+
+    /// What the log is to say.
+    pub(super) fn next_warning(&mut self) -> Option<String> {
+        self.warnings.pop_front()
     }
 
     /// What an event is to tell of a session.
@@ -228,6 +254,12 @@ impl EgressSockets {
                 session.has_waiting = true;
                 self.accept(registry, now, id);
             }
+            Part::Published => {
+                if let Some((_, has_waiting)) = session.published.listeners.get_mut(&ready.key) {
+                    *has_waiting = true;
+                }
+                self.accept_published(registry, now, id);
+            }
             Part::Client => {
                 if let Some(carried) = session.carried.get_mut(&ready.key) {
                     carried.client_ready(ready);
@@ -255,7 +287,7 @@ impl EgressSockets {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.ask_at.is_some_and(|at| at <= now.mono) {
                 session.ask_at = Some(now.mono + HAND_OVER_RETRY);
-                self.wanted.push_back(id);
+                self.wanted.push_back((id, None));
             }
             let late = session.handovers.iter().filter(|(_, (_, until))| *until <= now.mono);
             for key in late.map(|(key, _)| *key).collect::<Vec<_>>() {
@@ -277,6 +309,7 @@ impl EgressSockets {
             session.paused_until = session.paused_until.filter(|_| is_paused);
             closed.into_iter().for_each(|key| self.close(registry, id, key));
             self.accept(registry, now, id);
+            self.accept_published(registry, now, id);
         }
     }
 
@@ -342,7 +375,10 @@ impl EgressSockets {
         session.handovers.remove(&key);
         self.owners.remove(&key);
         registry.release(key);
-        if let Some(Handed::Proxy(listener)) = handed {
+        if let Some(Handed::Pool(sockets)) = handed {
+            session.published.refill(sockets);
+            self.accept_published(registry, now, id);
+        } else if let Some(Handed::Proxy(listener)) = handed {
             let Ok(new) = registry.watch_for(&listener, Owner::Egress, Interests::Read) else {
                 return;
             };
@@ -352,7 +388,10 @@ impl EgressSockets {
             }
             (session.ask_at, session.has_waiting) = (None, true);
             self.owners.insert(new, (id, Part::Proxy));
+            // Those were of an earlier run's network.
+            session.published.forget_pool();
             self.accept(registry, now, id);
+            self.want_pool(now.mono, id);
         }
     }
 
@@ -405,6 +444,7 @@ impl EgressSockets {
         if session.has_waiting {
             session.paused_until = session.paused_until.or(Some(Mono::ZERO));
         }
+        session.published.look_again();
     }
 
     fn ask(&mut self, registry: &mut Registry, now: Now, id: Uuid, key: Key, target: Target) {
@@ -541,6 +581,11 @@ impl Session {
     fn deadline(&self) -> Option<Mono> {
         let carried = self.carried.values().filter_map(Carried::deadline);
         let handovers = self.handovers.values().map(|(_, until)| *until);
-        carried.chain(handovers).chain(self.paused_until).chain(self.ask_at).min()
+        carried
+            .chain(handovers)
+            .chain(self.paused_until)
+            .chain(self.ask_at)
+            .chain(self.published.deadline())
+            .min()
     }
 }

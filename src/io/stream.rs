@@ -171,6 +171,12 @@ impl Stream {
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 
+    /// Bounds what the kernel keeps for a peer that does not read. Where that is not possible, the
+    /// kernel's own bound stands.
+    pub(crate) fn bound_send_buffer(&self, bytes: usize) {
+        let _ = sockopt::set_socket_send_buffer_size(&self.fd, bytes);
+    }
+
     /// Where the other end is, if that is an address.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         SocketAddr::try_from(getpeername(&self.fd).ok().flatten()?).ok()

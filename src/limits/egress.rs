@@ -38,14 +38,20 @@ pub(crate) const EGRESS_SESSION_CONNECTIONS_MAX: usize = 1024;
 /// Connections of all sessions; each takes two descriptors.
 pub(crate) const EGRESS_CONNECTIONS_MAX: usize = 3 * 1024;
 /// Names of one session that are looked up at once.
-pub(crate) const EGRESS_LOOKUPS_MAX: usize = 16;
+pub(crate) const EGRESS_LOOKUPS_MAX: usize = 4;
 /// Connections that are taken of one session in a turn.
 pub(crate) const EGRESS_ACCEPTS_PER_TURN: usize = 32;
 /// Read at once, and kept of a connection whose other side does not take it: 1,000 that are
 /// stalled both ways keep 64 MiB, those that are stalled one way half of it.
 pub(crate) const EGRESS_CHUNK_BYTES: usize = 32 * 1024;
+/// Kept by the kernel for a client that does not read; it is on this machine, and never far away.
+pub(crate) const EGRESS_SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Moved of one connection in a turn, each way.
 pub(crate) const EGRESS_TURN_BYTES: usize = 256 * 1024;
+/// Moved of all of them in a turn, about: then all others of the agent have theirs.
+pub(crate) const EGRESS_TURN_BYTES_ALL: u64 = 1024 * 1024;
+/// What a turn counts that moves nothing: some system calls.
+pub(crate) const EGRESS_TURN_COST_BYTES: u64 = 8 * 1024;
 
 /// Names of one session that are remembered as refused.
 pub(crate) const EGRESS_REFUSED_MAX: usize = 64;

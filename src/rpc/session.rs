@@ -74,8 +74,9 @@ pub struct Session {
     /// What it reaches.
     #[serde(default, skip_serializing_if = "Egress::is_open")]
     pub(crate) egress: Egress,
-    /// Which names it reaches, where it reaches only names; only where one session is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Which names it reaches, where it reaches only names, as far as this version understands them;
+    /// only where one session is asked for.
+    #[serde(default, deserialize_with = "rules_if_known", skip_serializing_if = "Option::is_none")]
     pub(crate) allow: Option<Box<EgressRules>>,
     /// On which addresses its port is, if that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,6 +249,13 @@ impl Session {
             false => Err("why it is broken or stale is too long or has control characters"),
         }
     }
+}
+
+fn rules_if_known<'de, D>(deserializer: D) -> Result<Option<Box<EgressRules>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 fn startup_if_known<'de, D>(deserializer: D) -> Result<Option<Box<Startup>>, D::Error>

@@ -5,6 +5,7 @@
 mod crash;
 mod deleted_homes;
 mod drive;
+mod egress;
 mod host;
 mod keys;
 mod life;

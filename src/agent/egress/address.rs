@@ -69,8 +69,8 @@ fn refusal(address: IpAddr) -> Option<&'static str> {
 fn refusal_v4(address: Ipv4Addr) -> Option<&'static str> {
     let is_in =
         |(network, bits, _): &&([u8; 4], u8, &str)| has_prefix(&address.octets(), network, *bits);
-    // The last entry lies within a private network.
-    V4.iter().rev().find(is_in).map(|(.., what)| *what)
+    // The smallest says most.
+    V4.iter().filter(is_in).max_by_key(|(_, bits, _)| *bits).map(|(.., what)| *what)
 }
 
 fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
@@ -272,6 +272,7 @@ mod tests {
         ] {
             assert!(Network::parse(bad).is_err(), "{bad}");
         }
+        assert!(checked("169.254.169.254", &[]).is_err_and(|what| what.contains("metadata")));
         assert_eq!(Network::parse("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
     }
 }

@@ -40,10 +40,9 @@ fn edited(
     replace(&mut record.docker, edit.docker.as_ref());
     replace(&mut record.claude_login, edit.claude_login.as_ref());
     replace(&mut record.egress, edit.egress.as_ref());
-    if let Some(change) = &edit.allow {
-        record.allow.change(change).map_err(|error| error.0)?;
-    }
-    state.check_egress(record.egress, &record.allow).map_err(|error| error.0)?;
+    let change = edit.allow.clone().unwrap_or_default();
+    record.allow.change(&change).map_err(|error| error.0)?;
+    state.check_egress(record.egress, &change.add).map_err(|error| error.0)?;
     replace(&mut record.publish, edit.publish.as_ref());
     let has_port = edit.port.map_or(record.port != 0, |choice| choice != PortChoice::None);
     record.egress.check_port(has_port, record.protocol).map_err(|error| error.0)?;

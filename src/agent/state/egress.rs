@@ -1,4 +1,4 @@
-//! Sessions that reach names alone: what is carried for them, and who may be one.
+//! What a session reaches by name: whose connections are carried, and who may have that.
 
 use super::AgentState;
 use crate::agent::action::Action;

@@ -14,7 +14,6 @@ use crate::fleet::select::{Care, Selected};
 use crate::io::clock::Clock;
 use crate::limits::RPC_ANSWER_TIMEOUT;
 use crate::rpc::call::{Call, Id};
-use crate::rpc::egress::EgressRules;
 use crate::rpc::network::Egress;
 use crate::rpc::values::size;
 
@@ -32,7 +31,7 @@ pub(crate) const EGRESS_OF: Command = Command {
 struct Told {
     egress: Egress,
     #[serde(default)]
-    allow: EgressRules,
+    allow: Vec<String>,
     /// Nothing where its connections are not carried.
     now: Option<ToldNow>,
 }
@@ -85,11 +84,10 @@ fn egress(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
 fn in_words(found: &Selected, told: &Told, now: Wall) -> String {
     let mut lines = vec![format!("egress  {}", told.egress.as_str())];
-    let rules: Vec<String> = told.allow.iter().map(ToString::to_string).collect();
-    match (told.egress, rules.is_empty()) {
+    match (told.egress, told.allow.is_empty()) {
         (Egress::List, true) => lines.push("allow   nothing".to_owned()),
         (_, true) => {}
-        (_, false) => lines.push(format!("allow   {}", rules.join(" "))),
+        (_, false) => lines.push(format!("allow   {}", told.allow.join(" "))),
     }
     match &told.now {
         Some(told) => lines.extend(now_in_words(found, told, now)),

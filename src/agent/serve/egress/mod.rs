@@ -9,14 +9,16 @@
 mod carried;
 mod published;
 mod side;
+mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use self::carried::{Carried, Next};
 use self::published::Published;
+use self::turns::Turns;
 use super::registry::{Owner, Registry};
 use crate::agent::egress::address::{self, Network};
 use crate::agent::egress::conn::Conn;
@@ -35,7 +37,8 @@ use crate::io::reactor::{Interests, Ready};
 use crate::io::stream::Stream;
 use crate::limits::{
     ACCEPT_PAUSE, EGRESS_ACCEPTS_PER_TURN, EGRESS_CHUNK_BYTES, EGRESS_CONNECTIONS_MAX,
-    EGRESS_LOOKUPS_MAX, EGRESS_SESSION_CONNECTIONS_MAX, HAND_OVER_PATIENCE, HAND_OVER_RETRY,
+    EGRESS_LOOKUPS_MAX, EGRESS_SEND_BUFFER_BYTES, EGRESS_SESSION_CONNECTIONS_MAX,
+    EGRESS_TURN_BYTES_ALL, EGRESS_TURN_COST_BYTES, HAND_OVER_PATIENCE, HAND_OVER_RETRY,
     HAND_OVER_TIMEOUT,
 };
 use crate::paths::Paths;
@@ -54,7 +57,7 @@ pub(super) struct EgressSockets {
     sessions: SortedMap<Uuid, Session>,
     /// Whose a key of the registry is; of a connection's two, which connection's.
     owners: SortedMap<Key, (Uuid, Part)>,
-    touched: BTreeSet<(Uuid, Key)>,
+    touched: Turns,
     dialler: Dialler,
     connections: usize,
     space: Vec<u8>,
@@ -114,7 +117,7 @@ impl EgressSockets {
             permitted,
             sessions: SortedMap::new(),
             owners: SortedMap::new(),
-            touched: BTreeSet::new(),
+            touched: Turns::default(),
             dialler: Dialler::new(wakes),
             connections: 0,
             space: Vec::new(),
@@ -316,10 +319,15 @@ impl EgressSockets {
     /// Moves what can be moved, a bounded share for each connection. Whether there is more at once.
     pub(super) fn turn(&mut self, registry: &mut Registry, now: Now) -> bool {
         self.space.resize(EGRESS_CHUNK_BYTES, 0);
-        for (id, key) in std::mem::take(&mut self.touched) {
+        let mut left = EGRESS_TURN_BYTES_ALL;
+        while left > 0 {
+            let Some((id, key)) = self.touched.pop() else { break };
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             let Some(carried) = session.carried.get_mut(&key) else { continue };
+            let before: u64 = carried.moved.iter().sum();
             let next = carried.turn(now.mono, &mut self.space);
+            let moved = carried.moved.iter().sum::<u64>() - before;
+            left = left.saturating_sub(moved + EGRESS_TURN_COST_BYTES);
             let ask = carried.conn.next_ask();
             if let Some(target) = ask {
                 self.ask(registry, now, id, key, target);
@@ -421,6 +429,7 @@ impl EgressSockets {
             let stream = accepted.pop().filter(|it| it.room != Room::None).map(|it| it.stream);
             let Some(stream) = stream else { continue };
             let Ok(key) = registry.watch(&stream, Owner::Egress) else { continue };
+            stream.bound_send_buffer(EGRESS_SEND_BUFFER_BYTES);
             let carried = Carried::new(Conn::new(now.mono), stream, now.wall);
             session.carried.insert(key, carried);
             self.owners.insert(key, (id, Part::Client));

@@ -319,8 +319,10 @@ fn an_edit_at_a_predecessor_changes_what_was_named_and_nothing_else() {
     assert_eq!(told, [json!("other"), json!(8080), json!("udp"), json!("web")]);
     // What it does not know is said before it is asked.
     let before = asked.lock().expect("nobody panics").len();
-    let (code, _, errors) = root.run(&["edit", "web", "--pids", "77"]);
-    assert!(code == 1 && errors.contains("only name, port, protocol and DNS name"), "{errors}");
+    for more in [["--pids", "77"], ["--allow", "npm"], ["--prompt", "go"]] {
+        let (code, _, errors) = root.run(&[&["edit", "web"][..], &more].concat());
+        assert!(code == 1 && errors.contains("only name, port, protocol and DNS name"), "{errors}");
+    }
     // What our rules refuse is to be given anew, and can be.
     let (code, _, errors) = root.run(&["edit", "dotted", "--name", "fine"]);
     assert!(code == 1 && errors.contains("\"a.example\"") && errors.contains("--dns"), "{errors}");

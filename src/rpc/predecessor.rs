@@ -20,10 +20,29 @@ pub(crate) fn has(session: &Session) -> bool {
 /// # Errors
 /// It names what such an agent does not know; or `session` has a value that must be given anew.
 pub(crate) fn whole_edit(edit: Edit, session: &Session) -> Result<Edit, String> {
-    let Edit { command, docker, memory, cpus, pids, egress, publish, ssh_key, .. } = &edit;
+    // All fields are named here, so that none that comes is forgotten.
+    let Edit {
+        id: _,
+        name: _,
+        port: _,
+        protocol: _,
+        dns_name: _,
+        command,
+        docker,
+        memory,
+        cpus,
+        pids,
+        egress,
+        allow,
+        publish,
+        ssh_key,
+        claude_login,
+        env,
+        prompt,
+    } = &edit;
     let others = [command.is_some(), docker.is_some(), memory.is_some(), cpus.is_some()];
-    let more = [pids.is_some(), egress.is_some(), publish.is_some(), ssh_key.is_some()];
-    let last = [edit.claude_login.is_some(), edit.env.is_some(), edit.prompt.is_some()];
+    let more = [pids.is_some(), egress.is_some(), allow.is_some(), publish.is_some()];
+    let last = [ssh_key.is_some(), claude_login.is_some(), env.is_some(), prompt.is_some()];
     if others.into_iter().chain(more).chain(last).any(|is_given| is_given) {
         return Err(
             "its agent is of the system before convocate, where only name, port, protocol \

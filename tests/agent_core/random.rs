@@ -151,6 +151,9 @@ impl Run {
             let answers = self.host.replies.get(caller).map_or(0, Vec::len);
             assert_eq!(answers, 1, "seed {seed}: {caller:?}");
         }
+        // What the engine has not explained is told after a while, and asked for if it must be.
+        self.host.wait(Duration::from_secs(3));
+        self.host.settle();
         assert!(self.host.agent.is_idle(), "seed {seed}");
         let list = self.host.list();
         assert_eq!(list.len(), self.host.homes.len(), "seed {seed}");

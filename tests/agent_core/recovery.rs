@@ -299,6 +299,35 @@ fn what_is_killed_or_deleted_before_it_is_started_again_is_told_as_ended() {
 }
 
 #[test]
+fn a_listing_that_fails_is_asked_for_once_more() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    engine_goes(&mut host);
+    host.news(RuntimeEvent::Reachable);
+    host.fail(WorkError::Docker("busy".to_owned()));
+    host.wait(Duration::from_secs(2));
+    host.settle();
+    assert!(host.running.contains_key(&id));
+}
+
+#[test]
+fn an_end_that_is_told_while_the_engine_is_away_for_long_is_the_engines() {
+    let mut host = Host::new();
+    let id = host.create_running("a");
+    host.running.remove(&id);
+    host.last_runs.insert(id, taken_down(143, ""));
+    let (exit_code, out_of_memory, was_asked) = (Some(143), false, true);
+    host.news(RuntimeEvent::Ended { id, exit_code, out_of_memory, was_asked });
+    // The listing that confirms it comes after the engine has gone.
+    host.news(RuntimeEvent::Unreachable("connection refused".to_owned()));
+    host.settle();
+    host.wait(10 * ASKED_END_PATIENCE);
+    host.settle();
+    engine_returns(&mut host);
+    assert!(host.running.contains_key(&id));
+}
+
+#[test]
 fn a_locked_one_waits_for_its_operator() {
     let mut host = Host::new();
     let id = host.create_running("a");

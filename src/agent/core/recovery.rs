@@ -9,6 +9,9 @@ use crate::base::uuid::Uuid;
 impl Agent {
     /// Begins what is due, each when nothing else is in flight on it.
     pub(super) fn recover_due(&mut self, now: Now) {
+        if self.state.take_ask(now.mono) {
+            self.listing.want(&mut self.state.actions, now.mono, None);
+        }
         for id in self.state.recoveries_due(now.mono) {
             self.go_on(now, id);
         }

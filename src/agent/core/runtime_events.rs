@@ -32,7 +32,10 @@ impl Agent {
                 Ok(Done::Done)
             }
             Ok(_) => Err(WorkError::Mismatch),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.state.not_compared(now.mono);
+                Err(error)
+            }
         };
         let stale = result.as_ref().err().map(ToString::to_string);
         self.answer_readers(&readers, stale.as_deref());

@@ -27,6 +27,8 @@ pub(in crate::agent) struct Outage {
     is_on: bool,
     /// A listing that is asked after this work is compared with what ran.
     compare_after: Option<WorkId>,
+    /// When the runtime is asked once more for it, if it has not answered.
+    ask_at: Option<Mono>,
     /// Whether the agent has just started: then only records know what ran.
     is_start: bool,
     /// When sessions are started again, or looked at.
@@ -41,6 +43,7 @@ impl Default for Outage {
         Outage {
             is_on: false,
             compare_after: Some(WorkId(0)),
+            ask_at: None,
             is_start: true,
             due: SortedMap::new(),
             asked: SortedMap::new(),
@@ -79,12 +82,24 @@ impl AgentState {
         }
     }
 
+    /// A listing has failed. What ran is not forgotten for that.
+    pub(in crate::agent) fn not_compared(&mut self, now: Mono) {
+        if self.outage.compare_after.is_some() && !self.outage.is_on {
+            self.outage.ask_at = Some(now + RECOVERY_WAIT_FIRST);
+        }
+    }
+
+    /// Whether the runtime is to be asked once more what runs.
+    pub(in crate::agent) fn take_ask(&mut self, now: Mono) -> bool {
+        self.outage.ask_at.take_if(|at| *at <= now).is_some()
+    }
+
     /// Finds what ran and does not, and what may have been started anew unseen.
     pub(super) fn compare(&mut self, now: Now, asked: WorkId) {
         if self.outage.compare_after.is_none_or(|after| asked <= after) {
             return;
         }
-        self.outage.compare_after = None;
+        (self.outage.compare_after, self.outage.ask_at) = (None, None);
         let is_start = std::mem::take(&mut self.outage.is_start);
         // The host runtime's sessions end by themselves, or with the host.
         let ends_alone =
@@ -242,6 +257,8 @@ impl AgentState {
         let Body::Good(record) = &mut session.body else { return };
         match cause {
             Cause::Engine => {}
+            // It has gone already: its return decides.
+            Cause::Asked | Cause::Lost if record.runs && self.outage.is_on => {}
             // If the engine goes now, this was the beginning of that.
             Cause::Asked | Cause::Lost if record.runs => {
                 self.outage.asked.insert(id, now + ASKED_END_PATIENCE);
@@ -260,9 +277,9 @@ impl AgentState {
         over.into_iter().for_each(|id| self.rests(id));
     }
 
-    /// When [`AgentState::tick_asked`] is wanted next.
+    /// When [`AgentState::tick_asked`] or [`AgentState::take_ask`] is wanted next.
     pub(in crate::agent) fn asked_deadline(&self) -> Option<Mono> {
-        self.outage.asked.values().min().copied()
+        self.outage.asked.values().min().copied().into_iter().chain(self.outage.ask_at).min()
     }
 
     /// It runs, whoever started it: that is what its record says from now on.

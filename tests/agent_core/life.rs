@@ -13,7 +13,7 @@ fn ping_and_settings_are_answered_at_once() {
     let pong = host.answer(ping).unwrap();
     assert_eq!(pong["agent_id"], "abcdefghjkmn");
     assert_eq!(pong["runtime"], "docker");
-    assert_eq!(pong["ops"].as_array().map(Vec::len), Some(19));
+    assert_eq!(pong["ops"].as_array().map(Vec::len), Some(20));
     let settings = host.line(r#"{"op":"settings-get","params":null}"#);
     assert_eq!(host.answer(settings), Ok(json!({})));
 }

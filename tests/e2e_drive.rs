@@ -342,6 +342,14 @@ fn what_a_person_stumbles_over_is_said() {
     );
     ask(&agent, &["new", "two words", "--command", "sh"], 0, "created");
 
+    let told = json(&client(&agent, &["agents", "--json"]).expect_done());
+    let room = &told["agents"][0]["capacity"];
+    let number = |name: &str| room[name].as_u64().expect("a number");
+    assert!((1..number("memory")).contains(&number("memory_left")), "{room}");
+    assert!(number("default_memory") > 0 && number("disk") > number("disk_left"), "{room}");
+    let table = client(&agent, &["agents"]).expect_done().out();
+    assert!(table.starts_with("HOST") && table.contains("MEMORY"), "{table}");
+
     // What a shell completes.
     wait_until(PATIENCE, "the names that the hub knows", || {
         let names = client(&agent, &["names", "sessions"]).expect_done().out();

@@ -93,6 +93,12 @@ pub(super) fn admit(
     Ok(())
 }
 
+/// What is left of memory and disk for sessions, in bytes.
+pub(super) fn left(totals: Totals, disk: Disk, taken: Taken) -> (u64, u64) {
+    let memory = share(totals.memory_bytes).saturating_sub(taken.bytes);
+    (memory, share(disk.total_bytes).saturating_sub(disk.used_bytes))
+}
+
 fn share(total: u64) -> u64 {
     u64::try_from(u128::from(total) * u128::from(CAPACITY_PERCENT) / 100)
         .expect("a share of a number is not larger than the number")

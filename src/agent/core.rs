@@ -49,6 +49,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::base::uuid::Uuid;
 use crate::limits::SESSIONS_MAX;
 use crate::rpc::call::{Call, CloneSession, Create};
+use crate::rpc::capacity::Capacity;
 use crate::rpc::event::EventType;
 use crate::rpc::field::{DnsName, PortChoice, Protocol};
 
@@ -66,6 +67,8 @@ pub struct Agent {
     repository_looks: SortedMap<WorkId, Uuid>,
     /// What a session reaches, as it was just before a call that asks for it.
     egress_now: Option<(Uuid, Value)>,
+    /// What room this host has, if that was measured.
+    capacity: Option<Capacity>,
     /// Why the runtime cannot be asked, while that is so.
     gone: Option<String>,
     mode: Mode,
@@ -95,10 +98,20 @@ impl Agent {
         let mut listing = Listing::default();
         listing.want(&mut state.actions, now.mono, None);
         let (jobs, works, drives) = (SortedMap::new(), SortedMap::new(), Drives::default());
-        let (mode, gone, egress_now) = (Mode::Serving, None, None);
-        let repository_looks = SortedMap::new();
-        let mut agent =
-            Agent { state, jobs, works, listing, drives, repository_looks, egress_now, gone, mode };
+        let (mode, gone) = (Mode::Serving, None);
+        let (repository_looks, egress_now, capacity) = (SortedMap::new(), None, None);
+        let mut agent = Agent {
+            state,
+            jobs,
+            works,
+            listing,
+            drives,
+            repository_looks,
+            egress_now,
+            capacity,
+            gone,
+            mode,
+        };
         // Their records are written.
         proposed.into_iter().for_each(|id| agent.go_on(now, id));
         agent
@@ -127,6 +140,11 @@ impl Agent {
     /// What this host has of Claude, as it was just before a ping.
     pub fn claude_on_host(&mut self, found: ClaudeOnHost) {
         self.state.claude = Some(found);
+    }
+
+    /// What room this host has, as it was lately before a ping.
+    pub(crate) fn capacity_on_host(&mut self, found: Option<Capacity>) {
+        self.capacity = found;
     }
 
     // --- calls ---

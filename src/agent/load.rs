@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::Mono;
 use crate::base::uuid::Uuid;
+use crate::rpc::capacity::Capacity;
 
 /// What the core counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) struct Heartbeat {
     /// Whole days until the certificate for logs ends, less than none if it has; `None` if there is
     /// no certificate.
     pub(crate) certificate_days_left: Option<i64>,
+    /// What room the host has, if that can be measured.
+    pub(crate) capacity: Option<Capacity>,
 }
 
 impl Heartbeat {
@@ -59,6 +62,9 @@ impl Heartbeat {
         }
         if let Some(days) = self.certificate_days_left {
             value["certificate_days_left"] = json!(days);
+        }
+        if let Some(capacity) = self.capacity {
+            value["capacity"] = json!(capacity);
         }
         value
     }
@@ -128,7 +134,12 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_told() {
         let load = Load { sessions: 2, running: 1, attached: 0, operations: 0 };
-        let mut beat = Heartbeat { load, usage: SortedMap::new(), certificate_days_left: None };
+        let mut beat = Heartbeat {
+            load,
+            usage: SortedMap::new(),
+            certificate_days_left: None,
+            capacity: None,
+        };
         let counts = json!({ "sessions": 2, "running": 1, "attached": 0, "operations": 0 });
         assert_eq!(beat.to_value(), counts);
         beat.usage.insert(id('1'), (Some(250), 1 << 20));

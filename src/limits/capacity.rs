@@ -68,3 +68,5 @@ const _: () = assert!(
 );
 const _: () = assert!(DEFAULT_MEMORY_RESERVATION <= DEFAULT_MEMORY_CAP_MIN);
 const _: () = assert!(SESSION_OOM_SCORE_ADJUST > 0 && SESSION_OOM_SCORE_ADJUST < 1000);
+/// How old a measure of a host's room may be that a ping is answered with.
+pub(crate) const CAPACITY_LOOK_INTERVAL: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ pub mod agent_id;
 pub mod attach;
 pub mod attention;
 pub mod call;
+pub mod capacity;
 pub mod drive;
 pub mod egress;
 mod egress_sets;

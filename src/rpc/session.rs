@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attention::Attention;
+use super::capacity::Capacity;
 use super::egress::EgressRules;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
@@ -286,6 +287,9 @@ pub struct Pong<S: Default = String> {
     /// Since when that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claude_token_since: Option<Wall>,
+    /// What room its host has, and what a blank choice stands for; absent if the agent did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capacity: Option<Capacity>,
 }
 
 #[cfg(test)]

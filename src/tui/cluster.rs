@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::messages::{Enrolled, HostFiles};
@@ -17,6 +18,7 @@ use crate::fleet::listing::{LocalHome, SessionState};
 use crate::fleet::profiles::Profile;
 use crate::fleet::registry::AgentId;
 use crate::limits::{ORPHAN_AGE_MIN, SCREEN_ASK_INTERVAL, SCREEN_ASK_INTERVAL_MAX, SESSIONS_MAX};
+use crate::rpc::capacity::Capacity;
 use crate::rpc::event::EventType;
 use crate::rpc::session::{Pong, Session};
 use crate::status::known::{Sessions, apply_to_sessions};
@@ -96,6 +98,11 @@ enum Asking {
 }
 
 impl Agent {
+    /// What room its host has, if it tells.
+    pub(crate) fn capacity(&self) -> Option<Capacity> {
+        Capacity::deserialize(self.load.as_ref()?.get("capacity")?).ok()
+    }
+
     fn new(id: AgentId) -> Agent {
         Agent {
             id,

@@ -14,6 +14,7 @@ use crate::base::time::{Now, Wall};
 use crate::fleet::listing::{SessionState, attention_order};
 use crate::limits::{FILTER_ID_CHARS_MIN, TASK_PATIENCE};
 use crate::rpc::attention::{Attention, AttentionState};
+use crate::rpc::capacity::short;
 use crate::rpc::repository::Repository;
 use crate::rpc::values::size;
 
@@ -374,14 +375,7 @@ fn usage(row: &SessionRow<'_>) -> Option<(Option<u64>, u64)> {
 
 /// `25% 812m`: of one processor, and memory.
 fn load((cpu, memory): (Option<u64>, u64)) -> String {
-    let memory = match memory >> 20 {
-        0 => "1m".to_owned(),
-        mebibytes @ ..1000 => format!("{mebibytes}m"),
-        mebibytes @ ..102_400 => {
-            format!("{}.{}g", mebibytes >> 10, ((mebibytes & 1023) * 10) >> 10)
-        }
-        mebibytes => format!("{}g", mebibytes >> 10),
-    };
+    let memory = short(memory.max(1 << 20));
     let cpu = cpu.map_or_else(|| "-".to_owned(), |millis| format!("{}%", millis.div_ceil(10)));
     format!("{cpu:>4} {memory:>5}")
 }

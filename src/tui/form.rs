@@ -367,14 +367,20 @@ impl Form {
         }
     }
 
+    /// On which agent a new session is to be.
+    pub(crate) fn new_on(&self) -> Option<&Enrolled> {
+        let FormKind::New(agents) = &self.kind else { return None };
+        let at = match self.fields.first().map(|field| (&field.value, field.what)) {
+            Some((FieldValue::Choice { at, .. }, FieldName::Agent)) => *at,
+            _ => 0,
+        };
+        agents.get(at)
+    }
+
     fn call(&self) -> Result<(AgentId, Call), String> {
         match &self.kind {
-            FormKind::New(agents) => {
-                let at = match self.fields.first().map(|field| (&field.value, field.what)) {
-                    Some((FieldValue::Choice { at, .. }, FieldName::Agent)) => *at,
-                    _ => 0,
-                };
-                let agent = agents.get(at).ok_or("there is no agent to make a session on")?;
+            FormKind::New(_) => {
+                let agent = self.new_on().ok_or("there is no agent to make a session on")?;
                 Ok((agent.id.clone(), Call::Create(Box::new(self.create()?))))
             }
             FormKind::Clone(target) => {

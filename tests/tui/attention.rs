@@ -112,3 +112,19 @@ fn each_wait_is_told_once_and_not_to_whom_has_seen_it() {
     tell(&mut desk, 5, "waiting", "");
     assert_eq!(desk.model.take_notice().as_deref(), Some("\"resolver\" waiting"));
 }
+
+#[test]
+fn what_room_a_host_has_stands_in_the_form_of_a_new_session() {
+    let mut desk = Desk::furnished(120, 40);
+    let gib = |count: u64| count << 30;
+    let capacity = json!({
+        "memory_left": gib(10), "memory": gib(24), "disk_left": gib(80), "disk": gib(200),
+        "cpu_millis": 8000, "default_memory": gib(8), "default_cpu_millis": 8000,
+        "default_pids": 1024,
+    });
+    desk.event(1, "agent.heartbeat", None, &json!({ "sessions": 6, "capacity": capacity }));
+    desk.selects("web server");
+    desk.types("n");
+    desk.shows("left on host-1: memory 10g of 24g, disk 80g of 200g, 8 processors; where blank:");
+    desk.shows("memory, 8 processors, 1024 processes");
+}

@@ -4,12 +4,15 @@ use serde_json::json;
 
 use super::Agent;
 use crate::agent::action::{Action, Caller};
-use crate::agent::config::RuntimeKind;
+use crate::agent::capacity::{self, Disk};
+use crate::agent::config::{Config, RuntimeKind};
 use crate::agent::listing::ListingReader;
 use crate::agent::op::not_found;
+use crate::base::sorted_map::SortedMap;
 use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 use crate::rpc::call::OP_NAMES;
+use crate::rpc::capacity::Capacity;
 use crate::rpc::response::{self, Answer};
 use crate::rpc::session::Pong;
 
@@ -63,6 +66,23 @@ impl Agent {
         self.answer(caller, answer);
     }
 
+    /// What room there is beside sessions that use so much memory, each at least its reservation.
+    pub(in crate::agent) fn capacity(&self, disk: Disk, used: &SortedMap<Uuid, u64>) -> Capacity {
+        let Config { totals, caps, .. } = self.state.config;
+        let taken = self.state.memory_taken(used);
+        let (memory_left, disk_left) = capacity::left(totals, disk, taken);
+        Capacity {
+            memory_left,
+            memory: totals.memory_bytes,
+            disk_left,
+            disk: disk.total_bytes,
+            cpu_millis: totals.cpu_millis,
+            default_memory: caps.memory,
+            default_cpu_millis: caps.cpus.as_millis().into(),
+            default_pids: caps.pids,
+        }
+    }
+
     /// Clients ask this again and again to see whether the agent lives.
     pub(super) fn pong(&mut self, now: Now, caller: Caller) {
         let config = &self.state.config;
@@ -78,6 +98,7 @@ impl Agent {
             has_claude: claude.map(|claude| claude.is_there),
             claude_login: login.map(|(kind, _)| kind),
             claude_token_since: login.map(|(_, since)| since),
+            capacity: self.capacity,
         });
         self.state.actions.push(Action::Reply { caller, line });
     }

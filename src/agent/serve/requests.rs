@@ -47,6 +47,7 @@ impl<W: Write> Server<W> {
         }
         if call == Call::Ping {
             self.agent.claude_on_host(self.claude.found(&self.paths, now.mono));
+            self.agent.capacity_on_host(self.gauge.capacity(now.mono, &self.agent));
         }
         if let Call::Egress(egress) = &call {
             self.agent.egress_now(egress.id, self.egress.now(egress.id));

@@ -19,6 +19,7 @@ use crate::fleet::registry::{KnownAgent, Problem};
 use crate::fleet::run::Reply;
 use crate::limits::CLOCK_TOLERANCE_SECONDS;
 use crate::rpc::call::Call;
+use crate::rpc::capacity::Capacity;
 use crate::rpc::session::{Pong, claude_missing, token_ends};
 use crate::status::run::snapshot;
 use crate::status::snapshot::{AgentSnapshot, Snapshot};
@@ -35,7 +36,9 @@ answer. convocate does not wait long for an agent that the hub has lost. CLAUDE 
 its sessions log in with and how long ago that was put there; missing means that the Claude
 CLI is not on its host. A token lasts a year; 30 days before, agents says so. It also says
 when a host's clock is more than 30 s off, and when two hosts have the identity of one
-agent.
+agent. MEMORY and DISK are what is left for sessions, of what the host has; its CPUS are
+shared by those that are busy. --json also has what a session may use at most where
+nothing was said.
 ",
     run: agents,
 };
@@ -123,11 +126,14 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
         column("RUNTIME", 3),
         column("SESSIONS", 0),
         column("RUNNING", 2),
+        column("MEMORY", 5),
+        column("DISK", 5),
+        column("CPUS", 5),
         column("CLAUDE", 4),
         column("EVENTS", 0),
         column("ANSWER", 0),
     ];
-    let mut table = Table::new(&columns, 8);
+    let mut table = Table::new(&columns, 11);
     for line in agents {
         let pong = line.pong.as_ref().ok().map(|(pong, _)| pong);
         let count = |pick: fn((usize, usize)) -> usize| {
@@ -140,6 +146,9 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
             pong.map_or_else(|| "-".to_owned(), |pong| pong.runtime.clone()),
             count(|(all, _)| all),
             count(|(_, running)| running),
+            room(pong, Capacity::memory_in_short),
+            room(pong, Capacity::disk_in_short),
+            room(pong, Capacity::cpus),
             pong.map_or_else(|| "-".to_owned(), |pong| claude_state(pong, now)),
             line.status.as_ref().map_or_else(|| "-".to_owned(), |news| events_state(news, now)),
             match &line.pong {
@@ -149,6 +158,11 @@ fn agents_table(agents: &[AgentLine], now: Wall, width: Option<usize>) -> String
         ]);
     }
     table.render(width)
+}
+
+/// Something of the room that an agent's host has.
+fn room(pong: Option<&Pong>, text: fn(&Capacity) -> String) -> String {
+    pong.and_then(|pong| pong.capacity.as_ref()).map_or_else(|| "-".to_owned(), text)
 }
 
 /// What an agent's host has of Claude: nothing, no login, or a login of some age.
@@ -237,6 +251,7 @@ fn agent_json(line: &AgentLine) -> Value {
             value["has_claude"] = json!(pong.has_claude);
             value["claude_login"] = json!(pong.claude_login);
             value["claude_token_since"] = json!(pong.claude_token_since);
+            value["capacity"] = json!(pong.capacity);
             value["answer_ms"] = json!(took.as_secs_f64() * 1000.0);
         }
         Err(error) => value["error"] = json!(error),

@@ -9,6 +9,7 @@ use super::{Layout, mark, window};
 use crate::base::text::{age, cells};
 use crate::base::time::Now;
 use crate::limits::TASK_PATIENCE;
+use crate::rpc::capacity::Capacity;
 
 /// One column: title, width, and its text.
 struct Column {
@@ -27,6 +28,13 @@ const COLUMNS: &[Column] = &[
     Column { title: "RUNTIME", width: 7, goes: 5, text: |agent, _| or_dash(&agent.runtime) },
     Column { title: "CERT", width: 5, goes: 3, text: |agent, _| certificate_days(agent) },
     Column { title: "LOAD", width: 11, goes: 2, text: |agent, _| load(agent) },
+    Column {
+        title: "MEMORY",
+        width: 11,
+        goes: 6,
+        text: |it, _| room(it, Capacity::memory_in_short),
+    },
+    Column { title: "DISK", width: 11, goes: 6, text: |it, _| room(it, Capacity::disk_in_short) },
     Column { title: "NEWS", width: 5, goes: 0, text: news },
 ];
 
@@ -116,6 +124,11 @@ fn news(agent: &Agent, now: Now) -> String {
 fn certificate_days(agent: &Agent) -> String {
     let days = agent.load.as_ref().and_then(|load| load["certificate_days_left"].as_i64());
     days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))
+}
+
+/// Something of the room that its host has left for sessions, if it tells.
+fn room(agent: &Agent, text: fn(&Capacity) -> String) -> String {
+    agent.capacity().as_ref().map_or_else(|| "-".to_owned(), text)
 }
 
 /// Sessions that run, of all that it has, and operations in flight if it tells.

@@ -95,7 +95,7 @@ fn foot(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
             match (error, hint.filter(|hint| cells(hint) > room)) {
                 (Some(error), _) => (wrap(&printable(&error), width), Style::Bad),
                 (None, Some(hint)) => (wrap(&hint, width), Style::Dim),
-                (None, None) => (Vec::new(), Style::Dim),
+                (None, None) => (wrap(&room_left(form, model), width), Style::Dim),
             }
         }
         FormStage::Typing(Some(error)) => (wrap(&printable(error), width), Style::Bad),
@@ -105,6 +105,18 @@ fn foot(form: &Form, model: &Model, width: usize) -> (Vec<String>, Style) {
             (wrap(&text, width), Style::Busy)
         }
     }
+}
+
+/// What room there is on the agent of a new session, and what a field that is left blank stands
+/// for; empty if the agent has not told.
+fn room_left(form: &Form, model: &Model) -> String {
+    let agent = form.new_on().and_then(|on| model.cluster.agents.get(on.id.as_str()));
+    let Some((host, capacity)) = agent.and_then(|agent| Some((agent.host(), agent.capacity()?)))
+    else {
+        return String::new();
+    };
+    let (room, defaults) = (capacity.in_words(), capacity.defaults_in_words());
+    format!("left on {host}: {room}; where blank: {defaults}")
 }
 
 fn field_line(grid: &mut Grid, line: Area, form: &Form, field: &Field, is_here: bool) {

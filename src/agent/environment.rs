@@ -33,6 +33,9 @@ pub(crate) fn proxy_env() -> [(&'static str, String); 9] {
 /// The name of the socket on which a container hands over the socket of its network.
 pub(crate) const HANDOVER_SOCKET: &str = "network.sock";
 
+/// The file beside it that tells ssh its way out.
+pub(crate) const SSH_CONFIG: &str = "ssh_config";
+
 /// The name of the socket on which a session's key is lent to it.
 pub(crate) const SESSION_SOCKET: &str = "session.sock";
 

@@ -85,7 +85,8 @@ pub struct StartFiles {
     pub key: Option<KeyFile>,
     /// Whether it has a directory for sockets.
     pub has_socket: bool,
-
+    /// Whether it reaches names alone, and ssh is told how.
+    pub is_carried: bool,
     /// What the Claude CLI is given in it; nothing where it would have no place.
     pub settings: Option<ClaudeSettings>,
 }

@@ -23,8 +23,8 @@ pub(crate) fn detail(kind: &str, data: &Value) -> String {
     };
     // Why comes first, however the fields stand.
     let rank = |name: &str| match name {
-        "cause" | "error" | "kind" => 0,
-        "exit_code" => 1,
+        "cause" | "error" | "kind" | "what" => 0,
+        "exit_code" | "why" => 1,
         _ => 2,
     };
     let mut known: Vec<_> = fields.iter().collect();
@@ -40,7 +40,7 @@ fn part(name: &str, value: &Value) -> Option<String> {
         other => other.to_string(),
     };
     Some(match name {
-        "cause" | "error" | "kind" => text,
+        "cause" | "error" | "kind" | "what" | "why" => text,
         "exit_code" => format!("status {text}"),
         _ => format!("{} {text}", name.replace('_', " ")),
     })

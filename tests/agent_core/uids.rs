@@ -41,7 +41,14 @@ fn each_has_its_own_and_keeps_it() {
         assert_eq!(record(&host, id)["uid"], json!(uid));
         let owner = Some(uid);
         let settings = Some(ClaudeSettings { has_login: true, base_url: None });
-        let files = StartFiles { owner, metadata: None, key: None, has_socket: true, settings };
+        let files = StartFiles {
+            owner,
+            metadata: None,
+            key: None,
+            has_socket: true,
+            is_carried: false,
+            settings,
+        };
         for _ in 0..2 {
             let (mut begun, uid) = start(&mut host, id);
             // It says that the session runs.

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 use crate::house::{House, NEEDS, json, timed};
+use crate::support::git_host::GitHost;
 use crate::support::process::{command, run};
 use crate::support::wait::{PATIENCE, wait_for};
 use crate::support::{self, Need};
@@ -207,8 +208,8 @@ fn attempts(world: &World, agent_port: u16) -> Vec<(String, String)> {
         ),
         (
             "the socket of a neighbour",
-            "ls /run/convocate/agent | grep -v '^session.sock$' | grep -v \
-             '^network.sock$' && echo REACHED"
+            "ls /run/convocate/agent | grep -vx -e session.sock -e network.sock -e ssh_config && \
+             echo REACHED"
                 .to_owned(),
         ),
     ];
@@ -316,6 +317,14 @@ fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
     let clone = "cd && GIT_SSL_CAINFO=~/world.pem git clone -q https://good.example/repository.git && \
                  git -C repository log --format=%s";
     assert_eq!(done(&house, id, clone), "first\n");
+    // By ssh too, with the session's key, where a rule names the port.
+    let host = GitHost::start(root, world.address.into());
+    host.admit(&[house.show(id)["ssh_key"].as_str().unwrap()]);
+    let by_name = |text: String| text.replace(&world.address.to_string(), "good.example");
+    let login = format!("{} echo in", by_name(host.login()));
+    assert_ne!(house.inside(id, &login).code(), 0);
+    house.done(&["edit", id, "--allow", &format!("good.example:{}", host.port())]);
+    assert_eq!(done(&house, id, &login), "in\n");
     let post = |more: &str| {
         format!("head -c 300000 /dev/zero | {CURL} {more} --data-binary @- http://good.example/")
     };

@@ -57,6 +57,11 @@ impl GitHost {
         GitHost { process, address, user, repository, authorized_keys }
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Lets in whoever has one of these keys, and nobody else.
     pub fn admit(&self, lines: &[&str]) {
         fs::write(&self.authorized_keys, format!("{}\n", lines.join("\n"))).expect("it is ours");

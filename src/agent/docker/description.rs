@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::agent::claude_settings::SETTINGS_DIR;
-use crate::agent::environment::{HANDOVER_SOCKET, SESSION_ENV, SESSION_SOCKET, proxy_env};
+use crate::agent::environment::{
+    HANDOVER_SOCKET, SESSION_ENV, SESSION_SOCKET, SSH_CONFIG, proxy_env,
+};
 use crate::agent::startup;
 use crate::agent::work::{Running, StartPlan};
 use crate::base::time::Wall;
@@ -135,6 +137,11 @@ fn entrypoint(plan: &StartPlan) -> Vec<String> {
     first.into_iter().chain(entrypoint.map(str::to_owned)).collect()
 }
 
+/// What tells ssh its way out of a session that reaches names alone.
+pub(crate) fn ssh_config() -> String {
+    format!("Host *\n    ProxyCommand {PROGRAM} dial %h %p\n")
+}
+
 /// The command that hands over sockets of a session's network, in its container: that of its proxy,
 /// or a pool of so many.
 pub(crate) fn open_network(pool: Option<usize>) -> Vec<String> {
@@ -159,7 +166,8 @@ fn environment(plan: &StartPlan, host: &Host) -> Vec<String> {
         variables.push(format!("SSH_AUTH_SOCK={SOCKET_DIR}/{SESSION_SOCKET}"));
     }
     if plan.egress == Egress::List {
-        variables.extend(proxy_env().map(|(name, value)| format!("{name}={value}")));
+        let ours = proxy_env().into_iter().filter(|(name, _)| !plan.startup.env.contains(name));
+        variables.extend(ours.map(|(name, value)| format!("{name}={value}")));
     }
     variables.extend(SESSION_ENV.map(|(name, value)| format!("{name}={value}")));
     let told = startup::variables(plan);
@@ -263,6 +271,8 @@ fn mounts(plan: &StartPlan, host: &Host) -> Vec<Value> {
     }
     if let (Egress::List, Some(program)) = (plan.egress, &host.program) {
         mounts.push(bind(program.clone(), PROGRAM, true));
+        let config = host.paths.session_socket_dir(plan.id).join(SSH_CONFIG);
+        mounts.push(bind(config, "/etc/ssh/ssh_config.d/convocate.conf", true));
     }
     if plan.has_settings {
         // A directory: a file would leave an empty one in images that are made of the container.
@@ -500,6 +510,30 @@ pub mod tests {
         let one = Publish::parse("192.0.2.1").unwrap();
         assert_eq!(addresses(one, "10.0.0.7"), ["192.0.2.1"]);
         assert_eq!(addresses(Publish::All, "10.0.0.7"), [""]);
+    }
+
+    #[test]
+    fn with_names_alone_there_is_no_network_and_our_program_begins() {
+        let host = Host { program: Some("/opt/agent".into()), ..host() };
+        let env = serde_json::from_str(r#"{"ALL_PROXY":"x"}"#).unwrap();
+        let startup = Box::new(crate::rpc::startup::Startup { env, ..Default::default() });
+        let plan = StartPlan { egress: Egress::List, port: 80, startup, ..plan() };
+        let description = container(&plan, &host);
+        assert_eq!(description["HostConfig"]["NetworkMode"], "none");
+        assert_eq!(description["HostConfig"].get("PortBindings"), None);
+        let socket = "/run/convocate/agent/network.sock";
+        let entrypoint = description["Entrypoint"].as_array().unwrap();
+        let ours = [PROGRAM, "open-network", socket, "proxy", "--", "/bin/bash"];
+        assert!(entrypoint.iter().zip(ours).all(|(is, ours)| is == ours), "{entrypoint:?}");
+        let mounts = description["HostConfig"]["Mounts"].to_string();
+        assert!(mounts.contains(r#""ReadOnly":true,"Source":"/opt/agent""#), "{mounts}");
+        let variables = description["Env"].to_string();
+        assert!(variables.contains("https_proxy=http://127.0.0.1:3128"), "{variables}");
+        assert!(variables.contains("ALL_PROXY=x") && !variables.contains("ALL_PROXY=http"));
+        let labels = label_table(description["Labels"].as_object().unwrap());
+        assert!(running("x", &labels, Wall::new(0, 0)).unwrap().is_carried);
+        let open = container(&StartPlan { egress: Egress::Open, ..plan }, &host);
+        assert!(!open.to_string().contains("open-network"), "{open}");
     }
 
     #[test]

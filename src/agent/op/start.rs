@@ -218,7 +218,8 @@ fn files_of(state: &mut AgentState, id: Uuid, plan: &StartPlan) -> (SessionKey, 
     let metadata = unsaved
         .map(|it| Record { runs, ended, uid: plan.uid.or(it.uid), ssh_key, ..it }.to_bytes());
     let has_socket = plan.has_socket;
-    let files = StartFiles { owner: plan.uid, metadata, key, has_socket, settings };
+    let (owner, is_carried) = (plan.uid, plan.egress == Egress::List);
+    let files = StartFiles { owner, metadata, key, has_socket, is_carried, settings };
     (ssh_key, files)
 }
 

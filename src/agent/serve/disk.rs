@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use super::given::give_settings;
 use crate::agent::action::WorkId;
+use crate::agent::docker::description::ssh_config;
+use crate::agent::environment::SSH_CONFIG;
 use crate::agent::session_key::{KeyChange, KeyFile};
 use crate::agent::work::{DiskWork, Done, Outcome, StartFiles, WorkError};
 use crate::base::uuid::Uuid;
@@ -20,7 +22,7 @@ use crate::io::disk::{self, CopyOptions, DiskError, Ids};
 use crate::io::reactor::Waker;
 use crate::io::worker::{Crew, Worker};
 use crate::limits::{DISK_JOBS_MAX, DISK_LONG_THREADS, SESSIONS_MAX};
-use crate::paths::{Paths, SESSION_DIR, SESSION_FILE, SHARED_STATE_DIR};
+use crate::paths::{PUBLIC_FILE, Paths, SESSION_DIR, SESSION_FILE, SHARED_STATE_DIR};
 
 type Job = (WorkId, DiskWork);
 type Report = (WorkId, Outcome);
@@ -114,6 +116,10 @@ fn make_ready(paths: &Paths, id: Uuid, files: &StartFiles) -> Result<(), DiskErr
     }
     if files.has_socket {
         disk::make_directories(&paths.session_socket_dir(id), SHARED_STATE_DIR.1)?;
+    }
+    if files.is_carried {
+        let path = paths.session_socket_dir(id).join(SSH_CONFIG);
+        disk::write_atomic(&path, ssh_config().as_bytes(), PUBLIC_FILE.1)?;
     }
     if let Some(settings) = &files.settings {
         give_settings(paths, id, settings, files.owner)?;

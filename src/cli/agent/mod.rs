@@ -6,6 +6,7 @@
 //! [`crate::cli::shared_flags`].
 
 pub mod check;
+pub mod dial;
 pub mod enrol;
 pub mod install;
 pub mod install_certificate;
@@ -14,6 +15,7 @@ pub mod prune_images;
 pub mod serve;
 
 use crate::cli::agent::check::CHECK_HOST;
+use crate::cli::agent::dial::DIAL;
 use crate::cli::agent::enrol::ENROL;
 use crate::cli::agent::install::INSTALL;
 use crate::cli::agent::install_certificate::INSTALL_CERTIFICATE;
@@ -37,6 +39,7 @@ pub(crate) static PROGRAM: Program = Program {
         CHECK_HOST,
         PRUNE_IMAGES,
         OPEN_NETWORK,
+        DIAL,
         RECEIVE_IMAGE,
         RECEIVE_CLAUDE,
         VERSION,

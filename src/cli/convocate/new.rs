@@ -75,7 +75,8 @@ session no network at all, and no port; open is the internet.
 With --egress list it reaches the names of --allow and nothing else, by the proxy that its
 environment names: example.org, *.example.org, example.org:8443, or a set of names: claude,
 crates, debian, github, npm, pypi, ubuntu. A name without a port is for 443 and 80. --deny
-takes a name out again. Its port can be a tcp one only. See `convocate egress`, and edit for changes while it runs.
+takes a name out again. Its port can be a tcp one only. See `convocate egress`, and edit
+for changes while it runs.
 
 Each session has an ssh key of its own for git, which its agent keeps and signs with for
 it; show prints the public half. --ssh-key none makes none.

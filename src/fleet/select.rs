@@ -161,6 +161,13 @@ fn matches<'a>(text: &str, agents: &'a [AgentList]) -> Vec<Match<'a>> {
     matches_among(text, agents, |news| matches!(news, AgentSessions::Fresh { .. }))
 }
 
+/// Whether `text` can mean a session: its name, or the start of its id.
+pub(crate) fn means(text: &str, session: &Session) -> bool {
+    let is_id =
+        !text.is_empty() && session.uuid.to_string().starts_with(&text.to_ascii_lowercase());
+    is_id || session.name == text
+}
+
 fn matches_among<'a>(
     text: &str,
     agents: &'a [AgentList],

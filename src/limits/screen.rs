@@ -10,6 +10,9 @@ pub(crate) const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) const LATE_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// Silence that ends a sequence or string without an end.
 pub(crate) const CONTROL_STRING_SILENCE: Duration = Duration::from_secs(2);
+/// After a session has ended in an attached terminal: how long nothing may be typed before keys are
+/// for the screen again.
+pub(crate) const ENDED_KEYS_SILENCE: Duration = Duration::from_millis(700);
 /// A text that is pasted: longer than any field.
 pub(crate) const PASTE_BYTES_MAX: usize = 8 * 1024;
 /// A word of a filter that is long enough to be meant as the start of an id.

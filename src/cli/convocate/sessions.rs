@@ -19,7 +19,7 @@ use crate::fleet::member::RequestError;
 use crate::fleet::registry::{AgentId, Problem};
 use crate::fleet::run::{Reply, Runner};
 use crate::fleet::select::{
-    Care, LastKnown, SelectError, Selected, is_whole_id, last_known, select,
+    Care, LastKnown, SelectError, Selected, is_whole_id, last_known, means, select,
 };
 use crate::limits::{
     END_ASKS_AFTER, END_ASKS_MAX, LOST_AGENT_PATIENCE, START_PROOF, SURVEY_TIMEOUT,
@@ -107,8 +107,16 @@ pub(super) fn choose_session(
         return Err(Failure::Failed(NO_AGENT.to_owned()));
     }
     let hub = snapshot(&root_paths(parsed)?);
-    let mut expected: BTreeSet<&AgentId> =
-        agents.iter().filter(|id| !is_lost(hub.as_ref(), id)).collect();
+    // An agent of which the hub knows that it has no such session is not waited for, unless there
+    // is no way back from what is done.
+    let may_have = |id: &AgentId| match hub.as_ref().and_then(|hub| hub.agent(id.as_str())) {
+        Some(known) if care == Care::Usual => {
+            known.is_connected() && known.sessions.iter().any(|session| means(text, session))
+        }
+        Some(known) => known.is_connected(),
+        None => true,
+    };
+    let mut expected: BTreeSet<&AgentId> = agents.iter().filter(|id| may_have(id)).collect();
     let mut is_found = false;
     let is_enough = |reply: &Reply| {
         let list = agent_list(reply, &reply.answers[0], None);

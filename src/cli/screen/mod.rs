@@ -23,8 +23,8 @@ use crate::io::process::{Program, Signal};
 use crate::io::reactor::{Interests, Ready};
 use crate::io::signals;
 use crate::limits::{
-    FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, NOTICE_EVERY, NOTICES_BURST,
-    REGISTRY_LOOK_INTERVAL,
+    ENDED_KEYS_SILENCE, FRAME_INTERVAL, GUEST_OUTPUT_BYTES_MAX, HUB_REDIAL, NOTICE_EVERY,
+    NOTICES_BURST, REGISTRY_LOOK_INTERVAL,
 };
 use crate::paths::Paths;
 use crate::tui::keys::Decoder;
@@ -87,6 +87,8 @@ struct ScreenDriver<'a> {
     /// When the last picture was painted, and whether the next one is waited for by a person.
     painted_at: Mono,
     is_urgent: bool,
+    /// Until when keys mean nothing, unless more of them come until then.
+    deaf_until: Mono,
     /// How often the terminal is told that a session waits: a session can have it told.
     notice_pace: Pace,
     is_over: bool,
@@ -113,6 +115,7 @@ impl<'a> ScreenDriver<'a> {
             wants_repaint: false,
             painted_at: Mono::ZERO,
             is_urgent: true,
+            deaf_until: Mono::ZERO,
             notice_pace: Pace::new(NOTICES_BURST, NOTICE_EVERY),
             is_over: false,
         }
@@ -196,6 +199,11 @@ impl<'a> ScreenDriver<'a> {
                 self.is_over = true;
             }
             self.decoder.tick(now.mono, &mut keys);
+        }
+        // What is still being typed was for the session that has ended under it.
+        if now.mono < self.deaf_until && !keys.is_empty() {
+            self.deaf_until = now.mono + ENDED_KEYS_SILENCE;
+            keys.clear();
         }
         self.is_urgent |= !keys.is_empty();
         for key in keys {
@@ -350,7 +358,11 @@ impl<'a> ScreenDriver<'a> {
         let text = text.trim().replace('\n', "; ");
         let text = text.strip_prefix("convocate: attach: ").unwrap_or(&text);
         // The hint how to attach again is for a shell prompt.
-        let text = text.split("; come back with: ").next().unwrap_or(text).to_owned();
+        let mut parts = text.split("; come back with: ");
+        let text = parts.next().unwrap_or(text).to_owned();
+        if parts.next().is_none() {
+            self.deaf_until = self.runner.now().mono + ENDED_KEYS_SILENCE;
+        }
         self.is_urgent = true;
         let actions = self.model.resized(self.runner.now(), self.terminal.size());
         self.follow(actions);

@@ -88,166 +88,106 @@ fn names_that_are_allowed_are_reached_and_nothing_else_is() {
     assert_ne!(house.inside(id, &format!("{CURL} https://other.example/who")).code(), 0);
 }
 
-/// What a session tries: a name for it, and a script that prints `REACHED` if it went through.
-fn attempts(world: &World, agent_port: u16) -> Vec<(String, String)> {
-    let address = world.address;
-    let proxy = "http://127.0.0.1:3128";
-    let curl = "curl -sS -k -m 6 -f";
-    let raw = |text: &str| {
-        format!(
-            "exec 3<>/dev/tcp/127.0.0.1/3128 && printf '{text}' >&3 && timeout 4 cat <&3 | \
-             grep -q 'HTTP/1.1 200\\|you asked' && echo REACHED"
-        )
-    };
-    let mut attempts: Vec<(&str, String)> = vec![
-        (
-            "an address past the proxy",
-            format!("{curl} --noproxy '*' http://{address}/who && echo REACHED"),
-        ),
-        ("a raw connection", format!("exec 3<>/dev/tcp/{address}/80 && echo REACHED")),
-        (
-            "a raw connection of IPv6",
-            "exec 3<>/dev/tcp/2606:4700::1111/80 && echo REACHED".to_owned(),
-        ),
-        ("a datagram", format!("echo x >/dev/udp/{address}/53 && echo REACHED")),
-        ("a look-up", "getent hosts good.example && echo REACHED".to_owned()),
-        ("a route", "awk 'NR > 1' /proc/net/route | grep . && echo REACHED".to_owned()),
-        (
-            "a tunnel to an address",
-            format!("{curl} -x {proxy} https://{address}/who && echo REACHED"),
-        ),
-        (
-            "a plain request to an address",
-            format!("{curl} -x {proxy} http://{address}/who && echo REACHED"),
-        ),
-        (
-            "SOCKS with an address",
-            format!("{curl} -x socks5://127.0.0.1:3128 http://{address}/who && echo REACHED"),
-        ),
-        (
-            "the tunnel of one name, the server name of another",
-            format!(
-                "{curl} -x {proxy} --connect-to other.example:443:good.example:443 https://other.example/who && echo REACHED"
-            ),
-        ),
-        (
-            "the same by SOCKS",
-            format!(
-                "{curl} -x socks5h://127.0.0.1:3128 --connect-to other.example:443:good.example:443 \
-             https://other.example/who && echo REACHED"
-            ),
-        ),
-        (
-            "no server name",
-            format!(
-                "{curl} -x {proxy} --connect-to {address}:443:good.example:443 https://{address}/who && echo REACHED"
-            ),
-        ),
-        (
-            "another Host",
-            format!(
-                "{curl} -x {proxy} -H 'Host: other.example' http://good.example/who && echo REACHED"
-            ),
-        ),
-        (
-            "another Host in a tunnel",
-            format!(
-                "{curl} -p -x {proxy} -H 'Host: other.example' http://good.example:80/who && echo REACHED"
-            ),
-        ),
-        (
-            "plain HTTP in a tunnel to 443",
-            format!("{curl} -p -x {proxy} http://good.example:443/who && echo REACHED"),
-        ),
-        (
-            "a port that no rule names",
-            format!("{curl} -x {proxy} https://good.example:8443/who && echo REACHED"),
-        ),
-        ("port 22", raw("CONNECT good.example:22 HTTP/1.1\\r\\n\\r\\n")),
-        ("port 25", raw("CONNECT good.example:25 HTTP/1.1\\r\\n\\r\\n")),
-        (
-            "the agent's own port",
-            raw(&format!("CONNECT localhost:{agent_port} HTTP/1.1\\r\\n\\r\\n")),
-        ),
-        (
-            "the agent's own port by an allowed name",
-            raw(&format!("CONNECT loopback.example:{agent_port} HTTP/1.1\\r\\n\\r\\n")),
-        ),
-        (
-            "two lengths",
-            raw(
-                "POST http://good.example/ HTTP/1.1\\r\\nHost: good.example\\r\\nContent-Length: 3\\r\\n\
-             Transfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n",
-            ),
-        ),
-        (
-            "a folded Host",
-            raw(
-                "GET http://good.example/who HTTP/1.1\\r\\nX: y\\r\\n Host: other.example\\r\\n\\r\\n",
-            ),
-        ),
-        ("bare line feeds", raw("GET http://good.example/who HTTP/1.1\\nHost: good.example\\n\\n")),
-        (
-            "another request behind the first",
-            format!(
-                "exec 3<>/dev/tcp/127.0.0.1/3128 && printf 'GET http://good.example/who HTTP/1.1\\r\\nHost: good.example\\r\\n\
-             \\r\\nGET http://other.example/who HTTP/1.1\\r\\nHost: other.example\\r\\n\\r\\n' >&3 && \
-             timeout 6 cat <&3 | grep -q other.example && echo REACHED"
-            ),
-        ),
-        (
-            "its own proxy by an allowed name",
-            raw("CONNECT loopback.example:3128 HTTP/1.1\\r\\n\\r\\n"),
-        ),
-        (
-            "the socket for handing over",
-            format!(
-                "{curl} --unix-socket /run/convocate/agent/network.sock http://x/ && echo REACHED; \
-             /run/convocate/convocate-agent open-network /run/convocate/agent/network.sock 3 && echo REACHED"
-            ),
-        ),
-        (
-            "the socket of a neighbour",
-            "ls /run/convocate/agent | grep -vx -e session.sock -e network.sock -e ssh_config && \
-             echo REACHED"
-                .to_owned(),
-        ),
-    ];
-    let long = format!("{}.example", "a.".repeat(150));
-    for host in [
-        "169.254.169.254",
-        "2852039166",
-        "0xA9FEA9FE",
-        "0251.0376.0251.0376",
-        "169.254.43518",
-        "[::ffff:169.254.169.254]",
-        "127.1",
-        "0",
-        "good%2eexample",
-        "good.example%00",
-        &long,
-        "g\u{f6}\u{f6}d.example",
-        "other.example.",
-        "OTHER.example",
-        "localhost",
-        "good.example@other.example",
-    ] {
-        let host = host.replace('%', "%%");
-        attempts.push(("a spelling", raw(&format!("CONNECT {host}:443 HTTP/1.1\\r\\n\\r\\n"))));
-        let plain = format!("GET http://{host}/who HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n");
-        attempts.push(("a spelling, plainly", raw(&plain)));
-    }
-    for name in ELSEWHERE {
-        attempts.push((
-            "an allowed name that leads elsewhere",
-            raw(&format!("CONNECT {name}:443 HTTP/1.1\\r\\n\\r\\n")),
-        ));
-        attempts.push((
-            "an allowed name that leads elsewhere",
-            raw(&format!("GET http://{name}/who HTTP/1.1\\r\\nHost: {name}\\r\\n\\r\\n")),
-        ));
-    }
-    attempts.into_iter().map(|(what, script)| (what.to_owned(), script)).collect()
+/// What the attempts have in common: where the world and the agent are, and what is said to the
+/// proxy as it is.
+const PRELUDE: &str = r#"
+C='curl -sS -k -m 6 -f' P=http://127.0.0.1:3128
+raw() {
+    exec 3<>/dev/tcp/127.0.0.1/3128 && printf "$1" >&3 &&
+        timeout 4 cat <&3 | grep -q 'HTTP/1.1 200\|you asked'
+}
+connect() { raw "CONNECT $1 HTTP/1.1\r\n\r\n"; }
+get() { raw "GET http://$1/who HTTP/1.1\r\nHost: $1\r\n\r\n"; }
+"#;
+
+/// What a session tries: a name for it, and a script that succeeds if it went through.
+const ATTEMPTS: [(&str, &str); 29] = [
+    ("an address past the proxy", "$C --noproxy '*' http://$A/who"),
+    ("a raw connection", "exec 3<>/dev/tcp/$A/80"),
+    ("a raw connection of IPv6", "exec 3<>/dev/tcp/2606:4700::1111/80"),
+    ("a datagram", "echo x >/dev/udp/$A/53"),
+    ("a look-up", "getent hosts good.example"),
+    ("a route", "awk 'NR > 1' /proc/net/route | grep ."),
+    ("a device but loopback", "ls /sys/class/net | grep -vx lo"),
+    ("a tunnel to an address", "$C -x $P https://$A/who"),
+    ("a plain request to an address", "$C -x $P http://$A/who"),
+    ("SOCKS with an address", "$C -x socks5://127.0.0.1:3128 http://$A/who"),
+    (
+        "the tunnel of one name, the server name of another",
+        "$C -x $P --connect-to other.example:443:good.example:443 https://other.example/who",
+    ),
+    (
+        "the same by SOCKS",
+        "$C -x socks5h://127.0.0.1:3128 --connect-to other.example:443:good.example:443 \
+         https://other.example/who",
+    ),
+    ("no server name", "$C -x $P --connect-to $A:443:good.example:443 https://$A/who"),
+    ("another Host", "$C -x $P -H 'Host: other.example' http://good.example/who"),
+    ("another Host in a tunnel", "$C -p -x $P -H 'Host: other.example' http://good.example:80/who"),
+    ("plain HTTP in a tunnel to 443", "$C -p -x $P http://good.example:443/who"),
+    ("a port that no rule names", "$C -x $P https://good.example:8443/who"),
+    ("port 22", "connect good.example:22"),
+    ("port 25", "connect good.example:25"),
+    ("the agent's own port", "connect localhost:$PORT"),
+    ("the agent's own port by an allowed name", "connect loopback.example:$PORT"),
+    ("its own proxy by an allowed name", "connect loopback.example:3128"),
+    (
+        "two lengths",
+        r#"raw "POST http://good.example/ HTTP/1.1\r\nHost: good.example\r\nContent-Length: 3\r\n\
+Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n""#,
+    ),
+    (
+        "a folded Host",
+        r#"raw "GET http://good.example/who HTTP/1.1\r\nX: y\r\n Host: other.example\r\n\r\n""#,
+    ),
+    ("bare line feeds", r#"raw "GET http://good.example/who HTTP/1.1\nHost: good.example\n\n""#),
+    (
+        "another request behind the first",
+        r#"exec 3<>/dev/tcp/127.0.0.1/3128 &&
+        printf "GET http://%s/who HTTP/1.1\r\nHost: %s\r\n\r\n" good.example good.example \
+            other.example other.example >&3 && timeout 6 cat <&3 | grep -q other.example"#,
+    ),
+    ("the socket for handing over", "$C --unix-socket /run/convocate/agent/network.sock http://x/"),
+    (
+        "handing something over",
+        "/run/convocate/convocate-agent open-network /run/convocate/agent/network.sock 3",
+    ),
+    (
+        "the socket of a neighbour",
+        "ls /run/convocate/agent | grep -vx -e session.sock -e network.sock -e ssh_config",
+    ),
+];
+
+/// Hosts that are none, or are the one that is not allowed, in every spelling.
+const SPELLINGS: [&str; 16] = [
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "[::ffff:169.254.169.254]",
+    "127.1",
+    "0",
+    "good%%2eexample",
+    "good.example%%00",
+    "$(printf a.%.0s $(seq 150))example",
+    "g\u{f6}\u{f6}d.example",
+    "other.example.",
+    "OTHER.example",
+    "localhost",
+    "good.example@other.example",
+];
+
+fn attempts() -> Vec<(&'static str, String)> {
+    let plain = ATTEMPTS.iter().map(|(what, script)| (*what, (*script).to_owned()));
+    let spellings = SPELLINGS.iter().flat_map(|host| {
+        [("a spelling", format!("connect {host}:443")), ("a spelling", format!("get {host}"))]
+    });
+    let elsewhere = ELSEWHERE.iter().flat_map(|name| {
+        let what = "an allowed name that leads elsewhere";
+        [(what, format!("connect {name}:443")), (what, format!("get {name}"))]
+    });
+    plain.chain(spellings).chain(elsewhere).collect()
 }
 
 /// Allowed, and the names' owner says that they are there.
@@ -270,11 +210,17 @@ fn every_attempt_to_get_out_is_refused() {
     let agent_port = house.agent.address.port();
     house.done(&["edit", id, "--allow", &format!("loopback.example:{agent_port}")]);
     house.done(&["edit", id, "--allow", "loopback.example:3128"]);
-    for (what, script) in attempts(&world, agent_port) {
-        let script = format!("bash -c '{}'", script.replace('\'', "'\\''"));
-        let call = house.inside(id, &script);
-        assert!(!call.out().contains("REACHED"), "{what}: {script}: {}{}", call.out(), call.err());
+    for (what, attempt) in attempts() {
+        let (address, quoted) = (world.address, "'\\''");
+        let all = format!("A={address} PORT={agent_port}{PRELUDE}\n{attempt} && echo REACHED");
+        let call = house.inside(id, &format!("bash -c '{}'", all.replace('\'', quoted)));
+        assert!(!call.out().contains("REACHED"), "{what}: {attempt}: {}", call.out());
+        assert!(!call.err().contains("syntax error"), "{what}: {}", call.err());
     }
+    // The scripts do say so where something goes through.
+    let right = "A=x PORT=y".to_owned() + PRELUDE + "connect good.example:443 && echo REACHED";
+    let call = house.inside(id, &format!("bash -c '{}'", right.replace('\'', "'\\''")));
+    assert!(call.out().contains("REACHED"), "{}", call.err());
     for line in world.log().lines() {
         let fits = line.ends_with(" good.example") || line.ends_with(" good.example:80");
         assert!(fits, "{line}");
@@ -314,7 +260,8 @@ fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
     git(&["-C", "work", "commit", "-q", "--allow-empty", "-m", "first"]);
     git(&["clone", "-q", "--bare", "work", "repository.git"]);
     git(&["-C", "repository.git", "update-server-info"]);
-    let clone = "cd && GIT_SSL_CAINFO=~/world.pem git clone -q https://good.example/repository.git && \
+    let clone = "cd && GIT_SSL_CAINFO=~/world.pem git clone -q \
+                 https://good.example/repository.git && \
                  git -C repository log --format=%s";
     assert_eq!(done(&house, id, clone), "first\n");
     // By ssh too, with the session's key, where a rule names the port.
@@ -332,8 +279,9 @@ fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
     assert_eq!(done(&house, id, &post("-H 'Transfer-Encoding: chunked'")), "300000 bytes\n");
     let events = done(&house, id, &format!("{CURL} https://good.example/events"));
     assert_eq!(events, "data: 0\n\ndata: 1\n\ndata: 2\n\n");
-    let socket = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf \"GET http://good.example/socket \
-                  HTTP/1.1\\r\\nHost: good.example\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\
+    let socket = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf \"GET \
+                  http://good.example/socket HTTP/1.1\\r\\nHost: good.example\\r\\n\
+                  Upgrade: websocket\\r\\nConnection: Upgrade\\r\\n\
                   Sec-WebSocket-Key: a\\r\\n\\r\\nFRAMES\" >&3; timeout 3 cat <&3; :'";
     let answer = done(&house, id, socket);
     assert!(answer.contains("101 Switching") && answer.ends_with("FRAMES"), "{answer}");
@@ -341,8 +289,8 @@ fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
     // Into it, more often than there are sockets ready.
     let port = u16::try_from(house.show(id)["port"].as_u64().unwrap()).unwrap();
     let serve = format!(
-        "setsid perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, LocalPort => \
-         {port}, ReuseAddr => 1) or die; while (my $c = $s->accept) {{ my $l = <$c>; print $c \
+        "setsid perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, \
+         LocalPort => {port}, ReuseAddr => 1) or die; while (my $c = $s->accept) {{ my $l = <$c>; print $c \
          \"got $l\"; close $c }}' >/dev/null 2>&1 </dev/null &"
     );
     done(&house, id, &serve);
@@ -393,7 +341,8 @@ fn a_thousand_connections_that_stand_still_cost_little_and_stop_nobody() {
     let (_, by_bridge) = timed(|| done(&house, open, &past));
     let alone = fetch(other);
     let before = house.resident_kib();
-    let hold = "setsid bash -c 'for n in $(seq 1000); do exec {fd}<>/dev/tcp/127.0.0.1/3128 || exit; \
+    let hold = "setsid bash -c 'for n in $(seq 1000); do \
+                exec {fd}<>/dev/tcp/127.0.0.1/3128 || exit; \
                 printf \"GET http://good.example/bytes/9000000 HTTP/1.1\\r\\nHost: \
                 good.example\\r\\n\\r\\n\" >&$fd; done; touch ~/held; sleep 600' >/dev/null 2>&1 \
                 </dev/null &";

@@ -133,9 +133,9 @@ impl Carried {
     pub(super) fn turn(&mut self, now: Mono, space: &mut [u8]) -> Next {
         let before = self.moved;
         self.flush();
-        self.from_client(now, space);
+        self.read_client(now, space);
         self.flush();
-        self.from_server(space);
+        self.read_server(space);
         self.flush();
         self.tell_ends(now);
         if self.is_closed() {
@@ -154,7 +154,7 @@ impl Carried {
         }
     }
 
-    fn from_client(&mut self, now: Mono, space: &mut [u8]) {
+    fn read_client(&mut self, now: Mono, space: &mut [u8]) {
         let mut left = EGRESS_TURN_BYTES;
         while left > 0 && self.reads_client() {
             let flow = self.conn.client_flow();
@@ -192,7 +192,7 @@ impl Carried {
         has_room && self.client.may_read()
     }
 
-    fn from_server(&mut self, space: &mut [u8]) {
+    fn read_server(&mut self, space: &mut [u8]) {
         let mut left = EGRESS_TURN_BYTES;
         while left > 0 && self.reads_server() {
             let Some(server) = self.server() else { return };

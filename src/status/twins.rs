@@ -204,8 +204,8 @@ mod tests {
         let mut twins = Twins::default();
         let mut proved = 0;
         for second in 0..20 {
-            let (from, stood) = (second % 2, (second + 1) % 2);
-            let (from, stood) = (address(from as u8), address(stood as u8));
+            let (even, odd) = (address(0), address(1));
+            let (from, stood) = if second % 2 == 0 { (even, odd) } else { (odd, even) };
             assert!(!twins.began(at(second), ""));
             proved += u32::from(twins.speaks(at(second), from, Some(stood)));
         }

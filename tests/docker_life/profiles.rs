@@ -59,6 +59,16 @@ fn a_container_has_its_variables_and_its_repository() {
     assert_eq!(said, "deep $(id) blue\n/home/claude\n");
     assert_eq!(house.show("work")["profile"], json!("default"));
 
+    // The container's own git says what its repository is like.
+    house.done(&["exec", "work", "touch", "repository/new"]);
+    let seen = poll(PATIENCE, || {
+        let seen = house.show("work")["repository"].clone();
+        (seen["dirty"] == 1).then_some(seen)
+    });
+    let is_named =
+        |seen: serde_json::Value| seen["branch"].as_str().is_some_and(|it| !it.is_empty());
+    assert!(seen.is_some_and(is_named), "{}", house.show("work"));
+
     let local = house.call(&["new", "x", "--repo", "/srv/x"]);
     assert!(local.err().contains("is on the host, which a session in a container"), "{local:?}");
 }

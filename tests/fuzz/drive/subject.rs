@@ -277,7 +277,7 @@ impl Subject {
                 let known = self.open_channel(channel);
                 assert!(!std::mem::replace(&mut known.exited, true), "two exit statuses");
             }
-            Event::Probed => panic!("it was not probed"),
+            Event::Probed => unreachable!("nobody has asked"),
             Event::WindowChange { channel, .. } => {
                 assert_eq!(self.role, Role::Server);
                 self.open_channel(channel);

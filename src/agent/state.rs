@@ -368,6 +368,7 @@ impl AgentState {
 
     /// A session is no more.
     pub(super) fn remove(&mut self, now: Now, id: Uuid) {
+        self.tell_untold(now, id);
         if self.sessions.remove(&id).is_none() {
             return;
         }

@@ -76,6 +76,6 @@ pub(super) fn stopped(state: &mut AgentState, now: Now, id: Uuid, outcome: Outco
     state.tell_untold(now, id);
     let exit_code = state.unconfirmed_end(id).exit_code;
     state.saw_stopped(now, id, End { cause: Cause::Op, exit_code });
-    state.rests(id);
+    state.rests(now, id);
     NOTHING
 }

@@ -180,7 +180,7 @@ impl Stage {
             Stage::Kill(stage) => stage.step(state, now, id, outcome),
             Stage::Delete(stage) => stage.step(state, now, id, outcome),
             Stage::Background(stage) => stage.step(state, id, outcome),
-            Stage::Override(stage) => stage.step(state, id, outcome),
+            Stage::Override(stage) => stage.step(state, now, id, outcome),
             Stage::Save(stage) => stage.step(state, id),
             Stage::Recover(stage) => stage.step(state, now, id, outcome),
         }

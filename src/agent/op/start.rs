@@ -315,7 +315,7 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, purpose: Purpose, outcome
                 state.ended_at_once(now, id, words);
             }
             if !matches!(purpose, Purpose::Recover) {
-                state.rests(id);
+                state.rests(now, id);
             }
             state.actions.push(Action::EndLending { session: id });
             state.actions.push(Action::EndCarrying { session: id });

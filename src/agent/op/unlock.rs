@@ -4,6 +4,7 @@ use super::{Flow, NOTHING, Stage, unlock_work};
 use crate::agent::session::{RunState, Session};
 use crate::agent::state::AgentState;
 use crate::agent::work::Outcome;
+use crate::base::time::Now;
 use crate::base::uuid::Uuid;
 
 /// The lock is being removed.
@@ -19,7 +20,7 @@ pub(super) fn begin(session: &Session) -> Flow {
 }
 
 impl Override {
-    pub(super) fn step(self, state: &mut AgentState, id: Uuid, outcome: Outcome) -> Flow {
+    pub(super) fn step(self, state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow {
         if let Err(error) = outcome {
             return Flow::Done(Err(error.to_string()));
         }
@@ -27,7 +28,7 @@ impl Override {
             session.lock = None;
         }
         if state.session(id).is_some_and(|session| session.run_state == RunState::Stopped) {
-            state.rests(id);
+            state.rests(now, id);
         }
         Flow::Done(NOTHING)
     }

@@ -31,7 +31,7 @@ impl AgentState {
         for id in late {
             self.explain(now, id, LOST);
         }
-        self.tick_asked(now.mono);
+        self.tick_asked(now);
     }
 
     /// Whether its end waits for news of how it ended.

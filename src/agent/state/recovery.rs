@@ -124,7 +124,7 @@ impl AgentState {
         }
         for id in lost {
             self.emit_stopped(now, id, super::ends::LOST);
-            self.rests(id);
+            self.rests(now, id);
         }
         for id in self.outage.due.keys() {
             self.unexplained.remove(id);
@@ -221,7 +221,7 @@ impl AgentState {
     /// It is left stopped.
     fn give_up(&mut self, now: Now, id: Uuid, why: &str) {
         self.tell_end(now, id, End { cause: Cause::Engine, exit_code: None }, why);
-        self.rests(id);
+        self.rests(now, id);
         if let Some(session) = self.session_mut(id) {
             session.recovery.forget();
         }
@@ -230,8 +230,8 @@ impl AgentState {
     /// The first failure is told, the next ones stand in the listing.
     fn tell_failure(&mut self, now: Now, id: Uuid, why: &str) {
         let Some(session) = self.session_mut(id) else { return };
-        session.recovery.is_untold = false;
-        if !std::mem::replace(&mut session.recovery.is_failure_told, true) {
+        let is_told = std::mem::replace(&mut session.recovery.is_failure_told, true);
+        if !is_told || session.recovery.is_untold {
             return self.tell_end(now, id, End { cause: Cause::Engine, exit_code: None }, why);
         }
         if let Body::Good(record) = &mut session.body
@@ -270,11 +270,11 @@ impl AgentState {
     }
 
     /// The engine has stayed: it was somebody else who asked.
-    pub(super) fn tick_asked(&mut self, now: Mono) {
-        let due = |until: &Mono| *until <= now;
+    pub(super) fn tick_asked(&mut self, now: Now) {
+        let due = |until: &Mono| *until <= now.mono;
         let over: Vec<Uuid> =
             self.outage.asked.iter().filter(|(_, until)| due(until)).map(|(id, _)| *id).collect();
-        over.into_iter().for_each(|id| self.rests(id));
+        over.into_iter().for_each(|id| self.rests(now, id));
     }
 
     /// When [`AgentState::tick_asked`] or [`AgentState::take_ask`] is wanted next.
@@ -286,11 +286,15 @@ impl AgentState {
     pub(super) fn runs_again(&mut self, id: Uuid) {
         self.outage.due.remove(&id);
         self.outage.asked.remove(&id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.recovery.is_failure_told = false;
+        }
         self.note_runs(id, true);
     }
 
     /// It does not run, and is not to.
-    pub(in crate::agent) fn rests(&mut self, id: Uuid) {
+    pub(in crate::agent) fn rests(&mut self, now: Now, id: Uuid) {
+        self.tell_untold(now, id);
         self.outage.due.remove(&id);
         self.outage.asked.remove(&id);
         self.note_runs(id, false);

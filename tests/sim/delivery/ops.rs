@@ -306,6 +306,7 @@ impl World {
                         self.ops.links.get_mut(&id).unwrap().peer.authorize(true);
                     }
                     PeerEvent::Call { channel, call } => self.in_yard(agent, |yard| {
+                        yard.note_order(&call);
                         let caller = yard.host.call(call);
                         yard.callers.insert(caller, (id, channel));
                     }),

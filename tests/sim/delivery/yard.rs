@@ -9,6 +9,7 @@ use convocate::agent::config::Config;
 use convocate::agent::work::{DiskWork, LastRun, Outcome, RuntimeEvent, Work, WorkError};
 use convocate::base::time::{Mono, Now};
 use convocate::base::uuid::Uuid;
+use convocate::rpc::call::Call;
 use convocate::rpc::response::{self, Answer};
 use convocate::ssh::ChannelId;
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub(super) struct Yard {
     pub(super) host: host::Host,
     /// Whether Docker cannot be reached.
     pub(super) is_docker_gone: bool,
-    /// Sessions that have gone with Docker.
+    /// Sessions that have gone with Docker, and no operator has had to do with them since.
     fell: BTreeSet<Uuid>,
     /// Who waits for an answer: over which link, on which channel.
     pub(super) callers: BTreeMap<Caller, (u64, ChannelId)>,
@@ -62,6 +63,14 @@ impl Yard {
         self.host.replies.clear();
         self.host.events.clear();
         self.host.crash_into(config(id));
+    }
+
+    /// An operator decides what becomes of a session.
+    pub(super) fn note_order(&mut self, call: &Call) {
+        if matches!(call, Call::Kill(_) | Call::Delete(_) | Call::Override(_) | Call::Restart(_)) {
+            let order = format!("{call:?}");
+            self.fell.retain(|id| !order.contains(&id.to_string()));
+        }
     }
 
     /// Whether nothing is under way.
@@ -264,11 +273,11 @@ impl World {
             .collect();
         for id in &yard.fell {
             let Some(session) = truth.get(&id.to_string()) else { continue };
-            let ended = &session["ended"];
-            let is_explained = ["op", "exit"].iter().any(|cause| ended["cause"] == *cause)
-                || ended["reason"].as_str().is_some_and(|reason| !reason.is_empty());
+            let rests = session["running"] == false && session["locked"] == false;
+            let record: Value = serde_json::from_slice(&yard.host.homes[id]).unwrap();
+            let is_forgotten = session["ended"].is_null() && record["runs"] == true;
             assert!(
-                session["running"] == true || session["locked"] == true || is_explained,
+                !(rests && (is_forgotten || session["ended"]["cause"] == "lost")),
                 "it went with Docker and was not started again: {session}"
             );
         }

@@ -259,8 +259,7 @@ impl Session {
         let paths = Paths::below(&root);
         fs::create_dir_all(paths.session(id)).expect("a home");
         fs::set_permissions(paths.session(id), Permissions::from_mode(0o777)).expect("a home");
-        let host = Host { paths, uid: 1234, gid: 1235, ..Host::default() };
-        Some(Session { id, host, root })
+        Some(Session { id, host: Host { paths, uid: 1234, gid: 1235, ..Host::default() }, root })
     }
 
     fn plan(&self, command: &str) -> StartPlan {

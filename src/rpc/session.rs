@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::attention::Attention;
 use super::capacity::Capacity;
-use super::egress::EgressRules;
 use super::field::{DnsName, Protocol};
 use super::network::{Egress, Publish};
 use super::repository::Repository;
@@ -75,10 +74,6 @@ pub struct Session {
     /// What it reaches.
     #[serde(default, skip_serializing_if = "Egress::is_open")]
     pub(crate) egress: Egress,
-    /// Which names it reaches, where it reaches only names, as far as this version understands them;
-    /// only where one session is asked for.
-    #[serde(default, deserialize_with = "rules_if_known", skip_serializing_if = "Option::is_none")]
-    pub(crate) allow: Option<Box<EgressRules>>,
     /// On which addresses its port is, if that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<Box<Publish>>,
@@ -250,13 +245,6 @@ impl Session {
             false => Err("why it is broken or stale is too long or has control characters"),
         }
     }
-}
-
-fn rules_if_known<'de, D>(deserializer: D) -> Result<Option<Box<EgressRules>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 fn startup_if_known<'de, D>(deserializer: D) -> Result<Option<Box<Startup>>, D::Error>

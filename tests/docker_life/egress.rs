@@ -290,8 +290,8 @@ fn tools_work_through_it_and_a_port_works_into_it_and_both_outlive_the_agent() {
     let port = u16::try_from(house.show(id)["port"].as_u64().unwrap()).unwrap();
     let serve = format!(
         "setsid perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, \
-         LocalPort => {port}, ReuseAddr => 1) or die; while (my $c = $s->accept) {{ my $l = <$c>; print $c \
-         \"got $l\"; close $c }}' >/dev/null 2>&1 </dev/null &"
+         LocalPort => {port}, ReuseAddr => 1) or die; while (my $c = $s->accept) {{ my $l = <$c>; \
+         print $c \"got $l\"; close $c }}' >/dev/null 2>&1 </dev/null &"
     );
     done(&house, id, &serve);
     let ask = |text: &str| -> Option<String> {

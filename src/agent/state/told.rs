@@ -45,7 +45,6 @@ impl AgentState {
             docker: false,
             claude_login: true,
             egress: Egress::Open,
-            allow: None,
             publish: None,
             ssh_key: None,
             startup: None,

@@ -1,5 +1,7 @@
 //! `convocate show`: every field of a session, as its agent has it now.
 
+use serde_json::Value;
+
 use crate::base::text::{age, printable};
 use crate::base::time::Wall;
 use crate::cli::command::{Command, Parsed};
@@ -31,16 +33,22 @@ pub(crate) const SHOW: Command = Command {
 
 fn show(parsed: &Parsed, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let (found, result) = call_on_session(parsed, out, Care::Usual, |id| Call::Get(Id { id }))?;
+    let allow = result["allow"].clone();
     let selected = Selected { session: parse_session(result)?, ..found };
-    match parsed.has(&JSON) {
-        true => out.json(&session_json(&selected))?,
-        false => out.text(&session_fields(&selected, Clock::new().wall()))?,
+    if parsed.has(&JSON) {
+        let mut value = session_json(&selected);
+        if !allow.is_null() {
+            value["allow"] = allow;
+        }
+        out.json(&value)?;
+    } else {
+        out.text(&session_fields(&selected, &allow, Clock::new().wall()))?;
     }
     Ok(Exit::Done)
 }
 
 /// A session's fields, one a line.
-fn session_fields(selected: &Selected, now: Wall) -> String {
+fn session_fields(selected: &Selected, allow: &Value, now: Wall) -> String {
     let session = &selected.session;
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let mut fields = vec![
@@ -61,7 +69,7 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
         ("port", or_none(&published_port(session))),
         ("published on", published_on(session)),
         ("egress", session.egress.as_str().to_owned()),
-        ("allow", rules_in_words(session)),
+        ("allow", rules_in_words(allow)),
         ("dns name", or_none(&session.dns_name)),
         (
             "ssh key",
@@ -90,9 +98,11 @@ fn session_fields(selected: &Selected, now: Wall) -> String {
     lines.map(|(name, value)| format!("{name:14}{value}\n")).collect()
 }
 
-fn rules_in_words(session: &Session) -> String {
-    let rules = session.allow.iter().flat_map(|rules| rules.iter());
-    rules.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+/// Which names it reaches. They are no part of what is kept of every session.
+fn rules_in_words(allow: &Value) -> String {
+    let rules = allow.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rules: Vec<&str> = rules.iter().filter_map(Value::as_str).collect();
+    printable(&rules.join(" ")).into_owned()
 }
 
 /// What it starts with. A prompt of several lines is shown as one.

@@ -64,8 +64,8 @@ fn a_session_is_its_own_user_without_any_rights() {
     assert!(String::from_utf8_lossy(&looked.stderr).contains("Permission denied"), "{looked:?}");
 }
 
-/// Its server, or what it puts in the place of that, may have any client of tmux run a program: none
-/// of them may have a descriptor of the container's log.
+/// Its server, or what it puts in the place of that, may have any client of tmux run a program:
+/// none of them may have a descriptor of the container's log.
 #[test]
 fn a_session_has_no_descriptor_of_its_log() {
     let Some(house) = House::open("a_session_has_no_descriptor_of_its_log") else { return };

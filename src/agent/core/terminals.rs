@@ -11,7 +11,7 @@ use crate::limits::TERMINALS_MAX;
 use crate::rpc::attach::AttachHeader;
 
 impl Agent {
-    /// A terminal wants in. It gets [`Action::OpenTerminal`] or [`Action::RefuseTerminal`], after
+    /// A terminal wants in. It gets `Action::OpenTerminal` or `Action::RefuseTerminal`, after
     /// the session was started if it does not run.
     pub fn attach(&mut self, now: Now, terminal: TerminalId, header: AttachHeader) {
         let id = header.id;
@@ -33,14 +33,14 @@ impl Agent {
         self.admit(now, id, QueuedOp { order, waiters });
     }
 
-    /// The terminal of an [`Action::OpenTerminal`] is attached.
+    /// The terminal of an `Action::OpenTerminal` is attached.
     pub fn terminal_opened(&mut self, now: Now, terminal: TerminalId) {
         self.state.saw_attached(now, terminal);
         let session = self.state.terminals.get(&terminal).map(|terminal| terminal.plan.session);
         session.into_iter().for_each(|id| self.go_on(now, id));
     }
 
-    /// The terminal of an [`Action::OpenTerminal`] could not be attached. It is refused, and the
+    /// The terminal of an `Action::OpenTerminal` could not be attached. It is refused, and the
     /// runtime is asked whether the session still runs.
     pub fn terminal_failed(&mut self, now: Now, terminal: TerminalId, text: String) {
         if self.state.terminals.contains_key(&terminal) {
@@ -50,7 +50,7 @@ impl Agent {
     }
 
     /// A terminal is gone: its peer left, its session ended, it was detached. May be called in any
-    /// state, also for one that the core has forgotten. If its [`Action::OpenTerminal`] is still
+    /// state, also for one that the core has forgotten. If its `Action::OpenTerminal` is still
     /// under way, the driver ends what comes of it.
     pub fn terminal_closed(&mut self, now: Now, terminal: TerminalId) {
         self.state.saw_detached(now, terminal);

@@ -274,6 +274,7 @@ impl Agent {
         self.state.deleted_homes.tick(&mut self.state.actions, now.mono);
         self.state.home_growth.tick(&mut self.state.actions, now.mono);
         self.state.tick(now);
+        self.state.save_again(now.mono);
         self.save_ends(now);
         self.recover_due(now);
         self.look_at_repositories(now);
@@ -289,7 +290,12 @@ impl Agent {
     pub fn deadline(&self) -> Option<Mono> {
         let homes = [self.state.deleted_homes.deadline(), self.state.home_growth.deadline()];
         let others = [self.listing.deadline(), self.drives.deadline(), self.recovery_deadline()];
-        let more = [self.state.deadline(), self.unsettled_until(), self.repositories_due()];
+        let more = [
+            self.state.deadline(),
+            self.state.unsaved_deadline(),
+            self.unsettled_until(),
+            self.repositories_due(),
+        ];
         homes.into_iter().chain(others).chain(more).flatten().min()
     }
 

@@ -62,6 +62,8 @@ pub(super) struct AgentState {
     unexplained: SortedMap<Uuid, Mono>,
     /// Sessions whose end, or that they run, is to be saved.
     pub(super) ended: Vec<Uuid>,
+    /// Those whose record could not be saved, and when that is tried again.
+    unsaved: SortedMap<Uuid, Mono>,
     pub(super) outage: Outage,
     /// What this host has of Claude, if that was looked at.
     pub(super) claude: Option<ClaudeOnHost>,
@@ -97,6 +99,7 @@ impl AgentState {
             listed_at: None,
             unexplained: SortedMap::new(),
             ended: Vec::new(),
+            unsaved: SortedMap::new(),
             outage: Outage::default(),
             claude: None,
             rng,

@@ -113,7 +113,7 @@ impl Uplink {
             ssh::Event::Opened { channel } => {
                 self.state = UplinkState::Open(channel);
                 emitter.opened(now.mono);
-                // A hello would come before the answer.
+                // Who has read that the channel is open has a hello on its way.
                 self.conn.probe();
             }
             ssh::Event::Readable { channel } => {

@@ -6,6 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 
+/// Whether an address is one of this machine's own: only those can be bound to.
+pub(crate) fn has_address(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
 /// The user as whom files are made.
 pub(crate) fn uid() -> u32 {
     geteuid().as_raw()

@@ -6,6 +6,8 @@ use super::{END_NEWS_PATIENCE, SESSION_FILE_BYTES_MAX, SESSION_STOP_GRACE};
 
 /// The share of a host that sessions may take together, in percent of each axis.
 pub(crate) const CAPACITY_PERCENT: u64 = 90;
+/// From a record that could not be written, for want of room mostly, to the next try.
+pub(crate) const RECORD_RETRY: Duration = Duration::from_secs(30);
 /// How long is counted what homes take of a disk that refuses a start, and how many are named.
 pub(crate) const HOMES_COUNT_MAX: Duration = Duration::from_secs(3);
 pub(crate) const LARGEST_HOMES_TOLD: usize = 3;

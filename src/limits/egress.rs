@@ -35,8 +35,13 @@ pub(crate) const EGRESS_HALF_CLOSED_MAX: Duration = Duration::from_secs(120);
 
 /// Connections of one session; others wait in the kernel.
 pub(crate) const EGRESS_SESSION_CONNECTIONS_MAX: usize = 1024;
-/// Connections of all sessions; each takes two descriptors.
+/// Connections of all sessions; each takes two descriptors, and more while it is dialled.
 pub(crate) const EGRESS_CONNECTIONS_MAX: usize = 3 * 1024;
+/// Of those, so many are for sessions that have few.
+pub(crate) const EGRESS_CONNECTIONS_KEPT: usize = 1024;
+pub(crate) const EGRESS_CONNECTIONS_OF_FEW: usize = 32;
+/// Addresses of a name that are dialled.
+pub(crate) const EGRESS_NUMBERS_MAX: usize = 3;
 /// Names of one session that are looked up at once.
 pub(crate) const EGRESS_LOOKUPS_MAX: usize = 4;
 /// Connections that are taken of one session in a turn.
@@ -67,6 +72,10 @@ pub(crate) const HANDED_MAX: usize = 253;
 /// Sockets that a session with a published port keeps ready, and at how many it gets others.
 pub(crate) const POOL_SOCKETS: usize = 48;
 pub(crate) const POOL_SOCKETS_LOW: usize = 24;
+/// From one request for them to the next.
+pub(crate) const POOL_PACE: Duration = Duration::from_secs(1);
+/// Connections that hand something over, looked at in a turn.
+pub(crate) const HANDOVER_ACCEPTS_MAX: usize = 64;
 /// How long a program in a container waits until the agent takes what it hands over.
 pub(crate) const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is waited for that a container hands its socket over by itself.
@@ -75,5 +84,6 @@ pub(crate) const HAND_OVER_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) const HAND_OVER_RETRY: Duration = Duration::from_secs(20);
 
 const _: () = assert!(POOL_SOCKETS < HANDED_MAX);
-const _: () = assert!(2 * EGRESS_CONNECTIONS_MAX < AGENT_DESCRIPTORS_MAX / 2);
+const _: () = assert!((1 + EGRESS_NUMBERS_MAX) * EGRESS_CONNECTIONS_MAX < AGENT_DESCRIPTORS_MAX);
+const _: () = assert!(EGRESS_CONNECTIONS_KEPT < EGRESS_CONNECTIONS_MAX);
 const _: () = assert!(EGRESS_HELLO_BYTES_MAX + EGRESS_HEAD_BYTES_MAX <= EGRESS_HELD_BYTES_MAX);

@@ -165,8 +165,8 @@ impl Conn {
         }
     }
 
-    /// Asks the peer for a sign of life now; its answer comes behind all that it says to what was
-    /// sent before. [`Event::Probed`] follows. To be called once.
+    /// Asks the peer for a sign of life now: its answer says that it has read all that was sent
+    /// before. [`Event::Probed`] follows, unless such a question is open already. To be called once.
     pub(crate) fn probe(&mut self) {
         let core = &mut self.core;
         if !core.is_ended() && core.sender.is_open() {

@@ -79,6 +79,8 @@ impl Twins {
         if let Some((last, address)) = self.runs.back_mut()
             && **last == *run
         {
+            // It is one process, from wherever it comes.
+            self.swaps.clear();
             *address = self.address;
             return false;
         }

@@ -48,6 +48,8 @@ pub struct Escape {
     place: Place,
     /// Of a paste's end, so many bytes have come; `None` where nothing is pasted.
     pasted: Option<usize>,
+    /// Of a paste's beginning, so many bytes have come.
+    begun: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ enum Place {
 
 impl Default for Escape {
     fn default() -> Escape {
-        Escape { place: Place::LineStart, pasted: None }
+        Escape { place: Place::LineStart, pasted: None, begun: 0 }
     }
 }
 
@@ -114,7 +116,7 @@ impl Escape {
             self.pasted = (matched < PASTE_END.len()).then_some(matched);
             return u64::from(is_character_start(byte));
         }
-        if key == PASTE_BEGIN {
+        if self.begins_paste(key) {
             (self.pasted, self.place) = (Some(0), Place::Line);
             return 0;
         }
@@ -123,6 +125,21 @@ impl Escape {
         }
         self.place = if ENTER.contains(&key) { Place::LineStart } else { Place::Line };
         u64::from(key.first().is_some_and(|byte| is_character_start(*byte)))
+    }
+
+    /// Whether a paste begins with these, also if its beginning came in pieces.
+    fn begins_paste(&mut self, key: &[u8]) -> bool {
+        for byte in key {
+            self.begun = match PASTE_BEGIN.get(self.begun) == Some(byte) {
+                true => self.begun + 1,
+                false => usize::from(*byte == PASTE_BEGIN[0]),
+            };
+        }
+        let is_begun = self.begun == PASTE_BEGIN.len();
+        if is_begun {
+            self.begun = 0;
+        }
+        is_begun
     }
 
     /// How many bytes at the beginning are one key: a byte, or a sequence that is there whole.
@@ -220,12 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_pasted_is_for_us_and_the_end_may_be_cut() {
+    fn nothing_pasted_is_for_us_wherever_it_is_cut() {
         let paste = b"\x1b[200~a\r~.\r~?\x1b[201~";
         for typed in [&paste[..], &[&paste[..], b"~."].concat()] {
             assert_eq!(taken(typed), (typed.to_vec(), taken(typed).1, vec![]));
         }
-        for cut in 7..paste.len() {
+        for cut in 1..paste.len() {
             let (mut escape, mut session) = (Escape::default(), Vec::new());
             assert_eq!(escape.take(&paste[..cut], &mut session).1, None);
             assert_eq!(escape.take(&paste[cut..], &mut session).1, None);

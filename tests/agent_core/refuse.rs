@@ -195,7 +195,7 @@ fn who_fills_the_disk_is_told_before_anybody_is_refused() {
     assert_eq!((&told["used_percent"], &told["home_bytes"]), (&81.into(), &(5 * GIB).into()));
     assert!(told["grown_bytes"].is_null(), "{told}");
     assert_eq!(host.events.last().and_then(|event| event.session_id), Some(id));
-    assert!(host.warnings.last().is_some_and(|told| told.contains("session \"a\" grew most")));
+    assert!(host.warnings.last().is_some_and(|told| told.contains("session \"a\" is the largest")));
 }
 
 /// A home of an earlier version proposes: `json` beside the fields that there must be.

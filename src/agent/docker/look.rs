@@ -19,18 +19,22 @@ impl Look {
 
     pub(crate) fn step(self, reply: Reply) -> Step<Look> {
         match reply.and_then(DockerResponse::container) {
-            Ok(detail) => Step::Done(Ok(Done::LastRun(Some(last_run(detail))))),
+            Ok(detail) => Step::Done(Ok(Done::LastRun(last_run(detail)))),
             Err(error) if error.is_not_found() => Step::Done(Ok(Done::LastRun(None))),
             Err(error) => Step::failed(error),
         }
     }
 }
 
-fn last_run(detail: ContainerInspect) -> LastRun {
+/// None of one that was made and never started: the Engine says that it was in the year 1.
+fn last_run(detail: ContainerInspect) -> Option<LastRun> {
     let state = detail.state;
+    if state.started_at.starts_with("0001-") {
+        return None;
+    }
     let since = Wall::parse_rfc3339(&state.started_at).filter(|_| state.running);
     let (exit_code, out_of_memory) = (state.exit_code, state.oom_killed);
-    LastRun { since, exit_code, out_of_memory, error: state.error }
+    Some(LastRun { since, exit_code, out_of_memory, error: state.error })
 }
 
 #[cfg(test)]
@@ -59,6 +63,9 @@ mod tests {
             "StartedAt":"2026-01-02T03:04:05Z"}}"#;
         let Ok(Done::LastRun(Some(run))) = looked(200, body) else { panic!("it runs") };
         assert_eq!(run.since.map(|at| at.to_string()).as_deref(), Some("2026-01-02T03:04:05Z"));
+        let body = r#"{"Id":"c0","State":{"Running":false,"ExitCode":0,
+            "StartedAt":"0001-01-01T00:00:00Z"}}"#;
+        assert_eq!(looked(200, body), Ok(Done::LastRun(None)));
         assert_eq!(looked(404, "{}"), Ok(Done::LastRun(None)));
         assert!(looked(500, "{}").is_err());
     }

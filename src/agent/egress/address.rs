@@ -19,7 +19,7 @@ const NOT_INTERNET: &str = "reserved, and not of the internet";
 const PRIVATE: &str = "private; agent.conf can permit its network with egress-private";
 
 /// Networks of IPv4 that are not the internet, and what they are. Those of private use come first.
-const V4: [([u8; 4], u8, &str); 15] = [
+const V4: [([u8; 4], u8, &str); 17] = [
     ([10, 0, 0, 0], 8, PRIVATE),
     ([172, 16, 0, 0], 12, PRIVATE),
     ([192, 168, 0, 0], 16, PRIVATE),
@@ -35,6 +35,9 @@ const V4: [([u8; 4], u8, &str); 15] = [
     ([255, 255, 255, 255], 32, "broadcast"),
     ([240, 0, 0, 0], 4, NOT_INTERNET),
     ([100, 100, 100, 200], 32, "where clouds keep their metadata"),
+    ([168, 63, 129, 16], 32, "where clouds keep their metadata"),
+    // The bridge of the sessions that reach the internet.
+    ([10, 219, 76, 0], 22, "of other sessions"),
 ];
 
 /// How many of [`V4`] may be permitted.
@@ -54,9 +57,10 @@ pub(crate) fn check(address: IpAddr, permitted: &[Network]) -> Result<(), &'stat
     }
 }
 
-/// Whether the operator of the host has named the address's network.
-pub(crate) fn is_permitted(address: IpAddr, permitted: &[Network]) -> bool {
-    permitted.iter().any(|it| it.has(address.to_canonical()))
+/// Whether the operator of the host has named this very address: then it may be one of the host's
+/// own, which a network that it lies in does not open.
+pub(crate) fn is_named(address: IpAddr, permitted: &[Network]) -> bool {
+    permitted.iter().any(|it| it.is_one_address() && it.has(address.to_canonical()))
 }
 
 fn refusal(address: IpAddr) -> Option<&'static str> {
@@ -74,28 +78,19 @@ fn refusal_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
-    let [a, b, c, ..] = address.segments();
-    let octets = address.octets();
-    let v4 = |at: usize| {
-        let carried: [u8; 4] = octets[at..at + 4].try_into().ok()?;
-        refusal_v4(Ipv4Addr::from(carried))
-    };
-    match (a, b, c) {
-        (0, 0, 0) if address.is_loopback() || address.is_unspecified() => Some("of this host"),
-        (0xfd00, 0x0ec2, _) => Some("where clouds keep their metadata"),
-        (0xfc00..=0xfdff, ..) => Some(PRIVATE),
-        (0xfe80..=0xfebf, ..) => Some("link-local"),
-        (0xff00..=0xffff, ..) => Some("multicast"),
-        // NAT64 (RFC 6052), 6to4: what stands in them is where it goes.
-        (0x64, 0xff9b, 0) => match octets[4..12] == [0; 8] {
-            true => v4(12).map(|what| if what == PRIVATE { NOT_INTERNET } else { what }),
-            false => Some(NOT_INTERNET),
-        },
-        (0x2002, ..) => v4(2).map(|what| if what == PRIVATE { NOT_INTERNET } else { what }),
+    let [a, b, ..] = address.segments();
+    match (a, b) {
+        (0, 0) if address.is_loopback() || address.is_unspecified() => Some("of this host"),
+        (0xfd00, 0x0ec2) => Some("where clouds keep their metadata"),
+        (0xfc00..=0xfdff, _) => Some(PRIVATE),
+        (0xfe80..=0xfebf, _) => Some("link-local"),
+        (0xff00..=0xffff, _) => Some("multicast"),
+        // 6to4, which leads to an IPv4 address by a way of its own; NAT64 (RFC 6052) is below.
+        (0x2002, _) => Some(NOT_INTERNET),
         // Teredo, ORCHID, benchmarks, and what else 2001::/23 has for protocols.
-        (0x2001, 0..=0x1ff, _) => Some(NOT_INTERNET),
+        (0x2001, 0..=0x1ff) => Some(NOT_INTERNET),
         // Everything else that is anybody's is in 2000::/3; what IPv4 stands in is not.
-        (0x2000..=0x3fff, ..) => None,
+        (0x2000..=0x3fff, _) => None,
         _ => Some(NOT_INTERNET),
     }
 }
@@ -139,6 +134,10 @@ impl Network {
             }),
             IpAddr::V6(address) => self.bits >= 7 && has_prefix(&address.octets(), &[0xfc], 7),
         }
+    }
+
+    fn is_one_address(&self) -> bool {
+        self.bits == if self.address.is_ipv4() { 32 } else { 128 }
     }
 
     fn has(&self, address: IpAddr) -> bool {
@@ -197,7 +196,11 @@ mod tests {
             "::ffff:169.254.169.254",
             "::127.0.0.1",
             "::ffff:0:127.0.0.1",
+            "168.63.129.16",
+            "10.219.77.5",
             "64:ff9b::127.0.0.1",
+            "64:ff9b::1.1.1.1",
+            "2002:101:101::1",
             "64:ff9b::10.0.0.1",
             "64:ff9b:1::1",
             "64:ff9b::1:0:0:1",
@@ -232,8 +235,6 @@ mod tests {
             "192.169.0.0",
             "223.255.255.255",
             "::ffff:1.1.1.1",
-            "64:ff9b::1.1.1.1",
-            "2002:101:101::1",
             "2606:4700::1111",
             "2a00:1450::1",
             "2001:4860::8888",
@@ -252,6 +253,7 @@ mod tests {
         // It is in a network of others, and never a session's.
         assert!(checked("100.100.100.200", &["100.64.0.0/10"]).is_err());
         assert!(checked("fd00:ec2::254", &["fd00::/8"]).is_err());
+        assert_eq!(checked("10.219.77.5", &["10.0.0.0/8"]), Err("of other sessions"));
         assert!(checked("64:ff9b::10.0.0.1", &["10.0.0.0/8"]).is_err());
         for bad in [
             "",

@@ -166,7 +166,8 @@ impl Conn {
         match self.stage {
             Stage::Request(_) => Flow::Look(usize::MAX),
             Stage::Open => Flow::Pass,
-            Stage::Answering | Stage::Over => Flow::Drop,
+            Stage::Answering => Flow::Look(usize::MAX),
+            Stage::Over => Flow::Drop,
             _ => Flow::Look(EGRESS_HELD_BYTES_MAX.saturating_sub(self.held.len())),
         }
     }
@@ -175,6 +176,13 @@ impl Conn {
     pub(crate) fn client_said(&mut self, now: Mono, bytes: &[u8]) {
         match &mut self.stage {
             Stage::Request(_) => self.pass_body(now, bytes),
+            // Another request, which has no place here: what the server says next would be taken
+            // for its answer. Some clients end a body with a line.
+            Stage::Answering => {
+                if bytes.len() > 2 || bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
+                    self.end(now);
+                }
+            }
             _ => {
                 self.held.extend_from_slice(bytes);
                 self.advance(now);
@@ -229,6 +237,9 @@ impl Conn {
             true => self.ask_for(now, head.connect_target()?, Then::Grant),
             false => {
                 let forward = head.forward(None)?;
+                if forward.target.port == 443 {
+                    return Err(Refusal::Unfit("what it says on port 443 is not TLS"));
+                }
                 self.ask_for(now, forward.target.clone(), Then::Send(Box::new(forward)));
             }
         }

@@ -13,7 +13,10 @@ const RECORD_BYTES_MAX: usize = 16 * 1024;
 const SERVER_NAME: u16 = 0;
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 /// What it was in drafts that are still met.
-const OLD_ENCRYPTED: [u16; 4] = [0xffce, 0xfe08, 0xfe09, 0xfe0a];
+const OLD_ENCRYPTED: [u16; 6] = [0xffce, 0xfe08, 0xfe09, 0xfe0a, 0xfe0b, 0xfe0c];
+
+/// Extensions of a ClientHello: each is compared with all before it, and programs send some 20.
+const EXTENSIONS_MAX: usize = 128;
 
 const BROKEN: &str = "its TLS ClientHello cannot be read";
 const NO_NAME: &str = "its TLS ClientHello names no server";
@@ -40,7 +43,7 @@ pub(crate) fn server_name(bytes: &[u8]) -> Result<Option<HostName>, &'static str
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let content = extensions.block16()?;
-        if seen.contains(&kind) {
+        if seen.len() >= EXTENSIONS_MAX || seen.contains(&kind) {
             return Err(BROKEN);
         }
         seen.push(kind);

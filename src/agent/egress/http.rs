@@ -81,7 +81,7 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, &'static str> {
     let is_text = |(place, byte): (usize, &u8)| match byte {
         b'\n' => place > 0 && read[place - 1] == b'\r',
         // The last one may be the beginning of an end that is still to come.
-        b'\r' => read.get(place + 1).is_none_or(|next| *next == b'\n'),
+        b'\r' => read.get(place + 1).map_or(end.is_none(), |next| *next == b'\n'),
         b'\t' => true,
         byte => !byte.is_ascii_control(),
     };

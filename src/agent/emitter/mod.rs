@@ -106,8 +106,8 @@ enum EmitterLink {
     AwaitingHello {
         until: Mono,
         input: Lines,
-        /// The listener has answered what was asked after the channel was open: a hello would have
-        /// come before that.
+        /// The listener has answered what was asked after the channel was open, and said no hello
+        /// until then: it may still be on its way.
         is_mute: bool,
     },
     Live {
@@ -126,8 +126,8 @@ enum ListenerKind {
         proven_at: Mono,
         written: Written,
     },
-    /// It has answered keepalives, behind which a hello would have come: it is of the old kind, and
-    /// written counts as delivered.
+    /// It has answered, and its hello has not come in its time: it is of the old kind, and written
+    /// counts as delivered.
     Old {
         written: Written,
     },

@@ -44,10 +44,11 @@ impl Kill {
                 }
             }
             Kill::Saving(answer) => {
-                if outcome.is_ok()
-                    && let Some(session) = state.session_mut(id)
-                {
+                if let Some(session) = state.session_mut(id) {
                     session.is_end_unsaved = false;
+                }
+                if outcome.is_err() {
+                    state.save_later(now.mono, id);
                 }
                 Flow::Run(Stage::Kill(Kill::Unlocking(answer)), unlock_work(id))
             }

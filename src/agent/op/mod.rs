@@ -181,7 +181,7 @@ impl Stage {
             Stage::Delete(stage) => stage.step(state, now, id, outcome),
             Stage::Background(stage) => stage.step(state, id, outcome),
             Stage::Override(stage) => stage.step(state, now, id, outcome),
-            Stage::Save(stage) => stage.step(state, id),
+            Stage::Save(stage) => stage.step(state, now, id, &outcome),
             Stage::Recover(stage) => stage.step(state, now, id, outcome),
         }
     }

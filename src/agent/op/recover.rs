@@ -13,7 +13,8 @@ use crate::base::uuid::Uuid;
 
 /// Exit statuses of a container that somebody ended: by SIGTERM, by SIGKILL, and what the Engine
 /// notes of one that a lost power supply has ended.
-const ENDED_FROM_OUTSIDE: [i32; 3] = [143, 137, 255];
+const ENDED_FROM_OUTSIDE: [i32; 3] = [143, KILLED, 255];
+const KILLED: i32 = 137;
 
 /// Where it is.
 #[derive(Debug)]
@@ -75,11 +76,12 @@ fn looked(state: &mut AgentState, now: Now, id: Uuid, outcome: Outcome) -> Flow 
 
 /// How a command ended, if it did by itself.
 fn own_end(run: &LastRun) -> Option<End> {
-    let cause = match run.out_of_memory {
+    // Docker says that memory ran out of a container in which that ever killed a process.
+    let is_killed = run.exit_code == KILLED && run.out_of_memory;
+    let cause = match is_killed {
+        _ if !run.error.is_empty() => return None,
         true => Cause::Oom,
-        false if !run.error.is_empty() || ENDED_FROM_OUTSIDE.contains(&run.exit_code) => {
-            return None;
-        }
+        false if ENDED_FROM_OUTSIDE.contains(&run.exit_code) => return None,
         false => Cause::Exit,
     };
     Some(End { cause, exit_code: Some(run.exit_code) })

@@ -314,7 +314,9 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, purpose: Purpose, outcome
             if let WorkError::EndedAtOnce(words) = &error {
                 state.ended_at_once(now, id, words);
             }
-            if !matches!(purpose, Purpose::Recover) {
+            // Where the engine is gone, its return decides.
+            let is_gone = matches!(error, WorkError::DockerGone(_));
+            if !matches!(purpose, Purpose::Recover) && !is_gone {
                 state.rests(now, id);
             }
             state.actions.push(Action::EndLending { session: id });

@@ -67,6 +67,8 @@ pub(super) struct EventUplink {
     logged_of_disk: Option<String>,
     /// The address from which this host reaches the shell host, as it was last found.
     own_address: Option<IpAddr>,
+    /// Where the shell host was found last.
+    shell_address: Option<IpAddr>,
 }
 
 impl EventUplink {
@@ -92,6 +94,7 @@ impl EventUplink {
         let own_address = shell.address.as_socket_addr().and_then(machine::address_towards);
         Ok(EventUplink {
             own_address,
+            shell_address: shell.address.as_socket_addr().map(|address| address.ip()),
             logged: Some(String::new()),
             shell: Arc::new(shell),
             emitter,
@@ -131,6 +134,10 @@ impl EventUplink {
         self.emitter.is_drained() || !self.emitter.is_live() && self.covers(self.newest())
     }
 
+    pub(super) fn shell_address(&self) -> Option<IpAddr> {
+        self.shell_address
+    }
+
     /// The address from which this host reaches the shell host, once that is known.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
         self.own_address
@@ -150,6 +157,7 @@ impl EventUplink {
             self.emitter.disk_done(now, done);
         }
         while let Some(found) = self.dialler.next_found() {
+            self.shell_address = found.number().map(|number| number.ip()).or(self.shell_address);
             self.own_address =
                 found.number().and_then(machine::address_towards).or(self.own_address);
             let event = self.outbound.found(&registry.reactor, found);

@@ -400,6 +400,7 @@ impl<W: io::Write> Server<W> {
     fn turn_egress(&mut self, now: Now) -> bool {
         let own_address = self.uplink.as_ref().and_then(EventUplink::own_address);
         self.egress.set_cluster_address(&mut self.event_loop.registry, own_address);
+        self.egress.set_shell_host(self.uplink.as_ref().and_then(EventUplink::shell_address));
         let is_busy = self.egress.turn(&mut self.event_loop.registry, now);
         while let Some((session, data)) = self.egress.next_told() {
             self.agent.refused(now, session, data);

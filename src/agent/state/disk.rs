@@ -28,6 +28,9 @@ impl AgentState {
                 "seconds": by.map(|(_, time)| time.as_secs()),
             });
             let whose = match grown {
+                Some(Grown { id, by: None, .. }) => {
+                    format!("{} is the largest home: {data}", self.label(id))
+                }
                 Some(Grown { id, .. }) => format!("{} grew most: {data}", self.label(id)),
                 None => "it is not by a home that it fills up".to_owned(),
             };

@@ -7,6 +7,7 @@ use crate::agent::last_words::LastWords;
 use crate::agent::session::{Body, Cause, End};
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
+use crate::limits::RECORD_RETRY;
 use crate::rpc::event::EventType;
 use crate::rpc::session::Ended;
 
@@ -21,6 +22,30 @@ impl AgentState {
             self.emit_stopped(now, id, end);
         }
         waited
+    }
+
+    /// The record of a session could not be written: again in a while.
+    pub(in crate::agent) fn save_later(&mut self, now: Mono, id: Uuid) {
+        self.unsaved.insert(id, now + RECORD_RETRY);
+    }
+
+    /// Has those saved of which it is time.
+    pub(in crate::agent) fn save_again(&mut self, now: Mono) {
+        let due = |until: &Mono| *until <= now;
+        let again: Vec<Uuid> =
+            self.unsaved.iter().filter(|(_, until)| due(until)).map(|(id, _)| *id).collect();
+        for id in again {
+            self.unsaved.remove(&id);
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.is_end_unsaved = true;
+                self.ended.push(id);
+            }
+        }
+    }
+
+    /// When [`AgentState::save_again`] is wanted next.
+    pub(in crate::agent) fn unsaved_deadline(&self) -> Option<Mono> {
+        self.unsaved.values().min().copied()
     }
 
     /// Tells the ends that nobody has explained in time.

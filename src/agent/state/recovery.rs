@@ -128,6 +128,7 @@ impl AgentState {
         }
         for id in self.outage.due.keys() {
             self.unexplained.remove(id);
+            self.outage.asked.remove(id);
         }
     }
 
@@ -295,9 +296,21 @@ impl AgentState {
     /// It does not run, and is not to.
     pub(in crate::agent) fn rests(&mut self, now: Now, id: Uuid) {
         self.tell_untold(now, id);
-        self.outage.due.remove(&id);
         self.outage.asked.remove(&id);
+        if self.outage.due.remove(&id).is_some() {
+            // It says that it is tried again.
+            self.forget_reason(id);
+        }
         self.note_runs(id, false);
+    }
+
+    fn forget_reason(&mut self, id: Uuid) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && let Body::Good(record) = &mut session.body
+            && let Some(ended) = &mut record.ended
+        {
+            ended.reason.clear();
+        }
     }
 
     fn note_runs(&mut self, id: Uuid, runs: bool) {

@@ -95,7 +95,7 @@ pub(super) fn agent_list(
 }
 
 /// The session that an operand means. Once it is found, the search does not wait for agents
-/// that the hub has lost.
+/// that the hub has lost, or knows not to have it.
 pub(super) fn choose_session(
     parsed: &Parsed,
     text: &str,

@@ -360,7 +360,7 @@ impl<'a> ScreenDriver<'a> {
         // The hint how to attach again is for a shell prompt.
         let mut parts = text.split("; come back with: ");
         let text = parts.next().unwrap_or(text).to_owned();
-        if parts.next().is_none() {
+        if is_failure || parts.next().is_none() {
             self.deaf_until = self.runner.now().mono + ENDED_KEYS_SILENCE;
         }
         self.is_urgent = true;

@@ -75,6 +75,9 @@ impl OnAttention {
             self.dropped += 1;
             return;
         }
+        // One that had nothing to be told has its turn behind those that wait.
+        let turn = self.turn;
+        self.turns.or_insert_with(session.0.clone(), || turn);
         self.waiting.push_back((session, line));
         if self.waiting.len() > ON_ATTENTION_WAITING_MAX {
             self.dropped += 1;

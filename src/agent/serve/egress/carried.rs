@@ -57,7 +57,12 @@ impl Carried {
             Server::Open(_, side) => side.note(ready),
             Server::Dialling(outbound) => {
                 let event = outbound.ready(&registry.reactor, ready);
-                return self.dialled(event);
+                let event = self.dialled(event);
+                // It may have said something, and ended, with the same event.
+                if let Server::Open(_, side) = &mut self.server {
+                    side.note(ready);
+                }
+                return event;
             }
             Server::None => {}
         }

@@ -32,14 +32,16 @@ use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
 use crate::io::handover::{self, Handed};
 use crate::io::listener::{self, Listener, Room};
+use crate::io::machine;
 use crate::io::outbound::{DialEvent, Dialler, Found};
 use crate::io::reactor::{Interests, Ready};
 use crate::io::stream::Stream;
 use crate::limits::{
-    ACCEPT_PAUSE, EGRESS_ACCEPTS_PER_TURN, EGRESS_CHUNK_BYTES, EGRESS_CONNECTIONS_MAX,
-    EGRESS_LOOKUPS_MAX, EGRESS_SEND_BUFFER_BYTES, EGRESS_SESSION_CONNECTIONS_MAX,
-    EGRESS_TURN_BYTES_ALL, EGRESS_TURN_COST_BYTES, HAND_OVER_PATIENCE, HAND_OVER_RETRY,
-    HAND_OVER_TIMEOUT,
+    ACCEPT_PAUSE, EGRESS_ACCEPTS_PER_TURN, EGRESS_CHUNK_BYTES, EGRESS_CONNECTIONS_KEPT,
+    EGRESS_CONNECTIONS_MAX, EGRESS_CONNECTIONS_OF_FEW, EGRESS_LOOKUPS_MAX, EGRESS_NUMBERS_MAX,
+    EGRESS_SEND_BUFFER_BYTES, EGRESS_SESSION_CONNECTIONS_MAX, EGRESS_TURN_BYTES_ALL,
+    EGRESS_TURN_COST_BYTES, HAND_OVER_PATIENCE, HAND_OVER_RETRY, HAND_OVER_TIMEOUT,
+    HANDOVER_ACCEPTS_MAX,
 };
 use crate::paths::Paths;
 use crate::rpc::egress::EgressRules;
@@ -64,8 +66,10 @@ pub(super) struct EgressSockets {
     told: VecDeque<(Uuid, Value)>,
     wanted: VecDeque<(Uuid, Option<usize>)>,
     warnings: VecDeque<String>,
-    /// The address from which this host reaches its shell host, if that is known.
+    /// The address from which this host reaches its shell host, if that is known, and the shell
+    /// host's own.
     cluster_address: Option<IpAddr>,
+    shell_host: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +129,13 @@ impl EgressSockets {
             wanted: VecDeque::new(),
             warnings: VecDeque::new(),
             cluster_address: None,
+            shell_host: None,
         }
+    }
+
+    /// Where the shell host is, which no session reaches.
+    pub(super) fn set_shell_host(&mut self, address: Option<IpAddr>) {
+        self.shell_host = address.map(|address| address.to_canonical());
     }
 
     /// Carries a session's connections, or by other rules than before: what these do not allow is
@@ -357,7 +367,11 @@ impl EgressSockets {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut accepted = Vec::new();
         // What is not taken in this turn is hung up on: nobody else comes here.
-        while let listener::Next::Again = session.entrance.accept(HANDOVERS_MAX, &mut accepted) {
+        for _ in 0..HANDOVER_ACCEPTS_MAX {
+            match session.entrance.accept(HANDOVERS_MAX, &mut accepted) {
+                listener::Next::Again => {}
+                listener::Next::Wait | listener::Next::Pause(_) => break,
+            }
             accepted.truncate(HANDOVERS_MAX);
         }
         for one in accepted {
@@ -410,9 +424,7 @@ impl EgressSockets {
         let Some((_, proxy)) = &mut session.proxy else { return };
         let mut budget = EGRESS_ACCEPTS_PER_TURN;
         while session.has_waiting && session.paused_until.is_none() && budget > 0 {
-            let is_full = session.carried.len() >= EGRESS_SESSION_CONNECTIONS_MAX
-                || self.connections >= EGRESS_CONNECTIONS_MAX;
-            if is_full {
+            if is_full(session.carried.len(), self.connections) {
                 return;
             }
             if !proxy.has_waiting() {
@@ -449,11 +461,17 @@ impl EgressSockets {
             self.owners.remove(&key);
             registry.release(key);
         }
-        // There is room for one that waits.
-        if session.has_waiting {
-            session.paused_until = session.paused_until.or(Some(Mono::ZERO));
+        // There is room for one that waits, here or where all were too many.
+        let was_crowded = self.connections + 1 >= EGRESS_CONNECTIONS_MAX - EGRESS_CONNECTIONS_KEPT;
+        for (other, session) in self.sessions.iter_mut() {
+            if *other != id && !was_crowded {
+                continue;
+            }
+            if session.has_waiting {
+                session.paused_until = session.paused_until.or(Some(Mono::ZERO));
+            }
+            session.published.look_again();
         }
-        session.published.look_again();
     }
 
     fn ask(&mut self, registry: &mut Registry, now: Now, id: Uuid, key: Key, target: Target) {
@@ -517,7 +535,7 @@ impl EgressSockets {
         let place = session.lookups.iter().position(|it| it.number == number).unwrap_or_default();
         let lookup = session.lookups.swap_remove(place);
         let numbers = match found.numbers() {
-            Ok(numbers) => checked(numbers, &self.permitted),
+            Ok(numbers) => checked(numbers, &self.permitted, self.shell_host),
             Err(why) => Err(Refusal::Unreachable(why.to_string())),
         };
         for key in lookup.keys {
@@ -559,7 +577,7 @@ impl EgressSockets {
             DialEvent::None | DialEvent::ConnectStarted => {}
             DialEvent::Connected => {
                 let at = carried.server_address().map(|address| address.ip());
-                let is_meant = at.is_some_and(|at| address::is_permitted(at, &self.permitted));
+                let is_meant = at.is_some_and(|at| address::is_named(at, &self.permitted));
                 match carried.is_to_this_machine() && !is_meant {
                     true => self.refuse(now, id, key, Refusal::Address("of this host")),
                     false => carried.conn.connected(now.mono),
@@ -573,15 +591,42 @@ impl EgressSockets {
     }
 }
 
+/// Whether a session with so many of `all` connections has to wait for the next one. The last ones
+/// are for those that have few.
+fn is_full(own: usize, all: usize) -> bool {
+    own >= EGRESS_SESSION_CONNECTIONS_MAX
+        || all >= EGRESS_CONNECTIONS_MAX
+        || (all >= EGRESS_CONNECTIONS_MAX - EGRESS_CONNECTIONS_KEPT
+            && own >= EGRESS_CONNECTIONS_OF_FEW)
+}
+
 /// Connections that are told of at once.
 const CONNECTIONS_TOLD_MAX: usize = 256;
 
-/// The numbers of a name, if each of them may be dialled. One that may not says enough of its
-/// owner.
-fn checked(numbers: Vec<SocketAddr>, permitted: &[Network]) -> Result<Vec<SocketAddr>, Refusal> {
-    let check = |number: &SocketAddr| address::check(number.ip(), permitted);
+/// The numbers of a name, if each of them may be dialled, and of those a few. One that may not says
+/// enough of its owner.
+fn checked(
+    mut numbers: Vec<SocketAddr>,
+    permitted: &[Network],
+    shell_host: Option<IpAddr>,
+) -> Result<Vec<SocketAddr>, Refusal> {
+    let check = |number: &SocketAddr| {
+        let at = number.ip().to_canonical();
+        address::check(at, permitted)?;
+        if address::is_named(at, permitted) {
+            return Ok(());
+        }
+        if shell_host == Some(at) {
+            return Err("of the shell host");
+        }
+        // The kernel may say another one of its addresses of a connection to itself.
+        if machine::has_address(at) { Err("of this host") } else { Ok(()) }
+    };
     match numbers.iter().try_for_each(check) {
-        Ok(()) => Ok(numbers),
+        Ok(()) => {
+            numbers.truncate(EGRESS_NUMBERS_MAX);
+            Ok(numbers)
+        }
         Err(what) => Err(Refusal::Address(what)),
     }
 }

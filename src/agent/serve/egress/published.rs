@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::registry::{Owner, Registry};
 use super::carried::Carried;
-use super::{EgressSockets, Part};
+use super::{EgressSockets, Part, is_full};
 use crate::agent::egress::conn::Conn;
 use crate::base::address::{Address, Host};
 use crate::base::slots::Key;
@@ -18,8 +18,7 @@ use crate::io::handover;
 use crate::io::listener::{Accepted, Listener, Room};
 use crate::io::reactor::Interests;
 use crate::limits::{
-    EGRESS_ACCEPTS_PER_TURN, EGRESS_CONNECTIONS_MAX, EGRESS_SESSION_CONNECTIONS_MAX,
-    HAND_OVER_RETRY, POOL_SOCKETS, POOL_SOCKETS_LOW,
+    EGRESS_ACCEPTS_PER_TURN, HAND_OVER_RETRY, POOL_PACE, POOL_SOCKETS, POOL_SOCKETS_LOW,
 };
 use crate::rpc::network::Publish;
 
@@ -34,6 +33,8 @@ pub(super) struct Published {
     pool: Vec<OwnedFd>,
     /// Until when a pool is waited for that was asked for.
     asked_until: Option<Mono>,
+    /// Not before this is asked for another one: whoever dials costs a command in the container.
+    ask_again_at: Mono,
     /// When it goes on without an event.
     again_at: Option<Mono>,
 }
@@ -41,7 +42,14 @@ pub(super) struct Published {
 impl Published {
     pub(super) fn new(port: (u16, Publish)) -> Published {
         let (listeners, pool) = (SortedMap::new(), Vec::new());
-        Published { port, listeners, pool, asked_until: None, again_at: None }
+        Published {
+            port,
+            listeners,
+            pool,
+            asked_until: None,
+            ask_again_at: Mono::ZERO,
+            again_at: None,
+        }
     }
 
     pub(super) fn refill(&mut self, sockets: Vec<OwnedFd>) {
@@ -138,7 +146,10 @@ impl EgressSockets {
         let is_wanted = published.port.0 != 0
             && session.proxy.is_some()
             && published.pool.len() <= POOL_SOCKETS_LOW;
-        if is_wanted && !is_asked {
+        if is_wanted && !is_asked && published.ask_again_at > now {
+            published.again_at = Some(published.ask_again_at);
+        } else if is_wanted && !is_asked {
+            published.ask_again_at = now + POOL_PACE;
             published.asked_until = Some(now + HAND_OVER_RETRY);
             self.wanted.push_back((id, Some(POOL_SOCKETS)));
         } else if !is_wanted {
@@ -148,15 +159,15 @@ impl EgressSockets {
 
     /// Takes who dials a session's port, as many as there are sockets for.
     pub(super) fn accept_published(&mut self, registry: &mut Registry, now: Now, id: Uuid) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.published.again_at = None;
+        }
         self.want_pool(now.mono, id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let published = &mut session.published;
-        published.again_at = None;
         let port = published.port.0;
         for _ in 0..EGRESS_ACCEPTS_PER_TURN {
-            let is_full = session.carried.len() >= EGRESS_SESSION_CONNECTIONS_MAX
-                || self.connections >= EGRESS_CONNECTIONS_MAX;
-            if is_full || published.pool.is_empty() {
+            if is_full(session.carried.len(), self.connections) || published.pool.is_empty() {
                 return;
             }
             let waiting = published.listeners.values_mut().find(|(_, has_waiting)| *has_waiting);

@@ -166,7 +166,7 @@ impl Conn {
     }
 
     /// Asks the peer for a sign of life now: its answer says that it has read all that was sent
-    /// before. [`Event::Probed`] follows, unless such a question is open already. To be called once.
+    /// before. [`Event::Probed`] follows, unless such a question is open. To be called once.
     pub(crate) fn probe(&mut self) {
         let core = &mut self.core;
         if !core.is_ended() && core.sender.is_open() {

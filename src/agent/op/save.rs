@@ -1,5 +1,5 @@
-//! Save: writes down what has changed of a session by itself: when a terminal was last attached, how
-//! it ended, whether it is to run.
+//! Save: writes down what has changed of a session by itself: when a terminal was last attached,
+//! how it ended, whether it is to run.
 
 use super::{Flow, NOTHING, Stage};
 use crate::agent::session::Session;

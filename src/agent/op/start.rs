@@ -314,8 +314,8 @@ fn started(state: &mut AgentState, now: Now, id: Uuid, purpose: Purpose, outcome
             if let WorkError::EndedAtOnce(words) = &error {
                 state.ended_at_once(now, id, words);
             }
-            // Where the engine is gone, its return decides.
-            let is_gone = matches!(error, WorkError::DockerGone(_));
+            // Of one that went with the engine, the engine's return decides.
+            let is_gone = matches!(error, WorkError::DockerGone(_)) && state.went_with_engine(id);
             if !matches!(purpose, Purpose::Recover) && !is_gone {
                 state.rests(now, id);
             }

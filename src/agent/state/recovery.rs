@@ -138,6 +138,12 @@ impl AgentState {
         due.map(|(id, _)| *id).collect()
     }
 
+    /// Whether a session went with the engine and is to run again.
+    pub(in crate::agent) fn went_with_engine(&self, id: Uuid) -> bool {
+        let is_untold = self.session(id).is_some_and(|session| session.recovery.is_untold);
+        is_untold || self.outage.due.contains_key(&id)
+    }
+
     pub(in crate::agent) fn is_recovery_due(&self, now: Mono, id: Uuid) -> bool {
         self.outage.due.get(&id).is_some_and(|at| *at <= now)
     }

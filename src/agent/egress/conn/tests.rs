@@ -294,8 +294,15 @@ fn a_websocket_opens_when_the_server_says_so_and_not_before() {
         assert_eq!(conn.take_to_server(), b"");
         answer.chunks(1).for_each(|byte| conn.server_said(byte));
         assert_eq!(conn.take_to_server(), if opens { &b"early"[..] } else { b"" });
-        let flow = if opens { Flow::Pass } else { Flow::Drop };
+        let flow = if opens { Flow::Pass } else { Flow::Look(usize::MAX) };
         assert_eq!(conn.client_flow(), flow);
+        // What comes then is another request, whose answer the server must not give.
+        if !opens {
+            conn.client_said(NOW, b"\r\n");
+            assert!(!conn.is_over());
+            conn.client_said(NOW, b"GET http://b.example/ HTTP/1.1\r\n");
+            assert!(conn.is_over());
+        }
     }
 }
 

@@ -7,12 +7,13 @@
 //! is carried the other way ([`published`]).
 
 mod carried;
+mod dialling;
 mod published;
 mod side;
 mod turns;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -20,28 +21,25 @@ use self::carried::{Carried, Next};
 use self::published::Published;
 use self::turns::Turns;
 use super::registry::{Owner, Registry};
-use crate::agent::egress::address::{self, Network};
+use crate::agent::egress::address::Network;
 use crate::agent::egress::conn::Conn;
 use crate::agent::egress::gate::Gate;
 use crate::agent::egress::{Refusal, Target};
 use crate::agent::environment::HANDOVER_SOCKET;
-use crate::base::address::{Address, Host};
 use crate::base::slots::Key;
 use crate::base::sorted_map::SortedMap;
 use crate::base::time::{Mono, Now};
 use crate::base::uuid::Uuid;
 use crate::io::handover::{self, Handed};
 use crate::io::listener::{self, Listener, Room};
-use crate::io::machine;
-use crate::io::outbound::{DialEvent, Dialler, Found};
+use crate::io::outbound::Dialler;
 use crate::io::reactor::{Interests, Ready};
 use crate::io::stream::Stream;
 use crate::limits::{
     ACCEPT_PAUSE, EGRESS_ACCEPTS_PER_TURN, EGRESS_CHUNK_BYTES, EGRESS_CONNECTIONS_KEPT,
-    EGRESS_CONNECTIONS_MAX, EGRESS_CONNECTIONS_OF_FEW, EGRESS_LOOKUPS_MAX, EGRESS_NUMBERS_MAX,
-    EGRESS_SEND_BUFFER_BYTES, EGRESS_SESSION_CONNECTIONS_MAX, EGRESS_TURN_BYTES_ALL,
-    EGRESS_TURN_COST_BYTES, HAND_OVER_PATIENCE, HAND_OVER_RETRY, HAND_OVER_TIMEOUT,
-    HANDOVER_ACCEPTS_MAX,
+    EGRESS_CONNECTIONS_MAX, EGRESS_CONNECTIONS_OF_FEW, EGRESS_SEND_BUFFER_BYTES,
+    EGRESS_SESSION_CONNECTIONS_MAX, EGRESS_TURN_BYTES_ALL, EGRESS_TURN_COST_BYTES,
+    HAND_OVER_PATIENCE, HAND_OVER_RETRY, HAND_OVER_TIMEOUT, HANDOVER_ACCEPTS_MAX,
 };
 use crate::paths::Paths;
 use crate::rpc::egress::EgressRules;
@@ -500,95 +498,6 @@ impl EgressSockets {
         let told = session.gate.note(now, carried.conn.target(), &refusal);
         self.told.extend(told.map(|data| (id, data)));
     }
-
-    /// Looks up names that wait for it, a few of one session at once: the threads for it are for
-    /// all.
-    fn look_up(&mut self, registry: &mut Registry, now: Now, id: Uuid) {
-        while let Some(session) = self.sessions.get_mut(&id) {
-            let Some(key) = session.parked.pop_front() else { return };
-            let target = session.carried.get(&key).and_then(Carried::target).cloned();
-            let Some(target) = target else { continue };
-            if let Some(same) = session.lookups.iter_mut().find(|it| it.target == target) {
-                same.keys.push(key);
-                continue;
-            }
-            if session.lookups.len() >= EGRESS_LOOKUPS_MAX {
-                session.parked.push_front(key);
-                return;
-            }
-            let host = Host::Name(target.name.as_str().to_owned());
-            let address = Address { host, port: target.port };
-            match self.dialler.look_up(&mut registry.reactor, &address) {
-                Ok(number) => session.lookups.push(Lookup { number, target, keys: vec![key] }),
-                Err(why) => self.refuse(now, id, key, Refusal::Unreachable(why.to_string())),
-            }
-        }
-    }
-
-    fn found(&mut self, registry: &mut Registry, now: Now, found: Found) {
-        let number = found.lookup();
-        let is_it = |session: &Session| session.lookups.iter().any(|it| it.number == number);
-        let Some(id) = self.sessions.iter().find(|(_, it)| is_it(it)).map(|(id, _)| *id) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let place = session.lookups.iter().position(|it| it.number == number).unwrap_or_default();
-        let lookup = session.lookups.swap_remove(place);
-        let numbers = match found.numbers() {
-            Ok(numbers) => checked(numbers, &self.permitted, self.shell_host),
-            Err(why) => Err(Refusal::Unreachable(why.to_string())),
-        };
-        for key in lookup.keys {
-            match &numbers {
-                Ok(numbers) => self.dial(registry, now, id, key, numbers.clone()),
-                Err(refusal) => self.refuse(now, id, key, refusal.clone()),
-            }
-        }
-        self.look_up(registry, now, id);
-    }
-
-    fn dial(
-        &mut self,
-        registry: &mut Registry,
-        now: Now,
-        id: Uuid,
-        key: Key,
-        numbers: Vec<SocketAddr>,
-    ) {
-        let session = self.sessions.get_mut(&id);
-        let Some(carried) = session.and_then(|it| it.carried.get_mut(&key)) else { return };
-        if carried.conn.is_over() {
-            return;
-        }
-        match registry.reserve(Owner::Egress) {
-            Ok(server_key) => {
-                self.owners.insert(server_key, (id, Part::Server(key)));
-                let event = carried.dial(registry, server_key, numbers);
-                self.dialled(now, id, key, event);
-            }
-            Err(error) => self.refuse(now, id, key, Refusal::Unreachable(error.to_string())),
-        }
-    }
-
-    fn dialled(&mut self, now: Now, id: Uuid, key: Key, event: DialEvent) {
-        let session = self.sessions.get_mut(&id);
-        let Some(carried) = session.and_then(|it| it.carried.get_mut(&key)) else { return };
-        match event {
-            DialEvent::None | DialEvent::ConnectStarted => {}
-            DialEvent::Connected => {
-                let at = carried.server_address().map(|address| address.ip());
-                let is_meant = at.is_some_and(|at| address::is_named(at, &self.permitted));
-                match carried.is_to_this_machine() && !is_meant {
-                    true => self.refuse(now, id, key, Refusal::Address("of this host")),
-                    false => carried.conn.connected(now.mono),
-                }
-                self.touched.insert((id, key));
-            }
-            DialEvent::Failed(why) => {
-                self.refuse(now, id, key, Refusal::Unreachable(why.to_string()));
-            }
-        }
-    }
 }
 
 /// Whether a session with so many of `all` connections has to wait for the next one. The last ones
@@ -602,34 +511,6 @@ fn is_full(own: usize, all: usize) -> bool {
 
 /// Connections that are told of at once.
 const CONNECTIONS_TOLD_MAX: usize = 256;
-
-/// The numbers of a name, if each of them may be dialled, and of those a few. One that may not says
-/// enough of its owner.
-fn checked(
-    mut numbers: Vec<SocketAddr>,
-    permitted: &[Network],
-    shell_host: Option<IpAddr>,
-) -> Result<Vec<SocketAddr>, Refusal> {
-    let check = |number: &SocketAddr| {
-        let at = number.ip().to_canonical();
-        address::check(at, permitted)?;
-        if address::is_named(at, permitted) {
-            return Ok(());
-        }
-        if shell_host == Some(at) {
-            return Err("of the shell host");
-        }
-        // The kernel may say another one of its addresses of a connection to itself.
-        if machine::has_address(at) { Err("of this host") } else { Ok(()) }
-    };
-    match numbers.iter().try_for_each(check) {
-        Ok(()) => {
-            numbers.truncate(EGRESS_NUMBERS_MAX);
-            Ok(numbers)
-        }
-        Err(what) => Err(Refusal::Address(what)),
-    }
-}
 
 impl Session {
     fn deadline(&self) -> Option<Mono> {

@@ -269,7 +269,7 @@ fn has_none(place: &Place) {
     let told = place.refused("edit four --port 9999");
     assert!(told.contains("a session with egress none cannot have a port"), "{told}");
     assert!(place.refused("new bad --egress none --port auto").contains("cannot have a port"));
-    assert!(place.refused("new bad --egress list").contains("egress"));
+    assert!(place.refused("new bad --egress some").contains("egress"));
 }
 
 fn picks_a_free_port(place: &Place) {

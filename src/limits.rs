@@ -355,6 +355,8 @@ pub(crate) const ATTACH_REDIAL_CAP: Duration = Duration::from_secs(5);
 pub(crate) const ATTACH_GIVE_UP: Duration = Duration::from_secs(15 * 60);
 /// How long a session whose terminal failed may take to end before that is told as a failure.
 pub(crate) const ATTACH_DOUBT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same where the agent took the terminal away, which it does for `background`, too.
+pub(crate) const ATTACH_TAKEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause between asking such a session whether it runs on.
 pub(crate) const ATTACH_DOUBT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a finished terminal waits to hear whether its session goes on.

@@ -32,7 +32,8 @@ use crate::fleet::member::{Member, MemberEvent, RequestError};
 use crate::fleet::registry::KnownAgent;
 use crate::limits::{
     ATTACH_DOUBT_INTERVAL, ATTACH_DOUBT_TIMEOUT, ATTACH_FAREWELL_TIMEOUT, ATTACH_GIVE_UP,
-    ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, RPC_ANSWER_TIMEOUT, TERMINAL_FILTER_BYTES,
+    ATTACH_REDIAL_CAP, ATTACH_REFUSAL_BYTES_MAX, ATTACH_TAKEN_TIMEOUT, RPC_ANSWER_TIMEOUT,
+    TERMINAL_FILTER_BYTES,
 };
 use crate::rpc::attach::{AttachHeader, SESSION_ENDED_STATUS, TerminalSize};
 use crate::rpc::call::{Call, Id};
@@ -478,10 +479,12 @@ impl Attach {
                 if let Some(text) = late {
                     return self.end(AttachEnd::Refused(text));
                 }
-                // Without a status it was not the terminal that ended: the agent took it away.
+                // Without a status it was not the terminal that ended: the agent took it away, or
+                // what could tell it has gone with the session.
+                let is_doubtful = *status != Some(0) || self.filter.has_exited();
+                let is_told = status.is_some();
                 let status = status.unwrap_or(0);
-                let is_doubtful = status != 0 || self.filter.has_exited();
-                let until = now + ATTACH_DOUBT_TIMEOUT;
+                let until = now + if is_told { ATTACH_DOUBT_TIMEOUT } else { ATTACH_TAKEN_TIMEOUT };
                 self.part(now, Parting { status, is_doubtful, until });
             }
             AttachState::Opening { .. } | AttachState::Listening { .. } => {

@@ -14,7 +14,7 @@ use crate::support::hub::Hub;
 use crate::support::model::{ANSWER, Model};
 use crate::support::process::{CONVOCATE, command};
 use crate::support::terminal::Terminal;
-use crate::support::wait::{PATIENCE, poll};
+use crate::support::wait::{PATIENCE, poll, wait_until};
 use crate::support::{self, Need, agent::AgentFiles};
 
 const TOKEN: &str = "sk-ant-oat01-the-token-of-these-tests-0123456789";
@@ -203,15 +203,16 @@ fn a_missing_claude_is_named_and_one_that_comes_later_is_there() {
     call.args(["attach", "early", "--root"]).arg(root.dir());
     let terminal = Terminal::start(root, "early", (160, 30), &call);
     terminal.exit_status();
-    assert!(terminal.history().contains(advice), "{}", terminal.history());
+    let seen = terminal.history();
+    assert!(seen.contains(advice), "{seen}\n{}", house.agent.log());
 
     let local = root.dir().join("usr/local/bin");
     fs::create_dir_all(&local).unwrap();
     let script = "#!/bin/sh\necho 'a claude is here'\nexec sleep infinity\n";
     fs::write(local.join("claude"), script).unwrap();
     fs::set_permissions(local.join("claude"), fs::Permissions::from_mode(0o755)).unwrap();
-    let told = house.done(&["ls"]).err();
-    assert!(!told.contains(advice), "{told}");
+    // The agent looks once a second.
+    wait_until(PATIENCE, "a claude", || !house.done(&["ls"]).err().contains(advice));
     house.done(&["restart", "early"]);
     let seen = poll(PATIENCE, || {
         let screen = house.done(&["screen", "early"]).out();

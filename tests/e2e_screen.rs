@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -15,7 +16,7 @@ use support::hub::Hub;
 use support::process::{CONVOCATE, command, run};
 use support::root::Root;
 use support::terminal::Terminal;
-use support::wait::{PATIENCE, wait_for, wait_until};
+use support::wait::{PATIENCE, pause, wait_for, wait_until};
 
 /// A session's command whose prompt is known.
 const SHELL: &str = "env PS1='go> ' sh";
@@ -116,6 +117,9 @@ fn a_session_is_made_used_changed_copied_stopped_and_removed() {
     });
     screen.type_text("exit\r");
     screen.wait_for("-     web");
+
+    // What is still typed then was for the session: for a moment keys mean nothing.
+    pause(Duration::from_secs(1));
 
     // Started without a terminal, changed, copied.
     screen.type_text("r");
@@ -232,6 +236,8 @@ fn an_agent_that_is_gone_and_comes_back() {
     screen.wait_for("could not reconnect");
     screen.wait_for("?");
     screen.wait_for("agents 0/1");
+    // As above.
+    pause(Duration::from_secs(1));
     screen.type_text("q");
     is_given_back(root, &screen, 0);
 }

@@ -92,8 +92,16 @@ pub fn run(seed: u64) -> Figures {
     let faults_end = world.now + world.knobs.fault_phase;
     world.run_until(faults_end);
     world.stop_faults();
-    let end = world.now + REST;
+    let mut end = world.now + REST;
     world.run_until(end);
+    // On a slow network that is not enough for what is behind. Who gets nowhere is stuck.
+    while let Some(acked) = world.still_behind() {
+        end = world.now + REST;
+        world.run_until(end);
+        if world.still_behind().is_some_and(|now| now <= acked) {
+            break;
+        }
+    }
     // What has begun in the last moment, the hub's asking for a list, may end.
     let last = end + RPC_ANSWER_TIMEOUT;
     while world.now < last && !world.ops_are_at_rest() {
@@ -309,6 +317,13 @@ impl World {
             EventRow::YardTick { agent, life } => self.tick_yard(agent, life),
             EventRow::DockerBack { agent } => self.set_docker(agent, false),
         }
+    }
+
+    /// How many events are acknowledged in all, if there are more.
+    fn still_behind(&self) -> Option<u64> {
+        let emitters = || self.hosts.iter().filter_map(|host| host.emitter.as_ref());
+        let is_behind = emitters().any(|emitter| !emitter.is_drained());
+        is_behind.then(|| emitters().map(|emitter| emitter.spool().acked()).sum())
     }
 
     /// Everything has come to rest, and nothing is missing.

@@ -523,7 +523,7 @@ pub(crate) const REACTOR_EVENTS_PER_WAIT: usize = 256;
 /// Connections that a listener takes in one turn, at some 50 µs each: those that come in 20 ms at
 /// 5,000 a second. What the kernel does not hold until then is dialled anew after a second.
 pub const ACCEPTS_PER_TURN: usize = 96;
-/// Key exchanges with strangers of one class in one turn, half a millisecond each: at least, also
+/// Key exchanges with strangers of one class in one turn, some 0.2 ms each: at least, also
 /// where it is other work that makes turns long, and at most.
 pub(crate) const EXCHANGES_PER_TURN_MIN: usize = 2;
 pub(crate) const EXCHANGES_PER_TURN_MAX: usize = 12;

@@ -273,10 +273,10 @@ impl<'de> Deserialize<'de> for EgressRules {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn rules(texts: &[&str]) -> EgressRules {
+    pub(crate) fn rules(texts: &[&str]) -> EgressRules {
         let mut rules = EgressRules::default();
         texts.iter().for_each(|text| rules.add(EgressRule::parse(text).unwrap()).unwrap());
         rules

@@ -28,6 +28,21 @@ pub struct House {
     pub engine: Engine,
 }
 
+/// What a house stands on, where this machine has all that it takes.
+fn ground<T>(
+    test: &str,
+    prepare: impl FnOnce(&AgentFiles) -> T,
+) -> Option<(AgentFiles, T, Engine)> {
+    if !support::has(test, &NEEDS) {
+        return None;
+    }
+    make_image();
+    let files = AgentFiles::write();
+    let prepared = prepare(&files);
+    let engine = Engine::start(files.root.dir());
+    Some((files, prepared, engine))
+}
+
 impl House {
     /// Starts an agent; `None` if `test` cannot run here, which has been reported then.
     pub fn open(test: &str) -> Option<House> {
@@ -36,13 +51,7 @@ impl House {
 
     /// The same on files that `prepare` has changed.
     pub fn open_on<T>(test: &str, prepare: impl FnOnce(&AgentFiles) -> T) -> Option<(House, T)> {
-        if !support::has(test, &NEEDS) {
-            return None;
-        }
-        make_image();
-        let files = AgentFiles::write();
-        let prepared = prepare(&files);
-        let engine = Engine::start(files.root.dir());
+        let (files, prepared, engine) = ground(test, prepare)?;
         let agent = Agent::start_with(files, &arguments(&engine));
         Some((House { agent, engine }, prepared))
     }
@@ -53,13 +62,7 @@ impl House {
         prepare: impl FnOnce(&AgentFiles) -> T,
         call: impl FnOnce(&T, &AgentFiles, &Engine, &str) -> Command,
     ) -> Option<(House, T)> {
-        if !support::has(test, &NEEDS) {
-            return None;
-        }
-        make_image();
-        let files = AgentFiles::write();
-        let prepared = prepare(&files);
-        let engine = Engine::start(files.root.dir());
+        let (files, prepared, engine) = ground(test, prepare)?;
         let mut call = call(&prepared, &files, &engine, "127.0.0.1:0");
         let agent = Agent::start_by(files, &mut call);
         Some((House { agent, engine }, prepared))

@@ -151,13 +151,7 @@ fn shown(name: &HostName, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::egress::EgressRule;
-
-    fn rules(texts: &[&str]) -> EgressRules {
-        let mut rules = EgressRules::default();
-        texts.iter().for_each(|text| rules.add(EgressRule::parse(text).unwrap()).unwrap());
-        rules
-    }
+    use crate::rpc::egress::tests::rules;
 
     fn target(name: &str, port: u16) -> Target {
         Target { name: HostName::parse(name).unwrap(), port }
